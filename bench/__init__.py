@@ -1,0 +1,1 @@
+"""Load generator, guards and budgets."""

@@ -1,0 +1,1 @@
+"""The I/O that feeds the machines, and keeps what they did."""

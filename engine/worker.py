@@ -1,0 +1,149 @@
+"""What a worker is asked, and the protocols every worker keeps."""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from machines import events
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+"""The roles of a chat message."""
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """Text of a message."""
+
+    text: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag="image"):
+    """An image: `url` is a `data:` or `https:` URL, `param` names the field it came from."""
+
+    url: str
+    param: str
+
+
+class OtherPart(msgspec.Struct, frozen=True, tag="other"):
+    """A part that not every worker takes, such as `input_audio` or `file`."""
+
+    kind: str
+    param: str
+
+
+class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
+    """An assistant's earlier refusal."""
+
+    text: str
+
+
+Part = TextPart | ImagePart | OtherPart | RefusalPart
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of the conversation, its content always as parts."""
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    name: str | None = None
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What one choice of one request asks of a worker.
+
+    Attributes:
+        target: the model the worker knows.
+        effort: reasoning effort, None for the model's own default.
+        output_schema: a JSON schema the answer must follow, as the client wrote it.
+        transcript: name of the transcript a scripted worker plays.
+        key_id: which client key asked; work that outlives a request belongs to it.
+    """
+
+    stream_id: str
+    request_id: str
+    target: str
+    messages: tuple[Message, ...]
+    choice: int = 0
+    effort: str | None = None
+    output_schema: msgspec.Raw | None = None
+    transcript: str | None = None
+    key_id: str = ""
+
+
+class TurnRefused(Exception):
+    """Raised by `Worker.check` for a turn this worker cannot take.
+
+    Args:
+        code: an error code of `server.errors`.
+        message: what to tell the client.
+        param: the request's field at fault, such as `messages[2].content[0]`.
+    """
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class Health(msgspec.Struct, frozen=True):
+    """A worker's readiness.
+
+    Attributes:
+        state: of its machine, such as `ready` or `backoff`; fit for a public health page.
+        code: an error code that explains why it is not ready.
+        retry_after: seconds until it may be.
+    """
+
+    ready: bool
+    state: str
+    code: str | None = None
+    retry_after: float | None = None
+
+
+class Feed(Protocol):
+    """Where a turn's events go: the pump of its stream."""
+
+    def event(self, event: events.StreamInput) -> None:
+        """Take one event, in the order it happened. Never raises, never blocks."""
+
+
+class RunningTurn(Protocol):
+    """A turn a worker has begun."""
+
+    def cancel(self) -> None:
+        """Stop the work behind this turn and send no further events. Safe to repeat."""
+
+
+class Worker(Protocol):
+    """Something that answers turns.
+
+    A turn ends with exactly one `TurnFinished` or `TurnFailed` unless it was cancelled.
+    `TokensCounted` comes before `TurnFinished` where the counts are known by then.
+    """
+
+    name: str
+
+    async def start(self) -> None:
+        """Begin to become ready; returns without waiting for it."""
+
+    async def stop(self) -> None:
+        """Release everything within the worker's grace."""
+
+    def health(self) -> Health:
+        """Whether a turn could be taken now."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions for the log's first records."""
+
+    def models(self) -> tuple[str, ...]:
+        """Targets this worker knows."""
+
+    def check(self, turn: Turn) -> None:
+        """Refuse what can be refused before anything is begun.
+
+        Raises:
+            TurnRefused: with a message for the client.
+        """
+
+    def run(self, turn: Turn, feed: Feed) -> RunningTurn:
+        """Begin a turn at once. What goes wrong arrives at the feed as `TurnFailed`."""

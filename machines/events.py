@@ -1,0 +1,348 @@
+"""The vocabulary of a stream: what may happen to it, and what it answers.
+
+Inputs (`StreamEvent`) come from a worker, a timer, the client or the server itself. Each is one
+record of the event log, under the tag in its `event` key. Outputs (`Output`) are what the stream
+machine says in return; renderers turn them into bytes. Neither carries a clock or an id that is
+not already in `Opened`.
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+"""Version of the log's records. Raised when a reader of an older log would misread a newer one."""
+
+TerminalKind = Literal[
+    "completed",
+    "truncated",
+    "empty",
+    "upstream_error",
+    "timeout",
+    "client_gone",
+    "worker_lost",
+    "rejected",
+    "shutdown",
+]
+"""How a stream ended: the `kind` of its one terminal record."""
+
+TimerName = Literal[
+    "heartbeat", "head_hold", "first_chunk", "idle", "total", "finish_grace", "truncate"
+]
+"""The deadlines of a stream; see `engine.pump.Deadlines` for their lengths."""
+
+GoneCause = Literal["left", "write_stall"]
+"""Why there is no client: it closed its connection, or it stopped reading."""
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Token counts as a worker reported them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together, as the API defines it."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class StreamEvent(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag=True
+):
+    """Anything that can happen to a stream."""
+
+
+class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
+    """The first record of a stream: everything that is not derivable from what follows.
+
+    Attributes:
+        completion_id: the `id` of every chunk, `chatcmpl-…`.
+        created: seconds since the epoch, the `created` of every chunk.
+        model: the model as the client wrote it.
+        target: the model the worker was asked for.
+        n: number of choices.
+        streaming: whether the client asked for a stream; else the outputs are folded.
+        include_usage: whether a stream carries a usage chunk. A folded body always has usage.
+        stop: stop sequences the machine enforces; empty where the worker does.
+        max_bytes: UTF-8 bytes of content a choice may have before it is cut; None: no limit.
+        length_on_worker_exit: whether a lost worker ends the answer as `length`.
+        request: the client's body as kept by the log's masking mode.
+        versions: of Turntape, Python and the worker.
+        hash_key: hex key of the terminal record's `body_hash`; only where the log keeps content.
+    """
+
+    request_id: str
+    completion_id: str
+    created: int
+    model: str
+    target: str
+    worker: str
+    endpoint: str = "chat.completions"
+    effort: str | None = None
+    n: int = 1
+    streaming: bool = True
+    include_usage: bool = False
+    stop: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    length_on_worker_exit: bool = False
+    schema: int = SCHEMA_VERSION
+    content: Literal["full", "masked"] = "full"
+    request: msgspec.Raw = msgspec.Raw(b"null")
+    versions: dict[str, str] = {}
+    hash_key: str | None = None
+
+
+class TextDelta(StreamEvent, frozen=True, tag="text_delta"):
+    """A piece of the answer.
+
+    Attributes:
+        released: code points of held and new text that went on to the client, as the cut-off
+            decided; None where nothing was scanned. A masked log replays by it.
+        cut: why the answer ends here, if the cut-off ended it.
+    """
+
+    text: str
+    choice: int = 0
+    released: int | None = None
+    cut: Literal["stop", "length"] | None = None
+
+
+class ReasoningDelta(StreamEvent, frozen=True, tag="reasoning_delta"):
+    """A piece of the model's visible thinking, or of a commentary message."""
+
+    text: str
+    choice: int = 0
+
+
+class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):
+    """The worker's word that the answer is whole.
+
+    Attributes:
+        reason: the worker's own word; `machines.finish` maps it.
+    """
+
+    reason: str
+    choice: int = 0
+
+
+class TokensCounted(StreamEvent, frozen=True, tag="tokens_counted"):
+    """The worker's counts for a choice; of several, the maximum of each field counts."""
+
+    usage: Usage
+    choice: int = 0
+
+
+class TurnFailed(StreamEvent, frozen=True, tag="turn_failed"):
+    """The answer will not become whole.
+
+    Attributes:
+        code: an error code of `server.errors`.
+        message: safe for a client: no hosts, URLs or keys.
+        status: an upstream's own HTTP status, where the client shall see it.
+        retry_after: seconds, where the upstream named them.
+    """
+
+    kind: TerminalKind
+    code: str
+    message: str
+    choice: int = 0
+    status: int | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+
+class TimerFired(StreamEvent, frozen=True, tag="timer_fired"):
+    """A deadline of the stream has passed."""
+
+    timer: TimerName
+
+
+class ClientGone(StreamEvent, frozen=True, tag="client_gone"):
+    """Nobody is left to answer."""
+
+    cause: GoneCause
+
+
+class ServerStopping(StreamEvent, frozen=True, tag="server_stopping"):
+    """The drain deadline has passed with this stream still open."""
+
+
+class TurnStarted(StreamEvent, frozen=True, tag="turn_started"):
+    """A worker has taken the turn."""
+
+    thread_id: str
+    turn_id: str
+    choice: int = 0
+
+
+class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
+    """The model began an item: a sign of life, no output."""
+
+    item: str
+    choice: int = 0
+
+
+class RpcSent(StreamEvent, frozen=True, tag="rpc_sent"):
+    """A request to the worker on this stream's behalf."""
+
+    method: str
+    rpc_id: int
+    choice: int = 0
+
+
+class RpcReplied(StreamEvent, frozen=True, tag="rpc_replied"):
+    """The worker's reply: `error` is its code and message, absent on success."""
+
+    rpc_id: int
+    error: str | None = None
+    choice: int = 0
+
+
+class RetryScheduled(StreamEvent, frozen=True, tag="retry_scheduled"):
+    """An attempt failed before any output; another follows after `delay_ms`."""
+
+    attempt: int
+    delay_ms: int
+    code: str
+    choice: int = 0
+
+
+class BufferPressure(StreamEvent, frozen=True, tag="buffer_pressure"):
+    """The client reads more slowly than the worker writes: `buffered` bytes wait for it."""
+
+    buffered: int
+
+
+StreamInput = (
+    TextDelta
+    | ReasoningDelta
+    | TurnFinished
+    | TokensCounted
+    | TurnFailed
+    | TimerFired
+    | ClientGone
+    | ServerStopping
+    | TurnStarted
+    | ItemStarted
+    | RpcSent
+    | RpcReplied
+    | RetryScheduled
+    | BufferPressure
+)
+"""Every event a stream can be stepped with."""
+
+
+class Output(msgspec.Struct, frozen=True, gc=False, tag_field="output", tag=True):
+    """Anything the stream machine answers."""
+
+
+class Head(Output, frozen=True, tag="head"):
+    """The response's status and headers may go out now."""
+
+
+class Role(Output, frozen=True, tag="role"):
+    """A choice begins."""
+
+    choice: int = 0
+
+
+class Content(Output, frozen=True, tag="content"):
+    """Text of the answer."""
+
+    text: str
+    choice: int = 0
+
+
+class Reasoning(Output, frozen=True, tag="reasoning"):
+    """Text of the model's thinking."""
+
+    text: str
+    choice: int = 0
+
+
+class Finish(Output, frozen=True, tag="finish"):
+    """A choice is over; `reason` is canonical."""
+
+    reason: str
+    choice: int = 0
+
+
+class UsageTotals(Output, frozen=True, tag="usage"):
+    """The counts of all choices; None where the worker never said."""
+
+    usage: Usage | None
+
+
+class Done(Output, frozen=True, tag="done"):
+    """The answer is whole."""
+
+
+class Keepalive(Output, frozen=True, tag="keepalive"):
+    """Nothing to say, but still here."""
+
+
+class Failure(Output, frozen=True, tag="failure"):
+    """The answer is not whole and will not be.
+
+    It becomes an HTTP status, or an error frame where a `Head` came before it.
+    """
+
+    code: str
+    message: str
+    status: int | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+
+class CancelTurn(Output, frozen=True, tag="cancel_turn"):
+    """The worker's turn for this choice is no longer wanted."""
+
+    choice: int = 0
+
+
+AnyOutput = (
+    Head
+    | Role
+    | Content
+    | Reasoning
+    | Finish
+    | UsageTotals
+    | Done
+    | Keepalive
+    | Failure
+    | CancelTurn
+)
+"""Every output of the stream machine."""
+
+
+class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
+    """The last record of a stream; usage, metrics and the access log are projections of it.
+
+    Attributes:
+        emission_trigger: tag of the event that ended the stream.
+        finish_reasons: canonical, one a choice, None where a choice never finished.
+        finish_words: what the worker said, where it was not canonical.
+        frames: data frames handed to the socket.
+        body_bytes: bytes of the body before HTTP framing.
+        body_hash: keyed BLAKE2b-128 of that body, hex.
+        ttft_us: from the opening to the first content or reasoning; None without one.
+        longest_gap_us: longest silence between two worker events.
+    """
+
+    kind: TerminalKind
+    emission_trigger: str
+    status: int
+    finish_reasons: tuple[str | None, ...] = ()
+    finish_words: tuple[str | None, ...] = ()
+    code: str | None = None
+    cause: GoneCause | None = None
+    usage: Usage | None = None
+    frames: int = 0
+    body_bytes: int = 0
+    body_hash: str | None = None
+    ttft_us: int | None = None
+    duration_us: int = 0
+    longest_gap_us: int = 0

@@ -1,0 +1,1 @@
+"""HTTP, configuration and the composition root."""

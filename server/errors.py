@@ -1,0 +1,149 @@
+"""The one place where an error code becomes an HTTP status, a type and a body."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from machines import events
+
+
+class ErrorCase(NamedTuple):
+    """What a client sees of an error code.
+
+    Attributes:
+        retry_after: seconds for `Retry-After` where nothing better is known; None: not retryable.
+        should_retry: `x-should-retry`, where the status alone would mislead the SDKs.
+        meaning: one line for `docs/api.md`.
+    """
+
+    status: int
+    type: str
+    meaning: str
+    retry_after: int | None = None
+    should_retry: bool | None = None
+
+
+INVALID = "invalid_request_error"
+SERVER = "server_error"
+
+CASES: dict[str, ErrorCase] = {
+    "invalid_request": ErrorCase(400, INVALID, "a field is missing, mistyped or out of range"),
+    "invalid_json": ErrorCase(400, INVALID, "the body is not JSON, not an object, or not UTF-8"),
+    "model_required": ErrorCase(400, INVALID, "`model` is missing"),
+    "unsupported_parameter": ErrorCase(400, INVALID, "a parameter the worker cannot honour"),
+    "unsupported_content": ErrorCase(400, INVALID, "a content part the worker cannot take"),
+    "context_length_exceeded": ErrorCase(400, INVALID, "the prompt is too long for the model"),
+    "provider_rejected": ErrorCase(400, INVALID, "the model's provider refused the request"),
+    "bad_http": ErrorCase(400, INVALID, "the request is not HTTP/1.1"),
+    "invalid_api_key": ErrorCase(401, INVALID, "no key, or a wrong one"),
+    "worker_unauthorized": ErrorCase(
+        401, "authentication_error", "the worker's own login is missing or expired"
+    ),
+    "host_not_allowed": ErrorCase(403, INVALID, "without a key only loopback hosts are served"),
+    "provider_forbidden": ErrorCase(403, "permission_error", "the provider refused the account"),
+    "not_found": ErrorCase(404, INVALID, "no such route"),
+    "model_not_found": ErrorCase(404, INVALID, "no such model"),
+    "method_not_allowed": ErrorCase(405, INVALID, "the route has no such method; see `Allow`"),
+    "request_timeout_client": ErrorCase(408, INVALID, "the request came too slowly"),
+    "request_too_large": ErrorCase(413, INVALID, "the body is over `PROXY_MAX_BODY_BYTES`"),
+    "unsupported_media_type": ErrorCase(415, INVALID, "the body is not `application/json`"),
+    "expectation_failed": ErrorCase(417, INVALID, "an `Expect` other than `100-continue`"),
+    "headers_too_large": ErrorCase(431, INVALID, "the request's head is over 64 KiB"),
+    "rate_limit_exceeded": ErrorCase(429, "rate_limit_error", "too many requests", 1),
+    "concurrency_exceeded": ErrorCase(
+        429, "rate_limit_error", "more streams than `PROXY_SSE_MAX_CONCURRENCY`", 1
+    ),
+    "worker_busy": ErrorCase(429, "rate_limit_error", "every worker is at its turn limit", 1),
+    "usage_limit_exceeded": ErrorCase(
+        429, "insufficient_quota", "the provider's usage limit or quota is spent", None, False
+    ),
+    "client_gone": ErrorCase(499, INVALID, "the client left; nobody sees this status"),
+    "internal_error": ErrorCase(500, SERVER, "a defect of this server"),
+    "upstream_error": ErrorCase(502, SERVER, "the provider failed, retries included", 1),
+    "upstream_disconnected": ErrorCase(502, SERVER, "the provider's stream broke off", 1),
+    "worker_exited": ErrorCase(503, SERVER, "the worker's process ended before its answer", 1),
+    "worker_not_ready": ErrorCase(503, SERVER, "no worker is ready", 1),
+    "app_server_disabled": ErrorCase(503, SERVER, "the Codex worker is switched off", 30),
+    "server_shutdown": ErrorCase(503, SERVER, "the server is stopping", 1),
+    "maintenance": ErrorCase(503, SERVER, "the server is in maintenance", 30),
+    "request_timeout": ErrorCase(
+        504, SERVER, "no output within the limit, or the whole request took too long", None, False
+    ),
+    "idle_timeout": ErrorCase(504, SERVER, "the worker fell silent", None, False),
+}
+"""Every error code a client may meet. Source: the API's own codes, then the contract's table."""
+
+
+class ApiError(Exception):
+    """An answer to a request that is not its result.
+
+    Args:
+        code: a key of `CASES`.
+        message: for the client; holds no internals.
+        param: the request's field at fault.
+        status: overrides the code's own, where an upstream named one.
+        retry_after: seconds; overrides the code's own.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.case = CASES[code]
+        self.code = code
+        self.message = message
+        self.param = param
+        self.status = status or self.case.status
+        self.retry_after = self.case.retry_after if retry_after is None else retry_after
+        self._headers = headers
+
+    @classmethod
+    def from_failure(cls, failure: events.Failure) -> "ApiError":
+        """The HTTP form of a stream that failed before its head."""
+        return cls(
+            failure.code,
+            failure.message,
+            failure.param,
+            status=failure.status,
+            retry_after=failure.retry_after,
+        )
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Headers that belong to this error, beside those of every response."""
+        found = list(self._headers)
+        if self.retry_after is not None:
+            found.append(("retry-after", str(max(1, round(self.retry_after)))))
+        if self.case.should_retry is not None:
+            found.append(("x-should-retry", str(self.case.should_retry).lower()))
+        if self.status == 401 and self.code == "invalid_api_key":
+            found.append(("www-authenticate", "Bearer"))
+        return found
+
+    def body(self) -> bytes:
+        """The JSON envelope, all four keys always."""
+        return envelope(self.code, self.message, self.param)
+
+
+GENERIC_CODES = frozenset({"invalid_request"})
+"""Codes that the API itself leaves null on the wire."""
+
+
+def envelope(code: str, message: str, param: str | None = None) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}` as bytes."""
+    return msgspec.json.encode(
+        {
+            "error": {
+                "message": message,
+                "type": CASES[code].type,
+                "param": param,
+                "code": None if code in GENERIC_CODES else code,
+            }
+        }
+    )
