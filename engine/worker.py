@@ -39,12 +39,27 @@ class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
 Part = TextPart | ImagePart | OtherPart | RefusalPart
 
 
+class Call(msgspec.Struct, frozen=True):
+    """A tool call an earlier answer made; `arguments` is the exact JSON string."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
 class Message(msgspec.Struct, frozen=True):
-    """One message of the conversation, its content always as parts."""
+    """One message of the conversation, its content always as parts.
+
+    Attributes:
+        calls: of an assistant message.
+        call_id: of a tool message: the call it answers.
+    """
 
     role: Role
     parts: tuple[Part, ...] = ()
     name: str | None = None
+    calls: tuple[Call, ...] = ()
+    call_id: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,10 @@ GoneCause = Literal["left", "write_stall"]
 """Why there is no client: it closed its connection, or it stopped reading."""
 
 
+Cut = Literal["stop", "length"]
+"""Why an answer ends before the worker's own end: a stop sequence, or its byte budget."""
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Token counts as a worker reported them."""
 
@@ -96,18 +100,10 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
 
 
 class TextDelta(StreamEvent, frozen=True, tag="text_delta"):
-    """A piece of the answer.
-
-    Attributes:
-        released: code points of held and new text that went on to the client, as the cut-off
-            decided; None where nothing was scanned. A masked log replays by it.
-        cut: why the answer ends here, if the cut-off ended it.
-    """
+    """A piece of the answer."""
 
     text: str
     choice: int = 0
-    released: int | None = None
-    cut: Literal["stop", "length"] | None = None
 
 
 class ReasoningDelta(StreamEvent, frozen=True, tag="reasoning_delta"):
@@ -303,6 +299,18 @@ class CancelTurn(Output, frozen=True, tag="cancel_turn"):
     choice: int = 0
 
 
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What a scanner decided about held and new text: kept in the record, so a masked log replays.
+
+    Attributes:
+        released: code points of the held text and the new text together that go on.
+        cut: why the answer ends after them, if it does.
+    """
+
+    released: int
+    cut: Cut | None = None
+
+
 AnyOutput = (
     Head
     | Role
@@ -316,6 +324,14 @@ AnyOutput = (
     | CancelTurn
 )
 """Every output of the stream machine."""
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """One transition: where it led, what is said, what a scanner decided on the way."""
+
+    state: str
+    outputs: tuple[AnyOutput, ...]
+    decision: Decision | None = None
 
 
 class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):

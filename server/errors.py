@@ -74,11 +74,19 @@ CASES: dict[str, ErrorCase] = {
 """Every error code a client may meet. Source: the API's own codes, then the contract's table."""
 
 
+def case_of(code: str, status: int | None = None) -> ErrorCase:
+    """The case of a code; one a provider made up follows from its status."""
+    if code in CASES:
+        return CASES[code]
+    known = status or CASES["upstream_error"].status
+    return ErrorCase(known, INVALID if known < 500 else SERVER, "the provider's own code")
+
+
 class ApiError(Exception):
     """An answer to a request that is not its result.
 
     Args:
-        code: a key of `CASES`.
+        code: a key of `CASES`, or a provider's own.
         message: for the client; holds no internals.
         param: the request's field at fault.
         status: overrides the code's own, where an upstream named one.
@@ -96,7 +104,7 @@ class ApiError(Exception):
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
-        self.case = CASES[code]
+        self.case = case_of(code, status)
         self.code = code
         self.message = message
         self.param = param
@@ -117,31 +125,33 @@ class ApiError(Exception):
 
     def headers(self) -> list[tuple[str, str]]:
         """Headers that belong to this error, beside those of every response."""
-        found = list(self._headers)
+        found = [("content-type", "application/json"), *self._headers]
         if self.retry_after is not None:
             found.append(("retry-after", str(max(1, round(self.retry_after)))))
         if self.case.should_retry is not None:
             found.append(("x-should-retry", str(self.case.should_retry).lower()))
-        if self.status == 401 and self.code == "invalid_api_key":
+        if self.code == "invalid_api_key":
             found.append(("www-authenticate", "Bearer"))
         return found
 
     def body(self) -> bytes:
         """The JSON envelope, all four keys always."""
-        return envelope(self.code, self.message, self.param)
+        return envelope(self.code, self.message, self.param, self.status)
 
 
 GENERIC_CODES = frozenset({"invalid_request"})
 """Codes that the API itself leaves null on the wire."""
 
 
-def envelope(code: str, message: str, param: str | None = None) -> bytes:
+def envelope(
+    code: str, message: str, param: str | None = None, status: int | None = None
+) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}` as bytes."""
     return msgspec.json.encode(
         {
             "error": {
                 "message": message,
-                "type": CASES[code].type,
+                "type": case_of(code, status).type,
                 "param": param,
                 "code": None if code in GENERIC_CODES else code,
             }

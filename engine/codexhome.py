@@ -1,0 +1,187 @@
+"""What a Codex process is given: its program, home, settings, model catalog and environment.
+
+Codex on its own is an agent: it adds instructions, tools, files and side requests to what a
+client says. The settings here take all of that away. They are passed on the command line, over
+whatever `config.toml` says, so an operator's own home cannot bring it back.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import codexmodels
+
+PROVIDER = "turntape"
+"""Id of the model provider that the settings define."""
+
+NO_TRUNCATION_BYTES = 1 << 40
+"""More than a context can hold, so that Codex shortens nothing."""
+
+NO_COMPACTION_TOKENS = 100_000_000
+"""A context window beyond every real one: Codex would replace a long history by a summary."""
+
+NEVER_IDLE_MS = 86_400_000
+"""A day: how long a stream may be silent is decided by the stream's own deadlines."""
+
+Value = str | bool | int
+
+
+class BinaryNotFound(Exception):
+    """Raised where no Codex program can be found."""
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator decides about Codex.
+
+    Attributes:
+        data_dir: where the server keeps its files; `codex-home` in it is ours alone.
+        operator_home: an operator's own CODEX_HOME, used as it is.
+        base_url: a model provider other than OpenAI.
+        has_key: whether the connection logs in with an API key.
+        model: what a thread gets that names none.
+        extra_models: models that only a custom provider knows.
+        workdir: the directory of every thread; None for an empty one.
+    """
+
+    data_dir: Path
+    operator_home: Path | None = None
+    base_url: str | None = None
+    has_key: bool = False
+    model: str = "gpt-5.5"
+    extra_models: tuple[str, ...] = ()
+    workdir: Path | None = None
+
+    @property
+    def own_home(self) -> Path:
+        """The directory we generate: a home, and what Codex needs beside an operator's."""
+        return self.data_dir.absolute() / "codex-home"
+
+    @property
+    def home(self) -> Path:
+        """Codex's home, where its login is."""
+        return self.operator_home.absolute() if self.operator_home else self.own_home
+
+    @property
+    def catalog_path(self) -> Path:
+        """The model catalog."""
+        return self.own_home / "catalog.json"
+
+    @property
+    def sqlite_dir(self) -> Path:
+        """Codex's own databases: traces that grow with every turn and that nothing here reads."""
+        return self.own_home / "sqlite"
+
+    @property
+    def cwd(self) -> Path:
+        """The directory of every thread."""
+        return self.workdir.absolute() if self.workdir else self.own_home / "empty"
+
+
+def find_binary(codex_bin: str | None) -> Path:
+    """The Codex program: `codex_bin` (a path, or a name on PATH), else the wheel's, else PATH's.
+
+    Raises:
+        BinaryNotFound: naming where it was looked for.
+    """
+    if codex_bin is not None:
+        named = shutil.which(codex_bin)
+        if named is None:
+            raise BinaryNotFound(f"CODEX_BIN={codex_bin}: no such program")
+        return Path(named).absolute()
+    bundled = _bundled_binary()
+    if bundled is not None:
+        return bundled
+    on_path = shutil.which("codex")
+    if on_path is None:
+        raise BinaryNotFound(
+            "no Codex program: set CODEX_BIN to its path, or install the wheel "
+            "openai-codex-cli-bin, or put codex on PATH"
+        )
+    return Path(on_path).absolute()
+
+
+def _bundled_binary() -> Path | None:
+    try:
+        wheel = importlib.import_module("codex_cli_bin")
+        return Path(wheel.bundled_codex_path())
+    except (ImportError, FileNotFoundError):
+        return None
+
+
+_SAFETY: dict[str, Value] = {
+    "web_search": "disabled",
+    "include_permissions_instructions": False,
+    "include_environment_context": False,
+    "include_collaboration_mode_instructions": False,
+    "include_apps_instructions": False,
+    "project_doc_max_bytes": 0,
+    "thread_unload_delay_secs": 0,
+    "check_for_update_on_startup": False,
+    "tools.experimental_request_user_input.enabled": False,
+    "tools.update_plan.enabled": False,
+    "skills.include_instructions": False,
+    "skills.bundled.enabled": False,
+    "analytics.enabled": False,
+    "feedback.enabled": False,
+    "features.unbounded_connection_retries": False,
+    "features.goals": False,
+    "features.multi_agent": False,
+    "features.shell_tool": False,
+    "features.view_image": False,
+    "features.image_generation": False,
+    "features.apps": False,
+    "features.plugins": False,
+    "features.remote_plugin": False,
+    "features.tool_suggest": False,
+    "features.hooks": False,
+    "features.memories": False,
+    "features.shell_snapshot": False,
+    "features.incremental_tools": False,
+}
+"""Takes away what Codex would add, run, send or retry by itself."""
+
+
+def settings(setup: Setup) -> dict[str, Value]:
+    """Codex's settings by dotted key, the form in which both TOML and `-c` take them."""
+    return {
+        "model": setup.model,
+        "model_catalog_json": str(setup.catalog_path),
+        "sqlite_home": str(setup.sqlite_dir),
+        **_SAFETY,
+        **_login(setup),
+        **_provider(setup),
+    }
+
+
+def _login(setup: Setup) -> dict[str, Value]:
+    """A key stays in the process: no file of Codex's holds it, and none is replaced by it."""
+    return {"cli_auth_credentials_store": "ephemeral"} if setup.has_key else {}
+
+
+def _provider(setup: Setup) -> dict[str, Value]:
+    """Where the model is. No login but a key's ever travels to another URL than OpenAI's."""
+    own = _operators_provider(setup)
+    if own is not None:
+        return _retries(own)
+    table = f"model_providers.{PROVIDER}"
+    provider: dict[str, Value] = {
+        "model_provider": PROVIDER,
+        f"{table}.wire_api": "responses",
+        f"{table}.stream_idle_timeout_ms": NEVER_IDLE_MS,
+        **_retries(PROVIDER),
+    }
+    if setup.base_url is None:
+        # Only a provider of this name is sent a login and, without a URL, reaches OpenAI.
+        return provider | {f"{table}.name": "OpenAI", f"{table}.requires_openai_auth": True}
+    return provider | {
+        f"{table}.name": PROVIDER,
+        f"{table}.base_url": setup.base_url,
+        f"{table}.requires_openai_auth": setup.has_key,
+    }

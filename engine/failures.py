@@ -1,0 +1,142 @@
+"""What a failed Codex turn means to a client: its code, its status, and whether to try again.
+
+Source: the outcomes measured on the real binary, listed in `docs/codex.md`.
+"""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+REDACTED: Final = "The model provider failed to answer."
+"""In place of any text of a 5xx: it may name hosts, and tells a client nothing it can act on."""
+
+BEFORE_OUTPUT_RETRIES: Final = 2
+"""Further attempts after a provider's failure, as long as the client has seen nothing."""
+
+_SECRETS: Final = re.compile(
+    r",? ?url: \S+|https?://\S+|\bsk-[\w-]+|\bBearer \S+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?"
+    r"|\b[\w-]+(?:\.[\w-]+)+:\d+|\blocalhost(?::\d+)?",
+    re.IGNORECASE,
+)
+_INCOMPLETE: Final = re.compile(r"Incomplete response returned, reason: (\w+)")
+
+
+class Incomplete(msgspec.Struct, frozen=True):
+    """Not a failure: the provider ended the answer early, and said why."""
+
+    reason: str
+
+
+class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure of the provider as a client shall see it.
+
+    Attributes:
+        retryable: whether another attempt may succeed, if the client has seen nothing yet.
+    """
+
+    code: str
+    message: str
+    status: int | None = None
+    param: str | None = None
+    retryable: bool = False
+
+
+NAMED: Final[dict[str, ProviderFailure]] = {
+    "contextWindowExceeded": ProviderFailure(
+        code="context_length_exceeded",
+        message="The conversation is longer than the model's context window.",
+    ),
+    "usageLimitExceeded": ProviderFailure(
+        code="usage_limit_exceeded", message="The provider's usage limit is reached."
+    ),
+    "rateLimitExceeded": ProviderFailure(
+        code="rate_limit_exceeded", message="The provider's rate limit is reached."
+    ),
+    "unauthorized": ProviderFailure(
+        code="worker_unauthorized", message="The provider refused the worker's login."
+    ),
+    "modelNotFound": ProviderFailure(
+        code="model_not_found", message="The provider does not know this model."
+    ),
+    "serverOverloaded": ProviderFailure(code="upstream_error", message=REDACTED, retryable=True),
+    "internalServerError": ProviderFailure(
+        code="upstream_error", message=REDACTED, retryable=True
+    ),
+}
+"""Failures that Codex names in `codexErrorInfo`."""
+
+BY_STATUS: Final[dict[int, ProviderFailure]] = {
+    401: NAMED["unauthorized"],
+    403: ProviderFailure(
+        code="provider_forbidden", message="The provider refused the account.", status=403
+    ),
+    404: NAMED["modelNotFound"],
+    413: ProviderFailure(
+        code="request_too_large", message="The provider found the request too large.", status=413
+    ),
+    422: ProviderFailure(
+        code="provider_rejected", message="The provider could not process the request.", status=422
+    ),
+    429: NAMED["rateLimitExceeded"],
+}
+"""Failures of which Codex keeps only the provider's HTTP status."""
+
+DISCONNECTED: Final = ProviderFailure(
+    code="upstream_disconnected",
+    message="The provider's stream ended before the answer was complete.",
+    retryable=True,
+)
+
+
+def safe(message: str) -> str:
+    """A message without URLs, hosts, addresses and keys."""
+    return _SECRETS.sub("", message).strip()
+
+
+def classify(info: object, message: str) -> ProviderFailure | Incomplete:
+    """What `turn.error` means.
+
+    Args:
+        info: `codexErrorInfo`: a name, or an object whose one value holds `httpStatusCode`.
+        message: Codex's text; of a 400 it is the provider's body.
+    """
+    incomplete = _INCOMPLETE.search(message)
+    if incomplete:
+        return Incomplete(incomplete[1])
+    if isinstance(info, str) and info in NAMED:
+        return NAMED[info]
+    if isinstance(info, dict):
+        return _from_status(next(iter(info.values()), None))
+    if message.startswith("stream disconnected before completion"):
+        return DISCONNECTED
+    if message.startswith("Missing environment variable"):
+        return NAMED["unauthorized"]
+    return _from_body(message)
+
+
+def _from_status(details: object) -> ProviderFailure:
+    status = details.get("httpStatusCode") if isinstance(details, dict) else None
+    if isinstance(status, int) and status in BY_STATUS:
+        return BY_STATUS[status]
+    if isinstance(status, int) and status < 500:
+        return ProviderFailure(
+            code="provider_rejected", message="The provider refused the request.", status=status
+        )
+    return NAMED["internalServerError"]
+
+
+def _from_body(message: str) -> ProviderFailure:
+    """A 400 arrives whole: its message, param and code are the client's to see."""
+    try:
+        error: Any = msgspec.json.decode(message)["error"]
+        text = error["message"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return ProviderFailure(code="upstream_error", message=REDACTED)
+    code, param = error.get("code"), error.get("param")
+    return ProviderFailure(
+        code=code if isinstance(code, str) else "provider_rejected",
+        message=safe(str(text)),
+        status=400,
+        param=param if isinstance(param, str) else None,
+    )

@@ -1,0 +1,50 @@
+"""One table from the model a client names to the target a worker knows, and its effort."""
+
+from typing import Final
+
+import msgspec
+
+FAMILIES: Final = {"prod": ("codex-5",), "dev": ("codev-5",), "staging": ("codev-5",)}
+"""Alias families that each environment advertises; every family is accepted everywhere."""
+
+EFFORTS: Final = ("minimal", "low", "medium", "high")
+"""Reasoning efforts an alias may end with, as in `codex-5-high`."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a model name stands for; `effort` None leaves the choice to the model."""
+
+    model: str
+    effort: str | None = None
+
+
+class ModelTable:
+    """Names that are accepted, and names that are listed.
+
+    Args:
+        targets: models the worker knows.
+        default: what the aliases stand for.
+        environment: `dev`, `staging`, `prod`, or None to advertise every family.
+    """
+
+    def __init__(self, targets: tuple[str, ...], default: str, environment: str | None) -> None:
+        families = ("codex-5", "codev-5")
+        self._known = {target: Target(target) for target in (*targets, default)}
+        for family in families:
+            self._known[family] = Target(default)
+            for effort in EFFORTS:
+                self._known[f"{family}-{effort}"] = Target(default, effort)
+        advertised = FAMILIES.get(environment or "", families)
+        self._listed = tuple(
+            name
+            for name in self._known
+            if not name.startswith(families) or name.startswith(advertised)
+        )
+
+    def resolve(self, name: str) -> Target | None:
+        """The target of a name, None where nobody knows it."""
+        return self._known.get(name)
+
+    def listed(self) -> tuple[str, ...]:
+        """Names for `/v1/models`: targets first, then aliases."""
+        return self._listed

@@ -1,0 +1,244 @@
+"""Drives one stream: event -> machine -> log -> sink; its deadlines, its turns, its one ending.
+
+`Pump.event` is the second of a token's four files. It is a plain call from the reader of the
+worker's output; what it produces waits in the log and in the sink until the wake-up is over, and
+then `Wakeups` writes the records of every stream with one write(2) before any of their bytes go
+out.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from engine import log as eventlog
+from engine import worker
+from machines import errors, events, stream
+
+FINAL: Final = stream.TABLE.final
+"""States that nothing leads out of."""
+
+_log = structlog.get_logger(component="pump")
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """Limits of a stream in microseconds; 0 means none. Defaults as `docs/configuration.md`."""
+
+    heartbeat: int = 15_000_000
+    head_hold: int = 30_000_000
+    first_chunk: int = 300_000_000
+    idle: int = 300_000_000
+    total: int = 0
+    finish_grace: int = 1_000_000
+    truncate: int = 0
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a sink made of a stream: the part of the terminal record that only it knows."""
+
+    status: int
+    frames: int
+    body_bytes: int
+    body_hash: str
+
+
+class Sink(Protocol):
+    """Where a stream's outputs become bytes. Nothing is sent before `flush`."""
+
+    def take(self, outputs: tuple[events.AnyOutput, ...]) -> None:
+        """Render outputs and keep the bytes."""
+
+    def flush(self) -> None:
+        """Send what was kept: its records are on file."""
+
+    def summary(self) -> Summary:
+        """Of everything taken so far."""
+
+
+class Wakeups:
+    """Joins what one wake-up of the event loop produced: first the records, then the bytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, log: eventlog.EventLog) -> None:
+        self._loop = loop
+        self._log = log
+        self._sinks: dict[Sink, None] = {}
+
+    def join(self, sink: Sink) -> None:
+        """Have `sink` flushed when the current wake-up is over."""
+        if not self._sinks:
+            self._loop.call_soon(self._flush)
+        self._sinks[sink] = None
+
+    def _flush(self) -> None:
+        sinks, self._sinks = self._sinks, {}
+        self._log.flush()
+        self._log.when_durable(lambda: self._send(sinks))
+
+    def _send(self, sinks: dict[Sink, None]) -> None:
+        for sink in sinks:
+            try:
+                sink.flush()
+            except Exception:  # one stream's defect must not take the others' bytes along
+                _log.exception("sink_failed")
+
+
+class Pump:
+    """One stream in motion.
+
+    Args:
+        opened: the stream's first record.
+        log: where its records go.
+        sink: where its outputs go.
+        on_end: called once with the terminal record, after everything was released.
+    """
+
+    def __init__(
+        self,
+        opened: events.Opened,
+        log: eventlog.StreamLog,
+        sink: Sink,
+        wakeups: Wakeups,
+        deadlines: Deadlines,
+        on_end: Callable[[events.Terminal], None],
+    ) -> None:
+        self.stream = stream.Stream(opened)
+        self._log = log
+        self._sink = sink
+        self._wakeups = wakeups
+        self._deadlines = deadlines
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._turns: dict[int, worker.RunningTurn] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._state = "held"
+        self._opened_at = log.open(opened)
+        self._last_event = self._opened_at
+        self._last_output = self._opened_at
+        self._finished_at = 0
+        self._first_token_at = 0
+        self._longest_gap = 0
+        self._wakeups.join(sink)
+        self._arm()
+
+    def run(self, runner: worker.Worker, turn: worker.Turn) -> None:
+        """Have a worker begin the turn of one choice."""
+        running = runner.run(turn, self)
+        if self._state in FINAL:  # it failed before it began
+            running.cancel()
+        else:
+            self._turns[turn.choice] = running
+
+    def event(self, event: events.StreamInput) -> None:
+        """Take one event: the hot path of a token."""
+        if self._state in FINAL:
+            return
+        try:
+            step = self.stream.step(event)
+        except errors.IllegalEvent as error:
+            _log.error("illegal_event", machine=error.machine, state=error.state, got=error.event)
+            event = events.TurnFailed("upstream_error", "internal_error", "Internal error.")
+            step = self.stream.step(event)
+        now = self._log.append(event, step)
+        if now - self._last_event > self._longest_gap:
+            self._longest_gap = now - self._last_event
+        self._last_event = now
+        if step.outputs:
+            self._last_output = now
+            self._sink.take(step.outputs)
+        self._wakeups.join(self._sink)
+        if step.state != self._state:
+            self._moved(event, step, now)
+
+    def tick(self, timer: events.TimerName) -> None:
+        """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
+        last_event, longest_gap = self._last_event, self._longest_gap
+        self.event(events.TimerFired(timer))
+        self._last_event, self._longest_gap = last_event, longest_gap
+
+    def _moved(self, event: events.StreamInput, step: events.Step, now: int) -> None:
+        """What changes with the state, a handful of times a stream."""
+        self._state = step.state
+        if self._first_token_at == 0 and isinstance(
+            event, events.TextDelta | events.ReasoningDelta
+        ):
+            self._first_token_at = now
+        if step.state in FINAL:
+            self._end(now)
+            return
+        for output in step.outputs:
+            if isinstance(output, events.CancelTurn):
+                self._turns.pop(output.choice).cancel()
+        if step.state == "finish":
+            self._finished_at = now
+        self._arm()
+
+    def _end(self, now: int) -> None:
+        """The one place that releases what a stream holds, on every path."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._turns:
+            self._turns.popitem()[1].cancel()
+        terminal = self._terminal(now)
+        self._log.close(terminal, self._state)
+        self._on_end(terminal)
+
+    def _terminal(self, now: int) -> events.Terminal:
+        summary = self._sink.summary()
+        machine = self.stream
+        assert machine.kind is not None
+        return events.Terminal(
+            kind=machine.kind,
+            emission_trigger=machine.emission_trigger,
+            status=summary.status,
+            finish_reasons=tuple(choice.reason for choice in machine.choices),
+            finish_words=tuple(choice.word for choice in machine.choices),
+            code=machine.failure.code if machine.failure is not None else None,
+            cause=machine.cause,
+            usage=machine.usage,
+            frames=summary.frames,
+            body_bytes=summary.body_bytes,
+            body_hash=summary.body_hash,
+            ttft_us=self._first_token_at - self._opened_at if self._first_token_at else None,
+            duration_us=now - self._opened_at,
+            longest_gap_us=self._longest_gap,
+        )
+
+    def _due(self) -> dict[events.TimerName, int]:
+        """When each deadline that counts in this state passes, in log time."""
+        limits = self._deadlines
+        due: dict[events.TimerName, int] = {}
+        streaming = self.stream.opened.streaming
+        if limits.total:
+            due["total"] = self._opened_at + limits.total
+        if self._state in ("held", "role") and limits.first_chunk:
+            due["first_chunk"] = self._opened_at + limits.first_chunk
+        if self._state == "held" and streaming and limits.heartbeat and limits.head_hold:
+            due["head_hold"] = self._opened_at + limits.head_hold
+        if self._state in ("content", "tool_buffering") and limits.idle:
+            due["idle"] = self._last_event + limits.idle
+        if self._state == "finish":
+            due["finish_grace"] = self._finished_at + limits.finish_grace
+        if self._state != "held" and streaming and limits.heartbeat:
+            due["heartbeat"] = self._last_output + limits.heartbeat
+        if not streaming and limits.truncate and self._state != "finish":
+            due["truncate"] = self._opened_at + limits.truncate
+        return due
+
+    def _arm(self) -> None:
+        """Sleep until the next deadline; tokens move deadlines, but never the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._due()
+        if due:
+            delay = max(0, min(due.values()) - self._log.now())
+            self._timer = self._loop.call_later(delay / 1_000_000, self._wake)
+
+    def _wake(self) -> None:
+        now = self._log.now()
+        for timer, when in sorted(self._due().items(), key=lambda item: item[1]):
+            if when <= now and self._state not in FINAL:
+                self.tick(timer)
+        if self._state not in FINAL:
+            self._arm()

@@ -1,0 +1,255 @@
+"""The body of a chat completion request: its shape, its limits, and what is done with each field.
+
+`null` for an optional field means absent. A value of a wrong type is refused with the path of the
+field; a field that no worker honours is accepted, and named to the client in a header.
+"""
+
+import re
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from server.errors import ApiError
+
+
+class TextContent(msgspec.Struct, tag_field="type", tag="text"):
+    """`{"type": "text", "text": …}`."""
+
+    text: str
+
+
+class ImageUrl(msgspec.Struct):
+    """Where an image is: a `data:` or `https:` URL. `detail` is not passed on."""
+
+    url: str
+
+
+class ImageContent(msgspec.Struct, tag_field="type", tag="image_url"):
+    """`{"type": "image_url", "image_url": {"url": …}}`."""
+
+    image_url: ImageUrl
+
+
+class AudioContent(msgspec.Struct, tag_field="type", tag="input_audio"):
+    """`{"type": "input_audio", …}`."""
+
+
+class FileContent(msgspec.Struct, tag_field="type", tag="file"):
+    """`{"type": "file", …}`."""
+
+
+class RefusalContent(msgspec.Struct, tag_field="type", tag="refusal"):
+    """`{"type": "refusal", "refusal": …}`, of an assistant message."""
+
+    refusal: str
+
+
+Content = TextContent | ImageContent | AudioContent | FileContent | RefusalContent
+
+
+class CalledFunction(msgspec.Struct):
+    """Name and exact argument string of a call in the history."""
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(msgspec.Struct):
+    """A call an earlier assistant message made."""
+
+    id: str
+    function: CalledFunction
+
+
+class ChatMessage(msgspec.Struct):
+    """One message of `messages`."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Content] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """`stream_options`."""
+
+    include_usage: bool | None = None
+
+
+class JsonSchema(msgspec.Struct):
+    """`response_format.json_schema`; `schema` is passed on as it came."""
+
+    name: str
+    schema: msgspec.Raw | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """`response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class ChatRequest(msgspec.Struct):
+    """What the server reads of a request; everything else is named in `x-turntape-ignored`."""
+
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Effort | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: int | None = None
+    logit_bias: dict[str, float] | None = None
+    service_tier: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    audio: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    tools: list[Any] | None = None
+    tool_choice: Any = None
+    functions: list[Any] | None = None
+    function_call: Any = None
+    parallel_tool_calls: bool | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    safety_identifier: str | None = None
+
+
+IGNORED_FIELDS: Final = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "logit_bias",
+    "service_tier",
+    "verbosity",
+)
+"""Checked, but not forwarded: Codex has no such setting."""
+
+IGNORED_MAX: Final = 20
+"""Names in `x-turntape-ignored` at most: a header must stay a header."""
+
+T = TypeVar("T")
+
+_FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_COMPLAINT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_decoder: Final = msgspec.json.Decoder(ChatRequest)
+_fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def parse(body: bytes) -> tuple[ChatRequest, tuple[str, ...]]:
+    """The request, and the names of its active fields that nothing honours.
+
+    Raises:
+        ApiError: `invalid_json`, `model_required`, `unsupported_parameter`, or `invalid_request`
+            with the path of the field at fault.
+    """
+    fields = _decode(_fields_decoder, body)
+    request = _decode(_decoder, body)
+    if not request.model:
+        raise ApiError("model_required", "You must provide a model parameter.", "model")
+    _refuse_unsupported(request)
+    return request, _ignored(fields)
+
+
+def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
+    """`stop` as a tuple.
+
+    Raises:
+        ApiError: for an empty sequence, which would end every answer before it began.
+    """
+    stop = request.stop
+    sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if "" in sequences:
+        raise ApiError("invalid_request", "A stop sequence must not be empty.", "stop")
+    return sequences
+
+
+def output_schema(request: ChatRequest) -> msgspec.Raw | None:
+    """The JSON schema the answer must follow.
+
+    Raises:
+        ApiError: for `json_schema` without one.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.type != "json_schema":
+        return None
+    if wanted.json_schema is None or wanted.json_schema.schema is None:
+        path = "response_format.json_schema"
+        raise ApiError("invalid_request", f"Missing required parameter: '{path}'.", path)
+    return wanted.json_schema.schema
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except msgspec.DecodeError:
+        message = "The body could not be parsed as JSON."
+    except UnicodeDecodeError:
+        message = "The body is not valid UTF-8."
+    except RecursionError:
+        message = "The body is nested too deeply."
+    raise ApiError("invalid_json", message)
+
+
+def _invalid(text: str) -> ApiError:
+    """`Expected `str`, got `int` - at `$.messages[2].role`` as the API would say it."""
+    match = _COMPLAINT.match(text)
+    assert match is not None
+    path = match["path"] or ""
+    missing = re.search(r"missing required field `(\w+)`", match["text"])
+    if missing:
+        path = f"{path}.{missing[1]}".lstrip(".")
+        return ApiError("invalid_request", f"Missing required parameter: '{path}'.", path)
+    if not path:
+        return ApiError("invalid_json", "The body must be a JSON object.")
+    message = f"Invalid value for '{path}': {match['text'][:1].lower()}{match['text'][1:]}."
+    return ApiError("invalid_request", message.replace("`", "'"), path)
+
+
+def _refuse_unsupported(request: ChatRequest) -> None:
+    tools_off = request.tool_choice == "none" or request.function_call == "none"
+    active = {
+        "logprobs": bool(request.logprobs),
+        "top_logprobs": bool(request.top_logprobs),
+        "audio": request.audio is not None,
+        "modalities": request.modalities not in (None, [], ["text"]),
+        "tools": bool(request.tools) and not tools_off,
+        "functions": bool(request.functions) and not tools_off,
+    }
+    for name, is_active in active.items():
+        if is_active:
+            message = f"Unsupported parameter: '{name}' is not supported by this server."
+            raise ApiError("unsupported_parameter", message, name)
+
+
+def _ignored(fields: dict[str, msgspec.Raw]) -> tuple[str, ...]:
+    known = set(ChatRequest.__struct_fields__) - set(IGNORED_FIELDS)
+    names = (
+        name
+        for name, value in fields.items()
+        if name not in known and bytes(value) != b"null" and _FIELD_NAME.fullmatch(name)
+    )
+    return tuple(names)[:IGNORED_MAX]

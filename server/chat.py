@@ -1,0 +1,223 @@
+"""`POST /v1/chat/completions`: from a body to a stream in motion."""
+
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from engine import worker
+from engine.models import Target
+from engine.pump import Pump
+from machines import events
+from server import bodies
+from server.context import Context
+from server.errors import ApiError
+from server.fold import ChatBody
+from server.gates import Caller
+from server.http import Exchange
+from server.sinks import Renderer, Sink
+from server.sse import ChatChunks
+
+VERSION: Final = "0.1.0"
+"""This program's version, as in `pyproject.toml`; a test compares them."""
+
+BYTES_PER_TOKEN: Final = 4
+"""UTF-8 bytes that count as one token where no tokenizer is at hand: `max_tokens` cuts by it."""
+
+JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
+"""What stands in for `response_format: json_object`, which Codex does not have."""
+
+_log = structlog.get_logger(component="chat")
+
+
+async def complete(context: Context, exchange: Exchange, caller: Caller) -> None:
+    """Answer one chat completion request.
+
+    Raises:
+        ApiError: for everything that is wrong with the request itself.
+    """
+    body = await exchange.request.body()
+    request, ignored = bodies.parse(body)
+    target = _resolve(context, request)
+    opened = _opened(context, request, target, caller, body)
+    stream_id = f"st_{secrets.token_hex(12)}"
+    turns = _turns(context, exchange, request, target, stream_id, caller)
+    renderer: Renderer = ChatChunks(opened) if opened.streaming else ChatBody(opened)
+    sink = Sink(exchange, renderer, _headers(request, ignored, stream_id), context.hash_key)
+    pump = Pump(
+        opened,
+        context.log.stream(stream_id),
+        sink,
+        context.wakeups,
+        context.deadlines,
+        _on_end(context, opened, stream_id),
+    )
+    exchange.on_gone = lambda cause: pump.event(events.ClientGone(cause))
+    exchange.on_pressure = lambda buffered: pump.event(events.BufferPressure(buffered))
+    context.streams[stream_id] = pump
+    _begin(context, pump, turns)
+    await exchange.finished()
+
+
+def _begin(context: Context, pump: Pump, turns: list[worker.Turn]) -> None:
+    opened = pump.stream.opened
+    if opened.streaming and not context.permits.take(opened.n):
+        message = "Too many streams are open. Try again shortly."
+        pump.event(events.TurnFailed("rejected", "concurrency_exceeded", message))
+        return
+    for turn in turns:
+        pump.run(context.worker, turn)
+
+
+def _resolve(context: Context, request: bodies.ChatRequest) -> Target:
+    assert request.model is not None
+    target = context.models().resolve(request.model)
+    if target is None:
+        message = f"The model '{request.model}' does not exist or you do not have access to it."
+        raise ApiError("model_not_found", message, "model")
+    return msgspec.structs.replace(target, effort=request.reasoning_effort or target.effort)
+
+
+def _opened(
+    context: Context, request: bodies.ChatRequest, target: Target, caller: Caller, body: bytes
+) -> events.Opened:
+    config = context.config
+    n = request.n or 1
+    if n > config.max_chat_choices:
+        message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
+        raise ApiError("invalid_request", message, "n")
+    if config.max_prompt_tokens and len(body) > config.max_prompt_tokens * BYTES_PER_TOKEN:
+        message = f"This server takes prompts of at most {config.max_prompt_tokens} tokens."
+        raise ApiError("context_length_exceeded", message, "messages")
+    max_tokens = request.max_completion_tokens or request.max_tokens
+    options = request.stream_options
+    return events.Opened(
+        request_id=caller.request_id,
+        completion_id=f"chatcmpl-{secrets.token_hex(12)}",
+        created=context.log.now() // 1_000_000,
+        model=request.model or "",
+        target=target.model,
+        effort=target.effort,
+        worker=context.worker.name,
+        n=n,
+        streaming=bool(request.stream),
+        include_usage=bool(request.stream and options and options.include_usage),
+        stop=bodies.stop_sequences(request),
+        max_bytes=max_tokens * BYTES_PER_TOKEN if max_tokens else None,
+        length_on_worker_exit=config.worker_exit == "length",
+        request=msgspec.Raw(msgspec.json.format(body, indent=-1)),
+        versions={
+            "turntape": VERSION,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **context.worker.versions(),
+        },
+    )
+
+
+def _turns(
+    context: Context,
+    exchange: Exchange,
+    request: bodies.ChatRequest,
+    target: Target,
+    stream_id: str,
+    caller: Caller,
+) -> list[worker.Turn]:
+    messages = tuple(_message(index, each) for index, each in enumerate(request.messages))
+    if request.response_format and request.response_format.type == "json_object":
+        instruction = worker.TextPart(JSON_INSTRUCTION)
+        messages = (*messages, worker.Message("developer", (instruction,)))
+    turns = [
+        worker.Turn(
+            stream_id=stream_id,
+            request_id=caller.request_id,
+            target=target.model,
+            messages=messages,
+            choice=choice,
+            effort=target.effort,
+            output_schema=bodies.output_schema(request),
+            transcript=exchange.request.headers.get("x-turntape-transcript"),
+            key_id=caller.key_id,
+        )
+        for choice in range(request.n or 1)
+    ]
+    try:
+        context.worker.check(turns[0])
+    except worker.TurnRefused as refused:
+        raise ApiError(refused.code, refused.message, refused.param) from None
+    return turns
+
+
+def _message(index: int, message: bodies.ChatMessage) -> worker.Message:
+    content = message.content or ""
+    where = f"messages[{index}].content"
+    if isinstance(content, str):
+        parts: tuple[worker.Part, ...] = (worker.TextPart(content),) if content else ()
+    else:
+        parts = tuple(_part(part, f"{where}[{at}]") for at, part in enumerate(content))
+    if message.refusal:
+        parts = (*parts, worker.RefusalPart(message.refusal))
+    calls = tuple(
+        worker.Call(call.id, call.function.name, call.function.arguments)
+        for call in message.tool_calls or ()
+    )
+    if message.function_call is not None:
+        called = message.function_call
+        calls = (*calls, worker.Call(called.name, called.name, called.arguments))
+    return worker.Message(message.role, parts, message.name, calls, message.tool_call_id)
+
+
+def _part(part: bodies.Content, param: str) -> worker.Part:
+    match part:
+        case bodies.TextContent(text):
+            return worker.TextPart(text)
+        case bodies.ImageContent(image):
+            return worker.ImagePart(image.url, param)
+        case bodies.AudioContent():
+            return worker.OtherPart("input_audio", param)
+        case bodies.FileContent():
+            return worker.OtherPart("file", param)
+        case bodies.RefusalContent(refusal):
+            return worker.RefusalPart(refusal)
+
+
+def _headers(
+    request: bodies.ChatRequest, ignored: tuple[str, ...], stream_id: str
+) -> list[tuple[str, str]]:
+    headers = [("x-turntape-stream", stream_id)]
+    if ignored:
+        headers.append(("x-turntape-ignored", ", ".join(ignored)))
+    if request.response_format and request.response_format.type == "json_object":
+        headers.append(("x-turntape-emulated", "response_format"))
+    return headers
+
+
+def _on_end(
+    context: Context, opened: events.Opened, stream_id: str
+) -> Callable[[events.Terminal], None]:
+    """What is released and said when a stream has ended: its permit, and one line."""
+
+    def on_end(terminal: events.Terminal) -> None:
+        del context.streams[stream_id]
+        if opened.streaming and terminal.code != "concurrency_exceeded":
+            context.permits.give_back(opened.n)
+        budget = context.config.latency_budget_ms * 1000
+        slow = bool(budget) and (terminal.ttft_us or terminal.duration_us) > budget
+        _log.log(
+            30 if slow else 20,
+            "stream_over_latency_budget" if slow else "stream_ended",
+            req_id=opened.request_id,
+            stream=stream_id,
+            model=opened.model,
+            kind=terminal.kind,
+            status=terminal.status,
+            code=terminal.code,
+            finish_reasons=terminal.finish_reasons,
+            ttft_us=terminal.ttft_us,
+            duration_us=terminal.duration_us,
+            frames=terminal.frames,
+        )
+
+    return on_end

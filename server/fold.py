@@ -1,0 +1,83 @@
+"""Outputs of a chat stream folded into one `chat.completion` body: the non-stream answer."""
+
+from typing import Any
+
+import msgspec
+
+from machines import events
+from server.errors import ApiError
+from server.sse import usage_object
+
+
+class ChatBody:
+    """Renders one stream's outputs as a single JSON body, empty until the answer is whole.
+
+    Attributes:
+        status: HTTP status of the answer; 0 until there is one.
+        frames: bodies rendered so far.
+        headers: what the answer adds to the response's headers.
+        chunked: never; see `server.sinks.Renderer`.
+    """
+
+    chunked = False
+
+    def __init__(self, opened: events.Opened) -> None:
+        self.status = 0
+        self.frames = 0
+        self.headers: list[tuple[str, str]] = [("content-type", "application/json")]
+        self._opened = opened
+        self._content: list[list[str]] = [[] for _ in range(opened.n)]
+        self._reasoning: list[list[str]] = [[] for _ in range(opened.n)]
+        self._finish: list[str] = [""] * opened.n
+        self._usage: events.Usage | None = None
+
+    def render(self, output: events.AnyOutput) -> bytes:
+        """The whole body for the output that ends the answer, empty bytes for any other."""
+        match output:
+            case events.Content(text, choice):
+                self._content[choice].append(text)
+            case events.Reasoning(text, choice):
+                self._reasoning[choice].append(text)
+            case events.Finish(reason, choice):
+                self._finish[choice] = reason
+            case events.UsageTotals(usage):
+                self._usage = usage
+            case events.Done():
+                self.status, self.frames = 200, 1
+                if self._usage is None:
+                    self.headers.append(("x-turntape-usage", "unknown"))
+                return self._body()
+            case events.Failure():
+                error = ApiError.from_failure(output)
+                self.status, self.frames = error.status, 1
+                self.headers = error.headers()
+                return error.body()
+        return b""
+
+    def _body(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "id": self._opened.completion_id,
+                "object": "chat.completion",
+                "created": self._opened.created,
+                "model": self._opened.model,
+                "choices": [self._choice(index) for index in range(self._opened.n)],
+                "usage": usage_object(self._usage),
+            }
+        )
+
+    def _choice(self, index: int) -> dict[str, Any]:
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(self._content[index]),
+            "refusal": None,
+            "annotations": [],
+        }
+        if self._reasoning[index]:
+            message["reasoning_content"] = "".join(self._reasoning[index])
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": self._finish[index],
+        }

@@ -1,0 +1,145 @@
+"""Outputs of a chat stream to `text/event-stream` bytes: the last of a token's four files.
+
+Everything in a chunk but its text is known when the stream opens, so a frame is three pieces put
+together: what stands before the text, the text as JSON, what stands behind it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from machines import events
+from server.errors import ApiError, envelope
+
+HEADERS: Final = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache, no-transform"),
+    ("x-accel-buffering", "no"),
+)
+"""Headers of every stream; the last keeps nginx from buffering it."""
+
+KEEPALIVE: Final = b": keepalive\n\n"
+"""A comment: clients skip it, and their idle timers start anew."""
+
+DONE: Final = b"data: [DONE]\n\n"
+"""The sentinel of the Chat Completions API."""
+
+USAGE_UNKNOWN: Final = b": x-turntape-usage: unknown\n\n"
+"""Stands before a usage chunk of zeros: clients that asked for counts fail on a missing object."""
+
+_encode: Final = msgspec.json.encode
+
+
+def usage_object(usage: events.Usage | None) -> dict[str, Any]:
+    """The API's usage object; zeros where the counts are unknown."""
+    counts = usage or events.Usage(0, 0)
+    return {
+        "prompt_tokens": counts.prompt_tokens,
+        "completion_tokens": counts.completion_tokens,
+        "total_tokens": counts.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": counts.reasoning_tokens},
+    }
+
+
+class ChatChunks:
+    """Renders one stream's outputs as `chat.completion.chunk` frames.
+
+    Attributes:
+        status: HTTP status of the answer; 0 until there is one.
+        frames: data frames rendered so far.
+        headers: what the answer adds to the response's headers.
+        chunked: False once a failure came before the head: it is a body of its own.
+    """
+
+    def __init__(self, opened: events.Opened) -> None:
+        self.status = 0
+        self.frames = 0
+        self.headers = list(HEADERS)
+        self.chunked = True
+        self._include_usage = opened.include_usage
+        head = {
+            "id": opened.completion_id,
+            "object": "chat.completion.chunk",
+            "created": opened.created,
+            "model": opened.model,
+        }
+        self._chunk = b"data: " + _encode(head)[:-1]
+        self._end = (b',"usage":null' if opened.include_usage else b"") + b"}\n\n"
+        self._before_content = self._before(opened.n, b'{"content":')
+        self._before_reasoning = self._before(opened.n, b'{"reasoning_content":')
+        self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
+        self._renderers: dict[type, Callable[[Any], bytes]] = {
+            events.Content: self._content,
+            events.Reasoning: self._reasoning,
+            events.Head: self._head,
+            events.Role: self._role,
+            events.Finish: self._finish,
+            events.UsageTotals: self._usage,
+            events.Done: self._done,
+            events.Keepalive: self._keepalive,
+            events.Failure: self._failure,
+            events.CancelTurn: self._nothing,
+        }
+
+    def render(self, output: events.AnyOutput) -> bytes:
+        """The bytes of one output, before HTTP framing; empty for those a client does not see."""
+        return self._renderers[type(output)](output)
+
+    def _before(self, n: int, field: bytes) -> tuple[bytes, ...]:
+        return tuple(
+            self._chunk + b',"choices":[{"index":%d,"delta":%b' % (index, field)
+            for index in range(n)
+        )
+
+    def _content(self, output: events.Content) -> bytes:
+        self.frames += 1
+        return self._before_content[output.choice] + _encode(output.text) + self._after_delta
+
+    def _reasoning(self, output: events.Reasoning) -> bytes:
+        self.frames += 1
+        return self._before_reasoning[output.choice] + _encode(output.text) + self._after_delta
+
+    def _head(self, _: events.Head) -> bytes:
+        self.status = 200
+        return b""
+
+    def _role(self, output: events.Role) -> bytes:
+        self.frames += 1
+        delta = b'{"role":"assistant","content":""'
+        return self._before(output.choice + 1, delta)[-1] + self._after_delta
+
+    def _finish(self, output: events.Finish) -> bytes:
+        self.frames += 1
+        after = b'},"logprobs":null,"finish_reason":%b}]' % _encode(output.reason)
+        return self._before(output.choice + 1, b"{")[-1] + after + self._end
+
+    def _usage(self, output: events.UsageTotals) -> bytes:
+        if not self._include_usage:
+            return b""
+        self.frames += 1
+        counts = _encode(usage_object(output.usage))
+        comment = USAGE_UNKNOWN if output.usage is None else b""
+        return comment + self._chunk + b',"choices":[],"usage":' + counts + b"}\n\n"
+
+    def _done(self, _: events.Done) -> bytes:
+        self.frames += 1
+        return DONE
+
+    def _keepalive(self, _: events.Keepalive) -> bytes:
+        return KEEPALIVE
+
+    def _failure(self, output: events.Failure) -> bytes:
+        if self.status == 0:
+            error = ApiError.from_failure(output)
+            self.status = error.status
+            self.headers = error.headers()
+            self.chunked = False
+            return error.body()
+        self.frames += 1
+        error = envelope(output.code, output.message, output.param, output.status)
+        return b"data: " + error + b"\n\n"
+
+    def _nothing(self, _: events.CancelTurn) -> bytes:
+        return b""
