@@ -7,10 +7,9 @@ whatever `config.toml` says, so an operator's own home cannot bring it back.
 
 import importlib
 import json
-import os
 import shutil
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +184,135 @@ def _provider(setup: Setup) -> dict[str, Value]:
         f"{table}.base_url": setup.base_url,
         f"{table}.requires_openai_auth": setup.has_key,
     }
+
+
+def _retries(provider: str) -> dict[str, Value]:
+    """None by Codex: it repeats text that was already sent."""
+    table = f"model_providers.{provider}"
+    return {f"{table}.request_max_retries": 0, f"{table}.stream_max_retries": 0}
+
+
+def _operators_provider(setup: Setup) -> str | None:
+    """The provider an operator's home defines and chose, unless a base URL overrules it."""
+    if setup.operator_home is None or setup.base_url is not None:
+        return None
+    try:
+        config = tomllib.loads((setup.operator_home / "config.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    chosen = config.get("model_provider")
+    return chosen if chosen in config.get("model_providers", {}) else None
+
+
+def _toml(value: Value) -> str:
+    """A TOML value; of what JSON writes, TOML refuses only a bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def config_toml(setup: Setup) -> str:
+    """The settings as the text of a `config.toml`."""
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in settings(setup).items())
+
+
+def command(binary: Path, setup: Setup) -> tuple[str, ...]:
+    """The command line of an app-server with the settings, whatever its home says."""
+    pairs = (f"{key}={_toml(value)}" for key, value in settings(setup).items())
+    flags = (part for pair in pairs for part in ("-c", pair))
+    return (str(binary), "app-server", *flags)
+
+
+def catalog(setup: Setup) -> dict[str, Any]:
+    """The model catalog: each known model as one that takes plain function tools.
+
+    Codex's own catalog hides a client's tools in a script interpreter, shortens their results
+    and summarises long histories. The lite form is for OpenAI's back end alone.
+    """
+    known = {model.slug: model for model in codexmodels.KNOWN}
+    slugs = dict.fromkeys((*known, setup.model, *setup.extra_models))
+    models = [known.get(slug) or codexmodels.unlisted(slug) for slug in slugs]
+    plain = setup.base_url is not None
+    return {
+        "models": [
+            _entry(model, priority, lite=model.lite and not plain)
+            for priority, model in enumerate(models, start=1)
+        ]
+    }
+
+
+def _entry(model: codexmodels.KnownModel, priority: int, *, lite: bool) -> dict[str, Any]:
+    return {
+        "slug": model.slug,
+        "display_name": model.display_name,
+        "supported_reasoning_levels": [
+            {"effort": effort, "description": effort} for effort in model.efforts
+        ],
+        "shell_type": "disabled",
+        "visibility": "list" if model.listed else "hide",
+        "supported_in_api": True,
+        "priority": priority,
+        "support_verbosity": True,
+        "truncation_policy": {"mode": "bytes", "limit": NO_TRUNCATION_BYTES},
+        "experimental_supported_tools": [],
+        "base_instructions": "",
+        "context_window": NO_COMPACTION_TOKENS,
+        "max_context_window": NO_COMPACTION_TOKENS,
+        "effective_context_window_percent": 100,
+        "input_modalities": ["text", "image"],
+        "supports_image_detail_original": True,
+        "default_reasoning_summary": "none",
+        "use_responses_lite": lite,
+    }
+
+
+def prepare(setup: Setup) -> None:
+    """Write what Codex needs, once, before the first process is started.
+
+    An operator's home is left alone. In ours, instructions that somebody put there are removed,
+    and everywhere the databases of the last run.
+    """
+    for directory in (setup.data_dir, setup.own_home, setup.sqlite_dir):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+    if setup.workdir is None:
+        setup.cwd.mkdir(mode=0o700, exist_ok=True)
+    for database in setup.sqlite_dir.iterdir():
+        database.unlink()
+    for name in ("AGENTS.md", "AGENTS.override.md"):
+        (setup.own_home / name).unlink(missing_ok=True)
+    _write_private(setup.catalog_path, json.dumps(catalog(setup), indent=1) + "\n")
+    _write_private(setup.own_home / "config.toml", config_toml(setup))
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+_PASSED_ON = frozenset(
+    (
+        "PATH",
+        "HOME",
+        "LANG",
+        "TZ",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "RUST_LOG",
+    )
+)
+"""Of our environment, what Codex may see, in either case; no name here holds a key."""
+
+
+def environment(setup: Setup, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a Codex process, whose log is then JSON without colours."""
+    passed = {name: value for name, value in environ.items() if _passes(name)}
+    own = {"CODEX_HOME": str(setup.home), "NO_COLOR": "1", "LOG_FORMAT": "json"}
+    return passed | own
+
+
+def _passes(name: str) -> bool:
+    return name.upper() in _PASSED_ON or name.startswith("LC_")

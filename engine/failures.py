@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from machines import events
+
 REDACTED: Final = "The model provider failed to answer."
 """In place of any text of a 5xx: it may name hosts, and tells a client nothing it can act on."""
 
@@ -35,11 +37,25 @@ class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
         retryable: whether another attempt may succeed, if the client has seen nothing yet.
     """
 
+    kind: events.TerminalKind = "upstream_error"
     code: str
     message: str
     status: int | None = None
     param: str | None = None
+    retry_after: float | None = None
     retryable: bool = False
+
+    def event(self, choice: int) -> events.TurnFailed:
+        """The failure as an event of its turn."""
+        return events.TurnFailed(
+            self.kind,
+            self.code,
+            self.message,
+            choice,
+            self.status,
+            self.param,
+            self.retry_after,
+        )
 
 
 NAMED: Final[dict[str, ProviderFailure]] = {
@@ -82,6 +98,16 @@ BY_STATUS: Final[dict[int, ProviderFailure]] = {
 }
 """Failures of which Codex keeps only the provider's HTTP status."""
 
+HTTP_WORDS: Final = frozenset(
+    {
+        "httpConnectionFailed",
+        "responseStreamConnectionFailed",
+        "responseStreamDisconnected",
+        "responseTooManyFailedAttempts",
+    }
+)
+"""Words of `codexErrorInfo` that come with an HTTP status, or with none where no head arrived."""
+
 DISCONNECTED: Final = ProviderFailure(
     code="upstream_disconnected",
     message="The provider's stream ended before the answer was complete.",
@@ -89,25 +115,59 @@ DISCONNECTED: Final = ProviderFailure(
 )
 
 
+INTERRUPTED: Final = ProviderFailure(
+    code="upstream_error", message="The worker interrupted the turn."
+)
+"""A turn that ended as if somebody had stopped it, and nobody here had."""
+
+
+LOST: Final = ProviderFailure(
+    kind="worker_lost",
+    code="worker_exited",
+    message="The worker's process ended before the answer was complete.",
+    retryable=True,
+)
+"""The process behind a turn has gone."""
+
+DEAF: Final = ProviderFailure(
+    code="upstream_error", message="The worker did not answer.", retryable=True
+)
+"""A request that the worker left without a reply."""
+
+BUSY: Final = ProviderFailure(
+    kind="rejected",
+    code="worker_busy",
+    message="Every worker is at its turn limit. Try again shortly.",
+    retry_after=1,
+)
+"""No seat within the time a request may wait for one."""
+
+NOT_READY: Final = ProviderFailure(
+    kind="rejected", code="worker_not_ready", message="No worker is ready.", retry_after=1
+)
+"""No process to take a turn."""
+
+
 def safe(message: str) -> str:
     """A message without URLs, hosts, addresses and keys."""
     return _SECRETS.sub("", message).strip()
 
 
-def classify(info: object, message: str) -> ProviderFailure | Incomplete:
+def classify(word: str, status: int | None, message: str) -> ProviderFailure | Incomplete:
     """What `turn.error` means.
 
     Args:
-        info: `codexErrorInfo`: a name, or an object whose one value holds `httpStatusCode`.
+        word: the word of `codexErrorInfo`, `other` without one.
+        status: the provider's HTTP status, as far as Codex tells.
         message: Codex's text; of a 400 it is the provider's body.
     """
     incomplete = _INCOMPLETE.search(message)
     if incomplete:
         return Incomplete(incomplete[1])
-    if isinstance(info, str) and info in NAMED:
-        return NAMED[info]
-    if isinstance(info, dict):
-        return _from_status(next(iter(info.values()), None))
+    if word in NAMED:
+        return NAMED[word]
+    if word in HTTP_WORDS:
+        return _from_status(status)
     if message.startswith("stream disconnected before completion"):
         return DISCONNECTED
     if message.startswith("Missing environment variable"):
@@ -115,11 +175,10 @@ def classify(info: object, message: str) -> ProviderFailure | Incomplete:
     return _from_body(message)
 
 
-def _from_status(details: object) -> ProviderFailure:
-    status = details.get("httpStatusCode") if isinstance(details, dict) else None
-    if isinstance(status, int) and status in BY_STATUS:
+def _from_status(status: int | None) -> ProviderFailure:
+    if status in BY_STATUS:
         return BY_STATUS[status]
-    if isinstance(status, int) and status < 500:
+    if status is not None and status < 500:
         return ProviderFailure(
             code="provider_rejected", message="The provider refused the request.", status=status
         )

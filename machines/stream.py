@@ -49,12 +49,12 @@ class StreamMachine(StateMachine):
 
     head_due = held.to(role)
     begin = held.to(content) | role.to(content)
-    text = held.to(content) | role.to(content) | content.to.itself() | tool_buffering.to(content)
+    text = held.to(content) | role.to(content) | content.to(content) | tool_buffering.to(content)
     call = (
         held.to(tool_buffering)
         | role.to(tool_buffering)
         | content.to(tool_buffering)
-        | tool_buffering.to.itself()
+        | tool_buffering.to(tool_buffering)
     )
     finished = held.to(finish) | role.to(finish) | content.to(finish) | tool_buffering.to(finish)
     counted = finish.to(usage)
@@ -74,14 +74,14 @@ class StreamMachine(StateMachine):
         | finish.to(abandoned)
     )
     keepalive = (
-        role.to.itself() | content.to.itself() | tool_buffering.to.itself() | finish.to.itself()
+        role.to(role) | content.to(content) | tool_buffering.to(tool_buffering) | finish.to(finish)
     )
     notice = (
-        held.to.itself()
-        | role.to.itself()
-        | content.to.itself()
-        | tool_buffering.to.itself()
-        | finish.to.itself()
+        held.to(held)
+        | role.to(role)
+        | content.to(content)
+        | tool_buffering.to(tool_buffering)
+        | finish.to(finish)
     )
 
 

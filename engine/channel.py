@@ -1,0 +1,176 @@
+"""JSON-RPC with one worker process: requests out, replies matched, the rest handed on.
+
+Requests keep the order they were made in. At most `IN_FLIGHT` are unanswered at once: the
+app-server's queue holds 128, refuses what is beyond it, and from 500 on answers some never.
+"""
+
+import asyncio
+import collections
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from engine import appserver
+from machines import errors, jsonrpc
+
+IN_FLIGHT: Final = 64
+"""Unanswered requests at most; `docs/codex.md` has the measurement."""
+
+OVERLOADED: Final = -32001
+"""The app-server's error code for a full queue."""
+
+METHOD_NOT_FOUND: Final = -32601
+"""JSON-RPC's own code: what a worker's request is answered with, whatever it asks."""
+
+_log = structlog.get_logger(component="channel")
+
+
+class RpcError(Exception):
+    """Raised for a request the worker refused."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class RpcTimedOut(Exception):
+    """Raised for a request the worker left unanswered: it drops what it cannot read."""
+
+
+class ChannelClosed(Exception):
+    """Raised for a request to a process that has gone."""
+
+
+class Call(msgspec.Struct, eq=False):
+    """One request: its id, where its reply goes, and the deadline it has."""
+
+    rpc_id: int
+    method: str
+    params: msgspec.Struct
+    reply: asyncio.Future[Any]
+    deadline: asyncio.TimerHandle | None = None
+
+
+class Channel:
+    """One connection.
+
+    Args:
+        write: takes a whole line for the worker's input.
+        on_notification: takes method and params of every notification.
+        timeout: seconds a reply may take.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        on_notification: Callable[[str, msgspec.Raw], None],
+        timeout: float,
+    ) -> None:
+        self._write = write
+        self._on_notification = on_notification
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._lines = jsonrpc.LineSplitter()
+        self._last_id = 0
+        self._waiting: collections.deque[Call] = collections.deque()
+        self._pending: dict[int, Call] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the worker's output."""
+        for line in self._lines.feed(data):
+            try:
+                message = jsonrpc.decode(line)
+            except errors.DecodeError:
+                _log.warning("undecodable_line", length=len(line))
+                continue
+            if type(message) is jsonrpc.Notification:
+                self._on_notification(message.method, message.params)
+            else:
+                self._other(message)
+
+    def send(self, method: str, params: msgspec.Struct, timeout: float | None = None) -> Call:
+        """Make a request; `await call.reply` for its result.
+
+        Args:
+            timeout: seconds its reply may take, where that is not the channel's own.
+
+        The reply raises RpcError, RpcTimedOut or ChannelClosed.
+        """
+        self._last_id += 1
+        call = Call(self._last_id, method, params, self._loop.create_future())
+        # A reply that nobody waits for any more must not be reported as never retrieved.
+        call.reply.add_done_callback(_retrieved)
+        seconds = self._timeout if timeout is None else timeout
+        call.deadline = self._loop.call_later(seconds, self._timed_out, call)
+        self._waiting.append(call)
+        self._send_waiting()
+        return call
+
+    def notify(self, method: str) -> None:
+        """Send a notification without params."""
+        self._write(jsonrpc.encode_notification(method, None))
+
+    def close(self) -> None:
+        """The process has gone: nothing will be answered any more."""
+        calls = [*self._pending.values(), *self._waiting]
+        self._pending.clear()
+        self._waiting.clear()
+        for call in calls:
+            self._settle(call, ChannelClosed())
+
+    def _other(self, message: jsonrpc.Message) -> None:
+        match message:
+            case jsonrpc.Request(rpc_id, method):
+                # With approvals off and no tools none should come; a worker left waiting hangs.
+                _log.warning("worker_request_refused", method=method)
+                error = "This client answers no requests."
+                self._write(jsonrpc.encode_error(rpc_id, METHOD_NOT_FOUND, error))
+            case jsonrpc.Response(rpc_id, result):
+                self._replied(rpc_id, result)
+            case jsonrpc.ErrorResponse(refused_id, code, text):
+                self._replied(refused_id, RpcError(code, text))
+
+    def _replied(self, rpc_id: int | str | None, answer: msgspec.Raw | Exception) -> None:
+        call = self._pending.pop(rpc_id, None) if isinstance(rpc_id, int) else None
+        if call is None:
+            _log.warning("reply_to_nothing", rpc_id=rpc_id)
+            return
+        if not isinstance(answer, Exception):
+            result_type = appserver.METHODS[call.method][1]
+            try:
+                answer = msgspec.json.decode(answer, type=result_type)
+            except msgspec.ValidationError as error:
+                answer = RpcError(0, f"{call.method}: unexpected result: {error}")
+        self._settle(call, answer)
+        self._send_waiting()
+
+    def _timed_out(self, call: Call) -> None:
+        self._pending.pop(call.rpc_id, None)
+        if call in self._waiting:
+            self._waiting.remove(call)
+        self._settle(call, RpcTimedOut(call.method))
+        self._send_waiting()
+
+    def _settle(self, call: Call, answer: object) -> None:
+        if call.deadline is not None:
+            call.deadline.cancel()
+        if call.reply.done():
+            return
+        if isinstance(answer, Exception):
+            call.reply.set_exception(answer)
+        else:
+            call.reply.set_result(answer)
+
+    def _send_waiting(self) -> None:
+        while self._waiting and len(self._pending) < IN_FLIGHT:
+            call = self._waiting.popleft()
+            self._pending[call.rpc_id] = call
+            self._write(jsonrpc.encode_request(call.rpc_id, call.method, call.params))
+
+
+def _retrieved(reply: asyncio.Future[Any]) -> None:
+    if not reply.cancelled():
+        reply.exception()

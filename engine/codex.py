@@ -1,0 +1,204 @@
+"""Reads the app-server's notifications as events of the turn they belong to.
+
+`Routes.notification` is where a token enters: the first of its four files. Frames are told apart
+by `threadId`: a turn has a thread of its own, and its notifications may come before the reply to
+the request that began it.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine import failures, notifications, worker
+from machines import events
+
+PARAGRAPH: Final = "\n\n"
+"""What joins several messages of one turn, and several parts of its reasoning."""
+
+COMMENTARY: Final = "commentary"
+"""The phase of agent messages that belong to the thinking, not to the answer."""
+
+
+class Progress(enum.Enum):
+    """How far a turn has come, as its client would see it."""
+
+    SILENT = enum.auto()
+    SPEAKING = enum.auto()
+    WHOLE = enum.auto()
+    OVER = enum.auto()
+
+
+class TurnReader:
+    """Translates the notifications of one turn.
+
+    Args:
+        on_progress: called when the turn has come further.
+        on_failure: called with the one failure that ended the turn.
+    """
+
+    def __init__(
+        self,
+        feed: worker.Feed,
+        choice: int,
+        on_progress: Callable[[Progress], None],
+        on_failure: Callable[[failures.ProviderFailure], None],
+    ) -> None:
+        self.progress = Progress.SILENT
+        self._feed = feed
+        self._choice = choice
+        self._on_progress = on_progress
+        self._on_failure = on_failure
+        self._commentary: set[str] = set()
+        self._answer_item = ""
+        self._thought_item = ""
+        self._answer_length = 0
+        self._counts: notifications.TokenCounts | None = None
+
+    def text_delta(self, item_id: str, delta: str) -> None:
+        """A piece of an agent message: the hot path."""
+        if item_id in self._commentary:
+            self.thought(item_id, delta)
+            return
+        if item_id != self._answer_item:
+            self._begin_answer(item_id)
+        self._answer_length += len(delta)
+        self._feed.event(events.TextDelta(delta, self._choice))
+
+    def thought(self, part: str, delta: str) -> None:
+        """A piece of reasoning or commentary; `part` tells pieces of different texts apart."""
+        if part != self._thought_item:
+            if self._thought_item:
+                delta = PARAGRAPH + delta
+            self._thought_item = part
+            self._advance(Progress.SPEAKING)
+        self._feed.event(events.ReasoningDelta(delta, self._choice))
+
+    def item_started(self, item: notifications.Item) -> None:
+        """The model began something: it is alive, and not at its end."""
+        if item.type == "agentMessage" and item.phase == COMMENTARY:
+            self._commentary.add(item.id)
+        if self.progress is Progress.WHOLE:
+            self._advance(Progress.SPEAKING)
+        self._feed.event(events.ItemStarted(item.type, self._choice))
+
+    def item_completed(self, item: notifications.Item) -> None:
+        """An item is whole; its text is said now where no deltas said it."""
+        if item.type != "agentMessage":
+            return
+        if item.id in self._commentary or item.phase == COMMENTARY:
+            if item.text and item.id != self._thought_item:
+                self.thought(item.id, item.text)
+            return
+        said = self._answer_length if item.id == self._answer_item else 0
+        if len(item.text) > said:
+            self.text_delta(item.id, item.text[said:])
+        self._advance(Progress.WHOLE)
+
+    def counted(self, counts: notifications.TokenCounts) -> None:
+        """The thread's counts so far; they are true only if the turn ends well."""
+        self._counts = counts
+
+    def completed(self, turn: notifications.Turn) -> None:
+        """The worker's last word on the turn."""
+        if self.progress is Progress.OVER:
+            return
+        if turn.status == "completed":
+            self.finish("content_filter" if self._refused() else "stop")
+            return
+        error = turn.error
+        if error is None:
+            failure = failures.INTERRUPTED
+        else:
+            verdict = failures.classify(error.error_word, error.http_status, error.message)
+            if isinstance(verdict, failures.Incomplete):
+                self.finish(verdict.reason)
+                return
+            failure = verdict
+        self._on_failure(failure)
+
+    def lost(self) -> None:
+        """The process has gone: what was whole is an answer all the same."""
+        if self.progress is Progress.WHOLE:
+            self.finish("stop")
+        elif self.progress is not Progress.OVER:
+            self._on_failure(failures.LOST)
+
+    def finish(self, reason: str) -> None:
+        """The answer is whole: what is known of its counts goes first."""
+        self._advance(Progress.OVER)
+        counts = self._counts
+        if counts is not None:
+            usage = events.Usage(
+                counts.input_tokens,
+                counts.output_tokens,
+                counts.cached_input_tokens,
+                counts.reasoning_output_tokens,
+            )
+            self._feed.event(events.TokensCounted(usage, self._choice))
+        self._feed.event(events.TurnFinished(reason, self._choice))
+
+    def _begin_answer(self, item_id: str) -> None:
+        if self._answer_item:
+            self._feed.event(events.TextDelta(PARAGRAPH, self._choice))
+        self._answer_item = item_id
+        self._answer_length = 0
+        self._advance(Progress.SPEAKING)
+
+    def _refused(self) -> bool:
+        """Codex drops a refusal's text: what is left is an answer of tokens without a word."""
+        counts = self._counts
+        if self._answer_item or counts is None:
+            return False
+        return counts.output_tokens > counts.reasoning_output_tokens
+
+    def _advance(self, progress: Progress) -> None:
+        self.progress = progress
+        self._on_progress(progress)
+
+
+class Routes:
+    """Finds the turn a notification belongs to."""
+
+    def __init__(self, on_other: Callable[[Any], None]) -> None:
+        self.turns: dict[str, TurnReader] = {}
+        self._on_other = on_other
+        self._decoders = {
+            method: msgspec.json.Decoder(params)
+            for method, params in notifications.NOTIFICATIONS.items()
+        }
+        self._text_delta = msgspec.json.Decoder(notifications.ItemDelta)
+
+    def notification(self, method: str, raw: msgspec.Raw) -> None:
+        """Take one notification: the hot path is its first branch."""
+        if method == "item/agentMessage/delta":
+            delta = self._text_delta.decode(raw)
+            turn = self.turns.get(delta.thread_id)
+            if turn is not None:
+                turn.text_delta(delta.item_id, delta.delta)
+            return
+        decoder = self._decoders.get(method)
+        if decoder is not None:
+            self._dispatch(method, decoder.decode(raw))
+
+    def _dispatch(self, method: str, params: Any) -> None:
+        turn = self.turns.get(getattr(params, "thread_id", None) or "")
+        if turn is None:
+            self._on_other(params)
+            return
+        match params:
+            case notifications.SummaryTextDelta():
+                turn.thought(f"{params.item_id}/{params.summary_index}", params.delta)
+            case notifications.ReasoningTextDelta():
+                turn.thought(f"{params.item_id}/{params.content_index}", params.delta)
+            case notifications.ItemNotification(_, _, item):
+                if method == "item/started":
+                    turn.item_started(item)
+                else:
+                    turn.item_completed(item)
+            case notifications.TokenUsageUpdated(_, _, usage):
+                turn.counted(usage.total)
+            case notifications.TurnNotification(_, ended):
+                if method == "turn/completed":
+                    turn.completed(ended)

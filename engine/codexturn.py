@@ -1,0 +1,234 @@
+"""The life of one Codex turn: a seat on a process, a thread, its end, its retries."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine import appserver, conversation, failures, worker
+from engine.channel import OVERLOADED, Call, Channel, ChannelClosed, RpcError, RpcTimedOut
+from engine.codex import Progress, Routes, TurnReader
+from machines import events
+
+RETRY_BASE_S: Final = 0.5
+"""First delay before another attempt; doubles, and jitter takes away up to a half."""
+
+STEP_GRACE_S: Final = 5.0
+"""How long a turn whose answer is whole may take to say that it is over."""
+
+INTERRUPT_GRACE_S: Final = 2.0
+"""How long an interrupt may go unanswered before its process is thought deaf."""
+
+
+class Seat(msgspec.Struct, frozen=True, eq=False):
+    """A turn's place on a process.
+
+    Attributes:
+        cwd: the directory of the process's threads.
+        leave: gives the place to the next turn.
+        suspect: told why the process seems to be deaf.
+    """
+
+    channel: Channel
+    routes: Routes
+    cwd: str
+    leave: Callable[[], None]
+    suspect: Callable[[str], None]
+
+
+class Unavailable(Exception):
+    """Raised where there is no seat to be had."""
+
+    def __init__(self, failure: failures.ProviderFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Overdue(Exception):
+    """Raised within an attempt whose answer is whole and whose end never came."""
+
+
+TakeSeat = Callable[[int], Awaitable[Seat]]
+"""Finds a seat for an attempt, counted from 1; raises Unavailable."""
+
+
+class CodexTurn:
+    """A turn in motion, over as many attempts as it needs."""
+
+    def __init__(self, turn: worker.Turn, feed: worker.Feed, take_seat: TakeSeat) -> None:
+        self._turn = turn
+        self._feed = feed
+        self._take_seat = take_seat
+        self._task = asyncio.get_running_loop().create_task(self._live())
+
+    def cancel(self) -> None:
+        """Interrupt the turn, wherever it is."""
+        self._task.cancel()
+
+    async def _live(self) -> None:
+        for attempt in range(1, 2 + failures.BEFORE_OUTPUT_RETRIES):
+            try:
+                seat = await self._take_seat(attempt)
+            except Unavailable as unavailable:
+                self._feed.event(unavailable.failure.event(self._turn.choice))
+                return
+            trial = Attempt(self._turn, self._feed, seat)
+            failure = await trial.run()
+            if failure is None:
+                return
+            last = attempt > failures.BEFORE_OUTPUT_RETRIES
+            if last or trial.spoke or not failure.retryable:
+                self._feed.event(failure.event(self._turn.choice))
+                return
+            delay = RETRY_BASE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            self._feed.event(
+                events.RetryScheduled(attempt, int(delay * 1000), failure.code, self._turn.choice)
+            )
+            await asyncio.sleep(delay)
+
+
+class Attempt:
+    """One thread with one turn."""
+
+    def __init__(self, turn: worker.Turn, feed: worker.Feed, seat: Seat) -> None:
+        self._turn = turn
+        self._feed = feed
+        self._seat = seat
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[failures.ProviderFailure | None]
+        self._ended = self._loop.create_future()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._thread_start: Call | None = None
+        self._thread_id = ""
+        self._reader = TurnReader(feed, turn.choice, self._progressed, self._failed)
+
+    @property
+    def spoke(self) -> bool:
+        """Whether the client has seen anything of this attempt."""
+        return self._reader.progress is not Progress.SILENT
+
+    async def run(self) -> failures.ProviderFailure | None:
+        """Run the turn to its end; None if its events have been fed to the last."""
+        try:
+            failure = await self._begin_and_wait()
+        except RpcError as error:
+            self._interrupt()
+            return self._refused(error)
+        except RpcTimedOut as error:
+            self._seat.suspect(f"{error} unanswered")
+            self._interrupt()
+            return failures.DEAF
+        except ChannelClosed:
+            self._seat.leave()
+            return failures.LOST
+        except Overdue:
+            self._interrupt()
+            return None
+        except asyncio.CancelledError:
+            self._interrupt()
+            raise
+        self._unsubscribe()
+        self._seat.leave()
+        return failure
+
+    async def _begin_and_wait(self) -> failures.ProviderFailure | None:
+        turn = self._turn
+        items = tuple(
+            msgspec.Raw(msgspec.json.encode(item)) for item in conversation.items(turn.messages)
+        )
+        self._thread_start = self._send(
+            "thread/start", appserver.ThreadStartParams(model=turn.target, cwd=self._seat.cwd)
+        )
+        # Shielded: a thread that starts after all must be found, to be released.
+        result = await self._reply(self._thread_start)
+        self._thread_id = result.thread.id
+        self._seat.routes.turns[self._thread_id] = self._reader
+        injected = self._send(
+            "thread/inject_items", appserver.ThreadInjectItemsParams(self._thread_id, items)
+        )
+        started = self._send(
+            "turn/start",
+            appserver.TurnStartParams(
+                thread_id=self._thread_id,
+                effort=turn.effort,
+                output_schema=turn.output_schema,
+            ),
+        )
+        await self._reply(injected)
+        begun = await self._reply(started)
+        if not self._ended.done():
+            self._feed.event(events.TurnStarted(self._thread_id, begun.turn.id, self._turn.choice))
+        return await self._ended
+
+    def _send(self, method: str, params: msgspec.Struct) -> Call:
+        call = self._seat.channel.send(method, params)
+        self._feed.event(events.RpcSent(method, call.rpc_id, self._turn.choice))
+        return call
+
+    async def _reply(self, call: Call) -> Any:
+        try:
+            result = await asyncio.shield(call.reply)
+        except (RpcError, RpcTimedOut, ChannelClosed) as error:
+            text = failures.safe(str(error) or type(error).__name__)
+            self._feed.event(events.RpcReplied(call.rpc_id, text, self._turn.choice))
+            raise
+        self._feed.event(events.RpcReplied(call.rpc_id, choice=self._turn.choice))
+        return result
+
+    def _progressed(self, progress: Progress) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        if progress is Progress.WHOLE:
+            self._watchdog = self._loop.call_later(STEP_GRACE_S, self._overdue)
+        elif progress is Progress.OVER and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _failed(self, failure: failures.ProviderFailure) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if not self._ended.done():
+            self._ended.set_result(failure)
+
+    def _overdue(self) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(Overdue())
+            self._reader.finish("stop")
+
+    def _refused(self, error: RpcError) -> failures.ProviderFailure:
+        if error.code == OVERLOADED:
+            return msgspec.structs.replace(failures.BUSY, retryable=True)
+        return failures.ProviderFailure(code="upstream_error", message=failures.REDACTED)
+
+    def _interrupt(self) -> None:
+        """Stop what may still run; the seat is free when the process has said so."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._thread_start is None:
+            self._seat.leave()
+            return
+        if not self._thread_id:
+            self._thread_start.reply.add_done_callback(self._release_late_thread)
+            return
+        params = appserver.TurnInterruptParams(self._thread_id, "")
+        call = self._seat.channel.send("turn/interrupt", params, INTERRUPT_GRACE_S)
+        call.reply.add_done_callback(self._interrupted)
+        self._unsubscribe()
+
+    def _interrupted(self, reply: asyncio.Future[Any]) -> None:
+        if isinstance(reply.exception(), RpcTimedOut):
+            self._seat.suspect("turn/interrupt unanswered")
+        self._seat.leave()
+
+    def _release_late_thread(self, reply: asyncio.Future[Any]) -> None:
+        if reply.exception() is None:
+            self._thread_id = reply.result().thread.id
+            self._unsubscribe()
+        self._seat.leave()
+
+    def _unsubscribe(self) -> None:
+        self._seat.routes.turns.pop(self._thread_id, None)
+        params = appserver.ThreadUnsubscribeParams(self._thread_id)
+        self._seat.channel.send("thread/unsubscribe", params)

@@ -1,0 +1,231 @@
+"""The event log's files while they are written: the lock, the live segment, the helper thread.
+
+There is one writer a directory. A write that fails is undone before it is reported, so no part of
+a group stays behind. What takes its time (fsync, closing, deleting) is done by a helper thread,
+one thing after the other in the order it was asked for.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import structlog
+
+from engine import segments
+
+SYNC_INTERVAL_S: Final = 1.0
+"""With `interval`: the longest that records are on file before they are forced to the disk."""
+
+FsyncPolicy = Literal["none", "interval", "always"]
+"""When records are forced to the disk: never, within an interval, before their bytes are sent."""
+
+_log = structlog.get_logger(component="event_log")
+
+
+class LogLocked(OSError):
+    """Raised where another process writes to the directory."""
+
+
+class SegmentWriter:
+    """The live segment of a directory, from one rotation to the next.
+
+    Attributes:
+        number: of the live segment; 0 before the first.
+        size: its bytes.
+        records: how many it holds.
+        opened_us: when it was begun.
+    """
+
+    def __init__(self, directory: Path, fsync: FsyncPolicy) -> None:
+        self.number = 0
+        self.size = 0
+        self.records = 0
+        self.opened_us = 0
+        self._directory = directory
+        self._fsync = fsync
+        self._fd: int | None = None
+        self._lock: int | None = None
+        self._helper = ThreadPoolExecutor(1, "event-log")
+        self._closing = threading.Event()
+        self._guard = threading.Lock()
+        self._batch: list[Callable[[], object]] | None = None
+        self._sync_error: OSError | None = None
+
+    def acquire(self) -> None:
+        """Make the directory and become its one writer, where that is not so already.
+
+        Raises:
+            LogLocked: another process writes there.
+            OSError: the directory cannot be made or written to.
+        """
+        path = self._directory / "lock"
+        if self._lock is not None and _is_at(path, self._lock):
+            return
+        self._unlock()
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(lock, 20).decode(errors="replace").strip()
+            os.close(lock)
+            if not isinstance(error, BlockingIOError):
+                raise
+            reason = f"process {owner} writes its event log here already"
+            raise LogLocked(error.errno, reason, str(self._directory)) from None
+        self._lock = lock
+        with contextlib.suppress(OSError):  # it only serves the message above
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+
+    def renew(self, now_us: int) -> None:
+        """Go on in a segment that nothing was written to.
+
+        Raises:
+            LogLocked, OSError: there is none to go on in.
+        """
+        self.acquire()
+        if self._fd is None or self.records:
+            self.rotate(now_us)
+
+    def rotate(self, now_us: int) -> None:
+        """Begin the next segment.
+
+        Raises:
+            OSError: it cannot be made; the live one stays.
+        """
+        newest = segments.list_segments(self._directory)[-1:]
+        number = 1 + max([self.number, *(segment.number for segment in newest)])
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(self._directory / segments.segment_name(number), flags, 0o600)
+        self._retire()
+        self._fd, self.number, self.opened_us = fd, number, now_us
+        self.size = self.records = 0
+        if self._fsync != "none":
+            self.later(_sync_directory, self._directory)
+
+    def write(self, data: bytes, records: int) -> None:
+        """Append whole records with one write(2).
+
+        Raises:
+            OSError: none of them is on file.
+        """
+        assert self._fd is not None, "renew() comes first"
+        try:
+            written = os.write(self._fd, data)
+            if written < len(data):
+                raise OSError(errno.EIO, f"{written} of {len(data)} bytes were written")
+        except OSError:
+            self._undo(self._fd)
+            raise
+        self.size += written
+        self.records += records
+        if self._fsync == "interval":
+            self._request_sync(())
+
+    def check(self) -> None:
+        """Look whether what was written is still there and came to the disk.
+
+        Raises:
+            OSError: it is not, or did not; the live segment is given up.
+        """
+        error, self._sync_error = self._sync_error, None
+        path = self._directory / segments.segment_name(self.number)
+        if error is None and self._fd is not None and not _is_at(path, self._fd):
+            error = FileNotFoundError(errno.ENOENT, "the live segment is gone", str(path))
+        if error is not None:
+            self._retire()
+            raise error
+
+    def when_synced(self, callback: Callable[[], object]) -> None:
+        """Call back, on the helper thread, when all that is written now is on the disk."""
+        self._request_sync((callback,))
+
+    def later(self, chore: Callable[..., object], *arguments: Any) -> None:
+        """Do something on the helper thread, after everything it was asked before."""
+        self._helper.submit(self._attempt, chore, *arguments)
+
+    def close(self) -> None:
+        """Bring everything to the disk, as the policy has it, and let others write."""
+        self._closing.set()
+        self._retire()
+        self._helper.shutdown()
+        self._unlock()
+
+    def _undo(self, fd: int) -> None:
+        try:
+            os.ftruncate(fd, self.size)
+        except OSError as error:
+            _log.error("event_log_write_not_undone", segment=self.number, error=str(error))
+            self._retire()
+
+    def _retire(self) -> None:
+        """Leave the live segment to the helper."""
+        if self._fd is None:
+            return
+        with self._guard:
+            self._batch = None
+        self.later(self._finish, self._fd)
+        self._fd = None
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _request_sync(self, callbacks: tuple[Callable[[], object], ...]) -> None:
+        """Join the fsync that has not begun yet, or ask for one."""
+        with self._guard:
+            if self._batch is None:
+                self._batch = []
+                self.later(self._sync, self._fd, self._batch)
+            self._batch.extend(callbacks)
+
+    def _sync(self, fd: int, batch: list[Callable[[], object]]) -> None:
+        if self._fsync == "interval":
+            self._closing.wait(SYNC_INTERVAL_S)
+        with self._guard:
+            if self._batch is batch:
+                self._batch = None
+        self._force(fd)
+        for callback in batch:
+            callback()
+
+    def _finish(self, fd: int) -> None:
+        if self._fsync != "none":
+            self._force(fd)
+        os.close(fd)
+
+    def _force(self, fd: int) -> None:
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            self._sync_error = error
+
+    def _attempt(self, chore: Callable[..., object], *arguments: Any) -> None:
+        try:
+            chore(*arguments)
+        except Exception:  # nobody looks at the future, so a failure would pass unseen
+            _log.exception("event_log_chore_failed", chore=chore.__name__)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """Whether an open file is still the one that its path leads to."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

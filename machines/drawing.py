@@ -1,0 +1,54 @@
+"""Draws a compiled table as text: a Mermaid diagram, a Markdown table, a block of a page.
+
+What is drawn is the table that runs. The library can draw a declaration too, but leaves out
+self-transitions and gives every event an arrow of its own, which no one can read with a dozen.
+"""
+
+import re
+from collections.abc import Iterable
+
+from machines.table import Table
+
+_BLOCK = re.compile(r"<!-- drawn: (?P<name>\w+) -->.*?<!-- end drawn -->", re.DOTALL)
+
+
+def mermaid(table: Table) -> str:
+    """A Mermaid state diagram, one arrow for all events that lead the same way."""
+    lines = ["stateDiagram-v2", f"    [*] --> {table.initial}"]
+    for (state, target), events in _arrows(table).items():
+        lines.append(f"    {state} --> {target}: {', '.join(events)}")
+    lines += [f"    {state} --> [*]" for state in table.states if table.is_final(state)]
+    return "\n".join(lines)
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table of every transition. What is not in it is refused."""
+    lines = ["| in | on | goes to |", "|---|---|---|"]
+    for (state, target), events in _arrows(table).items():
+        names = ", ".join(f"`{event}`" for event in events)
+        lines.append(f"| `{state}` | {names} | {'itself' if target == state else f'`{target}`'} |")
+    return "\n".join(lines)
+
+
+def block(table: Table) -> str:
+    """Both, between the marks that `redraw` looks for."""
+    return (
+        f"<!-- drawn: {table.name} -->\n\n"
+        f"```mermaid\n{mermaid(table)}\n```\n\n"
+        f"{markdown(table)}\n\n"
+        "<!-- end drawn -->"
+    )
+
+
+def redraw(page: str, tables: Iterable[Table]) -> str:
+    """The page with every block drawn anew; a block of no known table is left as it is."""
+    blocks = {table.name: block(table) for table in tables}
+    return _BLOCK.sub(lambda found: blocks.get(found["name"], found[0]), page)
+
+
+def _arrows(table: Table) -> dict[tuple[str, str], list[str]]:
+    """The events from one state to another, in the order of the declaration."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, event), target in table.transitions.items():
+        arrows.setdefault((state, target), []).append(event)
+    return arrows

@@ -1,0 +1,243 @@
+"""JSON-RPC as the app-server speaks it: one JSON object a line, without a `jsonrpc` key.
+
+Theory of operation. Reading has two stages. `LineSplitter` cuts the byte stream into lines, and
+`decode` finds out what a line is while it copies none of its `params`: those stay `msgspec.Raw`
+until the reader of that method decodes them with a type of its own, by `decode_body`. A line
+about a thread that nobody listens to is never decoded at all.
+
+Both sides count their requests for themselves, so an id does not tell a request of theirs from a
+reply to ours: the presence of `method` does.
+
+Writing must not trust its input. The app-server drops a line that it cannot parse without an
+answer, and exits, with every turn on it, at a byte that is not UTF-8. So an encoded line holds
+exactly one newline, at its end, no lone surrogates, no NaN, and no more levels than any JSON
+parser reads.
+"""
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+
+from machines import errors
+
+MAX_LINE_BYTES: Final = 256 * 2**20
+"""Longest line that is read. A line echoes what was injected, and 64 MiB of that were seen."""
+
+MAX_NESTING: Final = 100
+"""Deepest line that is written. serde_json, and so the app-server, stops at 128 levels."""
+
+Id = int | str
+"""What a request is known by."""
+
+T = TypeVar("T")
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """Something happened; nothing is to be answered."""
+
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """The other side waits for a reply with this id, one of its own counting."""
+
+    id: Id
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """The reply to a request of ours."""
+
+    id: Id
+    result: msgspec.Raw
+
+
+class ErrorResponse(msgspec.Struct, frozen=True, gc=False):
+    """The refusal of a request of ours; `id` is None where the other side could not read it."""
+
+    id: Id | None
+    code: int
+    message: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+Message = Notification | Request | Response | ErrorResponse
+"""Whatever a line may be."""
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines, in time linear in its length however it is cut.
+
+    Args:
+        max_bytes: the longest line, without its LF.
+    """
+
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []
+        self._held = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their ends (LF or CRLF) and without empty ones.
+
+        Raises:
+            TooLarge: a line is over the limit. What came with it is lost, and so is the stream.
+        """
+        at_most = self._held + len(data)
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            if self._held:
+                lines[0] = b"".join([*self._pieces, lines[0]])
+                self._pieces.clear()
+            self._held = 0
+        if rest:
+            self._pieces.append(rest)
+            self._held += len(rest)
+        if at_most > self._max_bytes:
+            longest = max([self._held, *map(len, lines)])
+            if longest > self._max_bytes:
+                raise errors.TooLarge(f"a line is longer than {self._max_bytes} bytes")
+        return [bare for line in lines if (bare := line.rstrip(b"\r"))]
+
+    def eof(self) -> bytes:
+        """What was cut mid-line when the stream ended; empty if nothing was."""
+        return b"".join(self._pieces)
+
+
+class _Line(msgspec.Struct, gc=False):
+    """Every key that some kind of line has."""
+
+    method: str | None = None
+    id: Id | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw | None = None
+    error: "_Error | None" = None
+
+
+class _Error(msgspec.Struct, gc=False):
+    code: int
+    message: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_LINES: Final = msgspec.json.Decoder(_Line)
+_JSON: Final = msgspec.json.Encoder()
+
+
+def decode(line: bytes) -> Message:
+    """What a line is.
+
+    Raises:
+        DecodeError: it is not JSON, or no JSON-RPC.
+    """
+    try:
+        found = _LINES.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.DecodeError(f"not a JSON-RPC line: {error}") from error
+    if found.method is not None:
+        if found.id is None:
+            return Notification(found.method, found.params)
+        return Request(found.id, found.method, found.params)
+    if found.error is not None:
+        return ErrorResponse(found.id, found.error.code, found.error.message, found.error.data)
+    if found.id is None or found.result is None:
+        raise errors.DecodeError("not a JSON-RPC line: neither a call nor a reply")
+    return Response(found.id, found.result)
+
+
+def decode_body(body: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
+    """The second stage: `params`, `result` or `data` as the type that its method has.
+
+    Raises:
+        DecodeError: it is not of that type.
+    """
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.DecodeError(f"unexpected body: {error}") from error
+
+
+class _Call(msgspec.Struct, omit_defaults=True):
+    method: str
+    id: Id | msgspec.UnsetType = msgspec.UNSET
+    params: object = msgspec.UNSET
+
+
+def encode_request(rpc_id: Id, method: str, params: object = msgspec.UNSET) -> bytes:
+    """A line that asks for a reply.
+
+    Args:
+        params: anything that msgspec encodes; `msgspec.Raw` parts must be JSON. Left out: none.
+
+    Raises:
+        TooLarge: it is nested deeper than `MAX_NESTING`. The other `encode_` functions too.
+    """
+    return _encode(_Call(method, rpc_id, params))
+
+
+def encode_notification(method: str, params: object = msgspec.UNSET) -> bytes:
+    """A line that asks for nothing."""
+    return _encode(_Call(method, params=params))
+
+
+def encode_result(rpc_id: Id, result: object) -> bytes:
+    """The reply to a request of theirs."""
+    return _encode({"id": rpc_id, "result": result})
+
+
+def encode_error(rpc_id: Id, code: int, message: str) -> bytes:
+    """The refusal of a request of theirs."""
+    return _encode({"id": rpc_id, "error": {"code": code, "message": message}})
+
+
+def _encode(message: _Call | dict[str, object]) -> bytes:
+    try:
+        try:
+            line = _JSON.encode(message)
+        except UnicodeEncodeError:
+            line = _JSON.encode(_well_formed(msgspec.to_builtins(message, enc_hook=_parsed)))
+    except RecursionError:
+        raise errors.TooLarge(f"nested deeper than {MAX_NESTING} levels") from None
+    if _is_nested_too_deep(line):
+        raise errors.TooLarge(f"nested deeper than {MAX_NESTING} levels")
+    # Only a Raw part can hold what follows: it is copied as it came, and was never decoded.
+    if not line.isascii():
+        line = line.decode("utf-8", "replace").encode()
+    return line.replace(b"\n", b" ") + b"\n"
+
+
+def _well_formed(value: object) -> object:
+    """The value with every surrogate joined to its other half, or replaced where it has none."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_well_formed(key): _well_formed(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_well_formed(item) for item in value]
+    return value
+
+
+def _parsed(value: object) -> object:
+    """For `msgspec.to_builtins`, which takes everything that can be encoded but Raw."""
+    assert isinstance(value, msgspec.Raw)
+    return msgspec.json.decode(value)
+
+
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _is_nested_too_deep(line: bytes) -> bool:
+    """Whether a JSON text has more levels than `MAX_NESTING`."""
+    if line.count(b"[") + line.count(b"{") <= MAX_NESTING:
+        return False
+    brackets = _STRING.sub(b"", line).translate(_SQUARE, _NOT_BRACKETS)
+    for _ in range(MAX_NESTING):
+        brackets = brackets.replace(b"[]", b"")  # peels the innermost level
+    return bool(brackets)
