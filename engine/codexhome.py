@@ -29,7 +29,8 @@ NO_COMPACTION_TOKENS = 100_000_000
 NEVER_IDLE_MS = 86_400_000
 """A day: how long a stream may be silent is decided by the stream's own deadlines."""
 
-Value = str | bool | int
+Value = str | bool | int | list[str] | dict[str, "Value"]
+"""What a setting may be."""
 
 
 class BinaryNotFound(Exception):
@@ -115,6 +116,8 @@ def _bundled_binary() -> Path | None:
 
 
 _SAFETY: dict[str, Value] = {
+    "developer_instructions": "",
+    "notify": [],
     "web_search": "disabled",
     "include_permissions_instructions": False,
     "include_environment_context": False,
@@ -149,14 +152,33 @@ _SAFETY: dict[str, Value] = {
 
 def settings(setup: Setup) -> dict[str, Value]:
     """Codex's settings by dotted key, the form in which both TOML and `-c` take them."""
+    theirs = _operators_config(setup)
     return {
         "model": setup.model,
         "model_catalog_json": str(setup.catalog_path),
         "sqlite_home": str(setup.sqlite_dir),
         **_SAFETY,
+        **_without_servers(theirs),
         **_login(setup),
-        **_provider(setup),
+        **_provider(setup, theirs),
     }
+
+
+def _operators_config(setup: Setup) -> dict[str, Any]:
+    if setup.operator_home is None:
+        return {}
+    try:
+        return tomllib.loads((setup.operator_home / "config.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}  # nothing to respect; Codex itself says what is wrong with it
+
+
+def _without_servers(theirs: dict[str, Any]) -> dict[str, Value]:
+    """An operator's MCP servers off, one by one: an empty table would be merged with theirs."""
+    servers: dict[str, Value] = {
+        name: {"enabled": False} for name in theirs.get("mcp_servers", {})
+    }
+    return {"mcp_servers": servers} if servers else {}
 
 
 def _login(setup: Setup) -> dict[str, Value]:
@@ -164,48 +186,43 @@ def _login(setup: Setup) -> dict[str, Value]:
     return {"cli_auth_credentials_store": "ephemeral"} if setup.has_key else {}
 
 
-def _provider(setup: Setup) -> dict[str, Value]:
+_NO_RETRIES: dict[str, Value] = {"request_max_retries": 0, "stream_max_retries": 0}
+"""Codex would send text again that it has already sent."""
+
+
+def _provider(setup: Setup, theirs: dict[str, Any]) -> dict[str, Value]:
     """Where the model is. No login but a key's ever travels to another URL than OpenAI's."""
-    own = _operators_provider(setup)
-    if own is not None:
-        return _retries(own)
+    chosen = theirs.get("model_provider", "openai")
+    if setup.base_url is None and chosen != "openai":
+        defined = chosen in theirs.get("model_providers", {})
+        return {"model_providers": {chosen: _NO_RETRIES}} if defined else {}
+    provider = {
+        "wire_api": "responses",
+        "stream_idle_timeout_ms": NEVER_IDLE_MS,
+        **_NO_RETRIES,
+        **(_openai() if setup.base_url is None else _elsewhere(setup.base_url, setup.has_key)),
+    }
     table = f"model_providers.{PROVIDER}"
-    provider: dict[str, Value] = {
+    return {
         "model_provider": PROVIDER,
-        f"{table}.wire_api": "responses",
-        f"{table}.stream_idle_timeout_ms": NEVER_IDLE_MS,
-        **_retries(PROVIDER),
-    }
-    if setup.base_url is None:
-        # Only a provider of this name is sent a login and, without a URL, reaches OpenAI.
-        return provider | {f"{table}.name": "OpenAI", f"{table}.requires_openai_auth": True}
-    return provider | {
-        f"{table}.name": PROVIDER,
-        f"{table}.base_url": setup.base_url,
-        f"{table}.requires_openai_auth": setup.has_key,
+        **{f"{table}.{key}": value for key, value in provider.items()},
     }
 
 
-def _retries(provider: str) -> dict[str, Value]:
-    """None by Codex: it repeats text that was already sent."""
-    table = f"model_providers.{provider}"
-    return {f"{table}.request_max_retries": 0, f"{table}.stream_max_retries": 0}
+def _openai() -> dict[str, Value]:
+    """The name alone makes Codex send its login to OpenAI's own URLs, over plain HTTP requests."""
+    return {"name": "OpenAI", "requires_openai_auth": True}
 
 
-def _operators_provider(setup: Setup) -> str | None:
-    """The provider an operator's home defines and chose, unless a base URL overrules it."""
-    if setup.operator_home is None or setup.base_url is not None:
-        return None
-    try:
-        config = tomllib.loads((setup.operator_home / "config.toml").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    chosen = config.get("model_provider")
-    return chosen if chosen in config.get("model_providers", {}) else None
+def _elsewhere(base_url: str, has_key: bool) -> dict[str, Value]:
+    """Not by OpenAI's name, to which Codex sends more; and a login only if it is a key."""
+    return {"name": PROVIDER, "base_url": base_url, "requires_openai_auth": has_key}
 
 
 def _toml(value: Value) -> str:
-    """A TOML value; of what JSON writes, TOML refuses only a bare DEL."""
+    """A TOML value on one line; of a text as JSON has it, TOML refuses only a bare DEL."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(of)}" for key, of in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -280,7 +297,8 @@ def prepare(setup: Setup) -> None:
     for name in ("AGENTS.md", "AGENTS.override.md"):
         (setup.own_home / name).unlink(missing_ok=True)
     _write_private(setup.catalog_path, json.dumps(catalog(setup), indent=1) + "\n")
-    _write_private(setup.own_home / "config.toml", config_toml(setup))
+    if setup.operator_home is None:
+        _write_private(setup.own_home / "config.toml", config_toml(setup))
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,20 +1,20 @@
 """The append side of the event log: what becomes a record, and when it goes on file.
 
-Records are put together as they happen and wait for `EventLog.flush`, which numbers and seals them
-and writes them with one write(2). A line is
+Records are put together as things happen and wait for `EventLog.flush`, which numbers and seals
+them and writes them with one write(2). A record is a line
 
     {"stream":ID,"seq":N,"seg":M,"t":US,"event":TAG,…,"state":STATE,"out":[…],"crc":"8 hex"}
 
-where `…` are the event's own fields, `state` and `out` say what the machine made of it, followed
-by `released` and `cut` where a scanner decided something. `engine.segments` reads it back.
+where `…` are the event's own fields, `state` and `out` say what the machine made of it, and
+`released` and `cut` follow where a scanner decided something. `engine.segments` reads them back.
 
-While the log cannot be written its records are kept, up to `BACKLOG_BYTES`, and tried again. Past
-that they are lost, and every stream that lost one is left open in the log where it was whole last;
-the next start closes it.
+While the log cannot be written its records wait, up to `BACKLOG_BYTES`. Past that they are lost,
+and a stream that lost one ends in the log where it was whole last; the next start closes it there.
 """
 
 import asyncio
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,23 +29,23 @@ RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
 
 CHECK_US: Final = 1_000_000
-"""How often a flush looks whether the live segment is still there."""
+"""How often a flush looks whether the live segment is still there, and not too old."""
 
 BACKLOG_BYTES: Final = 8 << 20
-"""Records kept in memory while the log is failing: about 40,000 tokens."""
+"""Records kept in memory while the log is failing; about 80,000 tokens."""
 
 AGE_PARTS: Final = 8
-"""A segment is closed after this part of the age limit, for it can only go as a whole."""
+"""A segment is left after this part of the age limit, since it can only be deleted as a whole."""
 
-CLOSED_BY_RECOVERY: Final = "recovery"
-"""`emission_trigger` of the terminal records that a start writes for a killed process."""
+RECOVERY_TRIGGER: Final = "recovery"
+"""`emission_trigger` of the terminal records a start writes for what a killed process left open."""
 
 _log = structlog.get_logger(component="event_log")
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class LogSettings(msgspec.Struct, frozen=True):
-    """How the log is kept; names, meanings and defaults as `docs/configuration.md`."""
+    """How the log is kept; names, meanings and defaults as in `docs/configuration.md`."""
 
     directory: Path
     content: Literal["off", "masked", "full"] = "masked"
@@ -57,12 +57,12 @@ class LogSettings(msgspec.Struct, frozen=True):
 
 
 class LogCounts(msgspec.Struct):
-    """What the log has done since the process began, for metrics.
+    """What the log went through since its process began, for metrics.
 
     Attributes:
-        failures: writes, checks and syncs that went wrong.
-        records_lost: records that never went on file.
-        segments_pruned: segments that retention deleted, of `bytes_pruned` together.
+        failures: tries to write that failed.
+        records_lost: records that will never be on file.
+        segments_pruned: segments deleted by retention, of `bytes_pruned` together.
     """
 
     failures: int = 0
@@ -71,40 +71,41 @@ class LogCounts(msgspec.Struct):
     bytes_pruned: int = 0
 
 
-class _Tail(msgspec.Struct, frozen=True, gc=False):
-    """What surrounds the text in the record of a delta with one output."""
+class EventLog:
+    """The one event log of a process. All of it but `close` is for the loop's thread, and quick.
 
-    before: bytes
-    after: bytes
+    Args:
+        now_us: wall time in microseconds since the epoch.
 
-
-_tails: Final[dict[tuple[type, type, str, int], _Tail]] = {}
-
-
-class StreamLog:
-    """The records of one stream. It counts them; `EventLog.stream` makes it.
-
-    Its methods give the time that is in their record, in microseconds since the epoch.
+    Attributes:
+        counts: for metrics.
     """
 
-    __slots__ = ("_keep_event", "_keep_text", "_now_us", "_put", "_seq", "first_segment", "prefix")
-
-    def __init__(
-        self,
-        stream_id: str,
-        content: Literal["masked", "full"],
-        now_us: Callable[[], int],
-        put: Callable[["Pending"], object],
-        first_segment: int,
-    ) -> None:
-        self.prefix = b'{"stream":%b,"seq":' % _encode(stream_id)
-        self.first_segment = first_segment
+    def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
+        self.counts = LogCounts()
+        self._settings = settings
         self._now_us = now_us
-        self._put = put
-        self._seq = 0
-        self._keep_text = mask.mask_text if content == "masked" else str
-        self._keep_event = mask.mask_event if content == "masked" else mask.keep_event
+        self._writer = segmentwriter.SegmentWriter(settings.directory, settings.fsync)
+        self._state: Literal["closed", "writing", "failing"] = "closed"
+        self._recovery: segments.Recovery | None = None
+        self._streams: set[StreamLog] = set()
+        self._pending: list[_Pending] = []
+        self._backlog_bytes = 0
+        self._backlog_weighed = 0
+        self._checkpointed = 0
+        self._checked_us = 0
+        self._failed_us = 0
 
-    def now(self) -> int:
-        """The log's time."""
-        return self._now_us()
+    def open(self) -> segments.Recovery:
+        """Begin a segment, after closing the streams that a killed process left open.
+
+        A directory that cannot be written is a failing log, not an error.
+
+        Raises:
+            LogLocked: another process writes there.
+        """
+        if self._settings.content == "off":
+            return segments.Recovery()
+        now = self._now_us()
+        self._writer.acquire
+        return segments.Recovery()

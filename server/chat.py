@@ -16,7 +16,7 @@ from server import bodies
 from server.context import Context
 from server.errors import ApiError
 from server.fold import ChatBody
-from server.gates import Caller
+from server.gates import Caller, Headers
 from server.http import Exchange
 from server.sinks import Renderer, Sink
 from server.sse import ChatChunks
@@ -33,8 +33,11 @@ JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
 _log = structlog.get_logger(component="chat")
 
 
-async def complete(context: Context, exchange: Exchange, caller: Caller) -> None:
+async def complete(context: Context, exchange: Exchange, caller: Caller, headers: Headers) -> None:
     """Answer one chat completion request.
+
+    Args:
+        headers: of every answer to this request.
 
     Raises:
         ApiError: for everything that is wrong with the request itself.
@@ -46,7 +49,8 @@ async def complete(context: Context, exchange: Exchange, caller: Caller) -> None
     stream_id = f"st_{secrets.token_hex(12)}"
     turns = _turns(context, exchange, request, target, stream_id, caller)
     renderer: Renderer = ChatChunks(opened) if opened.streaming else ChatBody(opened)
-    sink = Sink(exchange, renderer, _headers(request, ignored, stream_id), context.hash_key)
+    headers = [*headers, *_headers(request, ignored, stream_id)]
+    sink = Sink(exchange, renderer, headers, context.log.hash_key)
     pump = Pump(
         opened,
         context.log.stream(stream_id),
@@ -183,9 +187,7 @@ def _part(part: bodies.Content, param: str) -> worker.Part:
             return worker.RefusalPart(refusal)
 
 
-def _headers(
-    request: bodies.ChatRequest, ignored: tuple[str, ...], stream_id: str
-) -> list[tuple[str, str]]:
+def _headers(request: bodies.ChatRequest, ignored: tuple[str, ...], stream_id: str) -> Headers:
     headers = [("x-turntape-stream", stream_id)]
     if ignored:
         headers.append(("x-turntape-ignored", ", ".join(ignored)))

@@ -1,15 +1,12 @@
 """Where outputs become a response: rendered as they come, sent when their records are on file."""
 
 import enum
-import hashlib
-from typing import Final, Protocol
+from typing import Protocol
 
 from engine import pump
+from engine.digest import BodyDigest
 from machines import events
 from server.http import Exchange
-
-HASH_BYTES: Final = 16
-"""Length of the terminal record's `body_hash`: BLAKE2b, keyed, 128 bits."""
 
 Headers = list[tuple[str, str]]
 
@@ -31,23 +28,6 @@ class Renderer(Protocol):
 
     def render(self, output: events.AnyOutput) -> bytes:
         """Bytes of one output, empty for none."""
-
-
-class BodyDigest:
-    """Length and keyed hash of a body that comes in pieces."""
-
-    def __init__(self, hash_key: bytes) -> None:
-        self._hash = hashlib.blake2b(digest_size=HASH_BYTES, key=hash_key)
-        self.length = 0
-
-    def update(self, data: bytes) -> None:
-        """Add the next piece."""
-        self._hash.update(data)
-        self.length += len(data)
-
-    def hexdigest(self) -> str:
-        """Hash of everything so far."""
-        return self._hash.hexdigest()
 
 
 class Phase(enum.Enum):

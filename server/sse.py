@@ -138,8 +138,8 @@ class ChatChunks:
             self.chunked = False
             return error.body()
         self.frames += 1
-        error = envelope(output.code, output.message, output.param, output.status)
-        return b"data: " + error + b"\n\n"
+        frame = envelope(output.code, output.message, output.param, output.status)
+        return b"data: " + frame + b"\n\n"
 
     def _nothing(self, _: events.CancelTurn) -> bytes:
         return b""

@@ -1,0 +1,177 @@
+"""Folds a log through today's machine, compares every step and the bytes, shows where it parts."""
+
+import collections
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from engine import segments
+from engine.digest import BodyDigest
+from machines import errors, events, stream
+
+CONTEXT_STEPS: Final = 5
+"""Steps before a divergence that are shown with it."""
+
+RECOVERED: Final = "recovery"
+"""`emission_trigger` of a terminal record that a later start wrote: nothing to compare."""
+
+
+class Renderer(Protocol):
+    """Turns outputs into the bytes a client got."""
+
+    def render(self, output: events.AnyOutput) -> bytes:
+        """Bytes of one output, empty for none."""
+
+
+MakeRenderer = Callable[[events.Opened], Renderer]
+"""Finds the renderer of a stream by its first record."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One step: as it was recorded, as it comes out now."""
+
+    seq: int
+    event: str
+    recorded: str
+    replayed: str
+
+
+class Divergence(msgspec.Struct, frozen=True):
+    """The first step of a stream that comes out differently, after the steps before it."""
+
+    stream: str
+    request_id: str
+    where: str
+    rows: tuple[Row, ...]
+
+
+class Tally(msgspec.Struct):
+    """What a replay saw.
+
+    Attributes:
+        streams: replayed to their end.
+        full: of these, the ones whose bytes were compared too.
+        unfinished: without an end in the log: open, or closed by a later start.
+        skipped: whose beginning is no longer in the log.
+    """
+
+    streams: int = 0
+    full: int = 0
+    records: int = 0
+    unfinished: int = 0
+    skipped: int = 0
+
+
+class Replay:
+    """One pass over a log.
+
+    Args:
+        request: only streams of this request or stream id; None for all.
+    """
+
+    def __init__(self, make_renderer: MakeRenderer, request: str | None = None) -> None:
+        self.tally = Tally()
+        self.divergence: Divergence | None = None
+        self._make_renderer = make_renderer
+        self._request = request
+        self._open: dict[str, _StreamReplay] = {}
+
+    def run(self, reading: segments.Reading) -> None:
+        """Replay up to the first divergence, or the end."""
+        for record in reading:
+            self._take(record)
+            if self.divergence is not None:
+                return
+        self.tally.unfinished += len(self._open)
+        self.tally.skipped += len(reading.incomplete)
+
+    def _take(self, record: segments.Record) -> None:
+        event = record.load()
+        if isinstance(event, events.Opened):
+            if self._request in (None, event.request_id, record.stream):
+                self._open[record.stream] = _StreamReplay(event, self._make_renderer(event))
+                self.tally.records += 1
+            return
+        replayed = self._open.get(record.stream)
+        if replayed is None:
+            return
+        self.tally.records += 1
+        if isinstance(event, events.Terminal):
+            del self._open[record.stream]
+            if event.emission_trigger == RECOVERED:
+                self.tally.unfinished += 1
+                return
+            self.tally.streams += 1
+            self.tally.full += replayed.compares_bytes
+            same = replayed.end(record, event)
+        else:
+            same = replayed.step(record, event)
+        if not same:
+            where = f"{record.path}:{record.line}"
+            opened = replayed.opened
+            self.divergence = Divergence(
+                record.stream, opened.request_id, where, tuple(replayed.rows)
+            )
+
+
+class _StreamReplay:
+    """One stream, folded again."""
+
+    def __init__(self, opened: events.Opened, renderer: Renderer) -> None:
+        self.opened = opened
+        self.rows: collections.deque[Row] = collections.deque(maxlen=CONTEXT_STEPS + 1)
+        self._machine = stream.Stream(opened)
+        self._renderer = renderer
+        self._digest = BodyDigest(bytes.fromhex(opened.hash_key or ""))
+
+    @property
+    def compares_bytes(self) -> bool:
+        """Whether the log holds the content, and so the bytes can be made again."""
+        return self.opened.content == "full" and self.opened.hash_key is not None
+
+    def step(self, record: segments.Record, event: events.StreamInput) -> bool:
+        """Whether the step comes out as recorded."""
+        decided = record.decision if self.opened.content == "masked" else None
+        recorded = _describe(record.state, record.out, record.decision)
+        try:
+            step = self._machine.step(event, decided)
+        except errors.MachineError as error:
+            return self._row(record, recorded, str(error))
+        for output in step.outputs:
+            self._digest.update(self._renderer.render(output))
+        out = tuple(str(output.__struct_config__.tag) for output in step.outputs)
+        return self._row(record, recorded, _describe(step.state, out, step.decision))
+
+    def end(self, record: segments.Record, terminal: events.Terminal) -> bool:
+        """Whether the stream ended as recorded, down to its last byte."""
+        machine = self._machine
+        recorded = [
+            terminal.kind,
+            terminal.emission_trigger,
+            str(terminal.finish_reasons),
+            str(terminal.usage),
+        ]
+        replayed = [
+            machine.kind or "open",
+            machine.emission_trigger,
+            str(tuple(choice.reason for choice in machine.choices)),
+            str(machine.usage),
+        ]
+        if self.compares_bytes:
+            recorded.append(f"{terminal.body_bytes} bytes {terminal.body_hash}")
+            replayed.append(f"{self._digest.length} bytes {self._digest.hexdigest()}")
+        return self._row(record, ", ".join(recorded), ", ".join(replayed))
+
+    def _row(self, record: segments.Record, recorded: str, replayed: str) -> bool:
+        self.rows.append(Row(record.seq, record.event, recorded, replayed))
+        return recorded == replayed
+
+
+def _describe(state: str, out: tuple[str, ...], decision: events.Decision | None) -> str:
+    text = f"{state} [{' '.join(out)}]"
+    if decision is not None:
+        text += f" released {decision.released}"
+    if decision is not None and decision.cut:
+        text += f", cut by {decision.cut}"
+    return text

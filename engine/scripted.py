@@ -1,0 +1,157 @@
+"""Plays transcripts as a worker: the embedded default, and the deterministic worker of tests."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine import failures, segments, worker
+from machines import events
+
+EVENTS_A_WAKEUP: Final = 64
+"""Events that are played at once before other streams have their turn."""
+
+PLAYED: Final = (
+    events.TextDelta,
+    events.ReasoningDelta,
+    events.TurnFinished,
+    events.TokensCounted,
+    events.TurnFailed,
+    events.ItemStarted,
+)
+"""What a worker says. The rest of a transcript is the server's own, and happens anew."""
+
+DEFAULT: Final = "text-short"
+"""The transcript behind the aliases."""
+
+
+class Cue(msgspec.Struct, frozen=True):
+    """One event, and the microseconds between the stream's opening and it."""
+
+    at_us: int
+    event: events.StreamInput
+
+
+class TranscriptError(Exception):
+    """Raised for a transcript that cannot be played."""
+
+
+def load_cues(path: Path) -> tuple[Cue, ...]:
+    """What the worker said in the first choice of a transcript.
+
+    Raises:
+        TranscriptError: for a file that is no intact log.
+    """
+    reading = segments.read(path)
+    opened_at = 0
+    cues: list[Cue] = []
+    for record in reading:
+        event = record.load()
+        if isinstance(event, events.Opened):
+            opened_at = record.t
+        elif isinstance(event, PLAYED) and event.choice == 0:
+            cues.append(Cue(record.t - opened_at, event))
+    if reading.problems:
+        raise TranscriptError(str(reading.problems[0]))
+    if not cues or not isinstance(cues[-1].event, events.TurnFinished | events.TurnFailed):
+        # Its client left first: who plays it back stays, and is owed an ending.
+        last = cues[-1].at_us if cues else 0
+        cues.append(Cue(last, failures.LOST.event(0)))
+    return tuple(cues)
+
+
+class Playback:
+    """One transcript in motion.
+
+    Args:
+        speed: 1 for the recorded timing, 2 for twice as fast, 0 for as fast as it goes.
+    """
+
+    def __init__(
+        self, cues: tuple[Cue, ...], choice: int, feed: worker.Feed, speed: float
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._cues = self._timed(cues, speed)
+        self._choice = choice
+        self._feed = feed
+        self._next = next(self._cues, None)
+        self._handle: asyncio.Handle = self._loop.call_soon(self._play)
+
+    def cancel(self) -> None:
+        """Say nothing more."""
+        self._handle.cancel()
+        self._next = None
+
+    def _timed(
+        self, cues: tuple[Cue, ...], speed: float
+    ) -> Iterator[tuple[float, events.StreamInput]]:
+        for cue in cues:
+            yield (self._began + cue.at_us / 1e6 / speed if speed else self._began), cue.event
+
+    def _play(self) -> None:
+        now = self._loop.time()
+        for _ in range(EVENTS_A_WAKEUP):
+            if self._next is None or self._next[0] > now:
+                break
+            event = self._next[1]
+            self._next = next(self._cues, None)
+            self._feed.event(msgspec.structs.replace(event, choice=self._choice))
+        if self._next is not None:
+            self._handle = self._loop.call_at(max(now, self._next[0]), self._play)
+
+
+class ScriptedWorker:
+    """Answers turns from a directory of transcripts, `NAME.jsonl` each.
+
+    A turn's transcript is the one it names, else the one its target names.
+
+    Raises:
+        TranscriptError: the directory holds no playable transcript.
+    """
+
+    name = "scripted"
+
+    def __init__(self, directory: Path, speed: float) -> None:
+        self._speed = speed
+        self._transcripts = {
+            path.stem: load_cues(path) for path in sorted(directory.glob("*.jsonl"))
+        }
+        if not self._transcripts:
+            raise TranscriptError(f"{directory}: no transcripts")
+
+    async def start(self) -> None:
+        """Nothing: it was ready when it was made."""
+
+    async def stop(self) -> None:
+        """Nothing: playbacks are cancelled with their streams."""
+
+    def health(self) -> worker.Health:
+        """Always ready."""
+        return worker.Health(True, "ready")
+
+    def versions(self) -> dict[str, str]:
+        """No version but the server's own."""
+        return {}
+
+    def models(self) -> tuple[str, ...]:
+        """The transcripts' names, the default first."""
+        first = [name for name in (DEFAULT,) if name in self._transcripts]
+        return tuple(dict.fromkeys(itertools.chain(first, self._transcripts)))
+
+    def check(self, turn: worker.Turn) -> None:
+        """Refuse a transcript that is not there."""
+        self._cues(turn)
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> Playback:
+        """Begin to play."""
+        return Playback(self._cues(turn), turn.choice, feed, self._speed)
+
+    def _cues(self, turn: worker.Turn) -> tuple[Cue, ...]:
+        name = turn.transcript or turn.target
+        if name not in self._transcripts:
+            raise worker.TurnRefused("model_not_found", f"There is no transcript {name[:100]!r}.")
+        return self._transcripts[name]

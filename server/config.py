@@ -1,0 +1,371 @@
+"""Reads the settings of a run from flags, the environment and an env file, and explains them.
+
+The stronger source wins: flag, environment, file, default. An empty value is as if not set. A
+malformed one stops the start; a name nobody reads is a warning that says what to use instead.
+`python -m server.config` prints the generated part of `docs/configuration.md`.
+"""
+
+import difflib
+import fnmatch
+import ipaddress
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dotenv import parser as dotenv
+
+from server import settings
+from server.settings import Config as Config
+
+PUBLISHED_KEY = "codex-local-secret"
+"""The default key of codex-completions-api, whose `.env` carries over: no secret at all."""
+
+RESERVED = frozenset(
+    {
+        "PROXY_ADMIN_KEY",
+        "PROXY_EMPTY_UPSTREAM",
+        "PROXY_ENABLE_METRICS",
+        "PROXY_ENABLE_PARALLEL_TOOL_CALLS",
+        "PROXY_ENABLE_RESPONSES",
+        "PROXY_MAINTENANCE_MODE",
+        "PROXY_METRICS_ALLOW_LOOPBACK",
+        "PROXY_METRICS_ALLOW_UNAUTH",
+        "PROXY_METRICS_TOKEN",
+        "PROXY_OUTPUT_MODE",
+        "PROXY_PARK_MAX",
+        "PROXY_PARK_TTL_MS",
+        "PROXY_RATE_LIMIT_ENABLED",
+        "PROXY_RATE_LIMIT_MAX",
+        "PROXY_RATE_LIMIT_WINDOW_MS",
+        "PROXY_RESPONSES_OUTPUT_MODE",
+        "PROXY_STOP_AFTER_TOOLS",
+        "PROXY_STOP_AFTER_TOOLS_GRACE_MS",
+        "PROXY_STOP_AFTER_TOOLS_MODE",
+        "PROXY_STORE",
+        "PROXY_STORE_TTL_S",
+        "PROXY_SUPPRESS_TAIL_AFTER_TOOLS",
+        "PROXY_TEST_ENDPOINTS",
+        "PROXY_TOOL_BLOCK_DEDUP",
+        "PROXY_TOOL_BLOCK_DELIMITER",
+        "PROXY_TOOL_BLOCK_MAX",
+        "PROXY_UPSTREAM_API_KEY",
+        "PROXY_UPSTREAM_HEADERS",
+        "PROXY_UPSTREAM_URL",
+        "PROXY_USAGE_ALLOW_UNAUTH",
+    }
+)
+"""Names with a meaning that this version does not act on."""
+
+RETIRED = {
+    "CODEX_APPROVAL_POLICY": "use PROXY_APPROVAL_POLICY",
+    "CODEX_FORCE_PROVIDER": "use PROXY_CODEX_BASE_URL",
+    "LOG_PROTO": "the event log keeps every event: PROXY_EVENT_LOG",
+    "PROXY_CAPTURE_*": "PROXY_EVENT_LOG=full keeps contents, `turntape inspect` shows them",
+    "PROXY_DEV_TRUNCATE_AFTER_MS": "use PROXY_NONSTREAM_TRUNCATE_AFTER_MS",
+    "PROXY_IDLE_TIMEOUT_MS": "use PROXY_STREAM_IDLE_TIMEOUT_MS, it covers both modes",
+    "PROXY_IGNORE_CLIENT_SYSTEM_PROMPT": "system messages always reach the model",
+    "PROXY_INGRESS_GUARDRAIL": "nothing is added to a client's messages",
+    "PROXY_KILL_ON_DISCONNECT": "a turn always ends within a second of its client",
+    "PROXY_LOG_PROTO": "the event log keeps every event: PROXY_EVENT_LOG",
+    "PROXY_SANITIZE_METADATA": "Codex's own metadata never enters an answer",
+    "PROXY_TITLE_*": "every request is answered by the model it names",
+    "PROXY_TRACE_REQUIRED": "PROXY_LOG_ON_ERROR=refuse serves nothing unlogged",
+    "PROXY_WORKER_COUNT": "use WORKER_COUNT",
+    "SANITIZER_LOG_*": "PROXY_EVENT_LOG=masked masks contents before they are written",
+    "TOKEN_LOG_PATH": "usage is in each stream's terminal record of the event log",
+    "WORKER_RESTART_MAX": "restarts are never given up; WORKER_BACKOFF_MAX_MS spaces them",
+}
+"""Names of codex-completions-api without a successor, and what does their job here."""
+
+_BYTES = re.compile(r"([0-9]+)\s*(KiB|MiB|GiB)?", re.IGNORECASE)
+_SUFFIXES = {"kib": settings.KIB, "mib": settings.MIB, "gib": settings.GIB}
+_WHOLE = {
+    "": "a whole number",
+    "ms": "whole ms",
+    "s": "whole seconds",
+    "bytes": "bytes, KiB, MiB or GiB",
+}
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class ConfigError(Exception):
+    """Raised by `load` for a value that must not be started with; its text is for the operator.
+
+    Args:
+        name: the variable, flag or file at fault.
+        problem: what is wrong, and what is accepted; holds no secret.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+
+
+class Row(NamedTuple):
+    """A line of `turntape config`."""
+
+    name: str
+    value: str
+    source: settings.Source
+    meaning: str
+
+
+class _Given(NamedTuple):
+    """A text that sets something: the name it was given under, and where."""
+
+    name: str
+    text: str
+    source: settings.Source
+
+
+def load(
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None] | None = None,
+    env_file: Path | None = None,
+) -> tuple[Config, list[str]]:
+    """The settings of a run, and warnings for the operator.
+
+    Args:
+        flags: by field of `Config`; None: not given.
+        env_file: `NAME=value` lines, taken as they stand: nothing is expanded.
+
+    Raises:
+        ConfigError: for the first value found that cannot be used.
+    """
+    filed = _read(env_file) if env_file is not None else {}
+    warnings = list(_name_warnings(environ, filed))
+    values: dict[str, Any] = {}
+    sources: dict[str, settings.Source] = {}
+    for item in settings.SETTINGS:
+        given = list(_given(item, flags or {}, environ, filed))
+        if not given:
+            continue
+        first = given[0]
+        values[item.field] = _parse(item, first)
+        sources[item.field] = first.source
+        warnings += [
+            f"{other.name} is ignored, for {first.name} is set too"
+            for other in given[1:]
+            if other.source == first.source and other.text != first.text
+        ]
+    if "data_dir" not in values:
+        values["data_dir"] = _state_dir(environ)
+    values.setdefault("log_dir", values["data_dir"] / "log")
+    config = Config(**values, sources=sources)
+    _check(config)
+    return config, warnings
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(dotenv.parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--env-file", f"{path} cannot be read: {error}") from None
+    for binding in bindings:
+        if binding.error:
+            where = f"line {binding.original.line} of {path}"
+            raise ConfigError("--env-file", f"{where} is not NAME=value, or has an open quote")
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def _given(
+    item: settings.Declared,
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    filed: Mapping[str, str],
+) -> Iterator[_Given]:
+    if text := (flags.get(item.field) or "").strip():
+        yield _Given(item.setting.flag or item.setting.name, text, "flag")
+    for name in item.names:
+        if text := environ.get(name, "").strip():
+            yield _Given(name, text, "env")
+    for name in item.names:
+        if text := filed.get(name, "").strip():
+            yield _Given(name, text, "file")
+
+
+def _name_warnings(*sources: Mapping[str, str]) -> Iterator[str]:
+    known = {name for item in settings.SETTINGS for name in item.names}
+    given = {name for source in sources for name, text in source.items() if text.strip()}
+    for name in sorted(given):
+        retired = [advice for old, advice in RETIRED.items() if fnmatch.fnmatchcase(name, old)]
+        if name in known:
+            continue
+        if name in RESERVED:
+            yield f"{name} is not in effect in this version"
+        elif retired:
+            yield f"{name} is not used: {retired[0]}"
+        elif name.startswith("PROXY_"):
+            near = difflib.get_close_matches(name, sorted(known | RESERVED), n=1)
+            yield f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
+
+
+def _parse(item: settings.Declared, given: _Given) -> object:
+    # A URL may hold a login, so what has an `@` is not repeated.
+    shown = settings.HIDDEN if item.kind.secret or "@" in given.text else repr(given.text)
+    try:
+        value = _PARSERS[item.type](item, given.text)
+    except ValueError:
+        problem = f"{shown} is not accepted; it takes {accepts(item)}"
+        raise ConfigError(given.name, problem) from None
+    low, high = item.kind.minimum, item.kind.maximum
+    if isinstance(value, int | float) and not low <= value <= high:
+        raise ConfigError(given.name, f"{shown} is out of range, {low} to {high}")
+    return value
+
+
+def _parse_switch(_: settings.Declared, text: str) -> bool:
+    if (word := text.lower()) not in _SWITCH:
+        raise ValueError
+    return _SWITCH[word]
+
+
+def _parse_whole(item: settings.Declared, text: str) -> int:
+    match = _BYTES.fullmatch(text)
+    if match is None or (match[2] and item.kind.unit != "bytes"):
+        raise ValueError
+    return int(match[1]) * _SUFFIXES.get((match[2] or "").lower(), 1)
+
+
+def _parse_factor(_: settings.Declared, text: str) -> float:
+    return float(text)
+
+
+def _parse_text(item: settings.Declared, text: str) -> str:
+    if item.choices:
+        text = text.lower()
+    if item.choices and text not in item.choices:
+        raise ValueError
+    if re.fullmatch(item.kind.pattern, text) is None:
+        raise ValueError
+    return text
+
+
+def _parse_list(item: settings.Declared, text: str) -> tuple[str, ...]:
+    words = (word.strip() for word in text.split(","))
+    return tuple(_parse_text(item, word) for word in words if word)
+
+
+def _parse_path(_: settings.Declared, text: str) -> Path:
+    try:
+        # Absolute, because a child process has a working directory of its own.
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # `~` without a home directory
+        raise ValueError from error
+
+
+_PARSERS: dict[type, Callable[[settings.Declared, str], object]] = {
+    bool: _parse_switch,
+    int: _parse_whole,
+    float: _parse_factor,
+    str: _parse_text,
+    tuple: _parse_list,
+    Path: _parse_path,
+}
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    state = Path(environ.get("XDG_STATE_HOME", ""))
+    if state.is_absolute():  # the XDG specification has a relative one ignored
+        return state / "turntape"
+    home = environ.get("HOME")
+    if not home:
+        raise ConfigError("PROXY_DATA_DIR", "must be set where there is no HOME")
+    return Path(home) / ".local" / "state" / "turntape"
+
+
+def _check(config: Config) -> None:
+    """Refuse what is well-formed alone but not together."""
+    if not is_loopback(config.host):
+        if config.api_key is None:
+            raise ConfigError("PROXY_API_KEY", f"must be set to listen on {config.host!r}")
+        if config.api_key == PUBLISHED_KEY:
+            raise ConfigError(
+                "PROXY_API_KEY", f"a published key cannot protect {config.host!r}; choose another"
+            )
+    if config.worker_backoff_max_ms < config.worker_backoff_initial_ms:
+        raise ConfigError("WORKER_BACKOFF_MAX_MS", "is below WORKER_BACKOFF_INITIAL_MS")
+    if 0 < config.log_max_bytes < config.log_segment_bytes:
+        raise ConfigError("PROXY_LOG_MAX_BYTES", "is below PROXY_LOG_SEGMENT_BYTES")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to `host`. Of names, `localhost` alone is trusted."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def accepts(item: settings.Declared) -> str:
+    """What may be written for a setting, in words."""
+    kind = item.kind
+    if item.choices:
+        return ", ".join(item.choices)
+    if item.type is bool:
+        return "true, false, yes, no, 1, 0"
+    if item.type is Path:
+        return "a path"
+    if item.type in (int, float):
+        words = "a number" if item.type is float else _WHOLE[kind.unit]
+        if kind.maximum == settings.LARGEST:
+            return f"{words}, {kind.minimum} or more"
+        return f"{words}, {_number(kind, kind.minimum)} to {_number(kind, kind.maximum)}"
+    return kind.expects
+
+
+def show(item: settings.Declared, value: object) -> str:
+    """A setting's value as one would write it; of a secret only that it is there."""
+    if value is None:
+        return item.setting.derived or "none"
+    if item.kind.secret:
+        return settings.HIDDEN
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    if isinstance(value, int):
+        return _number(item.kind, value)
+    return str(value)
+
+
+def _number(kind: settings.Kind, value: int) -> str:
+    for suffix, size in (("GiB", settings.GIB), ("MiB", settings.MIB), ("KiB", settings.KIB)):
+        if kind.unit == "bytes" and value and value % size == 0:
+            return f"{value // size} {suffix}"
+    return str(value)
+
+
+def describe(config: Config) -> list[Row]:
+    """Every setting with its value and where it came from, secrets hidden."""
+    return [
+        Row(
+            item.setting.name,
+            show(item, getattr(config, item.field)),
+            config.sources.get(item.field, "default"),
+            item.setting.meaning,
+        )
+        for item in settings.SETTINGS
+    ]
+
+
+def reference() -> str:
+    """The generated part of `docs/configuration.md`."""
+    lines = ["| name | default | takes | meaning |", "|---|---|---|---|"]
+    for item in settings.SETTINGS:
+        spelled = [*item.names, *filter(None, [item.setting.flag])]
+        names = ", ".join(f"`{name}`" for name in spelled)
+        default = item.setting.derived or show(item, item.default)
+        lines.append(f"| {names} | {default} | {accepts(item)} | {item.setting.meaning} |")
+    reserved = ", ".join(f"`{name}`" for name in sorted(RESERVED))
+    lines += ["", f"Known, and not in effect in this version: {reserved}.", ""]
+    lines += ["| name of codex-completions-api | what does its job here |", "|---|---|"]
+    lines += [f"| `{name}` | {advice} |" for name, advice in RETIRED.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

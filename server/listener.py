@@ -1,0 +1,98 @@
+"""The listening side of the server: accepts connections, drains them, closes them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from server import connection, http
+
+STREAM_LIMIT = 32 * 1024
+"""Half of what a stream reader holds before its transport stops reading."""
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
+
+log = structlog.get_logger(__name__)
+
+
+class HttpServer:
+    """Serves one handler on one address.
+
+    Args:
+        clock: seconds since the epoch, for the `date` header.
+        error_response: answers what goes wrong before or outside the handler.
+    """
+
+    def __init__(
+        self,
+        handler: http.Handler,
+        limits: http.Limits,
+        clock: Callable[[], float] = time.time,
+        error_response: http.ErrorResponse = http.error_response,
+    ) -> None:
+        self._limits = limits
+        self._site = connection.Site(handler, limits, error_response, http.DateHeader(clock))
+        self._listener: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], connection.Connection] = {}
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen, and return the address and port that were bound; port 0 takes a free one.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        self._listener = await asyncio.start_server(
+            self._accept, host, port, limit=STREAM_LIMIT, backlog=BACKLOG
+        )
+        bound = self._listener.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections; those that are open go on."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def drain(self, deadline: float) -> int:
+        """Let every connection finish the answer in hand.
+
+        Returns:
+            How many connections were still open after `deadline` seconds.
+        """
+        self.stop_accepting()
+        for open_connection in self._connections.values():
+            open_connection.drain()
+        if self._connections:
+            await asyncio.wait(set(self._connections), timeout=deadline)
+        return self.connections
+
+    async def close(self) -> None:
+        """Cut whatever is open and wait for its end."""
+        self.stop_accepting()
+        tasks = set(self._connections)
+        for open_connection in self._connections.values():
+            open_connection.abort()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._listener is None:
+            writer.transport.abort()
+            return
+        if len(self._connections) >= self._limits.max_connections:
+            log.warning("too many connections", limit=self._limits.max_connections)
+            writer.transport.abort()
+            return
+        accepted = connection.Connection(reader, writer, self._site)
+        self._connections[accepted.task] = accepted
+        accepted.task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._connections[task]

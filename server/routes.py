@@ -1,0 +1,178 @@
+"""The route table, and the one way every request goes: gates, endpoint, error."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+import structlog
+
+from server import chat, gates
+from server.context import Context
+from server.errors import ApiError
+from server.http import Exchange, HeaderList
+
+JSON: Final = ("content-type", "application/json")
+
+_log = structlog.get_logger(component="routes")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request on its way to its endpoint.
+
+    Attributes:
+        headers: of every answer to it.
+        tail: what the path has beyond the route's own, percent-decoded.
+    """
+
+    exchange: Exchange
+    caller: gates.Caller
+    headers: HeaderList
+    tail: str = ""
+
+
+Endpoint = Callable[[Context, Call], Awaitable[None]]
+
+
+class Route(NamedTuple):
+    """One path of the API.
+
+    Attributes:
+        path: exact, or with a trailing slash for anything below it.
+        key: whether a key is needed: always, never, or as `PROXY_PROTECT_MODELS` says.
+    """
+
+    path: str
+    methods: tuple[str, ...]
+    key: str
+    endpoint: Endpoint
+
+
+class Router:
+    """Answers every request of the server."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one exchange, whatever goes wrong."""
+        request = exchange.request
+        request_id = gates.request_id(request)
+        headers = [("x-request-id", request_id), *gates.cors(self._context, request)]
+        try:
+            await self._handle(exchange, request_id, headers)
+        except ApiError as error:
+            exchange.respond(error.status, [*headers, *error.headers()], error.body())
+        except Exception:
+            _log.exception("request_failed", req_id=request_id, path=request.path)
+            fault = ApiError("internal_error", "The server had an error. Please try again.")
+            exchange.respond(fault.status, [*headers, *fault.headers()], fault.body())
+
+    async def _handle(self, exchange: Exchange, request_id: str, headers: HeaderList) -> None:
+        context, request = self._context, exchange.request
+        gates.check_host(context, request)
+        route, tail = find(request.path)
+        if request.method == "OPTIONS":
+            exchange.respond(204, [*headers, *gates.preflight(request, route.methods)], b"")
+            return
+        if request.method not in route.methods:
+            allow = ", ".join((*route.methods, "OPTIONS"))
+            message = f"{request.method} is not allowed here; try {allow}."
+            raise ApiError("method_not_allowed", message, headers=(("allow", allow),))
+        protect = {"always": True, "never": False, "models": context.config.protect_models}
+        key_id = gates.authenticate(context, request) if protect[route.key] else ""
+        call = Call(exchange, gates.Caller(request_id, key_id), headers, tail)
+        await route.endpoint(context, call)
+
+
+def find(path: str) -> tuple[Route, str]:
+    """The route of a path, and what it has beyond it.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    for route in ROUTES:
+        if route.path.endswith("/"):
+            if path.startswith(route.path) and len(path) > len(route.path):
+                return route, unquote(path[len(route.path) :])
+        elif path == route.path:
+            return route, ""
+    raise ApiError("not_found", f"Unknown request URL: {path[:200]}.")
+
+
+async def chat_completions(context: Context, call: Call) -> None:
+    """`POST /v1/chat/completions`."""
+    request = call.exchange.request
+    if request.method == "HEAD":
+        call.exchange.respond(200, [*call.headers, JSON], b"")
+        return
+    media_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        message = "The request body must be sent as `content-type: application/json`."
+        raise ApiError("unsupported_media_type", message)
+    gates.check_life(context)
+    await chat.complete(context, call.exchange, call.caller, call.headers)
+
+
+async def models(context: Context, call: Call) -> None:
+    """`GET /v1/models`."""
+    listed = [_model(context, name) for name in context.models().listed()]
+    _answer(call, 200, {"object": "list", "data": listed})
+
+
+async def model(context: Context, call: Call) -> None:
+    """`GET /v1/models/{id}`."""
+    if context.models().resolve(call.tail) is None:
+        message = f"The model '{call.tail[:200]}' does not exist."
+        raise ApiError("model_not_found", message, "model")
+    _answer(call, 200, _model(context, call.tail))
+
+
+async def health(context: Context, call: Call) -> None:
+    """`GET /healthz`: the state of everything, for people."""
+    worker = context.worker.health()
+    body: dict[str, object] = {
+        "status": "ok" if worker.ready else "degraded",
+        "state": context.lifecycle.state,
+        "worker": {"kind": context.worker.name, "state": worker.state},
+        "streams": len(context.streams),
+    }
+    if context.config.env is not None:
+        body["env"] = context.config.env
+    _answer(call, 200, body)
+
+
+async def readiness(context: Context, call: Call) -> None:
+    """`GET /readyz`: whether a request would be taken now, for load balancers."""
+    worker = context.worker.health()
+    if context.lifecycle.state == "ready" and worker.ready and context.log.accepting:
+        _answer(call, 200, {"status": "ready"})
+        return
+    body = {"status": "not_ready", "state": context.lifecycle.state, "worker": worker.state}
+    headers = [*call.headers, JSON, ("retry-after", "1")]
+    call.exchange.respond(503, headers, msgspec.json.encode(body))
+
+
+async def liveness(_: Context, call: Call) -> None:
+    """`GET /livez`: whether the event loop turns."""
+    _answer(call, 200, {"status": "alive"})
+
+
+def _model(context: Context, name: str) -> dict[str, object]:
+    owner = "turntape" if context.worker.name == "scripted" else "openai"
+    return {"id": name, "object": "model", "created": context.started, "owned_by": owner}
+
+
+def _answer(call: Call, status: int, body: object) -> None:
+    call.exchange.respond(status, [*call.headers, JSON], msgspec.json.encode(body))
+
+
+ROUTES: Final = (
+    Route("/v1/chat/completions", ("POST", "HEAD"), "always", chat_completions),
+    Route("/v1/models", ("GET", "HEAD"), "models", models),
+    Route("/v1/models/", ("GET", "HEAD"), "models", model),
+    Route("/healthz", ("GET", "HEAD"), "never", health),
+    Route("/readyz", ("GET", "HEAD"), "never", readiness),
+    Route("/livez", ("GET", "HEAD"), "never", liveness),
+)
+"""Every route; `docs/api.md` lists them, and a test compares."""

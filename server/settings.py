@@ -1,0 +1,376 @@
+"""Every setting of the server, declared once: its names, type, default, unit and meaning.
+
+`server.config` reads them from flags, the environment and an env file; `turntape config` and
+`docs/configuration.md` print them from here.
+"""
+
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+LARGEST = 2**31 - 1
+"""Upper bound of a count: 24 days in ms, 68 years in s, and every timer can hold it."""
+
+HIDDEN = "********"
+"""What is shown of a secret, whatever its length."""
+
+TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
+"""The corpus that comes with the program; the same place in a checkout and in the wheel."""
+
+Source = Literal["default", "file", "env", "flag"]
+"""Where a value came from, the weakest first."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What a type does not say of its values.
+
+    Attributes:
+        minimum, maximum: both allowed; numbers only.
+        pattern: a regular expression that each text matches as a whole; `expects` is its words.
+        secret: never shown.
+    """
+
+    unit: Literal["", "ms", "s", "bytes"] = ""
+    minimum: int = 0
+    maximum: int = LARGEST
+    pattern: str = r".+"
+    expects: str = "text"
+    secret: bool = False
+
+
+Count = Annotated[int, Kind()]
+Positive = Annotated[int, Kind(minimum=1)]
+Port = Annotated[int, Kind(maximum=65535)]
+Processes = Annotated[int, Kind(minimum=1, maximum=64)]
+Choices = Annotated[int, Kind(minimum=1, maximum=128)]
+Factor = Annotated[float, Kind(maximum=1000)]
+Milliseconds = Annotated[int, Kind("ms")]
+Deadline = Annotated[int, Kind("ms", minimum=1)]
+Seconds = Annotated[int, Kind("s")]
+Size = Annotated[int, Kind("bytes", minimum=1, maximum=GIB)]
+Segment = Annotated[int, Kind("bytes", minimum=4 * KIB, maximum=GIB)]
+Budget = Annotated[int, Kind("bytes", maximum=1024 * GIB)]
+Token = Annotated[
+    str, Kind(pattern=r"[\x21-\x7e]+", expects="visible ASCII without spaces", secret=True)
+]
+Url = Annotated[
+    str, Kind(pattern=r"https?://[^\s@?#]+", expects="an http(s) URL without login or query")
+]
+Names = Annotated[tuple[str, ...], Kind(expects="a comma-separated list")]
+Origins = Annotated[
+    tuple[str, ...],
+    Kind(
+        pattern=r"\*|[a-z][a-z0-9+.-]*://[^\s/]+",
+        expects="a comma-separated list of scheme://host[:port], or *",
+    ),
+]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A field's place outside the program.
+
+    Attributes:
+        name: the environment variable.
+        meaning: one line, for the operator.
+        alias: a second variable for the same.
+        flag: the command line's name for it.
+        derived: what the default is, in words, where it is worked out at the start.
+    """
+
+    name: str
+    meaning: str
+    alias: str | None = None
+    flag: str | None = None
+    derived: str | None = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one run. A field is named as its variable, without `PROXY_`.
+
+    `sources` tells where each field came from; absent: its default.
+    """
+
+    port: Annotated[Port, Setting("PORT", "TCP port; 0: any free one", flag="--port")] = 11435
+    host: Annotated[
+        str, Setting("PROXY_HOST", "address; any but loopback needs a key", flag="--host")
+    ] = "127.0.0.1"
+    api_key: Annotated[
+        Token | None, Setting("PROXY_API_KEY", "what clients send as `Authorization: Bearer`")
+    ] = None
+    env: Annotated[
+        Literal["dev", "staging", "prod"] | None,
+        Setting("PROXY_ENV", "stage: in health and logs; picks the aliases advertised"),
+    ] = None
+    worker: Annotated[
+        Literal["codex", "scripted"],
+        Setting("PROXY_WORKER", "what answers: Codex, or recorded transcripts", flag="--worker"),
+    ] = "codex"
+    use_app_server: Annotated[
+        bool,
+        Setting("PROXY_USE_APP_SERVER", "false: Codex is off, 503 `app_server_disabled`"),
+    ] = True
+    data_dir: Annotated[
+        Path,
+        Setting(
+            "PROXY_DATA_DIR",
+            "what the server keeps",
+            derived="$XDG_STATE_HOME/turntape, else ~/.local/state/turntape",
+        ),
+    ]
+
+    codex_bin: Annotated[
+        str | None,
+        Setting(
+            "CODEX_BIN",
+            "the Codex program: a path, or a name on PATH",
+            derived="the installed wheel's, else codex on PATH",
+        ),
+    ] = None
+    codex_home: Annotated[
+        Path | None,
+        Setting(
+            "CODEX_HOME",
+            "a Codex home of your own, used as it is",
+            derived="generated in PROXY_DATA_DIR/codex-home",
+        ),
+    ] = None
+    codex_model: Annotated[
+        str,
+        Setting(
+            "CODEX_MODEL",
+            "model behind the `codex-5*` and `codev-5*` aliases",
+            alias="PROXY_DEFAULT_MODEL",
+        ),
+    ] = "gpt-5.5"
+    codex_models: Annotated[
+        Names, Setting("PROXY_CODEX_MODELS", "models to accept and list beside Codex's own")
+    ] = ()
+    codex_base_url: Annotated[
+        Url | None,
+        Setting("PROXY_CODEX_BASE_URL", "Codex's model provider", derived="OpenAI's"),
+    ] = None
+    codex_api_key: Annotated[
+        Token | None, Setting("PROXY_CODEX_API_KEY", "the provider's key; Codex logs in with it")
+    ] = None
+    codex_workdir: Annotated[
+        Path | None,
+        Setting("PROXY_CODEX_WORKDIR", "Codex's directory", derived="an empty one"),
+    ] = None
+    sandbox_mode: Annotated[
+        Literal["read-only", "workspace-write", "danger-full-access"],
+        Setting("PROXY_SANDBOX_MODE", "Codex's sandbox"),
+    ] = "read-only"
+    approval_policy: Annotated[
+        Literal["never", "on-request", "untrusted"],
+        Setting("PROXY_APPROVAL_POLICY", "when Codex asks for approval"),
+    ] = "never"
+
+    worker_count: Annotated[Processes, Setting("WORKER_COUNT", "app-server processes")] = 1
+    worker_max_concurrency: Annotated[
+        Positive, Setting("WORKER_MAX_CONCURRENCY", "turns at once a process")
+    ] = 64
+    worker_startup_timeout_ms: Annotated[
+        Deadline, Setting("WORKER_STARTUP_TIMEOUT_MS", "a process must be up by then")
+    ] = 15_000
+    worker_handshake_timeout_ms: Annotated[
+        Deadline, Setting("WORKER_HANDSHAKE_TIMEOUT_MS", "limit of the handshake that follows")
+    ] = 15_000
+    worker_request_timeout_ms: Annotated[
+        Deadline, Setting("WORKER_REQUEST_TIMEOUT_MS", "limit of one JSON-RPC reply")
+    ] = 10_000
+    worker_shutdown_grace_ms: Annotated[
+        Milliseconds, Setting("WORKER_SHUTDOWN_GRACE_MS", "a stopping process is killed after it")
+    ] = 5_000
+    worker_backoff_initial_ms: Annotated[
+        Deadline, Setting("WORKER_BACKOFF_INITIAL_MS", "pause before a restart; doubles each time")
+    ] = 500
+    worker_backoff_max_ms: Annotated[
+        Deadline, Setting("WORKER_BACKOFF_MAX_MS", "longest such pause; 30 s of health reset it")
+    ] = 5_000
+    worker_exit: Annotated[
+        Literal["error", "length"],
+        Setting("PROXY_WORKER_EXIT", "how an answer ends whose worker died after some text"),
+    ] = "error"
+
+    head_hold_ms: Annotated[
+        Milliseconds, Setting("PROXY_HEAD_HOLD_MS", "how long a stream's head waits for output")
+    ] = 30_000
+    first_chunk_timeout_ms: Annotated[
+        Milliseconds, Setting("PROXY_FIRST_CHUNK_TIMEOUT_MS", "limit of first output; 0: none")
+    ] = 300_000
+    stream_idle_timeout_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_STREAM_IDLE_TIMEOUT_MS", "limit of a worker's silence; 0: none"),
+    ] = 300_000
+    timeout_ms: Annotated[
+        Milliseconds, Setting("PROXY_TIMEOUT_MS", "limit of a whole request; 0: none")
+    ] = 0
+    finish_grace_ms: Annotated[
+        Milliseconds, Setting("PROXY_FINISH_GRACE_MS", "wait for usage after the finish")
+    ] = 1_000
+    sse_keepalive_ms: Annotated[
+        Milliseconds, Setting("PROXY_SSE_KEEPALIVE_MS", "silence before a heartbeat; 0: none")
+    ] = 15_000
+    nonstream_truncate_after_ms: Annotated[
+        Milliseconds,
+        Setting(
+            "PROXY_NONSTREAM_TRUNCATE_AFTER_MS",
+            "an answer not streamed is cut and sent as `length` after it; 0: never",
+        ),
+    ] = 0
+    latency_budget_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_LATENCY_BUDGET_MS", "warn of slower first output; 0: never"),
+    ] = 0
+    drain_timeout_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_DRAIN_TIMEOUT_MS", "time for open streams after SIGTERM"),
+    ] = 20_000
+
+    max_body_bytes: Annotated[
+        Size, Setting("PROXY_MAX_BODY_BYTES", "largest request body, above it 413")
+    ] = 16 * MIB
+    max_prompt_tokens: Annotated[
+        Count, Setting("PROXY_MAX_PROMPT_TOKENS", "longest prompt, estimated; 0: no limit")
+    ] = 0
+    max_chat_choices: Annotated[Choices, Setting("PROXY_MAX_CHAT_CHOICES", "largest `n`")] = 5
+    sse_max_concurrency: Annotated[
+        Count, Setting("PROXY_SSE_MAX_CONCURRENCY", "streams at once, above it 429; 0: no limit")
+    ] = 0
+
+    protect_models: Annotated[
+        bool, Setting("PROXY_PROTECT_MODELS", "whether `/v1/models` needs the key")
+    ] = False
+    auth_login_url: Annotated[
+        bool, Setting("PROXY_AUTH_LOGIN_URL", "whether a 401 of Codex's login gives its URL")
+    ] = False
+    auth_login_url_mode: Annotated[
+        Literal["code", "message", "code+message"] | None,
+        Setting("PROXY_AUTH_LOGIN_URL_MODE", "fields of that error that hold the URL"),
+    ] = None
+    enable_cors: Annotated[bool, Setting("PROXY_ENABLE_CORS", "whether CORS is answered")] = True
+    cors_allowed_origins: Annotated[
+        Origins, Setting("PROXY_CORS_ALLOWED_ORIGINS", "web origins that may call")
+    ] = ("app://obsidian.md",)
+
+    event_log: Annotated[
+        Literal["off", "masked", "full"],
+        Setting("PROXY_EVENT_LOG", "what the event log keeps of contents"),
+    ] = "masked"
+    log_dir: Annotated[
+        Path,
+        Setting(
+            "PROXY_LOG_DIR",
+            "where the event log is",
+            flag="--log-dir",
+            derived="PROXY_DATA_DIR/log",
+        ),
+    ]
+    log_fsync: Annotated[
+        Literal["none", "interval", "always"],
+        Setting(
+            "PROXY_LOG_FSYNC", "when the event log is synced; `always`: before bytes are sent"
+        ),
+    ] = "interval"
+    log_segment_bytes: Annotated[
+        Segment, Setting("PROXY_LOG_SEGMENT_BYTES", "size of a segment of the event log")
+    ] = 64 * MIB
+    log_max_bytes: Annotated[
+        Budget, Setting("PROXY_LOG_MAX_BYTES", "size of them all; above it the oldest go; 0: none")
+    ] = GIB
+    log_max_age_s: Annotated[
+        Seconds, Setting("PROXY_LOG_MAX_AGE_S", "age at which a segment goes; 0: none")
+    ] = 7 * 86_400
+    log_on_error: Annotated[
+        Literal["continue", "refuse"],
+        Setting(
+            "PROXY_LOG_ON_ERROR", "what becomes of requests while the event log cannot be written"
+        ),
+    ] = "continue"
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Setting("PROXY_LOG_LEVEL", "least severity of diagnostics, which go to stderr"),
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Setting(
+            "PROXY_LOG_FORMAT", "form of diagnostics; `auto`: console on a terminal, else JSON"
+        ),
+    ] = "auto"
+
+    transcripts_dir: Annotated[
+        Path,
+        Setting("PROXY_TRANSCRIPTS_DIR", "what the scripted worker plays", derived="bundled"),
+    ] = TRANSCRIPTS
+    scripted_speed: Annotated[
+        Factor, Setting("PROXY_SCRIPTED_SPEED", "times the recorded speed; 0: without pauses")
+    ] = 1.0
+
+    sources: dict[str, Source] = {}
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown."""
+        found = (getattr(self, item.field) for item in SETTINGS if item.kind.secret)
+        return tuple(value for value in found if value is not None)
+
+    def __repr__(self) -> str:
+        """Names and values without the secrets, for a traceback may show it."""
+        shown = (
+            f"{item.field}={HIDDEN if item.kind.secret else repr(getattr(self, item.field))}"
+            for item in SETTINGS
+        )
+        return f"Config({', '.join(shown)})"
+
+
+class Declared(NamedTuple):
+    """A field of `Config` with all that was declared of it.
+
+    Attributes:
+        type: bool, int, float, str, Path or tuple.
+        choices: the words of a Literal, else empty.
+        default: None also where it is worked out at the start.
+    """
+
+    field: str
+    type: type
+    choices: tuple[str, ...]
+    kind: Kind
+    default: object
+    setting: Setting
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables that set it, the preferred one first."""
+        alias = self.setting.alias
+        return (self.setting.name,) if alias is None else (self.setting.name, alias)
+
+
+def _declare(field: msgspec.structs.FieldInfo) -> Declared:
+    hint: Any = field.type
+    kind = Kind()
+    setting: Setting | None = None
+    while get_origin(hint) in (Annotated, Union, UnionType):
+        if get_origin(hint) is Annotated:
+            hint, *notes = get_args(hint)
+            kind = next((note for note in notes if isinstance(note, Kind)), kind)
+            setting = next((note for note in notes if isinstance(note, Setting)), setting)
+        else:
+            (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    assert setting is not None, f"{field.name} has no Setting"
+    default = None if field.default is msgspec.NODEFAULT else field.default
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    base = str if choices else get_origin(hint) or hint
+    return Declared(field.name, base, choices, kind, default, setting)
+
+
+SETTINGS: tuple[Declared, ...] = tuple(
+    _declare(field) for field in msgspec.structs.fields(Config) if field.name != "sources"
+)
+"""Every setting, in the order it is shown."""
