@@ -26,14 +26,14 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     """A turn's place on a process.
 
     Attributes:
-        cwd: the directory of the process's threads.
+        thread: makes the params of a new thread for a model.
         leave: gives the place to the next turn.
         suspect: told why the process seems to be deaf.
     """
 
     channel: Channel
     routes: Routes
-    cwd: str
+    thread: Callable[[str], appserver.ThreadStartParams]
     leave: Callable[[], None]
     suspect: Callable[[str], None]
 
@@ -138,9 +138,7 @@ class Attempt:
         items = tuple(
             msgspec.Raw(msgspec.json.encode(item)) for item in conversation.items(turn.messages)
         )
-        self._thread_start = self._send(
-            "thread/start", appserver.ThreadStartParams(model=turn.target, cwd=self._seat.cwd)
-        )
+        self._thread_start = self._send("thread/start", self._seat.thread(turn.target))
         # Shielded: a thread that starts after all must be found, to be released.
         result = await self._reply(self._thread_start)
         self._thread_id = result.thread.id

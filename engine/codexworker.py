@@ -52,7 +52,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     turns_per_process: int
     request_timeout: float
     limits: supervisor.Limits
+    sandbox: str
+    approval_policy: str
     client_version: str
+
+    def thread(self, model: str) -> appserver.ThreadStartParams:
+        """A new thread for a turn of `model`."""
+        return appserver.ThreadStartParams(
+            model=model,
+            cwd=str(self.setup.cwd),
+            sandbox=self.sandbox,
+            approval_policy=self.approval_policy,
+        )
 
 
 class AppServer:
@@ -123,8 +134,7 @@ class AppServer:
                 self.taken -= 1
                 self._on_free()
 
-        cwd = str(self._options.setup.cwd)
-        return Seat(channel, self._routes, cwd, leave, self.process.went_deaf)
+        return Seat(channel, self._routes, self._options.thread, leave, self.process.went_deaf)
 
     async def _introduce(self, channel: Channel) -> str:
         params = appserver.InitializeParams(
@@ -195,7 +205,7 @@ class CodexWorker:
                 command,
                 self._options.limits,
                 server,
-                functools.partial(_say, server.name),
+                functools.partial(say, server.name),
             )
             self._servers.append(server)
             server.process.start()
@@ -283,6 +293,7 @@ class CodexWorker:
         return advice
 
 
-def _say(name: str, state: str, event: supervisor.AnyEvent) -> None:
+def say(name: str, state: str, event: supervisor.AnyEvent) -> None:
+    """One line for each transition of a process."""
     detail = msgspec.to_builtins(event)
     _log.info("worker_state", worker=name, worker_state=state, **detail)

@@ -1,10 +1,33 @@
 """Length and keyed hash of a body: how a log knows its bytes without holding them."""
 
 import hashlib
+import os
+import secrets
+from pathlib import Path
 from typing import Final
 
 HASH_BYTES: Final = 16
 """Length of the terminal record's `body_hash`: BLAKE2b-128."""
+
+
+KEY_NAME: Final = "hash.key"
+"""File with the key of a log's body hashes, beside its segments."""
+
+
+def load_key(directory: Path) -> bytes:
+    """The key of a log, made when it is first asked for. Only its owner may read it.
+
+    Raises:
+        OSError: it can be neither read nor made.
+    """
+    path = directory / KEY_NAME
+    try:
+        return bytes.fromhex(path.read_text())
+    except (FileNotFoundError, ValueError):
+        key = secrets.token_bytes(HASH_BYTES)
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(key.hex())
+    return key
 
 
 class BodyDigest:

@@ -15,15 +15,16 @@ and a stream that lost one ends in the log where it was whole last; the next sta
 import asyncio
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import structlog
 
 from engine import mask, retention, segments, segmentwriter
-from machines import events, stream
+from machines import events
+from machines import stream as machine
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
@@ -38,10 +39,13 @@ AGE_PARTS: Final = 8
 """A segment is left after this part of the age limit, since it can only be deleted as a whole."""
 
 RECOVERY_TRIGGER: Final = "recovery"
-"""`emission_trigger` of the terminal records a start writes for what a killed process left open."""
+"""`emission_trigger` of the terminal records that a start writes after a process was killed."""
 
-_log = structlog.get_logger(component="event_log")
+_DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
+"""Events that are nearly all there are."""
+
 _encode: Final = msgspec.json.Encoder().encode
+_log = structlog.get_logger(component="event_log")
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -72,24 +76,27 @@ class LogCounts(msgspec.Struct):
 
 
 class EventLog:
-    """The one event log of a process. All of it but `close` is for the loop's thread, and quick.
+    """The one event log of a process. Its methods are for the loop's thread.
 
     Args:
         now_us: wall time in microseconds since the epoch.
 
     Attributes:
         counts: for metrics.
+        now: the log's time, as given.
     """
 
     def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
         self.counts = LogCounts()
+        self.now = now_us
+        self._pending: list[segmentwriter.Pending] = []
         self._settings = settings
-        self._now_us = now_us
-        self._writer = segmentwriter.SegmentWriter(settings.directory, settings.fsync)
+        self._writer = segmentwriter.SegmentWriter(
+            settings.directory, settings.fsync, settings.segment_bytes
+        )
         self._state: Literal["closed", "writing", "failing"] = "closed"
         self._recovery: segments.Recovery | None = None
-        self._streams: set[StreamLog] = set()
-        self._pending: list[_Pending] = []
+        self._streams: dict[bytes, StreamLog] = {}
         self._backlog_bytes = 0
         self._backlog_weighed = 0
         self._checkpointed = 0
@@ -97,15 +104,288 @@ class EventLog:
         self._failed_us = 0
 
     def open(self) -> segments.Recovery:
-        """Begin a segment, after closing the streams that a killed process left open.
+        """Begin a segment, and close the streams that a killed process left open.
 
-        A directory that cannot be written is a failing log, not an error.
+        A directory that cannot be written makes a failing log, not an error.
 
         Raises:
             LogLocked: another process writes there.
         """
         if self._settings.content == "off":
             return segments.Recovery()
-        now = self._now_us()
-        self._writer.acquire
-        return segments.Recovery()
+        now = self.now()
+        try:
+            self._resume(now)
+            self._write(now)
+        except segmentwriter.LogLocked:
+            raise
+        except OSError as error:
+            self._fail(error, now)
+        else:
+            self._state = "writing"
+        return self._recovery or segments.Recovery()
+
+    def stream(self, stream_id: str) -> "StreamLog":
+        """The log of a new stream; its id is like no other in the directory."""
+        if self._settings.content == "off":
+            return _SilentStreamLog(self, stream_id, 0)
+        return StreamLog(self, stream_id, self._writer.number)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new streams may begin: not while the log is failing, if policy says refuse."""
+        if self._settings.on_error == "refuse":
+            self.flush()  # while everything is refused, nothing else tries again
+            return self._state != "failing"
+        return True
+
+    def flush(self) -> None:
+        """Write what was recorded since the last flush; never raises.
+
+        It is one write(2), and another for each segment that it fills.
+        """
+        if self._state == "closed" or (self._state == "writing" and not self._pending):
+            return
+        now = self.now()
+        if self._state == "writing" or abs(now - self._failed_us) >= RETRY_US:
+            self._attempt(now)
+        else:
+            self._limit_backlog()
+
+    def when_durable(self, callback: Callable[[], object]) -> None:
+        """Call back when what was flushed is as safe as it must be before its bytes go out.
+
+        With `always` that is later and from the running loop. Otherwise, and while the log is
+        failing, it is now.
+        """
+        if self._settings.fsync == "always" and self._state == "writing":
+            loop = asyncio.get_running_loop()
+            self._writer.when_synced(functools.partial(loop.call_soon_threadsafe, callback))
+        else:
+            callback()
+
+    def prune(self) -> None:
+        """Apply the limits of age and size. Every rotation does; this is for idle servers."""
+        if self._state == "writing":
+            self._checked_us = 0
+            self._attempt(self.now())
+            self._writer.later(self._prune, self.now())
+
+    def close(self) -> None:
+        """Flush, bring everything to the disk as policy has it, and let another process write."""
+        if self._state == "closed":
+            return
+        self._attempt(self.now())
+        if self._pending:
+            self._lose_backlog()
+        if self._state == "writing":
+            self._checkpoint(self._writer.number + 1)
+        self._state = "closed"
+        self._writer.close()
+
+    def _attempt(self, now: int) -> None:
+        """Write now, whatever it takes, and see how it went."""
+        try:
+            if self._state == "failing":
+                self._resume(now)
+            elif abs(now - self._checked_us) >= CHECK_US:
+                self._check(now)
+            self._write(now)
+        except OSError as error:
+            self._fail(error, now)
+            return
+        if self._state == "failing":
+            self._state = "writing"
+            _log.warning("event_log_recovered", records_lost=self.counts.records_lost)
+
+    def _resume(self, now: int) -> None:
+        """Make the directory ready, at the start and after a failure."""
+        self._writer.acquire()
+        if self._recovery is None:
+            self._recovery = segments.recover(self._settings.directory)
+            self._settle(self._recovery)
+        self._writer.renew(now)
+
+    def _settle(self, recovery: segments.Recovery) -> None:
+        """Say what was found, and close what was left open."""
+        if recovery.torn_bytes_cut:
+            _log.warning("event_log_torn_tail_cut", bytes=recovery.torn_bytes_cut)
+        if recovery.problems:
+            first = str(recovery.problems[0])
+            _log.error("event_log_corrupt", problems=len(recovery.problems), first=first)
+        if recovery.open_streams:
+            _log.warning("event_log_streams_closed", count=len(recovery.open_streams))
+        for left in recovery.open_streams:
+            terminal = events.Terminal(
+                kind="shutdown",
+                emission_trigger=RECOVERY_TRIGGER,
+                status=200 if left.answered else 0,
+                duration_us=left.last_us - left.opened_us,
+            )
+            StreamLog(self, left.stream, 0, left.next_seq).close(terminal, left.state)
+
+    def _check(self, now: int) -> None:
+        """What a flush looks at once in a while."""
+        self._checked_us = now
+        self._writer.check()
+        longest = self._settings.max_age_s * 1_000_000 // AGE_PARTS
+        if longest and self._writer.records and now - self._writer.opened_us >= longest:
+            self._writer.rotate(now)
+
+    def _write(self, now: int) -> None:
+        self._backlog_bytes = self._backlog_weighed = 0
+        self._writer.append(self._pending, now)
+        if self._checkpointed != self._writer.number:
+            self._checkpointed = self._writer.number
+            self._checkpoint(self._writer.number)
+            self._writer.later(self._prune, now)
+
+    def _checkpoint(self, default: int) -> None:
+        """Note where a recovery may begin: at the oldest open stream, or else at `default`."""
+        if self.counts.records_lost:
+            return  # streams were left open that nobody here knows any more
+        first = min((each.first_segment for each in self._streams.values()), default=default)
+        self._writer.later(segments.write_checkpoint, self._settings.directory, first)
+
+    def _prune(self, now: int) -> None:
+        settings = self._settings
+        # The live segment will fill, so the others leave it room.
+        others = settings.max_bytes and max(1, settings.max_bytes - settings.segment_bytes)
+        gone = retention.prune(settings.directory, now, others, settings.max_age_s)
+        self.counts.segments_pruned += len(gone)
+        self.counts.bytes_pruned += sum(segment.size for segment in gone)
+
+    def _fail(self, error: OSError, now: int) -> None:
+        self.counts.failures += 1
+        if self._state != "failing":
+            _log.error("event_log_failing", error=str(error), on_error=self._settings.on_error)
+        self._state = "failing"
+        self._failed_us = now
+        self._limit_backlog()
+
+    def _limit_backlog(self) -> None:
+        fresh = itertools.islice(self._pending, self._backlog_weighed, None)
+        self._backlog_bytes += sum(len(rest) for _, _, _, rest in fresh)
+        self._backlog_weighed = len(self._pending)
+        if self._backlog_bytes > BACKLOG_BYTES:
+            self._lose_backlog()
+
+    def _lose_backlog(self) -> None:
+        """Give up what waits, and the rest of every stream that has a part in it."""
+        _log.error("event_log_records_lost", count=len(self._pending))
+        self.counts.records_lost += len(self._pending)
+        for prefix, _, _, _ in self._pending:
+            stream = self._streams.pop(prefix, None)
+            if stream is not None:
+                stream.give_up()
+        self._pending.clear()
+        self._backlog_bytes = self._backlog_weighed = 0
+
+    def _lose(self, _: segmentwriter.Pending) -> None:
+        self.counts.records_lost += 1
+
+
+class StreamLog:
+    """The records of one stream, in order; `EventLog.stream` makes it.
+
+    Its methods give the time of their record, in microseconds since the epoch.
+
+    Attributes:
+        prefix: what each of its records begins with, up to the value of `seq`.
+        first_segment: number of the segment that was live when the stream began.
+        now: the log's time.
+    """
+
+    __slots__ = ("_keep", "_keep_text", "_log", "_put", "_seq", "first_segment", "now", "prefix")
+
+    def __init__(self, log: EventLog, stream_id: str, first_segment: int, seq: int = 0) -> None:
+        self.prefix = b'{"stream":%b,"seq":' % _encode(stream_id)
+        self.first_segment = first_segment
+        self.now = log.now
+        self._log = log
+        self._put = log._pending.append
+        self._seq = seq
+        masked = log._settings.content == "masked"
+        self._keep = mask.mask_event if masked else mask.keep_event
+        self._keep_text = mask.mask_text if masked else str
+
+    def open(self, opened: events.Opened) -> int:
+        """Record how the stream began."""
+        self._log._streams[self.prefix] = self
+        return self._record(opened, events.Step(machine.TABLE.initial, ()))
+
+    def append(self, event: events.StreamInput, step: events.Step) -> int:
+        """Record an event and what the machine made of it: the hot path of a token."""
+        if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
+            return self._record(event, step)
+        before, after = _around(type(event), event.choice, step.state, type(step.outputs[0]))
+        rest = before + _encode(self._keep_text(event.text)) + after
+        if step.decision is not None:
+            rest += _decided(step.decision)
+        now = self.now()
+        self._put((self.prefix, self._seq, now, rest))
+        self._seq += 1
+        return now
+
+    def close(self, terminal: events.Terminal, state: str) -> int:
+        """Record how the stream ended; nothing that comes later is kept."""
+        now = self._record(terminal, events.Step(state, ()))
+        self._log._streams.pop(self.prefix, None)
+        self._put = _discard
+        return now
+
+    def give_up(self) -> None:
+        """Count what else comes as lost: what came before it was."""
+        self._put = self._log._lose
+
+    def _record(self, event: events.StreamEvent, step: events.Step) -> int:
+        """What `append` does, for any event and any outputs."""
+        rest = _encode(self._keep(event))[1:-1] + _outcome(step.state, map(type, step.outputs))
+        if step.decision is not None:
+            rest += _decided(step.decision)
+        now = self.now()
+        self._put((self.prefix, self._seq, now, rest))
+        self._seq += 1
+        return now
+
+
+class _SilentStreamLog(StreamLog):
+    """The log of a stream where nothing is kept."""
+
+    __slots__ = ()
+
+    def open(self, opened: events.Opened) -> int:
+        return self.now()
+
+    def append(self, event: events.StreamInput, step: events.Step) -> int:
+        return self.now()
+
+    def close(self, terminal: events.Terminal, state: str) -> int:
+        return self.now()
+
+
+def _discard(_: segmentwriter.Pending) -> None:
+    pass
+
+
+def _decided(decision: events.Decision) -> bytes:
+    if decision.cut is None:
+        return b',"released":%d' % decision.released
+    return b',"released":%d,"cut":"%b"' % (decision.released, decision.cut.encode())
+
+
+@functools.cache
+def _around(
+    kind: type[events.TextDelta | events.ReasoningDelta],
+    choice: int,
+    state: str,
+    output: type[events.AnyOutput],
+) -> tuple[bytes, bytes]:
+    """What stands before and after the text in the record of a delta with one output."""
+    before, after = _encode(kind("", choice))[1:-1].split(b'""')
+    return before, after + _outcome(state, (output,))
+
+
+def _outcome(state: str, outputs: Iterable[type[events.AnyOutput]]) -> bytes:
+    tags = [output.__struct_config__.tag for output in outputs]
+    return b',"state":%b,"out":%b' % (_encode(state), _encode(tags))

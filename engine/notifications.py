@@ -4,22 +4,13 @@ A Struct names only the fields that something here reads; what else a frame carr
 The other half of the protocol, the requests, is in `engine.appserver`.
 """
 
-from typing import Literal
+from typing import Any
 
 import msgspec
 
 
 class Shape(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Base of everything that crosses the pipe."""
-
-
-TurnStatus = Literal["completed", "interrupted", "failed", "inProgress"]
-
-
-class HttpStatus(Shape, frozen=True):
-    """The detail of an error that came from HTTP; None where no head arrived."""
-
-    http_status_code: int | None = None
 
 
 class TurnError(Shape, frozen=True):
@@ -31,7 +22,7 @@ class TurnError(Shape, frozen=True):
     """
 
     message: str
-    codex_error_info: str | dict[str, HttpStatus | None] | None = None
+    codex_error_info: str | dict[str, Any] | None = None
     additional_details: str | None = None
 
     @property
@@ -47,7 +38,7 @@ class TurnError(Shape, frozen=True):
         """The HTTP status that Codex saw, as far as it tells."""
         info = self.codex_error_info
         detail = next(iter(info.values()), None) if isinstance(info, dict) else None
-        return detail.http_status_code if detail else None
+        return detail.get("httpStatusCode") if isinstance(detail, dict) else None
 
 
 class Item(Shape, frozen=True):
@@ -56,7 +47,7 @@ class Item(Shape, frozen=True):
     Attributes:
         type: `agentMessage`, `reasoning`, or another one.
         text: of an agent message, whole once the item is completed.
-        phase: of an agent message: `commentary`, `final_answer` or None.
+        phase: of an agent message: `commentary`, `partial_answer`, `final_answer` or None.
         summary: parts of a reasoning item's summary.
     """
 
@@ -68,10 +59,14 @@ class Item(Shape, frozen=True):
 
 
 class Turn(Shape, frozen=True):
-    """A turn as its start and its end report it."""
+    """A turn as its start and its end report it.
+
+    Attributes:
+        status: `inProgress`, then `completed`, `interrupted` or `failed`.
+    """
 
     id: str
-    status: TurnStatus
+    status: str
     items: tuple[Item, ...]
     error: TurnError | None = None
 

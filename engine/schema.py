@@ -13,8 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -27,7 +26,7 @@ Paths = dict[str, str]
 ABSENT = "absent"
 """What a pin says of a field that the schema does not have."""
 
-RUN_LIMIT_S = 60
+_RUN_LIMIT_S = 60
 """The binary writes its schema in 0.2 to 6 s, the most when it is cold on disk."""
 
 _UNDECLARED = {
@@ -58,13 +57,23 @@ def shapes() -> Iterator[tuple[str, Any]]:
     yield from notifications.NOTIFICATIONS.items()
 
 
-def structs(type_: Any) -> list[type[msgspec.Struct]]:
-    """The Struct types inside a type, through unions, tuples and dicts."""
+def fields(type_: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """The path of every field of a type, and whether a frame must have it for us to decode it.
+
+    `[]` in a path stands for each element of an array, `{}` for each value of an object.
+    """
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-        return [type_]
-    if get_origin(type_) is Literal:
-        return []
-    return [struct for argument in get_args(type_) for struct in structs(argument)]
+        dot = "." if prefix else ""
+        if type_.__struct_config__.tag_field:
+            yield f"{prefix}{dot}{type_.__struct_config__.tag_field}", True
+        for field in msgspec.structs.fields(type_):
+            path = f"{prefix}{dot}{field.encode_name}"
+            yield path, field.required
+            yield from fields(field.type, path)
+        return
+    mark = {tuple: "[]", dict: "{}"}.get(get_origin(type_), "")
+    for argument in get_args(type_):
+        yield from fields(argument, prefix + mark)
 
 
 class Reader:
@@ -80,20 +89,20 @@ class Reader:
             version,
             tuple(sorted(self._declared("ServerNotification"))),
             {
-                name: dict(self._paths(type_, messages[name])) if name in messages else {}
+                name: self._paths(name, type_, messages[name])
                 for name, type_ in shapes()
+                if name in messages
             },
         )
 
     def _messages(self) -> dict[str, Schema]:
-        found = {**self._declared("ServerNotification")}
+        found = self._declared("ServerNotification")
         for method, definition in _UNDECLARED.items():
             found[method] = {"$ref": f"#/definitions/v2/{definition}"}
         for method, params in self._declared("ClientRequest").items():
             found[f"{method} params"] = params
-            if "$ref" in params:
-                result = params["$ref"].removesuffix("Params") + "Response"
-                found[f"{method} result"] = {"$ref": result}
+            result = params.get("$ref", "").removesuffix("Params") + "Response"
+            found[f"{method} result"] = {"$ref": result}
         return found
 
     def _declared(self, definition: str) -> dict[str, Schema]:
@@ -102,38 +111,44 @@ class Reader:
             for variant in self._root["definitions"][definition]["oneOf"]
         }
 
-    def _paths(self, type_: Any, schema: Schema, prefix: str = "") -> Iterator[tuple[str, str]]:
-        for struct in structs(type_):
-            variants = self._variants_of(struct, schema)
-            for field in msgspec.structs.fields(struct):
-                path = prefix + field.encode_name
-                yield path, self._describe_member(variants, field.encode_name)
-                for member, mark in self._members(variants, field.encode_name):
-                    yield from self._paths(field.type, member, f"{path}{mark}.")
-            if not prefix:
-                yield from self._required(struct, variants)
+    def _paths(self, name: str, type_: Any, schema: Schema) -> Paths:
+        used = [path for path, _ in fields(type_)]
+        if name.endswith(" params"):
+            used += self._required(schema)
+        return {path: self._said([schema], path) for path in used}
 
-    def _required(
-        self, struct: type[msgspec.Struct], variants: list[Schema]
-    ) -> Iterator[tuple[str, str]]:
-        """Fields that a frame must have and that our type has not."""
-        ours = {field.encode_name for field in msgspec.structs.fields(struct)}
-        ours.add(struct.__struct_config__.tag_field or "")
-        for variant in variants:
-            for name in variant.get("required", ()):
-                if name not in ours:
-                    yield name, self._describe_member(variants, name)
+    def _required(self, schema: Schema) -> list[str]:
+        names = [set(one.get("required", ())) for one in self._alternatives(schema)]
+        return sorted(set.intersection(*names))
 
-    def _variants_of(self, struct: type[msgspec.Struct], schema: Schema) -> list[Schema]:
-        config = struct.__struct_config__
-        variants = [one for one in self._alternatives(schema) if "properties" in one]
-        if config.tag_field is None:
-            return variants
-        return [
-            one
-            for one in variants
-            if config.tag in one["properties"].get(config.tag_field, {}).get("enum", ())
-        ]
+    def _said(self, schemas: list[Schema], path: str) -> str:
+        """What the schema says of the field at a path."""
+        name, _, rest = path.partition(".")
+        if rest:
+            return self._said(list(self._inside(schemas, name)), rest)
+        objects = list(self._objects(schemas))
+        having = [one for one in objects if name in one["properties"]]
+        if not having:
+            return ABSENT
+        kinds = {kind for one in having for kind in self._kinds(one["properties"][name])}
+        always = all(name in one.get("required", ()) for one in objects)
+        return "|".join(sorted(kinds)) + ("" if always else "?")
+
+    def _inside(self, schemas: list[Schema], segment: str) -> Iterator[Schema]:
+        """The schemas one level down: of a field, of its elements or of its values."""
+        name = segment.rstrip("[]{}")
+        for one in self._objects(schemas):
+            for member in self._alternatives(one["properties"].get(name, {})):
+                if segment.endswith("[]"):
+                    yield member.get("items", {})
+                elif segment.endswith("{}"):
+                    yield from member.get("properties", {}).values()
+                else:
+                    yield member
+
+    def _objects(self, schemas: list[Schema]) -> Iterator[Schema]:
+        for schema in schemas:
+            yield from (one for one in self._alternatives(schema) if "properties" in one)
 
     def _alternatives(self, schema: Any) -> Iterator[Schema]:
         """What a schema may be, with references and unions resolved."""
@@ -152,28 +167,10 @@ class Reader:
         if not parts:
             yield schema
 
-    def _members(self, variants: list[Schema], name: str) -> Iterator[tuple[Schema, str]]:
-        """Schemas inside the field `name`, each with the mark of its container."""
-        for variant in variants:
-            for one in self._alternatives(variant["properties"].get(name, {})):
-                if "items" in one:
-                    yield one["items"], "[]"
-                elif "properties" in one:
-                    yield one, ""
-                    yield from ((value, "{}") for value in one["properties"].values())
-
-    def _describe_member(self, variants: list[Schema], name: str) -> str:
-        having = [one for one in variants if name in one["properties"]]
-        if not having:
-            return ABSENT
-        kinds = {kind for one in having for kind in self._kinds(one["properties"][name])}
-        always = all(name in one.get("required", ()) for one in having)
-        return "|".join(sorted(kinds)) + ("" if always and len(having) == len(variants) else "?")
-
     def _kinds(self, schema: Schema) -> Iterator[str]:
         for one in self._alternatives(schema):
             if "enum" in one:
-                yield from (json.dumps(word) for word in one["enum"])
+                yield from one["enum"]
             elif isinstance(one.get("type"), list):
                 yield from one["type"]
             else:
@@ -224,7 +221,7 @@ def _run(binary: Path, *arguments: str) -> str:
             capture_output=True,
             check=True,
             text=True,
-            timeout=RUN_LIMIT_S,
+            timeout=_RUN_LIMIT_S,
         )
     return done.stdout
 
@@ -235,25 +232,83 @@ def pinned() -> Pin:
 
 
 def misfits(pin: Pin) -> list[str]:
-    """Where our types contradict a pin, so that a frame would be refused or misread."""
+    """Where our types contradict a pin, so that a frame would be refused, by us or by Codex."""
     return [
-        f"{name}: `{path}` is {said}, {reason}"
+        f"{name}: {line}"
         for name, type_ in shapes()
-        for path, said in pin.shapes.get(name, {}).items()
-        if (reason := _misfit(name, type_, path, said))
+        for line in _misfits(dict(fields(type_)), pin.shapes.get(name, {}), name)
     ]
 
 
-def _misfit(name: str, type_: Any, path: str, said: str) -> str | None:
-    if said == ABSENT:
-        return "but a shape of ours has it"
-    ours = {
-        field.encode_name: field
-        for struct in structs(type_)
-        for field in msgspec.structs.fields(struct)
-    }
-    if name.endswith(" params"):
-        unsent = path not in ours and "." not in path and not said.endswith("?")
-        return "required, and not sent" if unsent else None
-    required_here = path in ours and ours[path].required
-    return "and a shape of ours requires it" if required_here and said.endswith("?") else None
+def _misfits(ours: dict[str, bool], theirs: Paths, name: str) -> Iterator[str]:
+    for path in ours:
+        if theirs.get(path, ABSENT) == ABSENT:
+            yield f"`{path}` is ours alone"
+    for path, said in theirs.items():
+        if path not in ours:
+            yield f"`{path}` is required, and we do not send it"
+        elif ours[path] and said.endswith("?") and not name.endswith(" params"):
+            yield f"`{path}` may be missing, and we require it"
+
+
+def changes(old: Pin, new: Pin) -> list[str]:
+    """What two pins say differently, apart from their versions."""
+    lines = [
+        *(f"new notification {name}" for name in _more(new, old)),
+        *(f"notification {name} is gone" for name in _more(old, new)),
+    ]
+    for name in dict.fromkeys((*old.shapes, *new.shapes)):
+        before, after = old.shapes.get(name, {}), new.shapes.get(name, {})
+        lines += [
+            f"{name}: `{path}` was {before.get(path, ABSENT)}, is {after.get(path, ABSENT)}"
+            for path in dict.fromkeys((*before, *after))
+            if before.get(path) != after.get(path)
+        ]
+    return lines
+
+
+def _more(one: Pin, other: Pin) -> list[str]:
+    return sorted(set(one.server_notifications) - set(other.server_notifications))
+
+
+def model_changes(bundled: tuple[codexmodels.KnownModel, ...]) -> list[str]:
+    """Where a binary's models differ from the table of `engine.codexmodels`."""
+    known = {model.slug: model for model in codexmodels.KNOWN}
+    theirs = {model.slug: model for model in bundled}
+    return [
+        f"model {slug} was {known.get(slug)}, is {theirs.get(slug)}"
+        for slug in dict.fromkeys((*known, *theirs))
+        if known.get(slug) != theirs.get(slug)
+    ]
+
+
+def drift(binary: Path) -> tuple[Pin, list[str]]:
+    """The pin that a binary would make, and where it, or our code, is not as checked in.
+
+    Raises:
+        subprocess.SubprocessError: if the binary does not say.
+    """
+    current = read(binary).pin(version(binary))
+    return current, [
+        *changes(pinned(), current),
+        *misfits(current),
+        *model_changes(bundled_models(binary)),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """The command line: 0 without drift, 1 with it."""
+    parser = argparse.ArgumentParser(prog="python -m engine.schema", description=__doc__)
+    parser.add_argument("--codex-bin", help="the binary; the installed wheel's by default")
+    parser.add_argument("--write", action="store_true", help="take its schema as the new pin")
+    options = parser.parse_args(arguments)
+    current, lines = drift(codexhome.find_binary(options.codex_bin))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    if options.write:
+        text = msgspec.json.format(msgspec.json.encode(current), indent=1)
+        appserver.PIN_PATH.write_bytes(text + b"\n")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ one thing after the other in the order it was asked for.
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -24,6 +25,10 @@ SYNC_INTERVAL_S: Final = 1.0
 
 FsyncPolicy = Literal["none", "interval", "always"]
 """When records are forced to the disk: never, within an interval, before their bytes are sent."""
+
+Pending = tuple[bytes, int, int, bytes]
+"""A record before it has its place in a segment: what comes before the value of `seq`, `seq`, `t`,
+and its members after `t`."""
 
 _log = structlog.get_logger(component="event_log")
 
@@ -42,13 +47,14 @@ class SegmentWriter:
         opened_us: when it was begun.
     """
 
-    def __init__(self, directory: Path, fsync: FsyncPolicy) -> None:
+    def __init__(self, directory: Path, fsync: FsyncPolicy, segment_bytes: int) -> None:
         self.number = 0
         self.size = 0
         self.records = 0
         self.opened_us = 0
         self._directory = directory
         self._fsync = fsync
+        self._segment_bytes = segment_bytes
         self._fd: int | None = None
         self._lock: int | None = None
         self._helper = ThreadPoolExecutor(1, "event-log")
@@ -85,7 +91,7 @@ class SegmentWriter:
             os.pwrite(lock, b"%d\n" % os.getpid(), 0)
 
     def renew(self, now_us: int) -> None:
-        """Go on in a segment that nothing was written to.
+        """Go on in a segment that nothing was written to yet.
 
         Raises:
             LogLocked, OSError: there is none to go on in.
@@ -110,24 +116,49 @@ class SegmentWriter:
         if self._fsync != "none":
             self.later(_sync_directory, self._directory)
 
-    def write(self, data: bytes, records: int) -> None:
-        """Append whole records with one write(2).
+    def append(self, pending: list[Pending], now_us: int) -> None:
+        """Write records with one write(2), and one more for each segment that they fill.
+
+        What is on file is taken from the list.
 
         Raises:
-            OSError: none of them is on file.
+            OSError: what is still in the list is not on file, nor is any part of it.
         """
+        while pending:
+            lines = [
+                segments.seal(b'%b%d,"seg":%d,"t":%d,%b' % (prefix, seq, seg, t, rest))
+                for seg, (prefix, seq, t, rest) in enumerate(pending, self.records)
+            ]
+            data = b"".join(lines)
+            fits = len(lines)
+            if self.size + len(data) > self._segment_bytes:
+                fits = self._fitting(lines)
+                data = b"".join(lines[:fits])
+            if fits:
+                self._write(data)
+                self.records += fits
+                del pending[:fits]
+            if pending:
+                self.rotate(now_us)
+        if self._fsync == "interval" and self._batch is None:
+            self._request_sync(())
+
+    def _fitting(self, lines: list[bytes]) -> int:
+        """How many of the lines the live segment has room for; an empty one has it for any."""
+        room = self._segment_bytes - self.size
+        fits = sum(end <= room for end in itertools.accumulate(map(len, lines)))
+        return fits if fits or self.records else 1
+
+    def _write(self, data: bytes) -> None:
         assert self._fd is not None, "renew() comes first"
         try:
             written = os.write(self._fd, data)
             if written < len(data):
-                raise OSError(errno.EIO, f"{written} of {len(data)} bytes were written")
+                raise OSError(errno.EIO, f"only {written} of {len(data)} bytes were written")
         except OSError:
             self._undo(self._fd)
             raise
         self.size += written
-        self.records += records
-        if self._fsync == "interval":
-            self._request_sync(())
 
     def check(self) -> None:
         """Look whether what was written is still there and came to the disk.

@@ -114,7 +114,7 @@ class _Line(msgspec.Struct, gc=False):
     method: str | None = None
     id: Id | None = None
     params: msgspec.Raw = msgspec.Raw(b"null")
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw()
     error: "_Error | None" = None
 
 
@@ -144,7 +144,7 @@ def decode(line: bytes) -> Message:
         return Request(found.id, found.method, found.params)
     if found.error is not None:
         return ErrorResponse(found.id, found.error.code, found.error.message, found.error.data)
-    if found.id is None or found.result is None:
+    if found.id is None or not found.result:
         raise errors.DecodeError("not a JSON-RPC line: neither a call nor a reply")
     return Response(found.id, found.result)
 
@@ -163,15 +163,15 @@ def decode_body(body: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
 
 class _Call(msgspec.Struct, omit_defaults=True):
     method: str
-    id: Id | msgspec.UnsetType = msgspec.UNSET
-    params: object = msgspec.UNSET
+    id: Id | None = None
+    params: object = None
 
 
-def encode_request(rpc_id: Id, method: str, params: object = msgspec.UNSET) -> bytes:
+def encode_request(rpc_id: Id, method: str, params: object = None) -> bytes:
     """A line that asks for a reply.
 
     Args:
-        params: anything that msgspec encodes; `msgspec.Raw` parts must be JSON. Left out: none.
+        params: anything that msgspec encodes; `msgspec.Raw` parts must be JSON. None: no params.
 
     Raises:
         TooLarge: it is nested deeper than `MAX_NESTING`. The other `encode_` functions too.
@@ -179,7 +179,7 @@ def encode_request(rpc_id: Id, method: str, params: object = msgspec.UNSET) -> b
     return _encode(_Call(method, rpc_id, params))
 
 
-def encode_notification(method: str, params: object = msgspec.UNSET) -> bytes:
+def encode_notification(method: str, params: object = None) -> bytes:
     """A line that asks for nothing."""
     return _encode(_Call(method, params=params))
 

@@ -15,11 +15,10 @@ from machines import events
 from server import bodies
 from server.context import Context
 from server.errors import ApiError
-from server.fold import ChatBody
 from server.gates import Caller, Headers
 from server.http import Exchange
-from server.sinks import Renderer, Sink
-from server.sse import ChatChunks
+from server.renderers import renderer
+from server.sinks import Sink
 
 VERSION: Final = "0.1.0"
 """This program's version, as in `pyproject.toml`; a test compares them."""
@@ -48,9 +47,8 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
     opened = _opened(context, request, target, caller, body)
     stream_id = f"st_{secrets.token_hex(12)}"
     turns = _turns(context, exchange, request, target, stream_id, caller)
-    renderer: Renderer = ChatChunks(opened) if opened.streaming else ChatBody(opened)
     headers = [*headers, *_headers(request, ignored, stream_id)]
-    sink = Sink(exchange, renderer, headers, context.log.hash_key)
+    sink = Sink(exchange, renderer(opened), headers, context.hash_key)
     pump = Pump(
         opened,
         context.log.stream(stream_id),
@@ -112,6 +110,7 @@ def _opened(
         stop=bodies.stop_sequences(request),
         max_bytes=max_tokens * BYTES_PER_TOKEN if max_tokens else None,
         length_on_worker_exit=config.worker_exit == "length",
+        hash_key=context.hash_key.hex(),
         request=msgspec.Raw(msgspec.json.format(body, indent=-1)),
         versions={
             "turntape": VERSION,

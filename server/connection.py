@@ -100,7 +100,7 @@ class Connection:
 
     async def _serve(self) -> None:
         try:
-            while await self._serve_one():
+            while self._phase is not Phase.LAST and await self._serve_one():
                 pass
             await self._linger()
         except asyncio.CancelledError:
@@ -285,7 +285,7 @@ class Connection:
 
     async def _settle(self) -> bool:
         """Bring the connection to where the next request begins; false if that cannot be."""
-        if self._phase is Phase.LAST or self._protocol.our_state is not h11.DONE:
+        if self._protocol.our_state is not h11.DONE:
             return False
         drained = 0
         try:

@@ -48,6 +48,7 @@ class Context:
         event_log: log.EventLog,
         wakeups: pump.Wakeups,
         life: lifecycle.Lifecycle,
+        hash_key: bytes,
         now: Callable[[], float],
     ) -> None:
         self.config = config
@@ -55,6 +56,7 @@ class Context:
         self.log = event_log
         self.wakeups = wakeups
         self.lifecycle = life
+        self.hash_key = hash_key
         self.started = int(now())
         self.streams: dict[str, pump.Pump] = {}
         self.permits = Permits(config.sse_max_concurrency)

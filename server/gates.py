@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from engine import disabled
 from server.config import is_loopback
 from server.context import Context
 from server.errors import ApiError
@@ -82,8 +83,8 @@ def check_life(context: Context) -> None:
         raise ApiError("server_shutdown", "The server is stopping.")
     if state == "maintenance":
         raise ApiError("maintenance", "The server is in maintenance.")
-    if not context.config.use_app_server and context.config.worker == "codex":
-        raise ApiError("app_server_disabled", "The Codex worker is switched off.")
+    if context.worker.health().code == disabled.CODE:
+        raise ApiError(disabled.CODE, "The Codex worker is switched off.")
     if not context.log.accepting:
         raise ApiError("worker_not_ready", "The event log cannot be written.")
 

@@ -1,0 +1,38 @@
+"""Stands where Codex would, with `PROXY_USE_APP_SERVER=false` and no other worker."""
+
+from engine import worker
+
+CODE = "app_server_disabled"
+"""Why nothing is answered; a code of `server.errors`."""
+
+
+class DisabledWorker:
+    """Answers no turn."""
+
+    name = "disabled"
+
+    async def start(self) -> None:
+        """Nothing."""
+
+    async def stop(self) -> None:
+        """Nothing."""
+
+    def health(self) -> worker.Health:
+        """Never ready."""
+        return worker.Health(False, "disabled", CODE)
+
+    def versions(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def models(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def check(self, turn: worker.Turn) -> None:
+        """Refuse every turn."""
+        raise worker.TurnRefused(CODE, "The Codex worker is switched off.")
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> worker.RunningTurn:
+        """Never reached: `check` has refused the turn."""
+        raise worker.TurnRefused(CODE, "The Codex worker is switched off.")

@@ -1,0 +1,130 @@
+"""The command line: `turntape serve | demo | replay | inspect | config | login`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.codexhome import BinaryNotFound
+from engine.scripted import TranscriptError
+from engine.segmentwriter import LogLocked
+from server import config as configuration
+from server import demo, diagnostics, login, readback, serve, settings
+from server.chat import VERSION
+
+EXIT_USAGE = 2
+"""What a wrong flag or setting ends with, as argparse has it."""
+
+EXIT_FAILED = 1
+"""What a start that failed ends with."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except configuration.ConfigError as error:
+        return _complain(str(error), EXIT_USAGE)
+    except (BinaryNotFound, TranscriptError, LogLocked) as error:
+        return _complain(str(error), EXIT_FAILED)
+    except OSError as error:
+        return _complain(f"{error.filename or 'cannot start'}: {error.strerror}", EXIT_FAILED)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return EXIT_FAILED
+    return status
+
+
+def load_config(options: argparse.Namespace) -> settings.Config:
+    """The configuration of a run; warnings go to stderr, for no log is set up yet."""
+    flags = {
+        item.field: getattr(options, item.field, None)
+        for item in settings.SETTINGS
+        if item.setting.flag is not None
+    }
+    config, warnings = configuration.load(os.environ, flags, options.env_file)
+    for warning in warnings:
+        print(f"turntape: warning: {warning}", file=sys.stderr)  # noqa: T201 - a command line
+    return config
+
+
+def serve_command(options: argparse.Namespace) -> int:
+    """`turntape serve`."""
+    config = load_config(options)
+    diagnostics.configure(config)
+    serve.run(config, lambda host, port: _say(f"turntape {VERSION} on http://{host}:{port}/v1"))
+    return 0
+
+
+def config_command(options: argparse.Namespace) -> int:
+    """`turntape config`."""
+    rows = configuration.describe(load_config(options))
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        _say(f"{row.name:<{width}}  {row.value}  ({row.source})  {row.meaning}")
+    return 0
+
+
+def demo_command(options: argparse.Namespace) -> int:
+    """`turntape demo`."""
+    return demo.run(options.port, options.once)
+
+
+def login_command(options: argparse.Namespace) -> int:
+    """`turntape login`."""
+    config = load_config(options)
+    diagnostics.configure(config)
+    return login.run(config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="turntape",
+        description="An OpenAI-compatible server in front of Codex. Every stream is logged, "
+        "and every log replays.",
+    )
+    parser.add_argument("--version", action="version", version=f"turntape {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serving = commands.add_parser("serve", help="run the server; the worker is Codex by default")
+    serving.set_defaults(run=serve_command)
+    showing = commands.add_parser("config", help="show every setting, its value and its source")
+    showing.set_defaults(run=config_command)
+    logging_in = commands.add_parser("login", help="log the server's Codex in with ChatGPT")
+    logging_in.set_defaults(run=login_command)
+    for command in (serving, showing, logging_in):
+        _add_settings(command)
+    demo = commands.add_parser("demo", help="serve recorded streams, try one, replay it")
+    demo.add_argument("--port", default="11435", help="TCP port; 0: any free one (11435)")
+    demo.add_argument("--once", action="store_true", help="stop after the trial request")
+    demo.set_defaults(run=demo_command)
+    replaying = commands.add_parser("replay", help="run a log through today's code and compare")
+    replaying.set_defaults(run=readback.replay_command)
+    inspecting = commands.add_parser("inspect", help="list a log's streams, or print one")
+    inspecting.set_defaults(run=readback.inspect_command)
+    for command in (replaying, inspecting):
+        command.add_argument("path", type=Path, help="a log's directory, or one file of it")
+        command.add_argument("--request", metavar="ID", help="one request or stream")
+    return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    for item in settings.SETTINGS:
+        if item.setting.flag is not None:
+            command.add_argument(
+                item.setting.flag,
+                dest=item.field,
+                help=f"{item.setting.meaning} ({item.setting.name})",
+            )
+    command.add_argument("--env-file", type=Path, help="file of NAME=value lines")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command line
+
+
+def _complain(text: str, status: int) -> int:
+    print(f"turntape: {text}", file=sys.stderr)  # noqa: T201 - a command line
+    return status

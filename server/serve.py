@@ -1,0 +1,208 @@
+"""The composition root: builds the server, runs it, and ends it in order."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+import uvloop
+
+from engine import codexhome, codexworker, digest, disabled, log, pump, scripted, worker
+from machines import events, lifecycle, supervisor
+from server import http
+from server.chat import VERSION
+from server.context import Context
+from server.listener import HttpServer
+from server.routes import Router
+from server.settings import Config
+
+CLOSE_S = 2.0
+"""How long connections may take to send what they hold once every stream has ended."""
+
+_log = structlog.get_logger(component="server")
+
+Announce = Callable[[str, int], None]
+"""Told the address and port that were bound."""
+
+
+def wall_clock() -> Callable[[], int]:
+    """Microseconds since the epoch, from a clock that never steps back."""
+    offset = time.time_ns() - time.monotonic_ns()
+    return lambda: (offset + time.monotonic_ns()) // 1000
+
+
+def make_worker(config: Config, environ: Mapping[str, str]) -> worker.Worker:
+    """The worker that the configuration names.
+
+    Raises:
+        BinaryNotFound, TranscriptError: it cannot work at all.
+    """
+    if config.worker == "scripted":
+        return scripted.ScriptedWorker(config.transcripts_dir, config.scripted_speed)
+    if not config.use_app_server:
+        return disabled.DisabledWorker()
+    return codexworker.CodexWorker(codex_options(config), environ)
+
+
+def codex_options(config: Config) -> codexworker.Options:
+    """The Codex worker's part of the configuration."""
+    return codexworker.Options(
+        setup=codexhome.Setup(
+            data_dir=config.data_dir,
+            operator_home=config.codex_home,
+            base_url=config.codex_base_url,
+            has_key=config.codex_api_key is not None,
+            model=config.codex_model,
+            extra_models=config.codex_models,
+            workdir=config.codex_workdir,
+        ),
+        binary=config.codex_bin,
+        api_key=config.codex_api_key,
+        processes=config.worker_count,
+        turns_per_process=config.worker_max_concurrency,
+        request_timeout=config.worker_request_timeout_ms / 1000,
+        limits=supervisor.Limits(
+            handshake_ms=config.worker_handshake_timeout_ms,
+            stop_grace_ms=config.worker_shutdown_grace_ms,
+            backoff_initial_ms=config.worker_backoff_initial_ms,
+            backoff_max_ms=config.worker_backoff_max_ms,
+        ),
+        sandbox=config.sandbox_mode,
+        approval_policy=config.approval_policy,
+        client_version=VERSION,
+    )
+
+
+def log_settings(config: Config) -> log.LogSettings:
+    """The event log's part of the configuration."""
+    return log.LogSettings(
+        directory=config.log_dir,
+        content=config.event_log,
+        fsync=config.log_fsync,
+        segment_bytes=config.log_segment_bytes,
+        max_bytes=config.log_max_bytes,
+        max_age_s=config.log_max_age_s,
+        on_error=config.log_on_error,
+    )
+
+
+def hash_key(config: Config) -> bytes:
+    """The key of the log's body hashes; of no use beyond this run where there is no log.
+
+    A log that cannot be written is a matter of its `on_error` policy, not of its key.
+    """
+    if config.event_log != "off":
+        with contextlib.suppress(OSError):
+            return digest.load_key(config.log_dir)
+    return secrets.token_bytes(digest.HASH_BYTES)
+
+
+class Server:
+    """One running server.
+
+    Args:
+        announce: told where it listens, once it does.
+
+    Raises:
+        LogLocked: the log is another process's.
+    """
+
+    def __init__(self, config: Config, runner: worker.Worker, announce: Announce) -> None:
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self._announce = announce
+        self._stopped = asyncio.Event()
+        self._drain: asyncio.Task[None] | None = None
+        self._log = log.EventLog(log_settings(config), wall_clock())
+        self._worker = runner
+        self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
+        self._recovered = self._log.open()
+        self._context = Context(
+            config,
+            runner,
+            self._log,
+            pump.Wakeups(loop, self._log),
+            self._life,
+            hash_key(config),
+            time.time,
+        )
+        self._http = HttpServer(
+            Router(self._context).handle, http.Limits(body_bytes=config.max_body_bytes)
+        )
+
+    async def run(self) -> None:
+        """Serve until asked to stop.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        recovery = self._recovered
+        if recovery.torn_bytes_cut or recovery.open_streams:
+            _log.warning(
+                "log_recovered",
+                torn_bytes_cut=recovery.torn_bytes_cut,
+                streams_closed=len(recovery.open_streams),
+            )
+        try:
+            await self._worker.start()
+            host, port = await self._http.start(self._config.host, self._config.port)
+            self._act(self._life.step(lifecycle.Started()))
+            _log.info("listening", host=host, port=port, worker=self._worker.name)
+            self._announce(host, port)
+            await self._stopped.wait()
+        finally:
+            await self._http.drain(CLOSE_S)
+            await self._http.close()
+            await self._worker.stop()
+            self._log.close()
+            _log.info("stopped")
+
+    def stop(self) -> None:
+        """Drain; asked again, do not wait any longer."""
+        if self._life.state != "stopped":
+            _log.info("stop_asked", streams=len(self._context.streams))
+            self._act(self._life.step(lifecycle.StopAsked()))
+
+    def _act(self, actions: tuple[lifecycle.AnyAction, ...]) -> None:
+        for action in actions:
+            match action:
+                case lifecycle.BeginDrain(timeout_ms):
+                    self._http.stop_accepting()
+                    drain = self._wait_for_streams(timeout_ms / 1000)
+                    self._drain = asyncio.get_running_loop().create_task(drain)
+                case lifecycle.EndStreams():
+                    for stream in list(self._context.streams.values()):
+                        stream.event(events.ServerStopping())
+                case lifecycle.Shutdown():
+                    self._stopped.set()
+                case lifecycle.AnnounceReady() | lifecycle.AnnounceNotReady():
+                    _log.info("lifecycle", state=self._life.state)
+
+    async def _wait_for_streams(self, seconds: float) -> None:
+        left = await self._http.drain(seconds)
+        if self._life.state == "draining":
+            ended = lifecycle.DrainTimedOut() if left else lifecycle.StreamsDrained()
+            self._act(self._life.step(ended))
+
+
+async def serve(config: Config, announce: Announce) -> None:
+    """Run a server until SIGTERM or SIGINT."""
+    server = Server(config, make_worker(config, os.environ), announce)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    try:
+        await server.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):
+                loop.remove_signal_handler(number)
+
+
+def run(config: Config, announce: Announce) -> None:
+    """Run a server in this process, on a loop of its own."""
+    uvloop.run(serve(config, announce))

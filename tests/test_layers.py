@@ -1,0 +1,284 @@
+"""The house rules that a test can hold: layers, purity, sizes, reasons, who changes state.
+
+Import direction is server -> bench.load -> engine -> machines. Benchmarks other than the load
+generator, and tests, stand outside: they may import everything, and nothing imports them.
+"""
+
+import ast
+import graphlib
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS = ("machines", "engine", "bench.load", "server")
+"""From the bottom to the top; each imports itself and what stands before it."""
+
+OUTSIDE = ("bench", "tests")
+"""Packages beside the layers."""
+
+PURE = {"collections", "dataclasses", "enum", "json", "msgspec", "re", "statemachine", "typing"}
+"""All that `machines` may import besides itself."""
+
+MODULE_LINES = 400
+FUNCTION_LINES = 60
+
+
+class Module(NamedTuple):
+    """A source file, as `engine.pump` and as its parts."""
+
+    name: str
+    path: Path
+    source: str
+    tree: ast.Module
+
+
+def modules_of(*packages: str) -> list[Module]:
+    """Every module of these packages."""
+    found = []
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            source = path.read_text(encoding="utf-8")
+            tree = ast.parse(source, str(path))
+            found.append(Module(name.removesuffix(".__init__"), path, source, tree))
+    return found
+
+
+PRODUCT = modules_of("machines", "engine", "bench", "server")
+NAMES = {module.name for module in PRODUCT}
+TESTS = modules_of("tests")
+
+
+def each(*modules: list[Module]) -> pytest.MarkDecorator:
+    """Run a test once a module."""
+    every = [module for group in modules for module in group]
+    return pytest.mark.parametrize("module", every, ids=lambda module: module.name)
+
+
+def imports_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything a module imports, wherever it stands in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield node.lineno, name if name in NAMES else str(node.module)
+
+
+def layer_of(name: str) -> str | None:
+    """The layer of a dotted name; None outside the layers."""
+    return next((layer for layer in LAYERS if f"{name}.".startswith(f"{layer}.")), None)
+
+
+def test_every_source_file_has_a_place() -> None:
+    for path in ROOT.rglob("*.py"):
+        package = path.relative_to(ROOT).parts[0]
+        hidden_or_built = package.startswith(".") or package in ("build", "dist", "artifacts")
+        assert hidden_or_built or package in (*LAYERS, *OUTSIDE), f"{path} belongs to no layer"
+
+
+@each(PRODUCT)
+def test_imports_go_down_the_layers(module: Module) -> None:
+    own = layer_of(module.name)
+    if own is None:
+        return
+    for line, name in imports_of(module.tree):
+        if name.split(".")[0] in (*LAYERS, *OUTSIDE):
+            layer = layer_of(name)
+            assert layer is not None, f"{module.path}:{line}: {name} is outside the layers"
+            assert LAYERS.index(layer) <= LAYERS.index(own), (
+                f"{module.path}:{line}: {name} is above"
+            )
+
+
+@each(PRODUCT)
+def test_words_of_another_layer_are_read_with_their_module(module: Module) -> None:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom) and node.module in NAMES:
+            for alias in node.names:
+                is_module = f"{node.module}.{alias.name}" in NAMES
+                same = layer_of(node.module) == layer_of(module.name)
+                assert is_module or same, (
+                    f"{module.path}:{node.lineno}: import {node.module}, not {alias.name} from it"
+                )
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {
+        module.name: {name for _, name in imports_of(module.tree) if name in NAMES} - {module.name}
+        for module in PRODUCT
+    }
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, naming the cycle
+
+
+@each(modules_of("machines"))
+def test_machines_import_nothing_that_has_a_clock_a_socket_or_chance(module: Module) -> None:
+    for line, name in imports_of(module.tree):
+        top = name.split(".")[0]
+        assert top in PURE | {"machines"}, f"{module.path}:{line}: {name}"
+
+
+@each(modules_of("machines"))
+def test_a_machine_has_its_own_test_file(module: Module) -> None:
+    own = ROOT / "tests" / "machines" / f"test_{module.path.stem}.py"
+    assert module.path.stem == "__init__" or own.is_file(), f"{own} is missing"
+
+
+@each(PRODUCT, TESTS)
+def test_a_module_says_what_it_is_for(module: Module) -> None:
+    assert ast.get_docstring(module.tree)
+
+
+@each(PRODUCT)
+def test_a_module_can_be_read_in_one_sitting(module: Module) -> None:
+    assert module.source.count("\n") <= MODULE_LINES
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.body[0].lineno + 1
+            assert lines <= FUNCTION_LINES, f"{module.path}:{node.lineno}: {node.name}: {lines}"
+
+
+DIRECTIVE = re.compile(
+    r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?"
+    r"|type:\s*ignore(?:\[[\w\-, ]*\])?"
+    r"|pragma:\s*[\w ]+?"
+    r"|(?:fmt|ruff|mypy):\s*[\w\-=, ]+?)"
+    r"(?P<reason>\s+(?:#|-+)\s*\w+.*)?$"
+)
+"""A comment that switches a check off, and the reason after it."""
+
+
+def unexplained(source: str) -> list[str]:
+    """The comments of a source that switch a check off and do not say why."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    found = (re.search(r"#\s*(?:noqa|type:|pragma|fmt:|ruff:|mypy:).*", text) for text in comments)
+    switches = [match[0] for match in found if match]
+    return [
+        text for text in switches if not ((match := DIRECTIVE.match(text)) and match["reason"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("comment", "explained"),
+    [
+        ("# noqa", False),
+        ("# noqa: S101", False),
+        ("# noqa: S101, E501", False),
+        ("# noqa: S101 # the caller checked", True),
+        ("# noqa: S101 - the caller checked", True),
+        ("# type: ignore", False),
+        ("# type: ignore[misc]", False),
+        ("# type: ignore[misc]  # h11 has no types", True),
+        ("# pragma: no cover", False),
+        ("# pragma: no cover -- only on Windows", True),
+        ("# fmt: off", False),
+        ("# why this is so", True),
+    ],
+)
+def test_a_reason_is_told_from_none(comment: str, explained: bool) -> None:
+    assert unexplained(f"x = 1  {comment}\n") == ([] if explained else [comment])
+
+
+@each(PRODUCT, TESTS)
+def test_a_check_is_switched_off_only_with_a_reason(module: Module) -> None:
+    assert unexplained(module.source) == []
+
+
+def assignments_in(tree: ast.AST) -> Iterator[ast.Attribute]:
+    """Every attribute that is assigned or deleted, however it is written."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            yield node
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith(("setattr", "delattr", "setattr__", "delattr__"))
+            and len(node.args) > 1
+            and isinstance(node.args[1], ast.Constant)
+        ):
+            yield ast.Attribute(node.args[0], str(node.args[1].value), lineno=node.lineno)
+
+
+def is_own(attribute: ast.Attribute) -> bool:
+    """Whether it is an attribute of the object whose method this is."""
+    return isinstance(attribute.value, ast.Name) and attribute.value.id == "self"
+
+
+def machines_in(module: Module) -> Iterator[ast.ClassDef]:
+    """The classes that are stepped or fed."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ClassDef):
+            methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+            if methods & {"step", "feed"}:
+                yield node
+
+
+STATE = {
+    attribute.attr
+    for module in PRODUCT
+    if layer_of(module.name) == "machines"
+    for machine in machines_in(module)
+    for attribute in assignments_in(machine)
+    if is_own(attribute)
+}
+"""The names under which machines keep their state."""
+
+
+def foreign_changes(tree: ast.Module) -> list[str]:
+    """Where a module changes the state of an object that is not its own.
+
+    A module whose own classes have fields of such a name may assign those.
+    """
+    fields = {
+        part.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for part in node.body
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+    }
+    return [
+        f"line {attribute.lineno}: {ast.unparse(attribute)}"
+        for attribute in assignments_in(tree)
+        if attribute.attr in STATE - fields and not is_own(attribute)
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stream.state = 'done'",
+        "self.machine.state: str = 'done'",
+        "pump.stream.state, x = 'done', 1",
+        "del stream.state",
+        "for stream.state in ('done',): pass",
+        "setattr(stream, 'state', 'done')",
+        "object.__setattr__(stream, 'state', 'done')",
+    ],
+)
+def test_a_change_from_outside_is_noticed(line: str) -> None:
+    assert "state" in STATE
+    assert len(foreign_changes(ast.parse(line))) == 1
+
+
+@each([module for module in PRODUCT if layer_of(module.name) != "machines"])
+def test_nobody_changes_the_state_of_a_machine_from_outside(module: Module) -> None:
+    assert foreign_changes(module.tree) == []
+
+
+@each(modules_of("machines"))
+def test_only_step_and_feed_change_a_machine(module: Module) -> None:
+    for machine in machines_in(module):
+        for method in machine.body:
+            if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                changes = [a.attr for a in assignments_in(method) if is_own(a)]
+                allowed = method.name in ("step", "feed") or not changes
+                assert allowed, f"{module.path}:{method.lineno}: {method.name} assigns {changes}"
