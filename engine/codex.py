@@ -128,15 +128,7 @@ class TurnReader:
     def finish(self, reason: str) -> None:
         """The answer is whole: what is known of its counts goes first."""
         self._advance(Progress.OVER)
-        counts = self._counts
-        if counts is not None:
-            usage = events.Usage(
-                counts.input_tokens,
-                counts.output_tokens,
-                counts.cached_input_tokens,
-                counts.reasoning_output_tokens,
-            )
-            self._feed.event(events.TokensCounted(usage, self._choice))
+        self._feed.event(events.TokensCounted(_usage(self._counts), self._choice))
         self._feed.event(events.TurnFinished(reason, self._choice))
 
     def _begin_answer(self, item_id: str) -> None:
@@ -156,6 +148,17 @@ class TurnReader:
     def _advance(self, progress: Progress) -> None:
         self.progress = progress
         self._on_progress(progress)
+
+
+def _usage(counts: notifications.TokenCounts | None) -> events.Usage | None:
+    if counts is None:
+        return None
+    return events.Usage(
+        counts.input_tokens,
+        counts.output_tokens,
+        counts.cached_input_tokens,
+        counts.reasoning_output_tokens,
+    )
 
 
 class Routes:

@@ -108,7 +108,7 @@ class AppServer:
 
     def lost(self, reason: str) -> None:
         """Every turn of this process is over."""
-        _log.warning("worker_lost", worker=self.name, reason=reason)
+        _log.warning("worker_lost", worker=self.name, reason=reason, turns=len(self._routes.turns))
         readers = list(self._routes.turns.values())
         self._routes.turns.clear()
         for reader in readers:
@@ -296,4 +296,5 @@ class CodexWorker:
 def say(name: str, state: str, event: supervisor.AnyEvent) -> None:
     """One line for each transition of a process."""
     detail = msgspec.to_builtins(event)
+    detail["trigger"] = detail.pop("event")
     _log.info("worker_state", worker=name, worker_state=state, **detail)

@@ -49,7 +49,12 @@ _log = structlog.get_logger(component="event_log")
 
 
 class LogSettings(msgspec.Struct, frozen=True):
-    """How the log is kept; names, meanings and defaults as in `docs/configuration.md`."""
+    """How the log is kept; meanings and defaults as in `docs/configuration.md`.
+
+    Attributes:
+        max_bytes: of all segments together; 0 for no limit.
+        max_age_s: since a segment's last record; 0 for no limit.
+    """
 
     directory: Path
     content: Literal["off", "masked", "full"] = "masked"
@@ -134,10 +139,9 @@ class EventLog:
     @property
     def accepting(self) -> bool:
         """Whether new streams may begin: not while the log is failing, if policy says refuse."""
-        if self._settings.on_error == "refuse":
-            self.flush()  # while everything is refused, nothing else tries again
-            return self._state != "failing"
-        return True
+        if self._state == "failing":
+            self.flush()  # for while everything is refused, nothing else tries again
+        return self._state != "failing" or self._settings.on_error == "continue"
 
     def flush(self) -> None:
         """Write what was recorded since the last flush; never raises.
@@ -167,9 +171,10 @@ class EventLog:
     def prune(self) -> None:
         """Apply the limits of age and size. Every rotation does; this is for idle servers."""
         if self._state == "writing":
-            self._checked_us = 0
-            self._attempt(self.now())
-            self._writer.later(self._prune, self.now())
+            now = self.now()
+            self._checked_us = now - CHECK_US
+            self._attempt(now)
+            self._writer.later(self._prune, now)
 
     def close(self) -> None:
         """Flush, bring everything to the disk as policy has it, and let another process write."""
@@ -178,6 +183,7 @@ class EventLog:
         self._attempt(self.now())
         if self._pending:
             self._lose_backlog()
+        self._writer.retire()
         if self._state == "writing":
             self._checkpoint(self._writer.number + 1)
         self._state = "closed"

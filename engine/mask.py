@@ -98,7 +98,7 @@ def drop_secrets(body: bytes) -> bytes:
 def _rewrite(body: bytes, change: Callable[[Any], Any]) -> bytes:
     try:
         return msgspec.json.encode(change(msgspec.json.decode(body)))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return b"null"
 
 

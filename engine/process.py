@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 import structlog
@@ -202,8 +202,8 @@ class Process(asyncio.SubprocessProtocol):
             self._step(supervisor.SpawnFailed(os.strerror(error.errno or 0)))
             return
         self._transport = transport
-        stdin = transport.get_pipe_transport(0)
-        assert isinstance(stdin, asyncio.WriteTransport)
+        # uvloop's pipe transports do not say that they are what they are.
+        stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         self._tenant.connected(stdin.write)
         self._step(supervisor.Spawned(transport.get_pid()))
 

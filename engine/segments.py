@@ -159,9 +159,13 @@ def segment_name(number: int) -> str:
 
 
 def list_segments(directory: Path) -> list[SegmentInfo]:
-    """The segments of a log, oldest first; none where there is no directory."""
+    """The segments of a log, oldest first.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
     found = []
-    for path in directory.glob("events-*.jsonl"):
+    for path in directory.iterdir():
         name = _NAME.fullmatch(path.name)
         if name is None:
             continue
@@ -254,7 +258,7 @@ class Reading:
             return None
         try:
             return _LINES.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._complain("corrupt", f"not a record: {error}")
             return None
 
@@ -328,8 +332,9 @@ def recover(directory: Path) -> Recovery:
         return Recovery()
     cut = _cut_torn_tail(found[-1].path)
     first = read_checkpoint(directory)
-    # A checkpoint beyond the log is of another log, whose segments were taken away.
-    recent = [each for each in found if first > found[-1].number or each.number >= first]
+    if first > found[-1].number + 1:  # it is of another log, which was taken away
+        first = 0
+    recent = [segment for segment in found if segment.number >= first]
     reading = Reading(recent, pruned=True)
     for _ in reading:
         pass

@@ -110,11 +110,11 @@ class SegmentWriter:
         number = 1 + max([self.number, *(segment.number for segment in newest)])
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(self._directory / segments.segment_name(number), flags, 0o600)
-        self._retire()
+        self.retire()
         self._fd, self.number, self.opened_us = fd, number, now_us
         self.size = self.records = 0
         if self._fsync != "none":
-            self.later(_sync_directory, self._directory)
+            self.later(self._sync_directory)
 
     def append(self, pending: list[Pending], now_us: int) -> None:
         """Write records with one write(2), and one more for each segment that they fill.
@@ -160,6 +160,15 @@ class SegmentWriter:
             raise
         self.size += written
 
+    def retire(self) -> None:
+        """Leave the live segment to the helper thread, which syncs it by policy and closes it."""
+        if self._fd is None:
+            return
+        with self._guard:
+            self._batch = None
+        self.later(self._finish, self._fd)
+        self._fd = None
+
     def check(self) -> None:
         """Look whether what was written is still there and came to the disk.
 
@@ -171,7 +180,7 @@ class SegmentWriter:
         if error is None and self._fd is not None and not _is_at(path, self._fd):
             error = FileNotFoundError(errno.ENOENT, "the live segment is gone", str(path))
         if error is not None:
-            self._retire()
+            self.retire()
             raise error
 
     def when_synced(self, callback: Callable[[], object]) -> None:
@@ -183,9 +192,9 @@ class SegmentWriter:
         self._helper.submit(self._attempt, chore, *arguments)
 
     def close(self) -> None:
-        """Bring everything to the disk, as the policy has it, and let others write."""
+        """Wait for the helper thread, and let another process write."""
         self._closing.set()
-        self._retire()
+        self.retire()
         self._helper.shutdown()
         self._unlock()
 
@@ -194,16 +203,7 @@ class SegmentWriter:
             os.ftruncate(fd, self.size)
         except OSError as error:
             _log.error("event_log_write_not_undone", segment=self.number, error=str(error))
-            self._retire()
-
-    def _retire(self) -> None:
-        """Leave the live segment to the helper."""
-        if self._fd is None:
-            return
-        with self._guard:
-            self._batch = None
-        self.later(self._finish, self._fd)
-        self._fd = None
+            self.retire()
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -233,6 +233,12 @@ class SegmentWriter:
             self._force(fd)
         os.close(fd)
 
+    def _sync_directory(self) -> None:
+        """A new segment is on the disk when its name is."""
+        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._force(fd)
+        os.close(fd)
+
     def _force(self, fd: int) -> None:
         try:
             os.fsync(fd)
@@ -252,11 +258,3 @@ def _is_at(path: Path, fd: int) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

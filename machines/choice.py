@@ -46,8 +46,11 @@ class Choice:
         held, self.held = self.held, ""
         return held
 
-    def count(self, usage: events.Usage) -> None:
+    def count(self, usage: events.Usage | None) -> None:
         """Take counts by field-wise maximum: they may be repeated, and are never summed."""
+        if usage is None:
+            self.counts = self.counts or UNKNOWN
+            return
         if self.counts == UNKNOWN:
             return
         known = self.counts if isinstance(self.counts, events.Usage) else usage

@@ -5,7 +5,7 @@ self-transitions and gives every event an arrow of its own, which no one can rea
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from machines.table import Table
 
@@ -32,17 +32,20 @@ def markdown(table: Table) -> str:
 
 def block(table: Table) -> str:
     """Both, between the marks that `redraw` looks for."""
-    return (
-        f"<!-- drawn: {table.name} -->\n\n"
-        f"```mermaid\n{mermaid(table)}\n```\n\n"
-        f"{markdown(table)}\n\n"
-        "<!-- end drawn -->"
-    )
+    return marked(table.name, f"```mermaid\n{mermaid(table)}\n```\n\n{markdown(table)}")
 
 
-def redraw(page: str, tables: Iterable[Table]) -> str:
-    """The page with every block drawn anew; a block of no known table is left as it is."""
-    blocks = {table.name: block(table) for table in tables}
+def marked(name: str, text: str) -> str:
+    """A text between the marks that `redraw` looks for."""
+    return f"<!-- drawn: {name} -->\n\n{text}\n\n<!-- end drawn -->"
+
+
+def redraw(page: str, blocks: Mapping[str, str]) -> str:
+    """The page with every block drawn anew; a block of no known name is left as it is.
+
+    Args:
+        blocks: by name, with their marks.
+    """
     return _BLOCK.sub(lambda found: blocks.get(found["name"], found[0]), page)
 
 

@@ -125,9 +125,13 @@ class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):
 
 
 class TokensCounted(StreamEvent, frozen=True, tag="tokens_counted"):
-    """The worker's counts for a choice; of several, the maximum of each field counts."""
+    """The worker's counts for a choice; of several, the maximum of each field counts.
 
-    usage: Usage
+    Attributes:
+        usage: None where the worker knows that there will be none.
+    """
+
+    usage: Usage | None
     choice: int = 0
 
 

@@ -90,7 +90,7 @@ TABLE: Final = compile_table(StreamMachine)
 
 _NEXT: Final = TABLE.transitions
 
-WORKER_LATE: Final = frozenset({"text", "finished", "notice", "fail"})
+WORKER_LATE: Final = frozenset({"text", "finished", "counted", "notice", "fail"})
 """What a worker may still say after its answer ended here: it was cut, or it repeats itself."""
 
 CLIENT_LATE: Final = frozenset({"abandon"})
@@ -144,6 +144,7 @@ class Stream:
         self.emission_trigger = ""
         self.failure: events.Failure | None = None
         self.cause: events.GoneCause | None = None
+        self._whole: events.TerminalKind = "completed"
         self._wants_usage = opened.include_usage or not opened.streaming
         self._steps: dict[type, Callable[[Any, events.Decision | None], events.Step]] = {
             events.TextDelta: self._text,
@@ -186,7 +187,7 @@ class Stream:
         state = _NEXT.get((choice.state, "text"))
         if state is None:
             return self._ignored(choice, "text")
-        if choice.cutoff is None and state == choice.state:
+        if choice.cutoff is None and state == choice.state and event.text:
             return events.Step(state, (events.Content(event.text, event.choice),))
         decision, text = choice.release(event.text, decided)
         cut = decision.cut if decision is not None else None
@@ -207,6 +208,8 @@ class Stream:
         state = _NEXT.get((choice.state, "text"))
         if state is None:
             return self._ignored(choice, "text")
+        if not event.text:
+            return events.Step(choice.state, ())
         outputs: list[events.AnyOutput] = []
         if state != choice.state:
             outputs += self._begin()
@@ -230,16 +233,16 @@ class Stream:
 
     def _counted(self, event: events.TokensCounted, _: events.Decision | None) -> events.Step:
         choice = self.choices[event.choice]
-        outputs: list[events.AnyOutput] = []
-        if not TABLE.is_final(choice.state):
-            choice.count(event.usage)
-            outputs = self._settle("tokens_counted")
+        if TABLE.is_final(choice.state):
+            return self._ignored(choice, "counted")
+        choice.count(event.usage)
+        outputs = self._settle("tokens_counted")
         return events.Step(choice.state, tuple(outputs))
 
     def _turn_failed(self, event: events.TurnFailed, _: events.Decision | None) -> events.Step:
         choice = self.choices[event.choice]
         if choice.state == "finish":
-            return self._give_up_counts(choice, "turn_failed")
+            return self._give_up_counts((choice,), "turn_failed")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
         lost = event.kind == "worker_lost" and choice.state == "content"
@@ -262,9 +265,11 @@ class Stream:
             return self._simple(choice, "keepalive", (events.Keepalive(),))
         if event.timer == "head_hold":
             return self._simple(choice, "head_due", (events.Head(),))
-        if event.timer == "finish_grace":
-            return self._give_up_counts(choice, "timer_fired")
-        return self._truncate(choice, "timer_fired")
+        if event.timer == "truncate":
+            return self._truncate(choice, "timer_fired")
+        if choice.state != "finish":  # another choice goes on, and so may the counting
+            return events.Step(choice.state, ())
+        return self._give_up_counts(self.choices, "timer_fired")
 
     def _gone(self, event: events.ClientGone, _: events.Decision | None) -> events.Step:
         first = self.choices[0]
@@ -279,7 +284,7 @@ class Stream:
     def _stopping(self, _event: events.ServerStopping, _: events.Decision | None) -> events.Step:
         choice = self._slowest()
         if choice.state == "finish":
-            return self._give_up_counts(choice, "server_stopping")
+            return self._give_up_counts(self.choices, "server_stopping")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
         failure = events.Failure("server_shutdown", "The server is stopping.")
@@ -340,23 +345,22 @@ class Stream:
             choice.state = _NEXT[choice.state, "completed"]
         if self._wants_usage:
             outputs.append(events.UsageTotals(self.usage))
-        self._end(self.kind or "completed", trigger)
+        self._end(self._whole, trigger)
         return [*outputs, events.Done()]
 
-    def _give_up_counts(self, choice: Choice, trigger: str) -> events.Step:
-        """The counts will not come any more: the answer is whole without them."""
-        for each in self.choices:
-            if each.state == "finish" and each.counts is None:
-                each.counts = UNKNOWN
+    def _give_up_counts(self, waiting: tuple[Choice, ...], trigger: str) -> events.Step:
+        """Counts that will not come any more: the answer is whole without them."""
+        for choice in waiting:
+            choice.counts = choice.counts or UNKNOWN
         outputs = self._settle(trigger)
-        return events.Step(choice.state, tuple(outputs))
+        return events.Step(waiting[0].state, tuple(outputs))
 
     def _truncate(self, choice: Choice, trigger: str) -> events.Step:
         """End every open choice as `length`, with the text there is."""
         outputs: list[events.AnyOutput] = []
         for each in self.choices:
             if (each.state, "finished") in _NEXT:
-                self.kind = "truncated"
+                self._whole = "truncated"
                 each.counts = each.counts or UNKNOWN
                 outputs += [*self._spill(each), *self._begin(), events.CancelTurn(each.index)]
                 outputs += self._finish(each, "length", trigger)
@@ -369,8 +373,10 @@ class Stream:
         failure: events.Failure,
         trigger: str,
     ) -> events.Step:
-        """One failure ends every choice."""
-        outputs = [output for each in self.choices for output in self._spill(each)]
+        """One failure ends every choice; while nothing has gone out, it is all that does."""
+        outputs: list[events.AnyOutput] = []
+        if self.choices[0].state != "held":
+            outputs += [output for each in self.choices for output in self._spill(each)]
         self._end(kind, trigger)
         self.failure = failure
         for each in self.choices:

@@ -120,6 +120,7 @@ class Server:
         self._log = log.EventLog(log_settings(config), wall_clock())
         self._worker = runner
         self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._recovered = self._log.open()
         self._context = Context(
             config,

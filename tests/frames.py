@@ -2,7 +2,7 @@
 
 Each file in `tests/engine/frames/` is one connection, both directions, in the order of the wire.
 What differs from run to run is replaced: ids by numbers in order of appearance, times by 0,
-the machine's paths and ports by fixed ones.
+the machine's paths and ports by fixed ones. The order of a few frames is Codex's to choose.
 """
 
 import itertools
@@ -34,7 +34,9 @@ SCRIPT: dict[str, Answer] = {
 """What the model provider of a recording answers."""
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TIMES = frozenset(("emittedAtMs", "startedAt", "completedAt", "createdAt", "updatedAt"))
+_TIMES = frozenset(
+    ("startedAt", "completedAt", "createdAt", "updatedAt", "recencyAt", "create_time")
+)
 _QUERY = re.compile(r"(?<=oauth/authorize)\?.*")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from engine import appserver, codexhome
+from engine import appserver, codexhome, notifications
 
 Frame = dict[str, Any]
 
@@ -23,11 +23,14 @@ class RpcError(Exception):
 
 
 class Pipe:
-    """One process while its `with` block lasts. `frames` is all that went over its pipes."""
+    """One process while its `with` block lasts. `frames` is all that went over its pipes.
 
-    def __init__(self, setup: codexhome.Setup) -> None:
+    Of our environment it has PATH only, for a proxy in it would be in the way to loopback.
+    """
+
+    def __init__(self, setup: codexhome.Setup, **environ: str) -> None:
         self._command = codexhome.command(codexhome.find_binary(None), setup)
-        self._environment = codexhome.environment(setup, os.environ)
+        self._environment = codexhome.environment(setup, {"PATH": os.environ["PATH"], **environ})
         self._ids = itertools.count(1)
         self._grown = threading.Condition()
         self.frames: list[Frame] = []
@@ -87,7 +90,15 @@ class Pipe:
                 and thread_id in (None, frame["params"].get("threadId"))
             )
         )
-        return frame["params"]
+        return msgspec.convert(frame["params"], notifications.NOTIFICATIONS[method])
+
+    def notifications(self, method: str) -> list[Any]:
+        """The params of all such notifications so far."""
+        return [
+            msgspec.convert(frame["params"], notifications.NOTIFICATIONS[method])
+            for frame in self.frames
+            if frame.get("method") == method
+        ]
 
     def handshake(
         self, opt_out: tuple[str, ...] = appserver.OPT_OUT

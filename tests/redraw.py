@@ -1,18 +1,51 @@
-"""Draws the machines into their page: `python -m tests.redraw`."""
+"""Writes the parts of `docs/` that come from code anew: `python -m tests.redraw`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from machines import drawing, lifecycle, stream, supervisor
+from server import config
+from tests import reference
 
-PAGE = Path(__file__).parents[1] / "docs" / "machines.md"
+DOCS = Path(__file__).parents[1] / "docs"
+
+PAGE = DOCS / "machines.md"
+"""The page of the machines."""
 
 TABLES = (stream.TABLE, supervisor.TABLE, lifecycle.TABLE)
 """Every machine that is declared, in the order of the page."""
 
+PRINTED: dict[str, Callable[[], str]] = {
+    "routes": reference.route_table,
+    "finish_reasons": reference.finish_table,
+    "timeouts": reference.timeout_table,
+    "errors": reference.error_table,
+    "events": reference.event_tables,
+    "outputs": reference.output_table,
+    "protocol": reference.protocol_table,
+    "failures": reference.failure_table,
+    "codex_settings": reference.codex_settings,
+    "settings": lambda: config.reference().rstrip("\n"),
+}
+"""What makes each block that is not a machine, by its name."""
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+def blocks() -> dict[str, str]:
+    """Every block with its marks, by its name."""
+    drawn = {table.name: drawing.block(table) for table in TABLES}
+    return drawn | {name: drawing.marked(name, text()) for name, text in PRINTED.items()}
+
 
 def main() -> None:
-    """Write the page with every block drawn anew."""
-    PAGE.write_text(drawing.redraw(PAGE.read_text(encoding="utf-8"), TABLES), encoding="utf-8")
+    """Write every page with its blocks drawn anew."""
+    fresh = blocks()
+    for page in pages():
+        page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ BLOCK = f"""\
 
 <!-- end drawn -->"""
 
+DOORS = {"door": drawing.block(DOOR)}
+
 
 def test_a_diagram_joins_the_events_of_an_arrow() -> None:
     assert drawing.mermaid(DOOR) == DIAGRAM
@@ -56,17 +58,17 @@ def test_a_table_lists_them_by_state() -> None:
 
 def test_a_block_is_replaced_between_its_marks_and_nowhere_else() -> None:
     page = "# Doors\n\n<!-- drawn: door -->\nold\n<!-- end drawn -->\n\nMore \\1 text.\n"
-    assert drawing.redraw(page, [DOOR]) == f"# Doors\n\n{BLOCK}\n\nMore \\1 text.\n"
+    assert drawing.redraw(page, DOORS) == f"# Doors\n\n{BLOCK}\n\nMore \\1 text.\n"
 
 
 def test_drawing_twice_changes_nothing() -> None:
-    once = drawing.redraw(f"{BLOCK}\n", [DOOR])
-    assert drawing.redraw(once, [DOOR]) == once == f"{BLOCK}\n"
+    once = drawing.redraw(f"{BLOCK}\n", DOORS)
+    assert drawing.redraw(once, DOORS) == once == f"{BLOCK}\n"
 
 
-def test_a_block_of_another_table_is_left_alone() -> None:
+def test_a_block_of_another_name_is_left_alone() -> None:
     page = (
         "<!-- drawn: window -->\nold\n<!-- end drawn -->\n<!-- drawn: door --><!-- end drawn -->"
     )
     expected = f"<!-- drawn: window -->\nold\n<!-- end drawn -->\n{BLOCK}"
-    assert drawing.redraw(page, [DOOR]) == expected
+    assert drawing.redraw(page, DOORS) == expected

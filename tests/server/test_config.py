@@ -357,7 +357,7 @@ def test_a_field_is_named_as_its_variable() -> None:
 
 def generated_part() -> str:
     match = re.search(
-        r"<!-- begin generated -->\n(.*)<!-- end generated -->", PAGE.read_text(), re.DOTALL
+        r"<!-- drawn: settings -->\n\n(.*)\n<!-- end drawn -->", PAGE.read_text(), re.DOTALL
     )
     assert match is not None
     return match[1]

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from server import http, outbound
-from tests.rawhttp import WAIT, Held, Server, get, serving
+from tests.rawhttp import WAIT, Held, Server, get, post, rounds, serving
 
 FLOOD = b"x" * 16_000_000
 """More than the kernel's buffers on both sides take."""
@@ -118,18 +118,61 @@ def test_an_answer_nobody_reads_is_given_up_after_its_end() -> None:
 
 
 def test_a_connection_that_closes_flushes_first() -> None:
-    """A large answer outlives the linger, however slowly it is read."""
+    """A large answer outlives the linger, even if the client goes on sending meanwhile."""
+    limits = http.Limits(linger=0.02, buffer_bytes=1 << 30)
+    body = b"x" * 100_000
 
     async def run() -> None:
         held = Held()
-        async with serving(held, http.Limits(linger=0.01)) as server:
+        async with serving(held, limits) as server:
+            loop = asyncio.get_running_loop()
+            with await server.slow_socket() as client:
+                request = post(body)
+                await loop.sock_sendall(client, request[: -len(body) // 2])
+                exchange = await held.next()
+                exchange.start(200, [])
+                exchange.finish(FLOOD)
+                await asyncio.sleep(5 * limits.linger)
+                await loop.sock_sendall(client, request[-len(body) // 2 :])
+                assert await _read(client, 2 * len(FLOOD)) > len(FLOOD)
+                assert await server.http.drain(WAIT) == 0
+
+    uvloop.run(run())
+
+
+def test_a_drain_waits_for_what_is_being_flushed() -> None:
+    async def run() -> None:
+        held = Held()
+        async with serving(held, http.Limits(linger=0.02)) as server:
             client, exchange = await _stream(server, held)
             with client:
                 exchange.finish(FLOOD)
                 draining = asyncio.create_task(server.http.drain(WAIT))
-                await asyncio.sleep(0.05)
                 assert await _read(client, 2 * len(FLOOD)) > len(FLOOD)
                 assert await draining == 0
+
+    uvloop.run(run())
+
+
+def test_a_client_that_reads_no_answers_is_asked_no_more_questions() -> None:
+    """Pipelined requests wait until the answers before them have been taken."""
+    answer, requests = b"x" * 1_000_000, 60
+
+    async def run() -> None:
+        served: list[str] = []
+
+        async def large(exchange: http.Exchange) -> None:
+            served.append(exchange.request.path)
+            exchange.respond(200, [], answer)
+
+        async with serving(large) as server:
+            with await server.slow_socket() as client:
+                await asyncio.get_running_loop().sock_sendall(client, get() * requests)
+                await rounds()
+                assert 0 < len(served) < requests / 2
+                length = requests * len(answer)
+                assert await _read(client, length) >= length
+                assert len(served) == requests
 
     uvloop.run(run())
 

@@ -1,0 +1,122 @@
+"""Logs for tests: a clock, streams to record, and what a reading of them found.
+
+Run as a program, `python -m tests.logs DIRECTORY`, it writes streams until it is killed and
+says after each flush how many records it has flushed.
+"""
+
+import itertools
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import log, segments
+from machines import events
+
+ROOT = Path(__file__).parents[1]
+"""The checkout."""
+
+
+class Clock:
+    """Log time that passes a microsecond a look, and more when it is told to."""
+
+    def __init__(self, start: int = 1_700_000_000_000_000) -> None:
+        self.us = start
+
+    def __call__(self) -> int:
+        self.us += 1
+        return self.us
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.us += round(seconds * 1_000_000)
+
+
+def opened(**fields: Any) -> events.Opened:
+    """A first record."""
+    return events.Opened(
+        request_id="req-1",
+        completion_id="chatcmpl-1",
+        created=1_700_000_000,
+        model="gpt-5.5",
+        target="gpt-5.5",
+        worker="scripted",
+        **fields,
+    )
+
+
+TERMINAL = events.Terminal(kind="completed", emission_trigger="turn_finished", status=200)
+"""A last record."""
+
+
+def content(text: str, choice: int = 0) -> tuple[events.TextDelta, events.Step]:
+    """A delta of text, and what the machine makes of most of them."""
+    return events.TextDelta(text, choice), events.Step("content", (events.Content(text, choice),))
+
+
+def begin(event_log: log.EventLog, stream_id: str) -> log.StreamLog:
+    """A stream with its first record, not flushed."""
+    stream = event_log.stream(stream_id)
+    stream.open(opened())
+    return stream
+
+
+def write_stream(event_log: log.EventLog, stream_id: str, deltas: int = 3) -> None:
+    """A whole stream of `deltas` + 2 records, flushed."""
+    stream = begin(event_log, stream_id)
+    for _ in range(deltas):
+        stream.append(*content("hello"))
+    stream.close(TERMINAL, "done")
+    event_log.flush()
+
+
+def settings(directory: Path, **fields: Any) -> log.LogSettings:
+    """Of a log that leaves syncing to the system, which tests do not wait for."""
+    return log.LogSettings(directory, **{"fsync": "none", **fields})
+
+
+def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> log.EventLog:
+    """A log that is open."""
+    event_log = log.EventLog(settings(directory, **fields), clock or Clock())
+    event_log.open()
+    return event_log
+
+
+def streams_of(directory: Path) -> dict[str, list[segments.Record]]:
+    """The records of a log that has nothing wrong with it, by stream."""
+    reading = segments.read(directory)
+    found: dict[str, list[segments.Record]] = {}
+    for record in reading:
+        found.setdefault(record.stream, []).append(record)
+    assert reading.problems == []
+    return found
+
+
+def texts(records: list[segments.Record]) -> list[str]:
+    """The texts among records."""
+    found = (record.load() for record in records)
+    return [event.text for event in found if isinstance(event, events.TextDelta)]
+
+
+def child_environment() -> dict[str, str]:
+    """Of a program in this checkout."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def _write_until_killed(directory: Path) -> None:
+    event_log = log.EventLog(settings(directory, content="full"), lambda: time.time_ns() // 1000)
+    recovery = event_log.open()
+    event_log.when_durable(lambda: print(msgspec.json.encode(recovery).decode(), flush=True))
+    streams = [begin(event_log, f"{os.getpid()}-{number}") for number in range(3)]
+    for count in itertools.count():
+        for stream in streams:
+            stream.append(*content(f"{count} {'x' * (count % 500)}"))
+        event_log.flush()
+        print(count, flush=True)
+
+
+if __name__ == "__main__":
+    _write_until_killed(Path(sys.argv[1]))

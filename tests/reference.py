@@ -1,0 +1,199 @@
+"""The parts of `docs/` that say what the code says: each function makes one as Markdown."""
+
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from engine import appserver, codexhome, failures, notifications, schema
+from machines import events, finish, stream
+from server import errors, routes
+
+DATA_DIR = Path("/var/lib/turntape")
+"""The data directory of the settings that are shown."""
+
+WORDS: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    msgspec.Raw: "any JSON",
+}
+"""What JSON calls a Python type."""
+
+KEY = {"always": "yes", "never": "no", "models": "if `PROXY_PROTECT_MODELS`"}
+"""When a route needs a key."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell or "-" for cell in line) + " |" for line in lines)
+
+
+def code(text: object) -> str:
+    """A text as code; nothing for None."""
+    return "" if text is None else f"`{text}`"
+
+
+def route_table() -> str:
+    """Every route."""
+    return table(
+        ("route", "methods", "key needed"),
+        (
+            (
+                code(route.path + ("{id}" if route.path.endswith("/") else "")),
+                ", ".join((*route.methods, "OPTIONS")),
+                KEY[route.key],
+            )
+            for route in routes.ROUTES
+        ),
+    )
+
+
+def error_table() -> str:
+    """Every error code, and how a client meets it."""
+    rows = (
+        (
+            str(case.status),
+            code(name),
+            code(case.type),
+            "" if case.retry_after is None else f"{case.retry_after} s",
+            "" if case.should_retry is None else code(str(case.should_retry).lower()),
+            case.meaning,
+        )
+        for name, case in errors.CASES.items()
+    )
+    return table(
+        ("status", "`code`", "`type`", "`retry-after`", "`x-should-retry`", "when"), rows
+    )
+
+
+def finish_table() -> str:
+    """Every `finish_reason`, and the workers' words that become it."""
+    rows = (
+        (code(reason), ", ".join(code(word) for word in _words_for(reason)))
+        for reason in finish.CANONICAL
+    )
+    return table(("`finish_reason`", "words of workers, in any case"), rows)
+
+
+def _words_for(reason: str) -> Iterator[str]:
+    return (word for word, meant in finish.WORDS.items() if meant == reason)
+
+
+def timeout_table() -> str:
+    """The deadlines that fail a stream."""
+    rows = (
+        (code(timer), ", ".join(code(state) for state in sorted(states)), code(name), message)
+        for timer, (states, name, message) in stream.TIMEOUTS.items()
+    )
+    return table(("timer", "fails a stream in", "`code`", "`message`"), rows)
+
+
+def event_tables() -> str:
+    """Every event that may be a record, with its fields."""
+    kinds = (events.Opened, *get_args(events.StreamInput), events.Terminal)
+    return "\n\n".join(map(_struct, kinds)) + "\n\n" + _struct(events.Usage, "usage")
+
+
+def output_table() -> str:
+    """Every output, under the tag that a record's `out` has."""
+    rows = ((code(_tag(kind)), _described(kind)[0]) for kind in get_args(events.AnyOutput))
+    return table(("tag", "what it says"), rows)
+
+
+def _tag(kind: type[msgspec.Struct]) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+def _struct(kind: type[msgspec.Struct], title: str | None = None) -> str:
+    summary, meanings = _described(kind)
+    hints = typing.get_type_hints(kind)
+    rows = [
+        (code(field.encode_name), _type(hints[field.name]), _default(field), meanings[field.name])
+        for field in msgspec.structs.fields(kind)
+    ]
+    parts = [f"### `{title or _tag(kind)}`", summary]
+    if rows:
+        parts.append(table(("field", "type", "if absent", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def _described(kind: type) -> tuple[str, dict[str, str]]:
+    """What a class's docstring says of it and of its attributes."""
+    text, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
+    meanings = dict.fromkeys(kind.__annotations__, "")
+    for entry in re.split(r"\n(?= {4}\S)", attributes):
+        names, _, meaning = entry.strip().partition(": ")
+        for name in filter(None, names.split(", ")):
+            meanings[name] = _json_words(meaning)
+    return _json_words(text), meanings
+
+
+def _json_words(text: str) -> str:
+    """A docstring's text on one line, with JSON's name for None."""
+    return re.sub(r"\bNone\b", "null", " ".join(text.split()))
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(map(code, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join("null" if each is NoneType else _type(each) for each in arguments)
+    if origin is tuple:
+        inner = _type(arguments[0])
+        return f"array of ({inner})" if " or " in inner else f"array of {inner}"
+    if origin is dict:
+        return f"object of {_type(arguments[1])}"
+    if hint is events.Usage:
+        return "[usage](#usage)"
+    return WORDS[hint]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "never"
+    if field.default is msgspec.NODEFAULT:
+        return code(msgspec.json.encode(field.default_factory()).decode())
+    return code(msgspec.json.encode(field.default).decode())
+
+
+def protocol_table() -> str:
+    """What is spoken with the app-server, and which versions were tried."""
+    oldest = ".".join(map(str, appserver.MINIMUM_VERSION))
+    rows = [
+        ("tested version", code(schema.pinned().version)),
+        ("oldest version", code(oldest)),
+        ("requests", ", ".join(map(code, appserver.METHODS))),
+        ("notifications", ", ".join(map(code, notifications.NOTIFICATIONS))),
+    ]
+    return table(("", ""), rows)
+
+
+def failure_table() -> str:
+    """What a failed turn becomes, by the word or the status that Codex gives."""
+    named = ((code(word), failure) for word, failure in failures.NAMED.items())
+    by_status = ((f"HTTP {status}", failure) for status, failure in failures.BY_STATUS.items())
+    rows = (
+        (
+            word,
+            str(failure.status or errors.case_of(failure.code).status),
+            code(failure.code),
+            "yes" if failure.retryable else "no",
+        )
+        for word, failure in (*named, *by_status)
+    )
+    return table(("Codex says", "status", "`code`", "tried again before output"), rows)
+
+
+def codex_settings() -> str:
+    """The settings of a Codex process, as a `config.toml`."""
+    setup = codexhome.Setup(data_dir=DATA_DIR)
+    return f"```toml\n{codexhome.config_toml(setup)}```"
