@@ -69,7 +69,7 @@ class Channel:
         on_notification: Callable[[str, msgspec.Raw], None],
         timeout: float,
     ) -> None:
-        self._write = write
+        self._write: Callable[[bytes], None] | None = write
         self._on_notification = on_notification
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -103,6 +103,9 @@ class Channel:
         call = Call(self._last_id, method, params, self._loop.create_future())
         # A reply that nobody waits for any more must not be reported as never retrieved.
         call.reply.add_done_callback(_retrieved)
+        if self._write is None:
+            self._settle(call, ChannelClosed())
+            return call
         seconds = self._timeout if timeout is None else timeout
         call.deadline = self._loop.call_later(seconds, self._timed_out, call)
         self._waiting.append(call)
@@ -111,10 +114,11 @@ class Channel:
 
     def notify(self, method: str) -> None:
         """Send a notification without params."""
-        self._write(jsonrpc.encode_notification(method, None))
+        self._put(jsonrpc.encode_notification(method, None))
 
     def close(self) -> None:
         """The process has gone: nothing will be answered any more."""
+        self._write = None
         calls = [*self._pending.values(), *self._waiting]
         self._pending.clear()
         self._waiting.clear()
@@ -127,7 +131,7 @@ class Channel:
                 # With approvals off and no tools none should come; a worker left waiting hangs.
                 _log.warning("worker_request_refused", method=method)
                 error = "This client answers no requests."
-                self._write(jsonrpc.encode_error(rpc_id, METHOD_NOT_FOUND, error))
+                self._put(jsonrpc.encode_error(rpc_id, METHOD_NOT_FOUND, error))
             case jsonrpc.Response(rpc_id, result):
                 self._replied(rpc_id, result)
             case jsonrpc.ErrorResponse(refused_id, code, text):
@@ -141,9 +145,9 @@ class Channel:
         if not isinstance(answer, Exception):
             result_type = appserver.METHODS[call.method][1]
             try:
-                answer = msgspec.json.decode(answer, type=result_type)
-            except msgspec.ValidationError as error:
-                answer = RpcError(0, f"{call.method}: unexpected result: {error}")
+                answer = jsonrpc.decode_body(answer, msgspec.json.Decoder(result_type))
+            except errors.DecodeError as error:
+                answer = RpcError(0, f"{call.method}: {error}")
         self._settle(call, answer)
         self._send_waiting()
 
@@ -168,7 +172,11 @@ class Channel:
         while self._waiting and len(self._pending) < IN_FLIGHT:
             call = self._waiting.popleft()
             self._pending[call.rpc_id] = call
-            self._write(jsonrpc.encode_request(call.rpc_id, call.method, call.params))
+            self._put(jsonrpc.encode_request(call.rpc_id, call.method, call.params))
+
+    def _put(self, line: bytes) -> None:
+        if self._write is not None:
+            self._write(line)
 
 
 def _retrieved(reply: asyncio.Future[Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from engine import appserver, conversation, failures, worker
 from engine.channel import OVERLOADED, Call, Channel, ChannelClosed, RpcError, RpcTimedOut
@@ -20,6 +21,8 @@ STEP_GRACE_S: Final = 5.0
 
 INTERRUPT_GRACE_S: Final = 2.0
 """How long an interrupt may go unanswered before its process is thought deaf."""
+
+_log = structlog.get_logger(component="codex")
 
 
 class Seat(msgspec.Struct, frozen=True, eq=False):
@@ -68,6 +71,13 @@ class CodexTurn:
         self._task.cancel()
 
     async def _live(self) -> None:
+        try:
+            await self._attempts()
+        except Exception:
+            _log.exception("turn_broke", stream=self._turn.stream_id)
+            self._feed.event(failures.DEFECT.event(self._turn.choice))
+
+    async def _attempts(self) -> None:
         for attempt in range(1, 2 + failures.BEFORE_OUTPUT_RETRIES):
             try:
                 seat = await self._take_seat(attempt)

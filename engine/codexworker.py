@@ -43,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         binary: `CODEX_BIN`, None to look for it.
         request_timeout: seconds a reply may take.
+        handshake_timeout: seconds the reply to `initialize` may take.
     """
 
     setup: codexhome.Setup
@@ -51,6 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     turns_per_process: int
     request_timeout: float
+    handshake_timeout: float
     limits: supervisor.Limits
     sandbox: str
     approval_policy: str
@@ -141,7 +143,8 @@ class AppServer:
             appserver.ClientInfo("turntape", self._options.client_version),
             appserver.Capabilities(opt_out_notification_methods=appserver.OPT_OUT),
         )
-        result = await channel.send("initialize", params).reply
+        timeout = self._options.handshake_timeout
+        result = await channel.send("initialize", params, timeout).reply
         version = appserver.version_of(result.user_agent)
         self.version = ".".join(map(str, version))
         if version < appserver.MINIMUM_VERSION:

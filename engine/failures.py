@@ -134,6 +134,9 @@ DEAF: Final = ProviderFailure(
 )
 """A request that the worker left without a reply."""
 
+DEFECT: Final = ProviderFailure(code="internal_error", message="The server had an error.")
+"""A bug of ours: its traceback is in the diagnostics, and nowhere else."""
+
 BUSY: Final = ProviderFailure(
     kind="rejected",
     code="worker_busy",

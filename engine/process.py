@@ -1,6 +1,7 @@
 """Acts on the supervisor machine: one child process, spawned, ended, restarted."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -110,7 +111,7 @@ class Process(asyncio.SubprocessProtocol):
 
     def went_deaf(self, message: str) -> None:
         """The process answers no more: replace it."""
-        if self._machine.state in ("ready", "killing", "stopping"):
+        if self._machine.state == "ready":
             self._step(supervisor.WentDeaf(message))
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
@@ -155,8 +156,6 @@ class Process(asyncio.SubprocessProtocol):
                 self._tenant.ready()
             case supervisor.AnnounceLost(reason):
                 self._tenant.lost(reason)
-            case supervisor.FailStreams():
-                pass  # a tenant's turns end with `lost`
             case _:
                 self._act_in_time(action)
 
@@ -185,7 +184,8 @@ class Process(asyncio.SubprocessProtocol):
 
     def _kill(self, number: signal.Signals) -> None:
         if self._transport is not None:
-            self._transport.send_signal(number)
+            with contextlib.suppress(ProcessLookupError):  # it was faster; its exit comes next
+                self._transport.send_signal(number)
 
     async def _spawn(self) -> None:
         command = self._command

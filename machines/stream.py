@@ -297,11 +297,12 @@ class Stream:
     def _simple(
         self, choice: Choice, trigger: str, outputs: tuple[events.AnyOutput, ...]
     ) -> events.Step:
-        state = _NEXT.get((choice.state, trigger))
+        before = choice.state
+        state = _NEXT.get((before, trigger))
         if state is None:
             return self._ignored(choice, trigger)
         for each in self.choices:
-            if each.state == choice.state:
+            if each.state == before:
                 each.state = state
         return events.Step(state, outputs)
 

@@ -189,13 +189,7 @@ class AwaitHealth(Action, frozen=True, tag="await_health"):
 
 
 class AnnounceLost(Action, frozen=True, tag="announce_lost"):
-    """No turn may go to the process; `reason` is for the log and for those who wait."""
-
-    reason: str
-
-
-class FailStreams(Action, frozen=True, tag="fail_streams"):
-    """Every turn of the process is over, for `reason`."""
+    """No turn may go to the process, and its turns are over; `reason` is for people."""
 
     reason: str
 
@@ -228,7 +222,6 @@ AnyAction = (
     | AnnounceReady
     | AwaitHealth
     | AnnounceLost
-    | FailStreams
     | Kill
     | AwaitExit
     | ScheduleRestart
@@ -275,8 +268,6 @@ class Supervisor:
             actions.append(CancelDeadline())
         if before in ATTEMPT and self.state not in ATTEMPT:
             actions.append(AnnounceLost(_reason(event)))
-            if before == "ready":
-                actions.append(FailStreams(_reason(event)))
         actions += self._stop(before, event) if self.state == "stopping" else self._pursue(before)
         return tuple(actions)
 

@@ -8,9 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import worker
-from engine.models import Target
-from engine.pump import Pump
+from engine import models, pump, worker
 from machines import events
 from server import bodies
 from server.context import Context
@@ -49,7 +47,7 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
     turns = _turns(context, exchange, request, target, stream_id, caller)
     headers = [*headers, *_headers(request, ignored, stream_id)]
     sink = Sink(exchange, renderer(opened), headers, context.hash_key)
-    pump = Pump(
+    running = pump.Pump(
         opened,
         context.log.stream(stream_id),
         sink,
@@ -57,24 +55,24 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
         context.deadlines,
         _on_end(context, opened, stream_id),
     )
-    exchange.on_gone = lambda cause: pump.event(events.ClientGone(cause))
-    exchange.on_pressure = lambda buffered: pump.event(events.BufferPressure(buffered))
-    context.streams[stream_id] = pump
-    _begin(context, pump, turns)
+    exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
+    exchange.on_pressure = lambda buffered: running.event(events.BufferPressure(buffered))
+    context.streams[stream_id] = running
+    _begin(context, running, turns)
     await exchange.finished()
 
 
-def _begin(context: Context, pump: Pump, turns: list[worker.Turn]) -> None:
-    opened = pump.stream.opened
+def _begin(context: Context, running: pump.Pump, turns: list[worker.Turn]) -> None:
+    opened = running.stream.opened
     if opened.streaming and not context.permits.take(opened.n):
         message = "Too many streams are open. Try again shortly."
-        pump.event(events.TurnFailed("rejected", "concurrency_exceeded", message))
+        running.event(events.TurnFailed("rejected", "concurrency_exceeded", message))
         return
     for turn in turns:
-        pump.run(context.worker, turn)
+        running.run(context.worker, turn)
 
 
-def _resolve(context: Context, request: bodies.ChatRequest) -> Target:
+def _resolve(context: Context, request: bodies.ChatRequest) -> models.Target:
     assert request.model is not None
     target = context.models().resolve(request.model)
     if target is None:
@@ -84,7 +82,11 @@ def _resolve(context: Context, request: bodies.ChatRequest) -> Target:
 
 
 def _opened(
-    context: Context, request: bodies.ChatRequest, target: Target, caller: Caller, body: bytes
+    context: Context,
+    request: bodies.ChatRequest,
+    target: models.Target,
+    caller: Caller,
+    body: bytes,
 ) -> events.Opened:
     config = context.config
     n = request.n or 1
@@ -124,7 +126,7 @@ def _turns(
     context: Context,
     exchange: Exchange,
     request: bodies.ChatRequest,
-    target: Target,
+    target: models.Target,
     stream_id: str,
     caller: Caller,
 ) -> list[worker.Turn]:

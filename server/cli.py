@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.codexhome import BinaryNotFound
-from engine.scripted import TranscriptError
-from engine.segmentwriter import LogLocked
+from engine import codexhome, scripted, segmentwriter
 from server import config as configuration
 from server import demo, diagnostics, login, readback, serve, settings
 from server.chat import VERSION
@@ -27,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except configuration.ConfigError as error:
         return _complain(str(error), EXIT_USAGE)
-    except (BinaryNotFound, TranscriptError, LogLocked) as error:
+    except (
+        codexhome.BinaryNotFound,
+        scripted.TranscriptError,
+        segmentwriter.LogLocked,
+    ) as error:
         return _complain(str(error), EXIT_FAILED)
     except OSError as error:
         return _complain(f"{error.filename or 'cannot start'}: {error.strerror}", EXIT_FAILED)

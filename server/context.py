@@ -3,8 +3,7 @@
 import functools
 from collections.abc import Callable
 
-from engine import log, pump, worker
-from engine.models import ModelTable
+from engine import log, models, pump, worker
 from machines import lifecycle
 from server.settings import Config
 
@@ -62,7 +61,7 @@ class Context:
         self.permits = Permits(config.sse_max_concurrency)
         self.deadlines = deadlines(config)
 
-    def models(self) -> ModelTable:
+    def models(self) -> models.ModelTable:
         """The names that are accepted now: a worker may learn its models late."""
         default = self.config.codex_model
         targets = self.worker.models()
@@ -72,8 +71,10 @@ class Context:
 
 
 @functools.lru_cache(maxsize=4)
-def _model_table(targets: tuple[str, ...], default: str, environment: str | None) -> ModelTable:
-    return ModelTable(targets, default, environment)
+def _model_table(
+    targets: tuple[str, ...], default: str, environment: str | None
+) -> models.ModelTable:
+    return models.ModelTable(targets, default, environment)
 
 
 def deadlines(config: Config) -> pump.Deadlines:

@@ -65,8 +65,9 @@ def codex_options(config: Config) -> codexworker.Options:
         processes=config.worker_count,
         turns_per_process=config.worker_max_concurrency,
         request_timeout=config.worker_request_timeout_ms / 1000,
+        handshake_timeout=config.worker_handshake_timeout_ms / 1000,
         limits=supervisor.Limits(
-            handshake_ms=config.worker_handshake_timeout_ms,
+            handshake_ms=config.worker_startup_timeout_ms,
             stop_grace_ms=config.worker_shutdown_grace_ms,
             backoff_initial_ms=config.worker_backoff_initial_ms,
             backoff_max_ms=config.worker_backoff_max_ms,

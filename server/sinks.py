@@ -3,8 +3,7 @@
 import enum
 from typing import Protocol
 
-from engine import pump
-from engine.digest import BodyDigest
+from engine import digest, pump
 from machines import events
 from server.http import Exchange
 
@@ -54,7 +53,7 @@ class Sink:
         self._exchange = exchange
         self._renderer = renderer
         self._headers = headers
-        self._digest = BodyDigest(hash_key)
+        self._digest = digest.BodyDigest(hash_key)
         self._pieces: list[bytes] = []
         self._ready = b""
         self._phase = Phase.NOTHING

@@ -160,14 +160,12 @@ def running(
 
 def codex(provider_url: str, **environ: str) -> contextlib.AbstractContextManager[Serve]:
     """A ready server on the real Codex binary, whose model provider is at `provider_url`."""
-    return running(
-        **{
-            "PROXY_CODEX_BASE_URL": provider_url,
-            "PROXY_CODEX_API_KEY": "sk-test",
-            "PROXY_EVENT_LOG": "full",
-            **environ,
-        }
-    )
+    settings = {
+        "PROXY_CODEX_BASE_URL": provider_url,
+        "PROXY_CODEX_API_KEY": "sk-test",
+        "PROXY_EVENT_LOG": "full",
+    }
+    return running(data_dir=None, **{**settings, **environ})
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

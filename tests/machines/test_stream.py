@@ -201,6 +201,22 @@ def test_the_head_goes_alone_when_the_hold_is_over_and_heartbeats_begin() -> Non
     )
 
 
+def test_the_head_of_several_choices_goes_once_and_heartbeats_begin() -> None:
+    assert (
+        Playbook(opened(n=2))
+        >> TimerFired("head_hold")
+        << Head()
+        >> TimerFired("head_hold")
+        >> TimerFired("heartbeat")
+        << Keepalive()
+        >> TextDelta("b", 1)
+        << Role(0)
+        << Role(1)
+        << Content("b", 1)
+        >> ClientGone("left")
+    )
+
+
 def test_a_failure_after_the_head_alone_has_no_role() -> None:
     assert (
         Playbook(opened())

@@ -15,7 +15,6 @@ from machines.supervisor import (
     BeginHandshake,
     CancelDeadline,
     Exited,
-    FailStreams,
     HandshakeDone,
     HandshakeFailed,
     HandshakeTimedOut,
@@ -79,7 +78,6 @@ def test_a_ready_process_that_dies_loses_its_streams_and_is_started_again(
     assert machine.step(Exited(returncode)) == (
         CancelDeadline(),
         AnnounceLost(reason),
-        FailStreams(reason),
         ScheduleRestart(delay_ms=500),
     )
     assert machine.state == "backoff"
@@ -92,7 +90,6 @@ def test_a_deaf_process_is_killed_and_started_again_only_after_its_exit() -> Non
     assert machine.step(WentDeaf("no answer in 10 s")) == (
         CancelDeadline(),
         AnnounceLost("went deaf: no answer in 10 s"),
-        FailStreams("went deaf: no answer in 10 s"),
         Kill("SIGKILL"),
     )
     assert machine.state == "killing"
@@ -187,7 +184,6 @@ def test_a_stop_asks_then_insists() -> None:
     assert machine.step(StopAsked()) == (
         CancelDeadline(),
         AnnounceLost("asked to stop"),
-        FailStreams("asked to stop"),
         Kill("SIGTERM"),
         AwaitExit(grace_ms=5_000),
     )
@@ -254,7 +250,6 @@ class World:
         self.alive = False
         self.handshaking = False
         self.ready = False
-        self.streams = False
         self.deadline: supervisor.AnyEvent | None = None
 
     def possible(self) -> list[supervisor.AnyEvent]:
@@ -303,13 +298,9 @@ class World:
                 self.handshaking = True
             case AnnounceReady():
                 assert self.alive
-                self.ready = self.streams = True
+                self.ready = True
             case AnnounceLost():
                 self.ready = False
-            case FailStreams():
-                assert self.streams, "nothing ran there"
-                assert not self.ready, "a turn could still be sent there"
-                self.streams = False
             case Kill():
                 assert self.alive, "a signal to nobody"
             case ScheduleRestart(delay_ms):
@@ -329,7 +320,7 @@ def test_whatever_happens_there_is_one_process_or_a_way_to_one(seed: int) -> Non
         wishes = [StartAsked()] if world.machine.state == "stopped" else world.possible()
         assert wishes, f"stuck in {world.machine.state}"
         world.step(StopAsked() if rng.random() < 0.05 else rng.choice(wishes))
-        assert world.streams == (world.machine.state == "ready")
+        assert world.ready == (world.machine.state == "ready")
 
 
 @pytest.mark.parametrize("seed", range(50))
