@@ -151,14 +151,14 @@ class SegmentWriter:
 
     def _write(self, data: bytes) -> None:
         assert self._fd is not None, "renew() comes first"
+        rest = data
         try:
-            written = os.write(self._fd, data)
-            if written < len(data):
-                raise OSError(errno.EIO, f"only {written} of {len(data)} bytes were written")
+            while rest:  # a second time only to hear why the first was short
+                rest = rest[os.write(self._fd, rest) :]
         except OSError:
             self._undo(self._fd)
             raise
-        self.size += written
+        self.size += len(data)
 
     def retire(self) -> None:
         """Leave the live segment to the helper thread, which syncs it by policy and closes it."""

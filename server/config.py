@@ -25,6 +25,8 @@ PUBLISHED_KEY = "codex-local-secret"
 RESERVED = frozenset(
     {
         "PROXY_ADMIN_KEY",
+        "PROXY_AUTH_LOGIN_URL",
+        "PROXY_AUTH_LOGIN_URL_MODE",
         "PROXY_EMPTY_UPSTREAM",
         "PROXY_ENABLE_METRICS",
         "PROXY_ENABLE_PARALLEL_TOOL_CALLS",

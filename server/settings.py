@@ -247,13 +247,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     protect_models: Annotated[
         bool, Setting("PROXY_PROTECT_MODELS", "whether `/v1/models` needs the key")
     ] = False
-    auth_login_url: Annotated[
-        bool, Setting("PROXY_AUTH_LOGIN_URL", "whether a 401 of Codex's login gives its URL")
-    ] = False
-    auth_login_url_mode: Annotated[
-        Literal["code", "message", "code+message"] | None,
-        Setting("PROXY_AUTH_LOGIN_URL_MODE", "fields of that error that hold the URL"),
-    ] = None
     enable_cors: Annotated[bool, Setting("PROXY_ENABLE_CORS", "whether CORS is answered")] = True
     cors_allowed_origins: Annotated[
         Origins, Setting("PROXY_CORS_ALLOWED_ORIGINS", "web origins that may call")

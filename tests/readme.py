@@ -1,8 +1,8 @@
 """The commands of the README, and a way to run them as its reader would.
 
-`python3 -m tests.readme COMMAND TEXT` runs a command that goes on until Ctrl-C, presses it once the
-command has said the text, and ends as the command did. It needs nothing but Python: CI runs it
-before anything is installed.
+`python3 -m tests.readme COMMAND TEXT` runs a command that goes on until Ctrl-C, presses that once
+the command has said the text, and ends as the command did. It needs nothing but Python: CI runs
+it before anything is installed.
 """
 
 import os

@@ -69,9 +69,7 @@ def error_table() -> str:
         )
         for name, case in errors.CASES.items()
     )
-    return table(
-        ("status", "`code`", "`type`", "`retry-after`", "`x-should-retry`", "when"), rows
-    )
+    return table(("status", "`code`", "`type`", "`retry-after`", "`x-should-retry`", "when"), rows)
 
 
 def finish_table() -> str:

@@ -142,7 +142,7 @@ def test_ci_runs_the_commands_that_install() -> None:
 def test_the_demo_streams_replays_and_ends_with_ctrl_c(reader: Reader) -> None:
     with reader.program(DEMO.rpartition(" && ")[2]) as program:
         program.wait_for("Ctrl-C stops the server")
-        example = re.search(r"^    from openai .*\n(?:(?:    .*)?\n)+", program.output, re.MULTILINE)
+        example = re.search(r"^    from openai .*\n((    .*)?\n)+", program.output, re.MULTILINE)
         assert example is not None
         text = printed(textwrap.dedent(example[0]))
         assert program.interrupt() == 0
