@@ -284,21 +284,24 @@ def _entry(model: codexmodels.KnownModel, priority: int, *, lite: bool) -> dict[
 def prepare(setup: Setup) -> None:
     """Write what Codex needs, once, before the first process is started.
 
-    An operator's home is left alone. In ours, instructions that somebody put there are removed,
-    and everywhere the databases of the last run.
+    An operator's home is left alone. In ours, instructions that somebody put there are removed.
     """
     for directory in (setup.data_dir, setup.own_home, setup.sqlite_dir):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
     if setup.workdir is None:
         setup.cwd.mkdir(mode=0o700, exist_ok=True)
-    for database in setup.sqlite_dir.iterdir():
-        database.unlink()
     for name in ("AGENTS.md", "AGENTS.override.md"):
         (setup.own_home / name).unlink(missing_ok=True)
     _write_private(setup.catalog_path, json.dumps(catalog(setup), indent=1) + "\n")
     if setup.operator_home is None:
         _write_private(setup.own_home / "config.toml", config_toml(setup))
+
+
+def wipe_databases(setup: Setup) -> None:
+    """Remove the databases of the last run; no process of this setup may be running."""
+    for database in setup.sqlite_dir.iterdir():
+        database.unlink()
 
 
 def _write_private(path: Path, text: str) -> None:

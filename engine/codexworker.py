@@ -196,6 +196,7 @@ class CodexWorker:
         """Begin to start the processes."""
         setup = self._options.setup
         codexhome.prepare(setup)
+        codexhome.wipe_databases(setup)
         command = process.Command(
             codexhome.command(self._binary, setup),
             codexhome.environment(setup, self._environ),
@@ -292,7 +293,7 @@ class CodexWorker:
         )
         theirs = Path.home() / ".codex"
         if (theirs / "auth.json").exists() and self._options.setup.home != theirs:
-            advice += f" A login was found in {theirs}: set CODEX_HOME to use it."
+            advice += " A login was found in ~/.codex: set CODEX_HOME to use it."
         return advice
 
 

@@ -18,6 +18,7 @@ def run(config: settings.Config) -> int:
         sys.stderr.write(f"turntape: login failed: {error}\n")
         return 1
     sys.stdout.write(f"Logged in. The login is kept in {options.setup.home}.\n")
+    sys.stdout.write("Restart a server that is running on it.\n")
     return 0
 
 

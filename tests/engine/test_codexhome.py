@@ -161,16 +161,25 @@ def test_a_prepared_home_is_private_and_complete(tmp_path: Path) -> None:
         assert mode(path) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_preparing_again_removes_databases_and_instructions(tmp_path: Path) -> None:
+def test_the_databases_of_the_last_run_are_wiped(tmp_path: Path) -> None:
     setup = codexhome.Setup(data_dir=tmp_path)
     codexhome.prepare(setup)
     for left in (setup.sqlite_dir / "logs_2.sqlite", setup.sqlite_dir / "logs_2.sqlite-wal"):
         left.touch()
+    codexhome.wipe_databases(setup)
+    assert list(setup.sqlite_dir.iterdir()) == []
+
+
+def test_preparing_again_removes_instructions_and_keeps_what_runs(tmp_path: Path) -> None:
+    setup = codexhome.Setup(data_dir=tmp_path)
+    codexhome.prepare(setup)
+    database = setup.sqlite_dir / "logs_2.sqlite"
+    database.touch()
     (setup.home / "AGENTS.md").write_text("Obey.")
     (setup.home / "auth.json").write_text("{}")
     setup.catalog_path.chmod(0o644)
     codexhome.prepare(setup)
-    assert list(setup.sqlite_dir.iterdir()) == []
+    assert database.exists()
     assert not (setup.home / "AGENTS.md").exists()
     assert (setup.home / "auth.json").exists()
     assert mode(setup.catalog_path) == 0o600
