@@ -53,7 +53,9 @@ class Serve:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.url = line.rsplit(" ", 1)[-1].strip()
-        assert self.url.startswith("http://"), self.lines
+        if not self.url.startswith("http://"):
+            self.stop(signal.SIGKILL)
+            raise AssertionError(f"the server did not start: {self.lines}")
 
     @property
     def base(self) -> str:

@@ -16,7 +16,7 @@ STOPS = ("#", "##", "ab", "aab", "abab#", "漢a")
 
 TEXTS = st.text(ALPHABET, max_size=6)
 WORDS = st.sampled_from(["stop", "length", "max_output_tokens", "content_filter", "banana", ""])
-USAGES = st.builds(events.Usage, *(st.integers(0, 9) for _ in range(4)))
+USAGES = st.none() | st.builds(events.Usage, *(st.integers(0, 9) for _ in range(4)))
 FAILURES = st.sampled_from(["upstream_error", "timeout", "worker_lost", "rejected"])
 
 

@@ -9,7 +9,45 @@ from machines import events
 
 COUNTS = events.Usage(10, 5, cached_tokens=3, reasoning_tokens=1)
 
-EXAMPLES: dict[str, events.StreamInput] = {
+OPENED = events.Opened(
+    request_id="req_1",
+    completion_id="chatcmpl-1",
+    created=1_795_293_345,
+    model="codex-5-high",
+    target="gpt-5.5",
+    worker="codex",
+    endpoint="responses",
+    effort="high",
+    n=2,
+    streaming=False,
+    include_usage=True,
+    stop=("\n\n", "漢"),
+    max_bytes=64,
+    length_on_worker_exit=True,
+    content="masked",
+    request=msgspec.Raw(b'{"messages":[]}'),
+    versions={"turntape": "0.1.0"},
+    hash_key="00ff",
+)
+
+TERMINAL = events.Terminal(
+    kind="client_gone",
+    emission_trigger="client_gone",
+    status=200,
+    finish_reasons=("stop", None),
+    finish_words=("end_turn", None),
+    code="upstream_error",
+    cause="write_stall",
+    usage=COUNTS,
+    frames=7,
+    body_bytes=1234,
+    body_hash="ab" * 16,
+    ttft_us=1500,
+    duration_us=9000,
+    longest_gap_us=4000,
+)
+
+WRITTEN: dict[str, events.StreamInput] = {
     '{"event":"text_delta","text":"漢"}': events.TextDelta("漢"),
     '{"event":"reasoning_delta","text":"hm","choice":1}': events.ReasoningDelta("hm", 1),
     '{"event":"turn_finished","reason":"stop"}': events.TurnFinished("stop"),
@@ -17,6 +55,7 @@ EXAMPLES: dict[str, events.StreamInput] = {
         '{"event":"tokens_counted","usage":{"prompt_tokens":10,"completion_tokens":5,'
         '"cached_tokens":3,"reasoning_tokens":1}}'
     ): events.TokensCounted(COUNTS),
+    '{"event":"tokens_counted","usage":null,"choice":1}': events.TokensCounted(None, 1),
     (
         '{"event":"turn_failed","kind":"upstream_error","code":"upstream_error","message":"no",'
         '"status":502,"retry_after":1.5}'
@@ -24,24 +63,127 @@ EXAMPLES: dict[str, events.StreamInput] = {
     '{"event":"timer_fired","timer":"idle"}': events.TimerFired("idle"),
     '{"event":"client_gone","cause":"left"}': events.ClientGone("left"),
     '{"event":"server_stopping"}': events.ServerStopping(),
+    '{"event":"turn_started","thread_id":"th","turn_id":"tu"}': events.TurnStarted("th", "tu"),
+    '{"event":"item_started","item":"reasoning"}': events.ItemStarted("reasoning"),
+    '{"event":"rpc_sent","method":"turn/start","rpc_id":3}': events.RpcSent("turn/start", 3),
+    '{"event":"rpc_replied","rpc_id":3,"error":"no"}': events.RpcReplied(3, "no"),
+    (
+        '{"event":"retry_scheduled","attempt":1,"delay_ms":500,"code":"upstream_error"}'
+    ): events.RetryScheduled(1, 500, "upstream_error"),
+    '{"event":"buffer_pressure","buffered":300000}': events.BufferPressure(300_000),
 }
-"""What a log of this schema version holds; a change here needs another version."""
+"""Events as a log of this schema version holds them."""
+
+OUTPUTS: tuple[events.AnyOutput, ...] = (
+    events.Head(),
+    events.Role(1),
+    events.Content("漢\u2028", 1),
+    events.Reasoning("hm", 1),
+    events.Finish("stop", 1),
+    events.UsageTotals(COUNTS),
+    events.UsageTotals(None),
+    events.Done(),
+    events.Keepalive(),
+    events.Failure("upstream_error", "no", 502, "messages", 1.5),
+    events.CancelTurn(1),
+)
+
+VOCABULARY = {
+    "opened": "request_id completion_id created model target worker endpoint effort n streaming"
+    " include_usage stop max_bytes length_on_worker_exit schema content request versions hash_key",
+    "text_delta": "text choice",
+    "reasoning_delta": "text choice",
+    "turn_finished": "reason choice",
+    "tokens_counted": "usage choice",
+    "turn_failed": "kind code message choice status param retry_after",
+    "timer_fired": "timer",
+    "client_gone": "cause",
+    "server_stopping": "",
+    "turn_started": "thread_id turn_id choice",
+    "item_started": "item choice",
+    "rpc_sent": "method rpc_id choice",
+    "rpc_replied": "rpc_id error choice",
+    "retry_scheduled": "attempt delay_ms code choice",
+    "buffer_pressure": "buffered",
+    "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage frames"
+    " body_bytes body_hash ttft_us duration_us longest_gap_us",
+}
+"""Fields of each event in schema version 1. A log of another vocabulary has another version."""
+
+OUTPUT_TAGS = "head role content reasoning finish usage done keepalive failure cancel_turn"
+"""What stands in a record's `out` in schema version 1."""
 
 
-def test_usage_adds_up() -> None:
-    assert COUNTS.total_tokens == 15
+def fields(found: type[msgspec.Struct]) -> str:
+    return " ".join(found.__struct_fields__)
 
 
-@pytest.mark.parametrize("written", EXAMPLES)
+def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
+    shapes = {
+        str(found.__struct_config__.tag): fields(found)
+        for found in events.StreamEvent.__subclasses__()
+    }
+    tags = [str(found.__struct_config__.tag) for found in events.Output.__subclasses__()]
+    assert (events.SCHEMA_VERSION, shapes, " ".join(tags)) == (1, VOCABULARY, OUTPUT_TAGS)
+    assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
+    assert fields(events.Decision) == "released cut"
+
+
+@pytest.mark.parametrize("written", WRITTEN)
 def test_an_event_is_written_and_read_as_it_always_was(written: str) -> None:
-    assert msgspec.json.encode(EXAMPLES[written]).decode() == written
-    assert msgspec.json.decode(written, type=events.StreamInput) == EXAMPLES[written]
+    assert msgspec.json.encode(WRITTEN[written]).decode() == written
+    assert msgspec.json.decode(written, type=events.StreamInput) == WRITTEN[written]
 
 
-def test_every_event_and_output_is_in_its_union_under_a_name_of_its_own() -> None:
+@pytest.mark.parametrize("event", [OPENED, TERMINAL])
+def test_the_first_and_the_last_record_lose_nothing(
+    event: events.Opened | events.Terminal,
+) -> None:
+    untouched = [name for name, value in defaults(event).items() if getattr(event, name) == value]
+    assert untouched in ([], ["schema"]), "an example with defaults would show nothing"
+    written = msgspec.json.encode(event)
+    read = msgspec.json.decode(written, type=events.Opened | events.Terminal)
+    assert msgspec.json.encode(read) == written
+    assert type(read) is type(event)
+    if isinstance(read, events.Terminal):
+        assert read == event
+    else:
+        assert bytes(read.request) == b'{"messages":[]}'
+
+
+def defaults(event: msgspec.Struct) -> dict[str, object]:
+    """Fields of an event that may be left out, and what they are then."""
+    found = msgspec.structs.fields(event)
+    return {field.name: field.default for field in found if not field.required}
+
+
+def test_an_opened_record_needs_only_what_has_no_default() -> None:
+    written = (
+        b'{"event":"opened","request_id":"r","completion_id":"c","created":1,"model":"m",'
+        b'"target":"t","worker":"w"}'
+    )
+    read = msgspec.json.decode(written, type=events.Opened)
+    assert (read.n, read.streaming, read.include_usage, read.stop) == (1, True, False, ())
+    assert (read.max_bytes, read.content, bytes(read.request)) == (None, "full", b"null")
+    assert (read.schema, read.versions, read.hash_key) == (1, {}, None)
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: type(output).__name__)
+def test_an_output_is_read_as_it_was_written(output: events.AnyOutput) -> None:
+    written = msgspec.json.encode(output)
+    assert msgspec.json.decode(written, type=events.AnyOutput) == output
+
+
+def test_every_event_and_output_is_tried_and_in_its_union() -> None:
     inputs = set(typing.get_args(events.StreamInput))
+    assert {type(event) for event in WRITTEN.values()} == inputs
     assert inputs | {events.Opened, events.Terminal} == set(events.StreamEvent.__subclasses__())
-    assert set(typing.get_args(events.AnyOutput)) == set(events.Output.__subclasses__())
+    outputs = set(typing.get_args(events.AnyOutput))
+    assert {type(output) for output in OUTPUTS} == outputs
+    assert outputs == set(events.Output.__subclasses__())
+
+
+def test_every_name_belongs_to_one_event() -> None:
     for base in (events.StreamEvent, events.Output):
         tags = [found.__struct_config__.tag for found in base.__subclasses__()]
         assert len(tags) == len(set(tags))
@@ -50,3 +192,7 @@ def test_every_event_and_output_is_in_its_union_under_a_name_of_its_own() -> Non
 def test_what_happened_cannot_be_changed() -> None:
     for found in (*events.StreamEvent.__subclasses__(), *events.Output.__subclasses__()):
         assert found.__struct_config__.frozen
+
+
+def test_usage_adds_up() -> None:
+    assert COUNTS.total_tokens == 15

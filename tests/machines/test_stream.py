@@ -301,6 +301,30 @@ def test_repeated_counts_are_a_maximum_not_a_sum() -> None:
     )
 
 
+def test_counts_that_will_never_come_are_not_waited_for() -> None:
+    assert (
+        Playbook(opened(include_usage=True))
+        >> TokensCounted(None)
+        >> TurnFinished("stop")
+        << Head()
+        << Role()
+        << Finish("stop")
+        << UsageTotals(None)
+        << Done()
+    )
+    assert (
+        Playbook(opened(include_usage=True))
+        >> TokensCounted(COUNTS)
+        >> TokensCounted(None)
+        >> TurnFinished("stop")
+        << Head()
+        << Role()
+        << Finish("stop")
+        << UsageTotals(COUNTS)
+        << Done()
+    )
+
+
 GIVE_UP: list[tuple[events.StreamInput, str]] = [
     (TimerFired("finish_grace"), "timer_fired"),
     (LOST, "turn_failed"),

@@ -1,0 +1,252 @@
+"""The documentation says what the program says: names, commands, links, printed parts."""
+
+import functools
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from engine import scripted, segments
+from machines import drawing, events
+from server import chat, config, errors, routes, settings
+from tests import readme, redraw
+
+ROOT = readme.ROOT
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [readme.PAGE, CONTRIBUTING, *redraw.pages()]
+DEPLOY = sorted(path for path in (redraw.DOCS / "deploy").iterdir() if path.suffix != ".md")
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8")
+    for layer in ("engine", "server")
+    for path in sorted((ROOT / layer).glob("*.py"))
+)
+
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+
+
+def text_of(page: str) -> str:
+    """A page of the documentation."""
+    return (redraw.DOCS / page).read_text(encoding="utf-8")
+
+
+def cells(page: str, heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading."""
+    section = text_of(page).partition(f"\n## {heading}\n")[2]
+    assert section, f"{page} has no {heading!r}"
+    rows = re.search(r"^\| ---.*\n((?:\|.*\n)+)", section, re.MULTILINE)
+    assert rows is not None
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]
+
+
+@functools.cache
+def anchors(page: Path) -> set[str]:
+    """What a link to a page may end with: its headings, as they are on the web."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings
+    }
+
+
+def links(page: Path) -> list[tuple[Path, str]]:
+    """File and anchor of every relative link of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    targets = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text)
+    split = [target.partition("#") for target in targets if "://" not in target]
+    return [((page.parent / path).resolve() if path else page, to) for path, _, to in split]
+
+
+@each_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target, anchor in links(page):
+        assert target.exists(), target
+        assert not anchor or anchor in anchors(target), f"{target}#{anchor}"
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    found: set[Path] = set()
+    ahead = [redraw.DOCS / "index.md"]
+    while ahead:
+        page = ahead.pop()
+        if page.suffix == ".md" and page not in found:
+            found.add(page)
+            ahead += [target for target, _ in links(page)]
+    assert set(redraw.pages()) <= found
+
+
+@pytest.mark.parametrize("name", redraw.blocks())
+def test_a_printed_part_is_current(name: str) -> None:
+    block = redraw.blocks()[name]
+    pages = [page for page in PAGES if f"<!-- drawn: {name} -->" in page.read_text("utf-8")]
+    assert len(pages) == 1
+    assert block in pages[0].read_text("utf-8"), "out of date: run `python -m tests.redraw`"
+
+
+@each_page
+def test_a_page_has_no_printed_part_that_nothing_prints(page: Path) -> None:
+    names = re.findall(r"<!-- drawn: (\w+) -->", page.read_text(encoding="utf-8"))
+    assert set(names) <= set(redraw.blocks())
+
+
+def test_every_variable_is_documented() -> None:
+    names = {name for item in settings.SETTINGS for name in item.names} | config.RESERVED
+    assert {name for name in names if f"`{name}`" not in text_of("configuration.md")} == set()
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DEPLOY], ids=lambda page: page.name)
+def test_only_known_variables_are_mentioned(page: Path) -> None:
+    known = {name for item in settings.SETTINGS for name in item.names} | config.RESERVED
+    patterns = [name.removesuffix("*") for name in config.RETIRED]
+    mentioned = re.findall(
+        r"\b(?:PROXY|WORKER|CODEX)_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8")
+    )
+    for name in mentioned:
+        assert name in known or any(f"{name}_".startswith(start) for start in patterns), name
+
+
+def run(*arguments: str) -> str:
+    """What the command line says."""
+    done = subprocess.run(
+        (sys.executable, "-m", "server", *arguments),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def subcommands() -> set[str]:
+    """The commands of the command line."""
+    found = re.findall(r"^ {4}(\w+) {2,}", run("--help"), re.MULTILINE)
+    assert found
+    return set(found)
+
+
+def test_every_command_is_documented() -> None:
+    shown = re.findall(r"^ {4}turntape (\w+)", text_of("operations.md"), re.MULTILINE)
+    assert set(shown) == subcommands()
+
+
+@each_page
+def test_only_known_commands_are_mentioned(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    mentioned = re.findall(r"(?:`|/|^ {4})turntape (\w+)", text, re.MULTILINE)
+    assert set(mentioned) <= subcommands()
+
+
+@each_page
+def test_every_program_and_file_that_is_mentioned_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"\bpython3? -m ((?:server|engine|tests|bench)[\w.]*)", text):
+        path = ROOT.joinpath(*module.split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+    for path in re.findall(r"`((?:engine|server|machines|bench|tests)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_every_event_and_output_is_documented() -> None:
+    page = text_of("events.md")
+    for kind in (events.Opened, *get_args(events.StreamInput), events.Terminal):
+        assert f"\n### `{kind.__struct_config__.tag}`\n" in page
+    for kind in get_args(events.AnyOutput):
+        assert f"\n| `{kind.__struct_config__.tag}` |" in page
+
+
+def test_every_end_of_a_stream_is_documented() -> None:
+    kinds = [row[0].strip("`") for row in cells("events.md", "How a stream ended")]
+    assert tuple(kinds) == get_args(events.TerminalKind)
+
+
+def test_the_record_that_is_shown_is_a_record(tmp_path: Path) -> None:
+    (line,) = readme.examples(redraw.DOCS / "events.md", "json")
+    log = tmp_path / "log.jsonl"
+    log.write_text(line, encoding="utf-8")
+    reading = segments.read(log)
+    (record,) = reading
+    assert isinstance(record.load(), events.TextDelta)
+    keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in cells("events.md", "Form")))
+    assert set(msgspec.json.decode(line)) - {"text"} <= set(keys)
+
+
+def test_every_error_and_route_is_documented() -> None:
+    page = text_of("api.md")
+    for code, case in errors.CASES.items():
+        assert f"\n| {case.status} | `{code}` |" in page
+    for route in routes.ROUTES:
+        assert f"\n| `{route.path}" in page
+
+
+def test_every_header_is_documented() -> None:
+    headers = set(re.findall(r'"(x-[a-z-]+|retry-after)"', SOURCES))
+    page = text_of("api.md")
+    assert {name for name in headers if f"`{name}" not in page} == set()
+
+
+def test_every_event_of_diagnostics_that_is_mentioned_is_said() -> None:
+    rows = cells("operations.md", "Diagnostics")
+    names = re.findall(r"`(\w+)`", " ".join(row[0] for row in rows))
+    assert names
+    assert {name for name in names if f'"{name}"' not in SOURCES} == set()
+
+
+def test_the_path_of_a_token_names_functions_that_exist() -> None:
+    rows = re.findall(r"^\| `(\w+)/(\w+)\.py` \| `([\w.]+)` \|", text_of("token-path.md"), re.M)
+    assert len(rows) > 10
+    for layer, module, name in rows:
+        found = functools.reduce(
+            getattr, name.split("."), importlib.import_module(f"{layer}.{module}")
+        )
+        assert callable(found)
+
+
+def test_the_aliases_and_the_version_are_the_programs() -> None:
+    assert f"turntape {chat.VERSION}\n" == run("--version")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == chat.VERSION
+    versions = re.findall(r"^## (\S+)$", text_of("changelog.md"), re.MULTILINE)
+    assert versions[0] == chat.VERSION
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["codex"]]
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in required}
+    reasons = re.findall(r"^\| ([\w-]+) \| \w", text_of("decisions/dependencies.md"), re.M)
+    assert names == set(reasons) - {"package"}
+
+
+def test_a_fragment_of_the_changelog_is_named_for_what_it_is() -> None:
+    for path in (redraw.DOCS / "changelog.d").iterdir():
+        named = re.fullmatch(r"[\w-]+\.(added|changed|fixed|removed)\.md", path.name)
+        assert path.name == "README.md" or named, path
+        assert path.read_text(encoding="utf-8").strip()
+
+
+def test_contributors_set_up_as_the_readme_says() -> None:
+    assert readme.commands(CONTRIBUTING)[0] in readme.commands(readme.PAGE)
+
+
+def test_the_default_transcript_is_there() -> None:
+    assert (settings.TRANSCRIPTS / f"{scripted.DEFAULT}.jsonl").is_file()
+
+
+def test_a_service_is_killed_only_after_its_drain() -> None:
+    defaults = {item.field: item.default for item in settings.SETTINGS}
+    drain, grace = defaults["drain_timeout_ms"], defaults["worker_shutdown_grace_ms"]
+    assert isinstance(drain, int)
+    assert isinstance(grace, int)
+    for name, setting in (
+        ("turntape.service", r"TimeoutStopSec=(\d+)"),
+        ("compose.yaml", r"stop_grace_period: (\d+)s"),
+    ):
+        seconds = re.search(setting, text_of(f"deploy/{name}"))
+        assert seconds is not None
+        assert int(seconds[1]) * 1000 > drain + grace

@@ -1,0 +1,117 @@
+"""The page of the API: its examples run, and SDKs do with each status what it says."""
+
+import asyncio
+import collections
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import openai
+import pytest
+
+from engine import failures
+from server import errors, http, listener
+from tests import readme, redraw, serving
+
+PAGE = redraw.DOCS / "api.md"
+
+CASES = [
+    *((code, case.status) for code, case in errors.CASES.items() if code != "client_gone"),
+    *((each.code, status) for status, each in failures.BY_STATUS.items() if status == 422),
+]
+"""Code and status of every error that a client may see."""
+
+NODE = readme.ROOT / "tests" / "clients" / "node"
+
+
+def promised() -> dict[int, tuple[str, str]]:
+    """What the page says of each status: the class Python raises, and whether it tries again."""
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| `\w+` \| (.*) \|$", PAGE.read_text(), re.M)
+    return {int(status): (raised, again) for status, raised, again in rows}
+
+
+class Errors:
+    """Answers `/CODE/STATUS/…` with that error, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: collections.Counter[str] = collections.Counter()
+
+    async def handle(self, exchange: http.Exchange) -> None:
+        """Answer one request; the pause before another is cut short."""
+        _, code, status, *_ = exchange.request.path.split("/")
+        self.asked[code, int(status)] += 1
+        headers = (("retry-after-ms", "1"),)
+        raise errors.ApiError(code, "Not today.", status=int(status), headers=headers)
+
+
+async def verdicts() -> dict[tuple[str, int], tuple[str, int]]:
+    """The class that the SDK raises for each case, and how often it asked."""
+    answers = Errors()
+    server = listener.HttpServer(answers.handle, http.Limits())
+    host, port = await server.start("127.0.0.1", 0)
+
+    async def ask(code: str, status: int) -> str:
+        url = f"http://{host}:{port}/{code}/{status}"
+        async with openai.AsyncOpenAI(base_url=url, api_key="unused", max_retries=1) as client:
+            with pytest.raises(openai.APIStatusError) as caught:
+                await client.models.list()
+        assert caught.value.status_code == status
+        assert "Not today." in str(caught.value)
+        return type(caught.value).__name__
+
+    raised = await asyncio.gather(*(ask(*case) for case in CASES))
+    await server.close()
+    return {case: (name, answers.asked[case]) for case, name in zip(CASES, raised, strict=True)}
+
+
+def test_the_sdk_does_with_each_status_what_the_page_says() -> None:
+    page = promised()
+    for (code, status), (raised, asked) in asyncio.run(verdicts()).items():
+        name, again = page[status]
+        assert raised == name, code
+        tries = 2 if again.startswith("yes") and f"`{code}`" not in again else 1
+        assert asked == tries, code
+
+
+def test_the_page_has_no_status_that_no_error_has() -> None:
+    assert set(promised()) == {status for _, status in CASES}
+
+
+def at(server: serving.Serve, example: str) -> str:
+    """An example for a server on another port."""
+    assert "http://127.0.0.1:11435" in example
+    return example.replace("http://127.0.0.1:11435", server.base)
+
+
+def run(*command: str, directory: Path | None = None) -> str:
+    """What an example prints."""
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def test_the_examples_run_as_they_stand() -> None:
+    stream, body, models = readme.commands(PAGE)
+    (script,) = readme.examples(PAGE, "python")
+    with serving.running("--worker", "scripted") as server:
+        streamed = run("bash", "-c", at(server, stream))
+        assert streamed.endswith("data: [DONE]\n\n")
+        assert '"choices":[],"usage":{' in streamed
+        assert '"finish_reason":"stop"' in run("bash", "-c", at(server, body))
+        assert '"id":"codex-5"' in run("bash", "-c", at(server, models))
+        assert run(sys.executable, "-c", at(server, script)).endswith("\nended: stop\n")
+
+
+@pytest.mark.node
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (NODE / "node_modules").is_dir(),
+    reason="needs node and `npm install --prefix tests/clients/node`",
+)
+def test_the_node_example_runs_as_it_stands() -> None:
+    (script,) = readme.examples(PAGE, "js")
+    with serving.running("--worker", "scripted") as server:
+        command = ("node", "--input-type=module", "-e", at(server, script))
+        assert run(*command, directory=NODE)
