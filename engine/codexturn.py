@@ -122,26 +122,22 @@ class Attempt:
     async def run(self) -> failures.ProviderFailure | None:
         """Run the turn to its end; None if its events have been fed to the last."""
         try:
-            failure = await self._begin_and_wait()
+            return await self._outcome()
+        finally:
+            self._release()
+
+    async def _outcome(self) -> failures.ProviderFailure | None:
+        try:
+            return await self._begin_and_wait()
         except RpcError as error:
-            self._interrupt()
             return self._refused(error)
         except RpcTimedOut as error:
             self._seat.suspect(f"{error} unanswered")
-            self._interrupt()
             return failures.DEAF
         except ChannelClosed:
-            self._seat.leave()
             return failures.LOST
         except Overdue:
-            self._interrupt()
             return None
-        except asyncio.CancelledError:
-            self._interrupt()
-            raise
-        self._unsubscribe()
-        self._seat.leave()
-        return failure
 
     async def _begin_and_wait(self) -> failures.ProviderFailure | None:
         turn = self._turn
@@ -195,8 +191,6 @@ class Attempt:
             self._ended.set_result(None)
 
     def _failed(self, failure: failures.ProviderFailure) -> None:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
         if not self._ended.done():
             self._ended.set_result(failure)
 
@@ -210,20 +204,22 @@ class Attempt:
             return msgspec.structs.replace(failures.BUSY, retryable=True)
         return failures.ProviderFailure(code="upstream_error", message=failures.REDACTED)
 
-    def _interrupt(self) -> None:
+    def _release(self) -> None:
         """Stop what may still run; the seat is free when the process has said so."""
         if self._watchdog is not None:
             self._watchdog.cancel()
         if self._thread_start is None:
             self._seat.leave()
-            return
-        if not self._thread_id:
+        elif not self._thread_id:
             self._thread_start.reply.add_done_callback(self._release_late_thread)
-            return
-        params = appserver.TurnInterruptParams(self._thread_id, "")
-        call = self._seat.channel.send("turn/interrupt", params, INTERRUPT_GRACE_S)
-        call.reply.add_done_callback(self._interrupted)
-        self._unsubscribe()
+        elif _has_result(self._ended):
+            self._unsubscribe()
+            self._seat.leave()
+        else:
+            params = appserver.TurnInterruptParams(self._thread_id, "")
+            call = self._seat.channel.send("turn/interrupt", params, INTERRUPT_GRACE_S)
+            call.reply.add_done_callback(self._interrupted)
+            self._unsubscribe()
 
     def _interrupted(self, reply: asyncio.Future[Any]) -> None:
         if isinstance(reply.exception(), RpcTimedOut):
@@ -240,3 +236,7 @@ class Attempt:
         self._seat.routes.turns.pop(self._thread_id, None)
         params = appserver.ThreadUnsubscribeParams(self._thread_id)
         self._seat.channel.send("thread/unsubscribe", params)
+
+
+def _has_result(future: asyncio.Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

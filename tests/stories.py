@@ -56,19 +56,23 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
     """Texts far more often than ends, as in life."""
     choice = st.integers(0, n - 1)
     text = st.builds(events.TextDelta, TEXTS, choice)
+    notice = st.one_of(
+        st.builds(events.ItemStarted, st.just("reasoning"), choice),
+        st.builds(events.BufferPressure, st.just(300_000)),
+    )
+    end = st.one_of(
+        st.builds(events.TurnFailed, FAILURES, st.just("upstream_error"), TEXTS, choice),
+        st.builds(events.TimerFired, st.sampled_from(get_args(events.TimerName))),
+        st.builds(events.ClientGone, st.sampled_from(get_args(events.GoneCause))),
+        st.just(events.ServerStopping()),
+    )
     return st.one_of(
-        text,
-        text,
-        text,
+        *(text, text, text, text, text, text),
         st.builds(events.ReasoningDelta, TEXTS, choice),
         st.builds(events.TokensCounted, USAGES, choice),
         st.builds(events.TurnFinished, WORDS, choice),
-        st.builds(events.ItemStarted, st.just("reasoning"), choice),
-        st.builds(events.BufferPressure, st.just(300_000)),
-        st.builds(events.TimerFired, st.sampled_from(get_args(events.TimerName))),
-        st.builds(events.TurnFailed, FAILURES, st.just("upstream_error"), TEXTS, choice),
-        st.builds(events.ClientGone, st.sampled_from(get_args(events.GoneCause))),
-        st.just(events.ServerStopping()),
+        notice,
+        end,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from engine import scripted, segments
-from machines import drawing, events
+from machines import events
 from server import chat, config, errors, routes, settings
 from tests import readme, redraw
 
@@ -41,7 +41,7 @@ def cells(page: str, heading: str) -> list[list[str]]:
     """The rows of the first table under a heading."""
     section = text_of(page).partition(f"\n## {heading}\n")[2]
     assert section, f"{page} has no {heading!r}"
-    rows = re.search(r"^\| ---.*\n((?:\|.*\n)+)", section, re.MULTILINE)
+    rows = re.search(r"(?m)^\| ---.*\n((?:\|.*\n)+)", section)
     assert rows is not None
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]
 
@@ -49,7 +49,7 @@ def cells(page: str, heading: str) -> list[list[str]]:
 @functools.cache
 def anchors(page: Path) -> set[str]:
     """What a link to a page may end with: its headings, as they are on the web."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
     return {
         re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings
     }
@@ -57,7 +57,7 @@ def anchors(page: Path) -> set[str]:
 
 def links(page: Path) -> list[tuple[Path, str]]:
     """File and anchor of every relative link of a page."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
     targets = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text)
     split = [target.partition("#") for target in targets if "://" not in target]
     return [((page.parent / path).resolve() if path else page, to) for path, _, to in split]
@@ -125,20 +125,20 @@ def run(*arguments: str) -> str:
 
 def subcommands() -> set[str]:
     """The commands of the command line."""
-    found = re.findall(r"^ {4}(\w+) {2,}", run("--help"), re.MULTILINE)
+    found = re.findall(r"(?m)^ {4}(\w+) {2,}", run("--help"))
     assert found
     return set(found)
 
 
 def test_every_command_is_documented() -> None:
-    shown = re.findall(r"^ {4}turntape (\w+)", text_of("operations.md"), re.MULTILINE)
+    shown = re.findall(r"(?m)^ {4}turntape (\w+)", text_of("operations.md"))
     assert set(shown) == subcommands()
 
 
 @each_page
 def test_only_known_commands_are_mentioned(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    mentioned = re.findall(r"(?:`|/|^ {4})turntape (\w+)", text, re.MULTILINE)
+    mentioned = re.findall(r"(?m)(?:`|/|^ {4})turntape (\w+)", text)
     assert set(mentioned) <= subcommands()
 
 
@@ -198,7 +198,7 @@ def test_every_event_of_diagnostics_that_is_mentioned_is_said() -> None:
 
 
 def test_the_path_of_a_token_names_functions_that_exist() -> None:
-    rows = re.findall(r"^\| `(\w+)/(\w+)\.py` \| `([\w.]+)` \|", text_of("token-path.md"), re.M)
+    rows = re.findall(r"(?m)^\| `(\w+)/(\w+)\.py` \| `([\w.]+)` \|", text_of("token-path.md"))
     assert len(rows) > 10
     for layer, module, name in rows:
         found = functools.reduce(
@@ -211,7 +211,7 @@ def test_the_aliases_and_the_version_are_the_programs() -> None:
     assert f"turntape {chat.VERSION}\n" == run("--version")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == chat.VERSION
-    versions = re.findall(r"^## (\S+)$", text_of("changelog.md"), re.MULTILINE)
+    versions = re.findall(r"(?m)^## (\S+)$", text_of("changelog.md"))
     assert versions[0] == chat.VERSION
 
 
@@ -219,7 +219,7 @@ def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = [*project["dependencies"], *project["optional-dependencies"]["codex"]]
     names = {re.split(r"[^\w-]", requirement)[0] for requirement in required}
-    reasons = re.findall(r"^\| ([\w-]+) \| \w", text_of("decisions/dependencies.md"), re.M)
+    reasons = re.findall(r"(?m)^\| ([\w-]+) \| \w", text_of("decisions/dependencies.md"))
     assert names == set(reasons) - {"package"}
 
 

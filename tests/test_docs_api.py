@@ -28,7 +28,7 @@ NODE = readme.ROOT / "tests" / "clients" / "node"
 
 def promised() -> dict[int, tuple[str, str]]:
     """What the page says of each status: the class Python raises, and whether it tries again."""
-    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| `\w+` \| (.*) \|$", PAGE.read_text(), re.M)
+    rows = re.findall(r"(?m)^\| (\d+) \| `([A-Z]\w+)` \| `\w+` \| (.*) \|$", PAGE.read_text())
     return {int(status): (raised, again) for status, raised, again in rows}
 
 
@@ -36,7 +36,7 @@ class Errors:
     """Answers `/CODE/STATUS/…` with that error, and counts how often it is asked."""
 
     def __init__(self) -> None:
-        self.asked: collections.Counter[str] = collections.Counter()
+        self.asked: collections.Counter[tuple[str, int]] = collections.Counter()
 
     async def handle(self, exchange: http.Exchange) -> None:
         """Answer one request; the pause before another is cut short."""

@@ -31,18 +31,15 @@ def feed(pieces: Iterable[str], stop: tuple[str, ...], max_bytes: int | None = N
 
 def naive(text: str, stop: tuple[str, ...], max_bytes: int | None) -> Cut:
     """The same by the definition: look at every prefix of the text, shortest first."""
+    cut: events.Cut | None = None
     for end in range(1, len(text) + 1):
         ending = [sequence for sequence in stop if text[:end].endswith(sequence)]
         if ending:
             text, cut = text[: end - max(map(len, ending))], "stop"
             break
-    else:
-        cut = ""
-    if max_bytes is not None and len(text.encode()) > max_bytes:
-        while len(text.encode()) > max_bytes:
-            text = text[:-1]
-        return text, "length"
-    return text, "stop" if cut else None
+    while max_bytes is not None and len(text.encode()) > max_bytes:
+        text, cut = text[:-1], "length"
+    return text, cut
 
 
 @pytest.mark.parametrize(

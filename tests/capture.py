@@ -1,0 +1,270 @@
+"""Captures `transcripts/` again from the real Codex binary: `python -m tests.capture [NAME…]`.
+
+Every scenario is one request to a real server on the real binary, whose model provider is on
+loopback. What it logs goes through `tests.normalise`, so that two captures of the same behaviour
+are the same files. Without `--write` they are only compared with those on file.
+"""
+
+import argparse
+import contextlib
+import difflib
+import http.client
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.parse
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine import replay, segments
+from engine.digest import BodyDigest
+from machines import events
+from server.renderers import renderer
+from tests import scenarios, serving
+from tests.normalise import Transcript, transcript
+from tests.provider import Provider
+from tests.replies import Answer, Gate, Held
+from tests.scenarios import REQUIRED, Cue, Scenario
+
+DIRECTORY: Final = serving.ROOT / "transcripts"
+
+MODEL: Final = "codex-5"
+"""The model every scenario asks for: an alias, as in the examples."""
+
+SUFFIXES: Final = Transcript.__struct_fields__
+
+WAIT_S: Final = 20.0
+"""How long a turn may take to begin, and an answer to go on."""
+
+CONTEXT_LINES: Final = 2
+"""Unchanged lines shown around a change."""
+
+
+class Broken(Exception):
+    """Raised for a capture whose own log does not bear it out."""
+
+
+class Stage:
+    """A server on the real binary, and what the provider behind it is going to answer."""
+
+    def __init__(self, server: serving.Serve, answers: deque[Answer]) -> None:
+        self._server = server
+        self._answers = answers
+
+    def play(self, name: str, scenario: Scenario) -> bytes:
+        """The body that the client gets, as far as it stays."""
+        self._server.wait_ready()
+        gates = [Gate() for _ in scenario.answers]
+        held = zip(gates, scenario.answers, strict=True)
+        self._answers.extend(Held(gate, answer) for gate, answer in held)
+        begun = self._turns_started()
+        url = urllib.parse.urlsplit(self._server.url)
+        connection = http.client.HTTPConnection(url.netloc, timeout=WAIT_S)
+        with contextlib.closing(connection):
+            headers = {**serving.JSON_HEADERS, "x-request-id": name}
+            body = json.dumps(request_body(scenario))
+            connection.request("POST", f"{url.path}/chat/completions", body, headers)
+            together = scenario.options.get("n", 1)
+            for number, gate in enumerate(gates, start=1):
+                self._wait_for_turns(begun + max(number, together))
+                gate.open()
+            with contextlib.closing(connection.getresponse()) as response:
+                return b"".join(self._lines(response, scenario.cues))
+
+    def _lines(
+        self, response: http.client.HTTPResponse, cues: Mapping[int, Cue]
+    ) -> Iterator[bytes]:
+        frames = 0
+        while line := response.readline():
+            yield line
+            frames += line.startswith(b"data: ")
+            cue = cues.get(frames) if line == b"\n" else None
+            if cue == "leave":
+                return
+            if cue == "kill":
+                self._kill_codex()
+            elif cue is not None:
+                cue.open()
+
+    def _kill_codex(self) -> None:
+        spawned = [line for line in self._server.lines if line.get("trigger") == "spawned"]
+        os.kill(spawned[-1]["pid"], signal.SIGKILL)
+
+    def _wait_for_turns(self, count: int) -> None:
+        """Wait until the log says that they have started: what comes next comes after."""
+        deadline = time.monotonic() + WAIT_S
+        while self._turns_started() < count:
+            if time.monotonic() > deadline:
+                raise Broken(f"a turn has not started after {WAIT_S} s")
+            threading.Event().wait(0.002)
+
+    def _turns_started(self) -> int:
+        logs = self._server.log_dir.glob("events-*.jsonl")
+        return sum(path.read_bytes().count(b'"event":"turn_started"') for path in logs)
+
+
+def request_body(scenario: Scenario) -> dict[str, Any]:
+    """What the client of a scenario asks."""
+    message = {"role": "user", "content": scenario.prompt}
+    return {"model": MODEL, "messages": [message], "stream": True, **scenario.options}
+
+
+def capture(names: Iterable[str]) -> dict[str, Transcript]:
+    """Scenarios by name, as the installed binary plays them.
+
+    Raises:
+        Broken: the log of a stream does not replay, or is not what its client got.
+        Changed: normalising a stream would change it.
+    """
+    everything = scenarios.make()
+    wanted = {name: everything[name] for name in names}
+    answers: deque[Answer] = deque()
+    bodies = {}
+    with Provider(lambda _: answers.popleft()) as provider, serving.codex(provider.url) as server:
+        stage = Stage(server, answers)
+        for name, scenario in wanted.items():
+            bodies[name] = stage.play(name, scenario)
+        server.stop()
+        streams = _streams(server.log_dir)
+    for name, body in bodies.items():
+        _check(name, streams[name], body)
+    return {
+        name: transcript(name, streams[name], scenario.pace_ms)
+        for name, scenario in wanted.items()
+    }
+
+
+def _streams(directory: Path) -> dict[str, list[segments.Record]]:
+    """The records of each request, and a replay of them all."""
+    run = replay.Replay(renderer)
+    run.run(segments.read(directory))
+    if run.divergence is not None:
+        raise Broken(f"{run.divergence.request_id}: its log diverges: {run.divergence.rows[-1]}")
+    by_stream: dict[str, list[segments.Record]] = {}
+    requests: dict[str, str] = {}
+    for record in segments.read(directory):
+        event = record.load()
+        if isinstance(event, events.Opened):
+            requests[record.stream] = event.request_id
+        by_stream.setdefault(record.stream, []).append(record)
+    return {requests[stream]: records for stream, records in by_stream.items()}
+
+
+def _check(name: str, records: list[segments.Record], body: bytes) -> None:
+    """Whether the client got the bytes that the log stands for."""
+    opened, terminal = records[0].load(), records[-1].load()
+    assert isinstance(opened, events.Opened)
+    assert isinstance(terminal, events.Terminal)
+    digest = BodyDigest(bytes.fromhex(opened.hash_key or ""))
+    digest.update(body)
+    if terminal.kind != "client_gone" and digest.hexdigest() != terminal.body_hash:
+        raise Broken(f"{name}: the client got other bytes than the log stands for")
+
+
+def difference(name: str, captured: Transcript, directory: Path) -> list[str]:
+    """Lines that show where a capture is not as on file, none where it is.
+
+    The versions in the first record are the capture's own, and are no difference.
+    """
+    lines: list[str] = []
+    for suffix in SUFFIXES:
+        path = directory / f"{name}.{suffix}"
+        if not path.exists():
+            lines.append(f"missing: {path.name}")
+            continue
+        before = _view(suffix, path.read_bytes())
+        after = _view(suffix, getattr(captured, suffix))
+        lines += difflib.unified_diff(
+            before, after, f"{path.name} on file", "captured", n=CONTEXT_LINES, lineterm=""
+        )
+    return lines
+
+
+def _view(suffix: str, data: bytes) -> list[str]:
+    """A file as lines for people: of a record, what is neither its place nor its seal."""
+    lines = data.decode().split("\n")
+    if suffix != "jsonl":
+        return lines
+    return [_record_view(json.loads(line)) for line in lines if line]
+
+
+def _record_view(record: dict[str, Any]) -> str:
+    for member in ("stream", "seq", "seg", "versions", "crc"):
+        record.pop(member, None)
+    return json.dumps(record, ensure_ascii=False)
+
+
+def missing(directory: Path) -> list[str]:
+    """Names of required files that are not there."""
+    wanted = (f"{name}.{suffix}" for name in REQUIRED for suffix in SUFFIXES)
+    return [name for name in wanted if not (directory / name).exists()]
+
+
+def store(name: str, captured: Transcript, directory: Path) -> None:
+    """Put a transcript on file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for suffix in SUFFIXES:
+        (directory / f"{name}.{suffix}").write_bytes(getattr(captured, suffix))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where everything required is on file as it was captured, else 1."""
+    options = _parser().parse_args(arguments)
+    everything = scenarios.make()
+    names = options.names or list(everything)
+    unknown = [name for name in (*names, *REQUIRED) if name not in everything]
+    if unknown:
+        _say(f"missing: no scenario {', '.join(unknown)}")
+        return 1
+    captured = capture(names)
+    report = [line for name in names for line in _compared(name, captured[name], options)]
+    report += [f"missing: {file} is required" for file in missing(options.directory)]
+    for line in report:
+        _say(line)
+    if options.artifacts is not None:
+        (options.artifacts / "report.txt").write_text("\n".join(report) + "\n", "utf-8")
+    return 1 if report else 0
+
+
+def _compared(name: str, captured: Transcript, options: argparse.Namespace) -> list[str]:
+    """What differs, once it has been said or written."""
+    lines = difference(name, captured, options.directory)
+    if options.artifacts is not None:
+        store(name, captured, options.artifacts / "captured")
+        _copy(name, options.directory, options.artifacts / "expected")
+    if options.write:
+        store(name, captured, options.directory)
+        _say(f"{name}: {'written' if lines else 'the same, written'}")
+        return []
+    _say(f"{name}: {'CHANGED' if lines else 'the same'}")
+    return lines
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.capture", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; all of them without")
+    parser.add_argument("--write", action="store_true", help="put what was captured on file")
+    parser.add_argument("--artifacts", type=Path, help="where to keep both sides and the report")
+    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="the corpus")
+    return parser
+
+
+def _copy(name: str, source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.glob(f"{name}.*"):
+        (target / path.name).write_bytes(path.read_bytes())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What a stream remembers of one choice: text not yet said, and counts."""
+
+import pytest
+
+from machines import choice, events
+from tests.playbook import opened
+
+HELD = "held"
+
+
+def scanned(**options: object) -> choice.Choice:
+    """A choice with a stop sequence."""
+    return choice.Choice(0, opened(stop=("##",), **options), HELD)
+
+
+def test_without_limits_text_is_passed_on_undecided() -> None:
+    free = choice.Choice(1, opened(n=2), HELD)
+    assert (free.index, free.state, free.counts, free.reason) == (1, HELD, None, None)
+    assert free.release("a#", None) == (None, "a#")
+    assert free.release_last(None) == (None, "")
+    assert free.spill() == ""
+
+
+def test_what_is_held_is_kept_until_it_is_decided() -> None:
+    one = scanned()
+    assert one.release("a#", None) == (events.Decision(1), "a")
+    assert one.held == "#"
+    assert one.release("b#", None) == (events.Decision(2), "#b")
+    assert one.held == "#"
+    assert one.release_last(None) == (events.Decision(1), "#")
+    assert one.held == ""
+    assert one.release_last(None) == (None, "")
+
+
+def test_what_follows_a_cut_is_dropped() -> None:
+    one = scanned()
+    assert one.release("a##b", None) == (events.Decision(1, "stop"), "a")
+    assert one.held == ""
+    assert one.spill() == ""
+
+
+def test_a_budget_is_charged_for_what_is_released_last() -> None:
+    one = scanned(max_bytes=1)
+    assert one.release("a#", None) == (events.Decision(1), "a")
+    assert one.release_last(None) == (events.Decision(0, "length"), "")
+
+
+def test_an_unforeseen_end_spills_what_is_held_once() -> None:
+    one = scanned(max_bytes=1)
+    one.release("a#", None)
+    assert one.spill() == "#"
+    assert one.spill() == ""
+
+
+def test_a_decision_that_is_given_is_taken_whatever_the_text_says() -> None:
+    masked = scanned()
+    assert masked.release("**", events.Decision(1)) == (events.Decision(1), "*")
+    assert masked.held == "*"
+    assert masked.release("**", events.Decision(2)) == (events.Decision(2), "**")
+    assert masked.release_last(events.Decision(1)) == (events.Decision(1), "*")
+    masked = scanned()
+    assert masked.release("****", events.Decision(1, "stop")) == (events.Decision(1, "stop"), "*")
+    assert masked.held == ""
+
+
+def counted(*usages: events.Usage | None) -> choice.Counts:
+    one = choice.Choice(0, opened(), HELD)
+    for usage in usages:
+        one.count(usage)
+    return one.counts
+
+
+def test_counts_are_the_maximum_of_each_field() -> None:
+    assert counted() is None
+    assert counted(events.Usage(10, 5)) == events.Usage(10, 5)
+    assert counted(events.Usage(10, 1, 4, 0), events.Usage(9, 7, 0, 2)) == events.Usage(
+        10, 7, 4, 2
+    )
+
+
+def test_counts_that_never_come_are_unknown_unless_some_came_before() -> None:
+    assert counted(None) == choice.UNKNOWN
+    assert counted(None, events.Usage(1, 1)) == choice.UNKNOWN
+    assert counted(events.Usage(1, 1), None) == events.Usage(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("usages", "expected"),
+    [
+        ([events.Usage(10, 5, 3, 1)], events.Usage(10, 5, 3, 1)),
+        (
+            [events.Usage(10, 5, 3, 1), events.Usage(11, 7, 2, 4)],
+            events.Usage(11, 12, 3, 5),
+        ),
+        ([events.Usage(10, 5), None], None),
+        ([None, None], None),
+    ],
+)
+def test_a_total_counts_the_prompt_once_and_needs_every_choice(
+    usages: list[events.Usage | None], expected: events.Usage | None
+) -> None:
+    all_of_them = tuple(choice.Choice(index, opened(), HELD) for index in range(len(usages)))
+    for each, usage in zip(all_of_them, usages, strict=True):
+        each.count(usage)
+    assert choice.total(all_of_them) == expected
+
+
+def test_a_choice_that_was_not_counted_yet_leaves_no_total() -> None:
+    assert choice.total((choice.Choice(0, opened(), HELD),)) is None

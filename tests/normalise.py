@@ -1,0 +1,240 @@
+"""Turns the log of one captured stream into a transcript: fixed ids, fixed times, the same steps.
+
+What differs from run to run is replaced, and nothing else: ids by numbers in order of appearance,
+times by a steady pace, the jitter of retries by its longest, the key of the body's hash. The
+events are then folded by today's machine, and each step must come out as it was logged.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine import codexturn, log, segments
+from engine.digest import HASH_BYTES, BodyDigest
+from machines import events, stream
+from server.fold import ChatBody
+from server.sse import ChatChunks
+
+EPOCH_US: Final = 1_767_225_600_000_000
+"""When every transcript was opened: the beginning of 2026, in UTC."""
+
+SHORT_US: Final = 1_000
+"""Time between two events of which the later is no delta."""
+
+HASH_KEY: Final = bytes(HASH_BYTES)
+"""Key of every transcript's body hash: they are public, so it has nothing to hide."""
+
+SPOKEN: Final = (events.Content, events.Reasoning)
+"""Outputs that end the wait for the first token."""
+
+Entry = tuple[segments.Record, events.StreamInput]
+"""One step as it was logged, and its event as it goes on file."""
+
+Steps = list[tuple[events.StreamInput, events.Step]]
+"""Events, and what the machine makes of them."""
+
+
+class Changed(Exception):
+    """Raised where a step does not come out as it was logged."""
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """What is on file of a scenario; each member is a file's suffix.
+
+    Attributes:
+        jsonl: the event log of the stream.
+        sse: the body that a streaming client gets.
+        json: status, headers and body that any other client gets.
+    """
+
+    jsonl: bytes
+    sse: bytes
+    json: bytes
+
+
+def transcript(name: str, records: list[segments.Record], pace_ms: int) -> Transcript:
+    """The transcript of one captured stream.
+
+    Args:
+        records: all of the stream, from its first to its last.
+        pace_ms: time between two deltas.
+
+    Raises:
+        Changed: its events do not lead to what the log says.
+    """
+    first, *between, last = records
+    opened, terminal = first.load(), last.load()
+    assert isinstance(opened, events.Opened), "the log's beginning is missing"
+    assert isinstance(terminal, events.Terminal), "the log's end is missing"
+    opened = _opened(opened, name)
+    entries = list(_numbered(_in_order(list(_entries(between)))))
+    steps = list(_folded(name, opened, entries))
+    times = list(_times([event for _, event in entries], pace_ms))
+    sse = streamed(opened, steps)
+    return Transcript(
+        jsonl=_written(opened, steps, times, _terminal(terminal, steps, times, sse)),
+        sse=sse,
+        json=_answered(opened, steps),
+    )
+
+
+def streamed(opened: events.Opened, steps: Steps) -> bytes:
+    """The body of a streamed answer."""
+    renderer = ChatChunks(opened)
+    outputs = itertools.chain.from_iterable(step.outputs for _, step in steps)
+    return b"".join(renderer.render(output) for output in outputs)
+
+
+def _answered(opened: events.Opened, steps: Steps) -> bytes:
+    """The same events for a client that did not ask for a stream."""
+    opened = msgspec.structs.replace(opened, streaming=False, include_usage=False)
+    machine, renderer = stream.Stream(opened), ChatBody(opened)
+    body = b"".join(
+        renderer.render(output) for event, _ in steps for output in machine.step(event).outputs
+    )
+    answer = {
+        "status": renderer.status or None,
+        "headers": dict(renderer.headers) if body else {},
+        "body": msgspec.Raw(body or b"null"),
+    }
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
+
+
+def _opened(opened: events.Opened, name: str) -> events.Opened:
+    versions = dict(opened.versions)
+    versions["python"] = ".".join(versions["python"].split(".")[:2])
+    return msgspec.structs.replace(
+        opened,
+        request_id=name,
+        completion_id="chatcmpl-1",
+        created=EPOCH_US // 1_000_000,
+        hash_key=HASH_KEY.hex(),
+        versions=versions,
+    )
+
+
+def _entries(records: Iterable[segments.Record]) -> Iterator[Entry]:
+    for record in records:
+        event = record.load()
+        assert not isinstance(event, events.Opened | events.Terminal), "two streams in one"
+        yield record, event
+
+
+def _in_order(entries: list[Entry]) -> list[Entry]:
+    """Choices by who spoke first, and in a stretch without output one choice after the other.
+
+    Which of two turns Codex begins first is chance; they do not know of each other.
+    """
+    spoken = [_choice(event) for record, event in entries if record.out]
+    order = {choice: number for number, choice in enumerate(dict.fromkeys(spoken))}
+    renamed: list[Entry] = []
+    for record, event in entries:
+        choice = _choice(event)
+        if hasattr(event, "choice"):
+            event = msgspec.structs.replace(event, choice=order.get(choice, choice))
+        renamed.append((record, event))
+    stretches = itertools.groupby(renamed, key=lambda entry: bool(entry[0].out))
+    return [
+        entry
+        for loud, stretch in stretches
+        for entry in (stretch if loud else sorted(stretch, key=lambda each: _choice(each[1])))
+    ]
+
+
+def _choice(event: events.StreamInput) -> int:
+    return getattr(event, "choice", 0)
+
+
+def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Ids as numbers from 1 in order of appearance, each retry after its longest delay."""
+    calls: dict[int, int] = {}
+    threads: dict[str, int] = {}
+    for record, event in entries:
+        match event:
+            case events.RpcSent() | events.RpcReplied():
+                number = calls.setdefault(event.rpc_id, len(calls) + 1)
+                yield record, msgspec.structs.replace(event, rpc_id=number)
+            case events.TurnStarted():
+                number = threads.setdefault(event.thread_id, len(threads) + 1)
+                yield (
+                    record,
+                    msgspec.structs.replace(
+                        event, thread_id=f"thread-{number}", turn_id=f"turn-{number}"
+                    ),
+                )
+            case events.RetryScheduled():
+                longest = codexturn.RETRY_BASE_S * 2 ** (event.attempt - 1)
+                delay_ms = round(longest * 1000)
+                yield record, msgspec.structs.replace(event, delay_ms=delay_ms)
+            case _:
+                yield record, event
+
+
+def _folded(
+    name: str, opened: events.Opened, entries: Iterable[Entry]
+) -> Iterator[tuple[events.StreamInput, events.Step]]:
+    machine = stream.Stream(opened)
+    for record, event in entries:
+        step = machine.step(event)
+        out = tuple(output.__struct_config__.tag for output in step.outputs)
+        logged = record.state, record.out, record.decision
+        if (step.state, out, step.decision) != logged:
+            raise Changed(f"{name}: record {record.seq}: {logged} is now {step}")
+        yield event, step
+
+
+def _times(inputs: list[events.StreamInput], pace_ms: int) -> Iterator[int]:
+    """When each event happens, in microseconds; the opening is at `EPOCH_US`."""
+    now = EPOCH_US
+    for before, event in zip([None, *inputs], inputs, strict=False):
+        if isinstance(before, events.RetryScheduled):
+            now += before.delay_ms * 1000
+        elif isinstance(event, events.TextDelta | events.ReasoningDelta):
+            now += pace_ms * 1000
+        else:
+            now += SHORT_US
+        yield now
+
+
+def _terminal(
+    terminal: events.Terminal, steps: Steps, times: list[int], sse: bytes
+) -> events.Terminal:
+    digest = BodyDigest(HASH_KEY)
+    digest.update(sse)
+    spoken = [
+        time
+        for time, (_, step) in zip(times, steps, strict=True)
+        if any(isinstance(output, SPOKEN) for output in step.outputs)
+    ]
+    gaps = [after - before for before, after in itertools.pairwise([EPOCH_US, *times])]
+    return msgspec.structs.replace(
+        terminal,
+        body_bytes=digest.length,
+        body_hash=digest.hexdigest(),
+        ttft_us=spoken[0] - EPOCH_US if spoken else None,
+        duration_us=times[-1] - EPOCH_US,
+        longest_gap_us=max(gaps),
+    )
+
+
+def _written(
+    opened: events.Opened, steps: Steps, times: list[int], terminal: events.Terminal
+) -> bytes:
+    """The stream's log, as the event log itself writes it."""
+    now = EPOCH_US
+
+    with tempfile.TemporaryDirectory() as directory:
+        settings = log.LogSettings(Path(directory), "full", "none", max_bytes=0, max_age_s=0)
+        event_log = log.EventLog(settings, lambda: now)
+        event_log.open()
+        stream_log = event_log.stream(opened.request_id)
+        stream_log.open(opened)
+        for now, (event, step) in zip(times, steps, strict=True):
+            stream_log.append(event, step)
+        stream_log.close(terminal, steps[-1][1].state)
+        event_log.close()
+        return (Path(directory) / segments.segment_name(1)).read_bytes()

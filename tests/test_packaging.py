@@ -1,0 +1,95 @@
+"""The wheel: one top-level name, and a program that runs from anywhere."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from server import chat
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS = ("machines", "engine", "server", "transcripts")
+"""Directories that the wheel carries whole."""
+
+PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "bench", *LAYERS)
+"""What a build reads."""
+
+
+def run(*command: str | Path, directory: Path) -> str:
+    """What a command says that ends well."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, built in a copy of it."""
+    copy = tmp_path_factory.mktemp("checkout")
+    without_caches = shutil.ignore_patterns("__pycache__", ".*")
+    for name in PACKAGED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=without_caches)
+        else:
+            shutil.copy(ROOT / name, copy)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", directory=copy)
+    (built,) = (copy / "dist").iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment that has the wheel, and borrows what it depends on."""
+    place = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(place, symlinks=True)
+    (site_packages,) = place.glob("lib/python*/site-packages")
+    (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = place / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--no-deps", "--no-index", wheel, directory=place)
+    return python.parent
+
+
+def test_turntape_is_the_only_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.partition("/")[0] for name in archive.namelist()}
+    assert names == {"turntape", f"turntape-{chat.VERSION}.dist-info"}
+
+
+def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    app = {name.removeprefix("turntape/_app/") for name in names if "/_app/" in name}
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for layer in LAYERS
+        for path in (ROOT / layer).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    sources -= {"server/_installed.py"}  # it is turntape/__init__.py
+    assert app == sources | {"bench/__init__.py", "bench/load.py"}
+    assert f"turntape-{chat.VERSION}.dist-info/licenses/LICENSE" in names
+
+
+def test_it_says_its_version_from_anywhere(installed: Path) -> None:
+    command = (installed / "python", "-I", installed / "turntape", "--version")
+    assert run(*command, directory=Path("/")) == f"turntape {chat.VERSION}\n"
+
+
+def test_it_runs_the_demo_from_anywhere(installed: Path) -> None:
+    command = (installed / "python", "-I", installed / "turntape", "demo", "--once", "--port", "0")
+    assert "the same steps and the same bytes" in run(*command, directory=Path("/"))
+
+
+def test_it_runs_the_code_of_the_wheel(installed: Path) -> None:
+    show = "import turntape, sys; sys.argv[1:] = ['config']; turntape.main(); import engine; "
+    shown = run(
+        installed / "python", "-I", "-c", show + "print(engine.__file__)", directory=Path("/")
+    )
+    assert shown.endswith("/site-packages/turntape/_app/engine/__init__.py\n")
