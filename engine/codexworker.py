@@ -23,7 +23,7 @@ from engine import (
 from engine.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex import Routes
 from engine.codexturn import CodexTurn, Seat, Unavailable
-from machines import supervisor
+from machines import errors, jsonrpc, supervisor
 
 QUEUE_LENGTH: Final = 16
 """Turns that may wait for a seat; the next is refused at once."""
@@ -35,6 +35,10 @@ RERUN_WAIT_S: Final = 15.0
 """How long a turn whose process died waits for a fresh one."""
 
 _log = structlog.get_logger(component="codex")
+
+
+OnChange = Callable[[str, str, supervisor.AnyEvent], None]
+"""Told of each transition of a process: its name, its new state, and why."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,11 +185,16 @@ class AppServer:
 
 
 class CodexWorker:
-    """Answers turns with Codex."""
+    """Answers turns with Codex.
+
+    Args:
+        environ: what the processes' own environment is made from.
+    """
 
     name = "codex"
 
-    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+    def __init__(self, options: Options, environ: Mapping[str, str], on_change: OnChange) -> None:
+        self._on_change = on_change
         self._options = options
         self._environ = environ
         self._binary = codexhome.find_binary(options.binary)
@@ -209,7 +218,7 @@ class CodexWorker:
                 command,
                 self._options.limits,
                 server,
-                functools.partial(say, server.name),
+                functools.partial(self._changed, server.name),
             )
             self._servers.append(server)
             server.process.start()
@@ -244,6 +253,7 @@ class CodexWorker:
     def check(self, turn: worker.Turn) -> None:
         """Refuse content Codex cannot take, and turns it has no login for."""
         conversation.items(turn.messages)
+        _check_schema(turn.output_schema)
         ready = [server for server in self._servers if server.free_seats()]
         if ready and not any(server.logged_in for server in ready):
             raise worker.TurnRefused("worker_unauthorized", self._login_advice())
@@ -287,6 +297,10 @@ class CodexWorker:
             if not waiter.done():
                 waiter.set_result(server.seat())
 
+    def _changed(self, name: str, state: str, event: supervisor.AnyEvent) -> None:
+        self._on_change(name, state, event)
+        say(name, state, event)
+
     def _login_advice(self) -> str:
         advice = (
             "The server's Codex has no login. Run `turntape login`, or set PROXY_CODEX_API_KEY."
@@ -295,6 +309,16 @@ class CodexWorker:
         if (theirs / "auth.json").exists() and self._options.setup.home != theirs:
             advice += " A login was found in ~/.codex: set CODEX_HOME to use it."
         return advice
+
+
+def _check_schema(schema: msgspec.Raw | None) -> None:
+    """Refuse what could not be written on a line, or would not be read from one."""
+    params = appserver.TurnStartParams(thread_id="", output_schema=schema)
+    try:
+        jsonrpc.encode_request(0, "turn/start", params)
+    except errors.TooLarge as error:
+        where = "response_format.json_schema.schema"
+        raise worker.TurnRefused("invalid_request", f"The schema is {error}.", where) from None
 
 
 def say(name: str, state: str, event: supervisor.AnyEvent) -> None:

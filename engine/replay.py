@@ -94,7 +94,7 @@ class Replay:
                 self.tally.records += 1
             return
         replayed = self._open.get(record.stream)
-        if replayed is None:
+        if replayed is None or isinstance(event, events.WorkerChanged):
             return
         self.tally.records += 1
         if isinstance(event, events.Terminal):

@@ -33,8 +33,8 @@ PROBLEMS_KEPT: Final = 1000
 CHECKPOINT: Final = "checkpoint"
 """File with the number of a segment before which no stream began that may still be open."""
 
-LoggedEvent = events.Opened | events.StreamInput | events.Terminal
-"""Every event that is a record: the first, what the stream was stepped with, the last."""
+LoggedEvent = events.Opened | events.StreamInput | events.WorkerChanged | events.Terminal
+"""Every event that is a record: of a stream's life, or of a worker process's."""
 
 ProblemKind = Literal["torn", "corrupt"]
 """What may be wrong with a line; see above."""

@@ -210,6 +210,20 @@ class RetryScheduled(StreamEvent, frozen=True, tag="retry_scheduled"):
     choice: int = 0
 
 
+class WorkerChanged(StreamEvent, frozen=True, tag="worker_changed"):
+    """A worker process took a transition; a record of the process's life, not of a stream's.
+
+    Attributes:
+        worker: its name, such as `codex-0`.
+        trigger: tag of the supervisor's event.
+        detail: that event's fields.
+    """
+
+    worker: str
+    trigger: str
+    detail: dict[str, str | int]
+
+
 class BufferPressure(StreamEvent, frozen=True, tag="buffer_pressure"):
     """The client reads more slowly than the worker writes: `buffered` bytes wait for it."""
 

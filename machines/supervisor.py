@@ -238,6 +238,9 @@ DEADLINES: Final = {
 }
 """The states with a deadline, and the event that its passing is."""
 
+GONE: Final = frozenset({"stopped", "backoff", "failed"})
+"""The states without a process."""
+
 ATTEMPT: Final = frozenset({"spawning", "handshake", "ready"})
 """The states of an attempt that may yet succeed, or has."""
 

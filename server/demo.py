@@ -82,7 +82,7 @@ async def _start(
         bound.set_result((host, port))
 
     while True:
-        server = serve.Server(config, serve.make_worker(config, {}), announce)
+        server = serve.Server(config, {}, announce)
         running = asyncio.create_task(server.run())
         await asyncio.wait((running, bound), return_when=asyncio.FIRST_COMPLETED)
         if bound.done():

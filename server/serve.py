@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import structlog
 import uvloop
 
-from engine import codexhome, codexworker, digest, disabled, log, pump, scripted, worker
+from engine import codexhome, codexworker, digest, disabled, journal, log, pump, scripted, worker
 from machines import events, lifecycle, supervisor
 from server import http
 from server.chat import VERSION
@@ -35,7 +35,9 @@ def wall_clock() -> Callable[[], int]:
     return lambda: (offset + time.monotonic_ns()) // 1000
 
 
-def make_worker(config: Config, environ: Mapping[str, str]) -> worker.Worker:
+def make_worker(
+    config: Config, environ: Mapping[str, str], event_log: log.EventLog
+) -> worker.Worker:
     """The worker that the configuration names.
 
     Raises:
@@ -45,7 +47,9 @@ def make_worker(config: Config, environ: Mapping[str, str]) -> worker.Worker:
         return scripted.ScriptedWorker(config.transcripts_dir, config.scripted_speed)
     if not config.use_app_server:
         return disabled.DisabledWorker()
-    return codexworker.CodexWorker(codex_options(config), environ)
+    return codexworker.CodexWorker(
+        codex_options(config), environ, journal.WorkerJournal(event_log).changed
+    )
 
 
 def codex_options(config: Config) -> codexworker.Options:
@@ -110,22 +114,23 @@ class Server:
 
     Raises:
         LogLocked: the log is another process's.
+        BinaryNotFound, TranscriptError: the worker cannot work at all.
     """
 
-    def __init__(self, config: Config, runner: worker.Worker, announce: Announce) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str], announce: Announce) -> None:
         loop = asyncio.get_running_loop()
         self._config = config
         self._announce = announce
         self._stopped = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self._log = log.EventLog(log_settings(config), wall_clock())
-        self._worker = runner
+        self._worker = make_worker(config, environ, self._log)
         self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._recovered = self._log.open()
+        self._log.open()
         self._context = Context(
             config,
-            runner,
+            self._worker,
             self._log,
             pump.Wakeups(loop, self._log),
             self._life,
@@ -142,13 +147,6 @@ class Server:
         Raises:
             OSError: the address cannot be bound.
         """
-        recovery = self._recovered
-        if recovery.torn_bytes_cut or recovery.open_streams:
-            _log.warning(
-                "log_recovered",
-                torn_bytes_cut=recovery.torn_bytes_cut,
-                streams_closed=len(recovery.open_streams),
-            )
         try:
             await self._worker.start()
             host, port = await self._http.start(self._config.host, self._config.port)
@@ -193,7 +191,7 @@ class Server:
 
 async def serve(config: Config, announce: Announce) -> None:
     """Run a server until SIGTERM or SIGINT."""
-    server = Server(config, make_worker(config, os.environ), announce)
+    server = Server(config, os.environ, announce)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)

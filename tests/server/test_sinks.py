@@ -77,11 +77,9 @@ class Wire:
 
 def data(text: str) -> bytes:
     """The frame of a text."""
-    return (
-        'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795293345,"model":"m"'
-        ',"choices":[{"index":0,"delta":{"content":"%s"},"logprobs":null,"finish_reason":null}]}'
-        "\n\n" % text
-    ).encode()
+    head = b'"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795293345,"model":"m"'
+    choice = b'"index":0,"delta":{"content":"%b"},"logprobs":null,"finish_reason":null'
+    return b'data: {%b,"choices":[{%b}]}\n\n' % (head, choice % text.encode())
 
 
 def hash_of(body: bytes) -> str:
