@@ -253,7 +253,8 @@ class CodexWorker:
     def check(self, turn: worker.Turn) -> None:
         """Refuse content Codex cannot take, and turns it has no login for."""
         conversation.items(turn.messages)
-        _check_schema(turn.output_schema)
+        if turn.output_schema is not None:
+            _check_schema(turn.output_schema)
         ready = [server for server in self._servers if server.free_seats()]
         if ready and not any(server.logged_in for server in ready):
             raise worker.TurnRefused("worker_unauthorized", self._login_advice())
@@ -269,7 +270,8 @@ class CodexWorker:
             return server.seat()
         if attempt == 1 and not self.health().ready:
             raise Unavailable(failures.NOT_READY)
-        if len(self._queue) >= QUEUE_LENGTH:
+        # Another attempt has had its place: a crash must not turn most of its turns away.
+        if attempt == 1 and len(self._queue) >= QUEUE_LENGTH:
             raise Unavailable(failures.BUSY)
         waiter: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._queue.append(waiter)
@@ -311,8 +313,8 @@ class CodexWorker:
         return advice
 
 
-def _check_schema(schema: msgspec.Raw | None) -> None:
-    """Refuse what could not be written on a line, or would not be read from one."""
+def _check_schema(schema: msgspec.Raw) -> None:
+    """Refuse a schema that no line to the app-server can hold."""
     params = appserver.TurnStartParams(thread_id="", output_schema=schema)
     try:
         jsonrpc.encode_request(0, "turn/start", params)

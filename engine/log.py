@@ -48,10 +48,6 @@ _encode: Final = msgspec.json.Encoder().encode
 _log = structlog.get_logger(component="event_log")
 
 
-Appended = events.StreamInput | events.WorkerChanged
-"""What is recorded between the first record of a life and its last."""
-
-
 class LogSettings(msgspec.Struct, frozen=True):
     """How the log is kept; meanings and defaults as in `docs/configuration.md`.
 
@@ -324,7 +320,7 @@ class StreamLog:
         self._log._streams[self.prefix] = self
         return self._record(opened, events.Step(machine.TABLE.initial, ()))
 
-    def append(self, event: Appended, step: events.Step) -> int:
+    def append(self, event: segments.Appended, step: events.Step) -> int:
         """Record an event and what the machine made of it: the hot path of a token."""
         if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
             return self._record(event, step)
@@ -367,7 +363,7 @@ class _SilentStreamLog(StreamLog):
     def open(self, opened: events.Opened) -> int:
         return self.now()
 
-    def append(self, event: Appended, step: events.Step) -> int:
+    def append(self, event: segments.Appended, step: events.Step) -> int:
         return self.now()
 
     def close(self, terminal: events.Terminal, state: str) -> int:

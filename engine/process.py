@@ -85,6 +85,7 @@ class Process(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handshake: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._stderr = StderrLog(name)
 
@@ -155,6 +156,8 @@ class Process(asyncio.SubprocessProtocol):
             case supervisor.AnnounceReady():
                 self._tenant.ready()
             case supervisor.AnnounceLost(reason):
+                if self._handshake is not None:
+                    self._handshake.cancel()  # it would wait on, and speak for the next process
                 self._tenant.lost(reason)
             case _:
                 self._act_in_time(action)
@@ -163,7 +166,7 @@ class Process(asyncio.SubprocessProtocol):
         match action:
             case supervisor.BeginHandshake(timeout_ms):
                 self._after(timeout_ms, supervisor.HandshakeTimedOut())
-                self._run(self._shake_hands())
+                self._handshake = self._run(self._shake_hands())
             case supervisor.AwaitHealth(after_ms):
                 self._after(after_ms, supervisor.HealthProven())
             case supervisor.AwaitExit(grace_ms):
@@ -174,10 +177,11 @@ class Process(asyncio.SubprocessProtocol):
                 if self._deadline is not None:
                     self._deadline.cancel()
 
-    def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _run(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _after(self, delay_ms: int, event: supervisor.AnyEvent) -> None:
         self._deadline = self._loop.call_later(delay_ms / 1000, self._step, event)

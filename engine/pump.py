@@ -8,7 +8,7 @@ out.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -44,14 +44,30 @@ class Summary(msgspec.Struct, frozen=True):
     body_hash: str
 
 
+class Part(NamedTuple):
+    """What one wake-up made of a stream's body.
+
+    Attributes:
+        status: HTTP status of the answer; 0 while there is none.
+        last: whether the body ends with this part.
+    """
+
+    status: int
+    data: bytes
+    last: bool
+
+
 class Sink(Protocol):
-    """Where a stream's outputs become bytes. Nothing is sent before `flush`."""
+    """Where a stream's outputs become bytes."""
 
     def take(self, outputs: tuple[events.AnyOutput, ...]) -> None:
         """Render outputs and keep the bytes."""
 
-    def flush(self) -> None:
-        """Send what was kept: its records are on file."""
+    def collect(self) -> Part:
+        """Hand over what was kept since the last call."""
+
+    def send(self, part: Part) -> None:
+        """Send a part whose records are on file."""
 
     def summary(self) -> Summary:
         """Of everything taken so far."""
@@ -74,12 +90,14 @@ class Wakeups:
     def _flush(self) -> None:
         sinks, self._sinks = self._sinks, {}
         self._log.flush()
-        self._log.when_durable(lambda: self._send(sinks))
+        # Collected now: what is rendered before the disk has answered belongs to a later group.
+        parts = [(sink, sink.collect()) for sink in sinks]
+        self._log.when_durable(lambda: self._send(parts))
 
-    def _send(self, sinks: dict[Sink, None]) -> None:
-        for sink in sinks:
+    def _send(self, parts: list[tuple[Sink, Part]]) -> None:
+        for sink, part in parts:
             try:
-                sink.flush()
+                sink.send(part)
             except Exception:  # one stream's defect must not take the others' bytes along
                 _log.exception("sink_failed")
 

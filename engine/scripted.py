@@ -39,28 +39,44 @@ class TranscriptError(Exception):
     """Raised for a transcript that cannot be played."""
 
 
-def load_cues(path: Path) -> tuple[Cue, ...]:
-    """What the worker said in the first choice of a transcript.
+def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
+    """What the worker said in a transcript, by choice.
 
     Raises:
-        TranscriptError: for a file that is no intact log.
+        TranscriptError: for a file that is no intact log of one stream.
     """
     reading = segments.read(path)
     opened_at = 0
-    cues: list[Cue] = []
+    choices: list[list[Cue]] = []
     for record in reading:
         event = record.load()
+        since = record.t - opened_at
         if isinstance(event, events.Opened):
             opened_at = record.t
-        elif isinstance(event, PLAYED) and event.choice == 0:
-            cues.append(Cue(record.t - opened_at, event))
+            choices = [[] for _ in range(event.n)]
+        elif isinstance(event, PLAYED):
+            choices[event.choice].append(Cue(since, event))
+        elif isinstance(event, events.Terminal):
+            for cues, reason in zip(choices, event.finish_reasons, strict=True):
+                cues += _ending(cues, reason, since)
     if reading.problems:
         raise TranscriptError(str(reading.problems[0]))
-    if not cues or not isinstance(cues[-1].event, events.TurnFinished | events.TurnFailed):
-        # Its client left first: who plays it back stays, and is owed an ending.
-        last = cues[-1].at_us if cues else 0
-        cues.append(Cue(last, failures.LOST.event(0)))
-    return tuple(cues)
+    if not choices or reading.open:
+        raise TranscriptError(f"{path}: not a whole stream")
+    return tuple(map(tuple, choices))
+
+
+def _ending(cues: list[Cue], reason: str | None, since: int) -> list[Cue]:
+    """What is missing where the worker did not come to its own end.
+
+    An answer that was cut here ends as it was cut. Of one whose client left, who plays it back
+    stays, and is owed an ending.
+    """
+    if cues and isinstance(cues[-1].event, events.TurnFinished | events.TurnFailed):
+        return []
+    if reason is None:
+        return [Cue(since, failures.LOST.event(0))]
+    return [Cue(since, events.TokensCounted(None)), Cue(since, events.TurnFinished(reason))]
 
 
 class Playback:
@@ -107,7 +123,8 @@ class Playback:
 class ScriptedWorker:
     """Answers turns from a directory of transcripts, `NAME.jsonl` each.
 
-    A turn's transcript is the one it names, else the one its target names.
+    A turn's transcript is the one it names, else the one its target names. Further choices than
+    it has begin again with its first.
 
     Raises:
         TranscriptError: the directory holds no playable transcript.
@@ -154,4 +171,5 @@ class ScriptedWorker:
         name = turn.transcript or turn.target
         if name not in self._transcripts:
             raise worker.TurnRefused("model_not_found", f"There is no transcript {name[:100]!r}.")
-        return self._transcripts[name]
+        choices = self._transcripts[name]
+        return choices[turn.choice % len(choices)]

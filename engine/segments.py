@@ -33,7 +33,10 @@ PROBLEMS_KEPT: Final = 1000
 CHECKPOINT: Final = "checkpoint"
 """File with the number of a segment before which no stream began that may still be open."""
 
-LoggedEvent = events.Opened | events.StreamInput | events.WorkerChanged | events.Terminal
+Appended = events.StreamInput | events.WorkerChanged
+"""What is recorded between the first record of a life and its last."""
+
+LoggedEvent = events.Opened | Appended | events.Terminal
 """Every event that is a record: of a stream's life, or of a worker process's."""
 
 ProblemKind = Literal["torn", "corrupt"]
@@ -307,16 +310,23 @@ class Reading:
 
 
 def read(path: Path) -> Reading:
-    """Read a log's directory, or one file of records.
+    """Read a log's directory, one file of records, or a directory of such files.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
     """
-    if path.is_dir():
-        found = list_segments(path)
-        return Reading(found, pruned=bool(found) and found[0].number > 1)
+    if not path.is_dir():
+        return Reading([_file(1, path)], pruned=True)
+    found = list_segments(path)
+    if found:
+        return Reading(found, pruned=found[0].number > 1)
+    files = enumerate(sorted(path.glob("*.jsonl")), start=1)
+    return Reading([_file(number, each) for number, each in files], pruned=True)
+
+
+def _file(number: int, path: Path) -> SegmentInfo:
     stat = path.stat()
-    return Reading([SegmentInfo(1, path, stat.st_size, stat.st_mtime_ns // 1000)], pruned=True)
+    return SegmentInfo(number, path, stat.st_size, stat.st_mtime_ns // 1000)
 
 
 def recover(directory: Path) -> Recovery:

@@ -162,12 +162,7 @@ class SegmentWriter:
 
     def retire(self) -> None:
         """Leave the live segment to the helper thread, which syncs it by policy and closes it."""
-        if self._fd is None:
-            return
-        with self._guard:
-            self._batch = None
-        self.later(self._finish, self._fd)
-        self._fd = None
+        self._leave(self._finish)
 
     def check(self) -> None:
         """Look whether what was written is still there and came to the disk.
@@ -176,12 +171,13 @@ class SegmentWriter:
             OSError: it is not, or did not; the live segment is given up.
         """
         error, self._sync_error = self._sync_error, None
-        path = self._directory / segments.segment_name(self.number)
-        if error is None and self._fd is not None and not _is_at(path, self._fd):
-            error = FileNotFoundError(errno.ENOENT, "the live segment is gone", str(path))
         if error is not None:
-            self.retire()
+            self._leave(os.close)  # to sync it once more may look like success
             raise error
+        path = self._directory / segments.segment_name(self.number)
+        if self._fd is not None and not _is_at(path, self._fd):
+            self.retire()
+            raise FileNotFoundError(errno.ENOENT, "the live segment is gone", str(path))
 
     def when_synced(self, callback: Callable[[], object]) -> None:
         """Call back, on the helper thread, when all that is written now is on the disk."""
@@ -196,7 +192,17 @@ class SegmentWriter:
         self._closing.set()
         self.retire()
         self._helper.shutdown()
+        if self._sync_error is not None:
+            _log.error("event_log_not_synced", error=str(self._sync_error))
         self._unlock()
+
+    def _leave(self, chore: Callable[[int], None]) -> None:
+        if self._fd is None:
+            return
+        with self._guard:
+            self._batch = None
+        self.later(chore, self._fd)
+        self._fd = None
 
     def _undo(self, fd: int) -> None:
         try:

@@ -80,11 +80,15 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+ABSENT: Final = msgspec.Raw(b"null")
+"""In place of a raw value that is not there: msgspec reads `Raw | None` as None alone."""
+
+
 class JsonSchema(msgspec.Struct):
     """`response_format.json_schema`; `schema` is passed on as it came."""
 
     name: str
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw = ABSENT
 
 
 class ResponseFormat(msgspec.Struct):
@@ -194,7 +198,7 @@ def output_schema(request: ChatRequest) -> msgspec.Raw | None:
     wanted = request.response_format
     if wanted is None or wanted.type != "json_schema":
         return None
-    if wanted.json_schema is None or wanted.json_schema.schema is None:
+    if wanted.json_schema is None or bytes(wanted.json_schema.schema) == bytes(ABSENT):
         path = "response_format.json_schema"
         raise ApiError("invalid_request", f"Missing required parameter: '{path}'.", path)
     return wanted.json_schema.schema

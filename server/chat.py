@@ -14,7 +14,7 @@ from server import bodies
 from server.context import Context
 from server.errors import ApiError
 from server.gates import Caller, Headers
-from server.http import Exchange
+from server.http import Exchange, Request
 from server.renderers import renderer
 from server.sinks import Sink
 
@@ -23,6 +23,9 @@ VERSION: Final = "0.1.0"
 
 BYTES_PER_TOKEN: Final = 4
 """UTF-8 bytes that count as one token where no tokenizer is at hand: `max_tokens` cuts by it."""
+
+NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
+"""User agents, in lower case, whose stream readers fail on comments."""
 
 JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
 """What stands in for `response_format: json_object`, which Codex does not have."""
@@ -52,7 +55,7 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
         context.log.stream(stream_id),
         sink,
         context.wakeups,
-        context.deadlines,
+        _deadlines(context, exchange.request),
         _on_end(context, opened, stream_id),
     )
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
@@ -60,6 +63,17 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
     context.streams[stream_id] = running
     _begin(context, running, turns)
     await exchange.finished()
+
+
+def _deadlines(context: Context, request: Request) -> pump.Deadlines:
+    """The stream's deadlines; some clients ask for no heartbeats, some fail on them."""
+    agent = (request.headers.get("user-agent") or "").lower()
+    asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
+        request.query.split("&")
+    )
+    if asked or any(name in agent for name in NO_KEEPALIVE_AGENTS):
+        return msgspec.structs.replace(context.deadlines, heartbeat=0)
+    return context.deadlines
 
 
 def _begin(context: Context, running: pump.Pump, turns: list[worker.Turn]) -> None:

@@ -34,8 +34,6 @@ class Phase(enum.Enum):
 
     NOTHING = enum.auto()
     HEAD = enum.auto()
-    WHOLE_READY = enum.auto()
-    LAST_READY = enum.auto()
     ALL = enum.auto()
 
 
@@ -57,57 +55,53 @@ class Sink:
         self._pieces: list[bytes] = []
         self._ready = b""
         self._phase = Phase.NOTHING
+        self._summary: pump.Summary | None = None
 
     def take(self, outputs: tuple[events.AnyOutput, ...]) -> None:
         """Render outputs; nothing is sent yet."""
         for output in outputs:
             self._pieces.append(self._renderer.render(output))
 
-    def flush(self) -> None:
-        """Send what was rendered since the last flush."""
-        self._collect()
+    def collect(self) -> pump.Part:
+        """What was rendered since the last call."""
+        self._join()
         data, self._ready = self._ready, b""
+        return pump.Part(self._renderer.status, data, self._summary is not None)
+
+    def send(self, part: pump.Part) -> None:
+        """Send a part, as long as there is a response to send it in."""
         if self._phase is Phase.HEAD:
-            if data:
-                self._exchange.write(data)
-        elif self._phase is Phase.LAST_READY:
-            self._exchange.finish(data)
-            self._phase = Phase.ALL
-        elif self._renderer.status:
-            self._begin(data)
+            if part.last:
+                self._exchange.finish(part.data)
+                self._phase = Phase.ALL
+            elif part.data:
+                self._exchange.write(part.data)
+        elif self._phase is Phase.NOTHING and part.status:
+            self._begin(part)
 
     def summary(self) -> pump.Summary:
         """Of the whole body; asked for once, when no more outputs can come."""
-        self._collect()
-        whole = self._phase is Phase.NOTHING
-        self._phase = Phase.WHOLE_READY if whole else Phase.LAST_READY
-        return pump.Summary(
+        self._join()
+        self._summary = pump.Summary(
             self._renderer.status,
             self._renderer.frames,
             self._digest.length,
             self._digest.hexdigest(),
         )
+        return self._summary
 
-    def _begin(self, data: bytes) -> None:
-        status = self._renderer.status
-        headers = [*self._headers, *self._renderer.headers]
-        if self._phase is Phase.ALL:
-            return
-        if not self._renderer.chunked:
-            self._exchange.respond(status, headers, data)
-            self._phase = Phase.ALL
-            return
-        self._exchange.start(status, headers)
-        if self._phase is Phase.WHOLE_READY:
-            self._exchange.finish(data)
-            self._phase = Phase.ALL
-            return
-        self._phase = Phase.HEAD
-        if data:
-            self._exchange.write(data)
-
-    def _collect(self) -> None:
+    def _join(self) -> None:
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._digest.update(data)
         self._ready = self._ready + data if self._ready else data
+
+    def _begin(self, part: pump.Part) -> None:
+        headers = [*self._headers, *self._renderer.headers]
+        if not self._renderer.chunked:
+            self._exchange.respond(part.status, headers, part.data)
+            self._phase = Phase.ALL
+            return
+        self._exchange.start(part.status, headers)
+        self._phase = Phase.HEAD
+        self.send(part)

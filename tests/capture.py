@@ -21,8 +21,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from engine import replay, segments
 from engine.digest import BodyDigest
 from machines import events
@@ -147,14 +145,15 @@ def _streams(directory: Path) -> dict[str, list[segments.Record]]:
     run.run(segments.read(directory))
     if run.divergence is not None:
         raise Broken(f"{run.divergence.request_id}: its log diverges: {run.divergence.rows[-1]}")
-    by_stream: dict[str, list[segments.Record]] = {}
-    requests: dict[str, str] = {}
+    requests: dict[str, list[segments.Record]] = {}
+    streams: dict[str, list[segments.Record]] = {}
     for record in segments.read(directory):
         event = record.load()
         if isinstance(event, events.Opened):
-            requests[record.stream] = event.request_id
-        by_stream.setdefault(record.stream, []).append(record)
-    return {requests[stream]: records for stream, records in by_stream.items()}
+            requests[event.request_id] = streams[record.stream] = []
+        if record.stream in streams:
+            streams[record.stream].append(record)
+    return requests
 
 
 def _check(name: str, records: list[segments.Record], body: bytes) -> None:

@@ -1,7 +1,7 @@
 """What an event log does on a full and on a read-only disk: prints what it saw as JSON.
 
-Run as a program, `python -m tests.fulldisk full|read-only DIRECTORY ON_ERROR`, in a namespace of its own where DIRECTORY
-may be mounted: `unshare --map-root-user --mount`.
+Run as a program, `python -m tests.fulldisk full|read-only DIRECTORY ON_ERROR`, in a namespace of
+its own where it may mount a disk on DIRECTORY: `unshare --map-root-user --mount`.
 """
 
 import subprocess

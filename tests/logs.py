@@ -1,11 +1,12 @@
 """Logs for tests: a clock, streams to record, and what a reading of them found.
 
 Run as a program, `python -m tests.logs DIRECTORY`, it writes streams until it is killed and
-says after each flush how many records it has flushed.
+says what its start found, and after each flush the number of its last records.
 """
 
 import itertools
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -101,6 +102,40 @@ def texts(records: list[segments.Record]) -> list[str]:
     return [event.text for event in found if isinstance(event, events.TextDelta)]
 
 
+def lines_of(directory: Path) -> list[bytes]:
+    """Every line of a log, as on disk."""
+    return [
+        line
+        for segment in segments.list_segments(directory)
+        for line in segment.path.read_bytes().splitlines(keepends=True)
+    ]
+
+
+def live_fd(directory: Path) -> int:
+    """The descriptor of this process that the live segment is open on."""
+    live = segments.list_segments(directory)[-1].path
+    found = Path("/proc/self/fd").iterdir()
+    (fd,) = [int(each.name) for each in found if os.path.realpath(each) == str(live)]
+    return fd
+
+
+def fill_up(directory: Path) -> None:
+    """Put a device in the live segment's place that is always full, and cannot be shortened."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, live_fd(directory))
+    os.close(full)
+
+
+def left_behind(directory: Path) -> Path:
+    """What a process leaves that is killed now: a copy of its segments."""
+    copy = directory.with_name(f"{directory.name}-left")
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir(parents=True)
+    for segment in segments.list_segments(directory):
+        shutil.copy(segment.path, copy)
+    return copy
+
+
 def child_environment() -> dict[str, str]:
     """Of a program in this checkout."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -108,14 +143,13 @@ def child_environment() -> dict[str, str]:
 
 def _write_until_killed(directory: Path) -> None:
     event_log = log.EventLog(settings(directory, content="full"), lambda: time.time_ns() // 1000)
-    recovery = event_log.open()
-    event_log.when_durable(lambda: print(msgspec.json.encode(recovery).decode(), flush=True))
+    print("recovery", msgspec.json.encode(event_log.open()).decode(), flush=True)
     streams = [begin(event_log, f"{os.getpid()}-{number}") for number in range(3)]
     for count in itertools.count():
         for stream in streams:
             stream.append(*content(f"{count} {'x' * (count % 500)}"))
         event_log.flush()
-        print(count, flush=True)
+        print("flushed", count, flush=True)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _opened(opened: events.Opened, name: str) -> events.Opened:
 def _entries(records: Iterable[segments.Record]) -> Iterator[Entry]:
     for record in records:
         event = record.load()
-        assert not isinstance(event, events.Opened | events.Terminal), "two streams in one"
+        assert isinstance(event, events.StreamInput), f"a stream with {record.event} in it"
         yield record, event
 
 
@@ -225,15 +225,15 @@ def _written(
     opened: events.Opened, steps: Steps, times: list[int], terminal: events.Terminal
 ) -> bytes:
     """The stream's log, as the event log itself writes it."""
-    now = EPOCH_US
-
+    now = [EPOCH_US]
     with tempfile.TemporaryDirectory() as directory:
         settings = log.LogSettings(Path(directory), "full", "none", max_bytes=0, max_age_s=0)
-        event_log = log.EventLog(settings, lambda: now)
+        event_log = log.EventLog(settings, lambda: now[0])
         event_log.open()
         stream_log = event_log.stream(opened.request_id)
         stream_log.open(opened)
-        for now, (event, step) in zip(times, steps, strict=True):
+        for time, (event, step) in zip(times, steps, strict=True):
+            now[0] = time
             stream_log.append(event, step)
         stream_log.close(terminal, steps[-1][1].state)
         event_log.close()

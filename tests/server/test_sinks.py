@@ -71,7 +71,7 @@ class Wire:
         self.sink.take(outputs)
         if last:
             self.summary = self.sink.summary()
-        self.sink.flush()
+        self.sink.send(self.sink.collect())
         return self.exchange.take_calls()
 
 

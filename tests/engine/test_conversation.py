@@ -1,0 +1,153 @@
+"""A conversation reaches Codex whole: in order, nothing dropped, or refused by name."""
+
+import pytest
+
+from engine import conversation, worker
+from engine.worker import Call, ImagePart, Message, OtherPart, RefusalPart, TextPart, TurnRefused
+
+
+def text(*texts: str) -> tuple[TextPart, ...]:
+    return tuple(TextPart(each) for each in texts)
+
+
+def message(role: str, *texts: str) -> conversation.Item:
+    parts = [{"type": "input_text", "text": each} for each in texts]
+    return {"type": "message", "role": role, "content": parts}
+
+
+def answer(said: str) -> conversation.Item:
+    parts = [{"type": "output_text", "text": said}]
+    return {"type": "message", "role": "assistant", "content": parts}
+
+
+def test_every_role_keeps_its_place() -> None:
+    assert conversation.items(
+        (
+            Message("system", text("Be brief.")),
+            Message("developer", text("Be kind.")),
+            Message("user", text("Hi")),
+            Message("assistant", text("Hello")),
+            Message("user", text("Bye")),
+        )
+    ) == [
+        message("developer", "Be brief."),
+        message("developer", "Be kind."),
+        message("user", "Hi"),
+        answer("Hello"),
+        message("user", "Bye"),
+    ]
+
+
+def test_parts_stay_parts_and_an_answer_is_one_text() -> None:
+    assert conversation.items(
+        (Message("user", text("a", "b")), Message("assistant", text("c", "d")))
+    ) == [message("user", "a", "b"), answer("cd")]
+
+
+def test_a_message_without_text_is_still_a_message() -> None:
+    assert conversation.items((Message("user"),)) == [message("user", "")]
+    assert conversation.items(()) == []
+
+
+def test_an_empty_answer_says_nothing() -> None:
+    assert conversation.items((Message("assistant"), Message("user", text("x")))) == [
+        message("user", "x")
+    ]
+
+
+def test_speakers_are_told_apart() -> None:
+    assert conversation.items((Message("user", text("Hi"), name="ann"),)) == [
+        message("user", "ann: ", "Hi")
+    ]
+
+
+def test_a_refusal_is_text_of_the_answer() -> None:
+    assert conversation.items((Message("assistant", (RefusalPart("I can't."),)),)) == [
+        answer("I can't.")
+    ]
+
+
+def test_an_image_in_the_request_is_passed_on() -> None:
+    url = "data:image/png;base64,AA=="
+    (item,) = conversation.items((Message("user", (TextPart("see"), ImagePart(url, "x"))),))
+    assert item["content"] == [
+        {"type": "input_text", "text": "see"},
+        {"type": "input_image", "image_url": url},
+    ]
+
+
+def test_calls_and_their_results_follow_the_words_of_their_answer() -> None:
+    calls = (Call("c1", "add", '{"a": 1.50}'), Call("c2", "now", ""))
+    assert conversation.items(
+        (
+            Message("assistant", text("Wait."), calls=calls),
+            Message("tool", text("12:", "00"), call_id="c2"),
+            Message("tool", text("3"), name="add", call_id="c1"),
+        )
+    ) == [
+        answer("Wait."),
+        {"type": "function_call", "call_id": "c1", "name": "add", "arguments": '{"a": 1.50}'},
+        {"type": "function_call", "call_id": "c2", "name": "now", "arguments": ""},
+        {"type": "function_call_output", "call_id": "c2", "output": "12:00"},
+        {"type": "function_call_output", "call_id": "c1", "output": "3"},
+    ]
+
+
+def test_a_legacy_function_answers_by_its_name() -> None:
+    assert conversation.items(
+        (
+            Message("assistant", calls=(Call("add", "add", "{}"),)),
+            Message("function", text("3"), name="add"),
+        )
+    ) == [
+        {"type": "function_call", "call_id": "add", "name": "add", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "add", "output": "3"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Message("tool", text("3"), call_id="other"),
+        Message("tool", text("3")),
+        Message("tool", text("3"), call_id=""),
+        Message("function", text("3"), name="other"),
+    ],
+)
+def test_a_result_without_its_call_is_refused_where_it_stands(result: Message) -> None:
+    call = Message("assistant", calls=(Call("c1", "add", "{}"),))
+    with pytest.raises(TurnRefused) as refused:
+        conversation.items((Message("user", text("x")), call, result))
+    assert (refused.value.code, refused.value.param) == ("invalid_request", "messages[2]")
+
+
+def test_a_result_before_its_call_is_refused() -> None:
+    result = Message("tool", text("3"), call_id="c1")
+    call = Message("assistant", calls=(Call("c1", "add", "{}"),))
+    with pytest.raises(TurnRefused) as refused:
+        conversation.items((result, call))
+    assert refused.value.param == "messages[0]"
+
+
+IMAGE = ImagePart("data:image/png;base64,AA==", "messages[0].content[1]")
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "named"),
+    [
+        ("user", ImagePart("https://host/x.png", "messages[0].content[1]"), "data URLs"),
+        ("user", OtherPart("input_audio", "messages[0].content[1]"), "'input_audio'"),
+        ("system", OtherPart("file", "messages[0].content[1]"), "'file'"),
+        ("assistant", IMAGE, "image"),
+        ("tool", IMAGE, "image"),
+    ],
+)
+def test_a_part_that_codex_cannot_take_is_refused_by_name(
+    role: worker.Role, part: worker.Part, named: str
+) -> None:
+    refusing = Message(role, (TextPart("x"), part), call_id="c1")
+    call = Message("assistant", calls=(Call("c1", "add", "{}"),))
+    with pytest.raises(TurnRefused, match=named) as refused:
+        conversation.items((call, refusing))
+    assert refused.value.code == "unsupported_content"
+    assert refused.value.param == "messages[0].content[1]"
