@@ -21,13 +21,13 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
-CONTENT: Final = re.compile(rb'"content":"(?!")(?:(\d{16}) ")?')
+CONTENT: Final = re.compile(rb'"content": ?"(?!")(?:(\d{16}) )?')
 """The text of a chunk, unless it is empty, and its stamp if it is one."""
 
 SENTINEL: Final = b"data: [DONE]"
 """The end of an answer that is whole."""
 
-ERROR: Final = b'data: {"error":'
+ERROR: Final = re.compile(rb'data: \{"error": ?')
 """The end of an answer that failed within."""
 
 PERCENTILES: Final = (50, 90, 99, 100)
@@ -196,7 +196,7 @@ class Answer:
             tally.ttft.append(now - self._asked_at)
         if SENTINEL in events:
             self._last_word = "done"
-        elif ERROR in events:
+        elif ERROR.search(events):
             self._last_word = "error"
 
 

@@ -17,9 +17,16 @@ BEFORE_OUTPUT_RETRIES: Final = 2
 """Further attempts after a provider's failure, as long as the client has seen nothing."""
 
 _SECRETS: Final = re.compile(
-    r",? ?url: \S+|https?://\S+|\bsk-[\w-]+|\bBearer \S+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?"
-    r"|\b[\w-]+(?:\.[\w-]+)+:\d+|\blocalhost(?::\d+)?",
-    re.IGNORECASE,
+    r"""
+      ,?[ ]?url:[ ]\S+ | \b[a-z][a-z\d+.-]{0,20}://\S+
+    | \bBearer\s+\S+ | \bsk-[\w*-]+ | \beyJ[\w.-]+               # the last is a JSON Web Token
+    | \b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?
+    | \[[\da-f:.]+:[\da-f:.]*(?:%\w+)?\](?::\d+)?
+    | (?<![\w:])(?=[\da-f:]*::|(?:[\da-f]+:){7})[\da-f:.]+(?:%\w+)?  # IPv6, not the time of day
+    | \blocalhost(?::\d+)? | \b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}:\d+
+    | \b(?:[\w-]{1,63}\.){1,8}(?:ai|app|cloud|co|com|corp|dev|internal|io|lan|local|net|org|svc)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _INCOMPLETE: Final = re.compile(r"Incomplete response returned, reason: (\w+)")
 

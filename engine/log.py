@@ -131,10 +131,12 @@ class EventLog:
         return self._recovery or segments.Recovery()
 
     def stream(self, stream_id: str) -> "StreamLog":
-        """The log of a new stream; its id is like no other in the directory."""
+        """The log of a new stream, which must be closed; its id is like no other's."""
         if self._settings.content == "off":
             return _SilentStreamLog(self, stream_id, 0)
-        return StreamLog(self, stream_id, self._writer.number)
+        stream = StreamLog(self, stream_id, self._writer.number)
+        self._streams[stream.prefix] = stream
+        return stream
 
     @property
     def accepting(self) -> bool:
@@ -317,7 +319,6 @@ class StreamLog:
 
     def open(self, opened: events.Opened) -> int:
         """Record how the stream began."""
-        self._log._streams[self.prefix] = self
         return self._record(opened, events.Step(machine.TABLE.initial, ()))
 
     def append(self, event: segments.Appended, step: events.Step) -> int:

@@ -57,6 +57,8 @@ def mask_event(event: events.StreamEvent) -> events.StreamEvent:
             return msgspec.structs.replace(event, message=mask_text(event.message))
         case events.RpcReplied(error=str(error)):
             return msgspec.structs.replace(event, error=mask_text(error))
+        case events.WorkerChanged():
+            return msgspec.structs.replace(event, detail=_mask_detail(event.detail))
         case events.Opened():
             return msgspec.structs.replace(
                 event,
@@ -67,6 +69,13 @@ def mask_event(event: events.StreamEvent) -> events.StreamEvent:
             )
         case _:
             return event
+
+
+def _mask_detail(detail: dict[str, str | int]) -> dict[str, str | int]:
+    return {
+        name: mask_text(value) if isinstance(value, str) and name != "version" else value
+        for name, value in detail.items()
+    }
 
 
 def keep_event(event: events.StreamEvent) -> events.StreamEvent:

@@ -46,37 +46,37 @@ def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
         TranscriptError: for a file that is no intact log of one stream.
     """
     reading = segments.read(path)
-    opened_at = 0
-    choices: list[list[Cue]] = []
-    for record in reading:
-        event = record.load()
-        since = record.t - opened_at
-        if isinstance(event, events.Opened):
-            opened_at = record.t
-            choices = [[] for _ in range(event.n)]
-        elif isinstance(event, PLAYED):
-            choices[event.choice].append(Cue(since, event))
-        elif isinstance(event, events.Terminal):
-            for cues, reason in zip(choices, event.finish_reasons, strict=True):
-                cues += _ending(cues, reason, since)
+    records = list(reading)
     if reading.problems:
         raise TranscriptError(str(reading.problems[0]))
-    if not choices or reading.open:
-        raise TranscriptError(f"{path}: not a whole stream")
-    return tuple(map(tuple, choices))
+    opened = records[0].load() if records else None
+    if not isinstance(opened, events.Opened) or len({record.stream for record in records}) > 1:
+        raise TranscriptError(f"{path}: not the log of one stream")
+    choices: list[list[Cue]] = [[] for _ in range(opened.n)]
+    reasons: tuple[str | None, ...] = ()
+    for record in records:
+        event = record.load()
+        if isinstance(event, PLAYED):
+            choices[event.choice].append(Cue(record.t - records[0].t, event))
+        elif isinstance(event, events.Terminal):
+            reasons = event.finish_reasons
+    last = records[-1].t - records[0].t
+    ended = itertools.zip_longest(choices, reasons)
+    return tuple((*cues, *_ending(cues, reason, last)) for cues, reason in ended)
 
 
-def _ending(cues: list[Cue], reason: str | None, since: int) -> list[Cue]:
+def _ending(cues: list[Cue], reason: str | None, at_us: int) -> tuple[Cue, ...]:
     """What is missing where the worker did not come to its own end.
 
     An answer that was cut here ends as it was cut. Of one whose client left, who plays it back
     stays, and is owed an ending.
     """
     if cues and isinstance(cues[-1].event, events.TurnFinished | events.TurnFailed):
-        return []
+        return ()
     if reason is None:
-        return [Cue(since, failures.LOST.event(0))]
-    return [Cue(since, events.TokensCounted(None)), Cue(since, events.TurnFinished(reason))]
+        return (Cue(at_us, failures.LOST.event(0)),)
+    uncounted = events.TokensCounted(None)
+    return Cue(at_us, uncounted), Cue(at_us, events.TurnFinished(reason))
 
 
 class Playback:

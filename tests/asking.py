@@ -5,8 +5,10 @@ import itertools
 import json
 import secrets
 import socket
+import threading
+import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -200,24 +202,49 @@ def ask(server: Serve, text: str, headers: dict[str, str] | None = None, **field
         return asking.answer()
 
 
+def story(server: Serve, request_id: str) -> list[segments.LoggedEvent]:
+    """What has happened to a request so far, as the log has it."""
+    mine: set[str] = set()
+    found: list[segments.LoggedEvent] = []
+    for record in segments.read(server.log_dir):
+        event = record.load()
+        if isinstance(event, events.Opened) and event.request_id == request_id:
+            mine.add(record.stream)
+        if record.stream in mine:
+            found.append(event)
+    return found
+
+
+def wait_for_text(server: Serve, request_id: str, text: str) -> None:
+    """Wait until a request's answer has come as far as this."""
+    until(lambda: "".join(_texts(story(server, request_id))) == text)
+
+
+def _texts(happened: list[segments.LoggedEvent]) -> Iterator[str]:
+    return (event.text for event in happened if isinstance(event, events.TextDelta))
+
+
+def until(is_so: Callable[[], bool], seconds: float = WAIT_S) -> None:
+    """Wait for something that can only be looked at."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        threading.Event().wait(0.01)
+
+
 def terminal(server: Serve, request_id: str) -> events.Terminal:
     """The terminal record of a request, which there is once, and whose log replays."""
     reading = segments.read(server.log_dir)
     run = replay.Replay(renderer, request_id)
     run.run(reading)
-    assert run.divergence is None
-    assert [problem for problem in reading.problems if problem.kind == "corrupt"] == []
-    assert (run.tally.streams, run.tally.unfinished) == (1, 0)
-    mine: set[str] = set()
-    found: list[events.Terminal] = []
-    for record in segments.read(server.log_dir):
-        event = record.load()
-        if isinstance(event, events.Opened) and event.request_id == request_id:
-            mine.add(record.stream)
-        elif isinstance(event, events.Terminal) and record.stream in mine:
-            found.append(event)
-    (last,) = found
-    return last
+    assert run.divergence is None, run.divergence
+    corrupt = [problem for problem in reading.problems if problem.kind == "corrupt"]
+    assert corrupt == [], corrupt
+    happened = story(server, request_id)
+    ends = [event for event in happened if isinstance(event, events.Terminal)]
+    assert len(ends) == 1, ends
+    assert happened[-1] is ends[0], happened
+    return ends[0]
 
 
 def recorded(server: Serve, answer: Answer) -> events.Terminal:

@@ -9,8 +9,10 @@ import argparse
 import contextlib
 import difflib
 import http.client
+import itertools
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -178,32 +180,33 @@ def difference(name: str, captured: Transcript, directory: Path) -> list[str]:
         if not path.exists():
             lines.append(f"missing: {path.name}")
             continue
-        before = _view(suffix, path.read_bytes())
-        after = _view(suffix, getattr(captured, suffix))
         lines += difflib.unified_diff(
-            before, after, f"{path.name} on file", "captured", n=CONTEXT_LINES, lineterm=""
+            _view(suffix, path.read_bytes()),
+            _view(suffix, getattr(captured, suffix)),
+            f"{path.name} on file",
+            f"{path.name} captured",
+            n=CONTEXT_LINES,
+            lineterm="",
         )
     return lines
 
 
 def _view(suffix: str, data: bytes) -> list[str]:
-    """A file as lines for people: of a record, what is neither its place nor its seal."""
+    """A file as lines for people: of a record, neither its place nor its seal."""
     lines = data.decode().split("\n")
     if suffix != "jsonl":
         return lines
-    return [_record_view(json.loads(line)) for line in lines if line]
-
-
-def _record_view(record: dict[str, Any]) -> str:
-    for member in ("stream", "seq", "seg", "versions", "crc"):
-        record.pop(member, None)
-    return json.dumps(record, ensure_ascii=False)
+    records = [json.loads(line) for line in lines if line]
+    for record in records:
+        for member in ("stream", "seq", "seg", "versions", "crc"):
+            record.pop(member, None)
+    return [json.dumps(record, ensure_ascii=False) for record in records]
 
 
 def missing(directory: Path) -> list[str]:
-    """Names of required files that are not there."""
-    wanted = (f"{name}.{suffix}" for name in REQUIRED for suffix in SUFFIXES)
-    return [name for name in wanted if not (directory / name).exists()]
+    """A line for each required file that is not there."""
+    files = (f"{name}.{suffix}" for name in REQUIRED for suffix in SUFFIXES)
+    return [f"missing: {file}" for file in files if not (directory / file).exists()]
 
 
 def store(name: str, captured: Transcript, directory: Path) -> None:
@@ -214,36 +217,39 @@ def store(name: str, captured: Transcript, directory: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where everything required is on file as it was captured, else 1."""
+    """0 where everything is on file as it was captured, or was written; else 1."""
     options = _parser().parse_args(arguments)
     everything = scenarios.make()
     names = options.names or list(everything)
     unknown = [name for name in (*names, *REQUIRED) if name not in everything]
     if unknown:
-        _say(f"missing: no scenario {', '.join(unknown)}")
+        _say([f"missing: a scenario {name}" for name in unknown])
         return 1
     captured = capture(names)
-    report = [line for name in names for line in _compared(name, captured[name], options)]
-    report += [f"missing: {file} is required" for file in missing(options.directory)]
-    for line in report:
-        _say(line)
+    changes = {name: difference(name, captured[name], options.directory) for name in names}
+    report = [f"{name}: {'CHANGED' if lines else 'the same'}" for name, lines in changes.items()]
+    report += itertools.chain.from_iterable(changes.values())
+    if options.artifacts is not None:
+        _keep(captured, options.directory, options.artifacts)
+    if options.write:
+        for name in names:
+            store(name, captured[name], options.directory)
+        changes.clear()
+    absent = missing(options.directory)
+    report += [line for line in absent if line not in report]
+    _say(report)
     if options.artifacts is not None:
         (options.artifacts / "report.txt").write_text("\n".join(report) + "\n", "utf-8")
-    return 1 if report else 0
+    return 1 if absent or any(changes.values()) else 0
 
 
-def _compared(name: str, captured: Transcript, options: argparse.Namespace) -> list[str]:
-    """What differs, once it has been said or written."""
-    lines = difference(name, captured, options.directory)
-    if options.artifacts is not None:
-        store(name, captured, options.artifacts / "captured")
-        _copy(name, options.directory, options.artifacts / "expected")
-    if options.write:
-        store(name, captured, options.directory)
-        _say(f"{name}: {'written' if lines else 'the same, written'}")
-        return []
-    _say(f"{name}: {'CHANGED' if lines else 'the same'}")
-    return lines
+def _keep(captured: Mapping[str, Transcript], expected: Path, artifacts: Path) -> None:
+    """Keep both sides of the comparison, for whoever looks into it later."""
+    (artifacts / "expected").mkdir(parents=True, exist_ok=True)
+    for name, each in captured.items():
+        store(name, each, artifacts / "captured")
+        for path in expected.glob(f"{name}.*"):
+            shutil.copy(path, artifacts / "expected")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -255,14 +261,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _copy(name: str, source: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for path in source.glob(f"{name}.*"):
-        (target / path.name).write_bytes(path.read_bytes())
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+def _say(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(line + "\n" for line in lines)
 
 
 if __name__ == "__main__":

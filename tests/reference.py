@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from engine import appserver, codexhome, failures, notifications, schema
+from engine import appserver, codexhome, failures, notifications, schema, segments
 from machines import events, finish, stream
 from server import errors, routes
 
@@ -96,8 +96,8 @@ def timeout_table() -> str:
 
 def event_tables() -> str:
     """Every event that may be a record, with its fields."""
-    kinds = (events.Opened, *get_args(events.StreamInput), events.Terminal)
-    return "\n\n".join(map(_struct, kinds)) + "\n\n" + _struct(events.Usage, "usage")
+    parts = [_struct(kind) for kind in get_args(segments.LoggedEvent)]
+    return "\n\n".join([*parts, _struct(events.Usage, "usage")])
 
 
 def output_table() -> str:
@@ -146,13 +146,18 @@ def _type(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join("null" if each is NoneType else _type(each) for each in arguments)
     if origin is tuple:
-        inner = _type(arguments[0])
-        return f"array of ({inner})" if " or " in inner else f"array of {inner}"
+        return f"array of {_several(arguments[0])}"
     if origin is dict:
-        return f"object of {_type(arguments[1])}"
+        return f"object of {_several(arguments[1])}"
     if hint is events.Usage:
         return "[usage](#usage)"
     return WORDS[hint]
+
+
+def _several(hint: Any) -> str:
+    """The type of what an array or object holds."""
+    inner = _type(hint)
+    return f"({inner})" if " or " in inner else inner
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

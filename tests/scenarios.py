@@ -83,12 +83,12 @@ def _texts() -> dict[str, Scenario]:
         "at the speed it happened."
     )
     numbers = (f"{n} is an {'odd' if n % 2 else 'even'} number.\n" for n in range(1, 101))
+    short = Stream((Message(_words(hello)),), usage=Usage(8, 41, 0, 0))
+    long = Stream((Message(_words("".join(numbers))),), usage=Usage(17, 600, 0, 0))
     capital = Stream((Message(_words("The capital of France is Paris.")),), usage=Usage(14, 7))
     return {
-        "text-short": Scenario("Hello", (_said(*_words(hello)),), pace_ms=30),
-        "text-long": Scenario(
-            "Which numbers up to 100 are odd?", (_said(*_words("".join(numbers))),), pace_ms=5
-        ),
+        "text-short": Scenario("Hello", (short,), pace_ms=30),
+        "text-long": Scenario("Which numbers up to 100 are odd?", (long,), pace_ms=5),
         "unicode-split": Scenario("Show me every script.", (_said(*_awkward()),)),
         "usage-on": Scenario("What is the capital of France?", (capital,), USAGE),
         "usage-off": Scenario("What is the capital of France?", (capital,)),

@@ -66,7 +66,9 @@ INVALID, SERVER = "invalid_request_error", "server_error"
 AGAIN = (("retry-after", "1"), ("x-should-retry", None))
 
 FAULTS: dict[str, Fault] = {
-    "400": Fault(rejected(400, code="bad", param="input[0]"), 400, INVALID, "bad", param="input[0]"),
+    "400": Fault(
+        rejected(400, code="bad", param="input[0]"), 400, INVALID, "bad", param="input[0]"
+    ),
     "401": Fault(rejected(401), 401, "authentication_error", "worker_unauthorized"),
     "403": Fault(rejected(403), 403, "permission_error", "provider_forbidden"),
     "404": Fault(rejected(404), 404, INVALID, "model_not_found"),
@@ -158,7 +160,9 @@ ENDINGS: dict[str, Ending] = {
     "content_filter at once": Ending(
         Stream((), Incomplete("content_filter"), COUNTS), "", "content_filter", None
     ),
-    "refusal": Ending(Stream((Refusal(("I ", "won't.")),), usage=COUNTS), "", "content_filter", COUNTS),
+    "refusal": Ending(
+        Stream((Refusal(("I ", "won't.")),), usage=COUNTS), "", "content_filter", COUNTS
+    ),
     "not streamed": Ending(
         Stream((Message(("whole",), streamed=False),), usage=COUNTS), "whole", "stop", COUNTS
     ),
@@ -197,7 +201,7 @@ def hosts(port: int) -> tuple[str, ...]:
 
 def both(server: serving.Serve, name: str) -> tuple[asking.Answer, asking.Answer]:
     """The answer streamed and not, asked for at once."""
-    streaming = {"stream": True, "stream_options": {"include_usage": True}}
+    streaming: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     with concurrent.futures.ThreadPoolExecutor() as pool:
         streamed = pool.submit(asking.ask, server, f"{name}, streamed", **streaming)
         whole = pool.submit(asking.ask, server, f"{name}, whole")

@@ -154,6 +154,9 @@ def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> No
     for number in range(10):
         logs.write_stream(event_log, f"before-{number}")
     long = logs.begin(event_log, "long")
+    process = event_log.stream("process")  # of no request, so it has no first record of that kind
+    ready = events.WorkerChanged("codex-0", "handshake_done", {"version": "1"})
+    process.append(ready, events.Step("ready", ()))
     for number in range(10):
         logs.write_stream(event_log, f"after-{number}")
     event_log.close()
@@ -165,7 +168,7 @@ def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> No
     recovery = event_log.open()
     event_log.close()
     assert recovery.problems == ()
-    assert [stream.stream for stream in recovery.open_streams] == ["long"]
+    assert [stream.stream for stream in recovery.open_streams] == ["long", "process"]
     for segment in segments.list_segments(directory):
         segment.path.write_bytes(b"nor this, after a clean end\n")
     event_log = log.EventLog(logs.settings(directory), logs.Clock())

@@ -80,6 +80,7 @@ KEPT = {
     "item_started": "item",
     "rpc_sent": "method",
     "retry_scheduled": "code",
+    "worker_changed": "worker trigger",
     "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash",
 }
 """Fields with texts that are ids, names or words of an API. Every other text is a content."""
@@ -92,7 +93,9 @@ def filled(annotation: Any) -> Any:
     if annotation is msgspec.Raw:
         return msgspec.Raw(f'{{"user":"{WORD}"}}'.encode())
     if annotation == dict[str, str]:
-        return {"version": WORD}
+        return {"turntape": WORD}
+    if annotation == dict[str, str | int]:
+        return {"message": WORD}
     options = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple:
         return (filled(options[0]),)
@@ -119,6 +122,15 @@ def test_of_an_event_only_names_stay_legible(kind: type[events.StreamEvent]) -> 
 
 def test_a_masked_delta_keeps_its_length_and_its_choice() -> None:
     assert mask.mask_event(events.TextDelta("Größe 3", 2)) == events.TextDelta("***** *", 2)
+
+
+def test_what_a_worker_said_is_masked_but_not_its_version() -> None:
+    failed = events.WorkerChanged("codex-0", "handshake_failed", {"message": "too old: 0.1"})
+    assert mask.mask_event(failed) == events.WorkerChanged(
+        "codex-0", "handshake_failed", {"message": "*** ***: *.*"}
+    )
+    done = events.WorkerChanged("codex-0", "handshake_done", {"version": "0.163.0", "pid": 7})
+    assert mask.mask_event(done) == done
 
 
 def test_a_masked_opening_says_so_and_holds_no_key_to_the_hashes() -> None:

@@ -1,0 +1,177 @@
+"""The token path in one process, from a worker's bytes to a socket's: for guards and profiles.
+
+It is the real server on a real loopback socket with the log on a real file. Only the worker's
+pipe is missing: `TokenPath.wake` hands over what a read of it would have brought.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench import appframes
+from engine import codex, worker
+from engine.channel import Channel
+from machines import events
+from server import config, serve
+
+TEXT: Final = " token"
+"""Of every chunk: the length of a usual token."""
+
+SETTLING_ROUNDS: Final = 3
+"""Rounds of the event loop until what was written is with the operating system."""
+
+RECEIVE_BYTES: Final = 1 << 20
+"""More than a wake-up brings."""
+
+_REQUEST: Final = json.dumps(
+    {
+        "model": appframes.MODELS[0],
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+    }
+).encode()
+
+
+class Running:
+    """A turn that never ends by itself."""
+
+    def cancel(self) -> None:
+        """There is nothing to stop."""
+
+
+class PipelessWorker:
+    """The Codex worker's reading half: its turns are told what is fed to `channel`."""
+
+    name = "codex"
+
+    def __init__(self) -> None:
+        self._routes = codex.Routes(_ignore)
+        self.channel = Channel(_ignore, self._routes.notification, timeout=60)
+        self.frames: list[appframes.TurnFrames] = []
+
+    async def start(self) -> None:
+        """It is ready."""
+
+    async def stop(self) -> None:
+        """It holds nothing."""
+
+    def health(self) -> worker.Health:
+        """It is ready."""
+        return worker.Health(True, "ready")
+
+    def versions(self) -> dict[str, str]:
+        """It has none."""
+        return {}
+
+    def models(self) -> tuple[str, ...]:
+        """The stand-in's."""
+        return appframes.MODELS
+
+    def check(self, turn: worker.Turn) -> None:
+        """It takes all."""
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> Running:
+        """Begin a turn, whose frames are the next in `frames`."""
+        number = len(self.frames) + 1
+        thread_id = f"00000000-0000-7000-8000-{number:012}"
+        reader = codex.TurnReader(feed, turn.choice, _ignore, _ignore)
+        self._routes.turns[thread_id] = reader
+        self.frames.append(appframes.TurnFrames(thread_id, number))
+        return Running()
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+class TokenPath:
+    """Streams in motion, each with a client that reads what it is sent.
+
+    Attributes:
+        line: a worker's line with one token, for a yardstick.
+        chunk: the chunk that it becomes, decoded.
+    """
+
+    def __init__(self, runner: PipelessWorker, clients: list[socket.socket]) -> None:
+        self._feed = runner.channel.feed
+        self._clients = clients
+        self._lines = [frames.deltas((TEXT,))[0] for frames in runner.frames]
+        self.line = self._lines[0]
+        self.chunk: dict[str, object] = {}
+
+    def burst(self, lines_a_stream: int) -> bytes:
+        """What a read of the worker's pipe brings, for every stream in turn."""
+        return b"".join(line * lines_a_stream for line in self._lines)
+
+    async def wake(self, data: bytes) -> int:
+        """Have the worker's bytes come, and give the CPU nanoseconds until theirs were sent."""
+        began = time.process_time_ns()
+        self._feed(data)
+        for _ in range(SETTLING_ROUNDS):
+            await asyncio.sleep(0)
+        return time.process_time_ns() - began
+
+    def received(self) -> int:
+        """How many chunks have come to the clients since the last time."""
+        chunks = 0
+        for client in self._clients:
+            with contextlib.suppress(BlockingIOError):
+                data = client.recv(RECEIVE_BYTES)
+                chunks += data.count(b"data: ")
+                frame = data.partition(b"data: ")[2].partition(b"\n\n")[0]
+                self.chunk = json.loads(frame)
+        return chunks
+
+
+@contextlib.asynccontextmanager
+async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
+    """A server in this process, with as many streams begun."""
+    settings, _ = config.load({"PROXY_DATA_DIR": str(directory), "PROXY_PORT": "0"})
+    runner = PipelessWorker()
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    server = serve.Server(settings, runner, lambda _, port: listening.set_result(port))
+    serving = asyncio.create_task(server.run())
+    try:
+        port = await listening
+        clients = [await _begin(port, runner) for _ in range(streams)]
+        path = TokenPath(runner, clients)
+        await path.wake(path.burst(1))  # the roles, and what else comes once
+        path.received()
+        yield path
+        for client in clients:
+            client.close()
+    finally:
+        server.stop()
+        server.stop()
+        await serving
+
+
+async def _begin(port: int, runner: PipelessWorker) -> socket.socket:
+    """A client whose stream has begun."""
+    loop = asyncio.get_running_loop()
+    begun = len(runner.frames)
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setblocking(False)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(_REQUEST)}\r\n"
+    await loop.sock_sendall(client, head.encode() + b"\r\n" + _REQUEST)
+    while len(runner.frames) == begun:
+        await asyncio.sleep(0)
+    return client
+
+
+def yardstick(line: bytes, chunk: dict[str, object], count: int) -> int:
+    """CPU nanoseconds of the least that any Python server would do for as many tokens."""
+    loads: Callable[[bytes], object] = json.loads
+    dumps: Callable[[object], str] = json.dumps
+    began = time.process_time_ns()
+    for _ in range(count):
+        loads(line)
+        dumps(chunk)
+    return time.process_time_ns() - began

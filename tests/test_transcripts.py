@@ -1,0 +1,310 @@
+"""Every transcript: the same steps, the bytes on file, the same answer however it is asked for."""
+
+import functools
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine import replay, scripted, segments
+from machines import events, stream
+from server.fold import ChatBody
+from server.renderers import renderer
+from tests import asking, capture, normalise, serving, wire
+from tests.logs import Clock, begin, open_log, write_stream
+from tests.scenarios import REQUIRED
+
+NAMES = sorted(path.stem for path in capture.DIRECTORY.glob("*.jsonl"))
+WHOLE = "completed"
+
+each = pytest.mark.parametrize("name", NAMES)
+
+
+class OnFile(msgspec.Struct, frozen=True):
+    """A transcript as it is on file."""
+
+    opened: events.Opened
+    inputs: tuple[events.StreamInput, ...]
+    terminal: events.Terminal
+    sse: bytes
+    answer: dict[str, Any]
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What its client asked."""
+        return dict(json.loads(bytes(self.opened.request)))
+
+    def outputs(self, opened: events.Opened) -> Iterator[events.AnyOutput]:
+        """What today's machine makes of its events for that client."""
+        machine = stream.Stream(opened)
+        for event in self.inputs:
+            yield from machine.step(event).outputs
+
+
+@functools.cache
+def on_file(name: str) -> OnFile:
+    """One transcript."""
+    path = capture.DIRECTORY / f"{name}.jsonl"
+    opened, *inputs, terminal = [record.load() for record in segments.read(path)]
+    assert isinstance(opened, events.Opened)
+    assert isinstance(terminal, events.Terminal)
+    return OnFile(
+        opened,
+        tuple(event for event in inputs if isinstance(event, events.StreamInput)),
+        terminal,
+        path.with_suffix(".sse").read_bytes(),
+        json.loads(path.with_suffix(".json").read_bytes()),
+    )
+
+
+@pytest.fixture(scope="module")
+def player() -> Iterator[serving.Serve]:
+    """A server that plays the corpus as fast as it goes."""
+    with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
+        yield server
+
+
+def ask(player: serving.Serve, name: str, **options: Any) -> asking.Answer:
+    """Ask a server for a transcript with the transcript's own request."""
+    request = {**on_file(name).request, **options}
+    return asking.ask(player, "", {"x-turntape-transcript": name}, **request)
+
+
+def evened(body: bytes) -> bytes:
+    """A body with the ids and times of a transcript."""
+    body = re.sub(rb'"id":"chatcmpl-\w+"', b'"id":"chatcmpl-1"', body)
+    return re.sub(rb'"created":\d+', b'"created":%d' % (normalise.EPOCH_US // 10**6), body)
+
+
+def tracks(body: bytes) -> dict[int | None, list[bytes]]:
+    """A stream's messages by choice: how choices interleave is a matter of time."""
+    found: dict[int | None, list[bytes]] = {}
+    for message in body.split(b"\n\n"):
+        index = re.search(rb'"choices":\[\{"index":(\d)', message)
+        found.setdefault(int(index[1]) if index else None, []).append(message)
+    return found
+
+
+def test_every_required_transcript_is_on_file() -> None:
+    assert capture.missing(capture.DIRECTORY) == []
+    assert set(REQUIRED) <= set(NAMES)
+
+
+def test_the_command_replays_the_corpus() -> None:
+    done = serving.command("replay", str(capture.DIRECTORY))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith(f"{len(NAMES)} streams, ")
+    assert done.stdout.endswith(f"same steps; {len(NAMES)} with the same bytes, 0 masked\n")
+
+
+def test_the_command_finds_a_changed_step_in_the_corpus(tmp_path: Path) -> None:
+    corpus = shutil.copytree(capture.DIRECTORY, tmp_path / "transcripts")
+    path = corpus / "usage-on.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    body, _, _ = lines[-2].replace(b'"stop"', b'"length"').partition(b',"crc"')
+    lines[-2] = segments.seal(body)
+    path.write_bytes(b"".join(lines))
+    done = serving.command("replay", str(corpus))
+    assert done.returncode == 1, done.stdout
+    assert f"{path}:" in done.stdout
+
+
+@each
+def test_a_transcript_replays(name: str) -> None:
+    run = replay.Replay(renderer)
+    reading = segments.read(capture.DIRECTORY / f"{name}.jsonl")
+    run.run(reading)
+    assert run.divergence is None
+    assert reading.problems == []
+    assert (run.tally.streams, run.tally.full, run.tally.unfinished) == (1, 1, 0)
+
+
+@each
+def test_its_events_make_the_bytes_on_file(name: str) -> None:
+    transcript = on_file(name)
+    renders = renderer(transcript.opened)
+    outputs = transcript.outputs(transcript.opened)
+    assert b"".join(map(renders.render, outputs)) == transcript.sse
+    assert renders.status == transcript.terminal.status
+
+
+@each
+def test_its_events_make_the_answer_on_file(name: str) -> None:
+    transcript = on_file(name)
+    opened = msgspec.structs.replace(transcript.opened, streaming=False)
+    body = ChatBody(opened)
+    told = b"".join(map(body.render, transcript.outputs(opened)))
+    expected = transcript.answer
+    if transcript.terminal.kind == "client_gone":
+        assert told == b""
+        assert expected == {"status": None, "headers": {}, "body": None}
+        return
+    assert told == msgspec.json.encode(expected["body"])
+    assert (body.status, dict(body.headers)) == (expected["status"], expected["headers"])
+
+
+@each
+def test_its_stream_adds_up_to_its_answer(name: str) -> None:
+    transcript = on_file(name)
+    body = transcript.answer["body"]
+    if transcript.terminal.status != 200:
+        assert json.loads(transcript.sse) == body
+        return
+    frames = wire.frames(transcript.sse)
+    match transcript.terminal.kind:
+        case "completed":
+            if not transcript.opened.include_usage:  # then only the answer tells the counts
+                head = {member: body[member] for member in ("id", "created", "model")}
+                frames.insert(-1, {**head, "choices": [], "usage": body["usage"]})
+            assert wire.completion(frames) == body
+        case "client_gone":
+            assert body is None
+        case _:
+            assert frames[-1] == body
+
+
+@each
+def test_its_frames_are_in_order(name: str) -> None:
+    transcript = on_file(name)
+    if transcript.terminal.status != 200:
+        assert list(json.loads(transcript.sse)) == ["error"]
+        return
+    frames = wire.frames(transcript.sse)
+    kinds = [kind_of(frame) for frame in frames]
+    n = transcript.opened.n
+    assert kinds[:n] == ["role"] * n
+    assert [frame["choices"][0]["index"] for frame in frames[:n]] == list(range(n))
+    outline = [kind for kind, _ in itertools.groupby(kinds[n:])]
+    usage = ["usage"] if transcript.opened.include_usage else []
+    ends = {WHOLE: ["finish", *usage, "done"], "client_gone": []}.get(
+        transcript.terminal.kind, ["error"]
+    )
+    assert outline[len(outline) - len(ends) :] == ends
+    assert not {"role", "usage", "done", "error"} & set(outline[: len(outline) - len(ends)])
+    for index in range(n):
+        mine = [kind_of(frame) for frame in frames if index in choices_of(frame)]
+        assert mine.count("finish") == (transcript.terminal.kind == WHOLE)
+        assert "finish" not in mine[:-1]
+
+
+def kind_of(frame: wire.Frame) -> str:
+    """What a frame is for."""
+    if "done" in frame or "error" in frame:
+        return next(iter(frame))
+    if not frame["choices"]:
+        return "usage"
+    (choice,) = frame["choices"]
+    if choice["finish_reason"]:
+        assert choice["delta"] == {}
+        return "finish"
+    if "role" in choice["delta"]:
+        assert choice["delta"] == {"role": "assistant", "content": ""}
+        return "role"
+    (name,) = choice["delta"]
+    return {"content": "content", "reasoning_content": "reasoning"}[name]
+
+
+def choices_of(frame: wire.Frame) -> list[int]:
+    """Indices of the choices that a frame is of."""
+    return [choice["index"] for choice in frame.get("choices", ())]
+
+
+@each
+def test_what_its_chunks_have_in_common(name: str) -> None:
+    transcript = on_file(name)
+    chunks = [frame for frame in map(dict, _frames(transcript)) if "choices" in frame]
+    for chunk in chunks:
+        head = (chunk["id"], chunk["object"], chunk["created"], chunk["model"])
+        assert head == ("chatcmpl-1", "chat.completion.chunk", 1767225600, "codex-5")
+        if not transcript.opened.include_usage:
+            assert "usage" not in chunk
+        elif chunk["choices"]:
+            assert chunk["usage"] is None
+
+
+def _frames(transcript: OnFile) -> list[wire.Frame]:
+    return wire.frames(transcript.sse) if transcript.terminal.status == 200 else []
+
+
+def test_unknown_counts_are_marked_where_they_were_asked_for() -> None:
+    marked = [name for name in NAMES if b"x-turntape-usage: unknown" in on_file(name).sse]
+    assert marked == ["max-tokens"]
+    unknown = [name for name in NAMES if "x-turntape-usage" in on_file(name).answer["headers"]]
+    assert unknown == ["content-filter", "max-tokens", "stop-sequence"]
+
+
+@each
+def test_nothing_of_its_capture_is_left_but_the_versions(name: str) -> None:
+    transcript = on_file(name)
+    records = list(segments.read(capture.DIRECTORY / f"{name}.jsonl"))
+    assert {record.stream for record in records} == {transcript.opened.request_id} == {name}
+    assert all((record.t - normalise.EPOCH_US) % 1000 == 0 for record in records)
+    versions = transcript.opened.versions
+    assert set(versions) == {"turntape", "python", "codex"}
+    assert versions["python"].count(".") == 1
+
+
+@each
+def test_the_scripted_worker_streams_its_bytes(player: serving.Serve, name: str) -> None:
+    transcript = on_file(name)
+    told = ask(player, name)
+    body = evened(told.raw)
+    assert told.status == transcript.terminal.status
+    if transcript.terminal.kind == "client_gone":
+        # The client that plays it back stays, and is owed an ending.
+        assert body.startswith(transcript.sse)
+        assert told.error["code"] == "worker_exited"
+    elif transcript.opened.n > 1:
+        assert tracks(body) == tracks(transcript.sse)
+    else:
+        assert body == transcript.sse
+
+
+@each
+def test_the_scripted_worker_answers_its_body(player: serving.Serve, name: str) -> None:
+    expected = on_file(name).answer
+    told = ask(player, name, stream=False, stream_options=None)
+    if expected["status"] is None:
+        assert told.error["code"] == "worker_exited"
+        return
+    assert told.status == expected["status"]
+    assert json.loads(evened(told.raw)) == expected["body"]
+    assert expected["headers"].items() <= told.headers.items()
+
+
+def test_a_cut_answer_ends_as_it_was_cut_for_who_sets_no_limit(player: serving.Serve) -> None:
+    limited = ask(player, "max-tokens", max_tokens=None)
+    assert (limited.text, limited.finish_reason) == ("The tide rises twice a day", "length")
+    assert limited.comments == ["x-turntape-usage: unknown"]
+    stopped = ask(player, "stop-sequence", stop=None)
+    assert (stopped.text[-6:], stopped.finish_reason) == (".\nSTOP", "stop")
+
+
+def test_more_choices_than_a_transcript_has_begin_again(player: serving.Serve) -> None:
+    told = ask(player, "two-choices", n=3, stream=False, stream_options=None)
+    texts = [choice["message"]["content"] for choice in told.body["choices"]]
+    assert texts == ["Heads it is.", "Tails, I am afraid.", "Heads it is."]
+
+
+def test_a_log_of_more_than_one_stream_cannot_be_played(tmp_path: Path) -> None:
+    event_log = open_log(tmp_path, Clock())
+    write_stream(event_log, "st_1")
+    write_stream(event_log, "st_2")
+    event_log.close()
+    with pytest.raises(scripted.TranscriptError, match="not the log of one stream"):
+        scripted.load_cues(tmp_path / segments.segment_name(1))
+
+
+def test_a_log_without_its_end_can_be_played(tmp_path: Path) -> None:
+    event_log = open_log(tmp_path, Clock())
+    begin(event_log, "st_1")
+    event_log.close()
+    ((cue,),) = scripted.load_cues(tmp_path / segments.segment_name(1))
+    assert isinstance(cue.event, events.TurnFailed)
+    assert cue.event.code == "worker_exited"
