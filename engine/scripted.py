@@ -43,26 +43,32 @@ def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
     """What the worker said in a transcript, by choice.
 
     Raises:
-        TranscriptError: for a file that is no intact log of one stream.
+        TranscriptError: for a file that is no intact log, or of more than one stream.
     """
     reading = segments.read(path)
     records = list(reading)
     if reading.problems:
         raise TranscriptError(str(reading.problems[0]))
-    opened = records[0].load() if records else None
-    if not isinstance(opened, events.Opened) or len({record.stream for record in records}) > 1:
-        raise TranscriptError(f"{path}: not the log of one stream")
+    openings = [record for record in records if record.event == "opened"]
+    if len(openings) != 1:
+        raise TranscriptError(f"{path}: {len(openings)} streams begin in it, not one")
+    first = openings[0]
+    opened = first.load()
+    assert isinstance(opened, events.Opened)
     choices: list[list[Cue]] = [[] for _ in range(opened.n)]
     reasons: tuple[str | None, ...] = ()
+    since = 0
     for record in records:
+        if record.stream != first.stream:
+            continue
+        since = record.t - first.t
         event = record.load()
         if isinstance(event, PLAYED):
-            choices[event.choice].append(Cue(record.t - records[0].t, event))
+            choices[event.choice].append(Cue(since, event))
         elif isinstance(event, events.Terminal):
             reasons = event.finish_reasons
-    last = records[-1].t - records[0].t
     ended = itertools.zip_longest(choices, reasons)
-    return tuple((*cues, *_ending(cues, reason, last)) for cues, reason in ended)
+    return tuple((*cues, *_ending(cues, reason, since)) for cues, reason in ended)
 
 
 def _ending(cues: list[Cue], reason: str | None, at_us: int) -> tuple[Cue, ...]:

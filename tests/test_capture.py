@@ -9,9 +9,8 @@ import pytest
 
 from engine import segments
 from machines import events, stream
-from tests import capture, normalise, serving
+from tests import capture, normalise
 from tests.logs import Clock, open_log, streams_of
-from tests.scenarios import REQUIRED
 
 
 def on_file(name: str) -> normalise.Transcript:
@@ -83,10 +82,13 @@ def test_which_of_two_turns_began_first_makes_no_difference(tmp_path: Path) -> N
 
 
 @pytest.mark.codex
-def test_the_real_binary_still_says_what_is_on_file() -> None:
-    artifacts = serving.ROOT / "artifacts" / "transcripts"
-    status = capture.main(["--artifacts", str(artifacts)])
-    assert status == 0, (artifacts / "report.txt").read_text("utf-8")
+def test_the_real_binary_still_says_what_is_on_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["unicode-split", "stop-sequence", "two-choices", "worker-killed"]
+    assert capture.main([*names, "--artifacts", str(tmp_path)]) == 0, capsys.readouterr().out
+    report = (tmp_path / "report.txt").read_text("utf-8")
+    assert report.splitlines() == [f"{name}: the same" for name in names]
     for side in ("captured", "expected"):
-        kept = {path.stem for path in (artifacts / side).glob("*.sse")}
-        assert kept >= set(REQUIRED)
+        kept = {path.name for path in (tmp_path / side).iterdir()}
+        assert kept == {f"{name}.{suffix}" for name in names for suffix in capture.SUFFIXES}

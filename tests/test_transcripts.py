@@ -297,7 +297,7 @@ def test_a_log_of_more_than_one_stream_cannot_be_played(tmp_path: Path) -> None:
     write_stream(event_log, "st_1")
     write_stream(event_log, "st_2")
     event_log.close()
-    with pytest.raises(scripted.TranscriptError, match="not the log of one stream"):
+    with pytest.raises(scripted.TranscriptError, match="2 streams begin in it"):
         scripted.load_cues(tmp_path / segments.segment_name(1))
 
 
@@ -308,3 +308,10 @@ def test_a_log_without_its_end_can_be_played(tmp_path: Path) -> None:
     ((cue,),) = scripted.load_cues(tmp_path / segments.segment_name(1))
     assert isinstance(cue.event, events.TurnFailed)
     assert cue.event.code == "worker_exited"
+
+
+def test_each_is_in_the_table_of_the_page() -> None:
+    page = (serving.ROOT / "docs" / "transcripts.md").read_text("utf-8")
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    assert named == set(NAMES)
