@@ -3,8 +3,8 @@
     python -m bench.source '{"deltas": 100, "interval": 0.02}'
 
 answers every POST with a chat stream as a `bench.standin.Turn` describes it, and prints its
-address. It is one thread, like the stand-in, and paces its streams by the same schedule. Each event
-is an HTTP chunk of its own, as servers of such streams write them; a burst is one write.
+address. It is one thread, like the stand-in, and paces its streams by the same schedule. Each
+event is an HTTP chunk of its own, as servers of such streams write them; a burst is one write.
 """
 
 import contextlib

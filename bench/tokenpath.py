@@ -13,13 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from bench import appframes
-from engine import codex, worker
+from engine import codex, log, pump, worker
 from engine.channel import Channel
-from machines import events
-from server import config, serve
+from machines import lifecycle
+from server import config, context, http, listener, routes, serve
 
 TEXT: Final = " token"
 """Of every chunk: the length of a usual token."""
@@ -55,6 +53,7 @@ class PipelessWorker:
         self._routes = codex.Routes(_ignore)
         self.channel = Channel(_ignore, self._routes.notification, timeout=60)
         self.frames: list[appframes.TurnFrames] = []
+        self.begun = asyncio.Event()
 
     async def start(self) -> None:
         """It is ready."""
@@ -84,6 +83,7 @@ class PipelessWorker:
         reader = codex.TurnReader(feed, turn.choice, _ignore, _ignore)
         self._routes.turns[thread_id] = reader
         self.frames.append(appframes.TurnFrames(thread_id, number))
+        self.begun.set()
         return Running()
 
 
@@ -133,14 +133,25 @@ class TokenPath:
 @contextlib.asynccontextmanager
 async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     """A server in this process, with as many streams begun."""
-    settings, _ = config.load({"PROXY_DATA_DIR": str(directory), "PROXY_PORT": "0"})
+    settings, _ = config.load({"PROXY_DATA_DIR": str(directory)})
     runner = PipelessWorker()
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    server = serve.Server(settings, runner, lambda _, port: listening.set_result(port))
-    serving = asyncio.create_task(server.run())
+    event_log = log.EventLog(serve.log_settings(settings), serve.wall_clock())
+    event_log.open()
+    life = lifecycle.Lifecycle(0)
+    life.step(lifecycle.Started())
+    shared = context.Context(
+        settings,
+        runner,
+        event_log,
+        pump.Wakeups(asyncio.get_running_loop(), event_log),
+        life,
+        serve.hash_key(settings),
+        time.time,
+    )
+    server = listener.HttpServer(routes.Router(shared).handle, http.Limits())
+    address = await server.start("127.0.0.1", 0)
     try:
-        port = await listening
-        clients = [await _begin(port, runner) for _ in range(streams)]
+        clients = [await _begin(address, runner) for _ in range(streams)]
         path = TokenPath(runner, clients)
         await path.wake(path.burst(1))  # the roles, and what else comes once
         path.received()
@@ -148,21 +159,19 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
         for client in clients:
             client.close()
     finally:
-        server.stop()
-        server.stop()
-        await serving
+        await server.close()
+        event_log.close()
 
 
-async def _begin(port: int, runner: PipelessWorker) -> socket.socket:
+async def _begin(address: tuple[str, int], runner: PipelessWorker) -> socket.socket:
     """A client whose stream has begun."""
     loop = asyncio.get_running_loop()
-    begun = len(runner.frames)
-    client = socket.create_connection(("127.0.0.1", port))
+    client = socket.create_connection(address)
     client.setblocking(False)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(_REQUEST)}\r\n"
     await loop.sock_sendall(client, head.encode() + b"\r\n" + _REQUEST)
-    while len(runner.frames) == begun:
-        await asyncio.sleep(0)
+    runner.begun.clear()
+    await runner.begun.wait()
     return client
 
 

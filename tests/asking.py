@@ -224,6 +224,12 @@ def _texts(happened: list[segments.LoggedEvent]) -> Iterator[str]:
     return (event.text for event in happened if isinstance(event, events.TextDelta))
 
 
+def has_ended(server: Serve, request_id: str) -> bool:
+    """Whether a request has its terminal record."""
+    happened = story(server, request_id)
+    return any(isinstance(event, events.Terminal) for event in happened)
+
+
 def until(is_so: Callable[[], bool], seconds: float = WAIT_S) -> None:
     """Wait for something that can only be looked at."""
     deadline = time.monotonic() + seconds

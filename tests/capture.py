@@ -28,7 +28,7 @@ from engine.digest import BodyDigest
 from machines import events
 from server.renderers import renderer
 from tests import scenarios, serving
-from tests.normalise import Transcript, transcript
+from tests.normalise import Changed, Transcript, transcript
 from tests.provider import Provider
 from tests.replies import Answer, Gate, Held
 from tests.scenarios import REQUIRED, Cue, Scenario
@@ -225,7 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         _say([f"missing: a scenario {name}" for name in unknown])
         return 1
-    captured = capture(names)
+    try:
+        captured = capture(names)
+    except (Broken, Changed) as error:
+        _say([f"no capture: {error}"])
+        return 1
     changes = {name: difference(name, captured[name], options.directory) for name in names}
     report = [f"{name}: {'CHANGED' if lines else 'the same'}" for name, lines in changes.items()]
     report += itertools.chain.from_iterable(changes.values())

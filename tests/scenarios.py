@@ -83,8 +83,8 @@ def _texts() -> dict[str, Scenario]:
         "at the speed it happened."
     )
     numbers = (f"{n} is an {'odd' if n % 2 else 'even'} number.\n" for n in range(1, 101))
-    short = Stream((Message(_words(hello)),), usage=Usage(8, 41, 0, 0))
-    long = Stream((Message(_words("".join(numbers))),), usage=Usage(17, 600, 0, 0))
+    short = Stream((Message(_words(hello)),), usage=Usage(8, 35, 0, 0))
+    long = Stream((Message(_words("".join(numbers))),), usage=Usage(17, 501, 0, 0))
     capital = Stream((Message(_words("The capital of France is Paris.")),), usage=Usage(14, 7))
     return {
         "text-short": Scenario("Hello", (short,), pace_ms=30),

@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from engine import failures
+from machines import finish
 from server import errors, http, listener
 from tests import readme, redraw, serving
 
@@ -77,6 +80,47 @@ def test_the_sdk_does_with_each_status_what_the_page_says() -> None:
 
 def test_the_page_has_no_status_that_no_error_has() -> None:
     assert set(promised()) == {status for _, status in CASES}
+
+
+TRANSCRIPTS = {"stop": "text-short", "length": "length", "content_filter": "content-filter"}
+"""A recorded stream for each way that an answer without calls may end."""
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """What becomes of a call of the SDK, as the page says it."""
+    try:
+        call()
+    except openai.OpenAIError as error:
+        return f"raise `{type(error).__name__}`"
+    return "return it"
+
+
+def verdict(client: openai.OpenAI, transcript: str) -> tuple[str, str]:
+    """The reason that a recorded stream ends with, and what the SDK's helpers do with it."""
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
+    completions = client.chat.completions
+
+    def helped_stream() -> None:
+        with completions.stream(model=transcript, messages=messages) as stream:
+            stream.get_final_completion()
+
+    def helped_body() -> None:
+        completions.parse(model=transcript, messages=messages)
+
+    plain = completions.create(model=transcript, messages=messages)
+    helped = {outcome(helped_stream), outcome(helped_body)}
+    return plain.choices[0].finish_reason, " or ".join(sorted(helped))
+
+
+def test_the_sdk_does_with_each_finish_reason_what_the_page_says() -> None:
+    rows = re.findall(r"(?m)^\| `(\w+)` \| [^|]+ \| returns it \| (.*) \|$", PAGE.read_text())
+    assert [reason for reason, _ in rows] == list(finish.CANONICAL)
+    with (
+        serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server,
+        openai.OpenAI(base_url=server.url, api_key="unused", max_retries=0) as client,
+    ):
+        for reason, transcript in TRANSCRIPTS.items():
+            assert verdict(client, transcript) == (reason, dict(rows)[reason])
 
 
 def at(server: serving.Serve, example: str) -> str:

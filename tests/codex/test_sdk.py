@@ -51,10 +51,8 @@ PLAIN = ("so ", "far")
 SCRIPT: dict[str, Answer] = {
     **{name: Stream((Message(pieces),), usage=COUNTS) for name, pieces in TEXTS.items()},
     "stop": Stream((Message(PLAIN),), usage=COUNTS),
-    "length": Stream(
-        (Message(("so ", "far")),), usage=COUNTS, end=Incomplete("max_output_tokens")
-    ),
-    "filter": Stream((Message(("so ", "far")),), end=Incomplete("content_filter")),
+    "length": Stream((Message(PLAIN),), Incomplete("max_output_tokens"), COUNTS),
+    "filter": Stream((Message(PLAIN),), Incomplete("content_filter")),
     "uncounted": Stream((Message(("hi",)),), usage=None),
     "person": Stream((Message(('{"name": "Ada",', ' "age": 36}')),)),
     "thoughts": Stream(
@@ -302,10 +300,7 @@ def test_the_conversation_reaches_the_model_in_order(client: OpenAI, provider: P
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     conversation: list[Any] = [
         {"role": "system", "content": "Be brief."},
-        {
-            "role": "user",
-            "content": parts,
-        },
+        {"role": "user", "content": parts},
         {"role": "assistant", "content": "c"},
         {"role": "developer", "content": "Now."},
         {"role": "user", "content": "stop"},

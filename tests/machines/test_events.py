@@ -47,7 +47,7 @@ TERMINAL = events.Terminal(
     longest_gap_us=4000,
 )
 
-WRITTEN: dict[str, events.StreamInput] = {
+WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"text_delta","text":"漢"}': events.TextDelta("漢"),
     '{"event":"reasoning_delta","text":"hm","choice":1}': events.ReasoningDelta("hm", 1),
     '{"event":"turn_finished","reason":"stop"}': events.TurnFinished("stop"),
@@ -71,6 +71,9 @@ WRITTEN: dict[str, events.StreamInput] = {
         '{"event":"retry_scheduled","attempt":1,"delay_ms":500,"code":"upstream_error"}'
     ): events.RetryScheduled(1, 500, "upstream_error"),
     '{"event":"buffer_pressure","buffered":300000}': events.BufferPressure(300_000),
+    (
+        '{"event":"worker_changed","worker":"codex-0","trigger":"exited","detail":{"code":-9}}'
+    ): events.WorkerChanged("codex-0", "exited", {"code": -9}),
 }
 """Events as a log of this schema version holds them."""
 
@@ -104,6 +107,7 @@ VOCABULARY = {
     "rpc_sent": "method rpc_id choice",
     "rpc_replied": "rpc_id error choice",
     "retry_scheduled": "attempt delay_ms code choice",
+    "worker_changed": "worker trigger detail",
     "buffer_pressure": "buffered",
     "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage frames"
     " body_bytes body_hash ttft_us duration_us longest_gap_us",
@@ -132,7 +136,8 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
 @pytest.mark.parametrize("written", WRITTEN)
 def test_an_event_is_written_and_read_as_it_always_was(written: str) -> None:
     assert msgspec.json.encode(WRITTEN[written]).decode() == written
-    assert msgspec.json.decode(written, type=events.StreamInput) == WRITTEN[written]
+    read = msgspec.json.decode(written, type=events.StreamInput | events.WorkerChanged)
+    assert read == WRITTEN[written]
 
 
 @pytest.mark.parametrize("event", [OPENED, TERMINAL])
@@ -176,8 +181,9 @@ def test_an_output_is_read_as_it_was_written(output: events.AnyOutput) -> None:
 
 def test_every_event_and_output_is_tried_and_in_its_union() -> None:
     inputs = set(typing.get_args(events.StreamInput))
-    assert {type(event) for event in WRITTEN.values()} == inputs
-    assert inputs | {events.Opened, events.Terminal} == set(events.StreamEvent.__subclasses__())
+    others = {events.Opened, events.Terminal, events.WorkerChanged}
+    assert inputs | others == set(events.StreamEvent.__subclasses__())
+    assert {type(event) for event in (*WRITTEN.values(), OPENED, TERMINAL)} == inputs | others
     outputs = set(typing.get_args(events.AnyOutput))
     assert {type(output) for output in OUTPUTS} == outputs
     assert outputs == set(events.Output.__subclasses__())

@@ -86,10 +86,28 @@ def hash_of(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16, key=KEY).hexdigest()
 
 
-def test_nothing_is_sent_before_the_wake_up_is_over() -> None:
+def test_nothing_is_sent_before_its_records_are_on_file() -> None:
     wire = Wire()
-    wire.sink.take((Head(), Role(), Content("x")))
+    wire.sink.take((Head(), Content("a")))
+    first = wire.sink.collect()
+    wire.sink.take((Content("b"), Done()))
+    wire.sink.summary()
+    second = wire.sink.collect()
     assert wire.exchange.calls == []
+    wire.sink.send(first)
+    assert wire.exchange.take_calls() == [("start", 200, SSE_HEADERS), ("write", data("a"))]
+    wire.sink.send(second)
+    assert wire.exchange.take_calls() == [("finish", data("b") + b"data: [DONE]\n\n")]
+
+
+def test_what_was_collected_is_not_collected_again() -> None:
+    wire = Wire()
+    wire.sink.take((Head(), Content("a")))
+    assert wire.sink.collect() == (200, data("a"), False)
+    assert wire.sink.collect() == (200, b"", False)
+    wire.sink.take((Content("b"),))
+    wire.sink.summary()
+    assert wire.sink.collect() == (200, data("b"), True)
 
 
 def test_a_wake_up_without_a_head_sends_nothing() -> None:

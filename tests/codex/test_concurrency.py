@@ -1,0 +1,81 @@
+"""Many turns on one real app-server: nothing is mixed up, and nothing is kept."""
+
+import concurrent.futures
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import asking, serving
+from tests.asking import Asking
+from tests.provider import Provider, Request
+from tests.replies import Gate, Message, Stream
+
+pytestmark = pytest.mark.codex
+
+STREAMS = 64
+
+WORDS = 40
+"""In each half of an answer."""
+
+KEPT_BYTES = 2 << 20
+"""What a server may grow by between its 200th turn and its 1,000th."""
+
+
+def words(prompt: str, half: str) -> tuple[str, ...]:
+    """One half of the answer to a prompt, like that to no other."""
+    return tuple(f"{prompt}:{half}{number} " for number in range(WORDS))
+
+
+def test_the_texts_of_many_streams_are_not_mixed_up() -> None:
+    gate = Gate()
+
+    def script(request: Request) -> Stream:
+        prompt = request.prompt
+        pieces = (*words(prompt, "a"), gate, *words(prompt, "b"))
+        return Stream((Message(pieces),), delay=0.005)
+
+    with (
+        Provider(script) as provider,
+        serving.codex(provider.url) as server,
+        concurrent.futures.ThreadPoolExecutor(STREAMS) as pool,
+    ):
+        prompts = [f"p{number}" for number in range(STREAMS)]
+        live = list(pool.map(lambda prompt: Asking(server, prompt, stream=True), prompts))
+        list(pool.map(lambda each: each.next("content"), live))
+        assert server.get("/healthz")[1]["streams"] == STREAMS
+        gate.open()
+        answers = list(pool.map(Asking.answer, live))
+        for prompt, answer in zip(prompts, answers, strict=True):
+            assert answer.text == "".join((*words(prompt, "a"), *words(prompt, "b")))
+            assert answer.outline == ["role", "content", "finish", "done"]
+        assert len({answer.frames[0].value["id"] for answer in answers}) == STREAMS
+        assert len(provider.requests) == STREAMS
+        asking.audit(server)
+
+
+def test_a_thousand_turns_leave_nothing_behind() -> None:
+    with (
+        Provider() as provider,
+        serving.codex(provider.url) as server,
+        concurrent.futures.ThreadPoolExecutor(16) as pool,
+    ):
+
+        def turns(count: int) -> None:
+            asked = [pool.submit(asking.ask, server, "hi", stream=True) for _ in range(count)]
+            assert {each.result().text for each in asked} == {"Hello world"}
+
+        turns(200)
+        before = resident_bytes(server)
+        turns(800)
+        assert resident_bytes(server) - before <= KEPT_BYTES
+        assert len(provider.requests) == 1000
+        asking.audit(server)
+
+
+def resident_bytes(server: serving.Serve) -> int:
+    """What the server has in memory."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
