@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from bench import appframes
+from bench import appframes, load
 from engine import codex, log, pump, worker
 from engine.channel import Channel
 from machines import lifecycle
@@ -28,13 +28,10 @@ SETTLING_ROUNDS: Final = 3
 RECEIVE_BYTES: Final = 1 << 20
 """More than a wake-up brings."""
 
-_REQUEST: Final = json.dumps(
-    {
-        "model": appframes.MODELS[0],
-        "messages": [{"role": "user", "content": "hi"}],
-        "stream": True,
-    }
-).encode()
+BEGIN_S: Final = 10.0
+"""How long a stream may take to begin."""
+
+_REQUEST: Final = load.Plan(url="http://127.0.0.1/v1").request()
 
 
 class Running:
@@ -168,10 +165,10 @@ async def _begin(address: tuple[str, int], runner: PipelessWorker) -> socket.soc
     loop = asyncio.get_running_loop()
     client = socket.create_connection(address)
     client.setblocking(False)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(_REQUEST)}\r\n"
-    await loop.sock_sendall(client, head.encode() + b"\r\n" + _REQUEST)
     runner.begun.clear()
-    await runner.begun.wait()
+    await loop.sock_sendall(client, _REQUEST)
+    async with asyncio.timeout(BEGIN_S):
+        await runner.begun.wait()
     return client
 
 

@@ -64,11 +64,13 @@ class CodexTurn:
         self._turn = turn
         self._feed = feed
         self._take_seat = take_seat
+        self._trial: Attempt | None = None
         self._task = asyncio.get_running_loop().create_task(self._live())
 
     def cancel(self) -> None:
-        """Interrupt the turn, wherever it is."""
-        self._task.cancel()
+        """Interrupt the turn, wherever it is; one that is over ends by itself."""
+        if self._trial is None or not self._trial.over:
+            self._task.cancel()
 
     async def _live(self) -> None:
         try:
@@ -84,7 +86,7 @@ class CodexTurn:
             except Unavailable as unavailable:
                 self._feed.event(unavailable.failure.event(self._turn.choice))
                 return
-            trial = Attempt(self._turn, self._feed, seat)
+            trial = self._trial = Attempt(self._turn, self._feed, seat)
             failure = await trial.run()
             if failure is None:
                 return
@@ -99,6 +101,42 @@ class CodexTurn:
             await asyncio.sleep(delay)
 
 
+class Ending:
+    """The end of an attempt, as soon as it is known.
+
+    Attributes:
+        known: the failure, None for an answer that was fed to the last; raises Overdue.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.known: asyncio.Future[failures.ProviderFailure | None] = self._loop.create_future()
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    def progressed(self, progress: Progress) -> None:
+        """Watch a turn that is whole; its own word ends it."""
+        self.unwatch()
+        if progress is Progress.WHOLE:
+            self._watchdog = self._loop.call_later(STEP_GRACE_S, self._overdue)
+        elif progress is Progress.OVER and not self.known.done():
+            self.known.set_result(None)
+
+    def failed(self, failure: failures.ProviderFailure) -> None:
+        """The turn ended by a failure."""
+        if not self.known.done():
+            self.known.set_result(failure)
+
+    def unwatch(self) -> None:
+        """Wait for nothing any more."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+
+    def _overdue(self) -> None:
+        if not self.known.done():
+            self.known.set_exception(Overdue())
+
+
 class Attempt:
     """One thread with one turn."""
 
@@ -106,13 +144,15 @@ class Attempt:
         self._turn = turn
         self._feed = feed
         self._seat = seat
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[failures.ProviderFailure | None]
-        self._ended = self._loop.create_future()
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._ending = Ending()
         self._thread_start: Call | None = None
         self._thread_id = ""
-        self._reader = TurnReader(feed, turn.choice, self._progressed, self._failed)
+        self._reader = TurnReader(feed, turn.choice, self._ending.progressed, self._ending.failed)
+
+    @property
+    def over(self) -> bool:
+        """Whether its events have been fed to the last."""
+        return self._reader.progress is Progress.OVER
 
     @property
     def spoke(self) -> bool:
@@ -137,6 +177,8 @@ class Attempt:
         except ChannelClosed:
             return failures.LOST
         except Overdue:
+            if not self.over:
+                self._reader.finish("stop")
             return None
 
     async def _begin_and_wait(self) -> failures.ProviderFailure | None:
@@ -162,9 +204,9 @@ class Attempt:
         )
         await self._reply(injected)
         begun = await self._reply(started)
-        if not self._ended.done():
+        if not self._ending.known.done():
             self._feed.event(events.TurnStarted(self._thread_id, begun.turn.id, self._turn.choice))
-        return await self._ended
+        return await self._ending.known
 
     def _send(self, method: str, params: msgspec.Struct) -> Call:
         call = self._seat.channel.send(method, params)
@@ -181,24 +223,6 @@ class Attempt:
         self._feed.event(events.RpcReplied(call.rpc_id, choice=self._turn.choice))
         return result
 
-    def _progressed(self, progress: Progress) -> None:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
-        if progress is Progress.WHOLE:
-            self._watchdog = self._loop.call_later(STEP_GRACE_S, self._overdue)
-        elif progress is Progress.OVER and not self._ended.done():
-            self._ended.set_result(None)
-
-    def _failed(self, failure: failures.ProviderFailure) -> None:
-        if not self._ended.done():
-            self._ended.set_result(failure)
-
-    def _overdue(self) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(Overdue())
-            self._reader.finish("stop")
-
     def _refused(self, error: RpcError) -> failures.ProviderFailure:
         if error.code == OVERLOADED:
             return msgspec.structs.replace(failures.BUSY, retryable=True)
@@ -206,13 +230,12 @@ class Attempt:
 
     def _release(self) -> None:
         """Stop what may still run; the seat is free when the process has said so."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
+        self._ending.unwatch()
         if self._thread_start is None:
             self._seat.leave()
         elif not self._thread_id:
             self._thread_start.reply.add_done_callback(self._release_late_thread)
-        elif _has_result(self._ended):
+        elif _has_result(self._ending.known):
             self._unsubscribe()
             self._seat.leave()
         else:

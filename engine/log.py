@@ -213,6 +213,7 @@ class EventLog:
             self._recovery = segments.recover(self._settings.directory)
             self._settle(self._recovery)
         self._writer.renew(now)
+        self._checked_us = now
 
     def _settle(self, recovery: segments.Recovery) -> None:
         """Say what was found, and close what was left open."""

@@ -297,9 +297,11 @@ def _check(config: Config) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect to `host`. Of names, `localhost` alone is trusted."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host.lower() == "localhost"
+    # Whether a mapped IPv4 address is loopback depends on the version of Python.
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
 def accepts(item: settings.Declared) -> str:

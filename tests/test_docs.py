@@ -12,7 +12,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from engine import scripted, segments
+from engine import segments
 from machines import events
 from server import chat, config, errors, routes, settings
 from tests import readme, redraw
@@ -207,7 +207,7 @@ def test_the_path_of_a_token_names_functions_that_exist() -> None:
         assert callable(found)
 
 
-def test_the_aliases_and_the_version_are_the_programs() -> None:
+def test_the_version_is_everywhere_the_same() -> None:
     assert f"turntape {chat.VERSION}\n" == run("--version")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == chat.VERSION
@@ -232,10 +232,6 @@ def test_a_fragment_of_the_changelog_is_named_for_what_it_is() -> None:
 
 def test_contributors_set_up_as_the_readme_says() -> None:
     assert readme.commands(CONTRIBUTING)[0] in readme.commands(readme.PAGE)
-
-
-def test_the_default_transcript_is_there() -> None:
-    assert (settings.TRANSCRIPTS / f"{scripted.DEFAULT}.jsonl").is_file()
 
 
 def test_a_service_is_killed_only_after_its_drain() -> None:

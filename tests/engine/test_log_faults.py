@@ -257,11 +257,13 @@ def test_a_write_that_stops_half_way_is_undone_and_made_again(directory: Path) -
     assert all(segment.size <= 5000 for segment in segments.list_segments(directory))
 
 
+@pytest.mark.parametrize("before", [[], ["before"]], ids=["its first", "a later one"])
 def test_a_write_that_cannot_be_undone_ends_its_segment(
-    directory: Path, clock: logs.Clock
+    directory: Path, clock: logs.Clock, before: list[str]
 ) -> None:
     event_log = logs.open_log(directory, clock)
-    logs.write_stream(event_log, "before")
+    for name in before:
+        logs.write_stream(event_log, name)
     logs.fill_up(directory)
     with structlog.testing.capture_logs() as said:
         logs.write_stream(event_log, "during")
@@ -275,7 +277,7 @@ def test_a_write_that_cannot_be_undone_ends_its_segment(
     ]
     assert "No space left on device" in said[1]["error"]
     event_log.close()
-    assert list(logs.streams_of(directory)) == ["before", "during", "still", "after"]
+    assert list(logs.streams_of(directory)) == [*before, "during", "still", "after"]
     assert [segment.number for segment in segments.list_segments(directory)] == [1, 2]
 
 
@@ -373,7 +375,7 @@ def test_past_the_backlog_streams_end_where_they_were_whole(
         for _ in range(9):
             cut.append(*logs.content("x" * (1 << 20)))
             event_log.flush()
-        logs.begin(event_log, "new")
+        logs.begin(event_log, "new").close(logs.TERMINAL, "done")
     assert [line["event"] for line in said] == ["event_log_records_lost"]
     lost = event_log.counts.records_lost
     assert lost == said[0]["count"] + 1 == 10
@@ -388,12 +390,12 @@ def test_past_the_backlog_streams_end_where_they_were_whole(
         "cut": 1,
         "ended": 1,
         "idle": 2,
-        "new": 1,
+        "new": 2,
     }
     event_log = log.EventLog(logs.settings(directory), clock)
     recovered = event_log.open().open_streams
     event_log.close()
-    assert {stream.stream for stream in recovered} == {"cut", "ended", "new"}
+    assert {stream.stream for stream in recovered} == {"cut", "ended"}
     for records in logs.streams_of(directory).values():
         assert [record.event for record in records] == ["opened", "terminal"]
 

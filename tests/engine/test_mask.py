@@ -330,7 +330,7 @@ def test_a_field_that_is_named_like_a_secret_stays_in_its_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"a":"Zanzibar"', b"\xff", b'"\xff"', b"[" * 900 + b"]" * 900]
+    "body", [b"", b"{", b'{"a":"Zanzibar"', b"\xff", b'"\xff"', b"[" * 99_999 + b"]" * 99_999]
 )
 def test_what_is_no_readable_json_leaves_null(body: bytes) -> None:
     assert mask.mask_request(body) == b"null"

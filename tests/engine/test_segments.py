@@ -106,6 +106,16 @@ def test_a_stream_says_that_a_record_of_its_own_is_missing(segment: Path) -> Non
     assert hurt == ["s1"]
 
 
+def test_a_damaged_line_hurts_its_own_stream_and_nothing_else(segment: Path) -> None:
+    segment.write_bytes(segment.read_bytes().replace(b"Hallo", b"Hullo"))
+    reading = segments.read(segment)
+    assert [record.seg for record in reading] == [0, 1, 3, 4, 5, 6]
+    assert [(problem.line, problem.stream) for problem in reading.problems] == [
+        (3, None),
+        (5, "s1"),
+    ]
+
+
 def test_without_its_last_line_a_log_has_an_open_stream(segment: Path) -> None:
     lines = segment.read_bytes().splitlines(keepends=True)
     segment.write_bytes(b"".join(lines[:-1]))

@@ -123,16 +123,26 @@ def test_a_second_writer_is_told_who_the_first_is(directory: Path) -> None:
 
 
 class Syncs:
-    """Counts the fsyncs of threads that begin while it watches."""
+    """Watches the fsyncs of threads that begin while it is there, and can hold them up.
+
+    Attributes:
+        count: how many are over.
+        begun: set when one begins.
+        may_go_on: while it is clear they wait.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self.happened = threading.Event()
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
 
     def __call__(self, _frame: Any, kind: str, called: Any) -> None:
+        if kind == "c_call" and called is os.fsync:
+            self.begun.set()
+            self.may_go_on.wait(5)
         if kind == "c_return" and called is os.fsync:
             self.count += 1
-            self.happened.set()
 
 
 @pytest.fixture
@@ -146,26 +156,34 @@ def syncs() -> Iterator[Syncs]:
 def test_always_calls_back_in_the_loop_when_the_group_is_on_the_disk(
     directory: Path, syncs: Syncs
 ) -> None:
-    async def scenario() -> list[tuple[int, threading.Thread]]:
+    async def scenario() -> None:
         event_log = logs.open_log(directory, fsync="always")
-        called: list[tuple[int, threading.Thread]] = []
-        done = asyncio.Event()
         stream = logs.begin(event_log, "s")
+        callers: asyncio.Queue[threading.Thread] = asyncio.Queue()
         for _ in range(3):
-            before = syncs.count
             stream.append(*logs.content("x"))
             event_log.flush()
-            done.clear()
-            event_log.when_durable(done.set)
-            assert not done.is_set()
-            await done.wait()
-            called.append((syncs.count - before, threading.current_thread()))
+            syncs.begun.clear()
+            syncs.may_go_on.clear()
+            event_log.when_durable(lambda: callers.put_nowait(threading.current_thread()))
+            await asyncio.to_thread(syncs.begun.wait, 5)
+            await asyncio.sleep(0)
+            assert callers.empty()
+            syncs.may_go_on.set()
+            assert await asyncio.wait_for(callers.get(), 5) is threading.main_thread()
         event_log.close()
-        return called
 
-    called = asyncio.run(scenario())
-    assert all(count >= 1 for count, _ in called)
-    assert {thread for _, thread in called} == {threading.main_thread()}
+    asyncio.run(scenario())
+
+
+def test_what_nobody_waited_for_is_synced_when_its_segment_is_left(
+    directory: Path, syncs: Syncs
+) -> None:
+    event_log = logs.open_log(directory, fsync="always")
+    assert syncs.begun.wait(5), "the name of the new segment"
+    logs.write_stream(event_log, "s")
+    event_log.close()
+    assert syncs.count == 2
 
 
 def test_groups_that_wait_together_are_synced_together_and_called_in_order(
@@ -192,13 +210,13 @@ def test_groups_that_wait_together_are_synced_together_and_called_in_order(
 def test_interval_syncs_soon_and_unasked(directory: Path, syncs: Syncs) -> None:
     event_log = logs.open_log(directory, fsync="interval")
     called: list[str] = []
-    assert syncs.happened.wait(5), "the name of the new segment"
-    syncs.happened.clear()
+    assert syncs.begun.wait(5), "the name of the new segment"
+    syncs.begun.clear()
     began = time.monotonic()
     logs.write_stream(event_log, "s")
     event_log.when_durable(lambda: called.append("at once"))
     assert called == ["at once"]
-    assert syncs.happened.wait(5)
+    assert syncs.begun.wait(5)
     assert time.monotonic() - began >= 0.9
     logs.write_stream(event_log, "t")
     before = syncs.count
