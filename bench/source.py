@@ -28,25 +28,58 @@ HEAD: Final = (
 
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
+_OPENED: Final = events.Opened(
+    request_id="req_1",
+    completion_id="chatcmpl-000000000000000000000000",
+    created=0,
+    model="gpt-5.5",
+    target="gpt-5.5",
+    worker="source",
+)
+
+
+class Answer:
+    """The bytes of one answer, as HTTP frames them."""
+
+    def __init__(self, plan: standin.Turn) -> None:
+        self._plan = plan
+        self._left = plan.deltas
+        self._render = sse.ChatChunks(_OPENED).render
+
+    def head(self) -> bytes:
+        """What comes before the first content."""
+        return HEAD + _http_chunk(self._render(events.Role()))
+
+    def next_chunks(self) -> bytes:
+        """What is due: one chunk, or in a flood a burst of them, and the end after the last."""
+        count = min(self._left, 1 if self._plan.interval else self._plan.burst)
+        self._left -= count
+        text = pacing.stamp() if self._plan.stamped else self._plan.texts[0]
+        data = _http_chunk(self._render(events.Content(text))) * count
+        if self.is_told:
+            data += _http_chunk(self._render(events.Finish("stop")))
+            data += _http_chunk(self._render(events.Done())) + _http_chunk(b"")
+        return data
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its end is out."""
+        return self._left == 0
+
+
+def _http_chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
 
 class Client:
-    """A connection, and the answer that it is sent."""
+    """A connection: its request as it comes in, its answer as it goes out."""
 
     def __init__(self, connection: socket.socket, plan: standin.Turn) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection = connection
         self._plan = plan
         self._received = b""
-        self._left = 0
-        opened = events.Opened(
-            request_id="req_1",
-            completion_id="chatcmpl-000000000000000000000000",
-            created=0,
-            model="gpt-5.5",
-            target="gpt-5.5",
-            worker="source",
-        )
-        self._chunks = sse.ChatChunks(opened)
+        self._answer = Answer(plan)
 
     def fileno(self) -> int:
         """For `select`."""
@@ -69,52 +102,50 @@ class Client:
     def begin(self) -> None:
         """Send what comes before the first content."""
         self._received = b""
-        self._left = self._plan.deltas
-        self.connection.sendall(HEAD + _http_chunk(self._render(events.Role())))
+        self._answer = Answer(self._plan)
+        self.connection.sendall(self._answer.head())
 
     def advance(self) -> bool:
         """Send what is due, and say whether more will be."""
-        count = min(self._left, 1 if self._plan.interval else self._plan.burst)
-        self._left -= count
-        text = pacing.stamp() if self._plan.stamped else self._plan.texts[0]
-        data = _http_chunk(self._render(events.Content(text))) * count
-        if not self._left:
-            end = self._render(events.Finish("stop")) + self._render(events.Done())
-            data += _http_chunk(end) + _http_chunk(b"")
-        self.connection.sendall(data)
-        return self._left > 0
-
-    def _render(self, output: events.AnyOutput) -> bytes:
-        return self._chunks.render(output)
+        self.connection.sendall(self._answer.next_chunks())
+        return not self._answer.is_told
 
 
-def _http_chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+class Source:
+    """All connections of one listener."""
 
+    def __init__(self, listener: socket.socket, plan: standin.Turn) -> None:
+        self._listener = listener
+        self._plan = plan
+        self._schedule: pacing.Schedule[Client] = pacing.Schedule()
+        self._idle: set[Client] = set()
 
-def serve(listener: socket.socket, plan: standin.Turn) -> None:
-    """Answer requests for ever."""
-    schedule: pacing.Schedule[Client] = pacing.Schedule()
-    idle: set[Client] = set()
-    while True:
-        readable, _, _ = select.select((listener, *idle), (), (), schedule.wait())
-        if listener in readable:
-            idle.add(Client(listener.accept()[0], plan))
-        for client in idle.intersection(readable):
-            try:
-                if not client.asks():
-                    continue
-                client.begin()
-                schedule.add(client, plan.interval)
-            except ConnectionError:
-                client.connection.close()
-            idle.remove(client)
-        for due, client in schedule.take():
-            with contextlib.suppress(ConnectionError):
-                if client.advance():
-                    schedule.again(client, due, plan.interval)
+    def run(self) -> None:
+        """Answer requests for ever."""
+        while True:
+            waiting: list[socket.socket | Client] = [self._listener, *self._idle]
+            readable, _, _ = select.select(waiting, [], [], self._schedule.wait())
+            for ready in readable:
+                if isinstance(ready, Client):
+                    self._read(ready)
                 else:
-                    idle.add(client)
+                    self._idle.add(Client(ready.accept()[0], self._plan))
+            for due, client in self._schedule.take():
+                with contextlib.suppress(ConnectionError):
+                    if client.advance():
+                        self._schedule.again(client, due, self._plan.interval)
+                    else:
+                        self._idle.add(client)
+
+    def _read(self, client: Client) -> None:
+        try:
+            if not client.asks():
+                return
+            client.begin()
+            self._schedule.add(client, self._plan.interval)
+        except ConnectionError:
+            client.connection.close()
+        self._idle.remove(client)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -122,7 +153,7 @@ def main(arguments: Sequence[str]) -> None:
     plan = msgspec.json.decode(arguments[0], type=standin.Turn)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
-    serve(listener, plan)
+    Source(listener, plan).run()
 
 
 if __name__ == "__main__":

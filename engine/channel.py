@@ -79,7 +79,9 @@ class Channel:
         self._pending: dict[int, Call] = {}
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the worker's output."""
+        """Take bytes of the worker's output; of a connection that is closed, nobody's."""
+        if self._write is None:
+            return
         for line in self._lines.feed(data):
             try:
                 message = jsonrpc.decode(line)

@@ -30,6 +30,17 @@ class Progress(enum.Enum):
     OVER = enum.auto()
 
 
+class Silence:
+    """A feed for what nobody wants to hear any more."""
+
+    def event(self, event: events.StreamInput) -> None:
+        """Drop one event."""
+
+
+SILENCE: Final = Silence()
+"""Takes the place of a cancelled turn's feed."""
+
+
 class TurnReader:
     """Translates the notifications of one turn.
 
@@ -55,6 +66,10 @@ class TurnReader:
         self._thought_item = ""
         self._answer_length = 0
         self._counts: notifications.TokenCounts | None = None
+
+    def mute(self) -> None:
+        """Say nothing more: the turn was cancelled."""
+        self._feed = SILENCE
 
     def text_delta(self, item_id: str, delta: str) -> None:
         """A piece of an agent message: the hot path."""

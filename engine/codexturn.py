@@ -10,7 +10,7 @@ import structlog
 
 from engine import appserver, conversation, failures, worker
 from engine.channel import OVERLOADED, Call, Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex import Progress, Routes, TurnReader
+from engine.codex import SILENCE, Progress, Routes, TurnReader
 from machines import events
 
 RETRY_BASE_S: Final = 0.5
@@ -69,6 +69,9 @@ class CodexTurn:
 
     def cancel(self) -> None:
         """Interrupt the turn, wherever it is; one that is over ends by itself."""
+        self._feed = SILENCE
+        if self._trial is not None:
+            self._trial.mute()
         if self._trial is None or not self._trial.over:
             self._task.cancel()
 
@@ -159,6 +162,11 @@ class Attempt:
         """Whether the client has seen anything of this attempt."""
         return self._reader.progress is not Progress.SILENT
 
+    def mute(self) -> None:
+        """Feed no further events."""
+        self._feed = SILENCE
+        self._reader.mute()
+
     async def run(self) -> failures.ProviderFailure | None:
         """Run the turn to its end; None if its events have been fed to the last."""
         try:
@@ -217,11 +225,15 @@ class Attempt:
         try:
             result = await asyncio.shield(call.reply)
         except (RpcError, RpcTimedOut, ChannelClosed) as error:
-            text = failures.safe(str(error) or type(error).__name__)
-            self._feed.event(events.RpcReplied(call.rpc_id, text, self._turn.choice))
+            self._note(call, failures.safe(str(error) or type(error).__name__))
             raise
-        self._feed.event(events.RpcReplied(call.rpc_id, choice=self._turn.choice))
+        self._note(call, None)
         return result
+
+    def _note(self, call: Call, error: str | None) -> None:
+        """Tell of a reply, unless the turn was faster and is over."""
+        if not self._ending.known.done():
+            self._feed.event(events.RpcReplied(call.rpc_id, error, self._turn.choice))
 
     def _refused(self, error: RpcError) -> failures.ProviderFailure:
         if error.code == OVERLOADED:

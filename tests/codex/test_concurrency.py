@@ -9,7 +9,7 @@ import pytest
 from tests import asking, serving
 from tests.asking import Asking
 from tests.provider import Provider, Request
-from tests.replies import Gate, Message, Stream
+from tests.replies import Gate, Message, Piece, Stream
 
 pytestmark = pytest.mark.codex
 
@@ -32,7 +32,7 @@ def test_the_texts_of_many_streams_are_not_mixed_up() -> None:
 
     def script(request: Request) -> Stream:
         prompt = request.prompt
-        pieces = (*words(prompt, "a"), gate, *words(prompt, "b"))
+        pieces: tuple[Piece, ...] = (*words(prompt, "a"), gate, *words(prompt, "b"))
         return Stream((Message(pieces),), delay=0.005)
 
     with (

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import mask, segments
@@ -25,6 +25,7 @@ def is_legible(character: str) -> bool:
     return unicodedata.category(character)[0] in "LNM"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_masked_text_is_as_long_and_has_no_letter_digit_or_mark(text: str) -> None:
     masked = mask.mask_text(text)
@@ -277,12 +278,14 @@ def leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_of_what_nobody_knows_nothing_is_legible(value: Any) -> None:
     for leaf in leaves(masked_request({"metadata": {"a": value}})["metadata"]):
         assert leaf is None or re.fullmatch(r"data:\d+", leaf) or not any(map(is_legible, leaf))
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_is_masked_to_json(value: Any) -> None:
     body = msgspec.json.encode(value)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import retention, segments
@@ -53,6 +53,7 @@ def test_no_limits_keep_everything() -> None:
     assert retention.expired(found, NOW_US, 0, 0) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20))),
     st.integers(0, 200),

@@ -131,9 +131,11 @@ def test_records_of_a_workers_life_are_passed_over(tmp_path: Path) -> None:
         "detail": {"pid": 7},
         "state": "handshake",
         "out": [],
+        "t": 900_000_000,
     }
-    (found,) = cues(tmp_path, life, *SHORT[:3], life, *SHORT[3:])
-    assert [cue.event for cue in found] == SAID
+    (found,) = cues(tmp_path, life, *SHORT[:6], life)
+    assert [cue.event for cue in found] == [*SAID[:3], failures.LOST.event(0)]
+    assert found[-1].at_us == 10_000
 
 
 def test_a_file_of_no_stream_or_of_two_is_no_transcript(tmp_path: Path) -> None:
