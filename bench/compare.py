@@ -8,6 +8,7 @@ time is that of its own process: neither Codex nor the relay's source is in it.
 
 import argparse
 import platform
+import statistics
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -56,19 +57,22 @@ def row(comparison: Comparison, measured: list[rivals.Round]) -> list[str]:
     """A line of the results as cells."""
     ratio = rivals.median(measured, lambda each: each.cpu_ratio)
     limit = f" (≤ {comparison.limit})" if comparison.limit is not None else ""
-    cells = [comparison.name, str(comparison.case.streams)]
-    for reports in ([each.ours for each in measured], [each.theirs for each in measured]):
-        cells.append(_median([report.cpu_us or 0 for report in reports]))
-    cells.append(f"{ratio:.2f}{limit}")
-    for reports in ([each.ours for each in measured], [each.theirs for each in measured]):
-        added = [report.latency_ms for report in reports if report.latency_ms]
-        for percentile in ("p50", "p99"):
-            cells.append(_median([latency[percentile] for latency in added]))
-    return cells
+    sides = ([each.ours for each in measured], [each.theirs for each in measured])
+    return [
+        comparison.name,
+        str(comparison.case.streams),
+        *(_median([report.cpu_us for report in reports if report.cpu_us]) for reports in sides),
+        f"{ratio:.2f}{limit}",
+        *(
+            _median([report.latency_ms[part] for report in reports if report.latency_ms])
+            for reports in sides
+            for part in ("p50", "p99")
+        ),
+    ]
 
 
 def _median(values: list[float]) -> str:
-    return f"{sorted(values)[len(values) // 2]:.2f}" if values else ""
+    return f"{statistics.median(values):.2f}" if values else ""
 
 
 HEADINGS: Final = (

@@ -71,8 +71,9 @@ def turntape(case: Case) -> Iterator[Rival]:
     """Our server, as it is by default but for the number of streams, on a stand-in for Codex."""
     with tempfile.TemporaryDirectory() as directory:
         program = standin.install(Path(directory), standin.Scenario(turn=case.turn))
-        environ = {"CODEX_BIN": str(program), "WORKER_MAX_CONCURRENCY": str(case.streams)}
-        with serving.running(**environ) as server:
+        with serving.running(
+            CODEX_BIN=str(program), WORKER_MAX_CONCURRENCY=str(case.streams)
+        ) as server:
             yield Rival(server.url, server.process.pid)
 
 

@@ -45,11 +45,11 @@ class ChannelClosed(Exception):
 
 
 class Call(msgspec.Struct, eq=False):
-    """One request: its id, where its reply goes, and the deadline it has."""
+    """One request: its line, where its reply goes, and the deadline it has."""
 
     rpc_id: int
     method: str
-    params: msgspec.Struct
+    line: bytes
     reply: asyncio.Future[Any]
     deadline: asyncio.TimerHandle | None = None
 
@@ -100,9 +100,13 @@ class Channel:
             timeout: seconds its reply may take, where that is not the channel's own.
 
         The reply raises RpcError, RpcTimedOut or ChannelClosed.
+
+        Raises:
+            TooLarge: no line can hold these params; nothing was sent.
         """
         self._last_id += 1
-        call = Call(self._last_id, method, params, self._loop.create_future())
+        line = jsonrpc.encode_request(self._last_id, method, params)
+        call = Call(self._last_id, method, line, self._loop.create_future())
         # A reply that nobody waits for any more must not be reported as never retrieved.
         call.reply.add_done_callback(_retrieved)
         if self._write is None:
@@ -174,7 +178,7 @@ class Channel:
         while self._waiting and len(self._pending) < IN_FLIGHT:
             call = self._waiting.popleft()
             self._pending[call.rpc_id] = call
-            self._put(jsonrpc.encode_request(call.rpc_id, call.method, call.params))
+            self._put(call.line)
 
     def _put(self, line: bytes) -> None:
         if self._write is not None:

@@ -1,4 +1,4 @@
-"""A real `serve` process for tests: started on a free port, ended by a signal, its log read back."""
+"""A real `serve` process for tests: started on a free port, its log read back."""
 
 import contextlib
 import json
@@ -145,9 +145,7 @@ class Serve:
 
 
 @contextlib.contextmanager
-def running(
-    *arguments: str, data_dir: Path | None = None, **environ: str
-) -> Iterator[Serve]:
+def running(*arguments: str, data_dir: Path | None = None, **environ: str) -> Iterator[Serve]:
     """A ready server, killed at the end if it still runs."""
     with contextlib.ExitStack() as stack:
         if data_dir is None:

@@ -1,0 +1,271 @@
+"""Requests and replies of one connection, against a worker that is written here by hand."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import pytest
+import structlog
+
+from engine import appserver, channel
+from engine.channel import IN_FLIGHT, ChannelClosed, RpcError, RpcTimedOut
+from machines import errors
+from tests import virtualtime
+
+TIMEOUT_S = 10.0
+
+EMPTY = appserver.Empty()
+
+
+class Worker:
+    """The other end: what it was sent, and what it says."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.notified: list[tuple[str, bytes]] = []
+        self.channel = channel.Channel(self._read, self._notified, TIMEOUT_S)
+
+    @property
+    def ids(self) -> list[Any]:
+        """The ids of what it was sent."""
+        return [line["id"] for line in self.heard]
+
+    def say(self, *lines: bytes | dict[str, Any]) -> None:
+        """Write whole lines."""
+        encoded = (
+            line if isinstance(line, bytes) else msgspec.json.encode(line) for line in lines
+        )
+        self.channel.feed(b"".join(line + b"\n" for line in encoded))
+
+    def reply(self, rpc_id: int, result: Any = None) -> None:
+        """Answer a request."""
+        self.say({"id": rpc_id, "result": {} if result is None else result})
+
+    def interrupt(self, timeout: float | None = None) -> channel.Call:
+        """A request whose result is of no matter."""
+        params = appserver.TurnInterruptParams("th", "")
+        return self.channel.send("turn/interrupt", params, timeout)
+
+    def _read(self, line: bytes) -> None:
+        assert line.endswith(b"\n")
+        assert line.count(b"\n") == 1
+        self.heard.append(msgspec.json.decode(line))
+
+    def _notified(self, method: str, params: msgspec.Raw) -> None:
+        self.notified.append((method, bytes(params)))
+
+
+def run(scene: Coroutine[Any, Any, None]) -> None:
+    """Run a scene; whatever reaches the loop's own handler fails it."""
+    complaints: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: complaints.append(c))
+        await scene
+
+    virtualtime.run(watched())
+    assert complaints == []
+
+
+def test_a_request_is_a_line_and_its_reply_is_typed() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        call = worker.channel.send("model/list", appserver.ModelListParams())
+        params = {"cursor": None, "includeHidden": False}
+        assert worker.heard == [{"method": "model/list", "id": 1, "params": params}]
+        model = {
+            "model": "m",
+            "displayName": "M",
+            "hidden": False,
+            "supportedReasoningEfforts": [],
+            "whatever": [1],
+        }
+        worker.reply(1, {"data": [model]})
+        listed = appserver.ModelListResult((appserver.Model("m", "M", False, ()),))
+        assert await call.reply == listed
+
+    run(scene())
+
+
+def test_replies_find_their_requests_in_any_order() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        calls = [
+            worker.channel.send("thread/unsubscribe", appserver.ThreadUnsubscribeParams("th"))
+            for _ in range(3)
+        ]
+        for rpc_id in (3, 1, 2):
+            worker.reply(rpc_id, {"status": f"answer {rpc_id}"})
+        statuses = [(await call.reply).status for call in calls]
+        assert statuses == ["answer 1", "answer 2", "answer 3"]
+
+    run(scene())
+
+
+def test_a_refusal_is_an_error_with_its_code() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        call = worker.interrupt()
+        worker.say({"id": 1, "error": {"code": -32001, "message": "busy", "data": {"a": 1}}})
+        with pytest.raises(RpcError) as refused:
+            await call.reply
+        assert (refused.value.code, refused.value.message) == (-32001, "busy")
+
+    run(scene())
+
+
+def test_a_reply_of_another_shape_is_an_error() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        call = worker.channel.send("model/list", appserver.ModelListParams())
+        worker.reply(1, {"data": 7})
+        with pytest.raises(RpcError, match="model/list"):
+            await call.reply
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, TIMEOUT_S), (2.0, 2.0)])
+def test_a_request_without_a_reply_times_out(timeout: float | None, seconds: float) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        call = worker.interrupt(timeout)
+        with pytest.raises(RpcTimedOut, match="turn/interrupt"):
+            await call.reply
+        assert loop.time() - began == pytest.approx(seconds, abs=0.01)
+        with structlog.testing.capture_logs() as said:
+            worker.reply(1)
+        assert [line["event"] for line in said] == ["reply_to_nothing"]
+
+    run(scene())
+
+
+def test_only_so_many_are_unanswered_at_once_and_the_rest_wait_in_order() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        calls = [worker.interrupt() for _ in range(IN_FLIGHT + 3)]
+        assert worker.ids == list(range(1, IN_FLIGHT + 1))
+        worker.reply(7)
+        worker.reply(1)
+        assert worker.ids == list(range(1, IN_FLIGHT + 3))
+        for rpc_id in worker.ids:
+            if rpc_id not in (1, 7):
+                worker.reply(rpc_id)
+        worker.reply(IN_FLIGHT + 3)
+        await asyncio.gather(*(call.reply for call in calls))
+        assert worker.ids == list(range(1, IN_FLIGHT + 4))
+
+    run(scene())
+
+
+def test_a_request_that_timed_out_while_it_waited_is_not_sent() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        for _ in range(IN_FLIGHT):
+            worker.interrupt()
+        impatient, patient = worker.interrupt(1.0), worker.interrupt()
+        with pytest.raises(RpcTimedOut):
+            await impatient.reply
+        worker.reply(1)
+        assert worker.ids[IN_FLIGHT:] == [patient.rpc_id]
+
+    run(scene())
+
+
+def test_requests_that_timed_out_make_room() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        calls = [worker.interrupt(1.0) for _ in range(IN_FLIGHT)]
+        waiting = worker.interrupt()
+        for call in calls:
+            with pytest.raises(RpcTimedOut):
+                await call.reply
+        assert worker.ids[-1] == waiting.rpc_id
+
+    run(scene())
+
+
+def test_params_that_no_line_holds_are_refused_and_take_no_place() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        schema = msgspec.Raw(b"[" * 200 + b"]" * 200)
+        params = appserver.TurnStartParams(thread_id="th", output_schema=schema)
+        for _ in range(IN_FLIGHT):
+            with pytest.raises(errors.TooLarge):
+                worker.channel.send("turn/start", params)
+        assert worker.heard == []
+        call = worker.interrupt()
+        worker.reply(call.rpc_id)
+        await call.reply
+
+    run(scene())
+
+
+def test_a_closed_channel_answers_everything_at_once() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        calls = [worker.interrupt() for _ in range(IN_FLIGHT + 1)]
+        worker.channel.close()
+        calls.append(worker.interrupt())
+        for call in calls:
+            with pytest.raises(ChannelClosed):
+                await call.reply
+        worker.channel.notify("initialized")
+        with structlog.testing.capture_logs() as said:
+            worker.say({"method": "error", "params": {}}, {"id": 1, "result": {}}, b"garbage")
+        assert (len(worker.heard), worker.notified, said) == (IN_FLIGHT, [], [])
+
+    run(scene())
+
+
+def test_nobody_need_wait_for_a_reply() -> None:
+    async def scene() -> None:
+        worker = Worker()
+        worker.interrupt()
+        worker.interrupt(1.0)
+        worker.interrupt().reply.cancel()
+        worker.say({"id": 1, "error": {"code": 1, "message": "no"}})
+        worker.reply(3)
+        with contextlib.suppress(RpcTimedOut):
+            await worker.interrupt(2.0).reply
+        worker.interrupt()
+        worker.channel.close()
+
+    run(scene())
+
+
+@pytest.mark.parametrize("rpc_id", [0, 7, "a"])
+def test_what_the_worker_asks_is_refused_under_its_own_id(rpc_id: int | str) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        call = worker.interrupt()
+        worker.say({"id": rpc_id, "method": "item/tool/requestUserInput", "params": {}})
+        refusal = worker.heard[1]
+        assert (refusal["id"], refusal["error"]["code"]) == (rpc_id, -32601)
+        assert not call.reply.done()
+
+    run(scene())
+
+
+def test_notifications_come_in_order_however_they_are_cut() -> None:
+    async def scene() -> None:
+        lines = (
+            b'{"method":"a","params":{"text":"\xf0\x9f\x99\x82"}}\r\n{"method":"b"}\n\n'
+            b'not JSON\n[]\n{"method":"c","params":1,"emittedAtMs":5}\n'
+        )
+        expected = [("a", '{"text":"🙂"}'.encode()), ("b", b"null"), ("c", b"1")]
+        whole, halves, bytewise = Worker(), Worker(), Worker()
+        with structlog.testing.capture_logs() as said:
+            whole.channel.feed(lines)
+            for at in range(len(lines)):
+                bytewise.channel.feed(lines[at : at + 1])
+            for part in (lines[:30], lines[30:]):
+                halves.channel.feed(part)
+        assert whole.notified == halves.notified == bytewise.notified == expected
+        assert [line["event"] for line in said] == ["undecodable_line"] * 6
+
+    run(scene())

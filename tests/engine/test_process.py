@@ -1,0 +1,407 @@
+"""Real child processes: started, watched, ended, and started again."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import uvloop
+
+from engine import process
+from machines import errors, supervisor
+
+WAIT_S = 10.0
+"""Seconds after which something that should have come is given up."""
+
+LIMITS = supervisor.Limits(
+    handshake_ms=5_000, stop_grace_ms=300, backoff_initial_ms=30, backoff_max_ms=240
+)
+
+ECHO = "cat"
+"""A child that says what it hears, and ends when its input does."""
+
+
+class Tenant:
+    """Lives on a process and keeps what it hears. Its handshake is as it is given."""
+
+    def __init__(self, handshake: Callable[["Tenant"], Awaitable[str]]) -> None:
+        self.write: Callable[[bytes], None] = lambda _: None
+        self.said = b""
+        self.losses: list[str] = []
+        self.connections = 0
+        self.ready_count = 0
+        self.unreadable = b"never"
+        self.changed = asyncio.Event()
+        self._handshake = handshake
+
+    def connected(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+        self.connections += 1
+
+    async def handshake(self) -> str:
+        return await self._handshake(self)
+
+    def received(self, data: bytes) -> None:
+        self.said += data
+        self.changed.set()
+        if self.unreadable in data:
+            raise errors.TooLarge("too much of it")
+
+    def ready(self) -> None:
+        self.ready_count += 1
+        self.changed.set()
+
+    def lost(self, reason: str) -> None:
+        self.losses.append(reason)
+        self.changed.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for something that follows from what the tenant hears."""
+        async with asyncio.timeout(WAIT_S):
+            while not is_so():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+async def agreed(_: Tenant) -> str:
+    """A handshake that needs nothing."""
+    return "1.2.3"
+
+
+class Child:
+    """A supervised child: a shell script, or another program."""
+
+    def __init__(
+        self,
+        script: str | tuple[str, ...],
+        handshake: Callable[[Tenant], Awaitable[str]] = agreed,
+        directory: str = "/",
+        **environment: str,
+    ) -> None:
+        argv = ("sh", "-c", script) if isinstance(script, str) else script
+        self.tenant = Tenant(handshake)
+        self.changes: list[tuple[str, supervisor.AnyEvent]] = []
+        command = process.Command(argv, {"PATH": os.environ["PATH"], **environment}, directory)
+        self.process = process.Process("child-0", command, LIMITS, self.tenant, self._changed)
+
+    @property
+    def states(self) -> list[str]:
+        """Every state it has been in, in order."""
+        return [state for state, _ in self.changes]
+
+    async def ready(self, count: int = 1) -> None:
+        """Wait until it has become ready so many times."""
+        await self.tenant.until(lambda: self.tenant.ready_count >= count)
+
+    async def been(self, state: str) -> None:
+        """Wait until it has been in a state."""
+        await self.tenant.until(lambda: state in self.states)
+
+    def _changed(self, state: str, event: supervisor.AnyEvent) -> None:
+        self.changes.append((state, event))
+        self.tenant.changed.set()
+
+
+def play(scene: Callable[[], Awaitable[Child]]) -> None:
+    """Run a scene, stop its child, and see that nothing is left of it."""
+
+    async def run() -> None:
+        complaints: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        child = await scene()
+        async with asyncio.timeout(WAIT_S):
+            await child.process.stop()
+        assert child.process.state == "stopped"
+        assert child.process.pid is None
+        assert complaints == []
+
+    uvloop.run(run())
+
+
+def test_a_process_is_spoken_to_and_heard(tmp_path: Path) -> None:
+    async def scene() -> Child:
+        child = Child('echo "$GREETING in $PWD"; exec cat', directory=str(tmp_path), GREETING="hi")
+        child.process.start()
+        await child.ready()
+        child.tenant.write(b"ping\n")
+        expected = f"hi in {tmp_path}\nping\n".encode()
+        await child.tenant.until(lambda: child.tenant.said == expected)
+        assert child.process.state == "ready"
+        assert child.process.pid is not None
+        # Ctrl-C on the server's terminal is not for it.
+        assert os.getsid(child.process.pid) != os.getsid(0)
+        assert child.states == ["spawning", "handshake", "ready"]
+        assert child.changes[2][1] == supervisor.HandshakeDone("1.2.3")
+        return child
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("last_words", "reason"),
+    [
+        ("exit 3", "exited with code 3"),
+        ("kill -9 $$", "killed by signal 9"),
+        ("exec <&- >&-; exec sleep 60", "went deaf: closed its output"),
+    ],
+)
+def test_a_process_that_ends_is_lost_and_replaced(last_words: str, reason: str) -> None:
+    async def scene() -> Child:
+        child = Child(f"read line; {last_words}")
+        child.process.start()
+        await child.ready()
+        first = child.process.pid
+        child.tenant.write(b"go\n")
+        await child.ready(2)
+        assert child.tenant.losses == [reason]
+        assert child.process.pid != first
+        assert child.tenant.connections == 2
+        return child
+
+    play(scene)
+
+
+def test_what_a_process_said_last_is_heard_before_it_is_lost() -> None:
+    async def scene() -> Child:
+        # As much as a pipe holds: no reader is needed for it to exit.
+        child = Child("read line; head -c 65536 /dev/zero; exit 0")
+        heard: list[int] = []
+        lost = child.tenant.lost
+
+        def note(reason: str) -> None:
+            heard.append(len(child.tenant.said))
+            lost(reason)
+
+        child.tenant.lost = note  # type: ignore[method-assign]  # listens in
+        child.process.start()
+        await child.ready()
+        child.tenant.write(b"go\n")
+        await child.been("backoff")
+        assert heard == [65536]
+        return child
+
+    play(scene)
+
+
+def test_a_process_whose_output_cannot_be_read_on_is_replaced() -> None:
+    async def scene() -> Child:
+        child = Child(ECHO)
+        child.tenant.unreadable = b"nonsense"
+        child.process.start()
+        await child.ready()
+        child.tenant.write(b"nonsense\n")
+        await child.ready(2)
+        assert child.tenant.losses == ["went deaf: too much of it"]
+        return child
+
+    play(scene)
+
+
+def test_a_process_that_is_said_to_be_deaf_is_killed_once() -> None:
+    async def scene() -> Child:
+        child = Child("trap '' TERM; cat")
+        child.process.start()
+        await child.ready()
+        child.process.went_deaf("no answer")
+        child.process.went_deaf("no answer")
+        await child.ready(2)
+        assert child.tenant.losses == ["went deaf: no answer"]
+        return child
+
+    play(scene)
+
+
+def test_a_refused_handshake_is_tried_again_after_the_longest_delay() -> None:
+    answers = iter(["too old", "1.2.3"])
+
+    async def handshake(_: Tenant) -> str:
+        answer = next(answers)
+        if answer == "too old":
+            raise process.HandshakeRefused(answer)
+        return answer
+
+    async def scene() -> Child:
+        child = Child(ECHO, handshake)
+        began = time.monotonic()
+        child.process.start()
+        await child.ready()
+        assert time.monotonic() - began > LIMITS.backoff_max_ms / 1000
+        assert child.tenant.losses == ["handshake failed: too old"]
+        assert child.tenant.ready_count == 1
+        return child
+
+    play(scene)
+
+
+def test_a_handshake_does_not_outlive_its_process() -> None:
+    ended: list[str] = []
+    fate = iter(["hangs"])
+
+    async def handshake(tenant: Tenant) -> str:
+        if next(fate, "agrees") == "hangs":
+            tenant.write(b"go\n")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("hanging one")
+        return "1.2.3"
+
+    async def scene() -> Child:
+        child = Child("read line; exit 1", handshake)
+        child.process.start()
+        await child.ready()
+        assert ended == ["hanging one"]
+        assert child.tenant.losses == ["exited with code 1"]
+        return child
+
+    play(scene)
+
+
+def test_a_program_that_is_not_there_is_said_and_looked_for_again() -> None:
+    async def scene() -> Child:
+        child = Child(("/no/such/program",))
+        child.process.start()
+        await child.tenant.until(lambda: child.states.count("failed") == 2)
+        assert child.tenant.losses == ["could not be started: No such file or directory"] * 2
+        return child
+
+    play(scene)
+
+
+def test_a_crash_loop_goes_on_more_and_more_slowly() -> None:
+    async def scene() -> Child:
+        child = Child("exit 1")
+        child.process.start()
+        await child.tenant.until(lambda: child.states.count("failed") == 3)
+        assert child.states.count("backoff") == 3
+        assert set(child.tenant.losses) == {"exited with code 1"}
+        return child
+
+    began = time.monotonic()
+    play(scene)
+    assert time.monotonic() - began > (30 + 60 + 120 + 240 + 240) / 1000
+
+
+@pytest.mark.parametrize(
+    ("script", "returncode", "seconds"),
+    [
+        (ECHO, -signal.SIGTERM, 0.0),
+        ("trap 'exit 7' TERM; while :; do read line; done", 7, 0.0),
+        ("trap '' TERM; while :; do sleep 1; done", -signal.SIGKILL, 0.3),
+    ],
+)
+def test_a_process_is_asked_to_stop_and_then_made_to(
+    script: str, returncode: int, seconds: float
+) -> None:
+    async def scene() -> Child:
+        child = Child(f"echo up; {script}")
+        child.process.start()
+        await child.ready()
+        await child.tenant.until(lambda: child.tenant.said == b"up\n")
+        began = time.monotonic()
+        await child.process.stop()
+        assert seconds <= time.monotonic() - began < seconds + 2
+        assert child.changes[-1][1] == supervisor.Exited(returncode)
+        assert child.tenant.losses == ["asked to stop"]
+        return child
+
+    play(scene)
+
+
+@pytest.mark.parametrize("state", ["spawning", "handshake", "backoff", "failed"])
+def test_it_can_be_stopped_at_any_time(state: str) -> None:
+    async def handshake(tenant: Tenant) -> str:
+        if state == "handshake":
+            await asyncio.Event().wait()
+        return "1.2.3"
+
+    async def scene() -> Child:
+        script = {"backoff": "exit 1", "failed": ("/no/such/program",)}.get(state, ECHO)
+        child = Child(script, handshake)
+        child.process.start()
+        await child.been(state)
+        await child.process.stop()
+        return child
+
+    play(scene)
+
+
+# --- What it says on stderr ---
+
+
+def lines_of(*pieces: bytes) -> list[dict[str, Any]]:
+    """What is logged of stderr that comes in these pieces."""
+
+    async def run() -> None:
+        log = process.StderrLog("child-0")
+        for piece in pieces:
+            log.feed(piece)
+
+    with structlog.testing.capture_logs() as said:
+        uvloop.run(run())
+    return [dict(line) for line in said]
+
+
+def test_stderr_is_logged_with_the_severity_it_names() -> None:
+    said = lines_of(
+        b'{"level":"ERROR","target":"core","fields":{"message":"no disk"}}\n',
+        b'{"level":"DEBUG","target":"core","fields":{"message":"well"}}\nplain\n\n  \n',
+    )
+    assert [(line["log_level"], line["text"], line["worker"]) for line in said] == [
+        ("error", "core: no disk", "child-0"),
+        ("debug", "core: well", "child-0"),
+        ("warning", "plain", "child-0"),
+    ]
+
+
+def test_stderr_may_be_cut_anywhere_and_be_no_text() -> None:
+    said = lines_of(b"on", b"e\ntw", b"o\n\xff\xfe\n")
+    assert [line["text"] for line in said] == ["one", "two", "\ufffd\ufffd"]
+
+
+def test_an_endless_line_is_logged_by_its_beginning() -> None:
+    said = lines_of(b"x" * 5_000, b"y" * 10, b"\n")
+    assert said[0]["text"] == "x" * process.STDERR_LINE_CHARACTERS
+    assert len(said) == 2
+
+
+def test_a_flood_is_counted_and_dropped() -> None:
+    count = 5_000
+    said = lines_of(b"".join(b"%d\n" % number for number in range(count)))
+    shown = [line for line in said if line["event"] == "worker_stderr"]
+    assert len(shown) <= 2 * process.STDERR_LINES_A_SECOND
+    assert shown[0]["text"] == "0"
+
+
+def test_a_childs_own_stderr_arrives() -> None:
+    async def scene() -> Child:
+        child = Child("echo careful >&2; exec cat")
+        child.process.start()
+        await child.ready()
+        child.tenant.write(b"ping\n")
+        await child.tenant.until(lambda: child.tenant.said == b"ping\n")
+        return child
+
+    with structlog.testing.capture_logs() as said:
+        play(scene)
+    assert [line["text"] for line in said if line["event"] == "worker_stderr"] == ["careful"]
+
+
+def test_the_program_may_be_python() -> None:
+    """A child that is no shell, for its pipes are not line-buffered."""
+
+    async def scene() -> Child:
+        child = Child((sys.executable, "-S", "-c", "import os; os.write(1, b'a'); input()"))
+        child.process.start()
+        await child.ready()
+        await child.tenant.until(lambda: child.tenant.said == b"a")
+        return child
+
+    play(scene)
