@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import codex, log, pump, worker
-from engine.channel import Channel
+from engine import channel, codex, log, pump, worker
 from machines import lifecycle
 from server import config, context, http, listener, routes, serve
 
@@ -48,7 +47,9 @@ class PipelessWorker:
 
     def __init__(self) -> None:
         self._routes = codex.Routes(_ignore)
-        self.channel = Channel(_ignore, self._routes.notification, timeout=60)
+        self.channel = channel.Channel(
+            _ignore, self._routes.text_delta, self._routes.notification, timeout=60
+        )
         self.frames: list[appframes.TurnFrames] = []
         self.begun = asyncio.Event()
 

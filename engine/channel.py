@@ -24,6 +24,9 @@ OVERLOADED: Final = -32001
 METHOD_NOT_FOUND: Final = -32601
 """JSON-RPC's own code: what a worker's request is answered with, whatever it asks."""
 
+TEXT_DELTA_LINE: Final = b'{"method":"item/agentMessage/delta",'
+"""How the app-server begins the line of a token: it is decoded in one pass, not in two."""
+
 _log = structlog.get_logger(component="channel")
 
 
@@ -59,17 +62,20 @@ class Channel:
 
     Args:
         write: takes a whole line for the worker's input.
-        on_notification: takes method and params of every notification.
+        on_text_delta: takes every line that begins as `TEXT_DELTA_LINE` does.
+        on_notification: takes method and params of every other notification.
         timeout: seconds a reply may take.
     """
 
     def __init__(
         self,
         write: Callable[[bytes], None],
+        on_text_delta: Callable[[bytes], None],
         on_notification: Callable[[str, msgspec.Raw], None],
         timeout: float,
     ) -> None:
         self._write: Callable[[bytes], None] | None = write
+        self._on_text_delta = on_text_delta
         self._on_notification = on_notification
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -84,14 +90,12 @@ class Channel:
             return
         for line in self._lines.feed(data):
             try:
-                message = jsonrpc.decode(line)
+                if line.startswith(TEXT_DELTA_LINE):
+                    self._on_text_delta(line)
+                else:
+                    self._take(jsonrpc.decode(line))
             except errors.DecodeError:
                 _log.warning("undecodable_line", length=len(line))
-                continue
-            if type(message) is jsonrpc.Notification:
-                self._on_notification(message.method, message.params)
-            else:
-                self._other(message)
 
     def send(self, method: str, params: msgspec.Struct, timeout: float | None = None) -> Call:
         """Make a request; `await call.reply` for its result.
@@ -131,8 +135,10 @@ class Channel:
         for call in calls:
             self._settle(call, ChannelClosed())
 
-    def _other(self, message: jsonrpc.Message) -> None:
+    def _take(self, message: jsonrpc.Message) -> None:
         match message:
+            case jsonrpc.Notification(method, params):
+                self._on_notification(method, params)
             case jsonrpc.Request(rpc_id, method):
                 # With approvals off and no tools none should come; a worker left waiting hangs.
                 _log.warning("worker_request_refused", method=method)

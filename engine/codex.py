@@ -1,6 +1,6 @@
 """Reads the app-server's notifications as events of the turn they belong to.
 
-`Routes.notification` is where a token enters: the first of its four files. Frames are told apart
+`Routes.text_delta` is where a token enters: the first of its four files. Frames are told apart
 by `threadId`: a turn has a thread of its own, and its notifications may come before the reply to
 the request that began it.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import failures, notifications, worker
-from machines import events
+from machines import events, jsonrpc
 
 PARAGRAPH: Final = "\n\n"
 """What joins several messages of one turn, and several parts of its reasoning."""
@@ -73,10 +73,10 @@ class TurnReader:
 
     def text_delta(self, item_id: str, delta: str) -> None:
         """A piece of an agent message: the hot path."""
-        if item_id in self._commentary:
-            self.thought(item_id, delta)
-            return
         if item_id != self._answer_item:
+            if item_id in self._commentary:
+                self.thought(item_id, delta)
+                return
             self._begin_answer(item_id)
         self._answer_length += len(delta)
         self._feed.event(events.TextDelta(delta, self._choice))
@@ -103,7 +103,7 @@ class TurnReader:
         if item.type != "agentMessage":
             return
         if item.id in self._commentary or item.phase == COMMENTARY:
-            if item.text and item.id != self._thought_item:
+            if item.text and item.id not in (self._thought_item, self._answer_item):
                 self.thought(item.id, item.text)
             return
         said = self._answer_length if item.id == self._answer_item else 0
@@ -176,6 +176,10 @@ def _usage(counts: notifications.TokenCounts | None) -> events.Usage | None:
     )
 
 
+class _TextDeltaLine(msgspec.Struct, gc=False):
+    params: notifications.ItemDelta
+
+
 class Routes:
     """Finds the turn a notification belongs to."""
 
@@ -186,19 +190,28 @@ class Routes:
             method: msgspec.json.Decoder(params)
             for method, params in notifications.NOTIFICATIONS.items()
         }
-        self._text_delta = msgspec.json.Decoder(notifications.ItemDelta)
+        self._text_delta = msgspec.json.Decoder(_TextDeltaLine)
+
+    def text_delta(self, line: bytes) -> None:
+        """Take the whole line of a token: where the hot path enters.
+
+        Raises:
+            DecodeError: it is not such a line.
+        """
+        delta = jsonrpc.decode_body(line, self._text_delta).params
+        turn = self.turns.get(delta.thread_id)
+        if turn is not None:
+            turn.text_delta(delta.item_id, delta.delta)
 
     def notification(self, method: str, raw: msgspec.Raw) -> None:
-        """Take one notification: the hot path is its first branch."""
-        if method == "item/agentMessage/delta":
-            delta = self._text_delta.decode(raw)
-            turn = self.turns.get(delta.thread_id)
-            if turn is not None:
-                turn.text_delta(delta.item_id, delta.delta)
-            return
+        """Take one notification.
+
+        Raises:
+            DecodeError: its params are not of its method.
+        """
         decoder = self._decoders.get(method)
         if decoder is not None:
-            self._dispatch(method, decoder.decode(raw))
+            self._dispatch(method, jsonrpc.decode_body(raw, decoder))
 
     def _dispatch(self, method: str, params: Any) -> None:
         turn = self.turns.get(getattr(params, "thread_id", None) or "")
@@ -207,9 +220,11 @@ class Routes:
             return
         match params:
             case notifications.SummaryTextDelta():
-                turn.thought(f"{params.item_id}/{params.summary_index}", params.delta)
+                turn.thought(f"{params.item_id}/summary/{params.summary_index}", params.delta)
             case notifications.ReasoningTextDelta():
-                turn.thought(f"{params.item_id}/{params.content_index}", params.delta)
+                turn.thought(f"{params.item_id}/text/{params.content_index}", params.delta)
+            case notifications.ItemDelta():
+                turn.text_delta(params.item_id, params.delta)
             case notifications.ItemNotification(_, _, item):
                 if method == "item/started":
                     turn.item_started(item)

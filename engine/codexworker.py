@@ -93,7 +93,12 @@ class AppServer:
         self._routes = Routes(self._not_of_a_turn)
         self._account_updated.clear()
         self.taken = 0
-        self.channel = Channel(write, self._routes.notification, self._options.request_timeout)
+        self.channel = Channel(
+            write,
+            self._routes.text_delta,
+            self._routes.notification,
+            self._options.request_timeout,
+        )
 
     async def handshake(self) -> str:
         """Introduce ourselves, check the version, log in, learn the models."""

@@ -47,6 +47,8 @@ def _message(role: str, content: list[Item]) -> Item:
 
 def _answer(message: Message) -> list[Item]:
     text = "".join(_text(part) for part in message.parts)
+    if text and message.name is not None:
+        text = f"{message.name}: {text}"
     spoken = [_message("assistant", [{"type": "output_text", "text": text}])] if text else []
     calls = [
         {

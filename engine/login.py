@@ -28,7 +28,9 @@ class Login:
     def connected(self, write: Callable[[bytes], None]) -> None:
         """The process runs."""
         routes = Routes(self._received)
-        self._channel = Channel(write, routes.notification, self._options.request_timeout)
+        self._channel = Channel(
+            write, routes.text_delta, routes.notification, self._options.request_timeout
+        )
 
     async def handshake(self) -> str:
         """Introduce ourselves."""

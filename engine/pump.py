@@ -166,7 +166,7 @@ class Pump:
             self._last_output = now
             self._sink.take(step.outputs)
         self._wakeups.join(self._sink)
-        if step.state != self._state:
+        if step.state != self._state or len(step.outputs) > 1:
             self._moved(event, step, now)
 
     def tick(self, timer: events.TimerName) -> None:
@@ -188,7 +188,7 @@ class Pump:
         for output in step.outputs:
             if isinstance(output, events.CancelTurn):
                 self._turns.pop(output.choice).cancel()
-        if step.state == "finish":
+        if self.stream.position == "finish":
             self._finished_at = now
         self._arm()
 
@@ -228,19 +228,20 @@ class Pump:
         limits = self._deadlines
         due: dict[events.TimerName, int] = {}
         streaming = self.stream.opened.streaming
-        if limits.total:
+        position = self.stream.position
+        if limits.total and position != "finish":
             due["total"] = self._opened_at + limits.total
-        if self._state in ("held", "role") and limits.first_chunk:
+        if position in ("held", "role") and limits.first_chunk:
             due["first_chunk"] = self._opened_at + limits.first_chunk
-        if self._state == "held" and streaming and limits.heartbeat and limits.head_hold:
+        if position == "held" and streaming and limits.heartbeat and limits.head_hold:
             due["head_hold"] = self._opened_at + limits.head_hold
-        if self._state in ("content", "tool_buffering") and limits.idle:
+        if position in ("content", "tool_buffering") and limits.idle:
             due["idle"] = self._last_event + limits.idle
-        if self._state == "finish":
+        if position == "finish":
             due["finish_grace"] = self._finished_at + limits.finish_grace
-        if self._state != "held" and streaming and limits.heartbeat:
+        if position != "held" and streaming and limits.heartbeat:
             due["heartbeat"] = self._last_output + limits.heartbeat
-        if not streaming and limits.truncate and self._state != "finish":
+        if not streaming and limits.truncate and position != "finish":
             due["truncate"] = self._opened_at + limits.truncate
         return due
 

@@ -78,8 +78,14 @@ class Replay:
         self._open: dict[str, _StreamReplay] = {}
 
     def run(self, reading: segments.Reading) -> None:
-        """Replay up to the first divergence, or the end."""
+        """Replay up to the first divergence, the first corrupt line, or the end.
+
+        Raises:
+            msgspec.ValidationError: a record is not of this version's vocabulary.
+        """
         for record in reading:
+            if any(problem.kind == "corrupt" for problem in reading.problems):
+                return
             self._take(record)
             if self.divergence is not None:
                 return

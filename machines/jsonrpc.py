@@ -149,7 +149,7 @@ def decode(line: bytes) -> Message:
     return Response(found.id, found.result)
 
 
-def decode_body(body: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
+def decode_body(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
     """The second stage: `params`, `result` or `data` as the type that its method has.
 
     Raises:

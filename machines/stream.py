@@ -163,6 +163,11 @@ class Stream:
         return choices.total(self.choices)
 
     @property
+    def position(self) -> str:
+        """The state of the choice that is least far."""
+        return self._slowest().state
+
+    @property
     def ended(self) -> bool:
         """Whether the stream is over: nothing it is told will have an output."""
         return TABLE.is_final(self.choices[0].state)

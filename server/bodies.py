@@ -150,6 +150,9 @@ IGNORED_FIELDS: Final = (
 )
 """Checked, but not forwarded: Codex has no such setting."""
 
+STOP_MAX: Final = 1024
+"""Characters of a stop sequence: text is held back for up to as many."""
+
 IGNORED_MAX: Final = 20
 """Names in `x-turntape-ignored` at most: a header must stay a header."""
 
@@ -180,12 +183,16 @@ def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
     """`stop` as a tuple.
 
     Raises:
-        ApiError: for an empty sequence, which would end every answer before it began.
+        ApiError: for an empty sequence, which would end every answer before it began, and for one
+            that is longer than `STOP_MAX`.
     """
     stop = request.stop
     sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if "" in sequences:
         raise ApiError("invalid_request", "A stop sequence must not be empty.", "stop")
+    if any(len(sequence) > STOP_MAX for sequence in sequences):
+        message = f"A stop sequence must have at most {STOP_MAX} characters."
+        raise ApiError("invalid_request", message, "stop")
     return sequences
 
 

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+import msgspec
+
 from engine import replay, segments
 from machines import events
 from server.renderers import renderer
@@ -17,13 +19,17 @@ def replay_command(options: argparse.Namespace) -> int:
     """`turntape replay PATH [--request ID]`."""
     reading = segments.read(options.path)
     run = replay.Replay(renderer, options.request)
-    run.run(reading)
-    if run.divergence is not None:
-        _print(_divergence(run.divergence))
-        return DIVERGED
+    try:
+        run.run(reading)
+    except msgspec.ValidationError as error:
+        _print([f"not a log of this version: {error}"])
+        return CORRUPT
     corrupt = [problem for problem in reading.problems if problem.kind == "corrupt"]
     for problem in reading.problems:
         _print([str(problem)])
+    if run.divergence is not None and not corrupt:
+        _print(_divergence(run.divergence))
+        return DIVERGED
     tally = run.tally
     masked = tally.streams - tally.full
     counted = f"{tally.streams} streams, {tally.records} records: same steps"

@@ -20,6 +20,9 @@ from server.listener import HttpServer
 from server.routes import Router
 from server.settings import Config
 
+PRUNE_S = 3600.0
+"""How often the log's limits are applied to a server that writes nothing."""
+
 CLOSE_S = 2.0
 """How long connections may take to send what they hold once every stream has ended."""
 
@@ -153,13 +156,21 @@ class Server:
             self._act(self._life.step(lifecycle.Started()))
             _log.info("listening", host=host, port=port, worker=self._worker.name)
             self._announce(host, port)
-            await self._stopped.wait()
+            await self._wait()
         finally:
             await self._http.drain(CLOSE_S)
             await self._http.close()
             await self._worker.stop()
             self._log.close()
             _log.info("stopped")
+
+    async def _wait(self) -> None:
+        """Until the end; meanwhile an idle server's log must not outlive its age limit."""
+        while not self._stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PRUNE_S):
+                    await self._stopped.wait()
+            self._log.prune()
 
     def stop(self) -> None:
         """Drain; asked again, do not wait any longer."""

@@ -25,7 +25,10 @@ class Worker:
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
         self.notified: list[tuple[str, bytes]] = []
-        self.channel = channel.Channel(self._read, self._notified, TIMEOUT_S)
+        self.text_deltas: list[bytes] = []
+        self.channel = channel.Channel(
+            self._read, self.text_deltas.append, self._notified, TIMEOUT_S
+        )
 
     @property
     def ids(self) -> list[Any]:

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import codex, failures
+from engine import channel, codex, failures
 from engine.codex import Progress
-from machines import events
+from machines import errors, events
 from machines.events import (
     ItemStarted,
     ReasoningDelta,
@@ -312,6 +312,23 @@ def test_a_silent_turn_is_lost_with_its_process() -> None:
     assert turn.reader.progress is Progress.SILENT
 
 
+@pytest.mark.parametrize("text", ["token", "", 'a"b\\n\n', "漢字", "\u2028\U0001f469\u200d"])
+def test_a_tokens_line_is_read_in_one_pass_as_in_two(text: str) -> None:
+    params = {"threadId": THREAD, "turnId": "tu", "itemId": "m1", "delta": text, "more": [1]}
+    frame = {"method": "item/agentMessage/delta", "params": params, "emittedAtMs": 1}
+    line = msgspec.json.encode(frame)
+    assert line.startswith(channel.TEXT_DELTA_LINE)
+    once, twice = Turn(), Turn()
+    once.routes.text_delta(line)
+    twice.say("m1", text)
+    assert once.events == twice.events == [events.TextDelta(text)]
+
+
+def test_a_tokens_line_of_another_form_is_no_tokens_line() -> None:
+    with pytest.raises(errors.DecodeError):
+        Turn().routes.text_delta(channel.TEXT_DELTA_LINE + b'"params":{"delta":1}}')
+
+
 def test_what_belongs_to_no_turn_disturbs_none() -> None:
     turn = Turn()
     turn.hear("item/agentMessage/delta", thread="other", itemId="m1", delta="x")
@@ -322,6 +339,7 @@ def test_what_belongs_to_no_turn_disturbs_none() -> None:
     assert turn.events == []
     assert turn.progress == []
     assert [type(other).__name__ for other in turn.others] == [
+        "ItemDelta",
         "TurnNotification",
         "AccountUpdated",
         "ConfigWarning",

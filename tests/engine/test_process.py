@@ -3,11 +3,10 @@
 import asyncio
 import os
 import signal
-import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import structlog
@@ -23,7 +22,7 @@ LIMITS = supervisor.Limits(
     handshake_ms=5_000, stop_grace_ms=300, backoff_initial_ms=30, backoff_max_ms=240
 )
 
-ECHO = "cat"
+ECHO = "exec cat"
 """A child that says what it hears, and ends when its input does."""
 
 
@@ -95,6 +94,16 @@ class Child:
         """Every state it has been in, in order."""
         return [state for state, _ in self.changes]
 
+    async def __aenter__(self) -> Self:
+        self.process.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with asyncio.timeout(WAIT_S):
+            await self.process.stop()
+        assert self.process.state == "stopped"
+        assert self.process.pid is None
+
     async def ready(self, count: int = 1) -> None:
         """Wait until it has become ready so many times."""
         await self.tenant.until(lambda: self.tenant.ready_count >= count)
@@ -108,38 +117,33 @@ class Child:
         self.tenant.changed.set()
 
 
-def play(scene: Callable[[], Awaitable[Child]]) -> None:
-    """Run a scene, stop its child, and see that nothing is left of it."""
+def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a scene; whatever reaches the loop's own handler fails it."""
+    complaints: list[dict[str, Any]] = []
 
-    async def run() -> None:
-        complaints: list[dict[str, Any]] = []
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(context))
-        child = await scene()
-        async with asyncio.timeout(WAIT_S):
-            await child.process.stop()
-        assert child.process.state == "stopped"
-        assert child.process.pid is None
-        assert complaints == []
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: complaints.append(c))
+        await scene()
 
-    uvloop.run(run())
+    uvloop.run(watched())
+    assert complaints == []
 
 
 def test_a_process_is_spoken_to_and_heard(tmp_path: Path) -> None:
-    async def scene() -> Child:
-        child = Child('echo "$GREETING in $PWD"; exec cat', directory=str(tmp_path), GREETING="hi")
-        child.process.start()
-        await child.ready()
-        child.tenant.write(b"ping\n")
-        expected = f"hi in {tmp_path}\nping\n".encode()
-        await child.tenant.until(lambda: child.tenant.said == expected)
-        assert child.process.state == "ready"
-        assert child.process.pid is not None
-        # Ctrl-C on the server's terminal is not for it.
-        assert os.getsid(child.process.pid) != os.getsid(0)
-        assert child.states == ["spawning", "handshake", "ready"]
-        assert child.changes[2][1] == supervisor.HandshakeDone("1.2.3")
-        return child
+    async def scene() -> None:
+        async with Child(
+            'echo "$GREETING in $PWD"; exec cat', directory=str(tmp_path), GREETING="hi"
+        ) as child:
+            await child.ready()
+            child.tenant.write(b"ping\n")
+            expected = f"hi in {tmp_path}\nping\n".encode()
+            await child.tenant.until(lambda: child.tenant.said == expected)
+            assert child.process.state == "ready"
+            assert child.process.pid is not None
+            # Ctrl-C on the server's terminal is not for it.
+            assert os.getsid(child.process.pid) != os.getsid(0)
+            assert child.states == ["spawning", "handshake", "ready"]
+            assert child.changes[2][1] == supervisor.HandshakeDone("1.2.3")
 
     play(scene)
 
@@ -153,67 +157,59 @@ def test_a_process_is_spoken_to_and_heard(tmp_path: Path) -> None:
     ],
 )
 def test_a_process_that_ends_is_lost_and_replaced(last_words: str, reason: str) -> None:
-    async def scene() -> Child:
-        child = Child(f"read line; {last_words}")
-        child.process.start()
-        await child.ready()
-        first = child.process.pid
-        child.tenant.write(b"go\n")
-        await child.ready(2)
-        assert child.tenant.losses == [reason]
-        assert child.process.pid != first
-        assert child.tenant.connections == 2
-        return child
+    async def scene() -> None:
+        async with Child(f"read line; {last_words}") as child:
+            await child.ready()
+            first = child.process.pid
+            child.tenant.write(b"go\n")
+            await child.ready(2)
+            assert child.tenant.losses == [reason]
+            assert child.process.pid != first
+            assert child.tenant.connections == 2
 
     play(scene)
 
 
 def test_what_a_process_said_last_is_heard_before_it_is_lost() -> None:
-    async def scene() -> Child:
+    async def scene() -> None:
         # As much as a pipe holds: no reader is needed for it to exit.
-        child = Child("read line; head -c 65536 /dev/zero; exit 0")
-        heard: list[int] = []
-        lost = child.tenant.lost
+        async with Child("read line; head -c 65536 /dev/zero; exit 0") as child:
+            heard: list[int] = []
+            lost = child.tenant.lost
 
-        def note(reason: str) -> None:
-            heard.append(len(child.tenant.said))
-            lost(reason)
+            def note(reason: str) -> None:
+                heard.append(len(child.tenant.said))
+                lost(reason)
 
-        child.tenant.lost = note  # type: ignore[method-assign]  # listens in
-        child.process.start()
-        await child.ready()
-        child.tenant.write(b"go\n")
-        await child.been("backoff")
-        assert heard == [65536]
-        return child
+            child.tenant.lost = note  # type: ignore[method-assign]  # listens in
+            await child.ready()
+            child.tenant.write(b"go\n")
+            await child.been("backoff")
+            assert heard == [65536]
 
     play(scene)
 
 
 def test_a_process_whose_output_cannot_be_read_on_is_replaced() -> None:
-    async def scene() -> Child:
-        child = Child(ECHO)
-        child.tenant.unreadable = b"nonsense"
-        child.process.start()
-        await child.ready()
-        child.tenant.write(b"nonsense\n")
-        await child.ready(2)
-        assert child.tenant.losses == ["went deaf: too much of it"]
-        return child
+    async def scene() -> None:
+        async with Child(ECHO) as child:
+            child.tenant.unreadable = b"nonsense"
+            await child.ready()
+            child.tenant.write(b"nonsense\n")
+            await child.ready(2)
+            assert child.tenant.losses == ["went deaf: too much of it"]
 
     play(scene)
 
 
 def test_a_process_that_is_said_to_be_deaf_is_killed_once() -> None:
-    async def scene() -> Child:
-        child = Child("trap '' TERM; cat")
-        child.process.start()
-        await child.ready()
-        child.process.went_deaf("no answer")
-        child.process.went_deaf("no answer")
-        await child.ready(2)
-        assert child.tenant.losses == ["went deaf: no answer"]
-        return child
+    async def scene() -> None:
+        async with Child("trap '' TERM; cat") as child:
+            await child.ready()
+            child.process.went_deaf("no answer")
+            child.process.went_deaf("no answer")
+            await child.ready(2)
+            assert child.tenant.losses == ["went deaf: no answer"]
 
     play(scene)
 
@@ -227,15 +223,13 @@ def test_a_refused_handshake_is_tried_again_after_the_longest_delay() -> None:
             raise process.HandshakeRefused(answer)
         return answer
 
-    async def scene() -> Child:
-        child = Child(ECHO, handshake)
-        began = time.monotonic()
-        child.process.start()
-        await child.ready()
-        assert time.monotonic() - began > LIMITS.backoff_max_ms / 1000
-        assert child.tenant.losses == ["handshake failed: too old"]
-        assert child.tenant.ready_count == 1
-        return child
+    async def scene() -> None:
+        async with Child(ECHO, handshake) as child:
+            began = time.monotonic()
+            await child.ready()
+            assert time.monotonic() - began > LIMITS.backoff_max_ms / 1000
+            assert child.tenant.losses == ["handshake failed: too old"]
+            assert child.tenant.ready_count == 1
 
     play(scene)
 
@@ -253,36 +247,30 @@ def test_a_handshake_does_not_outlive_its_process() -> None:
                 ended.append("hanging one")
         return "1.2.3"
 
-    async def scene() -> Child:
-        child = Child("read line; exit 1", handshake)
-        child.process.start()
-        await child.ready()
-        assert ended == ["hanging one"]
-        assert child.tenant.losses == ["exited with code 1"]
-        return child
+    async def scene() -> None:
+        async with Child("read line; exit 1", handshake) as child:
+            await child.ready()
+            assert ended == ["hanging one"]
+            assert child.tenant.losses == ["exited with code 1"]
 
     play(scene)
 
 
 def test_a_program_that_is_not_there_is_said_and_looked_for_again() -> None:
-    async def scene() -> Child:
-        child = Child(("/no/such/program",))
-        child.process.start()
-        await child.tenant.until(lambda: child.states.count("failed") == 2)
-        assert child.tenant.losses == ["could not be started: No such file or directory"] * 2
-        return child
+    async def scene() -> None:
+        async with Child(("/no/such/program",)) as child:
+            await child.tenant.until(lambda: child.states.count("failed") == 2)
+            assert child.tenant.losses == ["could not be started: No such file or directory"] * 2
 
     play(scene)
 
 
 def test_a_crash_loop_goes_on_more_and_more_slowly() -> None:
-    async def scene() -> Child:
-        child = Child("exit 1")
-        child.process.start()
-        await child.tenant.until(lambda: child.states.count("failed") == 3)
-        assert child.states.count("backoff") == 3
-        assert set(child.tenant.losses) == {"exited with code 1"}
-        return child
+    async def scene() -> None:
+        async with Child("exit 1") as child:
+            await child.tenant.until(lambda: child.states.count("failed") == 3)
+            assert child.states.count("backoff") == 3
+            assert set(child.tenant.losses) == {"exited with code 1"}
 
     began = time.monotonic()
     play(scene)
@@ -300,17 +288,15 @@ def test_a_crash_loop_goes_on_more_and_more_slowly() -> None:
 def test_a_process_is_asked_to_stop_and_then_made_to(
     script: str, returncode: int, seconds: float
 ) -> None:
-    async def scene() -> Child:
-        child = Child(f"echo up; {script}")
-        child.process.start()
-        await child.ready()
-        await child.tenant.until(lambda: child.tenant.said == b"up\n")
-        began = time.monotonic()
-        await child.process.stop()
-        assert seconds <= time.monotonic() - began < seconds + 2
-        assert child.changes[-1][1] == supervisor.Exited(returncode)
-        assert child.tenant.losses == ["asked to stop"]
-        return child
+    async def scene() -> None:
+        async with Child(f"echo up; {script}") as child:
+            await child.ready()
+            await child.tenant.until(lambda: child.tenant.said == b"up\n")
+            began = time.monotonic()
+            await child.process.stop()
+            assert seconds <= time.monotonic() - began < seconds + 2
+            assert child.changes[-1][1] == supervisor.Exited(returncode)
+            assert child.tenant.losses == ["asked to stop"]
 
     play(scene)
 
@@ -322,13 +308,14 @@ def test_it_can_be_stopped_at_any_time(state: str) -> None:
             await asyncio.Event().wait()
         return "1.2.3"
 
-    async def scene() -> Child:
-        script = {"backoff": "exit 1", "failed": ("/no/such/program",)}.get(state, ECHO)
-        child = Child(script, handshake)
-        child.process.start()
-        await child.been(state)
-        await child.process.stop()
-        return child
+    async def scene() -> None:
+        scripts: dict[str, str | tuple[str, ...]] = {
+            "backoff": "exit 1",
+            "failed": ("/no/such/program",),
+        }
+        async with Child(scripts.get(state, ECHO), handshake) as child:
+            await child.been(state)
+            await child.process.stop()
 
     play(scene)
 
@@ -381,27 +368,12 @@ def test_a_flood_is_counted_and_dropped() -> None:
 
 
 def test_a_childs_own_stderr_arrives() -> None:
-    async def scene() -> Child:
-        child = Child("echo careful >&2; exec cat")
-        child.process.start()
-        await child.ready()
-        child.tenant.write(b"ping\n")
-        await child.tenant.until(lambda: child.tenant.said == b"ping\n")
-        return child
+    async def scene() -> None:
+        async with Child("echo careful >&2; exec cat") as child:
+            await child.ready()
+            child.tenant.write(b"ping\n")
+            await child.tenant.until(lambda: child.tenant.said == b"ping\n")
 
     with structlog.testing.capture_logs() as said:
         play(scene)
     assert [line["text"] for line in said if line["event"] == "worker_stderr"] == ["careful"]
-
-
-def test_the_program_may_be_python() -> None:
-    """A child that is no shell, for its pipes are not line-buffered."""
-
-    async def scene() -> Child:
-        child = Child((sys.executable, "-S", "-c", "import os; os.write(1, b'a'); input()"))
-        child.process.start()
-        await child.ready()
-        await child.tenant.until(lambda: child.tenant.said == b"a")
-        return child
-
-    play(scene)
