@@ -37,6 +37,9 @@ RERUN_WAIT_S: Final = 15.0
 _log = structlog.get_logger(component="codex")
 
 
+Read = Callable[[Callable[[bytes], None], bytes], None]
+"""Has what one read brought taken, as one wake-up: `engine.pump.Wakeups.read`."""
+
 OnChange = Callable[[str, str, supervisor.AnyEvent], None]
 """Told of each transition of a process: its name, its new state, and why."""
 
@@ -75,7 +78,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class AppServer:
     """One app-server process, and the turns on it: the tenant of an `engine.process.Process`."""
 
-    def __init__(self, name: str, options: Options, on_free: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, options: Options, on_free: Callable[[], None], read: Read
+    ) -> None:
         self.name = name
         self.models: tuple[str, ...] = ()
         self.version = ""
@@ -85,6 +90,7 @@ class AppServer:
         self.channel: Channel | None = None
         self._options = options
         self._on_free = on_free
+        self._read = read
         self._routes = Routes(self._not_of_a_turn)
         self._account_updated = asyncio.Event()
 
@@ -111,7 +117,7 @@ class AppServer:
     def received(self, data: bytes) -> None:
         """Output of the process: where a token enters."""
         assert self.channel is not None
-        self.channel.feed(data)
+        self._read(self.channel.feed, data)
 
     def ready(self) -> None:
         """Turns may begin."""
@@ -198,7 +204,10 @@ class CodexWorker:
 
     name = "codex"
 
-    def __init__(self, options: Options, environ: Mapping[str, str], on_change: OnChange) -> None:
+    def __init__(
+        self, options: Options, environ: Mapping[str, str], on_change: OnChange, read: Read
+    ) -> None:
+        self._read = read
         self._on_change = on_change
         self._options = options
         self._environ = environ
@@ -217,7 +226,7 @@ class CodexWorker:
             str(setup.cwd),
         )
         for index in range(self._options.processes):
-            server = AppServer(f"codex-{index}", self._options, self._seat_freed)
+            server = AppServer(f"codex-{index}", self._options, self._seat_freed, self._read)
             server.process = process.Process(
                 server.name,
                 command,

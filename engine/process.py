@@ -126,11 +126,6 @@ class Process(asyncio.SubprocessProtocol):
         except errors.MachineError as error:
             self.went_deaf(str(error))
 
-    def pipe_connection_lost(self, fd: int, _: Exception | None) -> None:
-        """A process that closes its output but lives on is of no use."""
-        if fd == 1:
-            self.went_deaf("closed its output")
-
     def process_exited(self) -> None:
         """The operating system's word that the child is gone."""
         assert self._transport is not None

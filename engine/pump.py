@@ -7,6 +7,7 @@ out.
 """
 
 import asyncio
+import enum
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -73,6 +74,14 @@ class Sink(Protocol):
         """Of everything taken so far."""
 
 
+class WakeupPhase(enum.Enum):
+    """Whether a wake-up is on, and how it will end."""
+
+    NONE = enum.auto()
+    ENDS_LATER = enum.auto()
+    IN_READ = enum.auto()
+
+
 class Wakeups:
     """Joins what one wake-up of the event loop produced: first the records, then the bytes."""
 
@@ -80,14 +89,27 @@ class Wakeups:
         self._loop = loop
         self._log = log
         self._sinks: dict[Sink, None] = {}
+        self._phase = WakeupPhase.NONE
 
     def join(self, sink: Sink) -> None:
-        """Have `sink` flushed when the current wake-up is over."""
-        if not self._sinks:
-            self._loop.call_soon(self._flush)
+        """Have `sink` sent when the current wake-up is over."""
+        if self._phase is WakeupPhase.NONE:
+            self._phase = WakeupPhase.ENDS_LATER
+            self._loop.call_soon(self._end)
         self._sinks[sink] = None
 
-    def _flush(self) -> None:
+    def read(self, take: Callable[[bytes], None], data: bytes) -> None:
+        """Take what one read brought as a wake-up of its own: it spares the loop a round."""
+        if self._phase is WakeupPhase.NONE:
+            self._phase = WakeupPhase.IN_READ
+        try:
+            take(data)
+        finally:
+            if self._phase is WakeupPhase.IN_READ:
+                self._end()
+
+    def _end(self) -> None:
+        self._phase = WakeupPhase.NONE
         sinks, self._sinks = self._sinks, {}
         self._log.flush()
         # Collected now: what is rendered before the disk has answered belongs to a later group.

@@ -39,7 +39,7 @@ def wall_clock() -> Callable[[], int]:
 
 
 def make_worker(
-    config: Config, environ: Mapping[str, str], event_log: log.EventLog
+    config: Config, environ: Mapping[str, str], event_log: log.EventLog, wakeups: pump.Wakeups
 ) -> worker.Worker:
     """The worker that the configuration names.
 
@@ -51,7 +51,10 @@ def make_worker(
     if not config.use_app_server:
         return disabled.DisabledWorker()
     return codexworker.CodexWorker(
-        codex_options(config), environ, journal.WorkerJournal(event_log).changed
+        codex_options(config),
+        environ,
+        journal.WorkerJournal(event_log).changed,
+        wakeups.read,
     )
 
 
@@ -127,7 +130,8 @@ class Server:
         self._stopped = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self._log = log.EventLog(log_settings(config), wall_clock())
-        self._worker = make_worker(config, environ, self._log)
+        wakeups = pump.Wakeups(loop, self._log)
+        self._worker = make_worker(config, environ, self._log, wakeups)
         self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log.open()
@@ -135,7 +139,7 @@ class Server:
             config,
             self._worker,
             self._log,
-            pump.Wakeups(loop, self._log),
+            wakeups,
             self._life,
             hash_key(config),
             time.time,

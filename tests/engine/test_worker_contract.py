@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ def asking(text: str, **fields: Any) -> worker.Turn:
     return worker.Turn(stream_id="st_1", request_id="req_1", **wanted)
 
 
+def read(take: Callable[[bytes], None], data: bytes) -> None:
+    """Take what came: here no wake-up is joined."""
+    take(data)
+
+
 class TestScripted(WorkerContract):
     """Transcripts as a worker."""
 
@@ -100,7 +105,7 @@ class TestCodex(WorkerContract):
         self.changed = asyncio.Event()
         program = standin.install(directory, STANDIN)
         setup = codexhome.Setup(data_dir=directory / "data")
-        runner = codexworker.CodexWorker(options(setup, program), os.environ, self.change)
+        runner = codexworker.CodexWorker(options(setup, program), os.environ, self.change, read)
         await runner.start()
         try:
             async with asyncio.timeout(WAIT_S):
