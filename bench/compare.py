@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench import budgets, rivals, standin
-from machines import drawing
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 """Where the results are written."""
 
-BLOCK: Final = "benchmarks"
-"""The page's block that they are written to."""
+MARKS: Final = ("<!-- measured -->", "<!-- end measured -->")
+"""What they stand between on the page."""
 
 PACKAGES: Final = ("uvloop", "h11", "msgspec", "starlette", "uvicorn", "httpx")
 """What else the results depend on."""
@@ -109,6 +108,14 @@ def _cpuinfo() -> list[str]:
     return Path("/proc/cpuinfo").read_text().splitlines()
 
 
+def rewritten(page: str, results: str) -> str:
+    """The page with other results between its marks."""
+    begin, end = MARKS
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{results}\n\n{end}{after}"
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure, print, and write the page if asked to."""
     parser = argparse.ArgumentParser(prog="bench.compare")
@@ -122,8 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     text = f"{machine()}\n\n{table(rows)}"
     print(text)
     if options.write:
-        fresh = {BLOCK: drawing.marked(BLOCK, text)}
-        PAGE.write_text(drawing.redraw(PAGE.read_text("utf-8"), fresh), "utf-8")
+        PAGE.write_text(rewritten(PAGE.read_text("utf-8"), text), "utf-8")
 
 
 if __name__ == "__main__":

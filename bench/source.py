@@ -26,9 +26,7 @@ HEAD: Final = (
 )
 """The head of every answer."""
 
-_LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-
-_OPENED: Final = events.Opened(
+OPENED: Final = events.Opened(
     request_id="req_1",
     completion_id="chatcmpl-000000000000000000000000",
     created=0,
@@ -36,6 +34,10 @@ _OPENED: Final = events.Opened(
     target="gpt-5.5",
     worker="source",
 )
+"""How every answer began."""
+
+
+_LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class Answer:
@@ -44,7 +46,7 @@ class Answer:
     def __init__(self, plan: standin.Turn) -> None:
         self._plan = plan
         self._left = plan.deltas
-        self._render = sse.ChatChunks(_OPENED).render
+        self._render = sse.ChatChunks(OPENED).render
 
     def head(self) -> bytes:
         """What comes before the first content."""

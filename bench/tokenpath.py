@@ -21,9 +21,6 @@ from server import config, context, http, listener, routes, serve
 TEXT: Final = " token"
 """Of every chunk: the length of a usual token."""
 
-SETTLING_ROUNDS: Final = 3
-"""Rounds of the event loop until what was written is with the operating system."""
-
 RECEIVE_BYTES: Final = 1 << 20
 """More than a wake-up brings."""
 
@@ -76,13 +73,17 @@ class PipelessWorker:
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Running:
         """Begin a turn, whose frames are the next in `frames`."""
-        number = len(self.frames) + 1
-        thread_id = f"00000000-0000-7000-8000-{number:012}"
-        reader = codex.TurnReader(feed, turn.choice, _ignore, _ignore)
-        self._routes.turns[thread_id] = reader
-        self.frames.append(appframes.TurnFrames(thread_id, number))
+        self.listen(feed, turn.choice)
         self.begun.set()
         return Running()
+
+    def listen(self, feed: worker.Feed, choice: int) -> None:
+        """Have a feed told of a turn that begins now."""
+        number = len(self.frames) + 1
+        thread_id = f"00000000-0000-7000-8000-{number:012}"
+        reader = codex.TurnReader(feed, choice, _ignore, _ignore)
+        self._routes.turns[thread_id] = reader
+        self.frames.append(appframes.TurnFrames(thread_id, number))
 
 
 def _ignore(*_: object) -> None:
@@ -97,8 +98,11 @@ class TokenPath:
         chunk: the chunk that it becomes, decoded.
     """
 
-    def __init__(self, runner: PipelessWorker, clients: list[socket.socket]) -> None:
+    def __init__(
+        self, runner: PipelessWorker, wakeups: pump.Wakeups, clients: list[socket.socket]
+    ) -> None:
         self._feed = runner.channel.feed
+        self._wakeups = wakeups
         self._clients = clients
         self._lines = [frames.deltas((TEXT,))[0] for frames in runner.frames]
         self.line = self._lines[0]
@@ -111,9 +115,8 @@ class TokenPath:
     async def wake(self, data: bytes) -> int:
         """Have the worker's bytes come, and give the CPU nanoseconds until theirs were sent."""
         began = time.process_time_ns()
-        self._feed(data)
-        for _ in range(SETTLING_ROUNDS):
-            await asyncio.sleep(0)
+        self._wakeups.read(self._feed, data)
+        await asyncio.sleep(0)  # the round of the event loop in which the transports send
         return time.process_time_ns() - began
 
     def received(self) -> int:
@@ -137,11 +140,12 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     event_log.open()
     life = lifecycle.Lifecycle(0)
     life.step(lifecycle.Started())
+    wakeups = pump.Wakeups(asyncio.get_running_loop(), event_log)
     shared = context.Context(
         settings,
         runner,
         event_log,
-        pump.Wakeups(asyncio.get_running_loop(), event_log),
+        wakeups,
         life,
         serve.hash_key(settings),
         time.time,
@@ -150,7 +154,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     address = await server.start("127.0.0.1", 0)
     try:
         clients = [await _begin(address, runner) for _ in range(streams)]
-        path = TokenPath(runner, clients)
+        path = TokenPath(runner, wakeups, clients)
         await path.wake(path.burst(1))  # the roles, and what else comes once
         path.received()
         yield path

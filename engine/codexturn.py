@@ -170,9 +170,11 @@ class Attempt:
     async def run(self) -> failures.ProviderFailure | None:
         """Run the turn to its end; None if its events have been fed to the last."""
         try:
-            return await self._outcome()
+            failure = await self._outcome()
         finally:
             self._release()
+        # A reply that never came is no failure of an answer that is whole.
+        return None if self.over else failure
 
     async def _outcome(self) -> failures.ProviderFailure | None:
         try:

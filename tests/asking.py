@@ -19,7 +19,10 @@ from server.renderers import renderer
 from tests.serving import Serve
 
 WAIT_S = 10.0
-"""Seconds after which a client gives up on an answer that should have come."""
+"""Seconds after which a client gives up on a byte that should have come."""
+
+LIMIT_S = 60.0
+"""Seconds after which it gives up on the rest of an answer that still comes."""
 
 Json = dict[str, Any]
 
@@ -169,7 +172,9 @@ class Asking:
         self._connection.close()
 
     def _rest(self) -> Iterator[Frame]:
+        limit = time.monotonic() + LIMIT_S
         for line in self.head:
+            assert time.monotonic() < limit, f"no end: {self._frames[-3:]}"
             self._raw.append(line)
             if line != b"\n":
                 self._frames.append(_frame(line.decode().rstrip("\n")))

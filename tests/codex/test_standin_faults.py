@@ -32,8 +32,19 @@ EVERY_BYTE = tuple(range(1, 300))
 AWKWARD = ("👩\u200d👧 日本\u2028", 'é"\\', "\n\n", "x")
 """Texts of one to four bytes a character, and those that JSON escapes."""
 
-GARBAGE = (standin.GARBAGE, "{", "[]", "null", '{"method":7}', "\x00\x1b[31m", '{"id":1}')
-"""Lines that are no JSON-RPC, or answer nothing."""
+GARBAGE = (
+    standin.GARBAGE,
+    "{",
+    "[]",
+    "null",
+    '{"method":7}',
+    "\x00\x1b[31m",
+    '{"id":1}',
+    '{"method":"item/agentMessage/delta","params":{"threadId":"{thread}","delta":7}}',
+    '{"method":"item/started","params":[]}',
+    '{"method":"turn/completed","params":{"threadId":"{thread}","turn":{"status":"failed"}}}',
+)
+"""Lines that are no JSON-RPC, or not what their method says."""
 
 TURNS = {
     "64 KiB + 1": standin.Turn(deltas=3, line_bytes=64 * 1024 + 1),
@@ -146,6 +157,7 @@ def test_garbage_is_said_and_skipped(ready: Standing) -> None:
     answer = asking.ask(ready.server, "garbage", **STREAMING)
     assert answer.text == expected("garbage")
     assert answer.finish_reason == "stop"
+    asking.until(lambda: len(ready.said("undecodable_line")) >= len(GARBAGE))
     assert len(ready.said("undecodable_line")) == len(GARBAGE)
 
 
@@ -154,8 +166,9 @@ def test_a_flood_on_stderr_is_drained_and_bounded(ready: Standing) -> None:
     answer = asking.ask(ready.server, "stderr", **STREAMING)
     assert answer.text == expected("stderr")
     seconds = time.monotonic() - began + 1
+    asking.until(lambda: bool(ready.said("worker_stderr")))
     lines = ready.said("worker_stderr")
-    assert 0 < len(lines) <= seconds * process.STDERR_LINES_A_SECOND
+    assert len(lines) <= seconds * process.STDERR_LINES_A_SECOND
     assert "stand-in is worried" in lines[-1]["text"]
 
 
@@ -280,6 +293,24 @@ def test_an_overload_is_tried_again_and_then_told(overloads: int, status: int) -
         assert len(up.starts) == 1
 
 
+def test_a_crash_turns_none_of_its_silent_turns_away() -> None:
+    count = 40  # more than a queue holds
+    mute = standin.Scenario(turn=standin.Turn(deltas=0, ending="silent"))
+    with (
+        standing(mute, standin.Scenario(), WORKER_BACKOFF_INITIAL_MS="1000") as up,
+        concurrent.futures.ThreadPoolExecutor(count) as pool,
+    ):
+        asked = [pool.submit(asking.ask, up.server, "hi") for _ in range(count)]
+        asking.until(lambda: len(up.received("turn/start")) == count)
+        os.kill(up.starts[0], signal.SIGKILL)
+        answers = [each.result() for each in asked]
+        assert [answer.status for answer in answers] == [200] * count
+        assert {answer.text for answer in answers} == {expected_default()}
+        happened = asking.story(up.server, answers[0].request_id)
+        (again,) = [event for event in happened if isinstance(event, events.RetryScheduled)]
+        assert again.code == "worker_exited"
+
+
 # --- How a worker starts ---
 
 
@@ -345,8 +376,7 @@ def test_turns_go_to_the_process_with_the_fewest() -> None:
         for _ in range(4):
             live.append(stack.enter_context(Asking(up.server, "hi", **STREAMING)))
             live[-1].next("content")
-            happened = asking.story(up.server, live[-1].request_id)
-            threads += [e.thread_id for e in happened if isinstance(e, events.TurnStarted)]
+            threads.append(thread_of(up, live[-1].request_id))
         # Each process counts its own threads, so that an id is there once for each of them.
         assert [threads.count(thread) for thread in threads] == [2] * 4
         os.kill(up.starts[0], signal.SIGKILL)
@@ -354,6 +384,19 @@ def test_turns_go_to_the_process_with_the_fewest() -> None:
         assert len(answers) == 2
         assert {answer.error["code"] for answer in answers} == {"worker_exited"}
         assert up.server.get("/readyz")[0] == 200
+
+
+def thread_of(up: Standing, request_id: str) -> str:
+    """The thread of a request; the reply that names it may come after the first content."""
+    found: list[str] = []
+
+    def is_known() -> bool:
+        happened = asking.story(up.server, request_id)
+        found.extend(e.thread_id for e in happened if isinstance(e, events.TurnStarted))
+        return bool(found)
+
+    asking.until(is_known)
+    return found[0]
 
 
 def ended_within_a_second(up: Standing, asked_for: Asking) -> bool:
@@ -417,3 +460,16 @@ def test_a_turn_that_is_whole_is_released_and_not_interrupted() -> None:
             assert asking.ask(up.server, "hi", **options).status == 200
         asking.until(lambda: len(up.received("thread/unsubscribe")) == 2)
         assert up.received("turn/interrupt") == []
+
+
+def test_a_schema_that_no_line_can_hold_is_refused_and_costs_no_place() -> None:
+    schema: Any = {}
+    for _ in range(150):
+        schema = {"properties": schema}
+    wanted = {"type": "json_schema", "json_schema": {"name": "deep", "schema": schema}}
+    with standing(WORKER_MAX_CONCURRENCY="1") as up:
+        for options in ({}, STREAMING):
+            refused = asking.ask(up.server, "hi", response_format=wanted, **options)
+            assert refused.status == 400
+            assert refused.error["param"] == "response_format.json_schema.schema"
+        assert asking.ask(up.server, "hi").status == 200

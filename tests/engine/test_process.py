@@ -279,16 +279,16 @@ def test_a_crash_loop_goes_on_more_and_more_slowly() -> None:
 @pytest.mark.parametrize(
     ("script", "returncode", "seconds"),
     [
-        (ECHO, -signal.SIGTERM, 0.0),
-        ("trap 'exit 7' TERM; while :; do read line; done", 7, 0.0),
-        ("trap '' TERM; while :; do sleep 1; done", -signal.SIGKILL, 0.3),
+        (f"echo up; {ECHO}", -signal.SIGTERM, 0.0),
+        ("trap 'exit 7' TERM; echo up; while :; do read line; done", 7, 0.0),
+        ("trap '' TERM; echo up; while :; do sleep 1; done", -signal.SIGKILL, 0.3),
     ],
 )
 def test_a_process_is_asked_to_stop_and_then_made_to(
     script: str, returncode: int, seconds: float
 ) -> None:
     async def scene() -> None:
-        async with Child(f"echo up; {script}") as child:
+        async with Child(script) as child:
             await child.ready()
             await child.tenant.until(lambda: child.tenant.said == b"up\n")
             began = time.monotonic()

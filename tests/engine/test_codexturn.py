@@ -1,0 +1,547 @@
+"""The life of one turn, against an app-server that is written here by hand, in virtual time."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench import appframes
+from engine import appserver, codex, codexturn, failures, worker
+from engine.channel import Channel
+from machines import events
+from machines.events import (
+    RetryScheduled,
+    RpcReplied,
+    RpcSent,
+    StreamInput,
+    TextDelta,
+    TokensCounted,
+    TurnFailed,
+    TurnFinished,
+    TurnStarted,
+)
+from tests import virtualtime
+
+MESSAGES = (
+    worker.Message("system", (worker.TextPart("Be brief."),)),
+    worker.Message("user", (worker.TextPart("hi"),)),
+)
+
+TURN = worker.Turn(
+    stream_id="st_1",
+    request_id="req_1",
+    target="gpt-5.5",
+    messages=MESSAGES,
+    choice=2,
+    effort="low",
+    output_schema=msgspec.Raw(b'{"type":"object"}'),
+)
+
+OPENING = ["thread/start", "thread/inject_items", "turn/start"]
+"""What every turn asks for, in order."""
+
+
+class Server:
+    """An app-server, one turn a thread: it keeps what it was sent, and answers by itself.
+
+    Attributes:
+        deaf: methods that are left unanswered, whose requests are kept in `unanswered`.
+        refusals: methods that are refused, each with a code.
+    """
+
+    def __init__(self, deaf: tuple[str, ...] = (), refusals: dict[str, int] | None = None) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.unanswered: list[dict[str, Any]] = []
+        self.seats = 0
+        self.left = 0
+        self.suspicions: list[str] = []
+        self.routes = codex.Routes(lambda _: None)
+        self.channel = Channel(
+            self._read, self.routes.text_delta, self.routes.notification, timeout=10.0
+        )
+        self._deaf = deaf
+        self._refusals = refusals or {}
+        self._numbers = itertools.count(1)
+        self._grown = asyncio.Event()
+        self._frames: dict[str, appframes.TurnFrames] = {}
+
+    @property
+    def methods(self) -> list[str]:
+        """What it was asked for, in order."""
+        return [line["method"] for line in self.heard]
+
+    def seat(self) -> codexturn.Seat:
+        """A place on it."""
+        self.seats += 1
+
+        def leave() -> None:
+            self.left += 1
+
+        def thread(model: str) -> appserver.ThreadStartParams:
+            return appserver.ThreadStartParams(model=model, cwd="/empty")
+
+        return codexturn.Seat(self.channel, self.routes, thread, leave, self.suspicions.append)
+
+    async def until(self, method: str) -> dict[str, Any]:
+        """Wait for a request; its params."""
+        while method not in self.methods:
+            self._grown.clear()
+            await self._grown.wait()
+        await asyncio.sleep(0)  # the answer, too, is on its way
+        return dict(next(line["params"] for line in self.heard if line["method"] == method))
+
+    def say(self, part: Callable[[appframes.TurnFrames], bytes]) -> None:
+        """Write frames of the first turn."""
+        self.channel.feed(part(self._frames["thread 1"]))
+
+    def say_text(self, *texts: str) -> None:
+        """Write the deltas of an answer, its item begun."""
+        self.say(lambda turn: turn.started() + b"".join(turn.deltas(texts)))
+
+    def answer(self, line: dict[str, Any]) -> None:
+        """Answer a request."""
+        self.channel.feed(appframes.reply(line["id"], self._result(line)))
+
+    def die(self) -> None:
+        """Be gone, as `codexworker.AppServer.lost` has it."""
+        readers = list(self.routes.turns.values())
+        self.routes.turns.clear()
+        for reader in readers:
+            reader.lost()
+        self.channel.close()
+
+    def _read(self, raw: bytes) -> None:
+        line = msgspec.json.decode(raw)
+        self.heard.append(line)
+        self._grown.set()
+        method = line["method"]
+        if method in self._deaf:
+            self.unanswered.append(line)
+        elif method in self._refusals:
+            refusal = appframes.refusal(line["id"], self._refusals[method], "no")
+            self._later(refusal)
+        else:
+            self._later(appframes.reply(line["id"], self._result(line)))
+
+    def _later(self, data: bytes) -> None:
+        asyncio.get_running_loop().call_soon(self.channel.feed, data)
+
+    def _result(self, line: dict[str, Any]) -> Any:
+        match line["method"]:
+            case "thread/start":
+                thread_id = f"thread {next(self._numbers)}"
+                self._frames[thread_id] = appframes.TurnFrames(thread_id, 1)
+                return appframes.thread(thread_id, "gpt-5.5", "/empty")
+            case "turn/start":
+                return self._frames[line["params"]["threadId"]].begun()
+            case "thread/unsubscribe":
+                return {"status": "unsubscribed"}
+        return {}
+
+
+class Scene:
+    """A turn on servers, and what it said."""
+
+    def __init__(self, *servers: Server) -> None:
+        self.events: list[StreamInput] = []
+        self.attempts: list[int] = []
+        self._servers = itertools.chain(servers, itertools.repeat(servers[-1]))
+        self._ended = asyncio.Event()
+        self.turn = codexturn.CodexTurn(TURN, self, self._take_seat)
+
+    def event(self, event: StreamInput) -> None:
+        self.events.append(event)
+        if isinstance(event, TurnFinished | TurnFailed):
+            self._ended.set()
+
+    def of(self, *kinds: type[events.StreamEvent]) -> list[Any]:
+        """Its events of some kinds."""
+        return [event for event in self.events if isinstance(event, kinds)]
+
+    async def end(self) -> StreamInput:
+        """Its last event, once it has come and everything was tidied up."""
+        await self._ended.wait()
+        await asyncio.sleep(0.01)
+        return self.events[-1]
+
+    async def _take_seat(self, attempt: int) -> codexturn.Seat:
+        self.attempts.append(attempt)
+        return next(self._servers).seat()
+
+
+def run(scene: Coroutine[Any, Any, None]) -> None:
+    """Run a scene; whatever reaches the loop's own handler fails it."""
+    complaints: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: complaints.append(c))
+        async with asyncio.timeout(600):
+            await scene
+
+    virtualtime.run(watched())
+    assert complaints == []
+
+
+@contextlib.contextmanager
+def takes(least: float, most: float) -> Iterator[None]:
+    """A block that takes so many seconds of virtual time."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    yield
+    assert least <= loop.time() - began <= most
+
+
+# --- A turn that goes well ---
+
+
+def test_a_turn_asks_for_a_thread_its_history_and_an_answer() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hel", "lo")
+        server.say(lambda turn: turn.item_completed("Hello") + turn.completed("Hello", 2))
+        assert await play.end() == TurnFinished("stop", 2)
+        assert server.methods == [*OPENING, "thread/unsubscribe"]
+        thread, history, start, release = (line["params"] for line in server.heard)
+        assert (thread["model"], thread["ephemeral"], thread["cwd"]) == ("gpt-5.5", True, "/empty")
+        said = [(item["role"], item["content"][0]["text"]) for item in history["items"]]
+        assert said == [("developer", "Be brief."), ("user", "hi")]
+        assert (start["input"], start["effort"]) == ([], "low")
+        assert start["outputSchema"] == {"type": "object"}
+        assert {history["threadId"], start["threadId"], release["threadId"]} == {"thread 1"}
+        assert (server.seats, server.left, server.suspicions) == (1, 1, [])
+        assert server.routes.turns == {}
+
+    run(scene())
+
+
+def test_its_requests_and_replies_are_told_and_so_is_its_start() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        await asyncio.sleep(0.01)
+        assert play.events == [
+            RpcSent("thread/start", 1, 2),
+            RpcReplied(1, choice=2),
+            RpcSent("thread/inject_items", 2, 2),
+            RpcSent("turn/start", 3, 2),
+            RpcReplied(2, choice=2),
+            RpcReplied(3, choice=2),
+            TurnStarted("thread 1", "00000000-0000-7000-9000-000000000001", 2),
+        ]
+        play.turn.cancel()
+
+    run(scene())
+
+
+def test_history_and_turn_are_asked_for_without_waiting() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("thread/inject_items", "turn/start"))
+        play = Scene(server)
+        await server.until("turn/start")
+        assert server.methods == OPENING
+        play.turn.cancel()
+
+    run(scene())
+
+
+def test_an_answer_may_be_faster_than_the_reply() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("turn/start",))
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hello")
+        server.say(lambda turn: turn.completed("Hello", 1))
+        server.answer(server.unanswered[0])
+        assert await play.end() == TurnFinished("stop", 2)
+        assert [type(event) for event in play.events[-3:]] == [
+            TextDelta,
+            TokensCounted,
+            TurnFinished,
+        ]
+        assert (server.left, server.methods) == (1, [*OPENING, "thread/unsubscribe"])
+
+    run(scene())
+
+
+def test_a_reply_that_never_comes_is_no_failure_of_a_whole_answer() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("turn/start",))
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hello")
+        server.say(lambda turn: turn.completed("Hello", 1))
+        await asyncio.sleep(60)
+        assert play.of(TurnFinished, TurnFailed) == [TurnFinished("stop", 2)]
+        assert server.suspicions == ["turn/start unanswered"]
+        assert server.left == 1
+
+    run(scene())
+
+
+# --- A turn that has no end ---
+
+
+def test_a_whole_answer_without_an_end_is_finished_for_it() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hello")
+        server.say(lambda turn: turn.item_completed("Hello"))
+        with takes(codexturn.STEP_GRACE_S, codexturn.STEP_GRACE_S + 0.1):
+            assert await play.end() == TurnFinished("stop", 2)
+        assert play.of(TokensCounted) == [TokensCounted(None, 2)]
+        assert server.methods == [*OPENING, "turn/interrupt", "thread/unsubscribe"]
+        assert server.left == 1
+
+    run(scene())
+
+
+def test_an_answer_that_goes_on_is_not_finished() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hello")
+        server.say(lambda turn: turn.item_completed("Hello"))
+        await asyncio.sleep(codexturn.STEP_GRACE_S - 1)
+        server.say(lambda turn: turn.started())
+        await asyncio.sleep(10 * codexturn.STEP_GRACE_S)
+        assert play.of(TurnFinished, TurnFailed) == []
+        server.say(lambda turn: turn.completed("Hello", 1))
+        assert await play.end() == TurnFinished("stop", 2)
+        assert server.methods == [*OPENING, "thread/unsubscribe"]
+
+    run(scene())
+
+
+# --- A turn that is not wanted any more ---
+
+
+def test_a_cancelled_turn_is_interrupted_and_released() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("turn/interrupt",))
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("so far")
+        play.turn.cancel()
+        before = list(play.events)
+        params = await server.until("turn/interrupt")
+        assert params == {"threadId": "thread 1", "turnId": ""}
+        server.say(lambda turn: b"".join(turn.deltas(["more"])) + turn.interrupted())
+        assert server.methods == [*OPENING, "turn/interrupt", "thread/unsubscribe"]
+        assert server.left == 0
+        server.answer(server.unanswered[0])
+        await asyncio.sleep(0.01)
+        assert (server.left, server.suspicions, play.events) == (1, [], before)
+        play.turn.cancel()
+
+    run(scene())
+
+
+def test_an_interrupt_that_is_not_answered_makes_the_process_suspect() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("turn/interrupt",))
+        play = Scene(server)
+        await server.until("turn/start")
+        play.turn.cancel()
+        await server.until("turn/interrupt")
+        await asyncio.sleep(codexturn.INTERRUPT_GRACE_S - 0.1)
+        assert (server.left, server.suspicions) == (0, [])
+        await asyncio.sleep(0.2)
+        assert (server.left, server.suspicions) == (1, ["turn/interrupt unanswered"])
+
+    run(scene())
+
+
+def test_an_interrupt_that_comes_too_late_is_refused_and_that_is_all() -> None:
+    async def scene() -> None:
+        server = Server(refusals={"turn/interrupt": -32600})
+        play = Scene(server)
+        await server.until("turn/start")
+        play.turn.cancel()
+        await server.until("thread/unsubscribe")
+        await asyncio.sleep(5)
+        assert (server.left, server.suspicions) == (1, [])
+
+    run(scene())
+
+
+def test_a_thread_that_starts_too_late_is_released() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("thread/start",))
+        play = Scene(server)
+        await server.until("thread/start")
+        play.turn.cancel()
+        await asyncio.sleep(1)
+        assert (server.methods, server.left) == (["thread/start"], 0)
+        server.answer(server.unanswered[0])
+        await asyncio.sleep(0.01)
+        assert server.methods == ["thread/start", "thread/unsubscribe"]
+        assert server.left == 1
+
+    run(scene())
+
+
+def test_a_thread_that_never_starts_leaves_the_seat() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("thread/start",))
+        play = Scene(server)
+        await server.until("thread/start")
+        play.turn.cancel()
+        await asyncio.sleep(20)
+        assert (server.methods, server.left) == (["thread/start"], 1)
+
+    run(scene())
+
+
+def test_a_turn_may_be_cancelled_while_it_waits_to_try_again() -> None:
+    async def scene() -> None:
+        server = Server(refusals={"thread/start": -32001})
+        play = Scene(server)
+        await asyncio.sleep(0.1)
+        assert len(play.of(RetryScheduled)) == 1
+        play.turn.cancel()
+        await asyncio.sleep(60)
+        assert (play.attempts, server.left) == ([1], 1)
+        assert play.of(TurnFailed) == []
+
+    run(scene())
+
+
+# --- A turn that fails ---
+
+
+def test_a_failure_before_any_output_is_tried_again_twice() -> None:
+    async def scene() -> None:
+        server = Server(refusals={"thread/start": -32001})
+        play = Scene(server)
+        with takes(0.25 + 0.5, 0.5 + 1.0 + 0.1):
+            assert await play.end() == failures.BUSY.event(2)
+        assert play.attempts == [1, 2, 3]
+        retries = play.of(RetryScheduled)
+        assert [(retry.attempt, retry.code) for retry in retries] == [
+            (1, "worker_busy"),
+            (2, "worker_busy"),
+        ]
+        assert 250 <= retries[0].delay_ms <= 500 <= retries[1].delay_ms <= 1000
+        assert (server.seats, server.left) == (3, 3)
+
+    run(scene())
+
+
+def test_nothing_is_tried_again_after_output() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("so far")
+        server.die()
+        assert await play.end() == failures.LOST.event(2)
+        assert (play.attempts, server.left) == ([1], 1)
+
+    run(scene())
+
+
+def test_a_whole_answer_survives_its_process() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hello")
+        server.say(lambda turn: turn.item_completed("Hello"))
+        server.die()
+        assert await play.end() == TurnFinished("stop", 2)
+        assert server.left == 1
+
+    run(scene())
+
+
+@pytest.mark.parametrize("method", OPENING)
+def test_a_process_that_dies_before_any_output_is_followed_by_another(method: str) -> None:
+    async def scene() -> None:
+        first, second = Server(deaf=(method,)), Server()
+        play = Scene(first, second)
+        await first.until(method)
+        first.die()
+        await second.until("turn/start")
+        second.say_text("Hello")
+        second.say(lambda turn: turn.completed("Hello", 1))
+        assert await play.end() == TurnFinished("stop", 2)
+        assert [retry.code for retry in play.of(RetryScheduled)] == ["worker_exited"]
+        assert (first.left, second.left) == (1, 1)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("method", OPENING)
+def test_a_request_that_is_never_answered_makes_the_process_suspect(method: str) -> None:
+    async def scene() -> None:
+        first, second = Server(deaf=(method,)), Server()
+        play = Scene(first, second)
+        with takes(10, 12):
+            await second.until("turn/start")
+        assert first.suspicions == [f"{method} unanswered"]
+        second.say_text("Hello")
+        second.say(lambda turn: turn.completed("Hello", 1))
+        assert await play.end() == TurnFinished("stop", 2)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("method", OPENING)
+def test_a_refused_request_is_not_tried_again(method: str) -> None:
+    async def scene() -> None:
+        server = Server(refusals={method: -32600})
+        play = Scene(server)
+        failed = await play.end()
+        assert isinstance(failed, TurnFailed)
+        assert (failed.code, failed.message) == ("upstream_error", failures.REDACTED)
+        assert (play.attempts, server.left) == ([1], 1)
+        errors = [event.error for event in play.of(RpcReplied) if event.error is not None]
+        assert errors == ["-32600: no"]
+
+    run(scene())
+
+
+def test_where_there_is_no_seat_the_turn_fails() -> None:
+    async def nowhere(_: int) -> codexturn.Seat:
+        raise codexturn.Unavailable(failures.NOT_READY)
+
+    async def scene() -> None:
+        play = Scene(Server())
+        play.turn.cancel()
+        turn = codexturn.CodexTurn(TURN, play, nowhere)
+        assert await play.end() == failures.NOT_READY.event(2)
+        turn.cancel()
+
+    run(scene())
+
+
+def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
+    async def scene() -> None:
+        server = Server()
+        whole = server.seat()
+
+        def broken(_: str) -> appserver.ThreadStartParams:
+            raise ZeroDivisionError
+
+        async def take(_: int) -> codexturn.Seat:
+            return msgspec.structs.replace(whole, thread=broken)
+
+        play = Scene(Server())
+        play.turn.cancel()
+        codexturn.CodexTurn(TURN, play, take)
+        failed = await play.end()
+        assert isinstance(failed, TurnFailed)
+        assert failed.code == "internal_error"
+        assert server.left == 1
+
+    run(scene())
