@@ -258,6 +258,12 @@ def terminal(server: Serve, request_id: str) -> events.Terminal:
     return ends[0]
 
 
+def left(server: Serve, request_id: str) -> events.Terminal:
+    """The terminal record of a request whose client left: nothing tells it when that is there."""
+    until(lambda: has_ended(server, request_id), 1)
+    return terminal(server, request_id)
+
+
 def recorded(server: Serve, answer: Answer) -> events.Terminal:
     """The terminal record of an answer: it knows the bytes that came."""
     last = terminal(server, answer.request_id)

@@ -210,7 +210,7 @@ def test_a_client_that_stops_reading_costs_only_its_own_stream(ready: Standing) 
         beside = [asking.ask(ready.server, "hi", **STREAMING) for _ in range(20)]
         assert [answer.text for answer in beside] == [expected_default()] * 20
         asking.until(lambda: ready.server.get("/healthz")[1]["streams"] == 0)
-        last = asking.terminal(ready.server, stalled.request_id)
+        last = asking.left(ready.server, stalled.request_id)
     assert (last.kind, last.cause) == ("client_gone", "write_stall")
     happened = asking.story(ready.server, stalled.request_id)
     pressed = [event for event in happened if isinstance(event, events.BufferPressure)]
@@ -257,7 +257,7 @@ def test_a_process_that_ignores_an_interrupt_is_replaced() -> None:
         with Asking(up.server, "open", stream=True) as leaving:
             leaving.next("content")
         asking.until(lambda: up.server.get("/healthz")[1]["streams"] == 0, 1)
-        assert asking.terminal(up.server, leaving.request_id).kind == "client_gone"
+        assert asking.left(up.server, leaving.request_id).kind == "client_gone"
         asking.until(lambda: len(up.starts) == 2, codexturn.INTERRUPT_GRACE_S + 2)
         up.server.wait_ready()
         for _ in range(3):

@@ -280,7 +280,7 @@ def assert_left(server: serving.Serve, leaving: Asking, frames: int) -> None:
     """The stream is over, once, and its place is free at once."""
     assert asking.ask(server, "hi").text == "Hello world"
     assert server.get("/healthz")[1]["streams"] == 0
-    last = asking.terminal(server, leaving.request_id)
+    last = asking.left(server, leaving.request_id)
     assert (last.kind, last.cause, last.frames) == ("client_gone", "left", frames)
     assert last.duration_us < 5_000_000
 
@@ -299,7 +299,7 @@ def test_a_client_may_leave_at_any_moment(
         assert request.prompt not in prompts or request.left.wait(SECOND)
     assert asking.ask(mortal, "hi").text == "Hello world"
     for each in leaving[::10]:
-        assert asking.terminal(mortal, each.request_id).kind == "client_gone"
+        assert asking.left(mortal, each.request_id).kind == "client_gone"
 
 
 def test_leaving_leaves_nothing_behind(
