@@ -1,0 +1,290 @@
+"""One stream in motion, in virtual time: its deadlines, its turns, its one ending."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+from engine import log, pump, worker
+from machines import events
+from machines.events import (
+    ClientGone,
+    ItemStarted,
+    ReasoningDelta,
+    ServerStopping,
+    TextDelta,
+    TokensCounted,
+    TurnFailed,
+    TurnFinished,
+    Usage,
+)
+from server import renderers, sinks
+from server.http import Exchange
+from tests import virtualtime
+from tests.playbook import opened
+
+SECOND = 1_000_000
+COUNTS = TokensCounted(Usage(3, 2))
+
+
+class Recorder(Exchange):
+    """An exchange that remembers what it was sent, and when the log's file had how much."""
+
+    def __init__(self, log_file: Callable[[], bytes]) -> None:
+        self.body = b""
+        self.status = 0
+        self.on_file: list[bytes] = []
+        self._log_file = log_file
+
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.start(status, headers)
+        self.finish(body)
+
+    def start(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.status = status
+
+    def write(self, data: bytes) -> None:
+        self.on_file.append(self._log_file())
+        self.body += data
+
+    def finish(self, data: bytes = b"") -> None:
+        self.write(data)
+
+
+class Turn:
+    """A turn that counts how often it was cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class Stage:
+    """A pump with everything real around it but the worker and the socket."""
+
+    def __init__(self, directory: Path, deadlines: pump.Deadlines, **options: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._directory = directory
+        self._log = log.EventLog(
+            log.LogSettings(directory, content="full"), lambda: int(loop.time() * SECOND)
+        )
+        self._log.open()
+        self.ended: list[events.Terminal] = []
+        first = opened(**options)
+        self.exchange = Recorder(self.log_file)
+        self.turns = {choice: Turn() for choice in range(first.n)}
+        self.pump = pump.Pump(
+            first,
+            self._log.stream("st_1"),
+            sinks.Sink(self.exchange, renderers.renderer(first), [], b"k"),
+            pump.Wakeups(loop, self._log),
+            deadlines,
+            self.ended.append,
+        )
+        for choice in self.turns:
+            turn = worker.Turn(
+                stream_id="st_1", request_id="r", target="m", messages=(), choice=choice
+            )
+            self.pump.run(cast(worker.Worker, self), turn)
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> Turn:
+        """What of a worker a pump knows."""
+        return self.turns[turn.choice]
+
+    def log_file(self) -> bytes:
+        """The log, as it is on file now."""
+        return b"".join(path.read_bytes() for path in self._directory.glob("events-*.jsonl"))
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_file().splitlines()]
+
+    def timers(self) -> list[str]:
+        """The timers that fired, in order."""
+        return [each["timer"] for each in self.records() if each["event"] == "timer_fired"]
+
+    async def say(self, *said: events.StreamInput, after: float = 0.0) -> None:
+        """Feed events, some seconds later, and let the wake-up end."""
+        await asyncio.sleep(after)
+        for event in said:
+            self.pump.event(event)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    virtualtime.run(scene())
+
+
+def test_records_are_on_file_before_their_bytes_are_sent(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines())
+        await stage.say(TextDelta("a"))
+        await stage.say(TextDelta("b"), TextDelta("c"))
+        await stage.say(COUNTS, TurnFinished("stop"))
+        first, second, last = stage.exchange.on_file
+        assert b'"text":"a"' in first
+        assert b'"text":"b"' not in first
+        assert b'"text":"c"' in second
+        assert b'"event":"terminal"' in last
+        assert stage.exchange.body.endswith(b"data: [DONE]\n\n")
+
+    play(scene)
+
+
+def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        event_log = log.EventLog(log.LogSettings(tmp_path), lambda: 1)
+        event_log.open()
+        wakeups = pump.Wakeups(loop, event_log)
+        exchange = Recorder(bytes)
+        first = opened()
+        running = pump.Pump(
+            first,
+            event_log.stream("st_1"),
+            sinks.Sink(exchange, renderers.renderer(first), [], b"k"),
+            wakeups,
+            pump.Deadlines(),
+            lambda _: None,
+        )
+        await asyncio.sleep(0)
+
+        def take(data: bytes) -> None:
+            for code in data:
+                running.event(TextDelta(chr(code)))
+
+        for data in (b"ab", b"cd"):
+            wakeups.read(take, data)
+        assert len(exchange.on_file) == 2
+        assert exchange.body.count(b"data: ") == 5
+        running.event(ClientGone("left"))
+
+    play(scene)
+
+
+def test_silence_before_the_first_token_is_held_then_filled_then_ended(tmp_path: Path) -> None:
+    limits = pump.Deadlines(
+        heartbeat=5 * SECOND, head_hold=10 * SECOND, first_chunk=22 * SECOND, idle=SECOND
+    )
+
+    async def scene() -> None:
+        stage = Stage(tmp_path, limits)
+        await stage.say(after=9)
+        assert stage.exchange.status == 0
+        await stage.say(ItemStarted("reasoning"), after=2)
+        assert stage.exchange.status == 200
+        await stage.say(after=12)
+        assert stage.timers() == ["head_hold", "heartbeat", "heartbeat", "first_chunk"]
+        assert stage.exchange.body.count(b": keepalive") == 2
+        assert b'"code":"request_timeout"' in stage.exchange.body
+        assert [each.kind for each in stage.ended] == ["timeout"]
+
+    play(scene)
+
+
+def test_without_heartbeats_the_head_is_held_to_the_first_chunk_limit(tmp_path: Path) -> None:
+    limits = pump.Deadlines(heartbeat=0, head_hold=10 * SECOND, first_chunk=20 * SECOND)
+
+    async def scene() -> None:
+        stage = Stage(tmp_path, limits)
+        await stage.say(after=19)
+        assert stage.exchange.status == 0
+        await stage.say(after=2)
+        assert stage.exchange.status == 504
+
+    play(scene)
+
+
+def test_reasoning_and_items_put_the_idle_limit_off_and_heartbeats_do_not(tmp_path: Path) -> None:
+    limits = pump.Deadlines(heartbeat=2 * SECOND, idle=10 * SECOND)
+
+    async def scene() -> None:
+        stage = Stage(tmp_path, limits)
+        await stage.say(TextDelta("a"))
+        await stage.say(ReasoningDelta("hm"), after=9)
+        await stage.say(ItemStarted("agentMessage"), after=9)
+        await stage.say(after=9)
+        assert stage.ended == []
+        assert stage.timers().count("heartbeat") >= 9
+        await stage.say(after=2)
+        assert stage.timers()[-1] == "idle"
+        assert stage.ended[0].code == "idle_timeout"
+        assert stage.ended[0].longest_gap_us // SECOND == 10
+
+    play(scene)
+
+
+def test_a_finish_waits_a_grace_for_its_counts_and_the_total_limit_is_over(tmp_path: Path) -> None:
+    limits = pump.Deadlines(total=3 * SECOND, finish_grace=5 * SECOND)
+
+    async def scene() -> None:
+        stage = Stage(tmp_path, limits, include_usage=True)
+        await stage.say(TextDelta("a"), TurnFinished("stop"), after=2)
+        await stage.say(after=6)
+        assert stage.timers() == ["finish_grace"]
+        assert b": x-turntape-usage: unknown\n\n" in stage.exchange.body
+        assert [each.kind for each in stage.ended] == ["completed"]
+
+    play(scene)
+
+
+def test_one_event_after_another_end_changes_nothing(tmp_path: Path) -> None:
+    ends: list[events.StreamInput] = [
+        TurnFinished("stop"),
+        TurnFailed("upstream_error", "upstream_error", "no"),
+        ClientGone("left"),
+        ServerStopping(),
+    ]
+
+    async def scene(directory: Path, end: events.StreamInput) -> None:
+        stage = Stage(directory, pump.Deadlines())
+        await stage.say(TextDelta("a"), end, *ends, TextDelta("late"))
+        assert len(stage.ended) == 1
+        assert stage.records()[-1]["event"] == "terminal"
+        assert b"late" not in stage.exchange.body
+        assert [turn.cancelled for turn in stage.turns.values()] == [1]
+        await stage.say(after=1000)
+        assert stage.timers() == []
+
+    for number, end in enumerate(ends):
+        virtualtime.run(scene(tmp_path / str(number), end))
+
+
+def test_a_cut_after_the_other_choice_has_finished_cancels_its_turn(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines(), n=2, stop=("END",))
+        await stage.say(TextDelta("x", 0), COUNTS, TurnFinished("stop", 0))
+        assert stage.turns[1].cancelled == 0
+        await stage.say(TextDelta("one END", 1))
+        assert [each.finish_reasons for each in stage.ended] == [("stop", "stop")]
+        assert [turn.cancelled for turn in stage.turns.values()] == [1, 1]
+
+    play(scene)
+
+
+def test_a_cut_of_one_choice_stops_its_turn_and_not_the_other(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines(), n=2, stop=("END",))
+        await stage.say(TextDelta("one END", 0))
+        assert [turn.cancelled for turn in stage.turns.values()] == [1, 0]
+        await stage.say(TextDelta("two", 1), TurnFinished("stop", 1))
+        assert len(stage.ended) == 1
+
+    play(scene)
+
+
+def test_a_body_is_cut_by_the_truncation_limit_as_length(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines(truncate=4 * SECOND), streaming=False)
+        await stage.say(TextDelta("so far"), after=1)
+        await stage.say(after=4)
+        body = json.loads(stage.exchange.body)
+        assert stage.exchange.status == 200
+        assert body["choices"][0]["finish_reason"] == "length"
+        assert body["choices"][0]["message"]["content"] == "so far"
+        assert [each.kind for each in stage.ended] == ["truncated"]
+
+    play(scene)
