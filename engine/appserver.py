@@ -236,6 +236,13 @@ OPT_OUT: tuple[str, ...] = tuple(
 _USER_AGENT = re.compile(r"[^/]*/(\d+)\.(\d+)\.(\d+)")
 
 
+def introduction(version: str) -> InitializeParams:
+    """Who we are, in `version`, and which notifications we want."""
+    return InitializeParams(
+        ClientInfo("turntape", version), Capabilities(opt_out_notification_methods=OPT_OUT)
+    )
+
+
 def version_of(user_agent: str) -> tuple[int, int, int]:
     """The binary's version from `initialize`, such as `turntape/0.163.0 (Debian …)`.
 

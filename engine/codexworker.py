@@ -154,10 +154,7 @@ class AppServer:
         return Seat(channel, self._routes, self._options.thread, leave, self.process.went_deaf)
 
     async def _introduce(self, channel: Channel) -> str:
-        params = appserver.InitializeParams(
-            appserver.ClientInfo("turntape", self._options.client_version),
-            appserver.Capabilities(opt_out_notification_methods=appserver.OPT_OUT),
-        )
+        params = appserver.introduction(self._options.client_version)
         timeout = self._options.handshake_timeout
         result = await channel.send("initialize", params, timeout).reply
         version = appserver.version_of(result.user_agent)

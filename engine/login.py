@@ -35,10 +35,7 @@ class Login:
     async def handshake(self) -> str:
         """Introduce ourselves."""
         assert self._channel is not None
-        params = appserver.InitializeParams(
-            appserver.ClientInfo("turntape", self._options.client_version),
-            appserver.Capabilities(opt_out_notification_methods=appserver.OPT_OUT),
-        )
+        params = appserver.introduction(self._options.client_version)
         try:
             result = await self._channel.send("initialize", params).reply
         except (RpcError, RpcTimedOut, ChannelClosed) as error:
