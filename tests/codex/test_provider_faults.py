@@ -8,6 +8,7 @@ import concurrent.futures
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -276,15 +277,38 @@ def test_an_early_end_is_an_answer(server: serving.Serve, provider: Provider, na
     assert attempts(provider, name) == [1, 1]
 
 
-def test_a_provider_that_refuses_connections() -> None:
+@pytest.mark.parametrize("how", ["refused", "no such host"])
+def test_a_provider_that_cannot_be_reached(how: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with serving.codex(f"http://127.0.0.1:{port}/v1") as server:
+        unused = taken.getsockname()[1]
+    urls = {
+        "refused": f"http://127.0.0.1:{unused}/v1",
+        "no such host": "http://inner.example.invalid/v1",
+    }
+    hidden = hosts(unused)
+    with serving.codex(urls[how]) as server:
         began = time.monotonic()
         for answer in both(server, "hi"):
             assert answer.status == 502
             assert answer.error["code"] == "upstream_error"
-            assert str(port) not in str(answer)
+            assert [text for text in hidden if text in str(answer)] == []
             assert asking.recorded(server, answer).kind == "upstream_error"
         assert time.monotonic() - began < 5
-        asking.audit(server, *hosts(port))
+        asking.audit(server, *hidden)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_codex_without_a_login_is_a_401_that_says_what_to_do(
+    tmp_path: Path, elsewhere: bool
+) -> None:
+    if elsewhere:
+        (tmp_path / ".codex").mkdir()
+        (tmp_path / ".codex" / "auth.json").write_text("{}")
+    with serving.running(HOME=str(tmp_path)) as server:
+        for answer in both(server, "hi"):
+            assert (answer.status, answer.error["code"]) == (401, "worker_unauthorized")
+            assert answer.error["type"] == "authentication_error"
+            assert "turntape login" in answer.error["message"]
+            assert ("~/.codex" in answer.error["message"]) == elsewhere
+            assert str(tmp_path) not in str(answer)
+        asking.audit(server)
