@@ -146,16 +146,6 @@ class Stream:
         self.cause: events.GoneCause | None = None
         self._whole: events.TerminalKind = "completed"
         self._wants_usage = opened.include_usage or not opened.streaming
-        self._steps: dict[type, Callable[[Any, events.Decision | None], events.Step]] = {
-            events.TextDelta: self._text,
-            events.ReasoningDelta: self._reasoning,
-            events.TurnFinished: self._finished,
-            events.TokensCounted: self._counted,
-            events.TurnFailed: self._turn_failed,
-            events.TimerFired: self._timer,
-            events.ClientGone: self._gone,
-            events.ServerStopping: self._stopping,
-        }
 
     @property
     def usage(self) -> events.Usage | None:
@@ -184,8 +174,8 @@ class Stream:
         Raises:
             IllegalEvent: the state has no transition for it and does not ignore it.
         """
-        step = self._steps.get(type(event))
-        return self._notice(event) if step is None else step(event, decided)
+        step = _STEPS.get(type(event))
+        return self._notice(event) if step is None else step(self, event, decided)
 
     def _text(self, event: events.TextDelta, decided: events.Decision | None) -> events.Step:
         choice = self.choices[event.choice]
@@ -395,3 +385,16 @@ class Stream:
 
     def _slowest(self) -> Choice:
         return min(self.choices, key=lambda choice: TABLE.states.index(choice.state))
+
+
+_STEPS: Final[dict[type, Callable[[Stream, Any, events.Decision | None], events.Step]]] = {
+    events.TextDelta: Stream._text,
+    events.ReasoningDelta: Stream._reasoning,
+    events.TurnFinished: Stream._finished,
+    events.TokensCounted: Stream._counted,
+    events.TurnFailed: Stream._turn_failed,
+    events.TimerFired: Stream._timer,
+    events.ClientGone: Stream._gone,
+    events.ServerStopping: Stream._stopping,
+}
+"""What is done for each event; any other is a notice."""

@@ -124,7 +124,7 @@ class HealthProven(Event, frozen=True, tag="health_proven"):
 
 
 class WentDeaf(Event, frozen=True, tag="went_deaf"):
-    """The process runs but answers no more, or closed its output."""
+    """The process runs but answers no more."""
 
     message: str
 

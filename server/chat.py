@@ -62,7 +62,11 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
     exchange.on_pressure = lambda buffered: running.event(events.BufferPressure(buffered))
     context.streams[stream_id] = running
     _begin(context, running, turns)
-    await exchange.finished()
+    try:
+        await exchange.finished()
+    finally:
+        # The exchange and the stream know each other: parted, they go without a collection.
+        exchange.on_gone = exchange.on_pressure = None
 
 
 def _deadlines(context: Context, request: Request) -> pump.Deadlines:

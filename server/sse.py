@@ -70,22 +70,10 @@ class ChatChunks:
         self._before_content = self._before(opened.n, b'{"content":')
         self._before_reasoning = self._before(opened.n, b'{"reasoning_content":')
         self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
-        self._renderers: dict[type, Callable[[Any], bytes]] = {
-            events.Content: self._content,
-            events.Reasoning: self._reasoning,
-            events.Head: self._head,
-            events.Role: self._role,
-            events.Finish: self._finish,
-            events.UsageTotals: self._usage,
-            events.Done: self._done,
-            events.Keepalive: self._keepalive,
-            events.Failure: self._failure,
-            events.CancelTurn: self._nothing,
-        }
 
     def render(self, output: events.AnyOutput) -> bytes:
         """The bytes of one output, before HTTP framing; empty for those a client does not see."""
-        return self._renderers[type(output)](output)
+        return _RENDERERS[type(output)](self, output)
 
     def _before(self, n: int, field: bytes) -> tuple[bytes, ...]:
         return tuple(
@@ -143,3 +131,18 @@ class ChatChunks:
 
     def _nothing(self, _: events.CancelTurn) -> bytes:
         return b""
+
+
+_RENDERERS: Final[dict[type, Callable[[ChatChunks, Any], bytes]]] = {
+    events.Content: ChatChunks._content,
+    events.Reasoning: ChatChunks._reasoning,
+    events.Head: ChatChunks._head,
+    events.Role: ChatChunks._role,
+    events.Finish: ChatChunks._finish,
+    events.UsageTotals: ChatChunks._usage,
+    events.Done: ChatChunks._done,
+    events.Keepalive: ChatChunks._keepalive,
+    events.Failure: ChatChunks._failure,
+    events.CancelTurn: ChatChunks._nothing,
+}
+"""What is done for each output."""
