@@ -5,8 +5,10 @@ client says. The settings here take all of that away. They are passed on the com
 whatever `config.toml` says, so an operator's own home cannot bring it back.
 """
 
+import fcntl
 import importlib
 import json
+import os
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -35,6 +37,10 @@ Value = str | bool | int | list[str] | dict[str, "Value"]
 
 class BinaryNotFound(Exception):
     """Raised where no Codex program can be found."""
+
+
+class HomeTaken(Exception):
+    """Raised where another server runs on the same directory."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,6 +302,22 @@ def prepare(setup: Setup) -> None:
     _write_private(setup.catalog_path, json.dumps(catalog(setup), indent=1) + "\n")
     if setup.operator_home is None:
         _write_private(setup.own_home / "config.toml", config_toml(setup))
+
+
+def take(setup: Setup) -> int:
+    """Keep other servers from this home; a descriptor that holds it as long as it is open.
+
+    Raises:
+        HomeTaken: another server has it.
+    """
+    path = setup.own_home / "lock"
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise HomeTaken(f"{setup.own_home}: another server uses it") from None
+    return held
 
 
 def wipe_databases(setup: Setup) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import functools
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -209,6 +210,7 @@ class CodexWorker:
         self._options = options
         self._environ = environ
         self._binary = codexhome.find_binary(options.binary)
+        self._home: int | None = None
         self._servers: list[AppServer] = []
         self._queue: collections.deque[asyncio.Future[Seat]] = collections.deque()
 
@@ -216,6 +218,7 @@ class CodexWorker:
         """Begin to start the processes."""
         setup = self._options.setup
         codexhome.prepare(setup)
+        self._home = codexhome.take(setup)
         codexhome.wipe_databases(setup)
         command = process.Command(
             codexhome.command(self._binary, setup),
@@ -238,6 +241,9 @@ class CodexWorker:
         """End every process within its grace."""
         running = [server.process for server in self._servers if server.process is not None]
         await asyncio.gather(*(each.stop() for each in running))
+        if self._home is not None:
+            os.close(self._home)
+            self._home = None
 
     def health(self) -> worker.Health:
         """Ready as soon as one process is."""

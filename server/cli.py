@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), EXIT_USAGE)
     except (
         codexhome.BinaryNotFound,
+        codexhome.HomeTaken,
         scripted.TranscriptError,
         segmentwriter.LogLocked,
     ) as error:

@@ -1,6 +1,7 @@
 """What a Codex process is given, whatever home and environment it would have had."""
 
 import json
+import os
 import stat
 import sys
 import tomllib
@@ -168,6 +169,17 @@ def test_the_databases_of_the_last_run_are_wiped(tmp_path: Path) -> None:
         left.touch()
     codexhome.wipe_databases(setup)
     assert list(setup.sqlite_dir.iterdir()) == []
+
+
+def test_a_home_is_one_servers_until_it_lets_go(tmp_path: Path) -> None:
+    setup = codexhome.Setup(data_dir=tmp_path)
+    codexhome.prepare(setup)
+    held = codexhome.take(setup)
+    with pytest.raises(codexhome.HomeTaken, match="another server uses it"):
+        codexhome.take(setup)
+    os.close(held)
+    os.close(codexhome.take(setup))
+    assert mode(setup.own_home / "lock") == 0o600
 
 
 def test_preparing_again_removes_instructions_and_keeps_what_runs(tmp_path: Path) -> None:
