@@ -11,8 +11,6 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
-import msgspec
-
 from engine import digest, replay, segments
 from machines import events
 from server.renderers import renderer
@@ -274,6 +272,18 @@ def recorded(server: Serve, answer: Answer) -> events.Terminal:
     return last
 
 
+def _words(value: object) -> Iterator[str]:
+    """Every text within a line of diagnostics."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _words(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _words(part)
+
+
 def audit(server: Serve, *hidden: str) -> None:
     """End a server, and look whether all was well with it, whatever its streams went through.
 
@@ -287,6 +297,7 @@ def audit(server: Serve, *hidden: str) -> None:
     ours = [line for line in server.lines if line.get("event") != "worker_stderr"]
     complaints = [line for line in ours if line.get("severity") not in ("info", "warning")]
     assert complaints == [], complaints
-    said = [msgspec.json.encode(line).decode() for line in server.lines]
+    # Of words alone: a duration may look like a port.
+    said = [" ".join(_words(line)) for line in server.lines]
     told = [line for line in said if any(text in line for text in hidden)]
     assert told == [], told
