@@ -62,6 +62,18 @@ class Message(msgspec.Struct, frozen=True):
     call_id: str | None = None
 
 
+class Tool(msgspec.Struct, frozen=True):
+    """A function of the client's that the model may call.
+
+    Attributes:
+        parameters: the JSON schema of its arguments as the client wrote it; None: it takes none.
+    """
+
+    name: str
+    description: str = ""
+    parameters: msgspec.Raw | None = None
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What one choice of one request asks of a worker.
 
@@ -69,6 +81,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         target: the model the worker knows.
         effort: reasoning effort, None for the model's own default.
         output_schema: a JSON schema the answer must follow, as the client wrote it.
+        tools: what the model may call; what `tool_choice` rules out is not among them.
+        call_required: whether an answer without a call is none.
+        parallel_calls: whether the client takes more than one call of a step.
         transcript: name of the transcript a scripted worker plays.
         key_id: which client key asked; work that outlives a request belongs to it.
     """
@@ -80,6 +95,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     choice: int = 0
     effort: str | None = None
     output_schema: msgspec.Raw | None = None
+    tools: tuple[Tool, ...] = ()
+    call_required: bool = False
+    parallel_calls: bool = True
     transcript: str | None = None
     key_id: str = ""
 
