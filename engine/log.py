@@ -15,16 +15,15 @@ and a stream that lost one ends in the log where it was whole last; the next sta
 import asyncio
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 import structlog
 
-from engine import mask, retention, segments, segmentwriter
-from machines import events
-from machines import stream as machine
+from engine import mask, records, retention, segments, segmentwriter
+from machines import events, streamstates
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
@@ -316,23 +315,33 @@ class StreamLog:
         self._seq = seq
         masked = log._settings.content == "masked"
         self._keep = mask.mask_event if masked else mask.keep_event
-        self._keep_text = mask.mask_text if masked else str
+        self._keep_text = mask.mask_to_json if masked else _encode
 
     def open(self, opened: events.Opened) -> int:
         """Record how the stream began."""
-        return self._record(opened, events.Step(machine.TABLE.initial, ()))
+        return self._record(opened, events.Step(streamstates.TABLE.initial, ()))
 
     def append(self, event: segments.Appended, step: events.Step) -> int:
         """Record an event and what the machine made of it: the hot path of a token."""
         if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
             return self._record(event, step)
-        before, after = _around(type(event), event.choice, step.state, type(step.outputs[0]))
-        rest = before + _encode(self._keep_text(event.text)) + after
+        output = type(step.outputs[0])
+        before, after = records.around(type(event), event.choice, step.state, output)
+        rest = before + self._keep_text(event.text) + after
         if step.decision is not None:
-            rest += _decided(step.decision)
+            rest += records.decided(step.decision)
         now = self.now()
         self._put((self.prefix, self._seq, now, rest))
         self._seq += 1
+        return now
+
+    def append_texts(self, choice: int, texts: list[str]) -> int:
+        """Record text deltas that `Stream.passes`, as `append` would."""
+        before, after = records.around(events.TextDelta, choice, "content", events.Content)
+        prefix, put, keep, now = self.prefix, self._put, self._keep_text, self.now()
+        for seq, text in enumerate(texts, self._seq):
+            put((prefix, seq, now, before + keep(text) + after))
+        self._seq += len(texts)
         return now
 
     def close(self, terminal: events.Terminal, state: str) -> int:
@@ -348,9 +357,10 @@ class StreamLog:
 
     def _record(self, event: events.StreamEvent, step: events.Step) -> int:
         """What `append` does, for any event and any outputs."""
-        rest = _encode(self._keep(event))[1:-1] + _outcome(step.state, map(type, step.outputs))
+        rest = _encode(self._keep(event))[1:-1]
+        rest += records.outcome(step.state, map(type, step.outputs))
         if step.decision is not None:
-            rest += _decided(step.decision)
+            rest += records.decided(step.decision)
         now = self.now()
         self._put((self.prefix, self._seq, now, rest))
         self._seq += 1
@@ -368,32 +378,12 @@ class _SilentStreamLog(StreamLog):
     def append(self, event: segments.Appended, step: events.Step) -> int:
         return self.now()
 
+    def append_texts(self, choice: int, texts: list[str]) -> int:
+        return self.now()
+
     def close(self, terminal: events.Terminal, state: str) -> int:
         return self.now()
 
 
 def _discard(_: segmentwriter.Pending) -> None:
     pass
-
-
-def _decided(decision: events.Decision) -> bytes:
-    if decision.cut is None:
-        return b',"released":%d' % decision.released
-    return b',"released":%d,"cut":"%b"' % (decision.released, decision.cut.encode())
-
-
-@functools.cache
-def _around(
-    kind: type[events.TextDelta | events.ReasoningDelta],
-    choice: int,
-    state: str,
-    output: type[events.AnyOutput],
-) -> tuple[bytes, bytes]:
-    """What stands before and after the text in the record of a delta with one output."""
-    before, after = _encode(kind("", choice))[1:-1].split(b'""')
-    return before, after + _outcome(state, (output,))
-
-
-def _outcome(state: str, outputs: Iterable[type[events.AnyOutput]]) -> bytes:
-    tags = [output.__struct_config__.tag for output in outputs]
-    return b',"state":%b,"out":%b' % (_encode(state), _encode(tags))

@@ -48,6 +48,20 @@ def mask_text(text: str) -> str:
     return text.translate(_STAND_INS)
 
 
+_ASCII_STAND_INS: Final = bytes(
+    ord(_STAND_INS[byte]) if byte < 128 else byte for byte in range(256)
+)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def mask_to_json(text: str) -> bytes:
+    """The masked text as a JSON string: most texts are ASCII, and need nothing escaped."""
+    encoded = _encode(text)
+    if text.isascii() and b"\\" not in encoded:
+        return encoded.translate(_ASCII_STAND_INS)
+    return _encode(mask_text(text))
+
+
 def mask_event(event: events.StreamEvent) -> events.StreamEvent:
     """An event as a masked log keeps it."""
     match event:

@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 import msgspec
 import structlog
 
+from engine import gathering
 from machines import errors, supervisor
 
 STDERR_LINE_CHARACTERS: Final = 2000
@@ -83,6 +84,7 @@ class Process(asyncio.SubprocessProtocol):
         self._machine = supervisor.Supervisor(limits)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.SubprocessTransport | None = None
+        self._gathering: gathering.Gathering | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshake: asyncio.Task[None] | None = None
@@ -121,6 +123,8 @@ class Process(asyncio.SubprocessProtocol):
         if fd == 2:
             self._stderr.feed(data)
             return
+        if self._gathering is not None:
+            self._gathering.took(data)
         try:
             self._tenant.received(data)
         except errors.MachineError as error:
@@ -203,6 +207,8 @@ class Process(asyncio.SubprocessProtocol):
         self._transport = transport
         # uvloop's pipe transports do not say that they are what they are.
         stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+        stdout = cast(asyncio.ReadTransport, transport.get_pipe_transport(1))
+        self._gathering = gathering.Gathering(self._loop, stdout)
         self._tenant.connected(stdin.write)
         self._step(supervisor.Spawned(transport.get_pid()))
 

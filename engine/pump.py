@@ -16,9 +16,9 @@ import structlog
 
 from engine import log as eventlog
 from engine import worker
-from machines import errors, events, stream
+from machines import errors, events, stream, streamstates
 
-FINAL: Final = stream.TABLE.final
+FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
 
 _log = structlog.get_logger(component="pump")
@@ -64,6 +64,9 @@ class Sink(Protocol):
     def take(self, outputs: tuple[events.AnyOutput, ...]) -> None:
         """Render outputs and keep the bytes."""
 
+    def take_texts(self, choice: int, texts: list[str]) -> None:
+        """Render a `Content` for each of the texts and keep the bytes."""
+
     def collect(self) -> Part:
         """Hand over what was kept since the last call."""
 
@@ -89,14 +92,18 @@ class Wakeups:
         self._loop = loop
         self._log = log
         self._sinks: dict[Sink, None] = {}
+        self._pumps: list[Pump] = []
         self._phase = WakeupPhase.NONE
 
     def join(self, sink: Sink) -> None:
         """Have `sink` sent when the current wake-up is over."""
-        if self._phase is WakeupPhase.NONE:
-            self._phase = WakeupPhase.ENDS_LATER
-            self._loop.call_soon(self._end)
+        self._begin()
         self._sinks[sink] = None
+
+    def settle_later(self, pump: "Pump") -> None:
+        """Have `pump` settle its texts when the current wake-up is over."""
+        self._begin()
+        self._pumps.append(pump)
 
     def read(self, take: Callable[[bytes], None], data: bytes) -> None:
         """Take what one read brought as a wake-up of its own: it spares the loop a round."""
@@ -108,7 +115,15 @@ class Wakeups:
             if self._phase is WakeupPhase.IN_READ:
                 self._end()
 
+    def _begin(self) -> None:
+        if self._phase is WakeupPhase.NONE:
+            self._phase = WakeupPhase.ENDS_LATER
+            self._loop.call_soon(self._end)
+
     def _end(self) -> None:
+        pumps, self._pumps = self._pumps, []
+        for pump in pumps:
+            pump.settle()
         self._phase = WakeupPhase.NONE
         sinks, self._sinks = self._sinks, {}
         self._log.flush()
@@ -159,6 +174,8 @@ class Pump:
         self._finished_at = 0
         self._first_token_at = 0
         self._longest_gap = 0
+        self._texts: list[str] = []
+        self._texts_choice = 0
         self._wakeups.join(sink)
         self._arm()
 
@@ -171,7 +188,39 @@ class Pump:
             self._turns[turn.choice] = running
 
     def event(self, event: events.StreamInput) -> None:
-        """Take one event: the hot path of a token."""
+        """Take one event: the hot path of a token.
+
+        Texts that the machine passes as they are wait for the end of the wake-up, or for the
+        next event that is not one of them.
+        """
+        if type(event) is events.TextDelta and self.stream.passes(event.choice, event.text):
+            if event.choice != self._texts_choice or not self._texts:
+                self.settle()
+                self._texts_choice = event.choice
+                self._wakeups.settle_later(self)
+            self._texts.append(event.text)
+            return
+        if self._texts:
+            self.settle()
+        self._step(event)
+
+    def settle(self) -> None:
+        """Record and render the texts that wait, at once for all of them."""
+        if not self._texts:
+            return
+        texts, self._texts = self._texts, []
+        now = self._log.append_texts(self._texts_choice, texts)
+        self._heard(now)
+        self._last_output = now
+        self._sink.take_texts(self._texts_choice, texts)
+        self._wakeups.join(self._sink)
+
+    def _heard(self, now: int) -> None:
+        if now - self._last_event > self._longest_gap:
+            self._longest_gap = now - self._last_event
+        self._last_event = now
+
+    def _step(self, event: events.StreamInput) -> None:
         if self._state in FINAL:
             return
         try:
@@ -181,9 +230,7 @@ class Pump:
             event = events.TurnFailed("upstream_error", "internal_error", "Internal error.")
             step = self.stream.step(event)
         now = self._log.append(event, step)
-        if now - self._last_event > self._longest_gap:
-            self._longest_gap = now - self._last_event
-        self._last_event = now
+        self._heard(now)
         if step.outputs:
             self._last_output = now
             self._sink.take(step.outputs)
@@ -193,6 +240,7 @@ class Pump:
 
     def tick(self, timer: events.TimerName) -> None:
         """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
+        self.settle()
         last_event, longest_gap = self._last_event, self._longest_gap
         self.event(events.TimerFired(timer))
         self._last_event, self._longest_gap = last_event, longest_gap
@@ -277,6 +325,7 @@ class Pump:
             self._timer = self._loop.call_later(delay / 1_000_000, self._wake)
 
     def _wake(self) -> None:
+        self.settle()
         now = self._log.now()
         for timer, when in sorted(self._due().items(), key=lambda item: item[1]):
             if when <= now and self._state not in FINAL:

@@ -91,7 +91,7 @@ class LineSplitter:
         rest = lines.pop()
         if lines:
             if self._held:
-                lines[0] = b"".join([*self._pieces, lines[0]])
+                lines[0] = b"".join([*self._pieces, lines[0]]).rstrip(b"\r")
                 self._pieces.clear()
             self._held = 0
         if rest:
@@ -101,6 +101,8 @@ class LineSplitter:
             longest = max([self._held, *map(len, lines)])
             if longest > self._max_bytes:
                 raise errors.TooLarge(f"a line is longer than {self._max_bytes} bytes")
+        if b"\r" not in data and b"" not in lines:
+            return lines
         return [bare for line in lines if (bare := line.rstrip(b"\r"))]
 
     def eof(self) -> bytes:

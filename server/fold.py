@@ -54,6 +54,11 @@ class ChatBody:
                 return error.body()
         return b""
 
+    def contents(self, choice: int, texts: list[str]) -> bytes:
+        """Nothing yet, for a `Content` of each of the texts."""
+        self._content[choice] += texts
+        return b""
+
     def _body(self) -> bytes:
         return msgspec.json.encode(
             {

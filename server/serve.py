@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -159,6 +160,9 @@ class Server:
             host, port = await self._http.start(self._config.host, self._config.port)
             self._act(self._life.step(lifecycle.Started()))
             _log.info("listening", host=host, port=port, worker=self._worker.name)
+            # What is here now stays: a collection need not look through it again and again.
+            gc.collect()
+            gc.freeze()
             self._announce(host, port)
             await self._wait()
         finally:

@@ -28,6 +28,9 @@ class Renderer(Protocol):
     def render(self, output: events.AnyOutput) -> bytes:
         """Bytes of one output, empty for none."""
 
+    def contents(self, choice: int, texts: list[str]) -> bytes:
+        """Bytes of a `Content` for each of the texts, as `render` would."""
+
 
 class Phase(enum.Enum):
     """How much of a response has been sent."""
@@ -61,6 +64,10 @@ class Sink:
         """Render outputs; nothing is sent yet."""
         for output in outputs:
             self._pieces.append(self._renderer.render(output))
+
+    def take_texts(self, choice: int, texts: list[str]) -> None:
+        """Render a `Content` for each of the texts; nothing is sent yet."""
+        self._pieces.append(self._renderer.contents(choice, texts))
 
     def collect(self) -> pump.Part:
         """What was rendered since the last call."""

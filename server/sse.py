@@ -75,6 +75,12 @@ class ChatChunks:
         """The bytes of one output, before HTTP framing; empty for those a client does not see."""
         return _RENDERERS[type(output)](self, output)
 
+    def contents(self, choice: int, texts: list[str]) -> bytes:
+        """The bytes of a `Content` for each of the texts: the last step of a token."""
+        self.frames += len(texts)
+        before, after = self._before_content[choice], self._after_delta
+        return before + (after + before).join(map(_encode, texts)) + after
+
     def _before(self, n: int, field: bytes) -> tuple[bytes, ...]:
         return tuple(
             self._chunk + b',"choices":[{"index":%d,"delta":%b' % (index, field)

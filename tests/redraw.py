@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from machines import drawing, lifecycle, stream, supervisor
+from machines import drawing, lifecycle, streamstates, supervisor
 from server import config
 from tests import reference
 
@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "machines.md"
 """The page of the machines."""
 
-TABLES = (stream.TABLE, supervisor.TABLE, lifecycle.TABLE)
+TABLES = (streamstates.TABLE, supervisor.TABLE, lifecycle.TABLE)
 """Every machine that is declared, in the order of the page."""
 
 PRINTED: dict[str, Callable[[], str]] = {

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from engine import appserver, codexhome, failures, notifications, schema, segments
-from machines import events, finish, stream
+from machines import events, finish, streamstates
 from server import errors, routes
 
 DATA_DIR = Path("/var/lib/turntape")
@@ -89,7 +89,7 @@ def timeout_table() -> str:
     """The deadlines that fail a stream."""
     rows = (
         (code(timer), ", ".join(code(state) for state in sorted(states)), code(name), message)
-        for timer, (states, name, message) in stream.TIMEOUTS.items()
+        for timer, (states, name, message) in streamstates.TIMEOUTS.items()
     )
     return table(("timer", "fails a stream in", "`code`", "`message`"), rows)
 

@@ -204,3 +204,27 @@ def test_no_limits_delete_nothing(directory: Path, clock: logs.Clock) -> None:
     event_log.prune()
     event_log.close()
     assert len(logs.streams_of(directory)) == 20
+
+
+@pytest.mark.parametrize("content", ["masked", "full", "off"])
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_texts_at_once_are_the_records_of_each(
+    tmp_path_factory: pytest.TempPathFactory, content: Any, texts: list[str]
+) -> None:
+    found = []
+    for at_once in (False, True):
+        directory = tmp_path_factory.mktemp("log")
+        event_log = log.EventLog(logs.settings(directory, content=content), lambda: 7)
+        event_log.open()
+        stream = event_log.stream("c-1")
+        stream.open(logs.opened())
+        if at_once:
+            stream.append_texts(1, texts)
+        for text in () if at_once else texts:
+            output = events.Content(text, 1)
+            stream.append(events.TextDelta(text, 1), events.Step("content", (output,)))
+        stream.close(logs.TERMINAL, "done")
+        event_log.close()
+        found.append([path.read_bytes() for path in sorted(directory.glob("*.jsonl"))])
+    assert found[0] == found[1]
+    assert bool(found[0]) is (content != "off")

@@ -34,6 +34,11 @@ def test_a_masked_text_is_as_long_and_has_no_letter_digit_or_mark(text: str) -> 
     assert mask.mask_text(masked) == masked
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("aB1 .\"\\\n\x7fé"))
+def test_as_json_it_is_the_same_text(text: str) -> None:
+    assert msgspec.json.decode(mask.mask_to_json(text)) == mask.mask_text(text)
+
+
 def test_no_code_point_of_any_script_is_legible_afterwards() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
     masked = mask.mask_text(everything)

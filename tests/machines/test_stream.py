@@ -1,10 +1,8 @@
 """One stream, told as playbooks: the rules of the wire for one choice and for several."""
 
-import itertools
-
 import pytest
 
-from machines import events, stream
+from machines import events
 from machines.events import (
     BufferPressure,
     CancelTurn,
@@ -32,7 +30,6 @@ from machines.events import (
     Usage,
     UsageTotals,
 )
-from tests.machines import oracle
 from tests.playbook import Playbook, opened
 
 COUNTS = Usage(10, 5, cached_tokens=3, reasoning_tokens=1)
@@ -42,12 +39,6 @@ LOST = TurnFailed("worker_lost", "worker_exited", "The worker's process ended.")
 REFUSED = TurnFailed(
     "upstream_error", "context_length_exceeded", "Too long.", 0, 400, "messages", 2.5
 )
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_table_walks_like_the_declared_machine(seed: int) -> None:
-    tried = oracle.walk(stream.StreamMachine, stream.TABLE, seed, 4000)
-    assert tried == set(itertools.product(stream.TABLE.states, stream.TABLE.events))
 
 
 def test_a_text_from_its_head_to_its_sentinel() -> None:

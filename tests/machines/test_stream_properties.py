@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import mask
-from machines import events, finish, stream
+from machines import events, finish, stream, streamstates
 from machines.events import (
     Content,
     Done,
@@ -91,8 +91,8 @@ def test_a_stream_has_one_kind_of_end_and_has_it_exactly_when_it_ended(
     for _, step in stories.steps(machine, story.events):
         assert (machine.kind is not None) == machine.ended
         assert bool(machine.emission_trigger) == machine.ended
-        assert (step.state in stream.TABLE.final) == machine.ended
-        assert {choice.state in stream.TABLE.final for choice in machine.choices} == {
+        assert (step.state in streamstates.TABLE.final) == machine.ended
+        assert {choice.state in streamstates.TABLE.final for choice in machine.choices} == {
             machine.ended
         }
         if machine.ended:
@@ -196,3 +196,21 @@ def _masked(event: events.StreamInput) -> events.StreamInput:
     """As a masked log gives it back."""
     line = msgspec.json.encode(mask.mask_event(event))
     return _INPUTS.decode(line)
+
+
+@given(stories.stories())
+def test_a_text_passes_exactly_if_its_step_is_that_text_and_changes_nothing(
+    story: stories.Story,
+) -> None:
+    machine = stream.Stream(story.opened)
+    for event in story.events:
+        before = [(choice.state, choice.held) for choice in machine.choices]
+        passes = isinstance(event, events.TextDelta) and machine.passes(event.choice, event.text)
+        for taken, step in stories.steps(machine, (event,)):
+            if passes and isinstance(taken, events.TextDelta):
+                content = Content(taken.text, taken.choice)
+                assert step == events.Step("content", (content,))
+                assert [(choice.state, choice.held) for choice in machine.choices] == before
+            elif isinstance(taken, events.TextDelta) and step.outputs:
+                scanned = bool(story.opened.stop) or story.opened.max_bytes is not None
+                assert scanned or before[taken.choice][0] != "content"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from engine import failures
-from machines import events, stream
+from machines import events, streamstates
 from server import errors
 
 WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
@@ -141,7 +141,7 @@ def test_a_streams_failure_keeps_everything_a_client_is_told() -> None:
 
 
 def test_every_failure_of_a_stream_or_a_worker_has_a_case() -> None:
-    codes = {code for _, code, _ in stream.TIMEOUTS.values()} | {"server_shutdown"}
+    codes = {code for _, code, _ in streamstates.TIMEOUTS.values()} | {"server_shutdown"}
     made = [*vars(failures).values(), *failures.NAMED.values(), *failures.BY_STATUS.values()]
     codes |= {each.code for each in made if isinstance(each, failures.ProviderFailure)}
     assert codes <= set(errors.CASES)

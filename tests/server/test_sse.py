@@ -282,6 +282,14 @@ def test_any_text_arrives_as_it_was(text: str) -> None:
     assert answer["model"] == text
 
 
+@given(st.lists(st.text(), min_size=1), st.integers(0, 1))
+def test_texts_at_once_are_the_frames_of_each(texts: list[str], choice: int) -> None:
+    each, at_once = (sse.ChatChunks(opened(n=2)) for _ in range(2))
+    frames = b"".join(each.render(Content(text, choice)) for text in texts)
+    assert at_once.contents(choice, texts) == frames
+    assert at_once.frames == each.frames
+
+
 @pytest.mark.parametrize("escape", [r"\ud800", r"a\udc00", r"\udc00\ud800", r"\ud83d x"])
 def test_text_that_has_no_utf_8_is_refused_where_it_comes_in(escape: str) -> None:
     """Half a surrogate pair could not be rendered; no way into a stream lets one through."""
