@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from bench import pacing, standin
-from machines import events
+from machines import events, outputs
 from server import sse
 
 HEAD: Final = (
@@ -50,17 +50,17 @@ class Answer:
 
     def head(self) -> bytes:
         """What comes before the first content."""
-        return HEAD + _http_chunk(self._render(events.Role()))
+        return HEAD + _http_chunk(self._render(outputs.Role()))
 
     def next_chunks(self) -> bytes:
         """What is due: one chunk, or in a flood a burst of them, and the end after the last."""
         count = min(self._left, 1 if self._plan.interval else self._plan.burst)
         self._left -= count
         text = pacing.stamp() if self._plan.stamped else self._plan.texts[0]
-        data = _http_chunk(self._render(events.Content(text))) * count
+        data = _http_chunk(self._render(outputs.Content(text))) * count
         if self.is_told:
-            data += _http_chunk(self._render(events.Finish("stop")))
-            data += _http_chunk(self._render(events.Done())) + _http_chunk(b"")
+            data += _http_chunk(self._render(outputs.Finish("stop")))
+            data += _http_chunk(self._render(outputs.Done())) + _http_chunk(b"")
         return data
 
     @property

@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import source, tokenpath
 from engine import log
-from machines import events, stream
+from machines import events, outputs, stream
 from server import sse
 
 BURST = 256
@@ -82,7 +82,7 @@ def test_records_to_file(
 
 
 def test_frame(benchmark: BenchmarkFixture) -> None:
-    benchmark(sse.ChatChunks(OPENED).render, events.Content(tokenpath.TEXT))
+    benchmark(sse.ChatChunks(OPENED).render, outputs.Content(tokenpath.TEXT))
 
 
 @pytest.mark.parametrize("frames", [1, BURST])
@@ -92,7 +92,7 @@ def test_h11_data(benchmark: BenchmarkFixture, frames: int) -> None:
     connection.next_event()
     connection.next_event()
     connection.send(h11.Response(status_code=200, headers=[("transfer-encoding", "chunked")]))
-    data = sse.ChatChunks(OPENED).render(events.Content(tokenpath.TEXT)) * frames
+    data = sse.ChatChunks(OPENED).render(outputs.Content(tokenpath.TEXT)) * frames
     benchmark(lambda: connection.send(h11.Data(data=data)))
 
 

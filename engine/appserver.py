@@ -121,6 +121,14 @@ class LoginResult(Shape, frozen=True):
     auth_url: str | None = None
 
 
+class DynamicTool(Shape, frozen=True, tag_field="type", tag="function"):
+    """A function of the client's; `engine.tools` makes names and schemas that Codex takes."""
+
+    name: str
+    description: str
+    input_schema: msgspec.Raw
+
+
 class ThreadStartParams(Shape, frozen=True, kw_only=True):
     """A new thread. The defaults keep Codex's own tools, prompts and files out of it.
 
@@ -128,6 +136,7 @@ class ThreadStartParams(Shape, frozen=True, kw_only=True):
         cwd: an absolute path of an empty directory.
         experimental_raw_events: whether `rawResponse…` notifications come, and an echo of
             every injected item with them.
+        dynamic_tools: what the model may call; the calls come as `item/tool/call`.
     """
 
     model: str
@@ -138,6 +147,7 @@ class ThreadStartParams(Shape, frozen=True, kw_only=True):
     sandbox: str = "read-only"
     base_instructions: str = ""
     experimental_raw_events: bool = False
+    dynamic_tools: tuple[DynamicTool, ...] = ()
 
 
 class Thread(Shape, frozen=True):
@@ -201,6 +211,40 @@ class ThreadUnsubscribeResult(Shape, frozen=True):
     status: str
 
 
+class ToolCallParams(Shape, frozen=True):
+    """The model calls a dynamic tool; its turn waits for the answer.
+
+    Attributes:
+        arguments: parsed and written again by Codex: the exact string is in the raw item.
+    """
+
+    thread_id: str
+    turn_id: str
+    call_id: str
+    tool: str
+    arguments: msgspec.Raw
+    namespace: str | None = None
+
+
+class InputText(Shape, frozen=True, tag_field="type", tag="inputText"):
+    """A text of a tool's result."""
+
+    text: str
+
+
+class InputImage(Shape, frozen=True, tag_field="type", tag="inputImage"):
+    """An image of a tool's result, as a data URL."""
+
+    image_url: str
+
+
+class ToolCallResult(Shape, frozen=True):
+    """What a tool returned; the model sees the content, and nothing of `success`."""
+
+    content_items: tuple[InputText | InputImage, ...]
+    success: bool = True
+
+
 Params = type | UnionType
 """A Struct, or a union of several."""
 
@@ -216,6 +260,11 @@ METHODS: dict[str, tuple[Params, type]] = {
     "thread/unsubscribe": (ThreadUnsubscribeParams, ThreadUnsubscribeResult),
 }
 """Requests we send: params and result. The notification `initialized` follows the first."""
+
+SERVER_REQUESTS: dict[str, tuple[type, type]] = {
+    "item/tool/call": (ToolCallParams, ToolCallResult),
+}
+"""Requests we answer: params and answer. All others are refused."""
 
 PIN_PATH = pathlib.Path(__file__).with_name("appserver_pin.json")
 """What the schema said when these shapes were last compared with it."""

@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from engine import log
-from machines import events, supervisor
+from machines import events, outputs, supervisor
 
 
 class WorkerJournal:
@@ -24,7 +24,7 @@ class WorkerJournal:
             life = self._lives[worker] = self._log.stream(f"wk_{secrets.token_hex(12)}")
         detail = msgspec.to_builtins(event)
         trigger = str(detail.pop("event"))
-        life.append(events.WorkerChanged(worker, trigger, detail), events.Step(state, ()))
+        life.append(events.WorkerChanged(worker, trigger, detail), outputs.Step(state, ()))
         if state in supervisor.GONE:
             kind: events.TerminalKind = "shutdown" if state == "stopped" else "worker_lost"
             terminal = events.Terminal(kind=kind, emission_trigger=trigger, status=0)

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from engine import mask, records, retention, segments, segmentwriter
-from machines import events, streamstates
+from machines import events, outputs, streamstates
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
@@ -319,9 +319,9 @@ class StreamLog:
 
     def open(self, opened: events.Opened) -> int:
         """Record how the stream began."""
-        return self._record(opened, events.Step(streamstates.TABLE.initial, ()))
+        return self._record(opened, outputs.Step(streamstates.TABLE.initial, ()))
 
-    def append(self, event: segments.Appended, step: events.Step) -> int:
+    def append(self, event: segments.Appended, step: outputs.Step) -> int:
         """Record an event and what the machine made of it: the hot path of a token."""
         if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
             return self._record(event, step)
@@ -337,7 +337,7 @@ class StreamLog:
 
     def append_texts(self, choice: int, texts: list[str]) -> int:
         """Record text deltas that `Stream.passes`, as `append` would."""
-        before, after = records.around(events.TextDelta, choice, "content", events.Content)
+        before, after = records.around(events.TextDelta, choice, "content", outputs.Content)
         prefix, put, keep, now = self.prefix, self._put, self._keep_text, self.now()
         for seq, text in enumerate(texts, self._seq):
             put((prefix, seq, now, before + keep(text) + after))
@@ -346,7 +346,7 @@ class StreamLog:
 
     def close(self, terminal: events.Terminal, state: str) -> int:
         """Record how the stream ended; nothing that comes later is kept."""
-        now = self._record(terminal, events.Step(state, ()))
+        now = self._record(terminal, outputs.Step(state, ()))
         self._log._streams.pop(self.prefix, None)
         self._put = _discard
         return now
@@ -355,7 +355,7 @@ class StreamLog:
         """Count what else comes as lost: what came before it was."""
         self._put = self._log._lose
 
-    def _record(self, event: events.StreamEvent, step: events.Step) -> int:
+    def _record(self, event: events.StreamEvent, step: outputs.Step) -> int:
         """What `append` does, for any event and any outputs."""
         rest = _encode(self._keep(event))[1:-1]
         rest += records.outcome(step.state, map(type, step.outputs))
@@ -375,7 +375,7 @@ class _SilentStreamLog(StreamLog):
     def open(self, opened: events.Opened) -> int:
         return self.now()
 
-    def append(self, event: segments.Appended, step: events.Step) -> int:
+    def append(self, event: segments.Appended, step: outputs.Step) -> int:
         return self.now()
 
     def append_texts(self, choice: int, texts: list[str]) -> int:

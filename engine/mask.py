@@ -67,6 +67,8 @@ def mask_event(event: events.StreamEvent) -> events.StreamEvent:
     match event:
         case events.TextDelta() | events.ReasoningDelta():
             return msgspec.structs.replace(event, text=mask_text(event.text))
+        case events.ToolCalled() | events.ToolCallDelta(arguments=str()):
+            return msgspec.structs.replace(event, arguments=mask_text(event.arguments or ""))
         case events.TurnFailed():
             return msgspec.structs.replace(event, message=mask_text(event.message))
         case events.RpcReplied(error=str(error)):

@@ -150,8 +150,29 @@ class TokenUsageUpdated(Shape, frozen=True):
     token_usage: ThreadTokenUsage
 
 
+class ResponseItem(msgspec.Struct, frozen=True, gc=False):
+    """What is read of an item of the Responses API, of any type; its names are that API's.
+
+    Attributes:
+        type: `function_call`, `reasoning`, `message`, `function_call_output`, or another one.
+        arguments: of a function call the exact JSON string; other types have objects here.
+    """
+
+    type: str
+    id: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    arguments: Any = None
+
+
 class RawItemCompleted(Shape, frozen=True):
-    """An item as the model provider sent it, or the echo of an injected one."""
+    """An item of the model provider's, of Codex's own, or the echo of an injected one.
+
+    Attributes:
+        turn_id: `auto-compact-0` of an echo.
+        item: the whole item, to be injected again; `ResponseItem` reads it.
+    """
 
     thread_id: str
     turn_id: str

@@ -16,7 +16,7 @@ import structlog
 
 from engine import log as eventlog
 from engine import worker
-from machines import errors, events, stream, streamstates
+from machines import errors, events, outputs, stream, streamstates
 
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
@@ -61,7 +61,7 @@ class Part(NamedTuple):
 class Sink(Protocol):
     """Where a stream's outputs become bytes."""
 
-    def take(self, outputs: tuple[events.AnyOutput, ...]) -> None:
+    def take(self, outputs: tuple[outputs.AnyOutput, ...]) -> None:
         """Render outputs and keep the bytes."""
 
     def take_texts(self, choice: int, texts: list[str]) -> None:
@@ -245,7 +245,7 @@ class Pump:
         self.event(events.TimerFired(timer))
         self._last_event, self._longest_gap = last_event, longest_gap
 
-    def _moved(self, event: events.StreamInput, step: events.Step, now: int) -> None:
+    def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
         """What changes with the state, a handful of times a stream."""
         self._state = step.state
         if self._first_token_at == 0 and isinstance(
@@ -256,7 +256,7 @@ class Pump:
             self._end(now)
             return
         for output in step.outputs:
-            if isinstance(output, events.CancelTurn):
+            if isinstance(output, outputs.CancelTurn):
                 self._turns.pop(output.choice).cancel()
         if self.stream.position == "finish":
             self._finished_at = now

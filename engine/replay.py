@@ -8,7 +8,7 @@ import msgspec
 
 from engine import segments
 from engine.digest import BodyDigest
-from machines import errors, events, stream
+from machines import errors, events, outputs, stream
 
 CONTEXT_STEPS: Final = 5
 """Steps before a divergence that are shown with it."""
@@ -20,7 +20,7 @@ RECOVERED: Final = "recovery"
 class Renderer(Protocol):
     """Turns outputs into the bytes a client got."""
 
-    def render(self, output: events.AnyOutput) -> bytes:
+    def render(self, output: outputs.AnyOutput) -> bytes:
         """Bytes of one output, empty for none."""
 
 
@@ -174,10 +174,14 @@ class _StreamReplay:
         return recorded == replayed
 
 
-def _describe(state: str, out: tuple[str, ...], decision: events.Decision | None) -> str:
+def _describe(state: str, out: tuple[str, ...], decision: outputs.Decision | None) -> str:
     text = f"{state} [{' '.join(out)}]"
     if decision is not None:
         text += f" released {decision.released}"
-    if decision is not None and decision.cut:
-        text += f", cut by {decision.cut}"
+        text += f", cut by {decision.cut}" if decision.cut else ""
+        text += "".join(
+            f", {piece.kind} {piece.length} {piece.word}".rstrip() for piece in decision.pieces
+        )
+        text += "".join(f", call {each.index} {each.name}".rstrip() for each in decision.joined)
+        text += f", repeats {decision.repeats}" if decision.repeats else ""
     return text

@@ -29,11 +29,18 @@ ABSENT = "absent"
 _RUN_LIMIT_S = 60
 """The binary writes its schema in 0.2 to 6 s, the most when it is cold on disk."""
 
+_RAW_ITEM = "rawResponseItem/completed item"
+"""What an item that we keep as it came is called in a pin."""
+
 _UNDECLARED = {
     "rawResponseItem/completed": "RawResponseItemCompletedNotification",
     "rawResponse/completed": "RawResponseCompletedNotification",
+    _RAW_ITEM: "ResponseItem",
 }
-"""Notifications that the schema describes, but does not list as such."""
+"""What the schema describes, but does not list as a notification."""
+
+_SENT = (" params", " answer")
+"""How the names of what we write end; everything else we read."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -41,7 +48,8 @@ class Pin(msgspec.Struct, frozen=True):
 
     Attributes:
         server_notifications: every notification the server may send.
-        shapes: by `<method> params`, `<method> result` or `<method>` of a notification.
+        shapes: by `<method> params` and `<method> result` of a request of ours, `<method>` and
+            `<method> answer` of a request of theirs, `<method>` of a notification.
     """
 
     version: str
@@ -54,7 +62,11 @@ def shapes() -> Iterator[tuple[str, Any]]:
     for method, (params, result) in appserver.METHODS.items():
         yield f"{method} params", params
         yield f"{method} result", result
+    for method, (params, answer) in appserver.SERVER_REQUESTS.items():
+        yield method, params
+        yield f"{method} answer", answer
     yield from notifications.NOTIFICATIONS.items()
+    yield _RAW_ITEM, notifications.ResponseItem
 
 
 def fields(type_: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
@@ -101,8 +113,10 @@ class Reader:
             found[method] = {"$ref": f"#/definitions/v2/{definition}"}
         for method, params in self._declared("ClientRequest").items():
             found[f"{method} params"] = params
-            result = params.get("$ref", "").removesuffix("Params") + "Response"
-            found[f"{method} result"] = {"$ref": result}
+            found[f"{method} result"] = _response(params)
+        for method, params in self._declared("ServerRequest").items():
+            found[method] = params
+            found[f"{method} answer"] = _response(params)
         return found
 
     def _declared(self, definition: str) -> dict[str, Schema]:
@@ -113,7 +127,7 @@ class Reader:
 
     def _paths(self, name: str, type_: Any, schema: Schema) -> Paths:
         used = [path for path, _ in fields(type_)]
-        if name.endswith(" params"):
+        if name.endswith(_SENT):
             used += self._required(schema)
         return {path: self._said([schema], path) for path in used}
 
@@ -175,6 +189,11 @@ class Reader:
                 yield from one["type"]
             else:
                 yield one.get("type", "any")
+
+
+def _response(params: Schema) -> Schema:
+    """The response that goes with a request's params: the schema pairs them by name alone."""
+    return {"$ref": params.get("$ref", "").removesuffix("Params") + "Response"}
 
 
 def read(binary: Path) -> Reader:
@@ -247,7 +266,7 @@ def _misfits(ours: dict[str, bool], theirs: Paths, name: str) -> Iterator[str]:
     for path, said in theirs.items():
         if path not in ours:
             yield f"`{path}` is required, and we do not send it"
-        elif ours[path] and said.endswith("?") and not name.endswith(" params"):
+        elif ours[path] and said.endswith("?") and not name.endswith(_SENT):
             yield f"`{path}` may be missing, and we require it"
 
 

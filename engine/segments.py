@@ -22,7 +22,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from machines import events
+from machines import events, outputs
 
 LINE_LIMIT: Final = 64 << 20
 """Bytes a line may have. The largest record holds a request's body, which is at most 16 MiB."""
@@ -75,7 +75,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     event: str
     state: str
     out: tuple[str, ...]
-    decision: events.Decision | None
+    decision: outputs.Decision | None
     raw: bytes
     path: Path
     line: int
@@ -144,10 +144,10 @@ class _Line(msgspec.Struct, gc=False):
     state: str
     out: tuple[str, ...]
     released: int | None = None
-    cut: events.Cut | None = None
 
 
 _LINES: Final = msgspec.json.Decoder(_Line)
+_DECISIONS: Final = msgspec.json.Decoder(outputs.Decision)
 _EVENTS: Final[msgspec.json.Decoder[LoggedEvent]] = msgspec.json.Decoder(LoggedEvent)
 
 
@@ -287,7 +287,7 @@ class Reading:
             known.answered = True
 
     def _record(self, line: _Line, raw: bytes) -> Record:
-        decision = None if line.released is None else events.Decision(line.released, line.cut)
+        decision = None if line.released is None else _DECISIONS.decode(raw)
         return Record(
             line.stream,
             line.seq,

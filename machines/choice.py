@@ -1,9 +1,12 @@
-"""What a stream knows of one of its choices: its state, its held text, its counts."""
+"""What a stream knows of one of its choices: its state, its held text and calls, its counts."""
 
 from typing import Final
 
-from machines import events
+import msgspec
+
+from machines import events, outputs
 from machines.cutoff import CutOff
+from machines.toolbuffer import Said, ToolBuffer
 
 UNKNOWN: Final = "unknown"
 """In place of a choice's counts: they will never come."""
@@ -15,36 +18,47 @@ Counts = events.Usage | str | None
 class Choice:
     """One answer of a stream; only `machines.stream` changes it."""
 
-    __slots__ = ("counts", "cutoff", "held", "index", "reason", "state", "word")
+    __slots__ = ("counts", "cutoff", "held", "index", "plain", "reason", "state", "tools", "word")
 
     def __init__(self, index: int, opened: events.Opened, state: str) -> None:
-        scanned = bool(opened.stop) or opened.max_bytes is not None
+        cuts = bool(opened.stop) or opened.max_bytes is not None
         self.index = index
         self.state = state
-        self.cutoff = CutOff(opened.stop, opened.max_bytes) if scanned else None
+        self.cutoff = CutOff(opened.stop, opened.max_bytes) if cuts else None
+        self.tools = ToolBuffer(index, opened)
+        self.plain = self.cutoff is None and not self.tools.scans
         self.held = ""
         self.reason: str | None = None
         self.word: str | None = None
         self.counts: Counts = None
 
+    def passes(self, text: str) -> bool:
+        """Whether no scanner has anything to decide about this text."""
+        return self.plain or (self.cutoff is None and self.tools.passes(text))
+
     def release(
-        self, text: str, decided: events.Decision | None
-    ) -> tuple[events.Decision | None, str]:
-        """The text that goes on now; what the scanner holds back stays in `held`."""
+        self, text: str, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
+        """What goes on now; what a scanner holds back stays here."""
         if self.cutoff is None:
-            return None, text
-        return self._part(self.held + text, decided or self.cutoff.feed(text))
+            return self._read(text, outputs.Decision(len(text)), decided)
+        self.held += text
+        return self._part(decided or self.cutoff.feed(text), decided)
 
-    def release_last(self, decided: events.Decision | None) -> tuple[events.Decision | None, str]:
+    def release_last(
+        self, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
         """What is left to go on when the worker has said its last word."""
-        if self.cutoff is None or not self.held:
-            return None, ""
-        return self._part(self.held, decided or self.cutoff.end())
+        decision: outputs.Decision | None = None
+        said: Said = []
+        if self.cutoff is not None and self.held:
+            decision, said = self._part(decided or self.cutoff.end(), decided)
+        return decision, said + self.tools.spill("")
 
-    def spill(self) -> str:
+    def spill(self) -> Said:
         """Everything that was held back, unscanned: for endings that are not the worker's word."""
         held, self.held = self.held, ""
-        return held
+        return self.tools.spill(held)
 
     def count(self, usage: events.Usage | None) -> None:
         """Take counts by field-wise maximum: they may be repeated, and are never summed."""
@@ -61,9 +75,34 @@ class Choice:
             max(known.reasoning_tokens, usage.reasoning_tokens),
         )
 
-    def _part(self, buffer: str, decision: events.Decision) -> tuple[events.Decision, str]:
-        self.held = "" if decision.cut else buffer[decision.released :]
-        return decision, buffer[: decision.released]
+    def _part(
+        self, decision: outputs.Decision, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision, Said]:
+        """The part of the held text that the cut-off releases."""
+        released, rest = self.held[: decision.released], self.held[decision.released :]
+        self.held = "" if decision.cut else rest
+        final, said = self._read(released, decision, decided)
+        return final or decision, said
+
+    def _read(
+        self, text: str, decision: outputs.Decision, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
+        """Find the calls in released text; no decision where there was nothing to decide."""
+        plain = self.passes(text)
+        said, pieces = self.tools.text(text, decided.pieces if decided is not None else None)
+        if decided is not None or plain:
+            return decided, said
+        cut = "tool_calls" if self.tools.full else decision.cut
+        return outputs.Decision(decision.released, cut, pieces), said
+
+
+def merged(
+    released: outputs.Decision | None, settled: outputs.Decision
+) -> outputs.Decision | None:
+    """What was decided of the last text and of the calls behind it; None where nothing was."""
+    if released is None:
+        return settled if settled.joined or settled.repeats else None
+    return msgspec.structs.replace(released, joined=settled.joined, repeats=settled.repeats)
 
 
 def total(choices: tuple[Choice, ...]) -> events.Usage | None:

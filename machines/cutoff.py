@@ -9,7 +9,7 @@ Released text is charged to the byte budget; the first code point that would exc
 answer. Time is linear in the text.
 """
 
-from machines import events
+from machines import outputs
 
 
 class StopMatcher:
@@ -42,7 +42,7 @@ class CutOff:
         self._held = ""
         self._left = max_bytes
 
-    def feed(self, text: str) -> events.Decision:
+    def feed(self, text: str) -> outputs.Decision:
         """Decide about what is held and `text` together."""
         buffer = self._held + text
         start = len(self._held)
@@ -53,7 +53,7 @@ class CutOff:
         held = max((matcher.matched for matcher in self._matchers), default=0)
         return self._release(buffer, len(buffer) - held, None)
 
-    def end(self) -> events.Decision:
+    def end(self) -> outputs.Decision:
         """Decide about what is held when no more text can come."""
         return self._release(self._held, len(self._held), None)
 
@@ -65,16 +65,16 @@ class CutOff:
                 longest = max(longest, len(matcher.sequence))
         return longest
 
-    def _release(self, buffer: str, count: int, cut: events.Cut | None) -> events.Decision:
+    def _release(self, buffer: str, count: int, cut: outputs.Cut | None) -> outputs.Decision:
         self._held = buffer[count:]
         if self._left is None:
-            return events.Decision(count, cut)
+            return outputs.Decision(count, cut)
         size = len(buffer[:count].encode())
         if size <= self._left:
             self._left -= size
-            return events.Decision(count, cut)
+            return outputs.Decision(count, cut)
         fits = len(buffer[:count].encode()[: self._left].decode(errors="ignore"))
-        return events.Decision(fits, "length")
+        return outputs.Decision(fits, "length")
 
 
 def _fallbacks(sequence: str) -> list[int]:

@@ -1,9 +1,7 @@
-"""The vocabulary of a stream: what may happen to it, and what it answers.
+"""What may happen to a stream: the inputs of its machine, and the records of the event log.
 
-Inputs (`StreamEvent`) come from a worker, a timer, the client or the server itself. Each is one
-record of the event log, under the tag in its `event` key. Outputs (`Output`) are what the stream
-machine says in return; renderers turn them into bytes. Neither carries a clock or an id that is
-not already in `Opened`.
+They come from a worker, a timer, the client or the server itself. Each is one record, under the
+tag in its `event` key. What the machine answers is in `machines.outputs`.
 """
 
 from typing import Literal
@@ -27,7 +25,14 @@ TerminalKind = Literal[
 """How a stream ended: the `kind` of its one terminal record."""
 
 TimerName = Literal[
-    "heartbeat", "head_hold", "first_chunk", "idle", "total", "finish_grace", "truncate"
+    "heartbeat",
+    "head_hold",
+    "first_chunk",
+    "idle",
+    "total",
+    "finish_grace",
+    "truncate",
+    "tool_grace",
 ]
 """The deadlines of a stream; see `engine.pump.Deadlines` for their lengths."""
 
@@ -35,8 +40,39 @@ GoneCause = Literal["left", "write_stall"]
 """Why there is no client: it closed its connection, or it stopped reading."""
 
 
-Cut = Literal["stop", "length"]
-"""Why an answer ends before the worker's own end: a stop sequence, or its byte budget."""
+OutputMode = Literal["openai-json", "obsidian-xml"]
+"""How calls reach the client: as `tool_calls` alone, or with Obsidian Copilot's XML as content."""
+
+StopAfterTools = Literal["first", "burst"]
+"""When an answer with calls is cut: after its first call, or once no further call follows."""
+
+
+class ToolOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a request and its server say about tool calls.
+
+    Attributes:
+        names: of the functions the client declared.
+        legacy: whether it declared them as `functions`, and gets a `function_call`.
+        most: calls a choice may have; 0 for no limit.
+        dedup: whether a call that repeats an earlier one of its choice is withheld.
+        delimiter: text between two XML blocks.
+        suppress_tail: whether text after the last call is dropped.
+        comments: whether the client reads past comments in a stream.
+    """
+
+    names: tuple[str, ...] = ()
+    output_mode: OutputMode = "openai-json"
+    legacy: bool = False
+    most: int = 0
+    dedup: bool = False
+    delimiter: str = ""
+    stop_after: StopAfterTools | None = None
+    suppress_tail: bool = False
+    comments: bool = True
+
+
+NO_TOOLS = ToolOptions()
+"""Of a request without tools, to a client that is not Obsidian Copilot."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -92,6 +128,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     stop: tuple[str, ...] = ()
     max_bytes: int | None = None
     length_on_worker_exit: bool = False
+    tools: ToolOptions = NO_TOOLS
     schema: int = SCHEMA_VERSION
     content: Literal["full", "masked"] = "full"
     request: msgspec.Raw = msgspec.Raw(b"null")
@@ -110,6 +147,29 @@ class ReasoningDelta(StreamEvent, frozen=True, tag="reasoning_delta"):
     """A piece of the model's visible thinking, or of a commentary message."""
 
     text: str
+    choice: int = 0
+
+
+class ToolCalled(StreamEvent, frozen=True, tag="tool_called"):
+    """A whole call of a step that is not over: it goes to the client with the step's finish.
+
+    Attributes:
+        arguments: the exact string of the model.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    choice: int = 0
+
+
+class ToolCallDelta(StreamEvent, frozen=True, tag="tool_call_delta"):
+    """A fragment of a call, as an upstream sent it; `machines.toolcalls` joins them."""
+
+    index: int | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
     choice: int = 0
 
 
@@ -178,6 +238,31 @@ class TurnStarted(StreamEvent, frozen=True, tag="turn_started"):
     choice: int = 0
 
 
+class TurnResumed(StreamEvent, frozen=True, tag="turn_resumed"):
+    """A parked turn was given the results it waited for, and goes on."""
+
+    thread_id: str
+    choice: int = 0
+
+
+class ParkMissed(StreamEvent, frozen=True, tag="park_missed"):
+    """Results came for a step, and no parked turn takes them: its history is sent anew.
+
+    Attributes:
+        reason: why, such as `expired` or `history_edited`.
+    """
+
+    reason: str
+    choice: int = 0
+
+
+class CallDemanded(StreamEvent, frozen=True, tag="call_demanded"):
+    """A step made no call where one is required: the model is asked for it."""
+
+    attempt: int
+    choice: int = 0
+
+
 class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
     """The model began an item: a sign of life, no output."""
 
@@ -233,6 +318,8 @@ class BufferPressure(StreamEvent, frozen=True, tag="buffer_pressure"):
 StreamInput = (
     TextDelta
     | ReasoningDelta
+    | ToolCalled
+    | ToolCallDelta
     | TurnFinished
     | TokensCounted
     | TurnFailed
@@ -240,6 +327,9 @@ StreamInput = (
     | ClientGone
     | ServerStopping
     | TurnStarted
+    | TurnResumed
+    | ParkMissed
+    | CallDemanded
     | ItemStarted
     | RpcSent
     | RpcReplied
@@ -247,109 +337,6 @@ StreamInput = (
     | BufferPressure
 )
 """Every event a stream can be stepped with."""
-
-
-class Output(msgspec.Struct, frozen=True, gc=False, tag_field="output", tag=True):
-    """Anything the stream machine answers."""
-
-
-class Head(Output, frozen=True, tag="head"):
-    """The response's status and headers may go out now."""
-
-
-class Role(Output, frozen=True, tag="role"):
-    """A choice begins."""
-
-    choice: int = 0
-
-
-class Content(Output, frozen=True, tag="content"):
-    """Text of the answer."""
-
-    text: str
-    choice: int = 0
-
-
-class Reasoning(Output, frozen=True, tag="reasoning"):
-    """Text of the model's thinking."""
-
-    text: str
-    choice: int = 0
-
-
-class Finish(Output, frozen=True, tag="finish"):
-    """A choice is over; `reason` is canonical."""
-
-    reason: str
-    choice: int = 0
-
-
-class UsageTotals(Output, frozen=True, tag="usage"):
-    """The counts of all choices; None where the worker never said."""
-
-    usage: Usage | None
-
-
-class Done(Output, frozen=True, tag="done"):
-    """The answer is whole."""
-
-
-class Keepalive(Output, frozen=True, tag="keepalive"):
-    """Nothing to say, but still here."""
-
-
-class Failure(Output, frozen=True, tag="failure"):
-    """The answer is not whole and will not be.
-
-    It becomes an HTTP status, or an error frame where a `Head` came before it.
-    """
-
-    code: str
-    message: str
-    status: int | None = None
-    param: str | None = None
-    retry_after: float | None = None
-
-
-class CancelTurn(Output, frozen=True, tag="cancel_turn"):
-    """The worker's turn for this choice is no longer wanted."""
-
-    choice: int = 0
-
-
-class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What a scanner decided about held and new text: kept in the record, so a masked log replays.
-
-    Attributes:
-        released: code points of the held text and the new text together that go on.
-        cut: why the answer ends after them, if it does.
-    """
-
-    released: int
-    cut: Cut | None = None
-
-
-AnyOutput = (
-    Head
-    | Role
-    | Content
-    | Reasoning
-    | Finish
-    | UsageTotals
-    | Done
-    | Keepalive
-    | Failure
-    | CancelTurn
-)
-"""Every output of the stream machine."""
-
-
-class Step(msgspec.Struct, frozen=True, gc=False):
-    """One transition: where it led, what is said, what a scanner decided on the way."""
-
-    state: str
-    outputs: tuple[AnyOutput, ...]
-    decision: Decision | None = None
 
 
 class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
@@ -364,6 +351,10 @@ class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
         body_hash: keyed BLAKE2b-128 of that body, hex.
         ttft_us: from the opening to the first content or reasoning; None without one.
         longest_gap_us: longest silence between two worker events.
+        tool_calls: calls that went to the client.
+        tool_calls_withheld: whole calls that did not, by the server's limits.
+        tool_calls_dropped: calls of a step that never was whole.
+        tool_buffers_aborted: textual blocks that were none after all, by reason.
     """
 
     kind: TerminalKind
@@ -380,3 +371,9 @@ class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
     ttft_us: int | None = None
     duration_us: int = 0
     longest_gap_us: int = 0
+    tool_calls: int = 0
+    tool_calls_withheld: int = 0
+    tool_calls_dropped: int = 0
+    tool_buffers_started: int = 0
+    tool_buffers_flushed: int = 0
+    tool_buffers_aborted: dict[str, int] = {}

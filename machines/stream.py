@@ -13,11 +13,23 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from machines import choice as choices
-from machines import errors, events, finish
+from machines import errors, events, finish, outputs
 from machines.choice import UNKNOWN, Choice
 from machines.streamstates import IGNORED, TABLE, TIMEOUTS
+from machines.toolbuffer import Said
 
 _NEXT: Final = TABLE.transitions
+
+_TRIGGERS: Final[dict[type, str]] = {
+    outputs.Content: "text",
+    outputs.ToolCall: "call",
+    outputs.ToolArguments: "call",
+    outputs.ToolBufferStarted: "call",
+}
+"""The transitions that what scanners let go on stands for."""
+
+WHOLE: Final = frozenset({"stop", "tool_calls", "function_call"})
+"""Reasons of a step that is whole: only then are its calls."""
 
 
 class Stream:
@@ -32,7 +44,7 @@ class Stream:
         self.choices = tuple(Choice(index, opened, TABLE.initial) for index in range(opened.n))
         self.kind: events.TerminalKind | None = None
         self.emission_trigger = ""
-        self.failure: events.Failure | None = None
+        self.failure: outputs.Failure | None = None
         self.cause: events.GoneCause | None = None
         self._whole: events.TerminalKind = "completed"
         self._wants_usage = opened.include_usage or not opened.streaming
@@ -55,11 +67,11 @@ class Stream:
     def passes(self, choice: int, text: str) -> bool:
         """Whether `step` would answer this delta with its text as it came, and change nothing."""
         its = self.choices[choice]
-        return its.state == "content" and its.cutoff is None and text != ""
+        return its.state == "content" and text != "" and (its.plain or its.passes(text))
 
     def step(
-        self, event: events.StreamInput, decided: events.Decision | None = None
-    ) -> events.Step:
+        self, event: events.StreamInput, decided: outputs.Decision | None = None
+    ) -> outputs.Step:
         """Take one event and say what follows from it.
 
         Args:
@@ -72,96 +84,118 @@ class Stream:
         step = _STEPS.get(type(event))
         return self._notice(event) if step is None else step(self, event, decided)
 
-    def _text(self, event: events.TextDelta, decided: events.Decision | None) -> events.Step:
+    def _text(self, event: events.TextDelta, decided: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         state = _NEXT.get((choice.state, "text"))
         if state is None:
             return self._ignored(choice, "text")
-        if choice.cutoff is None and state == choice.state and event.text:
-            return events.Step(state, (events.Content(event.text, event.choice),))
-        decision, text = choice.release(event.text, decided)
-        cut = decision.cut if decision is not None else None
-        outputs: list[events.AnyOutput] = []
-        if text or cut:
-            outputs += self._begin()
-            choice.state = state
-        if text:
-            outputs.append(events.Content(text, event.choice))
-        if cut:
-            choice.counts = UNKNOWN
-            outputs.append(events.CancelTurn(event.choice))
-            outputs += self._finish(choice, cut, "text_delta")
-        return events.Step(choice.state, tuple(outputs), decision)
+        if choice.plain and state == choice.state and event.text:
+            return outputs.Step(state, (outputs.Content(event.text, event.choice),))
+        decision, released = choice.release(event.text, decided)
+        said = self._say(choice, released)
+        if decision is not None and decision.cut:
+            said += self._cut(choice, decision.cut, "text_delta")
+        return outputs.Step(choice.state, tuple(said), decision)
 
-    def _reasoning(self, event: events.ReasoningDelta, _: events.Decision | None) -> events.Step:
+    def _called(self, event: events.ToolCalled, _: outputs.Decision | None) -> outputs.Step:
+        choice = self.choices[event.choice]
+        if (choice.state, "call") not in _NEXT:
+            return self._ignored(choice, "call")
+        said = self._begin()
+        choice.state = _NEXT[choice.state, "call"]
+        choice.tools.called(event)
+        return outputs.Step(choice.state, tuple(said))
+
+    def _call_delta(
+        self, event: events.ToolCallDelta, decided: outputs.Decision | None
+    ) -> outputs.Step:
+        choice = self.choices[event.choice]
+        if (choice.state, "call") not in _NEXT:
+            return self._ignored(choice, "call")
+        said = [*self._begin(), *self._say(choice, choice.spill())]
+        choice.state = _NEXT[choice.state, "call"]
+        full = choice.tools.full
+        found, joined = choice.tools.fragment(event, decided.joined if decided else None)
+        said += self._say(choice, found)
+        if full and choice.tools.withheld:
+            said += self._cut(choice, "tool_calls", "tool_call_delta")
+        return outputs.Step(choice.state, tuple(said), outputs.Decision(joined=joined))
+
+    def _reasoning(self, event: events.ReasoningDelta, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         state = _NEXT.get((choice.state, "text"))
         if state is None:
             return self._ignored(choice, "text")
         if not event.text:
-            return events.Step(choice.state, ())
-        outputs: list[events.AnyOutput] = []
+            return outputs.Step(choice.state, ())
+        said: Said = []
         if state != choice.state:
-            outputs += self._begin()
+            said += self._begin()
             choice.state = state
-        outputs.append(events.Reasoning(event.text, event.choice))
-        return events.Step(state, tuple(outputs))
+        said.append(outputs.Reasoning(event.text, event.choice))
+        return outputs.Step(state, tuple(said))
 
     def _finished(
-        self, event: events.TurnFinished, decided: events.Decision | None
-    ) -> events.Step:
+        self, event: events.TurnFinished, decided: outputs.Decision | None
+    ) -> outputs.Step:
         choice = self.choices[event.choice]
         if (choice.state, "finished") not in _NEXT:
             return self._ignored(choice, "finished")
-        outputs = self._begin()
-        decision, text = choice.release_last(decided)
-        if text:
-            outputs.append(events.Content(text, event.choice))
+        said = self._begin()
+        decision, released = choice.release_last(decided)
+        said += self._say(choice, released)
         cut = decision.cut if decision is not None else None
-        outputs += self._finish(choice, cut or event.reason, "turn_finished")
-        return events.Step(choice.state, tuple(outputs), decision)
+        word = cut or event.reason
+        if finish.canonical(word) in WHOLE:
+            calls, settled = choice.tools.settle(decided)
+            said += self._say(choice, calls)
+            decision = choices.merged(decision, settled)
+        said += self._finish(choice, word, "turn_finished")
+        return outputs.Step(choice.state, tuple(said), decision)
 
-    def _counted(self, event: events.TokensCounted, _: events.Decision | None) -> events.Step:
+    def _counted(self, event: events.TokensCounted, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if TABLE.is_final(choice.state):
             return self._ignored(choice, "counted")
         choice.count(event.usage)
-        outputs = self._settle("tokens_counted")
-        return events.Step(choice.state, tuple(outputs))
+        said = self._settle("tokens_counted")
+        return outputs.Step(choice.state, tuple(said))
 
-    def _turn_failed(self, event: events.TurnFailed, _: events.Decision | None) -> events.Step:
+    def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if choice.state == "finish":
             return self._give_up_counts((choice,), "turn_failed")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
-        lost = event.kind == "worker_lost" and choice.state == "content"
-        if lost and self.opened.length_on_worker_exit:
+        lost = event.kind == "worker_lost" and choice.state in ("content", "tool_buffering")
+        if lost and not choice.tools.waits and self.opened.length_on_worker_exit:
             return self._truncate(choice, "turn_failed")
-        failure = events.Failure(
+        failure = outputs.Failure(
             event.code, event.message, event.status, event.param, event.retry_after
         )
         return self._fail(choice, event.kind, failure, "turn_failed")
 
-    def _timer(self, event: events.TimerFired, _: events.Decision | None) -> events.Step:
+    def _timer(self, event: events.TimerFired, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
         if event.timer in TIMEOUTS:
             states, code, message = TIMEOUTS[event.timer]
             if choice.state in states:
-                failure = events.Failure(code, message)
+                failure = outputs.Failure(code, message)
                 return self._fail(choice, "timeout", failure, "timer_fired")
-            return events.Step(choice.state, ())
+            return outputs.Step(choice.state, ())
         if event.timer == "heartbeat":
-            return self._simple(choice, "keepalive", (events.Keepalive(),))
+            return self._simple(choice, "keepalive", (outputs.Keepalive(),))
         if event.timer == "head_hold":
-            return self._simple(choice, "head_due", (events.Head(),))
+            return self._simple(choice, "head_due", (outputs.Head(),))
         if event.timer == "truncate":
             return self._truncate(choice, "timer_fired")
+        if event.timer == "tool_grace":
+            return self._stop_after_tools(choice)
         if choice.state != "finish":  # another choice goes on, and so may the counting
-            return events.Step(choice.state, ())
+            return outputs.Step(choice.state, ())
         return self._give_up_counts(self.choices, "timer_fired")
 
-    def _gone(self, event: events.ClientGone, _: events.Decision | None) -> events.Step:
+    def _gone(self, event: events.ClientGone, _: outputs.Decision | None) -> outputs.Step:
         first = self.choices[0]
         if (first.state, "abandon") not in _NEXT:
             return self._ignored(first, "abandon")
@@ -169,24 +203,24 @@ class Stream:
         self.cause = event.cause
         for choice in self.choices:
             choice.state = _NEXT[choice.state, "abandon"]
-        return events.Step(first.state, ())
+        return outputs.Step(first.state, ())
 
-    def _stopping(self, _event: events.ServerStopping, _: events.Decision | None) -> events.Step:
+    def _stopping(self, _event: events.ServerStopping, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
         if choice.state == "finish":
             return self._give_up_counts(self.choices, "server_stopping")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
-        failure = events.Failure("server_shutdown", "The server is stopping.")
+        failure = outputs.Failure("server_shutdown", "The server is stopping.")
         return self._fail(choice, "shutdown", failure, "server_stopping")
 
-    def _notice(self, event: events.StreamInput) -> events.Step:
+    def _notice(self, event: events.StreamInput) -> outputs.Step:
         choice = self.choices[getattr(event, "choice", 0)]
         return self._simple(choice, "notice", ())
 
     def _simple(
-        self, choice: Choice, trigger: str, outputs: tuple[events.AnyOutput, ...]
-    ) -> events.Step:
+        self, choice: Choice, trigger: str, said: tuple[outputs.AnyOutput, ...]
+    ) -> outputs.Step:
         before = choice.state
         state = _NEXT.get((before, trigger))
         if state is None:
@@ -194,87 +228,120 @@ class Stream:
         for each in self.choices:
             if each.state == before:
                 each.state = state
-        return events.Step(state, outputs)
+        return outputs.Step(state, said)
 
-    def _ignored(self, choice: Choice, trigger: str) -> events.Step:
+    def _ignored(self, choice: Choice, trigger: str) -> outputs.Step:
         if trigger not in IGNORED.get(choice.state, ()):
             raise errors.IllegalEvent(TABLE.name, choice.state, trigger)
-        return events.Step(choice.state, ())
+        return outputs.Step(choice.state, ())
 
-    def _begin(self) -> list[events.AnyOutput]:
+    def _begin(self) -> Said:
         """Head and roles, where they have not gone yet."""
         first = self.choices[0]
-        outputs: list[events.AnyOutput] = []
+        said: Said = []
         if first.state == "held":
-            outputs.append(events.Head())
+            said.append(outputs.Head())
         if first.state in ("held", "role"):
             for choice in self.choices:
                 choice.state = _NEXT[choice.state, "begin"]
-                outputs.append(events.Role(choice.index))
-        return outputs
+                said.append(outputs.Role(choice.index))
+        return said
 
-    def _spill(self, choice: Choice) -> list[events.AnyOutput]:
-        """Text that was held back is not lost with the end that nobody foresaw."""
-        text = choice.spill()
-        return [*self._begin(), events.Content(text, choice.index)] if text else []
+    def _say(self, choice: Choice, said: Said) -> Said:
+        """What the scanners let go on: the state is that of the last of it."""
+        if not said:
+            return []
+        begun = self._begin()
+        for output in said:
+            trigger = _TRIGGERS.get(type(output))
+            if trigger is not None:
+                choice.state = _NEXT[choice.state, trigger]
+        return begun + said
 
-    def _finish(self, choice: Choice, word: str, trigger: str) -> list[events.AnyOutput]:
+    def _cut(self, choice: Choice, word: str, trigger: str) -> Said:
+        """End a choice before its worker does."""
+        choice.counts = choice.counts or UNKNOWN
+        said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
+        said.append(outputs.CancelTurn(choice.index))
+        return said + self._finish(choice, word, trigger)
+
+    def _stop_after_tools(self, choice: Choice) -> outputs.Step:
+        """No further call came within the grace: what has calls ends with them."""
+        said: Said = []
+        for each in self.choices:
+            if each.tools.emitted and (each.state, "finished") in _NEXT:
+                said += self._cut(each, "tool_calls", "timer_fired")
+        return outputs.Step(choice.state, tuple(said))
+
+    def _finish(self, choice: Choice, word: str, trigger: str) -> Said:
+        choice.tools.give_up()
+        counts = choice.tools.counts()
         choice.state = _NEXT[choice.state, "finished"]
-        choice.reason = finish.canonical(word)
+        choice.reason = self._reason(word, choice.tools.emitted > 0)
         choice.word = word if word != choice.reason else None
-        return [events.Finish(choice.reason, choice.index), *self._settle(trigger)]
+        finished = outputs.Finish(choice.reason, choice.index)
+        return [*counts, finished, *self._settle(trigger)]
 
-    def _settle(self, trigger: str) -> list[events.AnyOutput]:
+    def _reason(self, word: str, calls: bool) -> finish.FinishReason:
+        reason = finish.canonical(word, calls)
+        if reason == "tool_calls" and self.opened.tools.legacy:
+            return "function_call"
+        return reason
+
+    def _settle(self, trigger: str) -> Said:
         """Usage and the sentinel, once every choice has finished and no count is waited for."""
         waiting = self._wants_usage and any(choice.counts is None for choice in self.choices)
         if waiting or any(choice.state != "finish" for choice in self.choices):
             return []
-        outputs: list[events.AnyOutput] = []
+        said: Said = []
         for choice in self.choices:
             if self._wants_usage:
                 choice.state = _NEXT[choice.state, "counted"]
             choice.state = _NEXT[choice.state, "completed"]
         if self._wants_usage:
-            outputs.append(events.UsageTotals(self.usage))
+            said.append(outputs.UsageTotals(self.usage))
         self._end(self._whole, trigger)
-        return [*outputs, events.Done()]
+        return [*said, outputs.Done()]
 
-    def _give_up_counts(self, waiting: tuple[Choice, ...], trigger: str) -> events.Step:
+    def _give_up_counts(self, waiting: tuple[Choice, ...], trigger: str) -> outputs.Step:
         """Counts that will not come any more: the answer is whole without them."""
         for choice in waiting:
             choice.counts = choice.counts or UNKNOWN
-        outputs = self._settle(trigger)
-        return events.Step(waiting[0].state, tuple(outputs))
+        said = self._settle(trigger)
+        return outputs.Step(waiting[0].state, tuple(said))
 
-    def _truncate(self, choice: Choice, trigger: str) -> events.Step:
+    def _truncate(self, choice: Choice, trigger: str) -> outputs.Step:
         """End every open choice as `length`, with the text there is."""
-        outputs: list[events.AnyOutput] = []
+        said: Said = []
         for each in self.choices:
             if (each.state, "finished") in _NEXT:
                 self._whole = "truncated"
                 each.counts = each.counts or UNKNOWN
-                outputs += [*self._spill(each), *self._begin(), events.CancelTurn(each.index)]
-                outputs += self._finish(each, "length", trigger)
-        return events.Step(choice.state, tuple(outputs))
+                said += self._say(each, each.spill())
+                said += self._cut(each, "length", trigger)
+        return outputs.Step(choice.state, tuple(said))
 
     def _fail(
         self,
         choice: Choice,
         kind: events.TerminalKind,
-        failure: events.Failure,
+        failure: outputs.Failure,
         trigger: str,
-    ) -> events.Step:
+    ) -> outputs.Step:
         """One failure ends every choice; while nothing has gone out, it is all that does."""
-        outputs: list[events.AnyOutput] = []
+        said: Said = []
         if self.choices[0].state != "held":
-            outputs += [output for each in self.choices for output in self._spill(each)]
+            for each in self.choices:
+                said += self._say(each, each.spill())
         self._end(kind, trigger)
         self.failure = failure
         for each in self.choices:
             each.state = _NEXT[each.state, "fail"]
-        return events.Step(choice.state, (*outputs, failure))
+        return outputs.Step(choice.state, (*said, failure))
 
     def _end(self, kind: events.TerminalKind, trigger: str) -> None:
+        for choice in self.choices:
+            choice.tools.give_up()
         self.kind = kind
         self.emission_trigger = trigger
 
@@ -282,9 +349,11 @@ class Stream:
         return min(self.choices, key=lambda choice: TABLE.states.index(choice.state))
 
 
-_STEPS: Final[dict[type, Callable[[Stream, Any, events.Decision | None], events.Step]]] = {
+_STEPS: Final[dict[type, Callable[[Stream, Any, outputs.Decision | None], outputs.Step]]] = {
     events.TextDelta: Stream._text,
     events.ReasoningDelta: Stream._reasoning,
+    events.ToolCalled: Stream._called,
+    events.ToolCallDelta: Stream._call_delta,
     events.TurnFinished: Stream._finished,
     events.TokensCounted: Stream._counted,
     events.TurnFailed: Stream._turn_failed,

@@ -78,7 +78,7 @@ class StreamMachine(StateMachine):
 TABLE: Final = compile_table(StreamMachine)
 """The compiled machine; `docs/machines.md` is drawn from it."""
 
-WORKER_LATE: Final = frozenset({"text", "finished", "counted", "notice", "fail"})
+WORKER_LATE: Final = frozenset({"text", "call", "finished", "counted", "notice", "fail"})
 """What a worker may still say after its answer ended here: it was cut, or it repeats itself."""
 
 CLIENT_LATE: Final = frozenset({"abandon"})
@@ -91,7 +91,7 @@ IGNORED: Final[dict[str, frozenset[str]]] = {
     "role": frozenset({"head_due"}),
     "content": frozenset({"head_due"}),
     "tool_buffering": frozenset({"head_due"}),
-    "finish": frozenset({"text", "finished", "head_due"}),
+    "finish": frozenset({"text", "call", "finished", "head_due"}),
     "done": WORKER_LATE | CLIENT_LATE | TIMER_LATE,
     "failed": WORKER_LATE | CLIENT_LATE | TIMER_LATE,
     "abandoned": WORKER_LATE | CLIENT_LATE | TIMER_LATE,

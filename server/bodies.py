@@ -5,12 +5,17 @@ field; a field that no worker honours is accepted, and named to the client in a 
 """
 
 import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from server.errors import ApiError
+
+T = TypeVar("T")
+
+_MISSING: Final = "Object missing required field `{}`"
+"""What msgspec says of it, for what no type can say."""
 
 
 class TextContent(msgspec.Struct, tag_field="type", tag="text"):
@@ -52,14 +57,26 @@ class CalledFunction(msgspec.Struct):
     """Name and exact argument string of a call in the history."""
 
     name: str
-    arguments: str = ""
+    arguments: str | None = None
+
+
+class CalledCustom(msgspec.Struct):
+    """Name and free-form input of a custom tool's call in the history."""
+
+    name: str
+    input: str | None = None
 
 
 class ToolCall(msgspec.Struct):
-    """A call an earlier assistant message made."""
+    """A call an earlier assistant message made: of a function, or of a custom tool."""
 
     id: str
-    function: CalledFunction
+    function: CalledFunction | None = None
+    custom: CalledCustom | None = None
+
+    def __post_init__(self) -> None:
+        if self.function is None and self.custom is None:
+            raise ValueError(_MISSING.format("function"))
 
 
 class ChatMessage(msgspec.Struct):
@@ -98,6 +115,70 @@ class ResponseFormat(msgspec.Struct):
     json_schema: JsonSchema | None = None
 
 
+FUNCTION_NAME_MAX: Final = 256
+"""Characters of a function's name: above the API's own 64, which clients do not always keep."""
+
+TOOLS_MAX: Final = 512
+"""Functions a request may declare: above the API's own 128, which agents do not always keep."""
+
+FunctionName = Annotated[str, Meta(min_length=1, max_length=FUNCTION_NAME_MAX)]
+
+
+class DeclaredFunction(msgspec.Struct):
+    """What the model may call.
+
+    Attributes:
+        parameters: a JSON schema, its values kept as they came.
+        strict: checked, but not forwarded: Codex has no such setting.
+    """
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, msgspec.Raw] | None = None
+    strict: bool | None = None
+
+
+class NamedFunction(msgspec.Struct):
+    """`{"name": …}`: the one function to call."""
+
+    name: FunctionName
+
+
+class ToolEntry(msgspec.Struct, Generic[T]):
+    """An entry of a list of tools, of any type; only a function can be called."""
+
+    type: str
+    function: T | None = None
+
+    def __post_init__(self) -> None:
+        if self.type != "function":
+            self.function = None
+        elif self.function is None:
+            raise ValueError(_MISSING.format("function"))
+
+
+class NamedTool(msgspec.Struct, tag_field="type", tag="function"):
+    """`{"type": "function", "function": {"name": …}}`: the one function to call."""
+
+    function: NamedFunction
+
+
+class AllowedTools(msgspec.Struct):
+    """`tool_choice.allowed_tools`: which of the tools, and whether one must be called."""
+
+    mode: Literal["auto", "required"]
+    tools: list[ToolEntry[NamedFunction]]
+
+
+class AllowedChoice(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    """`{"type": "allowed_tools", "allowed_tools": …}`."""
+
+    allowed_tools: AllowedTools
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool | AllowedChoice
+FunctionChoice = Literal["none", "auto"] | NamedFunction
+
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -127,10 +208,10 @@ class ChatRequest(msgspec.Struct):
     top_logprobs: int | None = None
     audio: dict[str, Any] | None = None
     modalities: list[str] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-    functions: list[Any] | None = None
-    function_call: Any = None
+    tools: Annotated[list[ToolEntry[DeclaredFunction]], Meta(max_length=TOOLS_MAX)] | None = None
+    tool_choice: ToolChoice | None = None
+    functions: Annotated[list[DeclaredFunction], Meta(max_length=TOOLS_MAX)] | None = None
+    function_call: FunctionChoice | None = None
     parallel_tool_calls: bool | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -155,8 +236,6 @@ STOP_MAX: Final = 1024
 
 IGNORED_MAX: Final = 20
 """Names in `x-turntape-ignored` at most: a header must stay a header."""
-
-T = TypeVar("T")
 
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _COMPLAINT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -241,14 +320,11 @@ def _invalid(text: str) -> ApiError:
 
 
 def _refuse_unsupported(request: ChatRequest) -> None:
-    tools_off = request.tool_choice == "none" or request.function_call == "none"
     active = {
         "logprobs": bool(request.logprobs),
         "top_logprobs": bool(request.top_logprobs),
         "audio": request.audio is not None,
         "modalities": request.modalities not in (None, [], ["text"]),
-        "tools": bool(request.tools) and not tools_off,
-        "functions": bool(request.functions) and not tools_off,
     }
     for name, is_active in active.items():
         if is_active:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from dotenv import parser as dotenv
 
-from server import settings
+from server import declared, settings
 from server.settings import Config as Config
 
 PUBLISHED_KEY = "codex-local-secret"
@@ -29,29 +29,18 @@ RESERVED = frozenset(
         "PROXY_AUTH_LOGIN_URL_MODE",
         "PROXY_EMPTY_UPSTREAM",
         "PROXY_ENABLE_METRICS",
-        "PROXY_ENABLE_PARALLEL_TOOL_CALLS",
         "PROXY_ENABLE_RESPONSES",
         "PROXY_MAINTENANCE_MODE",
         "PROXY_METRICS_ALLOW_LOOPBACK",
         "PROXY_METRICS_ALLOW_UNAUTH",
         "PROXY_METRICS_TOKEN",
-        "PROXY_OUTPUT_MODE",
-        "PROXY_PARK_MAX",
-        "PROXY_PARK_TTL_MS",
         "PROXY_RATE_LIMIT_ENABLED",
         "PROXY_RATE_LIMIT_MAX",
         "PROXY_RATE_LIMIT_WINDOW_MS",
         "PROXY_RESPONSES_OUTPUT_MODE",
-        "PROXY_STOP_AFTER_TOOLS",
-        "PROXY_STOP_AFTER_TOOLS_GRACE_MS",
-        "PROXY_STOP_AFTER_TOOLS_MODE",
         "PROXY_STORE",
         "PROXY_STORE_TTL_S",
-        "PROXY_SUPPRESS_TAIL_AFTER_TOOLS",
         "PROXY_TEST_ENDPOINTS",
-        "PROXY_TOOL_BLOCK_DEDUP",
-        "PROXY_TOOL_BLOCK_DELIMITER",
-        "PROXY_TOOL_BLOCK_MAX",
         "PROXY_UPSTREAM_API_KEY",
         "PROXY_UPSTREAM_HEADERS",
         "PROXY_UPSTREAM_URL",
@@ -82,7 +71,7 @@ RETIRED = {
 """Names of codex-completions-api without a successor, and what does their job here."""
 
 _BYTES = re.compile(r"([0-9]+)\s*(KiB|MiB|GiB)?", re.IGNORECASE)
-_SUFFIXES = {"kib": settings.KIB, "mib": settings.MIB, "gib": settings.GIB}
+_SUFFIXES = {"kib": declared.KIB, "mib": declared.MIB, "gib": declared.GIB}
 _WHOLE = {
     "": "a whole number",
     "ms": "whole ms",
@@ -90,6 +79,9 @@ _WHOLE = {
     "bytes": "bytes, KiB, MiB or GiB",
 }
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
+"""What a backslash and a name stand for in a verbatim text."""
 
 
 class ConfigError(Exception):
@@ -174,19 +166,24 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _given(
-    item: settings.Declared,
+    item: declared.Declared,
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
     filed: Mapping[str, str],
 ) -> Iterator[_Given]:
-    if text := (flags.get(item.field) or "").strip():
+    if text := _trimmed(item, flags.get(item.field)):
         yield _Given(item.setting.flag or item.setting.name, text, "flag")
     for name in item.names:
-        if text := environ.get(name, "").strip():
+        if text := _trimmed(item, environ.get(name)):
             yield _Given(name, text, "env")
     for name in item.names:
-        if text := filed.get(name, "").strip():
+        if text := _trimmed(item, filed.get(name)):
             yield _Given(name, text, "file")
+
+
+def _trimmed(item: declared.Declared, text: str | None) -> str:
+    text = text or ""
+    return text if item.kind.verbatim else text.strip()
 
 
 def _name_warnings(*sources: Mapping[str, str]) -> Iterator[str]:
@@ -205,7 +202,7 @@ def _name_warnings(*sources: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
 
 
-def _parse(item: settings.Declared, given: _Given) -> object:
+def _parse(item: declared.Declared, given: _Given) -> object:
     # A URL may hold a login, so what has an `@` is not repeated.
     shown = settings.HIDDEN if item.kind.secret or "@" in given.text else repr(given.text)
     try:
@@ -219,39 +216,41 @@ def _parse(item: settings.Declared, given: _Given) -> object:
     return value
 
 
-def _parse_switch(_: settings.Declared, text: str) -> bool:
+def _parse_switch(_: declared.Declared, text: str) -> bool:
     if (word := text.lower()) not in _SWITCH:
         raise ValueError
     return _SWITCH[word]
 
 
-def _parse_whole(item: settings.Declared, text: str) -> int:
+def _parse_whole(item: declared.Declared, text: str) -> int:
     match = _BYTES.fullmatch(text)
     if match is None or (match[2] and item.kind.unit != "bytes"):
         raise ValueError
     return int(match[1]) * _SUFFIXES.get((match[2] or "").lower(), 1)
 
 
-def _parse_factor(_: settings.Declared, text: str) -> float:
+def _parse_factor(_: declared.Declared, text: str) -> float:
     return float(text)
 
 
-def _parse_text(item: settings.Declared, text: str) -> str:
+def _parse_text(item: declared.Declared, text: str) -> str:
     if item.choices:
         text = text.lower()
     if item.choices and text not in item.choices:
         raise ValueError
     if re.fullmatch(item.kind.pattern, text) is None:
         raise ValueError
+    if item.kind.verbatim:
+        text = re.sub(r"\\([nt\\])", lambda escape: _ESCAPES[escape[1]], text)
     return text
 
 
-def _parse_list(item: settings.Declared, text: str) -> tuple[str, ...]:
+def _parse_list(item: declared.Declared, text: str) -> tuple[str, ...]:
     words = (word.strip() for word in text.split(","))
     return tuple(_parse_text(item, word) for word in words if word)
 
 
-def _parse_path(_: settings.Declared, text: str) -> Path:
+def _parse_path(_: declared.Declared, text: str) -> Path:
     try:
         # Absolute, because a child process has a working directory of its own.
         return Path(text).expanduser().absolute()
@@ -259,7 +258,7 @@ def _parse_path(_: settings.Declared, text: str) -> Path:
         raise ValueError from error
 
 
-_PARSERS: dict[type, Callable[[settings.Declared, str], object]] = {
+_PARSERS: dict[type, Callable[[declared.Declared, str], object]] = {
     bool: _parse_switch,
     int: _parse_whole,
     float: _parse_factor,
@@ -304,7 +303,7 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
-def accepts(item: settings.Declared) -> str:
+def accepts(item: declared.Declared) -> str:
     """What may be written for a setting, in words."""
     kind = item.kind
     if item.choices:
@@ -315,13 +314,13 @@ def accepts(item: settings.Declared) -> str:
         return "a path"
     if item.type in (int, float):
         words = "a number" if item.type is float else _WHOLE[kind.unit]
-        if kind.maximum == settings.LARGEST:
+        if kind.maximum == declared.LARGEST:
             return f"{words}, {kind.minimum} or more"
         return f"{words}, {_number(kind, kind.minimum)} to {_number(kind, kind.maximum)}"
     return kind.expects
 
 
-def show(item: settings.Declared, value: object) -> str:
+def show(item: declared.Declared, value: object) -> str:
     """A setting's value as one would write it; of a secret only that it is there."""
     if value is None:
         return item.setting.derived or "none"
@@ -333,11 +332,15 @@ def show(item: settings.Declared, value: object) -> str:
         return ",".join(value) or "none"
     if isinstance(value, int):
         return _number(item.kind, value)
-    return str(value)
+    text = str(value)
+    if item.kind.verbatim:
+        escaped = {character: f"\\{name}" for name, character in _ESCAPES.items()}
+        text = "".join(escaped.get(character, character) for character in text)
+    return text
 
 
-def _number(kind: settings.Kind, value: int) -> str:
-    for suffix, size in (("GiB", settings.GIB), ("MiB", settings.MIB), ("KiB", settings.KIB)):
+def _number(kind: declared.Kind, value: int) -> str:
+    for suffix, size in (("GiB", declared.GIB), ("MiB", declared.MIB), ("KiB", declared.KIB)):
         if kind.unit == "bytes" and value and value % size == 0:
             return f"{value // size} {suffix}"
     return str(value)

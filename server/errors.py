@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from machines import events
+from machines import outputs
 
 
 class ErrorCase(NamedTuple):
@@ -113,7 +113,7 @@ class ApiError(Exception):
         self._headers = headers
 
     @classmethod
-    def from_failure(cls, failure: events.Failure) -> "ApiError":
+    def from_failure(cls, failure: outputs.Failure) -> "ApiError":
         """The HTTP form of a stream that failed before its head."""
         return cls(
             failure.code,

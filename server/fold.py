@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from machines import events
+from machines import events, outputs
 from server.errors import ApiError
 from server.sse import usage_object
 
@@ -31,23 +31,23 @@ class ChatBody:
         self._finish: list[str] = [""] * opened.n
         self._usage: events.Usage | None = None
 
-    def render(self, output: events.AnyOutput) -> bytes:
+    def render(self, output: outputs.AnyOutput) -> bytes:
         """The whole body for the output that ends the answer, empty bytes for any other."""
         match output:
-            case events.Content(text, choice):
+            case outputs.Content(text, choice):
                 self._content[choice].append(text)
-            case events.Reasoning(text, choice):
+            case outputs.Reasoning(text, choice):
                 self._reasoning[choice].append(text)
-            case events.Finish(reason, choice):
+            case outputs.Finish(reason, choice):
                 self._finish[choice] = reason
-            case events.UsageTotals(usage):
+            case outputs.UsageTotals(usage):
                 self._usage = usage
-            case events.Done():
+            case outputs.Done():
                 self.status, self.frames = 200, 1
                 if self._usage is None:
                     self.headers.append(("x-turntape-usage", "unknown"))
                 return self._body()
-            case events.Failure():
+            case outputs.Failure():
                 error = ApiError.from_failure(output)
                 self.status, self.frames = error.status, 1
                 self.headers = error.headers()

@@ -5,17 +5,34 @@
 """
 
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Literal
 
 import msgspec
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-
-LARGEST = 2**31 - 1
-"""Upper bound of a count: 24 days in ms, 68 years in s, and every timer can hold it."""
+from server.declared import (
+    GIB,
+    MIB,
+    Budget,
+    Choices,
+    Count,
+    Deadline,
+    Declared,
+    Factor,
+    Milliseconds,
+    Names,
+    Origins,
+    Port,
+    Positive,
+    Processes,
+    Seconds,
+    Segment,
+    Setting,
+    Size,
+    Token,
+    Url,
+    Verbatim,
+    declare,
+)
 
 HIDDEN = "********"
 """What is shown of a secret, whatever its length."""
@@ -25,69 +42,6 @@ TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
 
 Source = Literal["default", "file", "env", "flag"]
 """Where a value came from, the weakest first."""
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """What a type does not say of its values.
-
-    Attributes:
-        minimum, maximum: both allowed; numbers only.
-        pattern: a regular expression that each text matches as a whole; `expects` is its words.
-        secret: never shown.
-    """
-
-    unit: Literal["", "ms", "s", "bytes"] = ""
-    minimum: int = 0
-    maximum: int = LARGEST
-    pattern: str = r".+"
-    expects: str = "text"
-    secret: bool = False
-
-
-Count = Annotated[int, Kind()]
-Positive = Annotated[int, Kind(minimum=1)]
-Port = Annotated[int, Kind(maximum=65535)]
-Processes = Annotated[int, Kind(minimum=1, maximum=64)]
-Choices = Annotated[int, Kind(minimum=1, maximum=128)]
-Factor = Annotated[float, Kind(maximum=1000)]
-Milliseconds = Annotated[int, Kind("ms")]
-Deadline = Annotated[int, Kind("ms", minimum=1)]
-Seconds = Annotated[int, Kind("s")]
-Size = Annotated[int, Kind("bytes", minimum=1, maximum=GIB)]
-Segment = Annotated[int, Kind("bytes", minimum=4 * KIB, maximum=GIB)]
-Budget = Annotated[int, Kind("bytes", maximum=1024 * GIB)]
-Token = Annotated[
-    str, Kind(pattern=r"[\x21-\x7e]+", expects="visible ASCII without spaces", secret=True)
-]
-Url = Annotated[
-    str, Kind(pattern=r"https?://[^\s@?#]+", expects="an http(s) URL without login or query")
-]
-Names = Annotated[tuple[str, ...], Kind(expects="a comma-separated list")]
-Origins = Annotated[
-    tuple[str, ...],
-    Kind(
-        pattern=r"\*|[a-z][a-z0-9+.-]*://[^\s/]+",
-        expects="a comma-separated list of scheme://host[:port], or *",
-    ),
-]
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """A field's place outside the program.
-
-    Attributes:
-        name: the environment variable.
-        meaning: one line, for the operator.
-        alias: a second variable for the same.
-        flag: the command line's name for it.
-        derived: what the default is, in words, where it is worked out at the start.
-    """
-
-    name: str
-    meaning: str
-    alias: str | None = None
-    flag: str | None = None
-    derived: str | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,6 +206,55 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Origins, Setting("PROXY_CORS_ALLOWED_ORIGINS", "web origins that may call")
     ] = ("app://obsidian.md",)
 
+    output_mode: Annotated[
+        Literal["auto", "openai-json", "obsidian-xml"],
+        Setting(
+            "PROXY_OUTPUT_MODE",
+            "form of tool calls; `auto`: obsidian-xml for Obsidian Copilot, else openai-json",
+        ),
+    ] = "auto"
+    enable_parallel_tool_calls: Annotated[
+        bool,
+        Setting(
+            "PROXY_ENABLE_PARALLEL_TOOL_CALLS",
+            "false: of a step's calls only the first, unless the request says otherwise",
+        ),
+    ] = True
+    stop_after_tools: Annotated[
+        bool, Setting("PROXY_STOP_AFTER_TOOLS", "whether an answer ends with its tool calls")
+    ] = False
+    stop_after_tools_mode: Annotated[
+        Literal["first", "burst"],
+        Setting(
+            "PROXY_STOP_AFTER_TOOLS_MODE",
+            "then it ends at its first call, or when no more follow",
+        ),
+    ] = "burst"
+    stop_after_tools_grace_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_STOP_AFTER_TOOLS_GRACE_MS", "`burst`: wait for one more call"),
+    ] = 300
+    tool_block_max: Annotated[
+        Count, Setting("PROXY_TOOL_BLOCK_MAX", "calls of an answer, more are dropped; 0: no limit")
+    ] = 0
+    tool_block_dedup: Annotated[
+        bool, Setting("PROXY_TOOL_BLOCK_DEDUP", "whether a call just like an earlier is dropped")
+    ] = False
+    tool_block_delimiter: Annotated[
+        Verbatim | None,
+        Setting("PROXY_TOOL_BLOCK_DELIMITER", "text between two `<use_tool>` blocks"),
+    ] = None
+    suppress_tail_after_tools: Annotated[
+        bool,
+        Setting("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "whether text after a tool call is dropped"),
+    ] = False
+    park_ttl_ms: Annotated[
+        Deadline, Setting("PROXY_PARK_TTL_MS", "how long a turn waits for its tool results")
+    ] = 300_000
+    park_max: Annotated[
+        Count, Setting("PROXY_PARK_MAX", "turns that wait at once; 0: none does")
+    ] = 64
+
     event_log: Annotated[
         Literal["off", "masked", "full"],
         Setting("PROXY_EVENT_LOG", "what the event log keeps of contents"),
@@ -322,48 +325,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return f"Config({', '.join(shown)})"
 
 
-class Declared(NamedTuple):
-    """A field of `Config` with all that was declared of it.
-
-    Attributes:
-        type: bool, int, float, str, Path or tuple.
-        choices: the words of a Literal, else empty.
-        default: None also where it is worked out at the start.
-    """
-
-    field: str
-    type: type
-    choices: tuple[str, ...]
-    kind: Kind
-    default: object
-    setting: Setting
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The variables that set it, the preferred one first."""
-        alias = self.setting.alias
-        return (self.setting.name,) if alias is None else (self.setting.name, alias)
-
-
-def _declare(field: msgspec.structs.FieldInfo) -> Declared:
-    hint: Any = field.type
-    kind = Kind()
-    setting: Setting | None = None
-    while get_origin(hint) in (Annotated, Union, UnionType):
-        if get_origin(hint) is Annotated:
-            hint, *notes = get_args(hint)
-            kind = next((note for note in notes if isinstance(note, Kind)), kind)
-            setting = next((note for note in notes if isinstance(note, Setting)), setting)
-        else:
-            (hint,) = (part for part in get_args(hint) if part is not NoneType)
-    assert setting is not None, f"{field.name} has no Setting"
-    default = None if field.default is msgspec.NODEFAULT else field.default
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
-    base = str if choices else get_origin(hint) or hint
-    return Declared(field.name, base, choices, kind, default, setting)
-
-
 SETTINGS: tuple[Declared, ...] = tuple(
-    _declare(field) for field in msgspec.structs.fields(Config) if field.name != "sources"
+    declare(field) for field in msgspec.structs.fields(Config) if field.name != "sources"
 )
 """Every setting, in the order it is shown."""

@@ -4,7 +4,7 @@ import enum
 from typing import Protocol
 
 from engine import digest, pump
-from machines import events
+from machines import outputs
 from server.http import Exchange
 
 Headers = list[tuple[str, str]]
@@ -25,7 +25,7 @@ class Renderer(Protocol):
     headers: Headers
     chunked: bool
 
-    def render(self, output: events.AnyOutput) -> bytes:
+    def render(self, output: outputs.AnyOutput) -> bytes:
         """Bytes of one output, empty for none."""
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
@@ -60,7 +60,7 @@ class Sink:
         self._phase = Phase.NOTHING
         self._summary: pump.Summary | None = None
 
-    def take(self, outputs: tuple[events.AnyOutput, ...]) -> None:
+    def take(self, outputs: tuple[outputs.AnyOutput, ...]) -> None:
         """Render outputs; nothing is sent yet."""
         for output in outputs:
             self._pieces.append(self._renderer.render(output))

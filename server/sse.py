@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from machines import events
+from machines import events, outputs
 from server.errors import ApiError, envelope
 
 HEADERS: Final = (
@@ -71,7 +71,7 @@ class ChatChunks:
         self._before_reasoning = self._before(opened.n, b'{"reasoning_content":')
         self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
 
-    def render(self, output: events.AnyOutput) -> bytes:
+    def render(self, output: outputs.AnyOutput) -> bytes:
         """The bytes of one output, before HTTP framing; empty for those a client does not see."""
         return _RENDERERS[type(output)](self, output)
 
@@ -87,29 +87,29 @@ class ChatChunks:
             for index in range(n)
         )
 
-    def _content(self, output: events.Content) -> bytes:
+    def _content(self, output: outputs.Content) -> bytes:
         self.frames += 1
         return self._before_content[output.choice] + _encode(output.text) + self._after_delta
 
-    def _reasoning(self, output: events.Reasoning) -> bytes:
+    def _reasoning(self, output: outputs.Reasoning) -> bytes:
         self.frames += 1
         return self._before_reasoning[output.choice] + _encode(output.text) + self._after_delta
 
-    def _head(self, _: events.Head) -> bytes:
+    def _head(self, _: outputs.Head) -> bytes:
         self.status = 200
         return b""
 
-    def _role(self, output: events.Role) -> bytes:
+    def _role(self, output: outputs.Role) -> bytes:
         self.frames += 1
         delta = b'{"role":"assistant","content":""'
         return self._before(output.choice + 1, delta)[-1] + self._after_delta
 
-    def _finish(self, output: events.Finish) -> bytes:
+    def _finish(self, output: outputs.Finish) -> bytes:
         self.frames += 1
         after = b'},"logprobs":null,"finish_reason":%b}]' % _encode(output.reason)
         return self._before(output.choice + 1, b"{")[-1] + after + self._end
 
-    def _usage(self, output: events.UsageTotals) -> bytes:
+    def _usage(self, output: outputs.UsageTotals) -> bytes:
         if not self._include_usage:
             return b""
         self.frames += 1
@@ -117,14 +117,14 @@ class ChatChunks:
         comment = USAGE_UNKNOWN if output.usage is None else b""
         return comment + self._chunk + b',"choices":[],"usage":' + counts + b"}\n\n"
 
-    def _done(self, _: events.Done) -> bytes:
+    def _done(self, _: outputs.Done) -> bytes:
         self.frames += 1
         return DONE
 
-    def _keepalive(self, _: events.Keepalive) -> bytes:
+    def _keepalive(self, _: outputs.Keepalive) -> bytes:
         return KEEPALIVE
 
-    def _failure(self, output: events.Failure) -> bytes:
+    def _failure(self, output: outputs.Failure) -> bytes:
         if self.status == 0:
             error = ApiError.from_failure(output)
             self.status = error.status
@@ -135,20 +135,20 @@ class ChatChunks:
         frame = envelope(output.code, output.message, output.param, output.status)
         return b"data: " + frame + b"\n\n"
 
-    def _nothing(self, _: events.CancelTurn) -> bytes:
+    def _nothing(self, _: outputs.CancelTurn) -> bytes:
         return b""
 
 
 _RENDERERS: Final[dict[type, Callable[[ChatChunks, Any], bytes]]] = {
-    events.Content: ChatChunks._content,
-    events.Reasoning: ChatChunks._reasoning,
-    events.Head: ChatChunks._head,
-    events.Role: ChatChunks._role,
-    events.Finish: ChatChunks._finish,
-    events.UsageTotals: ChatChunks._usage,
-    events.Done: ChatChunks._done,
-    events.Keepalive: ChatChunks._keepalive,
-    events.Failure: ChatChunks._failure,
-    events.CancelTurn: ChatChunks._nothing,
+    outputs.Content: ChatChunks._content,
+    outputs.Reasoning: ChatChunks._reasoning,
+    outputs.Head: ChatChunks._head,
+    outputs.Role: ChatChunks._role,
+    outputs.Finish: ChatChunks._finish,
+    outputs.UsageTotals: ChatChunks._usage,
+    outputs.Done: ChatChunks._done,
+    outputs.Keepalive: ChatChunks._keepalive,
+    outputs.Failure: ChatChunks._failure,
+    outputs.CancelTurn: ChatChunks._nothing,
 }
 """What is done for each output."""

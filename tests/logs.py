@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from engine import log, segments
-from machines import events
+from machines import events, outputs
 
 ROOT = Path(__file__).parents[1]
 """The checkout."""
@@ -53,9 +53,11 @@ TERMINAL = events.Terminal(kind="completed", emission_trigger="turn_finished", s
 """A last record."""
 
 
-def content(text: str, choice: int = 0) -> tuple[events.TextDelta, events.Step]:
+def content(text: str, choice: int = 0) -> tuple[events.TextDelta, outputs.Step]:
     """A delta of text, and what the machine makes of most of them."""
-    return events.TextDelta(text, choice), events.Step("content", (events.Content(text, choice),))
+    return events.TextDelta(text, choice), outputs.Step(
+        "content", (outputs.Content(text, choice),)
+    )
 
 
 def begin(event_log: log.EventLog, stream_id: str) -> log.StreamLog:

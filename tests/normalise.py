@@ -15,7 +15,7 @@ import msgspec
 
 from engine import codexturn, log, segments
 from engine.digest import HASH_BYTES, BodyDigest
-from machines import events, stream
+from machines import events, outputs, stream
 from server.fold import ChatBody
 from server.sse import ChatChunks
 
@@ -28,13 +28,13 @@ SHORT_US: Final = 1_000
 HASH_KEY: Final = bytes(HASH_BYTES)
 """Key of every transcript's body hash: they are public, so it has nothing to hide."""
 
-SPOKEN: Final = (events.Content, events.Reasoning)
+SPOKEN: Final = (outputs.Content, outputs.Reasoning)
 """Outputs that end the wait for the first token."""
 
 Entry = tuple[segments.Record, events.StreamInput]
 """One step as it was logged, and its event as it goes on file."""
 
-Steps = list[tuple[events.StreamInput, events.Step]]
+Steps = list[tuple[events.StreamInput, outputs.Step]]
 """Events, and what the machine makes of them."""
 
 
@@ -176,7 +176,7 @@ def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _folded(
     name: str, opened: events.Opened, entries: Iterable[Entry]
-) -> Iterator[tuple[events.StreamInput, events.Step]]:
+) -> Iterator[tuple[events.StreamInput, outputs.Step]]:
     machine = stream.Stream(opened)
     for record, event in entries:
         step = machine.step(event)

@@ -14,7 +14,7 @@ sides in two columns; one that nobody asserts fails when it is collected.
 
 from typing import Any, Self
 
-from machines import events, stream
+from machines import events, outputs, stream
 
 OPENED = events.Opened(
     request_id="req_1",
@@ -42,14 +42,14 @@ class Playbook:
 
     def __init__(self, first: events.Opened) -> None:
         self.stream = stream.Stream(first)
-        self._script: list[tuple[events.StreamInput, list[events.AnyOutput]]] = []
+        self._script: list[tuple[events.StreamInput, list[outputs.AnyOutput]]] = []
         self._asserted = False
 
     def __rshift__(self, event: events.StreamInput) -> Self:
         self._script.append((event, []))
         return self
 
-    def __lshift__(self, output: events.AnyOutput) -> Self:
+    def __lshift__(self, output: outputs.AnyOutput) -> Self:
         self._script[-1][1].append(output)
         return self
 
@@ -76,7 +76,7 @@ class Playbook:
             raise AssertionError("a playbook was never asserted")
 
 
-def _cell(outputs: list[events.AnyOutput], index: int) -> str:
+def _cell(outputs: list[outputs.AnyOutput], index: int) -> str:
     return repr(outputs[index]) if index < len(outputs) else ""
 
 

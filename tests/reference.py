@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from engine import appserver, codexhome, failures, notifications, schema, segments
-from machines import events, finish, streamstates
+from machines import events, finish, outputs, streamstates
 from server import errors, routes
 
 DATA_DIR = Path("/var/lib/turntape")
@@ -102,7 +102,7 @@ def event_tables() -> str:
 
 def output_table() -> str:
     """Every output, under the tag that a record's `out` has."""
-    rows = ((code(_tag(kind)), _described(kind)[0]) for kind in get_args(events.AnyOutput))
+    rows = ((code(_tag(kind)), _described(kind)[0]) for kind in get_args(outputs.AnyOutput))
     return table(("tag", "what it says"), rows)
 
 

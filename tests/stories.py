@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, get_args
 
 from hypothesis import strategies as st
 
-from machines import errors, events, stream
+from machines import errors, events, outputs, stream
 from tests.playbook import opened
 
 ALPHABET = 'ab#é漢😀\n"\\\u2028\x00'
@@ -78,7 +78,7 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
 
 def steps(
     machine: stream.Stream, happened: tuple[events.StreamInput, ...]
-) -> Iterator[tuple[events.StreamInput, events.Step]]:
+) -> Iterator[tuple[events.StreamInput, outputs.Step]]:
     """Each event a machine takes, and its step; those it refuses are left out."""
     for event in happened:
         try:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from engine import segments
-from machines import events
+from machines import events, outputs
 from server import chat, config, errors, routes, settings
 from tests import readme, redraw
 
@@ -156,7 +156,7 @@ def test_every_event_and_output_is_documented() -> None:
     page = text_of("events.md")
     for kind in get_args(segments.LoggedEvent):
         assert f"\n### `{kind.__struct_config__.tag}`\n" in page
-    for kind in get_args(events.AnyOutput):
+    for kind in get_args(outputs.AnyOutput):
         assert f"\n| `{kind.__struct_config__.tag}` |" in page
 
 

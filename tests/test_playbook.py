@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from machines.events import Content, Done, Finish, Head, Role, TextDelta, TurnFinished
+from machines.events import (
+    TextDelta,
+    TurnFinished,
+)
+from machines.outputs import (
+    Content,
+    Done,
+    Finish,
+    Head,
+    Role,
+)
 from tests.playbook import Playbook, opened
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from engine import replay, scripted, segments
-from machines import events, stream
+from machines import events, outputs, stream
 from server.fold import ChatBody
 from server.renderers import renderer
 from tests import asking, capture, normalise, serving, wire
@@ -40,7 +40,7 @@ class OnFile(msgspec.Struct, frozen=True):
         """What its client asked."""
         return dict(json.loads(bytes(self.opened.request)))
 
-    def outputs(self, opened: events.Opened) -> Iterator[events.AnyOutput]:
+    def outputs(self, opened: events.Opened) -> Iterator[outputs.AnyOutput]:
         """What today's machine makes of its events for that client."""
         machine = stream.Stream(opened)
         for event in self.inputs:

@@ -6,25 +6,113 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import appserver, notifications
+from engine import appserver, notifications, schema
 from tests import frames
 
-RECORDINGS = sorted(frames.RECORDINGS)
+THREAD = {
+    "threadId": "00000000-0000-7000-8000-000000000001",
+    "turnId": "00000000-0000-7000-8000-000000000003",
+}
+
+CALL = {
+    "type": "function_call",
+    "id": "fc_resp_1_0",
+    "name": "get_weather",
+    "arguments": '{"city": "Rome", "n": 1.50}',
+    "call_id": "call_1",
+    "internal_chat_message_metadata_passthrough": {"turn_id": THREAD["turnId"]},
+}
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+TOOL_CALL: list[Any] = [
+    {
+        "id": 2,
+        "method": "thread/start",
+        "params": {
+            "model": "gpt-5.5",
+            "cwd": "/data/codex-home/empty",
+            "ephemeral": True,
+            "environments": [],
+            "approvalPolicy": "never",
+            "sandbox": "read-only",
+            "baseInstructions": "",
+            "experimentalRawEvents": True,
+            "dynamicTools": [
+                {
+                    "type": "function",
+                    "name": "get_weather",
+                    "description": "Tells it.",
+                    "inputSchema": {"type": "object", "properties": {"city": {"type": "string"}}},
+                }
+            ],
+        },
+    },
+    {"method": "rawResponseItem/completed", "params": {**THREAD, "item": CALL}},
+    {
+        "method": "item/tool/call",
+        "id": 0,
+        "params": {
+            **THREAD,
+            "callId": "call_1",
+            "namespace": None,
+            "tool": "get_weather",
+            "arguments": {"city": "Rome", "n": 1.5},
+        },
+    },
+    {
+        "id": 0,
+        "result": {
+            "contentItems": [
+                {"type": "inputText", "text": "20 °C"},
+                {"type": "inputImage", "imageUrl": PIXEL},
+            ],
+            "success": True,
+        },
+    },
+    {
+        "method": "rawResponseItem/completed",
+        "params": {
+            **THREAD,
+            "item": {
+                "type": "function_call_output",
+                "id": "fco_00000000-0000-7000-8000-000000000004",
+                "call_id": "call_1",
+                "output": [
+                    {"type": "input_text", "text": "20 °C"},
+                    {"type": "input_image", "image_url": PIXEL, "detail": "high"},
+                ],
+                "internal_chat_message_metadata_passthrough": {
+                    "turn_id": THREAD["turnId"],
+                    "create_time": 0,
+                },
+            },
+        },
+    },
+]
+"""What of a call's frames no recording has, in their order."""
+
+EXAMPLES = {**{name: frames.load(name) for name in sorted(frames.RECORDINGS)}, "tool": TOOL_CALL}
 
 
 def typed(recording: list[dict[str, Any]]) -> Iterator[tuple[str, Any, Any]]:
-    """Each frame that has a shape: what it is, its type, its params or result."""
-    asked: dict[int, str] = {}
+    """Each frame, or raw item in one, that has a shape: its name in a pin, its type, itself."""
+    asked: dict[int, tuple[str, Any]] = {}
     for frame in recording:
         method = frame.get("method", "")
         if "result" in frame:
-            method = asked[frame["id"]]
-            yield f"{method} result", appserver.METHODS[method][1], frame["result"]
+            yield *asked[frame["id"]], frame["result"]
+        elif method in appserver.SERVER_REQUESTS:
+            params, answer = appserver.SERVER_REQUESTS[method]
+            asked[frame["id"]] = f"{method} answer", answer
+            yield method, params, frame["params"]
         elif "id" in frame:
-            asked[frame["id"]] = method
+            asked[frame["id"]] = f"{method} result", appserver.METHODS[method][1]
             yield f"{method} params", appserver.METHODS[method][0], frame["params"]
         elif method in notifications.NOTIFICATIONS:
             yield method, notifications.NOTIFICATIONS[method], frame["params"]
+        if method == "rawResponseItem/completed":
+            yield f"{method} item", notifications.ResponseItem, frame["params"]["item"]
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
@@ -42,33 +130,64 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {ours} for {theirs}"
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_frames_survive_the_round_trip(name: str) -> None:
-    for what, type_, theirs in typed(frames.load(name)):
+    for what, type_, theirs in typed(EXAMPLES[name]):
         shape = msgspec.json.decode(msgspec.json.encode(theirs), type=type_)
         ours = msgspec.json.decode(msgspec.json.encode(shape))
         assert list(differences(ours, theirs, what)) == []
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
-def test_what_we_send_is_what_codex_took(name: str) -> None:
-    for what, type_, theirs in typed(frames.load(name)):
-        if what.endswith(" params"):
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_codex_took_is_what_we_send(name: str) -> None:
+    for what, type_, theirs in typed(EXAMPLES[name]):
+        if what.endswith((" params", " answer")):
             shape = msgspec.json.decode(msgspec.json.encode(theirs), type=type_)
-            assert msgspec.json.decode(msgspec.json.encode(shape)) == theirs
+            ours = msgspec.json.decode(msgspec.json.encode(shape))
+            assert {**ours, **theirs} == ours
 
 
 def test_every_shape_has_an_example() -> None:
-    seen = {what for name in RECORDINGS for what, _, _ in typed(frames.load(name))}
-    methods = {f"{method} {part}" for method in appserver.METHODS for part in ("params", "result")}
-    assert seen == methods | set(notifications.NOTIFICATIONS)
+    seen = {what for recording in EXAMPLES.values() for what, _, _ in typed(recording)}
+    assert seen == {name for name, _ in schema.shapes()}
+
+
+def test_a_raw_item_is_kept_to_the_letter() -> None:
+    item = b'{"b":1.50, "type" : "reasoning","a":"\\u00e9","c":12345678901234567890123}'
+    params = b'{"threadId":"t","turnId":"u","item":' + item + b"}"
+    shape = msgspec.json.decode(params, type=notifications.RawItemCompleted)
+    assert bytes(shape.item) == item
+
+
+@pytest.mark.parametrize(
+    ("item", "read"),
+    [
+        (
+            CALL,
+            notifications.ResponseItem(
+                "function_call",
+                id="fc_resp_1_0",
+                call_id="call_1",
+                name="get_weather",
+                arguments='{"city": "Rome", "n": 1.50}',
+            ),
+        ),
+        ({"type": "reasoning", "summary": []}, notifications.ResponseItem("reasoning")),
+        (
+            {"type": "tool_search_call", "id": None, "arguments": {"query": "x"}},
+            notifications.ResponseItem("tool_search_call", arguments={"query": "x"}),
+        ),
+    ],
+)
+def test_a_raw_item_of_every_type_is_read(item: Any, read: notifications.ResponseItem) -> None:
+    assert msgspec.convert(item, notifications.ResponseItem) == read
 
 
 def decoded(name: str, method: str) -> list[Any]:
     """All notifications of one kind in a recording."""
     return [
         msgspec.convert(frame["params"], notifications.NOTIFICATIONS[method])
-        for frame in frames.load(name)
+        for frame in EXAMPLES[name]
         if frame.get("method") == method
     ]
 

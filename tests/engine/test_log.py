@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import log, segments
-from machines import events
+from machines import events, outputs
 from tests import logs
 
 DAY_S = 86_400
@@ -52,11 +52,13 @@ def test_a_record_is_one_line_of_json_in_the_promised_order(directory: Path) -> 
     stream = event_log.stream("c-1")
     stream.open(logs.opened(request=msgspec.Raw(b'{"a":\n1}')))
     delta = events.TextDelta('a "b"\n', 1)
-    stream.append(delta, events.Step("content", (events.Content('a "b"\n', 1),)))
-    outputs = (events.Content("x"), events.CancelTurn(), events.Finish("stop"))
-    decision = events.Decision(1, "stop")
-    stream.append(events.TextDelta("xyz"), events.Step("finish", outputs, decision))
-    stream.append(events.TokensCounted(events.Usage(1, 2)), events.Step("done", (events.Done(),)))
+    stream.append(delta, outputs.Step("content", (outputs.Content('a "b"\n', 1),)))
+    said = (outputs.Content("x"), outputs.CancelTurn(), outputs.Finish("stop"))
+    decision = outputs.Decision(1, "stop")
+    stream.append(events.TextDelta("xyz"), outputs.Step("finish", said, decision))
+    stream.append(
+        events.TokensCounted(events.Usage(1, 2)), outputs.Step("done", (outputs.Done(),))
+    )
     stream.close(logs.TERMINAL, "done")
     event_log.flush()
     bodies = []
@@ -79,7 +81,7 @@ def test_every_method_of_a_stream_gives_the_time_in_its_record(directory: Path) 
     times = [
         stream.open(logs.opened()),
         stream.append(*logs.content("x")),
-        stream.append(events.TimerFired("idle"), events.Step("content", ())),
+        stream.append(events.TimerFired("idle"), outputs.Step("content", ())),
         stream.close(logs.TERMINAL, "done"),
     ]
     event_log.flush()
@@ -94,12 +96,12 @@ deltas = st.builds(
     st.integers(0, 3),
 )
 steps = st.builds(
-    events.Step,
+    outputs.Step,
     st.sampled_from(["held", "content", "tool_buffering", "finish"]),
-    st.sampled_from([events.Content("x", 1), events.Reasoning("y"), events.Keepalive()]).map(
+    st.sampled_from([outputs.Content("x", 1), outputs.Reasoning("y"), outputs.Keepalive()]).map(
         lambda output: (output,)
     ),
-    st.none() | st.builds(events.Decision, st.integers(0), st.sampled_from([None, "stop"])),
+    st.none() | st.builds(outputs.Decision, st.integers(0), st.sampled_from([None, "stop"])),
 )
 
 
@@ -107,7 +109,7 @@ steps = st.builds(
 @settings(deadline=None)
 @given(delta=deltas, step=steps)
 def test_the_hot_path_records_what_the_general_one_does(
-    content: Any, delta: events.TextDelta, step: events.Step
+    content: Any, delta: events.TextDelta, step: outputs.Step
 ) -> None:
     event_log = log.EventLog(logs.settings(Path("unused"), content=content), lambda: 7)
     hot, general = event_log.stream("s"), event_log.stream("s")
@@ -125,9 +127,9 @@ def test_a_masked_log_holds_no_word_and_a_full_one_every_word(tmp_path: Path) ->
         request = msgspec.Raw(b'{"messages":[{"role":"user","content":"Geheim"}]}')
         stream.open(logs.opened(stop=("Geheim",), request=request))
         stream.append(*logs.content("Geheim"))
-        stream.append(events.ReasoningDelta("Geheim"), events.Step("content", ()))
+        stream.append(events.ReasoningDelta("Geheim"), outputs.Step("content", ()))
         failure = events.TurnFailed("upstream_error", "upstream_error", "Geheim")
-        stream.append(failure, events.Step("failed", (events.Failure("x", "Geheim"),)))
+        stream.append(failure, outputs.Step("failed", (outputs.Failure("x", "Geheim"),)))
         event_log.close()
         records = logs.streams_of(directory)["s"]
         assert [b"Geheim" in record.raw for record in records] == [held] * 4
@@ -221,8 +223,8 @@ def test_texts_at_once_are_the_records_of_each(
         if at_once:
             stream.append_texts(1, texts)
         for text in () if at_once else texts:
-            output = events.Content(text, 1)
-            stream.append(events.TextDelta(text, 1), events.Step("content", (output,)))
+            output = outputs.Content(text, 1)
+            stream.append(events.TextDelta(text, 1), outputs.Step("content", (output,)))
         stream.close(logs.TERMINAL, "done")
         event_log.close()
         found.append([path.read_bytes() for path in sorted(directory.glob("*.jsonl"))])

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from engine import log, segments, segmentwriter
-from machines import events
+from machines import events, outputs
 from tests import logs
 
 
@@ -82,7 +82,7 @@ def test_an_open_stream_is_closed_once_in_the_state_it_was_left_in(directory: Pa
     killed = logs.open_log(directory)
     logs.begin(killed, "silent")
     half = logs.begin(killed, "half")
-    begun = events.Step("content", (events.Head(), events.Role(), events.Content("x")))
+    begun = outputs.Step("content", (outputs.Head(), outputs.Role(), outputs.Content("x")))
     half.append(events.TextDelta("x"), begun)
     killed.flush()
     left = logs.left_behind(directory)
@@ -156,7 +156,7 @@ def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> No
     long = logs.begin(event_log, "long")
     process = event_log.stream("process")  # of no request, so it has no first record of that kind
     ready = events.WorkerChanged("codex-0", "handshake_done", {"version": "1"})
-    process.append(ready, events.Step("ready", ()))
+    process.append(ready, outputs.Step("ready", ()))
     for number in range(10):
         logs.write_stream(event_log, f"after-{number}")
     event_log.close()

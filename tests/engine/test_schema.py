@@ -26,6 +26,8 @@ def test_the_pin_is_of_what_we_use() -> None:
     assert pin.version == appserver.SCHEMA_PIN
     assert pin.shapes["turn/completed"]["turn.items[].text"] == "string?"
     assert pin.shapes["rawResponse/completed"]["usage.inputTokens"] == "integer"
+    assert pin.shapes["rawResponseItem/completed item"]["call_id"] == "null|string?"
+    assert pin.shapes["item/tool/call"]["callId"] == "string"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,16 @@ def test_the_pin_is_of_what_we_use() -> None:
             "item/agentMessage/delta",
             {"itemId": "string?"},
             "item/agentMessage/delta: `itemId` may be missing, and we require it",
+        ),
+        (
+            "item/tool/call",
+            {"callId": "string?"},
+            "item/tool/call: `callId` may be missing, and we require it",
+        ),
+        (
+            "item/tool/call answer",
+            {"cost": "integer"},
+            "item/tool/call answer: `cost` is required, and we do not send it",
         ),
     ],
 )
@@ -82,11 +94,12 @@ def test_models_are_compared_by_name() -> None:
 
 
 def bundle(**definitions: Any) -> dict[str, Any]:
-    """A schema bundle in which only `thread/closed` and `turn/interrupt` exist."""
+    """A schema bundle in which only three methods exist."""
     return {
         "definitions": {
             "ServerNotification": {"oneOf": [declared("thread/closed", "ThreadClosed")]},
             "ClientRequest": {"oneOf": [declared("turn/interrupt", "TurnInterruptParams")]},
+            "ServerRequest": {"oneOf": [declared("item/tool/call", "DynamicToolCallParams")]},
             "v2": definitions,
         }
     }
@@ -107,6 +120,20 @@ def test_references_unions_and_absence_are_read() -> None:
             "properties": {"threadId": {"type": ["string", "null"]}, "why": {"type": "string"}},
             "required": ["threadId", "why"],
         },
+        DynamicToolCallParams={
+            "properties": {"tool": {"type": "string"}, "mood": {"type": "string"}},
+            "required": ["tool", "mood"],
+        },
+        DynamicToolCallResponse={
+            "properties": {"success": {"type": "boolean"}, "why": {"type": "string"}},
+            "required": ["success", "why"],
+        },
+        ResponseItem={
+            "oneOf": [
+                {"properties": {"type": {"enum": ["b"]}, "name": {"type": "string"}}},
+                {"properties": {"type": {"enum": ["a"]}}, "required": ["type"]},
+            ]
+        },
     )
     pin = schema.Reader(root).pin("1.2.3")
     assert pin.server_notifications == ("thread/closed",)
@@ -116,6 +143,13 @@ def test_references_unions_and_absence_are_read() -> None:
         "turnId": schema.ABSENT,
         "why": "string",
     }
+    # Of what we are sent only what we read counts, of what we send all that must be there.
+    assert pin.shapes["item/tool/call"]["tool"] == "string"
+    assert "mood" not in pin.shapes["item/tool/call"]
+    answer = pin.shapes["item/tool/call answer"]
+    assert (answer["success"], answer["why"]) == ("boolean", "string")
+    assert pin.shapes["rawResponseItem/completed item"]["type"] == "a|b?"
+    assert pin.shapes["rawResponseItem/completed item"]["name"] == "string?"
 
 
 @pytest.mark.codex

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine import segments
-from machines import events
+from machines import events, outputs
 from tests import logs
 
 
@@ -22,7 +22,7 @@ def write_segment(path: Path) -> list[bytes]:
     first.append(*logs.content("Hallo, Wörld"))
     second.append(*logs.content('"quoted"\n\\'))
     event, _ = logs.content("held")
-    first.append(event, events.Step("content", (), events.Decision(0)))
+    first.append(event, outputs.Step("content", (), outputs.Decision(0)))
     first.close(logs.TERMINAL, "done")
     second.close(logs.TERMINAL, "done")
     event_log.close()
@@ -64,7 +64,7 @@ def test_an_intact_log_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert [record.line for record in records] == list(range(1, 8))
     assert records[2].load() == events.TextDelta("Hallo, Wörld")
     assert records[2].out == ("content",)
-    assert records[4].decision == events.Decision(0)
+    assert records[4].decision == outputs.Decision(0)
     assert records[5].load() == logs.TERMINAL
 
 
@@ -312,8 +312,8 @@ def test_recovery_tells_what_it_knows_of_open_streams(tmp_path: Path) -> None:
     logs.write_stream(event_log, "over")
     logs.begin(event_log, "begun")
     answered = logs.begin(event_log, "answered")
-    head = (events.Head(), events.Role(), events.Content("x"))
-    answered.append(events.TextDelta("x"), events.Step("content", head))
+    head = (outputs.Head(), outputs.Role(), outputs.Content("x"))
+    answered.append(events.TextDelta("x"), outputs.Step("content", head))
     event_log.flush()
     begun, half = segments.recover(tmp_path).open_streams
     event_log.close()

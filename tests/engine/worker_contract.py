@@ -20,7 +20,12 @@ import uvloop
 
 from engine import worker
 from machines import events
-from machines.events import TextDelta, TokensCounted, TurnFailed, TurnFinished
+from machines.events import (
+    TextDelta,
+    TokensCounted,
+    TurnFailed,
+    TurnFinished,
+)
 
 SAID = ("no ", "no ", "né")
 """What a whole answer says."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from machines import choice, events
+from machines import choice, events, outputs
 from tests.playbook import opened
 
 HELD = "held"
@@ -23,26 +23,26 @@ def test_without_limits_text_is_passed_on_undecided() -> None:
 
 def test_what_is_held_is_kept_until_it_is_decided() -> None:
     one = scanned()
-    assert one.release("a#", None) == (events.Decision(1), "a")
+    assert one.release("a#", None) == (outputs.Decision(1), "a")
     assert one.held == "#"
-    assert one.release("b#", None) == (events.Decision(2), "#b")
+    assert one.release("b#", None) == (outputs.Decision(2), "#b")
     assert one.held == "#"
-    assert one.release_last(None) == (events.Decision(1), "#")
+    assert one.release_last(None) == (outputs.Decision(1), "#")
     assert one.held == ""
     assert one.release_last(None) == (None, "")
 
 
 def test_what_follows_a_cut_is_dropped() -> None:
     one = scanned()
-    assert one.release("a##b", None) == (events.Decision(1, "stop"), "a")
+    assert one.release("a##b", None) == (outputs.Decision(1, "stop"), "a")
     assert one.held == ""
     assert one.spill() == ""
 
 
 def test_a_budget_is_charged_for_what_is_released_last() -> None:
     one = scanned(max_bytes=1)
-    assert one.release("a#", None) == (events.Decision(1), "a")
-    assert one.release_last(None) == (events.Decision(0, "length"), "")
+    assert one.release("a#", None) == (outputs.Decision(1), "a")
+    assert one.release_last(None) == (outputs.Decision(0, "length"), "")
 
 
 def test_an_unforeseen_end_spills_what_is_held_once() -> None:
@@ -54,12 +54,15 @@ def test_an_unforeseen_end_spills_what_is_held_once() -> None:
 
 def test_a_decision_that_is_given_is_taken_whatever_the_text_says() -> None:
     masked = scanned()
-    assert masked.release("**", events.Decision(1)) == (events.Decision(1), "*")
+    assert masked.release("**", outputs.Decision(1)) == (outputs.Decision(1), "*")
     assert masked.held == "*"
-    assert masked.release("**", events.Decision(2)) == (events.Decision(2), "**")
-    assert masked.release_last(events.Decision(1)) == (events.Decision(1), "*")
+    assert masked.release("**", outputs.Decision(2)) == (outputs.Decision(2), "**")
+    assert masked.release_last(outputs.Decision(1)) == (outputs.Decision(1), "*")
     masked = scanned()
-    assert masked.release("****", events.Decision(1, "stop")) == (events.Decision(1, "stop"), "*")
+    assert masked.release("****", outputs.Decision(1, "stop")) == (
+        outputs.Decision(1, "stop"),
+        "*",
+    )
     assert masked.held == ""
 
 

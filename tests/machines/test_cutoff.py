@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines import cutoff, events
+from machines import cutoff, outputs
 from tests import feeding, stories
 
-Cut = tuple[str, events.Cut | None]
+Cut = tuple[str, outputs.Cut | None]
 """What was released, and why no more."""
 
 
@@ -31,7 +31,7 @@ def feed(pieces: Iterable[str], stop: tuple[str, ...], max_bytes: int | None = N
 
 def naive(text: str, stop: tuple[str, ...], max_bytes: int | None) -> Cut:
     """The same by the definition: look at every prefix of the text, shortest first."""
-    cut: events.Cut | None = None
+    cut: outputs.Cut | None = None
     for end in range(1, len(text) + 1):
         ending = [sequence for sequence in stop if text[:end].endswith(sequence)]
         if ending:
@@ -140,13 +140,13 @@ def test_text_is_held_exactly_while_it_may_begin_a_sequence(
 
 def test_nothing_is_held_where_there_is_no_sequence_to_wait_for() -> None:
     scanner = cutoff.CutOff((), 100)
-    assert scanner.feed("ab#") == events.Decision(3)
-    assert scanner.end() == events.Decision(0)
+    assert scanner.feed("ab#") == outputs.Decision(3)
+    assert scanner.end() == outputs.Decision(0)
     scanner = cutoff.CutOff(("##",), None)
-    assert scanner.feed("ab") == events.Decision(2)
-    assert scanner.feed("c#") == events.Decision(1)
-    assert scanner.feed("d") == events.Decision(2)
-    assert scanner.end() == events.Decision(0)
+    assert scanner.feed("ab") == outputs.Decision(2)
+    assert scanner.feed("c#") == outputs.Decision(1)
+    assert scanner.feed("d") == outputs.Decision(2)
+    assert scanner.end() == outputs.Decision(0)
 
 
 def seconds(text: str, stop: tuple[str, ...]) -> float:

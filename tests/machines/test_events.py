@@ -5,7 +5,7 @@ import typing
 import msgspec
 import pytest
 
-from machines import events
+from machines import events, outputs
 
 COUNTS = events.Usage(10, 5, cached_tokens=3, reasoning_tokens=1)
 
@@ -77,18 +77,18 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
 }
 """Events as a log of this schema version holds them."""
 
-OUTPUTS: tuple[events.AnyOutput, ...] = (
-    events.Head(),
-    events.Role(1),
-    events.Content("漢\u2028", 1),
-    events.Reasoning("hm", 1),
-    events.Finish("stop", 1),
-    events.UsageTotals(COUNTS),
-    events.UsageTotals(None),
-    events.Done(),
-    events.Keepalive(),
-    events.Failure("upstream_error", "no", 502, "messages", 1.5),
-    events.CancelTurn(1),
+OUTPUTS: tuple[outputs.AnyOutput, ...] = (
+    outputs.Head(),
+    outputs.Role(1),
+    outputs.Content("漢\u2028", 1),
+    outputs.Reasoning("hm", 1),
+    outputs.Finish("stop", 1),
+    outputs.UsageTotals(COUNTS),
+    outputs.UsageTotals(None),
+    outputs.Done(),
+    outputs.Keepalive(),
+    outputs.Failure("upstream_error", "no", 502, "messages", 1.5),
+    outputs.CancelTurn(1),
 )
 
 VOCABULARY = {
@@ -127,10 +127,10 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
         str(found.__struct_config__.tag): fields(found)
         for found in events.StreamEvent.__subclasses__()
     }
-    tags = [str(found.__struct_config__.tag) for found in events.Output.__subclasses__()]
+    tags = [str(found.__struct_config__.tag) for found in outputs.Output.__subclasses__()]
     assert (events.SCHEMA_VERSION, shapes, " ".join(tags)) == (1, VOCABULARY, OUTPUT_TAGS)
     assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
-    assert fields(events.Decision) == "released cut"
+    assert fields(outputs.Decision) == "released cut"
 
 
 @pytest.mark.parametrize("written", WRITTEN)
@@ -174,9 +174,9 @@ def test_an_opened_record_needs_only_what_has_no_default() -> None:
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: type(output).__name__)
-def test_an_output_is_read_as_it_was_written(output: events.AnyOutput) -> None:
+def test_an_output_is_read_as_it_was_written(output: outputs.AnyOutput) -> None:
     written = msgspec.json.encode(output)
-    assert msgspec.json.decode(written, type=events.AnyOutput) == output
+    assert msgspec.json.decode(written, type=outputs.AnyOutput) == output
 
 
 def test_every_event_and_output_is_tried_and_in_its_union() -> None:
@@ -184,19 +184,19 @@ def test_every_event_and_output_is_tried_and_in_its_union() -> None:
     others = {events.Opened, events.Terminal, events.WorkerChanged}
     assert inputs | others == set(events.StreamEvent.__subclasses__())
     assert {type(event) for event in (*WRITTEN.values(), OPENED, TERMINAL)} == inputs | others
-    outputs = set(typing.get_args(events.AnyOutput))
-    assert {type(output) for output in OUTPUTS} == outputs
-    assert outputs == set(events.Output.__subclasses__())
+    named = set(typing.get_args(outputs.AnyOutput))
+    assert {type(output) for output in OUTPUTS} == named
+    assert named == set(outputs.Output.__subclasses__())
 
 
 def test_every_name_belongs_to_one_event() -> None:
-    for base in (events.StreamEvent, events.Output):
+    for base in (events.StreamEvent, outputs.Output):
         tags = [found.__struct_config__.tag for found in base.__subclasses__()]
         assert len(tags) == len(set(tags))
 
 
 def test_what_happened_cannot_be_changed() -> None:
-    for found in (*events.StreamEvent.__subclasses__(), *events.Output.__subclasses__()):
+    for found in (*events.StreamEvent.__subclasses__(), *outputs.Output.__subclasses__()):
         assert found.__struct_config__.frozen
 
 

@@ -5,19 +5,10 @@ import pytest
 from machines import events
 from machines.events import (
     BufferPressure,
-    CancelTurn,
     ClientGone,
-    Content,
-    Done,
-    Failure,
-    Finish,
-    Head,
     ItemStarted,
-    Keepalive,
-    Reasoning,
     ReasoningDelta,
     RetryScheduled,
-    Role,
     RpcReplied,
     RpcSent,
     ServerStopping,
@@ -28,6 +19,17 @@ from machines.events import (
     TurnFinished,
     TurnStarted,
     Usage,
+)
+from machines.outputs import (
+    CancelTurn,
+    Content,
+    Done,
+    Failure,
+    Finish,
+    Head,
+    Keepalive,
+    Reasoning,
+    Role,
     UsageTotals,
 )
 from tests.playbook import Playbook, opened

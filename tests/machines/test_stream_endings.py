@@ -4,16 +4,8 @@ import pytest
 
 from machines import events
 from machines.events import (
-    CancelTurn,
     ClientGone,
-    Content,
-    Done,
-    Failure,
-    Finish,
-    Head,
-    Reasoning,
     ReasoningDelta,
-    Role,
     ServerStopping,
     TextDelta,
     TimerFired,
@@ -21,6 +13,16 @@ from machines.events import (
     TurnFailed,
     TurnFinished,
     Usage,
+)
+from machines.outputs import (
+    CancelTurn,
+    Content,
+    Done,
+    Failure,
+    Finish,
+    Head,
+    Reasoning,
+    Role,
     UsageTotals,
 )
 from tests.playbook import Playbook, opened

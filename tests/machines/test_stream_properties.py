@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import mask
-from machines import events, finish, stream, streamstates
-from machines.events import (
+from machines import events, finish, outputs, stream, streamstates
+from machines.outputs import (
     Content,
     Done,
     Failure,
@@ -24,28 +24,28 @@ from tests import stories
 _INPUTS: msgspec.json.Decoder[events.StreamInput] = msgspec.json.Decoder(events.StreamInput)
 
 
-def said(story: stories.Story) -> list[events.AnyOutput]:
+def said(story: stories.Story) -> list[outputs.AnyOutput]:
     """Everything a stream has for its client."""
     taken = stories.steps(stream.Stream(story.opened), story.events)
-    outputs = [output for _, step in taken for output in step.outputs]
-    return [output for output in outputs if not isinstance(output, events.CancelTurn)]
+    heard = [output for _, step in taken for output in step.outputs]
+    return [output for output in heard if not isinstance(output, outputs.CancelTurn)]
 
 
 @given(stories.stories())
 def test_each_part_of_an_answer_comes_once_and_in_order(story: stories.Story) -> None:
     """Invariant: head, roles, text, finishes, usage, sentinel; each but text at most once."""
     phases = {Head: 0, Role: 1, Content: 2, Reasoning: 2, Finish: 2, UsageTotals: 3, Done: 4}
-    outputs = [output for output in said(story) if not isinstance(output, Failure | Keepalive)]
-    order = [phases[type(output)] for output in outputs]
+    heard = [output for output in said(story) if not isinstance(output, Failure | Keepalive)]
+    order = [phases[type(output)] for output in heard]
     assert order == sorted(order)
     for kind in (Head, UsageTotals, Done):
-        assert sum(isinstance(output, kind) for output in outputs) <= 1
-    roles = [output.choice for output in outputs if isinstance(output, Role)]
+        assert sum(isinstance(output, kind) for output in heard) <= 1
+    roles = [output.choice for output in heard if isinstance(output, Role)]
     assert roles in ([], list(range(story.opened.n)))
     for choice in range(story.opened.n):
         own = [
             type(o)
-            for o in outputs
+            for o in heard
             if isinstance(o, Content | Reasoning | Finish | Role) and o.choice == choice
         ]
         assert own.count(Finish) <= 1
@@ -54,30 +54,30 @@ def test_each_part_of_an_answer_comes_once_and_in_order(story: stories.Story) ->
 
 @given(stories.stories())
 def test_nothing_comes_after_a_failure_or_the_sentinel(story: stories.Story) -> None:
-    outputs = said(story)
-    last = [index for index, out in enumerate(outputs) if isinstance(out, Failure | Done)]
-    assert last in ([], [len(outputs) - 1])
+    heard = said(story)
+    last = [index for index, out in enumerate(heard) if isinstance(out, Failure | Done)]
+    assert last in ([], [len(heard) - 1])
 
 
 @given(stories.stories())
 def test_a_failure_leaves_no_usage_and_before_the_head_it_stands_alone(
     story: stories.Story,
 ) -> None:
-    outputs = said(story)
-    if any(isinstance(output, Failure) for output in outputs):
-        assert not any(isinstance(output, UsageTotals) for output in outputs)
-        assert isinstance(outputs[0], Head) or len(outputs) == 1
-    elif outputs:
-        assert outputs[0] == Head()
+    heard = said(story)
+    if any(isinstance(output, Failure) for output in heard):
+        assert not any(isinstance(output, UsageTotals) for output in heard)
+        assert isinstance(heard[0], Head) or len(heard) == 1
+    elif heard:
+        assert heard[0] == Head()
 
 
 @given(stories.stories())
 def test_usage_is_there_exactly_if_it_is_wanted(story: stories.Story) -> None:
-    outputs = said(story)
-    if Done() in outputs:
+    heard = said(story)
+    if Done() in heard:
         wanted = story.opened.include_usage or not story.opened.streaming
-        assert any(isinstance(output, UsageTotals) for output in outputs) == wanted
-        reasons = [output.reason for output in outputs if isinstance(output, Finish)]
+        assert any(isinstance(output, UsageTotals) for output in heard) == wanted
+        reasons = [output.reason for output in heard if isinstance(output, Finish)]
         assert len(reasons) == story.opened.n
         assert set(reasons) <= set(finish.CANONICAL)
 
@@ -103,14 +103,14 @@ def test_a_stream_has_one_kind_of_end_and_has_it_exactly_when_it_ended(
 @given(stories.stories(until_ended=True))
 def test_every_stream_comes_to_an_end(story: stories.Story) -> None:
     machine = stream.Stream(story.opened)
-    outputs = [out for _, step in stories.steps(machine, story.events) for out in step.outputs]
+    heard = [out for _, step in stories.steps(machine, story.events) for out in step.outputs]
     assert machine.ended
     if machine.kind in ("completed", "truncated"):
-        assert outputs[-1] == Done()
+        assert heard[-1] == Done()
     elif machine.kind == "client_gone":
-        assert not any(isinstance(output, Done | Failure) for output in outputs)
+        assert not any(isinstance(output, Done | Failure) for output in heard)
     else:
-        assert isinstance(outputs[-1], Failure)
+        assert isinstance(heard[-1], Failure)
 
 
 @given(stories.stories(stop=(), max_bytes=None))
@@ -162,12 +162,12 @@ def test_how_a_text_was_split_does_not_show(story: stories.Story, data: st.DataO
 
 def joined(
     machine: stream.Stream, happened: tuple[events.StreamInput, ...]
-) -> list[events.AnyOutput]:
+) -> list[outputs.AnyOutput]:
     """Outputs with neighbouring texts of a choice joined."""
-    outputs = [out for _, step in stories.steps(machine, happened) for out in step.outputs]
-    found: list[events.AnyOutput] = []
+    heard = [out for _, step in stories.steps(machine, happened) for out in step.outputs]
+    found: list[outputs.AnyOutput] = []
     for key, group in itertools.groupby(
-        outputs, lambda o: o.choice if isinstance(o, Content) else o
+        heard, lambda o: o.choice if isinstance(o, Content) else o
     ):
         parts = list(group)
         text = "".join(part.text for part in parts if isinstance(part, Content))
@@ -209,7 +209,7 @@ def test_a_text_passes_exactly_if_its_step_is_that_text_and_changes_nothing(
         for taken, step in stories.steps(machine, (event,)):
             if passes and isinstance(taken, events.TextDelta):
                 content = Content(taken.text, taken.choice)
-                assert step == events.Step("content", (content,))
+                assert step == outputs.Step("content", (content,))
                 assert [(choice.state, choice.held) for choice in machine.choices] == before
             elif isinstance(taken, events.TextDelta) and step.outputs:
                 scanned = bool(story.opened.stop) or story.opened.max_bytes is not None

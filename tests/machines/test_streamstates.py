@@ -4,13 +4,10 @@ import itertools
 
 import pytest
 
-from machines import errors, events, stream, streamstates
+from machines import errors, events, outputs, stream, streamstates
 from machines.events import (
     ClientGone,
-    Content,
-    Head,
     ReasoningDelta,
-    Role,
     ServerStopping,
     TextDelta,
     TimerFired,
@@ -18,6 +15,11 @@ from machines.events import (
     TurnFailed,
     TurnFinished,
     Usage,
+)
+from machines.outputs import (
+    Content,
+    Head,
+    Role,
 )
 from tests.machines import oracle
 from tests.playbook import opened
@@ -100,7 +102,7 @@ def test_what_comes_late_changes_nothing(state: str, triggers: str) -> None:
     for event in (event for trigger in triggers.split() for event in EVENTS[trigger]):
         machine = reach(state)
         kind, trigger, usage = machine.kind, machine.emission_trigger, machine.usage
-        assert machine.step(event) == events.Step(state, ())
+        assert machine.step(event) == outputs.Step(state, ())
         assert (machine.kind, machine.emission_trigger, machine.usage) == (kind, trigger, usage)
 
 

@@ -151,8 +151,22 @@ def assistant(**fields: Any) -> list[Any]:
         ({"top_logprobs": "1"}, "top_logprobs"),
         ({"modalities": "text"}, "modalities"),
         ({"audio": 1}, "audio"),
-        ({"tools": {}}, "tools"),
-        ({"functions": {}}, "functions"),
+        (
+            {
+                "messages": assistant(
+                    tool_calls=[{"id": "c", "function": {"name": "f", "arguments": {}}}]
+                )
+            },
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            {"messages": assistant(tool_calls=[{"id": "c", "type": "custom"}])},
+            "messages[0].tool_calls[0].function",
+        ),
+        (
+            {"messages": assistant(tool_calls=[{"id": "c", "custom": {"input": "x"}}])},
+            "messages[0].tool_calls[0].custom.name",
+        ),
         ({"parallel_tool_calls": 1}, "parallel_tool_calls"),
         ({"user": 1}, "user"),
         ({"metadata": {"a": 1}}, "metadata[...]"),
@@ -193,8 +207,6 @@ def test_a_refusal_says_what_is_wrong(fields: dict[str, Any], message: str) -> N
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"audio": {"voice": "alloy"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"functions": [{"name": "f"}]}, "functions"),
     ],
 )
 def test_what_no_worker_can_honour_is_refused(fields: dict[str, Any], param: str) -> None:
@@ -210,10 +222,6 @@ def test_what_no_worker_can_honour_is_refused(fields: dict[str, Any], param: str
         {"top_logprobs": 0},
         {"modalities": ["text"]},
         {"modalities": []},
-        {"tools": []},
-        {"tools": [{"type": "function"}], "tool_choice": "none"},
-        {"functions": [{"name": "f"}], "function_call": "none"},
-        {"tool_choice": "auto"},
         {"parallel_tool_calls": False},
         {"user": "u", "metadata": {"a": "b"}, "store": True, "safety_identifier": "s"},
     ],
@@ -234,7 +242,11 @@ def test_null_is_as_good_as_absent() -> None:
 
 
 def test_everything_a_message_may_hold_is_read() -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    calls = [
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        {"id": "d", "function": {"name": "f", "arguments": None}},
+        {"id": "e", "type": "custom", "custom": {"name": "g", "input": "x"}, "function": None},
+    ]
     parts = [
         {"type": "text", "text": "t"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,", "detail": "low"}},
@@ -246,8 +258,9 @@ def test_everything_a_message_may_hold_is_read() -> None:
         messages=[
             *({"role": role, "content": "x"} for role in roles),
             {"role": "user", "content": parts, "name": "ann"},
-            {"role": "assistant", "tool_calls": [call]},
+            {"role": "assistant", "tool_calls": calls},
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+            {"role": "tool", "tool_call_id": "c", "content": parts[:2]},
         ]
     )
     assert [message.role for message in request.messages[:6]] == roles
@@ -259,9 +272,12 @@ def test_everything_a_message_may_hold_is_read() -> None:
     ]
     assert request.messages[6].name == "ann"
     assert request.messages[7].tool_calls == [
-        bodies.ToolCall("c", bodies.CalledFunction("f", "{}"))
+        bodies.ToolCall("c", bodies.CalledFunction("f", "{}")),
+        bodies.ToolCall("d", bodies.CalledFunction("f")),
+        bodies.ToolCall("e", custom=bodies.CalledCustom("g", "x")),
     ]
     assert request.messages[8].content == [bodies.RefusalContent("no")]
+    assert request.messages[9].content == request.messages[6].content[:2]
 
 
 def test_what_is_not_forwarded_is_named_as_the_api_names_it() -> None:

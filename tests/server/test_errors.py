@@ -5,7 +5,7 @@ import json
 import pytest
 
 from engine import failures
-from machines import events, streamstates
+from machines import outputs, streamstates
 from server import errors
 
 WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
@@ -132,11 +132,11 @@ def test_a_providers_status_goes_before_the_codes_own() -> None:
 
 
 def test_a_streams_failure_keeps_everything_a_client_is_told() -> None:
-    failure = events.Failure("rate_limit_exceeded", "Slow down.", 429, "model", 12.4)
+    failure = outputs.Failure("rate_limit_exceeded", "Slow down.", 429, "model", 12.4)
     error = errors.ApiError.from_failure(failure)
     assert (error.status, error.code, error.message) == (429, "rate_limit_exceeded", "Slow down.")
     assert (error.param, error.retry_after) == ("model", 12.4)
-    error = errors.ApiError.from_failure(events.Failure("worker_exited", "Gone."))
+    error = errors.ApiError.from_failure(outputs.Failure("worker_exited", "Gone."))
     assert (error.status, error.retry_after) == (503, 1)
 
 

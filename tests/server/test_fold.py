@@ -8,8 +8,11 @@ from hypothesis import event as note
 from hypothesis import given
 from openai.types.chat import ChatCompletion
 
-from machines import events, stream
+from machines import events, outputs, stream
 from machines.events import (
+    Usage,
+)
+from machines.outputs import (
     CancelTurn,
     Content,
     Done,
@@ -19,7 +22,6 @@ from machines.events import (
     Keepalive,
     Reasoning,
     Role,
-    Usage,
     UsageTotals,
 )
 from server import fold, renderers, sse
@@ -27,7 +29,7 @@ from tests import stories, wire
 from tests.playbook import opened
 
 
-def render(outputs: tuple[events.AnyOutput, ...], **options: Any) -> tuple[bytes, fold.ChatBody]:
+def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, fold.ChatBody]:
     folded = fold.ChatBody(opened(streaming=False, **options))
     return b"".join(folded.render(output) for output in outputs), folded
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from machines import events
+from machines import outputs
 from machines.events import (
+    Usage,
+)
+from machines.outputs import (
     CancelTurn,
     Content,
     Done,
@@ -16,7 +19,6 @@ from machines.events import (
     Head,
     Keepalive,
     Role,
-    Usage,
     UsageTotals,
 )
 from server import http, renderers, sinks
@@ -66,7 +68,7 @@ class Wire:
             self.exchange, renderers.renderer(first), [("x-request-id", "req_1")], KEY
         )
 
-    def wake(self, *outputs: events.AnyOutput, last: bool = False) -> list[tuple[Any, ...]]:
+    def wake(self, *outputs: outputs.AnyOutput, last: bool = False) -> list[tuple[Any, ...]]:
         """One wake-up: what the exchange was told in it."""
         self.sink.take(outputs)
         if last:

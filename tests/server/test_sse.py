@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from machines import errors, events, jsonrpc, stream
+from machines import errors, events, jsonrpc, outputs, stream
 from machines.events import (
+    Usage,
+)
+from machines.outputs import (
     CancelTurn,
     Content,
     Done,
@@ -21,7 +24,6 @@ from machines.events import (
     Keepalive,
     Reasoning,
     Role,
-    Usage,
     UsageTotals,
 )
 from server import sse
@@ -31,7 +33,7 @@ from tests.playbook import opened
 CHUNK = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795293345,"model":"m",'
 """What every chunk of `opened()` begins with."""
 
-ANSWER: tuple[events.AnyOutput, ...] = (
+ANSWER: tuple[outputs.AnyOutput, ...] = (
     Head(),
     Role(),
     Content("Hel"),
@@ -98,7 +100,7 @@ OPTIONAL = frozenset(
 """Members of `CANONICAL` that no client needs and that are not sent."""
 
 
-def render(outputs: tuple[events.AnyOutput, ...], **options: Any) -> tuple[bytes, sse.ChatChunks]:
+def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, sse.ChatChunks]:
     chunks = sse.ChatChunks(opened(**options))
     return b"".join(chunks.render(output) for output in outputs), chunks
 
@@ -137,7 +139,7 @@ def test_a_stream_looks_like_the_apis_own() -> None:
     ],
 )
 def test_a_frame_is_one_line_of_compact_json(
-    output: events.AnyOutput, delta: str, reason: str
+    output: outputs.AnyOutput, delta: str, reason: str
 ) -> None:
     body, _ = render((output,))
     choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{reason}}}'

@@ -1,0 +1,220 @@
+"""What the machine of a stream answers; renderers turn it into bytes.
+
+No output carries a clock or an id that is not already in `Opened`.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from machines.events import Usage
+
+Cut = Literal["stop", "length", "tool_calls"]
+"""Why an answer ends before the worker's own end: a stop sequence, its byte budget, a call."""
+
+
+PieceKind = Literal["text", "started", "call", "withheld", "verbatim", "aborted"]
+"""What a part of the text is: content; where a block begins; a block that is a call, is a call
+too many, is content because nobody declared its name; held text that was no block."""
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+    """A part of the released text.
+
+    Attributes:
+        length: in code points.
+        word: the name of a call, or why held text was no block.
+    """
+
+    kind: PieceKind
+    length: int = 0
+    word: str = ""
+
+
+class Joined(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+    """What a fragment turned out to be: the opening of a call with its name, or more of one.
+
+    Attributes:
+        index: of the call among all that the worker made.
+        name: of a call that opens, else empty.
+    """
+
+    index: int
+    name: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What scanners decided: kept in the record, so a masked log replays.
+
+    Attributes:
+        released: code points of the held text and the new text together that go on.
+        cut: why the answer ends after them, if it does.
+        pieces: what the released text and earlier held blocks are, in order.
+        joined: what became of a fragment of a call.
+        repeats: which of the whole calls that waited only repeat an earlier one.
+    """
+
+    released: int = 0
+    cut: Cut | None = None
+    pieces: tuple[Piece, ...] = ()
+    joined: tuple[Joined, ...] = ()
+    repeats: tuple[int, ...] = ()
+
+
+class Output(msgspec.Struct, frozen=True, gc=False, tag_field="output", tag=True):
+    """Anything the stream machine answers."""
+
+
+class Head(Output, frozen=True, tag="head"):
+    """The response's status and headers may go out now."""
+
+
+class Role(Output, frozen=True, tag="role"):
+    """A choice begins."""
+
+    choice: int = 0
+
+
+class Content(Output, frozen=True, tag="content"):
+    """Text of the answer."""
+
+    text: str
+    choice: int = 0
+
+
+class Reasoning(Output, frozen=True, tag="reasoning"):
+    """Text of the model's thinking."""
+
+    text: str
+    choice: int = 0
+
+
+class ToolCall(Output, frozen=True, tag="tool_call"):
+    """A call begins; `arguments` is what is known of them, and all of them where they were whole.
+
+    Attributes:
+        index: of the call in its choice, from 0.
+    """
+
+    index: int
+    call_id: str
+    name: str
+    arguments: str
+    choice: int = 0
+
+
+class ToolArguments(Output, frozen=True, tag="tool_arguments"):
+    """A further piece of a call's arguments."""
+
+    index: int
+    arguments: str
+    choice: int = 0
+
+
+class ToolBlock(Output, frozen=True, tag="tool_block"):
+    """A whole call once more, as content: for clients that read it there."""
+
+    name: str
+    arguments: str
+    choice: int = 0
+
+
+class ToolBufferStarted(Output, frozen=True, tag="tool_buffer_started"):
+    """Text is held, because it may be a call."""
+
+    choice: int = 0
+
+
+class ToolBufferFlushed(Output, frozen=True, tag="tool_buffer_flushed"):
+    """The held text was a whole block."""
+
+    choice: int = 0
+
+
+class ToolBufferAborted(Output, frozen=True, tag="tool_buffer_aborted"):
+    """The held text was no block; it follows as it came.
+
+    Attributes:
+        reason: `nested`, `malformed`, `unclosed` or `too_large`.
+    """
+
+    reason: str
+    choice: int = 0
+
+
+class ToolCounts(Output, frozen=True, tag="tool_counts"):
+    """How many calls a choice had; `truncated` says whether others were withheld."""
+
+    calls: int
+    truncated: bool
+    choice: int = 0
+
+
+class Finish(Output, frozen=True, tag="finish"):
+    """A choice is over; `reason` is canonical."""
+
+    reason: str
+    choice: int = 0
+
+
+class UsageTotals(Output, frozen=True, tag="usage"):
+    """The counts of all choices; None where the worker never said."""
+
+    usage: Usage | None
+
+
+class Done(Output, frozen=True, tag="done"):
+    """The answer is whole."""
+
+
+class Keepalive(Output, frozen=True, tag="keepalive"):
+    """Nothing to say, but still here."""
+
+
+class Failure(Output, frozen=True, tag="failure"):
+    """The answer is not whole and will not be.
+
+    It becomes an HTTP status, or an error frame where a `Head` came before it.
+    """
+
+    code: str
+    message: str
+    status: int | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+
+class CancelTurn(Output, frozen=True, tag="cancel_turn"):
+    """The worker's turn for this choice is no longer wanted."""
+
+    choice: int = 0
+
+
+AnyOutput = (
+    Head
+    | Role
+    | Content
+    | Reasoning
+    | ToolCall
+    | ToolArguments
+    | ToolBlock
+    | ToolBufferStarted
+    | ToolBufferFlushed
+    | ToolBufferAborted
+    | ToolCounts
+    | Finish
+    | UsageTotals
+    | Done
+    | Keepalive
+    | Failure
+    | CancelTurn
+)
+"""Every output of the stream machine."""
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """One transition: where it led, what is said, what a scanner decided on the way."""
+
+    state: str
+    outputs: tuple[AnyOutput, ...]
+    decision: Decision | None = None

@@ -1,0 +1,74 @@
+"""How an answer shows its tool calls: as the API's own JSON, or as Obsidian Copilot's XML too."""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from server import bodies
+from server.errors import ApiError
+from server.http import Headers
+
+OutputMode = Literal["openai-json", "obsidian-xml"]
+"""`openai-json`: `tool_calls` alone; `obsidian-xml`: a `<use_tool>` block follows each."""
+
+MODES: Final[tuple[OutputMode, ...]] = ("openai-json", "obsidian-xml")
+"""Every mode."""
+
+HEADER: Final = "x-proxy-output-mode"
+"""The request header with which a client says it itself."""
+
+COPILOT_REFERER: Final = "https://obsidiancopilot.com"
+COPILOT_TITLE: Final = "Obsidian Copilot"
+"""With `COPILOT_REFERER`, how Obsidian Copilot names itself to providers that list their apps."""
+
+COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
+"""What Obsidian Copilot's prompts have and others have not."""
+
+
+def choose(
+    headers: Headers,
+    messages: Iterable[bodies.ChatMessage],
+    configured: Literal["auto"] | OutputMode,
+) -> OutputMode:
+    """The client's word, else the operator's, else what the client looks like.
+
+    Args:
+        configured: `PROXY_OUTPUT_MODE`.
+
+    Raises:
+        ApiError: `invalid_request` for a mode in the header that does not exist.
+    """
+    asked = headers.get(HEADER)
+    if asked is None:
+        if configured != "auto":
+            return configured
+        copilot = _sent_by_copilot(headers) or _prompted_by_copilot(messages)
+        return "obsidian-xml" if copilot else "openai-json"
+    for mode in MODES:
+        if asked.strip().lower() == mode:
+            return mode
+    message = f"Invalid value for the header '{HEADER}': it takes {' or '.join(MODES)}."
+    raise ApiError("invalid_request", message, HEADER)
+
+
+def _sent_by_copilot(headers: Headers) -> bool:
+    return (
+        headers.get("x-copilot-trace-id") is not None
+        or (
+            headers.get("http-referer") == COPILOT_REFERER
+            and headers.get("x-title") == COPILOT_TITLE
+        )
+        or "obsidian/" in (headers.get("user-agent") or "").lower()
+    )
+
+
+def _prompted_by_copilot(messages: Iterable[bodies.ChatMessage]) -> bool:
+    return any(
+        tag in text for message in messages for text in _texts(message) for tag in COPILOT_TAGS
+    )
+
+
+def _texts(message: bodies.ChatMessage) -> Iterable[str]:
+    content = message.content or ""
+    if isinstance(content, str):
+        return (content,)
+    return (part.text for part in content if isinstance(part, bodies.TextContent))
