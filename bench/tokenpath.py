@@ -36,6 +36,9 @@ class Running:
     def cancel(self) -> None:
         """There is nothing to stop."""
 
+    def keep(self) -> None:
+        """There is nothing to wait for."""
+
 
 class PipelessWorker:
     """The Codex worker's reading half: its turns are told what is fed to `channel`."""
@@ -45,7 +48,7 @@ class PipelessWorker:
     def __init__(self) -> None:
         self._routes = codex.Routes(_ignore)
         self.channel = channel.Channel(
-            _ignore, self._routes.text_delta, self._routes.notification, timeout=60
+            _ignore, self._routes, timeout=60
         )
         self.frames: list[appframes.TurnFrames] = []
         self.begun = asyncio.Event()

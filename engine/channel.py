@@ -7,7 +7,7 @@ app-server's queue holds 128, refuses what is beyond it, and from 500 on answers
 import asyncio
 import collections
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -57,26 +57,35 @@ class Call(msgspec.Struct, eq=False):
     deadline: asyncio.TimerHandle | None = None
 
 
+class Listener(Protocol):
+    """Who hears what the worker says by itself; DecodeError is for what it cannot read."""
+
+    def text_delta(self, line: bytes) -> None:
+        """Take a whole line that begins as `TEXT_DELTA_LINE` does."""
+
+    def notification(self, method: str, raw: msgspec.Raw) -> None:
+        """Take any other notification."""
+
+    def request(self, rpc_id: jsonrpc.Id, method: str, raw: msgspec.Raw) -> bool:
+        """Take a request; False where it shall be refused."""
+
+
 class Channel:
     """One connection.
 
     Args:
         write: takes a whole line for the worker's input.
-        on_text_delta: takes every line that begins as `TEXT_DELTA_LINE` does.
-        on_notification: takes method and params of every other notification.
         timeout: seconds a reply may take.
     """
 
     def __init__(
         self,
         write: Callable[[bytes], None],
-        on_text_delta: Callable[[bytes], None],
-        on_notification: Callable[[str, msgspec.Raw], None],
+        listener: Listener,
         timeout: float,
     ) -> None:
         self._write: Callable[[bytes], None] | None = write
-        self._on_text_delta = on_text_delta
-        self._on_notification = on_notification
+        self._listener = listener
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._lines = jsonrpc.LineSplitter()
@@ -91,7 +100,7 @@ class Channel:
         for line in self._lines.feed(data):
             try:
                 if line.startswith(TEXT_DELTA_LINE):
-                    self._on_text_delta(line)
+                    self._listener.text_delta(line)
                 else:
                     self._take(jsonrpc.decode(line))
             except errors.DecodeError:
@@ -126,6 +135,15 @@ class Channel:
         """Send a notification without params."""
         self._put(jsonrpc.encode_notification(method, None))
 
+    def answer(self, rpc_id: jsonrpc.Id, result: msgspec.Struct) -> None:
+        """Reply to a request of the worker's."""
+        self._put(jsonrpc.encode_result(rpc_id, result))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the process has gone."""
+        return self._write is None
+
     def close(self) -> None:
         """The process has gone: nothing will be answered any more."""
         self._write = None
@@ -138,12 +156,13 @@ class Channel:
     def _take(self, message: jsonrpc.Message) -> None:
         match message:
             case jsonrpc.Notification(method, params):
-                self._on_notification(method, params)
-            case jsonrpc.Request(rpc_id, method):
-                # With approvals off and no tools none should come; a worker left waiting hangs.
-                _log.warning("worker_request_refused", method=method)
-                error = "This client answers no requests."
-                self._put(jsonrpc.encode_error(rpc_id, METHOD_NOT_FOUND, error))
+                self._listener.notification(method, params)
+            case jsonrpc.Request(rpc_id, method, params):
+                if not self._listener.request(rpc_id, method, params):
+                    # With approvals off none should come; a worker left waiting hangs.
+                    _log.warning("worker_request_refused", method=method)
+                    error = "This client does not answer such requests."
+                    self._put(jsonrpc.encode_error(rpc_id, METHOD_NOT_FOUND, error))
             case jsonrpc.Response(rpc_id, result):
                 self._replied(rpc_id, result)
             case jsonrpc.ErrorResponse(refused_id, code, text):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import failures, notifications, worker
+from engine import appserver, failures, modelstep, notifications, toolanswers, worker
 from machines import events, jsonrpc
 
 PARAGRAPH: Final = "\n\n"
@@ -41,12 +41,33 @@ SILENCE: Final = Silence()
 """Takes the place of a cancelled turn's feed."""
 
 
+class Tools(msgspec.Struct, frozen=True):
+    """What a reader needs to know of a turn that may call.
+
+    Attributes:
+        required: whether an answer without a call is none: then its text is held back.
+        answers: of the calls of its thread.
+        earlier: counts of steps that came to nothing.
+        on_step: called with a step that has calls, before the client hears of it.
+    """
+
+    collector: modelstep.StepCollector
+    required: bool
+    answers: toolanswers.ToolAnswers
+    earlier: events.Usage | None
+    on_step: Callable[[modelstep.ModelStep], None]
+
+
 class TurnReader:
     """Translates the notifications of one turn.
 
     Args:
         on_progress: called when the turn has come further.
         on_failure: called with the one failure that ended the turn.
+        tools: of a turn that may call.
+
+    Attributes:
+        uncalled: whether the turn ended without the call it was asked for.
     """
 
     def __init__(
@@ -55,8 +76,12 @@ class TurnReader:
         choice: int,
         on_progress: Callable[[Progress], None],
         on_failure: Callable[[failures.ProviderFailure], None],
+        tools: Tools | None = None,
     ) -> None:
         self.progress = Progress.SILENT
+        self.uncalled = False
+        self.tools = tools
+        self._held: list[str] | None = [] if tools is not None and tools.required else None
         self._feed = feed
         self._choice = choice
         self._on_progress = on_progress
@@ -79,7 +104,41 @@ class TurnReader:
                 return
             self._begin_answer(item_id)
         self._answer_length += len(delta)
-        self._feed.event(events.TextDelta(delta, self._choice))
+        if self.tools is None:
+            self._feed.event(events.TextDelta(delta, self._choice))
+        else:
+            self._say(self.tools, delta)
+
+    def _say(self, tools: Tools, delta: str) -> None:
+        """A piece of the answer of a turn that may call."""
+        tools.collector.said(delta)
+        if self._held is None:
+            self._feed.event(events.TextDelta(delta, self._choice))
+        else:
+            self._held.append(delta)
+
+    def raw_item(self, raw: notifications.RawItemCompleted) -> None:
+        """The provider's own form of an item."""
+        if self.tools is not None and self.progress is not Progress.OVER:
+            self.tools.collector.item(raw)
+
+    def response_completed(self, raw: notifications.RawResponseCompleted) -> None:
+        """A step of the model is whole: with calls in it, the answer is."""
+        if self.tools is None or self.progress is Progress.OVER:
+            return
+        self._counts = raw.usage
+        step = self.tools.collector.whole(raw.turn_id)
+        if step.calls:
+            self.tools.on_step(step)
+            self._advance(Progress.OVER)
+            self._release()
+            for call in step.calls:
+                self._feed.event(
+                    events.ToolCalled(call.call_id, call.name, call.arguments, self._choice)
+                )
+            self._end("tool_calls")
+        elif self.progress is Progress.SPEAKING and self._answer_item:
+            self._advance(Progress.WHOLE)
 
     def thought(self, part: str, delta: str) -> None:
         """A piece of reasoning or commentary; `part` tells pieces of different texts apart."""
@@ -113,7 +172,8 @@ class TurnReader:
 
     def counted(self, counts: notifications.TokenCounts) -> None:
         """The thread's counts so far; they are true only if the turn ends well."""
-        self._counts = counts
+        if self.tools is None:  # else each step has been counted, and the thread's are too many
+            self._counts = counts
 
     def completed(self, turn: notifications.Turn) -> None:
         """The worker's last word on the turn."""
@@ -142,13 +202,33 @@ class TurnReader:
 
     def finish(self, reason: str) -> None:
         """The answer is whole: what is known of its counts goes first."""
+        self.uncalled = self._held is not None and reason == "stop"
         self._advance(Progress.OVER)
-        self._feed.event(events.TokensCounted(_usage(self._counts), self._choice))
+        if not self.uncalled:
+            self._release()
+            self._end(reason)
+
+    @property
+    def usage(self) -> events.Usage | None:
+        """Counts of this turn, and of those before it that came to nothing."""
+        counted = modelstep.usage(self._counts)
+        return modelstep.added(self.tools.earlier, counted) if self.tools else counted
+
+    def _end(self, reason: str) -> None:
+        self._feed.event(events.TokensCounted(self.usage, self._choice))
         self._feed.event(events.TurnFinished(reason, self._choice))
 
+    def _release(self) -> None:
+        """Say the text that was held until a call came."""
+        for text in self._held or ():
+            self._feed.event(events.TextDelta(text, self._choice))
+        self._held = None
+
     def _begin_answer(self, item_id: str) -> None:
-        if self._answer_item:
+        if self._answer_item and self.tools is None:
             self._feed.event(events.TextDelta(PARAGRAPH, self._choice))
+        elif self._answer_item and self.tools is not None:
+            self._say(self.tools, PARAGRAPH)
         self._answer_item = item_id
         self._answer_length = 0
         self._advance(Progress.SPEAKING)
@@ -165,19 +245,28 @@ class TurnReader:
         self._on_progress(progress)
 
 
-def _usage(counts: notifications.TokenCounts | None) -> events.Usage | None:
-    if counts is None:
-        return None
-    return events.Usage(
-        counts.input_tokens,
-        counts.output_tokens,
-        counts.cached_input_tokens,
-        counts.reasoning_output_tokens,
-    )
-
-
 class _TextDeltaLine(msgspec.Struct, gc=False):
     params: notifications.ItemDelta
+
+
+_READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
+    "item/reasoning/summaryTextDelta": lambda turn, its: turn.thought(
+        f"{its.item_id}/summary/{its.summary_index}", its.delta
+    ),
+    "item/reasoning/textDelta": lambda turn, its: turn.thought(
+        f"{its.item_id}/text/{its.content_index}", its.delta
+    ),
+    "item/agentMessage/delta": lambda turn, its: turn.text_delta(its.item_id, its.delta),
+    "item/started": lambda turn, its: turn.item_started(its.item),
+    "item/completed": lambda turn, its: turn.item_completed(its.item),
+    "rawResponseItem/completed": lambda turn, its: turn.raw_item(its),
+    "rawResponse/completed": lambda turn, its: turn.response_completed(its),
+    "thread/tokenUsage/updated": lambda turn, its: turn.counted(its.token_usage.total),
+    "turn/completed": lambda turn, its: turn.completed(its.turn),
+}
+"""What a turn does with each notification; the others are no news to it."""
+
+_tool_call: Final = msgspec.json.Decoder(appserver.ToolCallParams)
 
 
 class Routes:
@@ -218,20 +307,21 @@ class Routes:
         if turn is None:
             self._on_other(params)
             return
-        match params:
-            case notifications.SummaryTextDelta():
-                turn.thought(f"{params.item_id}/summary/{params.summary_index}", params.delta)
-            case notifications.ReasoningTextDelta():
-                turn.thought(f"{params.item_id}/text/{params.content_index}", params.delta)
-            case notifications.ItemDelta():
-                turn.text_delta(params.item_id, params.delta)
-            case notifications.ItemNotification(_, _, item):
-                if method == "item/started":
-                    turn.item_started(item)
-                else:
-                    turn.item_completed(item)
-            case notifications.TokenUsageUpdated(_, _, usage):
-                turn.counted(usage.total)
-            case notifications.TurnNotification(_, ended):
-                if method == "turn/completed":
-                    turn.completed(ended)
+        read = _READS.get(method)
+        if read is not None:
+            read(turn, params)
+
+    def request(self, rpc_id: jsonrpc.Id, method: str, raw: msgspec.Raw) -> bool:
+        """Take one request of the worker's; False where it shall be refused.
+
+        Raises:
+            DecodeError: its params are not of its method.
+        """
+        if method not in appserver.SERVER_REQUESTS:
+            return False
+        params = jsonrpc.decode_body(raw, _tool_call)
+        turn = self.turns.get(params.thread_id)
+        if turn is None or turn.tools is None:
+            return False
+        turn.tools.answers.asked(rpc_id, params.call_id)
+        return True

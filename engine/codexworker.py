@@ -18,12 +18,15 @@ from engine import (
     conversation,
     failures,
     notifications,
+    parking,
     process,
+    tools,
     worker,
 )
+from engine.attempt import Seat
 from engine.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex import Routes
-from engine.codexturn import CodexTurn, Seat, Unavailable
+from engine.codexturn import CodexTurn, Unavailable
 from machines import errors, jsonrpc, supervisor
 
 QUEUE_LENGTH: Final = 16
@@ -52,6 +55,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         binary: `CODEX_BIN`, None to look for it.
         request_timeout: seconds a reply may take.
         handshake_timeout: seconds the reply to `initialize` may take.
+        park_most: turns that may wait for a client's results at once.
+        park_ttl: seconds they wait.
     """
 
     setup: codexhome.Setup
@@ -65,11 +70,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: str
     approval_policy: str
     client_version: str
+    park_most: int
+    park_ttl: float
 
-    def thread(self, model: str) -> appserver.ThreadStartParams:
-        """A new thread for a turn of `model`."""
+    def thread(self, model: str, toolset: tools.Toolset | None) -> appserver.ThreadStartParams:
+        """A new thread for a turn of `model` with these functions."""
         return appserver.ThreadStartParams(
             model=model,
+            dynamic_tools=toolset.dynamic_tools if toolset is not None else (),
+            experimental_raw_events=toolset is not None,
             cwd=str(self.setup.cwd),
             sandbox=self.sandbox,
             approval_policy=self.approval_policy,
@@ -102,8 +111,7 @@ class AppServer:
         self.taken = 0
         self.channel = Channel(
             write,
-            self._routes.text_delta,
-            self._routes.notification,
+            self._routes,
             self._options.request_timeout,
         )
 
@@ -147,12 +155,19 @@ class AppServer:
         self.taken += 1
         channel = self.channel
 
+        places = [channel]
+
         def leave() -> None:
-            if self.channel is channel:  # else the process has been replaced, and its count
+            # Else it has been left, or the process has been replaced, and its count with it.
+            if places and places.pop() is self.channel:
                 self.taken -= 1
                 self._on_free()
 
-        return Seat(channel, self._routes, self._options.thread, leave, self.process.went_deaf)
+        def again() -> Seat | None:
+            return self.seat() if self.channel is channel and self.free_seats() > 0 else None
+
+        deaf = self.process.went_deaf
+        return Seat(channel, self._routes, self._options.thread, leave, again, deaf)
 
     async def _introduce(self, channel: Channel) -> str:
         params = appserver.introduction(self._options.client_version)
@@ -211,6 +226,7 @@ class CodexWorker:
         self._environ = environ
         self._binary = codexhome.find_binary(options.binary)
         self._home: int | None = None
+        self.parking = parking.Parking(options.park_most, options.park_ttl)
         self._servers: list[AppServer] = []
         self._queue: collections.deque[asyncio.Future[Seat]] = collections.deque()
 
@@ -238,7 +254,8 @@ class CodexWorker:
             server.process.start()
 
     async def stop(self) -> None:
-        """End every process within its grace."""
+        """End every process within its grace, and the turns that wait for results before."""
+        self.parking.close()
         running = [server.process for server in self._servers if server.process is not None]
         await asyncio.gather(*(each.stop() for each in running))
         if self._home is not None:
@@ -278,7 +295,7 @@ class CodexWorker:
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> CodexTurn:
         """Begin a turn."""
-        return CodexTurn(turn, feed, self._take_seat)
+        return CodexTurn(turn, feed, self._take_seat, self.parking)
 
     async def _take_seat(self, attempt: int) -> Seat:
         """The least loaded process's seat, or the next that becomes free in time."""

@@ -4,7 +4,10 @@ Codex drops what it does not know without a word (`docs/codex.md`): role `system
 without their call. So each of these is turned into what it keeps, or refused by name.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
+
+import msgspec
 
 from engine.worker import (
     ImagePart,
@@ -22,30 +25,57 @@ ROLES: Final = {"system": "developer", "developer": "developer", "user": "user"}
 Item = dict[str, Any]
 
 
-def items(messages: tuple[Message, ...]) -> list[Item]:
+Recall = Callable[[Message], tuple[msgspec.Raw, ...] | None]
+"""Finds the model's own items behind an assistant message; None where they are not kept."""
+
+
+def items(
+    messages: tuple[Message, ...],
+    alias: Callable[[str], str] = str,
+    recall: Recall = lambda _: None,
+) -> list[Any]:
     """The conversation as Responses items.
+
+    Args:
+        alias: Codex's name of a function.
 
     Raises:
         TurnRefused: for a part Codex cannot take, or a tool result that answers no call.
     """
-    found: list[Item] = []
+    found: list[Any] = []
     open_calls: set[str] = set()
     for index, message in enumerate(messages):
         if message.role in ("tool", "function"):
             found.append(_result(message, index, open_calls))
         elif message.role == "assistant":
-            found += _answer(message)
+            found += recall(message) or _answer(message, alias)
             open_calls.update(call.call_id for call in message.calls)
         else:
             found.append(_message(ROLES[message.role], _input_parts(message)))
     return found
 
 
+def answered(message: Message) -> str | None:
+    """The id of the call that a tool message answers; a legacy one names the function."""
+    return message.call_id if message.call_id is not None else message.name
+
+
+def output(message: Message) -> str | list[Item]:
+    """What a tool returned: its text, or a list where there are images.
+
+    Raises:
+        TurnRefused: for a part Codex cannot take.
+    """
+    if any(isinstance(part, ImagePart) for part in message.parts):
+        return [_output_part(part) for part in message.parts]
+    return "".join(_text(part) for part in message.parts)
+
+
 def _message(role: str, content: list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _answer(message: Message) -> list[Item]:
+def _answer(message: Message, alias: Callable[[str], str]) -> list[Item]:
     text = "".join(_text(part) for part in message.parts)
     if text and message.name is not None:
         text = f"{message.name}: {text}"
@@ -54,7 +84,7 @@ def _answer(message: Message) -> list[Item]:
         {
             "type": "function_call",
             "call_id": call.call_id,
-            "name": call.name,
+            "name": alias(call.name),
             "arguments": call.arguments,
         }
         for call in message.calls
@@ -63,18 +93,19 @@ def _answer(message: Message) -> list[Item]:
 
 
 def _result(message: Message, index: int, open_calls: set[str]) -> Item:
-    call_id = message.call_id if message.call_id is not None else message.name
+    call_id = answered(message)
     if call_id is None or call_id not in open_calls:
         raise TurnRefused(
             "invalid_request",
             "A tool message must answer a tool call of an earlier assistant message.",
             f"messages[{index}]",
         )
-    return {
-        "type": "function_call_output",
-        "call_id": call_id,
-        "output": "".join(_text(part) for part in message.parts),
-    }
+    return {"type": "function_call_output", "call_id": call_id, "output": output(message)}
+
+
+def _output_part(part: Part) -> Item:
+    # Codex itself says so of every image of a tool.
+    return _input_part(part) | ({"detail": "high"} if isinstance(part, ImagePart) else {})
 
 
 def _input_parts(message: Message) -> list[Item]:

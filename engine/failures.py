@@ -144,6 +144,12 @@ DEAF: Final = ProviderFailure(
 DEFECT: Final = ProviderFailure(code="internal_error", message="The server had an error.")
 """A bug of ours: its traceback is in the diagnostics, and nowhere else."""
 
+UNCALLED: Final = ProviderFailure(
+    code="tool_choice_unsatisfied",
+    message="The model did not call a function, although the request demanded it.",
+)
+"""An answer without the call that `tool_choice` asks for, after as many tries as there are."""
+
 BUSY: Final = ProviderFailure(
     kind="rejected",
     code="worker_busy",

@@ -29,7 +29,7 @@ class Login:
         """The process runs."""
         routes = Routes(self._received)
         self._channel = Channel(
-            write, routes.text_delta, routes.notification, self._options.request_timeout
+            write, routes, self._options.request_timeout
         )
 
     async def handshake(self) -> str:

@@ -21,6 +21,14 @@ from machines import errors, events, outputs, stream, streamstates
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
 
+_TOKENS: Final = (
+    events.TextDelta,
+    events.ReasoningDelta,
+    events.ToolCalled,
+    events.ToolCallDelta,
+)
+"""What the model makes."""
+
 _log = structlog.get_logger(component="pump")
 
 
@@ -34,6 +42,7 @@ class Deadlines(msgspec.Struct, frozen=True):
     total: int = 0
     finish_grace: int = 1_000_000
     truncate: int = 0
+    tool_grace: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -172,6 +181,7 @@ class Pump:
         self._last_event = self._opened_at
         self._last_output = self._opened_at
         self._finished_at = 0
+        self._called_at = 0
         self._first_token_at = 0
         self._longest_gap = 0
         self._texts: list[str] = []
@@ -235,7 +245,7 @@ class Pump:
             self._last_output = now
             self._sink.take(step.outputs)
         self._wakeups.join(self._sink)
-        if step.state != self._state or len(step.outputs) > 1:
+        if step.state != self._state or len(step.outputs) > 1 or step.state == "tool_buffering":
             self._moved(event, step, now)
 
     def tick(self, timer: events.TimerName) -> None:
@@ -248,16 +258,20 @@ class Pump:
     def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
         """What changes with the state, a handful of times a stream."""
         self._state = step.state
-        if self._first_token_at == 0 and isinstance(
-            event, events.TextDelta | events.ReasoningDelta
-        ):
+        if self._first_token_at == 0 and isinstance(event, _TOKENS):
             self._first_token_at = now
         if step.state in FINAL:
             self._end(now)
             return
         for output in step.outputs:
-            if isinstance(output, outputs.CancelTurn):
-                self._turns.pop(output.choice).cancel()
+            match output:
+                case outputs.CancelTurn(choice):
+                    self._turns.pop(choice).cancel()
+                case outputs.ToolCall() | outputs.ToolArguments():
+                    self._called_at = now
+                case outputs.ToolBufferAborted(reason):
+                    request_id = self.stream.opened.request_id
+                    _log.warning("tool_buffer_aborted", reason=reason, req_id=request_id)
         if self.stream.position == "finish":
             self._finished_at = now
         self._arm()
@@ -266,8 +280,14 @@ class Pump:
         """The one place that releases what a stream holds, on every path."""
         if self._timer is not None:
             self._timer.cancel()
+        # A client that was not told of every call can never bring every result.
+        whole = self.stream.kind == "completed" and not self.stream.withheld
         while self._turns:
-            self._turns.popitem()[1].cancel()
+            turn = self._turns.popitem()[1]
+            if whole:
+                turn.keep()
+            else:
+                turn.cancel()
         terminal = self._terminal(now)
         self._log.close(terminal, self._state)
         self._on_end(terminal)
@@ -291,6 +311,7 @@ class Pump:
             ttft_us=self._first_token_at - self._opened_at if self._first_token_at else None,
             duration_us=now - self._opened_at,
             longest_gap_us=self._longest_gap,
+            **machine.tool_totals(),
         )
 
     def _due(self) -> dict[events.TimerName, int]:
@@ -307,6 +328,8 @@ class Pump:
             due["head_hold"] = self._opened_at + limits.head_hold
         if position in ("content", "tool_buffering") and limits.idle:
             due["idle"] = self._last_event + limits.idle
+        if position in ("content", "tool_buffering") and limits.tool_grace and self._called_at:
+            due["tool_grace"] = self._called_at + limits.tool_grace
         if position == "finish":
             due["finish_grace"] = self._finished_at + limits.finish_grace
         if position != "held" and streaming and limits.heartbeat:

@@ -180,7 +180,8 @@ def _describe(state: str, out: tuple[str, ...], decision: outputs.Decision | Non
         text += f" released {decision.released}"
         text += f", cut by {decision.cut}" if decision.cut else ""
         text += "".join(
-            f", {piece.kind} {piece.length} {piece.word}".rstrip() for piece in decision.pieces
+            f", {piece.kind} {piece.length} {piece.word}".rstrip()
+            for piece in decision.pieces or ()
         )
         text += "".join(f", call {each.index} {each.name}".rstrip() for each in decision.joined)
         text += f", repeats {decision.repeats}" if decision.repeats else ""

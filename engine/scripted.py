@@ -108,6 +108,10 @@ class Playback:
         self._handle.cancel()
         self._next = None
 
+    def keep(self) -> None:
+        """A transcript waits for nothing."""
+        self.cancel()
+
     def _timed(
         self, cues: tuple[Cue, ...], speed: float
     ) -> Iterator[tuple[float, events.StreamInput]]:

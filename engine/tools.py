@@ -83,6 +83,10 @@ class Toolset:
         """The client's name of a function; what is no alias is returned as it is."""
         return self._names.get(alias, alias)
 
+    def declares(self, alias: str) -> bool:
+        """Whether Codex was told of a function by this alias."""
+        return alias in self._names
+
     def _dynamic_tool(self, tool: worker.Tool) -> appserver.DynamicTool:
         alias = self._aliases[tool.name]
         also = "" if alias == tool.name else f"Also called {tool.name[:NAME_CHARACTERS]}"

@@ -146,6 +146,9 @@ class RunningTurn(Protocol):
     def cancel(self) -> None:
         """Stop the work behind this turn and send no further events. Safe to repeat."""
 
+    def keep(self) -> None:
+        """The whole answer has reached the client: if it was calls, wait for their results."""
+
 
 class Worker(Protocol):
     """Something that answers turns.

@@ -1,6 +1,7 @@
 """What a stream knows of one of its choices: its state, its held text and calls, its counts."""
 
-from typing import Final
+import collections
+from typing import Any, Final
 
 import msgspec
 
@@ -26,20 +27,25 @@ class Choice:
         self.state = state
         self.cutoff = CutOff(opened.stop, opened.max_bytes) if cuts else None
         self.tools = ToolBuffer(index, opened)
-        self.plain = self.cutoff is None and not self.tools.scans
+        self.plain = self.cutoff is None and self.tools.inert
         self.held = ""
         self.reason: str | None = None
         self.word: str | None = None
         self.counts: Counts = None
 
     def passes(self, text: str) -> bool:
-        """Whether no scanner has anything to decide about this text."""
+        """Whether this text goes on as it came."""
         return self.plain or (self.cutoff is None and self.tools.passes(text))
 
     def release(
         self, text: str, decided: outputs.Decision | None
     ) -> tuple[outputs.Decision | None, Said]:
-        """What goes on now; what a scanner holds back stays here."""
+        """What goes on now; what a scanner holds back stays here.
+
+        Args:
+            decided: what was decided when the text first came; None where nothing was, or where
+                it is to be decided now.
+        """
         if self.cutoff is None:
             return self._read(text, outputs.Decision(len(text)), decided)
         self.held += text
@@ -77,31 +83,31 @@ class Choice:
 
     def _part(
         self, decision: outputs.Decision, decided: outputs.Decision | None
-    ) -> tuple[outputs.Decision, Said]:
+    ) -> tuple[outputs.Decision | None, Said]:
         """The part of the held text that the cut-off releases."""
         released, rest = self.held[: decision.released], self.held[decision.released :]
         self.held = "" if decision.cut else rest
-        final, said = self._read(released, decision, decided)
-        return final or decision, said
+        return self._read(released, decision, decided)
 
     def _read(
         self, text: str, decision: outputs.Decision, decided: outputs.Decision | None
     ) -> tuple[outputs.Decision | None, Said]:
         """Find the calls in released text; no decision where there was nothing to decide."""
-        plain = self.passes(text)
         said, pieces = self.tools.text(text, decided.pieces if decided is not None else None)
-        if decided is not None or plain:
+        if decided is not None:
             return decided, said
+        if pieces is None:
+            return (decision if self.cutoff is not None else None), said
         cut = "tool_calls" if self.tools.full else decision.cut
         return outputs.Decision(decision.released, cut, pieces), said
 
 
 def merged(
-    released: outputs.Decision | None, settled: outputs.Decision
+    released: outputs.Decision | None, settled: outputs.Decision | None
 ) -> outputs.Decision | None:
     """What was decided of the last text and of the calls behind it; None where nothing was."""
-    if released is None:
-        return settled if settled.joined or settled.repeats else None
+    if released is None or settled is None:
+        return released or settled
     return msgspec.structs.replace(released, joined=settled.joined, repeats=settled.repeats)
 
 
@@ -116,3 +122,19 @@ def total(choices: tuple[Choice, ...]) -> events.Usage | None:
         max(usage.cached_tokens for usage in known),
         sum(usage.reasoning_tokens for usage in known),
     )
+
+
+def tool_totals(choices: tuple[Choice, ...]) -> dict[str, Any]:
+    """The tool members of `events.Terminal`, of all choices together."""
+    tools = [choice.tools for choice in choices]
+    aborted: collections.Counter[str] = collections.Counter()
+    for each in tools:
+        aborted.update(each.aborted)
+    return {
+        "tool_calls": sum(each.calls for each in tools),
+        "tool_calls_withheld": sum(each.withheld for each in tools),
+        "tool_calls_dropped": sum(each.dropped for each in tools),
+        "tool_buffers_started": sum(each.started for each in tools),
+        "tool_buffers_flushed": sum(each.flushed for each in tools),
+        "tool_buffers_aborted": dict(aborted),
+    }

@@ -49,14 +49,15 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     Attributes:
         released: code points of the held text and the new text together that go on.
         cut: why the answer ends after them, if it does.
-        pieces: what the released text and earlier held blocks are, in order.
+        pieces: what the released text and earlier held blocks are, in order, up to a call that
+            ends the answer; None where all of it is content.
         joined: what became of a fragment of a call.
         repeats: which of the whole calls that waited only repeat an earlier one.
     """
 
     released: int = 0
     cut: Cut | None = None
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[Piece, ...] | None = None
     joined: tuple[Joined, ...] = ()
     repeats: tuple[int, ...] = ()
 

@@ -64,6 +64,20 @@ class Stream:
         """Whether the stream is over: nothing it is told will have an output."""
         return TABLE.is_final(self.choices[0].state)
 
+    @property
+    def bursts(self) -> bool:
+        """Whether `tool_grace` would end a choice now: it has calls, and none is on its way."""
+        return any(self._rests(choice) for choice in self.choices)
+
+    @property
+    def withheld(self) -> bool:
+        """Whether a call was made that the client will not see."""
+        return any(choice.tools.withheld or choice.tools.dropped for choice in self.choices)
+
+    def tool_totals(self) -> dict[str, Any]:
+        """The tool members of the terminal record, of all choices."""
+        return choices.tool_totals(self.choices)
+
     def passes(self, choice: int, text: str) -> bool:
         """Whether `step` would answer this delta with its text as it came, and change nothing."""
         its = self.choices[choice]
@@ -75,8 +89,8 @@ class Stream:
         """Take one event and say what follows from it.
 
         Args:
-            decided: what the scanner decided when the event was first taken, for a replay whose
-                text is masked; None lets the scanner decide.
+            decided: what scanners decided when the event was first taken, for a replay whose
+                text is masked; None lets them decide.
 
         Raises:
             IllegalEvent: the state has no transition for it and does not ignore it.
@@ -112,14 +126,13 @@ class Stream:
         choice = self.choices[event.choice]
         if (choice.state, "call") not in _NEXT:
             return self._ignored(choice, "call")
-        said = [*self._begin(), *self._say(choice, choice.spill())]
+        said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
         choice.state = _NEXT[choice.state, "call"]
-        full = choice.tools.full
-        found, joined = choice.tools.fragment(event, decided.joined if decided else None)
+        found, decision = choice.tools.fragment(event, decided)
         said += self._say(choice, found)
-        if full and choice.tools.withheld:
-            said += self._cut(choice, "tool_calls", "tool_call_delta")
-        return outputs.Step(choice.state, tuple(said), outputs.Decision(joined=joined))
+        if decision.cut:
+            said += self._cut(choice, decision.cut, "tool_call_delta")
+        return outputs.Step(choice.state, tuple(said), decision)
 
     def _reasoning(self, event: events.ReasoningDelta, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
@@ -168,7 +181,8 @@ class Stream:
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
         lost = event.kind == "worker_lost" and choice.state in ("content", "tool_buffering")
-        if lost and not choice.tools.waits and self.opened.length_on_worker_exit:
+        calls = any(each.tools.waits for each in self.choices)
+        if lost and not calls and self.opened.length_on_worker_exit:
             return self._truncate(choice, "turn_failed")
         failure = outputs.Failure(
             event.code, event.message, event.status, event.param, event.retry_after
@@ -262,6 +276,8 @@ class Stream:
         """End a choice before its worker does."""
         choice.counts = choice.counts or UNKNOWN
         said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
+        if word == "tool_calls":
+            said += choice.tools.close()
         said.append(outputs.CancelTurn(choice.index))
         return said + self._finish(choice, word, trigger)
 
@@ -269,15 +285,18 @@ class Stream:
         """No further call came within the grace: what has calls ends with them."""
         said: Said = []
         for each in self.choices:
-            if each.tools.emitted and (each.state, "finished") in _NEXT:
+            if self._rests(each):
                 said += self._cut(each, "tool_calls", "timer_fired")
         return outputs.Step(choice.state, tuple(said))
+
+    def _rests(self, choice: Choice) -> bool:
+        return choice.tools.rests and (choice.state, "finished") in _NEXT
 
     def _finish(self, choice: Choice, word: str, trigger: str) -> Said:
         choice.tools.give_up()
         counts = choice.tools.counts()
         choice.state = _NEXT[choice.state, "finished"]
-        choice.reason = self._reason(word, choice.tools.emitted > 0)
+        choice.reason = self._reason(word, choice.tools.calls > 0)
         choice.word = word if word != choice.reason else None
         finished = outputs.Finish(choice.reason, choice.index)
         return [*counts, finished, *self._settle(trigger)]

@@ -3,12 +3,12 @@
 Theory of operation. Calls come from three sources. Blocks in the text are found by
 `machines.usetool` and go out as soon as they are closed. Whole calls of a worker wait until their
 step is whole, so that a failed step never looks like two calls out of three. Fragments are joined
-by `machines.toolcalls` and go on as they come. All three pass the same limits and share one
-numbering.
+by `machines.toolcalls` and go on as they come; which of them are whole calls, the end of the step
+says. All three pass the same limits and share one numbering.
 
-What depends on the letters of a text (which of it is a block, what a fragment belongs to) is said
-in a `Piece` or a `Joined`. A replay of a masked log hands them back in, and everything else
-follows from them.
+What depends on the letters of a text (which of it is a block, what a fragment belongs to, which
+calls are the same) is said in an `outputs.Decision`. A replay of a masked log hands it back in,
+and everything else follows from it.
 """
 
 import collections
@@ -19,20 +19,22 @@ from machines import events, outputs, toolcalls, usetool
 
 Said = list[outputs.AnyOutput]
 
+Pieces = tuple[outputs.Piece, ...]
+
 
 class ToolBuffer:
     """Of one choice; only `machines.stream` changes it.
 
     Attributes:
-        emitted: calls that went out.
-        withheld: calls that did not, by a limit.
-        dropped: calls that never were whole.
+        withheld: calls that did not go out, by a limit.
+        dropped: calls of a step that never was whole.
+        started: blocks that began.
+        flushed: blocks that were closed.
         aborted: blocks that were none, by reason.
     """
 
     def __init__(self, choice: int, opened: events.Opened) -> None:
         options = opened.tools
-        self.emitted = 0
         self.withheld = 0
         self.dropped = 0
         self.started = 0
@@ -44,26 +46,31 @@ class ToolBuffer:
         self._scanner = usetool.Scanner() if self._xml or options.names else None
         # Of a choice's own, so that no two calls of an answer have the same.
         self._id_prefix = f"call_{opened.completion_id.rpartition('-')[2]}_{choice}_"
-        self._joiner = toolcalls.Joiner(self._id_prefix)
-        self._opened: dict[int, tuple[int | None, str]] = {}
-        self._waiting: list[events.ToolCalled] = []
-        self._masked: list[str] = []
-        self._tail: list[str] = []
+        self._ids: set[str] = set()
         self._seen: set[tuple[str, str]] = set()
+        self._emitted = 0
+        self._broken = 0
+        self._joiner = toolcalls.Joiner(self._id_prefix)
+        self._joining: dict[int, tuple[int | None, str]] = {}
+        self._waiting: list[events.ToolCalled] = []
+        self._tail: list[str] = []
+        self._masked: list[str] = []
 
     @property
-    def scans(self) -> bool:
-        """Whether text is scanned for calls."""
-        return self._scanner is not None
+    def inert(self) -> bool:
+        """Whether every text is content, whatever it says and whatever came before it."""
+        options = self._options
+        return self._scanner is None and not options.suppress_tail and options.stop_after is None
 
-    def passes(self, text: str) -> bool:
-        """Whether there is no call in this text, nor a part of one."""
-        return self._scanner is None or ("<" not in text and self._scanner.held == 0)
+    @property
+    def calls(self) -> int:
+        """Whole calls that went out; those that fragments began, until their step breaks."""
+        return self._emitted - self._broken
 
     @property
     def full(self) -> bool:
-        """Whether the answer is to end with the call it has."""
-        return self._options.stop_after == "first" and self.emitted > 0
+        """Whether nothing is to be said after the call there is."""
+        return self._options.stop_after == "first" and self._emitted > 0
 
     @property
     def waits(self) -> bool:
@@ -71,28 +78,37 @@ class ToolBuffer:
         return bool(self._waiting)
 
     @property
-    def open(self) -> bool:
-        """Whether a block has begun and is being held."""
-        return self.started > self.flushed + self.aborted.total()
+    def rests(self) -> bool:
+        """Whether there are calls, and none of which only a part has come."""
+        return self._emitted > 0 and not self._joining and not self._in_block
 
-    def text(
-        self, text: str, decided: tuple[outputs.Piece, ...] | None
-    ) -> tuple[Said, tuple[outputs.Piece, ...]]:
-        """What released text says; its pieces are taken as given where they were `decided`."""
-        if self._scanner is None:
-            return self._say(text), ()
+    def passes(self, text: str) -> bool:
+        """Whether all of this text is content, and nothing is held before it."""
+        silent = self._emitted > 0 and (self._options.suppress_tail or self.full)
+        return not silent and self._is_plain(text)
+
+    def text(self, text: str, decided: Pieces | None) -> tuple[Said, Pieces | None]:
+        """What released text says, and its pieces: None where there was nothing to find.
+
+        Args:
+            decided: pieces to take as given.
+        """
         said: Said = []
+        if self.full:
+            return said, None
         if decided is not None:
             for piece, part in self._parts(text, decided):
                 said += self._take(piece, part, "")
             return said, decided
+        if self._scanner is None or self._is_plain(text):
+            return self._say(text), None
         pieces: list[outputs.Piece] = []
-        for found in self._scanner.feed(text) if text else ():
-            if self.full:
-                break
+        for found in self._scanner.feed(text):
             piece, part, arguments = self._judge(found)
             pieces.append(piece)
             said += self._take(piece, part, arguments)
+            if self.full:
+                break  # the answer ends here, wherever its text was split
         return said, tuple(pieces)
 
     def called(self, call: events.ToolCalled) -> None:
@@ -100,60 +116,102 @@ class ToolBuffer:
         self._waiting.append(call)
 
     def fragment(
-        self, delta: events.ToolCallDelta, decided: tuple[outputs.Joined, ...] | None
-    ) -> tuple[Said, tuple[outputs.Joined, ...]]:
+        self, delta: events.ToolCallDelta, decided: outputs.Decision | None
+    ) -> tuple[Said, outputs.Decision]:
         """What a fragment says, and what it turned out to be."""
         if decided is not None:
-            return self._replayed(decided), decided
+            return self._replayed(decided.joined), decided
         fragment = toolcalls.Fragment(delta.index, delta.call_id, delta.name, delta.arguments)
-        return self._joined(self._joiner.ingest_delta(fragment))
+        said, joined = self._joined(self._joiner.ingest_delta(fragment))
+        begins = any(each.name for each in joined)
+        over = begins and self.full and self.withheld > 0
+        if over and _is_whole(self._joiner.snapshot()[0].arguments):
+            return said, outputs.Decision(cut="tool_calls", joined=joined)
+        return said, outputs.Decision(joined=joined)
 
     def spill(self, held: str) -> Said:
-        """Everything that is held, as the text it is; `held` is what a cut-off still held."""
-        said: Said = []
-        if self._scanner is None:
-            return self._say(held)
+        """Everything that is held, as the text it is.
+
+        Args:
+            held: what a cut-off still held after it.
+        """
         rest = "".join(self._masked)
         self._masked.clear()
-        for piece in self._scanner.end():
+        for piece in self._scanner.end() if self._scanner is not None else ():
             rest += piece.text if isinstance(piece, usetool.Text | usetool.Aborted) else ""
-        if self.open:
-            said.append(self._abort("unclosed"))
-        return said + self._say(rest + held)
+        aborted: Said = [self._abort("unclosed")] if self._in_block else []
+        return aborted + self._say(rest + held)
 
-    def settle(self, decided: outputs.Decision | None) -> tuple[Said, outputs.Decision]:
-        """What is left to say of the calls of a step that is whole."""
+    def settle(self, decided: outputs.Decision | None) -> tuple[Said, outputs.Decision | None]:
+        """What is left to say of the calls of a step that is whole, and what was decided."""
         if decided is not None:
-            said, joined, repeats = self._replayed(decided.joined), decided.joined, decided.repeats
+            joined, repeats = decided.joined, decided.repeats
+            said = self._replayed(joined)
         else:
-            said, joined = self._joined(self._joiner.end())
-            said_empty, empty = self._joined(self._without_arguments())
-            said, joined = said + said_empty, joined + empty
+            said, joined = self._joined((*self._joiner.end(), *self._without_arguments()))
             repeats = self._repeats()
-        if self._xml:
-            known = {call.index: call.arguments for call in self._joiner.snapshot()}
-            for index, (place, name) in self._opened.items():
-                if place is not None:
-                    arguments = known.get(index) or "{}"
-                    said.append(outputs.ToolBlock(name, arguments, self._choice))
-        for index, waiting in enumerate(self._waiting):
+        self.dropped += len(self._joiner.dropped)
+        said += self.close()
+        for index, call in enumerate(self._waiting):
             if index in repeats or self._at_limit:
                 self.withheld += 1
             else:
-                said += self._emit(waiting.call_id, waiting.name, waiting.arguments or "{}")
+                said += self._emit(call.call_id, call.name, call.arguments or "{}")
+        compared = self._options.dedup and self.waits
         self._waiting.clear()
+        if not (joined or compared):
+            return said, None
         return said, outputs.Decision(joined=joined, repeats=repeats)
+
+    def close(self) -> Said:
+        """The calls that came in fragments are whole."""
+        said: Said = []
+        if self._xml:
+            known = {call.index: call.arguments for call in self._joiner.snapshot()}
+            for joined, (index, name) in self._joining.items():
+                if index is not None:
+                    said.append(outputs.ToolBlock(name, known.get(joined) or "{}", self._choice))
+        self._joining.clear()
+        return said
 
     def give_up(self) -> None:
         """The step will not become whole: its calls are none."""
-        self.dropped += len(self._waiting)
+        broken = sum(index is not None for index, _ in self._joining.values())
+        self._broken += broken
+        self.dropped += broken + len(self._waiting)
+        self._joining.clear()
         self._waiting.clear()
 
     def counts(self) -> Said:
         """What a client is told of its calls before the finish."""
-        if not self.emitted and not self.withheld:
+        if not self.calls and not self.withheld:
             return []
-        return [outputs.ToolCounts(self.emitted, self.withheld > 0, self._choice)]
+        return [outputs.ToolCounts(self.calls, self.withheld > 0, self._choice)]
+
+    # Text.
+
+    @property
+    def _in_block(self) -> bool:
+        """Whether a block has begun and is being held."""
+        return self.started > self.flushed + self.aborted.total()
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether no block is in this text, nor a part of one."""
+        return self._scanner is None or ("<" not in text and self._scanner.held == 0)
+
+    def _parts(self, text: str, decided: Pieces) -> list[tuple[outputs.Piece, str]]:
+        """Each piece with its part of the held and the new text; the rest is held."""
+        self._masked.append(text)
+        if not decided:
+            return []
+        buffer = "".join(self._masked)
+        parts = []
+        start = 0
+        for piece in decided:
+            parts.append((piece, buffer[start : start + piece.length]))
+            start += piece.length
+        self._masked = [buffer[start:]]
+        return parts
 
     def _judge(self, found: usetool.Piece) -> tuple[outputs.Piece, str, str]:
         """A scanner's piece as a decision, its text, and the arguments of a call."""
@@ -167,7 +225,7 @@ class ToolBuffer:
             case usetool.Block(raw, name, arguments):
                 if not self._xml and name not in self._options.names:
                     return outputs.Piece("verbatim", len(raw)), raw, ""
-                if self._at_limit or self._is_repeat(name, arguments):
+                if self._at_limit or self._is_repeat(name, arguments, self._seen):
                     return outputs.Piece("withheld", len(raw), name), raw, ""
                 return outputs.Piece("call", len(raw), name), raw, arguments
 
@@ -192,26 +250,10 @@ class ToolBuffer:
                 said += self._emit("", piece.word, arguments)
         return said
 
-    def _parts(
-        self, text: str, decided: tuple[outputs.Piece, ...]
-    ) -> list[tuple[outputs.Piece, str]]:
-        """Each piece with its part of the held and the new text; the rest is held."""
-        self._masked.append(text)
-        if not decided:
-            return []
-        buffer = "".join(self._masked)
-        parts = []
-        start = 0
-        for piece in decided:
-            parts.append((piece, buffer[start : start + piece.length]))
-            start += piece.length
-        self._masked = [buffer[start:]]
-        return parts
-
     def _say(self, text: str) -> Said:
-        if not text:
+        if not text or self.full:
             return []
-        if self._options.suppress_tail and self.emitted:
+        if self._options.suppress_tail and self._emitted > 0:
             self._tail.append(text)  # nobody knows yet whether another call makes it a middle
             return []
         return [outputs.Content(text, self._choice)]
@@ -220,47 +262,7 @@ class ToolBuffer:
         self.aborted[reason] += 1
         return outputs.ToolBufferAborted(reason, self._choice)
 
-    @property
-    def _at_limit(self) -> bool:
-        """Whether a further call may not go out, whatever it is."""
-        most = self._options.most
-        return self.full or (most > 0 and self.emitted >= most)
-
-    def _is_repeat(self, name: str, arguments: str) -> bool:
-        return self._options.dedup and (name, _compact(arguments)) in self._seen
-
-    def _repeats(self) -> tuple[int, ...]:
-        """Which of the waiting calls repeat an earlier one."""
-        found = []
-        seen = set(self._seen)
-        for index, waiting in enumerate(self._waiting):
-            state = (waiting.name, _compact(waiting.arguments or "{}"))
-            if self._options.dedup and state in seen:
-                found.append(index)
-            seen.add(state)
-        return tuple(found)
-
-    def _without_arguments(self) -> tuple[toolcalls.Extended, ...]:
-        """For each joined call that never had any, those of a function that takes none."""
-        empty = (call for call in self._joiner.snapshot() if not call.arguments)
-        return tuple(toolcalls.Extended(call.index, "{}") for call in empty)
-
-    def _emit(self, call_id: str, name: str, arguments: str) -> Said:
-        """A whole call, behind the text that turned out to be no tail."""
-        said = self._begin_call(call_id, name, arguments)
-        self._seen.add((name, _compact(arguments)))
-        if self._xml:
-            said.append(outputs.ToolBlock(name, arguments, self._choice))
-        return said
-
-    def _begin_call(self, call_id: str, name: str, arguments: str) -> Said:
-        middle = "".join(self._tail)
-        self._tail.clear()
-        said: Said = [outputs.Content(middle, self._choice)] if middle else []
-        index = self.emitted
-        self.emitted += 1
-        call_id = call_id or f"{self._id_prefix}{index}"
-        return [*said, outputs.ToolCall(index, call_id, name, arguments, self._choice)]
+    # Fragments.
 
     def _joined(
         self, changes: tuple[toolcalls.Change, ...]
@@ -287,20 +289,81 @@ class ToolBuffer:
 
     def _open(self, joined: int, call_id: str, name: str, arguments: str) -> Said:
         if self._at_limit:
-            self._opened[joined] = (None, name)
+            self._joining[joined] = (None, name)
             self.withheld += 1
             return []
-        self._opened[joined] = (self.emitted, name)
-        return self._begin_call(call_id, name, arguments)
+        self._joining[joined] = (self._emitted, name)
+        return self._begin(call_id, name, arguments)
 
     def _extend(self, joined: int, arguments: str) -> Said:
-        place, _ = self._opened[joined]
-        return [] if place is None else [outputs.ToolArguments(place, arguments, self._choice)]
+        index, _ = self._joining[joined]
+        return [] if index is None else [outputs.ToolArguments(index, arguments, self._choice)]
+
+    def _without_arguments(self) -> tuple[toolcalls.Extended, ...]:
+        """An empty object for each joined call that has none: its function takes nothing."""
+        empty = (call for call in self._joiner.snapshot() if not call.arguments)
+        return tuple(toolcalls.Extended(call.index, "{}") for call in empty)
+
+    # Calls of every source.
+
+    @property
+    def _at_limit(self) -> bool:
+        """Whether a further call may not go out, whatever it is."""
+        most = self._options.most
+        return self.full or 0 < most <= self._emitted
+
+    def _is_repeat(self, name: str, arguments: str, seen: set[tuple[str, str]]) -> bool:
+        return self._options.dedup and (name, _canonical(arguments)) in seen
+
+    def _repeats(self) -> tuple[int, ...]:
+        """Which of the waiting calls repeat an earlier one."""
+        found = []
+        seen = self._seen.copy()
+        for index, call in enumerate(self._waiting):
+            arguments = call.arguments or "{}"
+            if self._is_repeat(call.name, arguments, seen):
+                found.append(index)
+            seen.add((call.name, _canonical(arguments)))
+        return tuple(found)
+
+    def _emit(self, call_id: str, name: str, arguments: str) -> Said:
+        """A whole call."""
+        self._seen.add((name, _canonical(arguments)))
+        said = self._begin(call_id, name, arguments)
+        if self._xml:
+            said.append(outputs.ToolBlock(name, arguments, self._choice))
+        return said
+
+    def _begin(self, call_id: str, name: str, arguments: str) -> Said:
+        """A call, behind the text that turned out to be no tail."""
+        middle = "".join(self._tail)
+        self._tail.clear()
+        said: Said = [outputs.Content(middle, self._choice)] if middle else []
+        index = self._emitted
+        self._emitted += 1
+        unique = self._unique_id(call_id, index)
+        return [*said, outputs.ToolCall(index, unique, name, arguments, self._choice)]
+
+    def _unique_id(self, call_id: str, index: int) -> str:
+        made = f"{self._id_prefix}{index}"
+        unique = call_id or made
+        while unique in self._ids:
+            unique, made = made, f"{made}_"
+        self._ids.add(unique)
+        return unique
 
 
-def _compact(arguments: str) -> str:
-    """Arguments without what does not matter in JSON, to compare them."""
+def _canonical(text: str) -> str:
+    """One way to write a JSON value, for all that there are; what is no JSON is left as it is."""
     try:
-        return msgspec.json.format(arguments, indent=-1)
-    except msgspec.DecodeError:
-        return arguments
+        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text is a JSON object, so that nothing can follow it."""
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return False

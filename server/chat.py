@@ -10,8 +10,8 @@ import structlog
 
 from engine import models, pump, worker
 from machines import events
-from server import bodies
-from server.context import Context
+from server import bodies, outputmode, toolfields
+from server.context import Context, stop_after_tools
 from server.errors import ApiError
 from server.gates import Caller, Headers
 from server.http import Exchange, Request
@@ -45,17 +45,20 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
     body = await exchange.request.body()
     request, ignored = bodies.parse(body)
     target = _resolve(context, request)
-    opened = _opened(context, request, target, caller, body)
+    wanted = toolfields.read(request, context.config.enable_parallel_tool_calls)
+    tools = _tool_options(context, exchange.request, request, wanted)
+    opened = _opened(context, request, target, caller, body, tools)
     stream_id = f"st_{secrets.token_hex(12)}"
-    turns = _turns(context, exchange, request, target, stream_id, caller)
-    headers = [*headers, *_headers(request, ignored, stream_id)]
+    turns = _turns(context, exchange, request, target, wanted, stream_id, caller)
+    ignored = (*ignored, *wanted.ignored)[: bodies.IGNORED_MAX]
+    headers = [*headers, *_headers(request, ignored, opened, stream_id)]
     sink = Sink(exchange, renderer(opened), headers, context.hash_key)
     running = pump.Pump(
         opened,
         context.log.stream(stream_id),
         sink,
         context.wakeups,
-        _deadlines(context, exchange.request),
+        _deadlines(context, opened),
         _on_end(context, opened, stream_id),
     )
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
@@ -69,15 +72,11 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
         exchange.on_gone = exchange.on_pressure = None
 
 
-def _deadlines(context: Context, request: Request) -> pump.Deadlines:
-    """The stream's deadlines; some clients ask for no heartbeats, some fail on them."""
-    agent = (request.headers.get("user-agent") or "").lower()
-    asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
-        request.query.split("&")
-    )
-    if asked or any(name in agent for name in NO_KEEPALIVE_AGENTS):
-        return msgspec.structs.replace(context.deadlines, heartbeat=0)
-    return context.deadlines
+def _deadlines(context: Context, opened: events.Opened) -> pump.Deadlines:
+    """The stream's deadlines; a heartbeat is a comment."""
+    if opened.tools.comments:
+        return context.deadlines
+    return msgspec.structs.replace(context.deadlines, heartbeat=0)
 
 
 def _begin(context: Context, running: pump.Pump, turns: list[worker.Turn]) -> None:
@@ -99,12 +98,42 @@ def _resolve(context: Context, request: bodies.ChatRequest) -> models.Target:
     return msgspec.structs.replace(target, effort=request.reasoning_effort or target.effort)
 
 
+def _tool_options(
+    context: Context, head: Request, request: bodies.ChatRequest, wanted: toolfields.Wanted
+) -> events.ToolOptions:
+    """What the machine and the renderer need to know of tool calls."""
+    config = context.config
+    options = events.ToolOptions(
+        names=tuple(tool.name for tool in wanted.tools),
+        output_mode=outputmode.choose(head.headers, request.messages, config.output_mode),
+        legacy=wanted.legacy,
+        most=config.tool_block_max if wanted.parallel else 1,
+        dedup=config.tool_block_dedup,
+        delimiter=config.tool_block_delimiter or "",
+        stop_after=stop_after_tools(config),
+        suppress_tail=config.suppress_tail_after_tools,
+        comments=_takes_comments(head),
+    )
+    # A record leaves a field out only where it is the default itself, not its equal.
+    return events.NO_TOOLS if options == events.NO_TOOLS else options
+
+
+def _takes_comments(request: Request) -> bool:
+    """Whether a stream may hold comments; some clients ask for none, some fail on them."""
+    agent = (request.headers.get("user-agent") or "").lower()
+    asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
+        request.query.split("&")
+    )
+    return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
+
+
 def _opened(
     context: Context,
     request: bodies.ChatRequest,
     target: models.Target,
     caller: Caller,
     body: bytes,
+    tools: events.ToolOptions,
 ) -> events.Opened:
     config = context.config
     n = request.n or 1
@@ -130,6 +159,7 @@ def _opened(
         stop=bodies.stop_sequences(request),
         max_bytes=max_tokens * BYTES_PER_TOKEN if max_tokens else None,
         length_on_worker_exit=config.worker_exit == "length",
+        tools=tools,
         hash_key=context.hash_key.hex(),
         request=msgspec.Raw(msgspec.json.format(body, indent=-1)),
         versions={
@@ -145,6 +175,7 @@ def _turns(
     exchange: Exchange,
     request: bodies.ChatRequest,
     target: models.Target,
+    wanted: toolfields.Wanted,
     stream_id: str,
     caller: Caller,
 ) -> list[worker.Turn]:
@@ -161,6 +192,9 @@ def _turns(
             choice=choice,
             effort=target.effort,
             output_schema=bodies.output_schema(request),
+            tools=wanted.tools,
+            call_required=wanted.required,
+            parallel_calls=wanted.parallel,
             transcript=exchange.request.headers.get("x-turntape-transcript"),
             key_id=caller.key_id,
         )
@@ -182,13 +216,7 @@ def _message(index: int, message: bodies.ChatMessage) -> worker.Message:
         parts = tuple(_part(part, f"{where}[{at}]") for at, part in enumerate(content))
     if message.refusal:
         parts = (*parts, worker.RefusalPart(message.refusal))
-    calls = tuple(
-        worker.Call(call.id, call.function.name, call.function.arguments)
-        for call in message.tool_calls or ()
-    )
-    if message.function_call is not None:
-        called = message.function_call
-        calls = (*calls, worker.Call(called.name, called.name, called.arguments))
+    calls = toolfields.calls(message)
     return worker.Message(message.role, parts, message.name, calls, message.tool_call_id)
 
 
@@ -206,12 +234,16 @@ def _part(part: bodies.Content, param: str) -> worker.Part:
             return worker.RefusalPart(refusal)
 
 
-def _headers(request: bodies.ChatRequest, ignored: tuple[str, ...], stream_id: str) -> Headers:
+def _headers(
+    request: bodies.ChatRequest, ignored: tuple[str, ...], opened: events.Opened, stream_id: str
+) -> Headers:
     headers = [("x-turntape-stream", stream_id)]
     if ignored:
         headers.append(("x-turntape-ignored", ", ".join(ignored)))
     if request.response_format and request.response_format.type == "json_object":
         headers.append(("x-turntape-emulated", "response_format"))
+    if opened.tools.stop_after is not None:
+        headers.append(("x-codex-stop-after-tools-mode", opened.tools.stop_after))
     return headers
 
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 
 from engine import log, models, pump, worker
-from machines import lifecycle
+from machines import events, lifecycle
 from server.settings import Config
 
 
@@ -77,15 +77,22 @@ def _model_table(
     return models.ModelTable(targets, default, environment)
 
 
+def stop_after_tools(config: Config) -> events.StopAfterTools | None:
+    """When an answer with calls is cut; None: never."""
+    return config.stop_after_tools_mode if config.stop_after_tools else None
+
+
 def deadlines(config: Config) -> pump.Deadlines:
     """The stream's deadlines as configured, in microseconds."""
-    heartbeat = config.sse_keepalive_ms * 1000
+    cuts = stop_after_tools(config) == "burst"
     return pump.Deadlines(
-        heartbeat=heartbeat,
+        heartbeat=config.sse_keepalive_ms * 1000,
         head_hold=config.head_hold_ms * 1000,
         first_chunk=config.first_chunk_timeout_ms * 1000,
         idle=config.stream_idle_timeout_ms * 1000,
         total=config.timeout_ms * 1000,
         finish_grace=config.finish_grace_ms * 1000,
         truncate=config.nonstream_truncate_after_ms * 1000,
+        # No grace is a short one: 0 would mean that the deadline does not exist.
+        tool_grace=max(1, config.stop_after_tools_grace_ms * 1000) if cuts else 0,
     )

@@ -5,8 +5,21 @@ from typing import Any
 import msgspec
 
 from machines import events, outputs
+from server import toolrender
 from server.errors import ApiError
 from server.sse import usage_object
+
+
+class FoldedCall(msgspec.Struct):
+    """A call as far as it is known."""
+
+    call_id: str
+    name: str
+    arguments: list[str]
+
+    def function(self) -> dict[str, str]:
+        """The API's own object of what is called."""
+        return {"name": self.name, "arguments": "".join(self.arguments)}
 
 
 class ChatBody:
@@ -28,36 +41,54 @@ class ChatBody:
         self._opened = opened
         self._content: list[list[str]] = [[] for _ in range(opened.n)]
         self._reasoning: list[list[str]] = [[] for _ in range(opened.n)]
+        self._calls: list[list[FoldedCall]] = [[] for _ in range(opened.n)]
+        self._blocks = toolrender.Blocks(opened)
+        self._counts: toolrender.Counts | None = None
         self._finish: list[str] = [""] * opened.n
         self._usage: events.Usage | None = None
 
     def render(self, output: outputs.AnyOutput) -> bytes:
         """The whole body for the output that ends the answer, empty bytes for any other."""
         match output:
-            case outputs.Content(text, choice):
-                self._content[choice].append(text)
-            case outputs.Reasoning(text, choice):
-                self._reasoning[choice].append(text)
-            case outputs.Finish(reason, choice):
-                self._finish[choice] = reason
-            case outputs.UsageTotals(usage):
-                self._usage = usage
             case outputs.Done():
                 self.status, self.frames = 200, 1
                 if self._usage is None:
                     self.headers.append(("x-turntape-usage", "unknown"))
+                if self._counts is not None:
+                    self.headers += self._counts.headers()
                 return self._body()
             case outputs.Failure():
                 error = ApiError.from_failure(output)
                 self.status, self.frames = error.status, 1
                 self.headers = error.headers()
                 return error.body()
+        self._take(output)
         return b""
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
         """Nothing yet, for a `Content` of each of the texts."""
         self._content[choice] += texts
         return b""
+
+    def _take(self, output: outputs.AnyOutput) -> None:
+        match output:
+            case outputs.Content(text, choice):
+                self._content[choice].append(text)
+            case outputs.Reasoning(text, choice):
+                self._reasoning[choice].append(text)
+            case outputs.ToolCall(_, call_id, name, arguments, choice):
+                self._calls[choice].append(FoldedCall(call_id, name, [arguments]))
+            case outputs.ToolArguments(index, arguments, choice):
+                self._calls[choice][index].arguments.append(arguments)
+            case outputs.ToolBlock():
+                self._content[output.choice].append(self._blocks.text(output))
+            case outputs.ToolCounts():
+                self._counts = self._counts or toolrender.Counts()
+                self._counts.add(output)
+            case outputs.Finish(reason, choice):
+                self._finish[choice] = reason
+            case outputs.UsageTotals(usage):
+                self._usage = usage
 
     def _body(self) -> bytes:
         return msgspec.json.encode(
@@ -72,17 +103,29 @@ class ChatBody:
         )
 
     def _choice(self, index: int) -> dict[str, Any]:
+        return {
+            "index": index,
+            "message": self._message(index),
+            "logprobs": None,
+            "finish_reason": self._finish[index],
+        }
+
+    def _message(self, index: int) -> dict[str, Any]:
+        calls = self._calls[index]
+        text = "".join(self._content[index])
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": "".join(self._content[index]),
+            "content": None if calls and not text else text,
             "refusal": None,
             "annotations": [],
         }
         if self._reasoning[index]:
             message["reasoning_content"] = "".join(self._reasoning[index])
-        return {
-            "index": index,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": self._finish[index],
-        }
+        if calls and self._opened.tools.legacy:
+            message["function_call"] = calls[0].function()
+        elif calls:
+            message["tool_calls"] = [
+                {"id": call.call_id, "type": "function", "function": call.function()}
+                for call in calls
+            ]
+        return message

@@ -1,16 +1,14 @@
 """How an answer shows its tool calls: as the API's own JSON, or as Obsidian Copilot's XML too."""
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
+from machines import events
 from server import bodies
 from server.errors import ApiError
 from server.http import Headers
 
-OutputMode = Literal["openai-json", "obsidian-xml"]
-"""`openai-json`: `tool_calls` alone; `obsidian-xml`: a `<use_tool>` block follows each."""
-
-MODES: Final[tuple[OutputMode, ...]] = ("openai-json", "obsidian-xml")
+MODES: Final[tuple[events.OutputMode, ...]] = get_args(events.OutputMode)
 """Every mode."""
 
 HEADER: Final = "x-proxy-output-mode"
@@ -27,8 +25,8 @@ COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
 def choose(
     headers: Headers,
     messages: Iterable[bodies.ChatMessage],
-    configured: Literal["auto"] | OutputMode,
-) -> OutputMode:
+    configured: Literal["auto"] | events.OutputMode,
+) -> events.OutputMode:
     """The client's word, else the operator's, else what the client looks like.
 
     Args:

@@ -86,6 +86,8 @@ def codex_options(config: Config) -> codexworker.Options:
         sandbox=config.sandbox_mode,
         approval_policy=config.approval_policy,
         client_version=VERSION,
+        park_most=config.park_max,
+        park_ttl=config.park_ttl_ms / 1000,
     )
 
 

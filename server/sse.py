@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from machines import events, outputs
+from server import toolrender
 from server.errors import ApiError, envelope
 
 HEADERS: Final = (
@@ -59,6 +60,9 @@ class ChatChunks:
         self.headers = list(HEADERS)
         self.chunked = True
         self._include_usage = opened.include_usage
+        self._tools = opened.tools
+        self._blocks = toolrender.Blocks(opened)
+        self._counts = toolrender.Counts()
         head = {
             "id": opened.completion_id,
             "object": "chat.completion.chunk",
@@ -67,6 +71,7 @@ class ChatChunks:
         }
         self._chunk = b"data: " + _encode(head)[:-1]
         self._end = (b',"usage":null' if opened.include_usage else b"") + b"}\n\n"
+        self._before_delta = self._before(opened.n, b"{")
         self._before_content = self._before(opened.n, b'{"content":')
         self._before_reasoning = self._before(opened.n, b'{"reasoning_content":')
         self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
@@ -100,21 +105,55 @@ class ChatChunks:
         return b""
 
     def _role(self, output: outputs.Role) -> bytes:
+        return self._delta(output.choice, {"role": "assistant", "content": ""})
+
+    def _tool_call(self, output: outputs.ToolCall) -> bytes:
+        function = {"name": output.name, "arguments": output.arguments}
+        if self._tools.legacy:
+            return self._delta(output.choice, {"function_call": function})
+        call = {
+            "index": output.index,
+            "id": output.call_id,
+            "type": "function",
+            "function": function,
+        }
+        return self._delta(output.choice, {"tool_calls": [call]})
+
+    def _tool_arguments(self, output: outputs.ToolArguments) -> bytes:
+        function = {"arguments": output.arguments}
+        if self._tools.legacy:
+            return self._delta(output.choice, {"function_call": function})
+        call = {"index": output.index, "function": function}
+        return self._delta(output.choice, {"tool_calls": [call]})
+
+    def _tool_block(self, output: outputs.ToolBlock) -> bytes:
+        return self._delta(output.choice, {"content": self._blocks.text(output)})
+
+    def _tool_counts(self, output: outputs.ToolCounts) -> bytes:
+        self._counts.add(output)
+        if not self._tools.comments:
+            return b""
+        return b"".join(
+            b": %b: %b\n\n" % (name.encode(), value.encode())
+            for name, value in self._counts.headers()
+        )
+
+    def _delta(self, choice: int, delta: dict[str, Any]) -> bytes:
         self.frames += 1
-        delta = b'{"role":"assistant","content":""'
-        return self._before(output.choice + 1, delta)[-1] + self._after_delta
+        return self._before_delta[0] + _encode(delta)[1:-1] + self._after_delta
 
     def _finish(self, output: outputs.Finish) -> bytes:
         self.frames += 1
         after = b'},"logprobs":null,"finish_reason":%b}]' % _encode(output.reason)
-        return self._before(output.choice + 1, b"{")[-1] + after + self._end
+        return self._before_delta[output.choice] + after + self._end
 
     def _usage(self, output: outputs.UsageTotals) -> bytes:
         if not self._include_usage:
             return b""
         self.frames += 1
         counts = _encode(usage_object(output.usage))
-        comment = USAGE_UNKNOWN if output.usage is None else b""
+        unknown = output.usage is None and self._tools.comments
+        comment = USAGE_UNKNOWN if unknown else b""
         return comment + self._chunk + b',"choices":[],"usage":' + counts + b"}\n\n"
 
     def _done(self, _: outputs.Done) -> bytes:
@@ -135,7 +174,7 @@ class ChatChunks:
         frame = envelope(output.code, output.message, output.param, output.status)
         return b"data: " + frame + b"\n\n"
 
-    def _nothing(self, _: outputs.CancelTurn) -> bytes:
+    def _nothing(self, _: outputs.Output) -> bytes:
         return b""
 
 
@@ -144,6 +183,13 @@ _RENDERERS: Final[dict[type, Callable[[ChatChunks, Any], bytes]]] = {
     outputs.Reasoning: ChatChunks._reasoning,
     outputs.Head: ChatChunks._head,
     outputs.Role: ChatChunks._role,
+    outputs.ToolCall: ChatChunks._tool_call,
+    outputs.ToolArguments: ChatChunks._tool_arguments,
+    outputs.ToolBlock: ChatChunks._tool_block,
+    outputs.ToolBufferStarted: ChatChunks._nothing,
+    outputs.ToolBufferFlushed: ChatChunks._nothing,
+    outputs.ToolBufferAborted: ChatChunks._nothing,
+    outputs.ToolCounts: ChatChunks._tool_counts,
     outputs.Finish: ChatChunks._finish,
     outputs.UsageTotals: ChatChunks._usage,
     outputs.Done: ChatChunks._done,

@@ -70,10 +70,11 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True)
 class Reasoning:
-    """A reasoning item: parts of a summary, then raw text, each as deltas."""
+    """A reasoning item: parts of a summary, then raw text, each as deltas; its sealed form."""
 
     summary: tuple[tuple[Piece, ...], ...] = ()
     text: tuple[Piece, ...] = ()
+    encrypted_content: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,6 +265,8 @@ def _reasoning(reasoning: Reasoning, index: int, response: Json) -> Rendered:
     whole = {**bare, "summary": summary}
     if reasoning.text:
         whole["content"] = [{"type": "reasoning_text", "text": joined(reasoning.text)}]
+    if reasoning.encrypted_content is not None:
+        whole["encrypted_content"] = reasoning.encrypted_content
 
     def deltas() -> Iterator[Step]:
         part = {"type": "summary_text", "text": ""}

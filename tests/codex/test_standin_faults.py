@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench import standin
-from engine import codexturn, process
+from engine import attempt, process
 from machines import events
 from tests import asking, serving
 from tests.asking import Asking
@@ -237,7 +237,7 @@ def test_a_whole_answer_does_not_wait_for_the_last_word(ready: Standing) -> None
         assert (answer.text, answer.finish_reason) == (expected("endless"), "stop")
         last = asking.recorded(ready.server, answer)
         assert (last.kind, last.usage) == ("completed", None)
-        assert last.duration_us < (codexturn.STEP_GRACE_S + 1) * 1e6
+        assert last.duration_us < (attempt.STEP_GRACE_S + 1) * 1e6
     asking.until(lambda: len(ready.received("turn/interrupt")) == before + 2)
 
 
@@ -258,7 +258,7 @@ def test_a_process_that_ignores_an_interrupt_is_replaced() -> None:
             leaving.next("content")
         asking.until(lambda: up.server.get("/healthz")[1]["streams"] == 0, 1)
         assert asking.left(up.server, leaving.request_id).kind == "client_gone"
-        asking.until(lambda: len(up.starts) == 2, codexturn.INTERRUPT_GRACE_S + 2)
+        asking.until(lambda: len(up.starts) == 2, attempt.INTERRUPT_GRACE_S + 2)
         up.server.wait_ready()
         for _ in range(3):
             assert asking.ask(up.server, "hi").text == expected_default()

@@ -26,9 +26,8 @@ class Worker:
         self.heard: list[dict[str, Any]] = []
         self.notified: list[tuple[str, bytes]] = []
         self.text_deltas: list[bytes] = []
-        self.channel = channel.Channel(
-            self._read, self.text_deltas.append, self._notified, TIMEOUT_S
-        )
+        self.asked: list[tuple[Any, str]] = []
+        self.channel = channel.Channel(self._read, self, TIMEOUT_S)
 
     @property
     def ids(self) -> list[Any]:
@@ -56,8 +55,15 @@ class Worker:
         assert line.count(b"\n") == 1
         self.heard.append(msgspec.json.decode(line))
 
-    def _notified(self, method: str, params: msgspec.Raw) -> None:
-        self.notified.append((method, bytes(params)))
+    def text_delta(self, line: bytes) -> None:
+        self.text_deltas.append(line)
+
+    def notification(self, method: str, raw: msgspec.Raw) -> None:
+        self.notified.append((method, bytes(raw)))
+
+    def request(self, rpc_id: int | str, method: str, raw: msgspec.Raw) -> bool:
+        self.asked.append((rpc_id, method))
+        return method == "item/tool/call"
 
 
 def run(scene: Coroutine[Any, Any, None]) -> None:

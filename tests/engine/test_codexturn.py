@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bench import appframes
-from engine import appserver, codex, codexturn, failures, worker
+from engine import appserver, attempt, codex, codexturn, failures, parking, tools, worker
 from engine.channel import Channel
 from machines import events
 from machines.events import (
@@ -60,9 +60,7 @@ class Server:
         self.left = 0
         self.suspicions: list[str] = []
         self.routes = codex.Routes(lambda _: None)
-        self.channel = Channel(
-            self._read, self.routes.text_delta, self.routes.notification, timeout=10.0
-        )
+        self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
         self._refusals = refusals or {}
         self._numbers = itertools.count(1)
@@ -74,17 +72,18 @@ class Server:
         """What it was asked for, in order."""
         return [line["method"] for line in self.heard]
 
-    def seat(self) -> codexturn.Seat:
+    def seat(self) -> attempt.Seat:
         """A place on it."""
         self.seats += 1
 
         def leave() -> None:
             self.left += 1
 
-        def thread(model: str) -> appserver.ThreadStartParams:
+        def thread(model: str, _: tools.Toolset | None) -> appserver.ThreadStartParams:
             return appserver.ThreadStartParams(model=model, cwd="/empty")
 
-        return codexturn.Seat(self.channel, self.routes, thread, leave, self.suspicions.append)
+        deaf = self.suspicions.append
+        return attempt.Seat(self.channel, self.routes, thread, leave, self.seat, deaf)
 
     async def until(self, method: str) -> dict[str, Any]:
         """Wait for a request; its params."""
@@ -151,7 +150,7 @@ class Scene:
         self.attempts: list[int] = []
         self._servers = itertools.chain(servers, itertools.repeat(servers[-1]))
         self._ended = asyncio.Event()
-        self.turn = codexturn.CodexTurn(TURN, self, self._take_seat)
+        self.turn = codexturn.CodexTurn(TURN, self, self._take_seat, parking.Parking(64, 300))
 
     def event(self, event: StreamInput) -> None:
         self.events.append(event)
@@ -168,7 +167,7 @@ class Scene:
         await asyncio.sleep(0.01)
         return self.events[-1]
 
-    async def _take_seat(self, attempt: int) -> codexturn.Seat:
+    async def _take_seat(self, attempt: int) -> attempt.Seat:
         self.attempts.append(attempt)
         return next(self._servers).seat()
 
@@ -295,7 +294,7 @@ def test_a_whole_answer_without_an_end_is_finished_for_it() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        with takes(codexturn.STEP_GRACE_S, codexturn.STEP_GRACE_S + 0.1):
+        with takes(attempt.STEP_GRACE_S, attempt.STEP_GRACE_S + 0.1):
             assert await play.end() == TurnFinished("stop", 2)
         assert play.of(TokensCounted) == [TokensCounted(None, 2)]
         assert server.methods == [*OPENING, "turn/interrupt", "thread/unsubscribe"]
@@ -311,9 +310,9 @@ def test_an_answer_that_goes_on_is_not_finished() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        await asyncio.sleep(codexturn.STEP_GRACE_S - 1)
+        await asyncio.sleep(attempt.STEP_GRACE_S - 1)
         server.say(lambda turn: turn.started())
-        await asyncio.sleep(10 * codexturn.STEP_GRACE_S)
+        await asyncio.sleep(10 * attempt.STEP_GRACE_S)
         assert play.of(TurnFinished, TurnFailed) == []
         server.say(lambda turn: turn.completed("Hello", 1))
         assert await play.end() == TurnFinished("stop", 2)
@@ -353,7 +352,7 @@ def test_an_interrupt_that_is_not_answered_makes_the_process_suspect() -> None:
         await server.until("turn/start")
         play.turn.cancel()
         await server.until("turn/interrupt")
-        await asyncio.sleep(codexturn.INTERRUPT_GRACE_S - 0.1)
+        await asyncio.sleep(attempt.INTERRUPT_GRACE_S - 0.1)
         assert (server.left, server.suspicions) == (0, [])
         await asyncio.sleep(0.2)
         assert (server.left, server.suspicions) == (1, ["turn/interrupt unanswered"])
@@ -512,13 +511,13 @@ def test_a_refused_request_is_not_tried_again(method: str) -> None:
 
 
 def test_where_there_is_no_seat_the_turn_fails() -> None:
-    async def nowhere(_: int) -> codexturn.Seat:
+    async def nowhere(_: int) -> attempt.Seat:
         raise codexturn.Unavailable(failures.NOT_READY)
 
     async def scene() -> None:
         play = Scene(Server())
         play.turn.cancel()
-        turn = codexturn.CodexTurn(TURN, play, nowhere)
+        turn = codexturn.CodexTurn(TURN, play, nowhere, parking.Parking(64, 300))
         assert await play.end() == failures.NOT_READY.event(2)
         turn.cancel()
 
@@ -533,12 +532,12 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
         def broken(_: str) -> appserver.ThreadStartParams:
             raise ZeroDivisionError
 
-        async def take(_: int) -> codexturn.Seat:
+        async def take(_: int) -> attempt.Seat:
             return msgspec.structs.replace(whole, thread=broken)
 
         play = Scene(Server())
         play.turn.cancel()
-        codexturn.CodexTurn(TURN, play, take)
+        codexturn.CodexTurn(TURN, play, take, parking.Parking(64, 300))
         failed = await play.end()
         assert isinstance(failed, TurnFailed)
         assert failed.code == "internal_error"

@@ -1,5 +1,6 @@
 """A conversation reaches Codex whole: in order, nothing dropped, or refused by name."""
 
+import msgspec
 import pytest
 
 from engine import conversation, worker
@@ -93,6 +94,34 @@ def test_calls_and_their_results_follow_the_words_of_their_answer() -> None:
     ]
 
 
+def test_a_result_with_an_image_is_a_list_of_parts() -> None:
+    call = Message("assistant", calls=(Call("c1", "shot", "{}"),))
+    *_, result = conversation.items(
+        (call, Message("tool", (TextPart("see"), IMAGE), call_id="c1"))
+    )
+    assert result["output"] == [
+        {"type": "input_text", "text": "see"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "high"},
+    ]
+
+
+def test_codex_is_told_of_functions_by_their_aliases() -> None:
+    call = Message("assistant", calls=(Call("c1", "shell_command", "{}"),))
+    (item,) = conversation.items((call,), alias=lambda name: f"x_{name}")
+    assert item["name"] == "x_shell_command"
+
+
+def test_what_the_model_made_is_shown_to_it_as_it_was() -> None:
+    call = Message("assistant", calls=(Call("c1", "add", "{}"),))
+    kept = (msgspec.Raw(b'{"type":"reasoning"}'), msgspec.Raw(b'{"type":"function_call"}'))
+    result = Message("tool", text("3"), call_id="c1")
+    found = conversation.items(
+        (call, result), recall=lambda message: kept if message is call else None
+    )
+    assert tuple(found[:2]) == kept
+    assert found[2]["type"] == "function_call_output"
+
+
 def test_a_legacy_function_answers_by_its_name() -> None:
     assert conversation.items(
         (
@@ -139,7 +168,7 @@ IMAGE = ImagePart("data:image/png;base64,AA==", "messages[0].content[1]")
         ("user", OtherPart("input_audio", "messages[0].content[1]"), "'input_audio'"),
         ("system", OtherPart("file", "messages[0].content[1]"), "'file'"),
         ("assistant", IMAGE, "image"),
-        ("tool", IMAGE, "image"),
+        ("tool", OtherPart("file", "messages[0].content[1]"), "'file'"),
     ],
 )
 def test_a_part_that_codex_cannot_take_is_refused_by_name(

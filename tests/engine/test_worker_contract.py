@@ -145,4 +145,6 @@ def options(setup: codexhome.Setup, program: Path) -> codexworker.Options:
         sandbox="read-only",
         approval_policy="never",
         client_version="0",
+        park_most=64,
+        park_ttl=300,
     )

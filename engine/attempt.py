@@ -1,0 +1,332 @@
+"""One attempt at a Codex turn: a thread, its requests, its end, its wait for results."""
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine import appserver, conversation, failures, modelstep, toolanswers, tools, worker
+from engine.channel import OVERLOADED, Call, Channel, ChannelClosed, RpcError, RpcTimedOut
+from engine.codex import SILENCE, Progress, Routes, Tools, TurnReader
+from machines import events
+
+STEP_GRACE_S: Final = 5.0
+"""How long a turn whose answer is whole may take to say that it is over."""
+
+INTERRUPT_GRACE_S: Final = 2.0
+"""How long an interrupt may go unanswered before its process is thought deaf."""
+
+CALL_DEMANDS: Final = 2
+"""How often a model that must call a function, and does not, is asked again."""
+
+DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
+"""What it is told then: Codex always sends `tool_choice: auto`."""
+
+
+class Seat(msgspec.Struct, frozen=True, eq=False):
+    """A turn's place on a process.
+
+    Attributes:
+        thread: makes the params of a new thread for a model and its functions.
+        leave: gives the place to the next turn. Safe to repeat.
+        again: takes another place on the same process; None while there is none.
+        suspect: told why the process seems to be deaf.
+    """
+
+    channel: Channel
+    routes: Routes
+    thread: Callable[[str, tools.Toolset | None], appserver.ThreadStartParams]
+    leave: Callable[[], None]
+    again: Callable[[], "Seat | None"]
+    suspect: Callable[[str], None]
+
+
+class Overdue(Exception):
+    """Raised within an attempt whose answer is whole and whose end never came."""
+
+
+class Ending:
+    """The end of an attempt, as soon as it is known.
+
+    Attributes:
+        known: the failure, None for an answer that was fed to the last; raises Overdue.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.known: asyncio.Future[failures.ProviderFailure | None] = self._loop.create_future()
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    def progressed(self, progress: Progress) -> None:
+        """Watch a turn that is whole; its own word ends it."""
+        self.unwatch()
+        if progress is Progress.WHOLE:
+            self._watchdog = self._loop.call_later(STEP_GRACE_S, self._overdue)
+        elif progress is Progress.OVER and not self.known.done():
+            self.known.set_result(None)
+
+    def failed(self, failure: failures.ProviderFailure) -> None:
+        """The turn ended by a failure."""
+        if not self.known.done():
+            self.known.set_result(failure)
+
+    def unwatch(self) -> None:
+        """Wait for nothing any more."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+
+    def _overdue(self) -> None:
+        if not self.known.done():
+            self.known.set_exception(Overdue())
+
+
+class Phase(enum.Enum):
+    """What becomes of an attempt's thread."""
+
+    RUNNING = enum.auto()
+    WAITING = enum.auto()
+    RELEASED = enum.auto()
+
+
+class Attempt:
+    """One thread with one turn, or with several where it waits for results in between.
+
+    Attributes:
+        step: the step whose results it waits for; None while it runs.
+    """
+
+    def __init__(
+        self, turn: worker.Turn, feed: worker.Feed, seat: Seat, recall: conversation.Recall
+    ) -> None:
+        self.step: modelstep.ModelStep | None = None
+        self._turn = turn
+        self._feed = feed
+        self._seat = seat
+        self._recall = recall
+        self._toolset = tools.Toolset(turn.tools) if turn.tools else None
+        self._answers = toolanswers.ToolAnswers(seat.channel.answer)
+        self._phase = Phase.RUNNING
+        self._thread_start: Call | None = None
+        self._thread_id = ""
+        self._listen(None)
+
+    @property
+    def over(self) -> bool:
+        """Whether its events have been fed to the last."""
+        return self._reader.progress is Progress.OVER and not self._reader.uncalled
+
+    @property
+    def spoke(self) -> bool:
+        """Whether the client has seen anything of this attempt."""
+        return self._reader.progress is not Progress.SILENT
+
+    @property
+    def waiting(self) -> bool:
+        """Whether results would let it go on."""
+        return self._phase is Phase.WAITING and not self._seat.channel.closed
+
+    def mute(self) -> None:
+        """Feed no further events."""
+        self._feed = SILENCE
+        self._reader.mute()
+
+    async def run(self) -> failures.ProviderFailure | None:
+        """Run the turn to its end; None if its events have been fed to the last."""
+        return await self._live(self._begin)
+
+    async def resume(
+        self, turn: worker.Turn, feed: worker.Feed, results: tuple[worker.Message, ...]
+    ) -> failures.ProviderFailure | None:
+        """Go on with the results that were waited for, as `run` does."""
+
+        async def bring() -> None:
+            feed.event(events.TurnResumed(self._thread_id, turn.choice))
+            for message in results:
+                self._answers.bring(message)
+
+        self._turn, self._feed, self.step = turn, feed, None
+        self._phase = Phase.RUNNING
+        self._listen(None)
+        self._seat.routes.turns[self._thread_id] = self._reader
+        return await self._live(bring)
+
+    def reseat(self) -> bool:
+        """Take a place on the process for going on; whether there was one."""
+        seat = self._seat.again()
+        if seat is not None:
+            self._seat = seat
+        return seat is not None
+
+    def park(self) -> None:
+        """Wait for results, and leave the place to others meanwhile."""
+        self._seat.leave()
+
+    def let_go(self) -> None:
+        """Wait for results no longer."""
+        if self._phase is Phase.WAITING:
+            self._interrupt()
+
+    async def _live(self, begin: Callable[[], Awaitable[None]]) -> failures.ProviderFailure | None:
+        try:
+            failure = await self._outcome(begin)
+        finally:
+            self._release()
+        # A reply that never came is no failure of an answer that is whole.
+        return None if self.over else failure
+
+    async def _outcome(
+        self, begin: Callable[[], Awaitable[None]]
+    ) -> failures.ProviderFailure | None:
+        try:
+            await begin()
+            return await self._answered()
+        except RpcError as error:
+            return self._refused(error)
+        except RpcTimedOut as error:
+            self._seat.suspect(f"{error} unanswered")
+            return failures.DEAF
+        except ChannelClosed:
+            return failures.LOST
+        except Overdue:
+            if not self.over:
+                self._reader.finish("stop")
+            return failures.UNCALLED if self._reader.uncalled else None
+
+    async def _begin(self) -> None:
+        turn = self._turn
+        alias = self._toolset.alias if self._toolset is not None else str
+        items = conversation.items(turn.messages, alias, self._recall)
+        self._thread_start = self._send(
+            "thread/start", self._seat.thread(turn.target, self._toolset)
+        )
+        # Shielded: a thread that starts after all must be found, to be released.
+        result = await self._reply(self._thread_start)
+        self._thread_id = result.thread.id
+        await self._begin_turn(items)
+
+    async def _begin_turn(self, items: list[Any]) -> None:
+        """Add items to the thread, and have the model go on from there."""
+        raw = tuple(msgspec.Raw(msgspec.json.encode(item)) for item in items)
+        self._seat.routes.turns[self._thread_id] = self._reader
+        injected = self._send(
+            "thread/inject_items", appserver.ThreadInjectItemsParams(self._thread_id, raw)
+        )
+        started = self._send(
+            "turn/start",
+            appserver.TurnStartParams(
+                thread_id=self._thread_id,
+                effort=self._turn.effort,
+                output_schema=self._turn.output_schema,
+            ),
+        )
+        await self._reply(injected)
+        begun = await self._reply(started)
+        if not self._ending.known.done():
+            self._feed.event(events.TurnStarted(self._thread_id, begun.turn.id, self._turn.choice))
+
+    async def _answered(self) -> failures.ProviderFailure | None:
+        """Wait for the end; a model that owes a call is asked for it."""
+        for demand in range(1, CALL_DEMANDS + 1):
+            failure = await self._ending.known
+            if failure is not None or not self._reader.uncalled:
+                return failure
+            self._feed.event(events.CallDemanded(demand, self._turn.choice))
+            self._listen(self._reader.usage)
+            words = [{"type": "input_text", "text": DEMAND}]
+            await self._begin_turn([{"type": "message", "role": "developer", "content": words}])
+        failure = await self._ending.known
+        return failures.UNCALLED if self._reader.uncalled else failure
+
+    def _listen(self, earlier: events.Usage | None) -> None:
+        """Read the next turn of the thread."""
+        self._ending = Ending()
+        its_tools = None
+        if self._toolset is not None:
+            collector = modelstep.StepCollector(self._toolset)
+            required = self._turn.call_required
+            its_tools = Tools(collector, required, self._answers, earlier, self._stepped)
+        self._reader = TurnReader(
+            self._feed,
+            self._turn.choice,
+            self._ending.progressed,
+            self._ending.failed,
+            its_tools,
+        )
+
+    def _stepped(self, step: modelstep.ModelStep) -> None:
+        """A step with calls is whole: Codex must not go on by itself."""
+        self._phase = Phase.WAITING
+        if step.answerable:
+            self.step = step
+        else:
+            self._interrupt()
+
+    def _send(self, method: str, params: msgspec.Struct) -> Call:
+        call = self._seat.channel.send(method, params)
+        self._feed.event(events.RpcSent(method, call.rpc_id, self._turn.choice))
+        return call
+
+    async def _reply(self, call: Call) -> Any:
+        try:
+            result = await asyncio.shield(call.reply)
+        except (RpcError, RpcTimedOut, ChannelClosed) as error:
+            self._note(call, failures.safe(str(error) or type(error).__name__))
+            raise
+        self._note(call, None)
+        return result
+
+    def _note(self, call: Call, error: str | None) -> None:
+        """Tell of a reply, unless the turn was faster and is over."""
+        if not self._ending.known.done():
+            self._feed.event(events.RpcReplied(call.rpc_id, error, self._turn.choice))
+
+    def _refused(self, error: RpcError) -> failures.ProviderFailure:
+        if error.code == OVERLOADED:
+            return msgspec.structs.replace(failures.BUSY, retryable=True)
+        return failures.ProviderFailure(code="upstream_error", message=failures.REDACTED)
+
+    def _release(self) -> None:
+        """Stop what may still run; what waits for results is let go by whoever keeps it."""
+        self._ending.unwatch()
+        if self._phase is not Phase.RUNNING:
+            return
+        if self._thread_start is None:
+            self._seat.leave()
+        elif not self._thread_id:
+            self._thread_start.reply.add_done_callback(self._release_late_thread)
+        elif _has_result(self._ending.known):
+            self._unsubscribe()
+            self._seat.leave()
+        else:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Stop the thread's turn and release it; its place is free when the process says so."""
+        params = appserver.TurnInterruptParams(self._thread_id, "")
+        call = self._seat.channel.send("turn/interrupt", params, INTERRUPT_GRACE_S)
+        call.reply.add_done_callback(self._interrupted)
+        self._unsubscribe()
+
+    def _interrupted(self, reply: asyncio.Future[Any]) -> None:
+        if isinstance(reply.exception(), RpcTimedOut):
+            self._seat.suspect("turn/interrupt unanswered")
+        self._seat.leave()
+
+    def _release_late_thread(self, reply: asyncio.Future[Any]) -> None:
+        if reply.exception() is None:
+            self._thread_id = reply.result().thread.id
+            self._unsubscribe()
+        self._seat.leave()
+
+    def _unsubscribe(self) -> None:
+        self._phase = Phase.RELEASED
+        self._seat.routes.turns.pop(self._thread_id, None)
+        params = appserver.ThreadUnsubscribeParams(self._thread_id)
+        self._seat.channel.send("thread/unsubscribe", params)
+
+
+def _has_result(future: asyncio.Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,102 @@
+"""One step of the model, as the provider sent it: collected while it runs, kept while it waits.
+
+Codex hands calls on one by one and parses their arguments. The raw items have them whole, in the
+model's order and as the exact string, so the step is read off those.
+"""
+
+from typing import Final
+
+import msgspec
+
+from engine import notifications, tools, worker
+from machines import events
+
+ECHO: Final = "auto-compact-"
+"""How the turn begins that an echo of injected items names: they are no news."""
+
+_items: Final = msgspec.json.Decoder(notifications.ResponseItem)
+
+
+class ModelStep(msgspec.Struct, frozen=True):
+    """A step that is whole.
+
+    Attributes:
+        items: everything the model made, to be injected again as it is.
+        calls: by the client's names, in the model's order.
+        text: what the client was told.
+        answerable: whether Codex asks us for the result of every call. It answers calls of
+            unknown functions, and those whose arguments are no JSON, by itself.
+    """
+
+    items: tuple[msgspec.Raw, ...]
+    calls: tuple[worker.Call, ...]
+    text: str
+    answerable: bool
+
+
+class StepCollector:
+    """Collects the items of a turn's current step."""
+
+    def __init__(self, toolset: tools.Toolset) -> None:
+        self._toolset = toolset
+        self._items: list[tuple[str, msgspec.Raw]] = []
+        self._said: list[str] = []
+
+    def said(self, text: str) -> None:
+        """The client was told a piece of the answer."""
+        self._said.append(text)
+
+    def item(self, raw: notifications.RawItemCompleted) -> None:
+        """An item is whole; it may be an echo, or of a turn that was stopped."""
+        if not raw.turn_id.startswith(ECHO):
+            self._items.append((raw.turn_id, raw.item))
+
+    def whole(self, turn_id: str) -> ModelStep:
+        """The step that ends now; the next begins empty."""
+        items = tuple(item for turn, item in self._items if turn == turn_id)
+        text = "".join(self._said)
+        self._items.clear()
+        self._said.clear()
+        found = [item for item in map(_items.decode, items) if item.type == "function_call"]
+        calls = tuple(
+            worker.Call(
+                item.call_id or "", self._toolset.name(item.name or ""), str(item.arguments or "")
+            )
+            for item in found
+        )
+        answerable = all(
+            self._toolset.declares(item.name or "") and _is_object(str(item.arguments or ""))
+            for item in found
+        )
+        return ModelStep(items, calls, text, answerable)
+
+
+def usage(counts: notifications.TokenCounts | None) -> events.Usage | None:
+    """Codex's counts as the API's; None where there are none."""
+    if counts is None:
+        return None
+    return events.Usage(
+        counts.input_tokens,
+        counts.output_tokens,
+        counts.cached_input_tokens,
+        counts.reasoning_output_tokens,
+    )
+
+
+def added(first: events.Usage | None, second: events.Usage | None) -> events.Usage | None:
+    """Counts of two steps together; unknown where the second's are."""
+    if first is None or second is None:
+        return second
+    return events.Usage(
+        first.prompt_tokens + second.prompt_tokens,
+        first.completion_tokens + second.completion_tokens,
+        first.cached_tokens + second.cached_tokens,
+        first.reasoning_tokens + second.reasoning_tokens,
+    )
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(arguments), dict)
+    except (msgspec.DecodeError, RecursionError):
+        return False

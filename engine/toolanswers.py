@@ -1,0 +1,55 @@
+"""Brings the client's results to the calls of a thread that waits for them.
+
+Codex asks for them in an order of its own, and on some versions for the next only once it has the
+last: so a result waits for its question, and a question for its result.
+"""
+
+from collections.abc import Callable
+
+from engine import appserver, conversation, worker
+from machines import jsonrpc
+
+Answer = Callable[[jsonrpc.Id, appserver.ToolCallResult], None]
+"""Sends the reply to a request of the worker."""
+
+
+class ToolAnswers:
+    """Of one thread."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._asked: dict[str, jsonrpc.Id] = {}
+        self._results: dict[str, appserver.ToolCallResult] = {}
+
+    def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
+        """Codex waits for the result of a call."""
+        result = self._results.pop(call_id, None)
+        if result is None:
+            self._asked[call_id] = rpc_id
+        else:
+            self._answer(rpc_id, result)
+
+    def bring(self, message: worker.Message) -> None:
+        """The client has a result."""
+        call_id = conversation.answered(message)
+        assert call_id is not None
+        result = _result(message)
+        rpc_id = self._asked.pop(call_id, None)
+        if rpc_id is None:
+            self._results[call_id] = result
+        else:
+            self._answer(rpc_id, result)
+
+
+def _result(message: worker.Message) -> appserver.ToolCallResult:
+    output = conversation.output(message)
+    if isinstance(output, str):
+        return appserver.ToolCallResult((appserver.InputText(output),))
+    return appserver.ToolCallResult(
+        tuple(
+            appserver.InputImage(part["image_url"])
+            if part["type"] == "input_image"
+            else appserver.InputText(part["text"])
+            for part in output
+        )
+    )
