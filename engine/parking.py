@@ -83,12 +83,12 @@ class Parking:
             waiting.let_go()
             return
         waiting.park()
-        if len(self._turns) >= self._most:
-            self.counts.evicted += 1
-            self._drop(next(iter(self._turns)))
         call_id = step.calls[0].call_id
         if call_id in self._turns:  # a provider that numbers its calls anew in each answer
             self._drop(call_id)
+        elif len(self._turns) >= self._most:
+            self.counts.evicted += 1
+            self._drop(next(iter(self._turns)))
         expiry = self._loop.call_later(self._ttl, self._expire, call_id)
         self._turns[call_id] = Parked(waiting, turn, step, expiry)
         self.counts.parked += 1
@@ -155,6 +155,7 @@ class Parking:
         if not _says(answer, parked.step) or not _same(before, parked.turn.messages):
             raise Missed("history_edited")
         if not parked.attempt.reseat():
+            self._drop(call_id)
             raise Missed("worker_busy")
         return self._forget(call_id)
 
