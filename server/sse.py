@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine import jsonstrings
 from machines import events, outputs
 from server import toolrender
 from server.errors import ApiError, envelope
@@ -84,7 +85,7 @@ class ChatChunks:
         """The bytes of a `Content` for each of the texts: the last step of a token."""
         self.frames += len(texts)
         before, after = self._before_content[choice], self._after_delta
-        return before + (after + before).join(map(_encode, texts)) + after
+        return before + jsonstrings.join(texts, after + before) + after
 
     def _before(self, n: int, field: bytes) -> tuple[bytes, ...]:
         return tuple(
@@ -110,7 +111,7 @@ class ChatChunks:
     def _tool_call(self, output: outputs.ToolCall) -> bytes:
         function = {"name": output.name, "arguments": output.arguments}
         if self._tools.legacy:
-            return self._delta(output.choice, {"function_call": function})
+            return self._function_call(output, function)
         call = {
             "index": output.index,
             "id": output.call_id,
@@ -122,9 +123,17 @@ class ChatChunks:
     def _tool_arguments(self, output: outputs.ToolArguments) -> bytes:
         function = {"arguments": output.arguments}
         if self._tools.legacy:
-            return self._delta(output.choice, {"function_call": function})
+            return self._function_call(output, function)
         call = {"index": output.index, "function": function}
         return self._delta(output.choice, {"tool_calls": [call]})
+
+    def _function_call(
+        self, output: outputs.ToolCall | outputs.ToolArguments, function: dict[str, str]
+    ) -> bytes:
+        """The older form of a call; it has room for the first of a choice alone."""
+        if output.index:
+            return b""
+        return self._delta(output.choice, {"function_call": function})
 
     def _tool_block(self, output: outputs.ToolBlock) -> bytes:
         return self._delta(output.choice, {"content": self._blocks.text(output)})
@@ -140,7 +149,7 @@ class ChatChunks:
 
     def _delta(self, choice: int, delta: dict[str, Any]) -> bytes:
         self.frames += 1
-        return self._before_delta[0] + _encode(delta)[1:-1] + self._after_delta
+        return self._before_delta[choice] + _encode(delta)[1:-1] + self._after_delta
 
     def _finish(self, output: outputs.Finish) -> bytes:
         self.frames += 1

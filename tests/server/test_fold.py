@@ -27,6 +27,7 @@ from machines.outputs import (
 from server import fold, renderers, sse
 from tests import stories, wire
 from tests.playbook import opened
+from tests.server.folding import completion
 
 
 def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, fold.ChatBody]:
@@ -172,7 +173,7 @@ def test_the_stream_adds_up_to_the_body(story: stories.Story) -> None:
     frames = wire.frames(streamed)
     if frames and "done" in frames[-1]:
         note("whole")
-        assert json.loads(body) == wire.completion(frames)
+        assert json.loads(body) == completion(frames)
         ChatCompletion.model_validate_json(body, strict=True)
     elif frames and "error" in frames[-1]:
         note("failed in the middle")

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from machines import events
 from server import bodies, errors, outputmode
 from server.http import Headers
 
@@ -22,7 +23,7 @@ def choose(
     *headers: tuple[str, str],
     contents: tuple[Any, ...] = ("hi",),
     configured: Literal["auto", "openai-json", "obsidian-xml"] = "auto",
-) -> outputmode.OutputMode:
+) -> events.OutputMode:
     return outputmode.choose(Headers(headers), messages(*contents), configured)
 
 

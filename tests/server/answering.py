@@ -1,0 +1,141 @@
+"""One request to a whole server in this process, whose worker says what it is told to."""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from engine import log, pump, worker
+from machines import events, lifecycle
+from server import config, context, http, listener, routes, serve
+from tests import wire
+
+END = (events.TokensCounted(events.Usage(11, 5)), events.TurnFinished("stop"))
+"""What a worker says last."""
+
+
+class Playing:
+    """A turn of `Player`."""
+
+    def cancel(self) -> None:
+        """Everything was said at once."""
+
+    def keep(self) -> None:
+        """Nothing waits."""
+
+
+class Player:
+    """A worker that says the same in every turn, and keeps the turns."""
+
+    name = "player"
+
+    def __init__(self, said: tuple[events.StreamInput, ...]) -> None:
+        self.turns: list[worker.Turn] = []
+        self._said = said
+
+    async def start(self) -> None:
+        """It is always ready."""
+
+    async def stop(self) -> None:
+        """It holds nothing."""
+
+    def health(self) -> worker.Health:
+        """Ready."""
+        return worker.Health(True, "ready")
+
+    def versions(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def models(self) -> tuple[str, ...]:
+        """The default model."""
+        return ("gpt-5.5",)
+
+    def check(self, turn: worker.Turn) -> None:
+        """Nothing is refused."""
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> Playing:
+        """Say it all when the request is through."""
+        self.turns.append(turn)
+        asyncio.get_running_loop().call_soon(self._say, feed)
+        return Playing()
+
+    def _say(self, feed: worker.Feed) -> None:
+        for event in self._said:
+            feed.event(event)
+
+
+class Answer(NamedTuple):
+    """What a request got, the turn the worker got, and the stream's first record."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    turn: worker.Turn | None
+    first: dict[str, Any]
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """The one choice of a body."""
+        (choice,) = json.loads(self.body)["choices"]
+        assert isinstance(choice, dict)
+        return choice
+
+    @property
+    def deltas(self) -> list[dict[str, Any]]:
+        """What the frames of a stream add between role and finish."""
+        frames = [frame for frame in wire.frames(self.body) if "done" not in frame]
+        return [frame["choices"][0]["delta"] for frame in frames][1:-1]
+
+
+def ask(
+    fields: dict[str, Any],
+    *said: events.StreamInput,
+    headers: dict[str, str] | None = None,
+    path: str = "/v1/chat/completions",
+    environ: dict[str, str] | None = None,
+) -> Answer:
+    """One request to a server whose worker says what it is told to."""
+    with tempfile.TemporaryDirectory() as directory:
+        return asyncio.run(_ask(Path(directory), fields, said, headers or {}, path, environ or {}))
+
+
+def settings(data_dir: Path, environ: dict[str, str]) -> config.Config:
+    loaded, warnings = config.load({"PROXY_DATA_DIR": str(data_dir), **environ})
+    assert warnings == []
+    return loaded
+
+
+async def _ask(
+    data_dir: Path,
+    fields: dict[str, Any],
+    said: tuple[events.StreamInput, ...],
+    headers: dict[str, str],
+    path: str,
+    environ: dict[str, str],
+) -> Answer:
+    loaded = settings(data_dir, environ)
+    event_log = log.EventLog(log.LogSettings(loaded.log_dir, "full"), serve.wall_clock())
+    event_log.open()
+    wakeups = pump.Wakeups(asyncio.get_running_loop(), event_log)
+    life = lifecycle.Lifecycle(1000)
+    life.step(lifecycle.Started())
+    player = Player(said or (events.TextDelta("Hi"), *END))
+    running = context.Context(loaded, player, event_log, wakeups, life, b"k" * 16, time.time)
+    server = listener.HttpServer(routes.Router(running).handle, http.Limits())
+    host, port = await server.start("127.0.0.1", 0)
+    body = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}], **fields}
+    async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+        response = await client.post(path, json=body, headers=headers)
+    await server.close()
+    event_log.close()
+    files = sorted(loaded.log_dir.glob("*.jsonl"))
+    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    turn = player.turns[0] if player.turns else None
+    first = records[0] if records else {}
+    return Answer(response.status_code, response.headers, response.content, turn, first)
