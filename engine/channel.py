@@ -97,10 +97,11 @@ class Channel:
         """Take bytes of the worker's output; of a connection that is closed, nobody's."""
         if self._write is None:
             return
+        text_delta = self._listener.text_delta
         for line in self._lines.feed(data):
             try:
                 if line.startswith(TEXT_DELTA_LINE):
-                    self._listener.text_delta(line)
+                    text_delta(line)
                 else:
                     self._take(jsonrpc.decode(line))
             except errors.DecodeError:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import appserver, failures, modelstep, notifications, toolanswers, worker
-from machines import events, jsonrpc
+from machines import errors, events, jsonrpc
 
 PARAGRAPH: Final = "\n\n"
 """What joins several messages of one turn, and several parts of its reasoning."""
@@ -287,7 +287,10 @@ class Routes:
         Raises:
             DecodeError: it is not such a line.
         """
-        delta = jsonrpc.decode_body(line, self._text_delta).params
+        try:
+            delta = self._text_delta.decode(line).params
+        except jsonrpc.UNREADABLE as error:
+            raise errors.DecodeError(str(error)) from None
         turn = self.turns.get(delta.thread_id)
         if turn is not None:
             turn.text_delta(delta.item_id, delta.delta)

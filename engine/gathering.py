@@ -44,12 +44,14 @@ class Gathering:
 
     def took(self, data: bytes) -> None:
         """Tell of what a read brought; the next may have to wait."""
+        if len(data) >= SMALL_BYTES:
+            return
         self._lines += data.count(b"\n")
         elapsed = self._loop.time() - self._since
         if elapsed >= WINDOW_S:
             self._rate = self._lines / elapsed
             self._since += elapsed
             self._lines = 0
-        if self._rate >= BUSY and len(data) < SMALL_BYTES:
+        if self._rate >= BUSY:
             self._pipe.pause_reading()
             self._loop.call_later(PAUSE_S, self._pipe.resume_reading)

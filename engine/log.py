@@ -22,7 +22,7 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
-from engine import mask, records, retention, segments, segmentwriter
+from engine import jsonstrings, mask, records, retention, segments, segmentwriter
 from machines import events, outputs, streamstates
 
 RETRY_US: Final = 1_000_000
@@ -273,7 +273,7 @@ class EventLog:
 
     def _limit_backlog(self) -> None:
         fresh = itertools.islice(self._pending, self._backlog_weighed, None)
-        self._backlog_bytes += sum(len(rest) for _, _, _, rest in fresh)
+        self._backlog_bytes += sum(len(rest) for _, _, rest in fresh)
         self._backlog_weighed = len(self._pending)
         if self._backlog_bytes > BACKLOG_BYTES:
             self._lose_backlog()
@@ -282,7 +282,7 @@ class EventLog:
         """Give up what waits, and the rest of every stream that has a part in it."""
         _log.error("event_log_records_lost", count=len(self._pending))
         self.counts.records_lost += len(self._pending)
-        for prefix, _, _, _ in self._pending:
+        for prefix, _, _ in self._pending:
             stream = self._streams.pop(prefix, None)
             if stream is not None:
                 stream.give_up()
@@ -304,7 +304,7 @@ class StreamLog:
         now: the log's time.
     """
 
-    __slots__ = ("_keep", "_keep_text", "_log", "_put", "_seq", "first_segment", "now", "prefix")
+    __slots__ = ("_join", "_keep", "_log", "_put", "_seq", "first_segment", "now", "prefix")
 
     def __init__(self, log: EventLog, stream_id: str, first_segment: int, seq: int = 0) -> None:
         self.prefix = b'{"stream":%b,"seq":' % _encode(stream_id)
@@ -315,7 +315,7 @@ class StreamLog:
         self._seq = seq
         masked = log._settings.content == "masked"
         self._keep = mask.mask_event if masked else mask.keep_event
-        self._keep_text = mask.mask_to_json if masked else _encode
+        self._join = mask.join_masked if masked else jsonstrings.join
 
     def open(self, opened: events.Opened) -> int:
         """Record how the stream began."""
@@ -327,20 +327,23 @@ class StreamLog:
             return self._record(event, step)
         output = type(step.outputs[0])
         before, after = records.around(type(event), event.choice, step.state, output)
-        rest = before + self._keep_text(event.text) + after
+        rest = before + self._join([event.text], b"") + after
         if step.decision is not None:
             rest += records.decided(step.decision)
         now = self.now()
-        self._put((self.prefix, self._seq, now, rest))
+        self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
         self._seq += 1
         return now
 
     def append_texts(self, choice: int, texts: list[str]) -> int:
         """Record text deltas that `Stream.passes`, as `append` would."""
         before, after = records.around(events.TextDelta, choice, "content", outputs.Content)
-        prefix, put, keep, now = self.prefix, self._put, self._keep_text, self.now()
-        for seq, text in enumerate(texts, self._seq):
-            put((prefix, seq, now, before + keep(text) + after))
+        put, prefix, now = self._put, self.prefix, self.now()
+        before = b"%d,%b" % (now, before)
+        # A line feed is escaped in JSON, so it can only be a mark of ours.
+        rests = before + self._join(texts, after + b"\n" + before) + after
+        for seq, rest in enumerate(rests.split(b"\n"), self._seq):
+            put((prefix, seq, rest))
         self._seq += len(texts)
         return now
 
@@ -362,7 +365,7 @@ class StreamLog:
         if step.decision is not None:
             rest += records.decided(step.decision)
         now = self.now()
-        self._put((self.prefix, self._seq, now, rest))
+        self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
         self._seq += 1
         return now
 

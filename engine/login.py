@@ -28,9 +28,7 @@ class Login:
     def connected(self, write: Callable[[bytes], None]) -> None:
         """The process runs."""
         routes = Routes(self._received)
-        self._channel = Channel(
-            write, routes, self._options.request_timeout
-        )
+        self._channel = Channel(write, routes, self._options.request_timeout)
 
     async def handshake(self) -> str:
         """Introduce ourselves."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine import jsonstrings
 from machines import events
 
 STAND_IN: Final = "*"
@@ -54,12 +55,12 @@ _ASCII_STAND_INS: Final = bytes(
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def mask_to_json(text: str) -> bytes:
-    """The masked text as a JSON string: most texts are ASCII, and need nothing escaped."""
-    encoded = _encode(text)
-    if text.isascii() and b"\\" not in encoded:
-        return encoded.translate(_ASCII_STAND_INS)
-    return _encode(mask_text(text))
+def join_masked(texts: list[str], separator: bytes) -> bytes:
+    """The masked texts as `jsonstrings.join` has them: most are ASCII, with nothing to escape."""
+    encoded = _encode(texts)
+    if b"\\" in encoded or "," in texts or not encoded.isascii():
+        return jsonstrings.join([mask_text(text) for text in texts], separator)
+    return jsonstrings.between(encoded.translate(_ASCII_STAND_INS), separator)
 
 
 def mask_event(event: events.StreamEvent) -> events.StreamEvent:

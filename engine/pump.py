@@ -260,21 +260,27 @@ class Pump:
         self._state = step.state
         if self._first_token_at == 0 and isinstance(event, _TOKENS):
             self._first_token_at = now
+        for output in step.outputs:
+            self._act(output, now)
         if step.state in FINAL:
             self._end(now)
             return
-        for output in step.outputs:
-            match output:
-                case outputs.CancelTurn(choice):
-                    self._turns.pop(choice).cancel()
-                case outputs.ToolCall() | outputs.ToolArguments():
-                    self._called_at = now
-                case outputs.ToolBufferAborted(reason):
-                    request_id = self.stream.opened.request_id
-                    _log.warning("tool_buffer_aborted", reason=reason, req_id=request_id)
         if self.stream.position == "finish":
             self._finished_at = now
         self._arm()
+
+    def _act(self, output: outputs.AnyOutput, now: int) -> None:
+        """What an output means to the pump itself."""
+        match output:
+            case outputs.CancelTurn(choice):
+                turn = self._turns.pop(choice, None)
+                if turn is not None:  # else it said all this before it had begun
+                    turn.cancel()
+            case outputs.ToolCall() | outputs.ToolArguments():
+                self._called_at = now
+            case outputs.ToolBufferAborted(reason):
+                request_id = self.stream.opened.request_id
+                _log.warning("tool_buffer_aborted", reason=reason, req_id=request_id)
 
     def _end(self, now: int) -> None:
         """The one place that releases what a stream holds, on every path."""

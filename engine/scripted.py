@@ -17,6 +17,8 @@ EVENTS_A_WAKEUP: Final = 64
 PLAYED: Final = (
     events.TextDelta,
     events.ReasoningDelta,
+    events.ToolCalled,
+    events.ToolCallDelta,
     events.TurnFinished,
     events.TokensCounted,
     events.TurnFailed,

@@ -27,9 +27,9 @@ SYNC_INTERVAL_S: Final = 1.0
 FsyncPolicy = Literal["none", "interval", "always"]
 """When records are forced to the disk: never, within an interval, before their bytes are sent."""
 
-Pending = tuple[bytes, int, int, bytes]
-"""A record before it has its place in a segment: what comes before the value of `seq`, `seq`, `t`,
-and its members after `t`."""
+Pending = tuple[bytes, int, bytes]
+"""A record before it has its place in a segment: what comes before the value of `seq`, `seq`, and
+the rest from the value of `t` on, without the checksum."""
 
 _log = structlog.get_logger(component="event_log")
 
@@ -270,7 +270,7 @@ def _numbered(pending: list[Pending], first: int) -> list[bytes]:
     It is `segments.seal` for each, without the call: this is a token's hot path.
     """
     lines = []
-    for seg, (prefix, seq, t, rest) in enumerate(pending, first):
-        body = b'%b%d,"seg":%d,"t":%d,%b' % (prefix, seq, seg, t, rest)
+    for seg, (prefix, seq, rest) in enumerate(pending, first):
+        body = b'%b%d,"seg":%d,"t":%b' % (prefix, seq, seg, rest)
         lines.append(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
     return lines

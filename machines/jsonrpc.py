@@ -27,6 +27,9 @@ MAX_LINE_BYTES: Final = 256 * 2**20
 MAX_NESTING: Final = 100
 """Deepest line that is written. serde_json, and so the app-server, stops at 128 levels."""
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
+
 Id = int | str
 """What a request is known by."""
 
@@ -159,7 +162,7 @@ def decode_body(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> 
     """
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise errors.DecodeError(f"unexpected body: {error}") from error
 
 

@@ -53,6 +53,13 @@ CASES: dict[str, ErrorCase] = {
     "concurrency_exceeded": ErrorCase(
         429, "rate_limit_error", "more streams than `PROXY_SSE_MAX_CONCURRENCY`", 1
     ),
+    "tool_choice_unsatisfied": ErrorCase(
+        502,
+        SERVER,
+        "the model did not call a function, although `tool_choice` demands it",
+        None,
+        False,
+    ),
     "worker_busy": ErrorCase(429, "rate_limit_error", "every worker is at its turn limit", 1),
     "usage_limit_exceeded": ErrorCase(
         429, "insufficient_quota", "the provider's usage limit or quota is spent", None, False

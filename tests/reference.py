@@ -26,6 +26,9 @@ WORDS: dict[Any, str] = {
 }
 """What JSON calls a Python type."""
 
+PARTS: dict[Any, str] = {events.Usage: "usage", events.ToolOptions: "tool options"}
+"""Parts of events, and the headings they have."""
+
 KEY = {"always": "yes", "never": "no", "models": "if `PROXY_PROTECT_MODELS`"}
 """When a route needs a key."""
 
@@ -97,7 +100,8 @@ def timeout_table() -> str:
 def event_tables() -> str:
     """Every event that may be a record, with its fields."""
     parts = [_struct(kind) for kind in get_args(segments.LoggedEvent)]
-    return "\n\n".join([*parts, _struct(events.Usage, "usage")])
+    parts += [_struct(kind, title) for kind, title in PARTS.items()]
+    return "\n\n".join(parts)
 
 
 def output_table() -> str:
@@ -149,8 +153,8 @@ def _type(hint: Any) -> str:
         return f"array of {_several(arguments[0])}"
     if origin is dict:
         return f"object of {_several(arguments[1])}"
-    if hint is events.Usage:
-        return "[usage](#usage)"
+    if hint in PARTS:
+        return f"[{PARTS[hint]}](#{PARTS[hint].replace(' ', '-')})"
     return WORDS[hint]
 
 

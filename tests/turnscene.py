@@ -135,7 +135,7 @@ class Server:
 
     def end_turn(self, thread: int = 1) -> None:
         """The turn is over, and went well."""
-        turn = {"id": "turn", "status": "completed", "items": [], "error": None}
+        turn: dict[str, Any] = {"id": "turn", "status": "completed", "items": [], "error": None}
         params = {"threadId": f"thread {thread}", "turn": turn}
         self.channel.feed(appframes.notification("turn/completed", params))
 

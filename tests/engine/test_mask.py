@@ -34,9 +34,19 @@ def test_a_masked_text_is_as_long_and_has_no_letter_digit_or_mark(text: str) -> 
     assert mask.mask_text(masked) == masked
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text('aB1 ."\\\n\x7fé'))
-def test_as_json_it_is_the_same_text(text: str) -> None:
-    assert msgspec.json.decode(mask.mask_to_json(text)) == mask.mask_text(text)
+TEXTS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+    | st.text('aB1 .,"\\\n\x7fé', min_size=1, max_size=3)
+    | st.sampled_from(",a"),
+    min_size=1,
+)
+
+
+@given(TEXTS)
+def test_several_as_json_are_each_of_them(texts: list[str]) -> None:
+    joined = b"[" + mask.join_masked(texts, b",\n") + b"]"
+    assert msgspec.json.decode(joined) == [mask.mask_text(text) for text in texts]
+    assert joined.count(b"\n") == len(texts) - 1
 
 
 def test_no_code_point_of_any_script_is_legible_afterwards() -> None:
@@ -78,6 +88,10 @@ def logged_events() -> list[type[events.StreamEvent]]:
 
 KEPT = {
     "opened": "request_id completion_id model target worker endpoint effort versions",
+    "tool_called": "call_id name",
+    "tool_call_delta": "call_id name",
+    "turn_resumed": "thread_id",
+    "park_missed": "reason",
     "turn_finished": "reason",
     "turn_failed": "kind code param",
     "timer_fired": "timer",
@@ -87,7 +101,8 @@ KEPT = {
     "rpc_sent": "method",
     "retry_scheduled": "code",
     "worker_changed": "worker trigger",
-    "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash",
+    "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash"
+    " tool_buffers_aborted",
 }
 """Fields with texts that are ids, names or words of an API. Every other text is a content."""
 

@@ -53,10 +53,14 @@ class Recorder(Exchange):
 
 
 class Turn:
-    """A turn that counts how often it was cancelled."""
+    """A turn that counts how often it was cancelled, and how often it was kept."""
 
     def __init__(self) -> None:
         self.cancelled = 0
+        self.kept = 0
+
+    def keep(self) -> None:
+        self.kept += 1
 
     def cancel(self) -> None:
         self.cancelled += 1
@@ -245,7 +249,10 @@ def test_one_event_after_another_end_changes_nothing(tmp_path: Path) -> None:
         assert len(stage.ended) == 1
         assert stage.records()[-1]["event"] == "terminal"
         assert b"late" not in stage.exchange.body
-        assert [turn.cancelled for turn in stage.turns.values()] == [1]
+        whole = isinstance(end, TurnFinished)
+        assert [(turn.kept, turn.cancelled) for turn in stage.turns.values()] == [
+            (1, 0) if whole else (0, 1)
+        ]
         await stage.say(after=1000)
         assert stage.timers() == []
 
@@ -260,7 +267,8 @@ def test_a_cut_after_the_other_choice_has_finished_cancels_its_turn(tmp_path: Pa
         assert stage.turns[1].cancelled == 0
         await stage.say(TextDelta("one END", 1))
         assert [each.finish_reasons for each in stage.ended] == [("stop", "stop")]
-        assert [turn.cancelled for turn in stage.turns.values()] == [1, 1]
+        assert [turn.cancelled for turn in stage.turns.values()] == [0, 1]
+        assert [turn.kept for turn in stage.turns.values()] == [1, 0]
 
     play(scene)
 

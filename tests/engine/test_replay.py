@@ -1,14 +1,17 @@
 """A replay proves that the same bytes come out, or shows the first step that does not."""
 
 import hashlib
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from engine import replay, segments
+from machines import events, stream
 from server import renderers
-from tests import recording
+from tests import logs, recording, stories
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -78,6 +81,48 @@ FULL: list[recording.Record] = [
 """A stream as a full log keeps it."""
 
 
+CALL = "<use_tool><name>a</name><x>1</x></use_tool>"
+
+MASKED_CALL = "<***_****><****>*</****><*>*</*></***_****>"
+"""The same as a masked log keeps it: no scanner would find a call there."""
+
+TOOLS: list[recording.Record] = [
+    FULL[0] | {"content": "masked", "hash_key": None, "stop": [], "tools": {"names": ["a"]}},
+    {
+        "event": "text_delta",
+        "text": f"* {MASKED_CALL[:20]}",
+        "state": "tool_buffering",
+        "out": ["head", "role", "content", "tool_buffer_started"],
+        "released": 22,
+        "pieces": [["text", 2, ""], ["started", 0, ""]],
+    },
+    {
+        "event": "text_delta",
+        "text": MASKED_CALL[20:],
+        "state": "tool_buffering",
+        "out": ["tool_buffer_flushed", "tool_call"],
+        "released": len(CALL) - 20,
+        "pieces": [["call", len(CALL), "a"]],
+    },
+    {
+        "event": "tool_call_delta",
+        "name": "b",
+        "arguments": '{"*":*}',
+        "state": "tool_buffering",
+        "out": ["tool_call"],
+        "released": 0,
+        "joined": [[0, "b"]],
+    },
+    {
+        "event": "turn_finished",
+        "reason": "stop",
+        "state": "finish",
+        "out": ["tool_counts", "finish"],
+    },
+]
+"""A stream with calls as a masked log keeps it, up to its usage."""
+
+
 def changed(number: int, **members: Any) -> list[recording.Record]:
     """`FULL` with other members in one of its records."""
     return [record | members if at == number else record for at, record in enumerate(FULL)]
@@ -113,6 +158,67 @@ def test_a_masked_log_gives_the_same_steps(tmp_path: Path) -> None:
     found = run(tmp_path, MASKED)
     assert found.divergence is None
     assert found.tally == replay.Tally(streams=1, full=0, records=6)
+
+
+def test_a_masked_log_gives_the_same_calls(tmp_path: Path) -> None:
+    found = run(tmp_path, TOOLS)
+    assert found.divergence is None
+    assert found.tally == replay.Tally(streams=0, full=0, records=5, unfinished=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "members", "recorded", "replayed"),
+    [
+        (
+            2,
+            {"pieces": [["withheld", len(CALL), "a"]]},
+            "tool_buffering [tool_buffer_flushed tool_call] released 23, withheld 43 a",
+            "tool_buffering [tool_buffer_flushed] released 23, withheld 43 a",
+        ),
+        (
+            3,
+            {"joined": []},
+            "tool_buffering [tool_call] released 0",
+            "tool_buffering [] released 0",
+        ),
+    ],
+)
+def test_a_masked_call_that_is_said_differently_is_found(
+    tmp_path: Path, number: int, members: dict[str, Any], recorded: str, replayed: str
+) -> None:
+    records = [each | members if at == number else each for at, each in enumerate(TOOLS)]
+    last = divergence(tmp_path, records).rows[-1]
+    assert (last.recorded, last.replayed) == (recorded, replayed)
+
+
+@pytest.mark.parametrize("content", ["full", "masked"])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(story=stories.stories(until_ended=True, tools=stories.tools(), include_usage=False))
+def test_whatever_a_stream_went_through_its_log_replays(
+    tmp_path: Path, content: Literal["full", "masked"], story: stories.Story
+) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as directory:
+        event_log = logs.open_log(Path(directory), content=content)
+        written = event_log.stream("s")
+        written.open(story.opened)
+        machine = stream.Stream(story.opened)
+        for event, step in stories.steps(machine, story.events):
+            written.append(event, step)
+        assert machine.kind is not None
+        reasons = tuple(choice.reason for choice in machine.choices)
+        terminal = events.Terminal(
+            kind=machine.kind,
+            emission_trigger=machine.emission_trigger,
+            status=200,
+            finish_reasons=reasons,
+            usage=machine.usage,
+        )
+        written.close(terminal, machine.position)
+        event_log.close()
+        found = replay.Replay(renderers.renderer)
+        found.run(segments.read(Path(directory)))
+        assert found.divergence is None
+        assert found.tally.streams == 1
 
 
 @pytest.mark.parametrize(

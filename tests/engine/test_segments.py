@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -66,6 +67,41 @@ def test_an_intact_log_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert records[2].out == ("content",)
     assert records[4].decision == outputs.Decision(0)
     assert records[5].load() == logs.TERMINAL
+
+
+PIECES = (
+    outputs.Piece("text", 3),
+    outputs.Piece("started"),
+    outputs.Piece("call", 40, "readNote"),
+    outputs.Piece("aborted", 7, "nested"),
+)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        None,
+        outputs.Decision(),
+        outputs.Decision(3, "length"),
+        outputs.Decision(50, "tool_calls", PIECES),
+        outputs.Decision(0, None, ()),
+        outputs.Decision(joined=(outputs.Joined(0, "readNote"), outputs.Joined(1))),
+        outputs.Decision(repeats=(1, 3)),
+        outputs.Decision(1, None, PIECES[:1], (outputs.Joined(2),), (0,)),
+    ],
+)
+@pytest.mark.parametrize("content", ["full", "masked"])
+def test_what_was_decided_reads_back_as_it_was(
+    tmp_path: Path, content: Literal["full", "masked"], decision: outputs.Decision | None
+) -> None:
+    event_log = logs.open_log(tmp_path / "log", content=content)
+    stream = logs.begin(event_log, "s")
+    event, step = logs.content("x")
+    stream.append(event, msgspec.structs.replace(step, decision=decision))
+    stream.append(event, outputs.Step("tool_buffering", (), decision))
+    event_log.close()
+    _, first, second = segments.read(tmp_path / "log")
+    assert (first.decision, second.decision) == (decision, decision)
 
 
 def test_every_flipped_bit_is_found_in_its_line(segment: Path) -> None:
