@@ -43,16 +43,39 @@ def items(
         TurnRefused: for a part Codex cannot take, or a tool result that answers no call.
     """
     found: list[Any] = []
-    open_calls: set[str] = set()
+    calls = _CallIds()
     for index, message in enumerate(messages):
         if message.role in ("tool", "function"):
-            found.append(_result(message, index, open_calls))
+            found.append(_result(message, index, calls))
         elif message.role == "assistant":
-            found += recall(message) or _answer(message, alias)
-            open_calls.update(call.call_id for call in message.calls)
+            kept = recall(message)
+            sent = [calls.made(call.call_id) for call in message.calls]
+            found += kept if kept is not None else _answer(message, sent, alias)
         else:
             found.append(_message(ROLES[message.role], _input_parts(message)))
     return found
+
+
+class _CallIds:
+    """The ids of calls as Codex is told them, each once.
+
+    The older form of a call has no id but its function's name, and some clients count anew in
+    every answer.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[str, str] = {}
+        self._count = 0
+
+    def made(self, call_id: str) -> str:
+        """The id of a further call."""
+        self._count += 1
+        self._sent[call_id] = f"{call_id}_{self._count}" if call_id in self._sent else call_id
+        return self._sent[call_id]
+
+    def answered(self, call_id: str | None) -> str | None:
+        """The id of the last call that a client knows by this one."""
+        return self._sent.get(call_id) if call_id is not None else None
 
 
 def answered(message: Message) -> str | None:
@@ -75,7 +98,7 @@ def _message(role: str, content: list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _answer(message: Message, alias: Callable[[str], str]) -> list[Item]:
+def _answer(message: Message, call_ids: list[str], alias: Callable[[str], str]) -> list[Item]:
     text = "".join(_text(part) for part in message.parts)
     if text and message.name is not None:
         text = f"{message.name}: {text}"
@@ -83,18 +106,18 @@ def _answer(message: Message, alias: Callable[[str], str]) -> list[Item]:
     calls = [
         {
             "type": "function_call",
-            "call_id": call.call_id,
+            "call_id": call_id,
             "name": alias(call.name),
             "arguments": call.arguments,
         }
-        for call in message.calls
+        for call_id, call in zip(call_ids, message.calls, strict=True)
     ]
     return [*spoken, *calls]
 
 
-def _result(message: Message, index: int, open_calls: set[str]) -> Item:
-    call_id = answered(message)
-    if call_id is None or call_id not in open_calls:
+def _result(message: Message, index: int, calls: _CallIds) -> Item:
+    call_id = calls.answered(answered(message))
+    if call_id is None:
         raise TurnRefused(
             "invalid_request",
             "A tool message must answer a tool call of an earlier assistant message.",

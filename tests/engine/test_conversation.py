@@ -134,6 +134,13 @@ def test_a_legacy_function_answers_by_its_name() -> None:
     ]
 
 
+def test_calls_that_are_known_by_one_id_are_told_apart() -> None:
+    call = Message("assistant", calls=(Call("add", "add", "{}"),))
+    said = [Message("function", text(word), name="add") for word in "ab"]
+    found = conversation.items((call, said[0], call, said[1]))
+    assert [item["call_id"] for item in found] == ["add", "add", "add_2", "add_2"]
+
+
 @pytest.mark.parametrize(
     "result",
     [
