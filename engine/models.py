@@ -48,3 +48,18 @@ class ModelTable:
     def listed(self) -> tuple[str, ...]:
         """Names for `/v1/models`: targets first, then aliases."""
         return self._listed
+
+
+class AnyModel:
+    """The names of an upstream: it judges them itself, and may know more than it lists."""
+
+    def __init__(self, targets: tuple[str, ...]) -> None:
+        self._targets = targets
+
+    def resolve(self, name: str) -> Target | None:
+        """The name itself."""
+        return Target(name)
+
+    def listed(self) -> tuple[str, ...]:
+        """Names for `/v1/models`."""
+        return self._targets

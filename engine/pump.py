@@ -21,6 +21,9 @@ from machines import errors, events, outputs, stream, streamstates
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
 
+SHARED: Final = -1
+"""In place of a choice: of a turn that answers several."""
+
 _TOKENS: Final = (
     events.TextDelta,
     events.ReasoningDelta,
@@ -195,7 +198,7 @@ class Pump:
         if self._state in FINAL:  # it failed before it began
             running.cancel()
         else:
-            self._turns[turn.choice] = running
+            self._turns[turn.choice if turn.choices == 1 else SHARED] = running
 
     def event(self, event: events.StreamInput) -> None:
         """Take one event: the hot path of a token.
@@ -273,8 +276,9 @@ class Pump:
         """What an output means to the pump itself."""
         match output:
             case outputs.CancelTurn(choice):
+                # A turn for several choices goes on for the others, and ends with the stream.
                 turn = self._turns.pop(choice, None)
-                if turn is not None:  # else it said all this before it had begun
+                if turn is not None:
                     turn.cancel()
             case outputs.ToolCall() | outputs.ToolArguments():
                 self._called_at = now
@@ -334,7 +338,7 @@ class Pump:
             due["head_hold"] = self._opened_at + limits.head_hold
         if position in ("content", "tool_buffering") and limits.idle:
             due["idle"] = self._last_event + limits.idle
-        if position in ("content", "tool_buffering") and limits.tool_grace and self._called_at:
+        if position in ("content", "tool_buffering") and limits.tool_grace and self.stream.bursts:
             due["tool_grace"] = self._called_at + limits.tool_grace
         if position == "finish":
             due["finish_grace"] = self._finished_at + limits.finish_grace

@@ -79,6 +79,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: the model the worker knows.
+        body: the client's request as it came, for a worker that passes it on.
+        choices: how many choices the turn answers, from `choice` on.
         effort: reasoning effort, None for the model's own default.
         output_schema: a JSON schema the answer must follow, as the client wrote it.
         tools: what the model may call; what `tool_choice` rules out is not among them.
@@ -92,7 +94,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     target: str
     messages: tuple[Message, ...]
+    body: msgspec.Raw = msgspec.Raw(b"{}")
     choice: int = 0
+    choices: int = 1
     effort: str | None = None
     output_schema: msgspec.Raw | None = None
     tools: tuple[Tool, ...] = ()

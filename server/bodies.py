@@ -250,10 +250,9 @@ def parse(body: bytes) -> tuple[ChatRequest, tuple[str, ...]]:
         ApiError: `invalid_json`, `model_required`, `unsupported_parameter`, or `invalid_request`
             with the path of the field at fault.
     """
-    fields = _decode(_fields_decoder, body)
-    request = _decode(_decoder, body)
-    if not request.model:
-        raise ApiError("model_required", "You must provide a model parameter.", "model")
+    fields = decode(_fields_decoder, body)
+    request = decode(_decoder, body)
+    model_of(request.model)
     _refuse_unsupported(request)
     return request, _ignored(fields)
 
@@ -290,7 +289,28 @@ def output_schema(request: ChatRequest) -> msgspec.Raw | None:
     return wanted.json_schema.schema
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def model_of(model: str | None) -> str:
+    """The model that was named.
+
+    Raises:
+        ApiError: `model_required`.
+    """
+    if not model:
+        raise ApiError("model_required", "You must provide a model parameter.", "model")
+    return model
+
+
+def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:
+    """Whether a stream shall have a usage chunk."""
+    return bool(stream and options and options.include_usage)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """A body as the decoder's type.
+
+    Raises:
+        ApiError: `invalid_json`, or `invalid_request` with the path of the field at fault.
+    """
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

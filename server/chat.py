@@ -10,7 +10,7 @@ import structlog
 
 from engine import models, pump, worker
 from machines import events
-from server import bodies, outputmode, toolfields
+from server import asked, passedon
 from server.context import Context, stop_after_tools
 from server.errors import ApiError
 from server.gates import Caller, Headers
@@ -21,14 +21,8 @@ from server.sinks import Sink
 VERSION: Final = "0.1.0"
 """This program's version, as in `pyproject.toml`; a test compares them."""
 
-BYTES_PER_TOKEN: Final = 4
-"""UTF-8 bytes that count as one token where no tokenizer is at hand: `max_tokens` cuts by it."""
-
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
 """User agents, in lower case, whose stream readers fail on comments."""
-
-JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
-"""What stands in for `response_format: json_object`, which Codex does not have."""
 
 _log = structlog.get_logger(component="chat")
 
@@ -43,15 +37,13 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
         ApiError: for everything that is wrong with the request itself.
     """
     body = await exchange.request.body()
-    request, ignored = bodies.parse(body)
-    target = _resolve(context, request)
-    wanted = toolfields.read(request, context.config.enable_parallel_tool_calls)
-    tools = _tool_options(context, exchange.request, request, wanted)
-    opened = _opened(context, request, target, caller, body, tools)
+    read = passedon.read if context.worker.name == "upstream" else asked.read
+    wanted = read(body, exchange.request.headers, context.config)
+    target = _resolve(context, wanted)
+    opened = _opened(context, exchange.request, wanted, target, caller, body)
     stream_id = f"st_{secrets.token_hex(12)}"
-    turns = _turns(context, exchange, request, target, wanted, stream_id, caller)
-    ignored = (*ignored, *wanted.ignored)[: bodies.IGNORED_MAX]
-    headers = [*headers, *_headers(request, ignored, opened, stream_id)]
+    turns = _turns(context, exchange.request, wanted, opened, stream_id, caller, body)
+    headers = [*headers, *_headers(wanted, opened, stream_id)]
     sink = Sink(exchange, renderer(opened), headers, context.hash_key)
     running = pump.Pump(
         opened,
@@ -89,32 +81,29 @@ def _begin(context: Context, running: pump.Pump, turns: list[worker.Turn]) -> No
         running.run(context.worker, turn)
 
 
-def _resolve(context: Context, request: bodies.ChatRequest) -> models.Target:
-    assert request.model is not None
-    target = context.models().resolve(request.model)
+def _resolve(context: Context, wanted: asked.Asked) -> models.Target:
+    target = context.models().resolve(wanted.model)
     if target is None:
-        message = f"The model '{request.model}' does not exist or you do not have access to it."
+        message = f"The model '{wanted.model}' does not exist or you do not have access to it."
         raise ApiError("model_not_found", message, "model")
-    return msgspec.structs.replace(target, effort=request.reasoning_effort or target.effort)
+    return msgspec.structs.replace(target, effort=wanted.effort or target.effort)
 
 
-def _tool_options(
-    context: Context, head: Request, request: bodies.ChatRequest, wanted: toolfields.Wanted
-) -> events.ToolOptions:
+def _tool_options(context: Context, head: Request, wanted: asked.Asked) -> events.ToolOptions:
     """What the machine and the renderer need to know of tool calls."""
     config = context.config
     options = events.ToolOptions(
         names=tuple(tool.name for tool in wanted.tools),
-        output_mode=outputmode.choose(head.headers, request.messages, config.output_mode),
+        output_mode=wanted.output_mode,
         legacy=wanted.legacy,
-        most=config.tool_block_max if wanted.parallel else 1,
+        most=wanted.most_calls,
         dedup=config.tool_block_dedup,
         delimiter=config.tool_block_delimiter or "",
         stop_after=stop_after_tools(config),
         suppress_tail=config.suppress_tail_after_tools,
         comments=_takes_comments(head),
     )
-    # A record leaves a field out only where it is the default itself, not its equal.
+    # A record leaves out what is the default itself, not what merely equals it.
     return events.NO_TOOLS if options == events.NO_TOOLS else options
 
 
@@ -129,37 +118,35 @@ def _takes_comments(request: Request) -> bool:
 
 def _opened(
     context: Context,
-    request: bodies.ChatRequest,
+    head: Request,
+    wanted: asked.Asked,
     target: models.Target,
     caller: Caller,
     body: bytes,
-    tools: events.ToolOptions,
 ) -> events.Opened:
     config = context.config
-    n = request.n or 1
-    if n > config.max_chat_choices:
+    if wanted.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
         raise ApiError("invalid_request", message, "n")
-    if config.max_prompt_tokens and len(body) > config.max_prompt_tokens * BYTES_PER_TOKEN:
-        message = f"This server takes prompts of at most {config.max_prompt_tokens} tokens."
+    limit = config.max_prompt_tokens
+    if limit and len(body) > limit * asked.BYTES_PER_TOKEN:
+        message = f"This server takes prompts of at most {limit} tokens."
         raise ApiError("context_length_exceeded", message, "messages")
-    max_tokens = request.max_completion_tokens or request.max_tokens
-    options = request.stream_options
     return events.Opened(
         request_id=caller.request_id,
         completion_id=f"chatcmpl-{secrets.token_hex(12)}",
         created=context.log.now() // 1_000_000,
-        model=request.model or "",
+        model=wanted.model,
         target=target.model,
         effort=target.effort,
         worker=context.worker.name,
-        n=n,
-        streaming=bool(request.stream),
-        include_usage=bool(request.stream and options and options.include_usage),
-        stop=bodies.stop_sequences(request),
-        max_bytes=max_tokens * BYTES_PER_TOKEN if max_tokens else None,
+        n=wanted.n,
+        streaming=wanted.stream,
+        include_usage=wanted.include_usage,
+        stop=wanted.stop,
+        max_bytes=wanted.max_bytes,
         length_on_worker_exit=config.worker_exit == "length",
-        tools=tools,
+        tools=_tool_options(context, head, wanted),
         hash_key=context.hash_key.hex(),
         request=msgspec.Raw(msgspec.json.format(body, indent=-1)),
         versions={
@@ -172,33 +159,31 @@ def _opened(
 
 def _turns(
     context: Context,
-    exchange: Exchange,
-    request: bodies.ChatRequest,
-    target: models.Target,
-    wanted: toolfields.Wanted,
+    head: Request,
+    wanted: asked.Asked,
+    opened: events.Opened,
     stream_id: str,
     caller: Caller,
+    body: bytes,
 ) -> list[worker.Turn]:
-    messages = tuple(_message(index, each) for index, each in enumerate(request.messages))
-    if request.response_format and request.response_format.type == "json_object":
-        instruction = worker.TextPart(JSON_INSTRUCTION)
-        messages = (*messages, worker.Message("developer", (instruction,)))
     turns = [
         worker.Turn(
             stream_id=stream_id,
             request_id=caller.request_id,
-            target=target.model,
-            messages=messages,
+            target=opened.target,
+            messages=wanted.messages,
+            body=msgspec.Raw(body),
             choice=choice,
-            effort=target.effort,
-            output_schema=bodies.output_schema(request),
+            choices=wanted.choices_a_turn,
+            effort=opened.effort,
+            output_schema=wanted.output_schema,
             tools=wanted.tools,
-            call_required=wanted.required,
-            parallel_calls=wanted.parallel,
-            transcript=exchange.request.headers.get("x-turntape-transcript"),
+            call_required=wanted.call_required,
+            parallel_calls=wanted.parallel_calls,
+            transcript=head.headers.get("x-turntape-transcript"),
             key_id=caller.key_id,
         )
-        for choice in range(request.n or 1)
+        for choice in range(0, wanted.n, wanted.choices_a_turn)
     ]
     try:
         context.worker.check(turns[0])
@@ -207,41 +192,12 @@ def _turns(
     return turns
 
 
-def _message(index: int, message: bodies.ChatMessage) -> worker.Message:
-    content = message.content or ""
-    where = f"messages[{index}].content"
-    if isinstance(content, str):
-        parts: tuple[worker.Part, ...] = (worker.TextPart(content),) if content else ()
-    else:
-        parts = tuple(_part(part, f"{where}[{at}]") for at, part in enumerate(content))
-    if message.refusal:
-        parts = (*parts, worker.RefusalPart(message.refusal))
-    calls = toolfields.calls(message)
-    return worker.Message(message.role, parts, message.name, calls, message.tool_call_id)
-
-
-def _part(part: bodies.Content, param: str) -> worker.Part:
-    match part:
-        case bodies.TextContent(text):
-            return worker.TextPart(text)
-        case bodies.ImageContent(image):
-            return worker.ImagePart(image.url, param)
-        case bodies.AudioContent():
-            return worker.OtherPart("input_audio", param)
-        case bodies.FileContent():
-            return worker.OtherPart("file", param)
-        case bodies.RefusalContent(refusal):
-            return worker.RefusalPart(refusal)
-
-
-def _headers(
-    request: bodies.ChatRequest, ignored: tuple[str, ...], opened: events.Opened, stream_id: str
-) -> Headers:
+def _headers(wanted: asked.Asked, opened: events.Opened, stream_id: str) -> Headers:
     headers = [("x-turntape-stream", stream_id)]
-    if ignored:
-        headers.append(("x-turntape-ignored", ", ".join(ignored)))
-    if request.response_format and request.response_format.type == "json_object":
-        headers.append(("x-turntape-emulated", "response_format"))
+    if wanted.ignored:
+        headers.append(("x-turntape-ignored", ", ".join(wanted.ignored)))
+    if wanted.emulated:
+        headers.append(("x-turntape-emulated", ", ".join(wanted.emulated)))
     if opened.tools.stop_after is not None:
         headers.append(("x-codex-stop-after-tools-mode", opened.tools.stop_after))
     return headers

@@ -61,8 +61,10 @@ class Context:
         self.permits = Permits(config.sse_max_concurrency)
         self.deadlines = deadlines(config)
 
-    def models(self) -> models.ModelTable:
+    def models(self) -> models.ModelTable | models.AnyModel:
         """The names that are accepted now: a worker may learn its models late."""
+        if self.worker.name == "upstream":
+            return models.AnyModel(self.worker.models())
         default = self.config.codex_model
         targets = self.worker.models()
         if self.config.worker == "scripted" and targets:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
 from machines import events
-from server import bodies
 from server.errors import ApiError
 from server.http import Headers
 
@@ -24,12 +23,13 @@ COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
 
 def choose(
     headers: Headers,
-    messages: Iterable[bodies.ChatMessage],
+    texts: Iterable[str],
     configured: Literal["auto"] | events.OutputMode,
 ) -> events.OutputMode:
     """The client's word, else the operator's, else what the client looks like.
 
     Args:
+        texts: of the request's messages.
         configured: `PROXY_OUTPUT_MODE`.
 
     Raises:
@@ -39,7 +39,9 @@ def choose(
     if asked is None:
         if configured != "auto":
             return configured
-        copilot = _sent_by_copilot(headers) or _prompted_by_copilot(messages)
+        copilot = _sent_by_copilot(headers) or any(
+            tag in text for text in texts for tag in COPILOT_TAGS
+        )
         return "obsidian-xml" if copilot else "openai-json"
     for mode in MODES:
         if asked.strip().lower() == mode:
@@ -57,16 +59,3 @@ def _sent_by_copilot(headers: Headers) -> bool:
         )
         or "obsidian/" in (headers.get("user-agent") or "").lower()
     )
-
-
-def _prompted_by_copilot(messages: Iterable[bodies.ChatMessage]) -> bool:
-    return any(
-        tag in text for message in messages for text in _texts(message) for tag in COPILOT_TAGS
-    )
-
-
-def _texts(message: bodies.ChatMessage) -> Iterable[str]:
-    content = message.content or ""
-    if isinstance(content, str):
-        return (content,)
-    return (part.text for part in content if isinstance(part, bodies.TextContent))

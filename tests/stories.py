@@ -14,10 +14,47 @@ ALPHABET = 'ab#é漢😀\n"\\\u2028\x00'
 STOPS = ("#", "##", "ab", "aab", "abab#", "漢a")
 """Stop sequences that texts over `ALPHABET` run into, and nearly run into."""
 
+BLOCKS = (
+    "<use_tool><name>a</name><x>1</x></use_tool>",
+    "<use_tool>\n<name>a</name>\n<x>1</x>\n</use_tool>",
+    '<use_tool name="b"/>',
+    "<use_tool><name>c</name>漢</use_tool>",
+    "<use_tool></use_tool>",
+)
+"""Blocks that are calls, of names that are declared or not, and one that is none."""
+
+SHREDS = (*BLOCKS, *BLOCKS, "<use_tool>", "<use_t", "</use_tool>", "<", ">", "<name>a</name>", "#")
+"""What the texts of calls are made of, and of what is nearly one."""
+
 TEXTS = st.text(ALPHABET, max_size=6)
+TAGGED = st.lists(st.sampled_from(SHREDS) | TEXTS, max_size=4).map("".join)
 WORDS = st.sampled_from(["stop", "length", "max_output_tokens", "content_filter", "banana", ""])
 USAGES = st.none() | st.builds(events.Usage, *(st.integers(0, 9) for _ in range(4)))
 FAILURES = st.sampled_from(["upstream_error", "timeout", "worker_lost", "rejected"])
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+IDS = st.sampled_from(["", "i", "j"])
+ARGUMENTS = st.sampled_from(["", "{}", '{"x":"1"}', '{ "x": "1" }', '{"x"', ':"1"}', "漢"])
+
+
+def tools(**fixed: Any) -> st.SearchStrategy[events.ToolOptions]:
+    """Options of tools, those that are not `fixed` random."""
+    options: dict[str, st.SearchStrategy[Any]] = {
+        "names": st.sampled_from([(), ("a",), ("a", "b")]),
+        "output_mode": st.sampled_from(get_args(events.OutputMode)),
+        "legacy": st.booleans(),
+        "most": st.sampled_from([0, 0, 1, 2]),
+        "dedup": st.booleans(),
+        "stop_after": st.sampled_from([None, None, *get_args(events.StopAfterTools)]),
+        "suppress_tail": st.booleans(),
+    }
+    given = {name: st.just(value) for name, value in fixed.items()}
+    return st.builds(events.ToolOptions, **options | given)
+
+
+NO_TOOLS = st.just(events.NO_TOOLS)
+ANY_TOOLS = NO_TOOLS | tools()
 
 
 class Story(NamedTuple):
@@ -28,11 +65,19 @@ class Story(NamedTuple):
 
 
 @st.composite
-def stories(draw: st.DrawFn, /, *, until_ended: bool = False, **fixed: Any) -> Story:
+def stories(
+    draw: st.DrawFn,
+    /,
+    *,
+    until_ended: bool = False,
+    tools: st.SearchStrategy[events.ToolOptions] = ANY_TOOLS,
+    **fixed: Any,
+) -> Story:
     """Streams of up to three choices.
 
     Args:
         until_ended: whether the story must come to an end, by its own events or by a failure.
+        tools: its options of tools.
         fixed: options of the stream that shall not be random.
     """
     n = draw(st.sampled_from([1, 1, 2, 3]))
@@ -43,6 +88,7 @@ def stories(draw: st.DrawFn, /, *, until_ended: bool = False, **fixed: Any) -> S
         "stop": draw(st.sampled_from([(), (), *((stop,) for stop in STOPS), STOPS])),
         "max_bytes": draw(st.sampled_from([None, None, 0, 1, 5, 12])),
         "length_on_worker_exit": draw(st.booleans()),
+        "tools": draw(tools),
     }
     first = opened(**options | fixed)
     happened = draw(st.lists(_events(first.n), max_size=30))
@@ -55,7 +101,18 @@ def stories(draw: st.DrawFn, /, *, until_ended: bool = False, **fixed: Any) -> S
 def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
     """Texts far more often than ends, as in life."""
     choice = st.integers(0, n - 1)
-    text = st.builds(events.TextDelta, TEXTS, choice)
+    text = st.builds(events.TextDelta, TEXTS | TAGGED, choice)
+    call = st.one_of(
+        st.builds(events.ToolCalled, IDS, NAMES, ARGUMENTS, choice),
+        st.builds(
+            events.ToolCallDelta,
+            st.sampled_from([None, 0, 1]),
+            st.none() | IDS,
+            st.sampled_from([None, ""]) | NAMES,
+            st.none() | ARGUMENTS,
+            choice,
+        ),
+    )
     notice = st.one_of(
         st.builds(events.ItemStarted, st.just("reasoning"), choice),
         st.builds(events.BufferPressure, st.just(300_000)),
@@ -67,7 +124,7 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
         st.just(events.ServerStopping()),
     )
     return st.one_of(
-        *(text, text, text, text, text, text),
+        *(text, text, text, text, text, text, call, call),
         st.builds(events.ReasoningDelta, TEXTS, choice),
         st.builds(events.TokensCounted, USAGES, choice),
         st.builds(events.TurnFinished, WORDS, choice),

@@ -5,7 +5,7 @@ import typing
 import msgspec
 import pytest
 
-from machines import events, outputs
+from machines import events
 
 COUNTS = events.Usage(10, 5, cached_tokens=3, reasoning_tokens=1)
 
@@ -24,6 +24,17 @@ OPENED = events.Opened(
     stop=("\n\n", "漢"),
     max_bytes=64,
     length_on_worker_exit=True,
+    tools=events.ToolOptions(
+        names=("readNote",),
+        output_mode="obsidian-xml",
+        legacy=True,
+        most=2,
+        dedup=True,
+        delimiter="\n",
+        stop_after="burst",
+        suppress_tail=True,
+        comments=False,
+    ),
     content="masked",
     request=msgspec.Raw(b'{"messages":[]}'),
     versions={"turntape": "0.1.0"},
@@ -45,11 +56,24 @@ TERMINAL = events.Terminal(
     ttft_us=1500,
     duration_us=9000,
     longest_gap_us=4000,
+    tool_calls=5,
+    tool_calls_withheld=1,
+    tool_calls_dropped=2,
+    tool_buffers_started=4,
+    tool_buffers_flushed=2,
+    tool_buffers_aborted={"nested": 1, "unclosed": 1},
 )
 
 WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"text_delta","text":"漢"}': events.TextDelta("漢"),
     '{"event":"reasoning_delta","text":"hm","choice":1}': events.ReasoningDelta("hm", 1),
+    (
+        '{"event":"tool_called","call_id":"c1","name":"readNote","arguments":"{\\"n\\":1}"}'
+    ): events.ToolCalled("c1", "readNote", '{"n":1}'),
+    (
+        '{"event":"tool_call_delta","index":0,"call_id":"c1","name":"readNote",'
+        '"arguments":"{","choice":1}'
+    ): events.ToolCallDelta(0, "c1", "readNote", "{", 1),
     '{"event":"turn_finished","reason":"stop"}': events.TurnFinished("stop"),
     (
         '{"event":"tokens_counted","usage":{"prompt_tokens":10,"completion_tokens":5,'
@@ -64,6 +88,9 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"client_gone","cause":"left"}': events.ClientGone("left"),
     '{"event":"server_stopping"}': events.ServerStopping(),
     '{"event":"turn_started","thread_id":"th","turn_id":"tu"}': events.TurnStarted("th", "tu"),
+    '{"event":"turn_resumed","thread_id":"th"}': events.TurnResumed("th"),
+    '{"event":"park_missed","reason":"expired"}': events.ParkMissed("expired"),
+    '{"event":"call_demanded","attempt":1,"choice":1}': events.CallDemanded(1, 1),
     '{"event":"item_started","item":"reasoning"}': events.ItemStarted("reasoning"),
     '{"event":"rpc_sent","method":"turn/start","rpc_id":3}': events.RpcSent("turn/start", 3),
     '{"event":"rpc_replied","rpc_id":3,"error":"no"}': events.RpcReplied(3, "no"),
@@ -77,25 +104,14 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
 }
 """Events as a log of this schema version holds them."""
 
-OUTPUTS: tuple[outputs.AnyOutput, ...] = (
-    outputs.Head(),
-    outputs.Role(1),
-    outputs.Content("漢\u2028", 1),
-    outputs.Reasoning("hm", 1),
-    outputs.Finish("stop", 1),
-    outputs.UsageTotals(COUNTS),
-    outputs.UsageTotals(None),
-    outputs.Done(),
-    outputs.Keepalive(),
-    outputs.Failure("upstream_error", "no", 502, "messages", 1.5),
-    outputs.CancelTurn(1),
-)
-
 VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
-    " include_usage stop max_bytes length_on_worker_exit schema content request versions hash_key",
+    " include_usage stop max_bytes length_on_worker_exit tools schema content request versions"
+    " hash_key",
     "text_delta": "text choice",
     "reasoning_delta": "text choice",
+    "tool_called": "call_id name arguments choice",
+    "tool_call_delta": "index call_id name arguments choice",
     "turn_finished": "reason choice",
     "tokens_counted": "usage choice",
     "turn_failed": "kind code message choice status param retry_after",
@@ -103,6 +119,9 @@ VOCABULARY = {
     "client_gone": "cause",
     "server_stopping": "",
     "turn_started": "thread_id turn_id choice",
+    "turn_resumed": "thread_id choice",
+    "park_missed": "reason choice",
+    "call_demanded": "attempt choice",
     "item_started": "item choice",
     "rpc_sent": "method rpc_id choice",
     "rpc_replied": "rpc_id error choice",
@@ -110,12 +129,10 @@ VOCABULARY = {
     "worker_changed": "worker trigger detail",
     "buffer_pressure": "buffered",
     "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage frames"
-    " body_bytes body_hash ttft_us duration_us longest_gap_us",
+    " body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls tool_calls_withheld"
+    " tool_calls_dropped tool_buffers_started tool_buffers_flushed tool_buffers_aborted",
 }
 """Fields of each event in schema version 1. A log of another vocabulary has another version."""
-
-OUTPUT_TAGS = "head role content reasoning finish usage done keepalive failure cancel_turn"
-"""What stands in a record's `out` in schema version 1."""
 
 
 def fields(found: type[msgspec.Struct]) -> str:
@@ -127,10 +144,11 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
         str(found.__struct_config__.tag): fields(found)
         for found in events.StreamEvent.__subclasses__()
     }
-    tags = [str(found.__struct_config__.tag) for found in outputs.Output.__subclasses__()]
-    assert (events.SCHEMA_VERSION, shapes, " ".join(tags)) == (1, VOCABULARY, OUTPUT_TAGS)
+    assert (events.SCHEMA_VERSION, shapes) == (1, VOCABULARY)
     assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
-    assert fields(outputs.Decision) == "released cut"
+    assert fields(events.ToolOptions) == (
+        "names output_mode legacy most dedup delimiter stop_after suppress_tail comments"
+    )
 
 
 @pytest.mark.parametrize("written", WRITTEN)
@@ -170,33 +188,24 @@ def test_an_opened_record_needs_only_what_has_no_default() -> None:
     read = msgspec.json.decode(written, type=events.Opened)
     assert (read.n, read.streaming, read.include_usage, read.stop) == (1, True, False, ())
     assert (read.max_bytes, read.content, bytes(read.request)) == (None, "full", b"null")
+    assert read.tools == events.ToolOptions()
     assert (read.schema, read.versions, read.hash_key) == (1, {}, None)
 
 
-@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: type(output).__name__)
-def test_an_output_is_read_as_it_was_written(output: outputs.AnyOutput) -> None:
-    written = msgspec.json.encode(output)
-    assert msgspec.json.decode(written, type=outputs.AnyOutput) == output
-
-
-def test_every_event_and_output_is_tried_and_in_its_union() -> None:
+def test_every_event_is_tried_and_in_its_union() -> None:
     inputs = set(typing.get_args(events.StreamInput))
     others = {events.Opened, events.Terminal, events.WorkerChanged}
     assert inputs | others == set(events.StreamEvent.__subclasses__())
     assert {type(event) for event in (*WRITTEN.values(), OPENED, TERMINAL)} == inputs | others
-    named = set(typing.get_args(outputs.AnyOutput))
-    assert {type(output) for output in OUTPUTS} == named
-    assert named == set(outputs.Output.__subclasses__())
 
 
 def test_every_name_belongs_to_one_event() -> None:
-    for base in (events.StreamEvent, outputs.Output):
-        tags = [found.__struct_config__.tag for found in base.__subclasses__()]
-        assert len(tags) == len(set(tags))
+    tags = [found.__struct_config__.tag for found in events.StreamEvent.__subclasses__()]
+    assert len(tags) == len(set(tags))
 
 
 def test_what_happened_cannot_be_changed() -> None:
-    for found in (*events.StreamEvent.__subclasses__(), *outputs.Output.__subclasses__()):
+    for found in events.StreamEvent.__subclasses__():
         assert found.__struct_config__.frozen
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from machines import events
-from server import bodies, errors, outputmode
+from server import asked, config, errors, passedon
 from server.http import Headers
 
 REFERER = ("http-referer", "https://obsidiancopilot.com")
@@ -14,17 +14,18 @@ TITLE = ("x-title", "Obsidian Copilot")
 TRACE = ("x-copilot-trace-id", "t-1")
 
 
-def messages(*contents: Any) -> list[bodies.ChatMessage]:
-    written = [{"role": "system", "content": content} for content in contents]
-    return msgspec.convert(written, list[bodies.ChatMessage])
-
-
 def choose(
     *headers: tuple[str, str],
     contents: tuple[Any, ...] = ("hi",),
     configured: Literal["auto", "openai-json", "obsidian-xml"] = "auto",
+    reader: Any = asked,
 ) -> events.OutputMode:
-    return outputmode.choose(Headers(headers), messages(*contents), configured)
+    """The mode of a request with these messages."""
+    written = [{"role": "system", "content": content} for content in contents]
+    body = msgspec.json.encode({"model": "m", "messages": written})
+    settings = msgspec.structs.replace(config.load({"PROXY_DATA_DIR": "/nowhere"})[0], output_mode=configured)
+    found: events.OutputMode = reader.read(body, Headers(headers), settings).output_mode
+    return found
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_copilot_is_known_by_its_headers(headers: list[tuple[str, str]]) -> None
 )
 def test_copilot_is_known_by_its_prompt(contents: tuple[Any, ...]) -> None:
     assert choose(contents=contents) == "obsidian-xml"
+    assert choose(contents=contents, reader=passedon) == "obsidian-xml"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,7 @@ def test_everyone_else_gets_json(
     headers: list[tuple[str, str]], contents: tuple[Any, ...]
 ) -> None:
     assert choose(*headers, contents=contents) == "openai-json"
+    assert choose(*headers, contents=contents, reader=passedon) == "openai-json"
 
 
 def test_the_operator_is_stronger_than_the_look_of_a_client() -> None:

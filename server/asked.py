@@ -1,0 +1,119 @@
+"""What a chat request asks of a worker that is given turns, field by field.
+
+What Codex has no word for is done here, refused, or named to the client.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from engine import worker
+from machines import events
+from server import bodies, outputmode, toolfields
+from server.http import Headers
+from server.settings import Config
+
+BYTES_PER_TOKEN: Final = 4
+"""UTF-8 bytes that count as one token where no tokenizer is at hand: `max_tokens` cuts by it."""
+
+JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
+"""What stands in for `response_format: json_object`, which Codex does not have."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the rest of the server sees it.
+
+    Attributes:
+        stop: sequences that end the answer here.
+        max_bytes: of content, before the answer is cut here; None for no limit.
+        most_calls: that a choice may have, 0 for as many as it likes.
+        ignored: names of what nothing honours.
+        emulated: names of what is done by other means.
+        choices_a_turn: whether one turn answers every choice, or each has its own.
+    """
+
+    model: str
+    stream: bool
+    include_usage: bool
+    n: int
+    output_mode: events.OutputMode
+    tools: tuple[worker.Tool, ...] = ()
+    call_required: bool = False
+    parallel_calls: bool = True
+    most_calls: int
+    legacy: bool = False
+    stop: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    effort: str | None = None
+    output_schema: msgspec.Raw | None = None
+    messages: tuple[worker.Message, ...] = ()
+    ignored: tuple[str, ...] = ()
+    emulated: tuple[str, ...] = ()
+    choices_a_turn: int = 1
+
+
+def read(body: bytes, headers: Headers, config: Config) -> Asked:
+    """What is asked of a worker that is given turns.
+
+    Raises:
+        ApiError: with the field at fault.
+    """
+    request, ignored = bodies.parse(body)
+    wanted = toolfields.read(request, config.enable_parallel_tool_calls)
+    max_tokens = request.max_completion_tokens or request.max_tokens
+    as_json = request.response_format is not None and request.response_format.type == "json_object"
+    messages = tuple(_message(index, each) for index, each in enumerate(request.messages))
+    if as_json:
+        messages = (*messages, worker.Message("developer", (worker.TextPart(JSON_INSTRUCTION),)))
+    return Asked(
+        model=request.model or "",
+        stream=bool(request.stream),
+        include_usage=bodies.wants_usage(request.stream, request.stream_options),
+        n=request.n or 1,
+        output_mode=outputmode.choose(headers, _texts(messages), config.output_mode),
+        tools=wanted.tools,
+        call_required=wanted.required,
+        parallel_calls=wanted.parallel,
+        most_calls=config.tool_block_max if wanted.parallel else 1,
+        legacy=wanted.legacy,
+        stop=bodies.stop_sequences(request),
+        max_bytes=max_tokens * BYTES_PER_TOKEN if max_tokens else None,
+        effort=request.reasoning_effort,
+        output_schema=bodies.output_schema(request),
+        messages=messages,
+        ignored=(*ignored, *wanted.ignored)[: bodies.IGNORED_MAX],
+        emulated=("response_format",) if as_json else (),
+    )
+
+
+def _texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
+    parts = (part for message in messages for part in message.parts)
+    return (part.text for part in parts if isinstance(part, worker.TextPart))
+
+
+def _message(index: int, message: bodies.ChatMessage) -> worker.Message:
+    content = message.content or ""
+    where = f"messages[{index}].content"
+    if isinstance(content, str):
+        parts: tuple[worker.Part, ...] = (worker.TextPart(content),) if content else ()
+    else:
+        parts = tuple(_part(part, f"{where}[{at}]") for at, part in enumerate(content))
+    if message.refusal:
+        parts = (*parts, worker.RefusalPart(message.refusal))
+    calls = toolfields.calls(message)
+    return worker.Message(message.role, parts, message.name, calls, message.tool_call_id)
+
+
+def _part(part: bodies.Content, param: str) -> worker.Part:
+    match part:
+        case bodies.TextContent(text):
+            return worker.TextPart(text)
+        case bodies.ImageContent(image):
+            return worker.ImagePart(image.url, param)
+        case bodies.AudioContent():
+            return worker.OtherPart("input_audio", param)
+        case bodies.FileContent():
+            return worker.OtherPart("file", param)
+        case bodies.RefusalContent(refusal):
+            return worker.RefusalPart(refusal)

@@ -1,0 +1,248 @@
+"""Which calls go to the client: how many, no repeats, and what of the text behind them."""
+
+from typing import Any
+
+import pytest
+
+from machines import events
+from machines.events import TextDelta, ToolCallDelta, ToolCalled, TurnFinished
+from machines.outputs import (
+    Content,
+    Done,
+    Finish,
+    Head,
+    Role,
+    ToolArguments,
+    ToolBufferAborted,
+    ToolBufferFlushed,
+    ToolBufferStarted,
+    ToolCall,
+    ToolCounts,
+)
+from tests.playbook import Playbook, opened
+
+
+def tools(**options: Any) -> events.Opened:
+    """A stream with options of tools."""
+    return opened(tools=events.ToolOptions(names=("a", "b"), **options))
+
+
+def block(name: str, value: int = 1) -> str:
+    return f"<use_tool><name>{name}</name><x>{value}</x></use_tool>"
+
+
+ONE = '{"x":"1"}'
+"""The arguments of a `block`."""
+
+
+def called(*blocks: str, first: events.Opened) -> Playbook:
+    """A stream with these blocks as its text; nothing is expected of them yet."""
+    return Playbook(first) >> TextDelta("".join(blocks)) << Head() << Role()
+
+
+def test_blocks_past_the_limit_are_withheld_and_counted() -> None:
+    book = (
+        called(block("a"), block("b"), block("b", 2), first=tools(most=2))
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(0, "call_1_0_0", "a", ONE)
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(1, "call_1_0_1", "b", ONE)
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        >> TurnFinished("stop")
+        << ToolCounts(2, truncated=True)
+        << Finish("tool_calls")
+        << Done()
+    )
+    assert book
+    assert book.stream.withheld
+    assert book.stream.tool_totals()["tool_calls_withheld"] == 1
+
+
+def test_a_block_of_an_undeclared_tool_is_text_past_the_limit_too() -> None:
+    other = block("c")
+    assert (
+        called(block("a"), other, first=tools(most=1))
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(0, "call_1_0_0", "a", ONE)
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << Content(other)
+        >> TurnFinished("stop")
+        << ToolCounts(1, truncated=False)
+        << Finish("tool_calls")
+        << Done()
+    )
+
+
+def test_whole_calls_past_the_limit_are_withheld() -> None:
+    book = (
+        Playbook(tools(most=1))
+        >> ToolCalled("c1", "a", "{}")
+        << Head()
+        << Role()
+        >> ToolCalled("c2", "b", "{}")
+        >> TurnFinished("stop")
+        << ToolCall(0, "c1", "a", "{}")
+        << ToolCounts(1, truncated=True)
+        << Finish("tool_calls")
+        << Done()
+    )
+    assert book
+    assert book.stream.withheld
+
+
+def test_fragments_of_calls_past_the_limit_are_withheld() -> None:
+    assert (
+        Playbook(tools(most=1))
+        >> ToolCallDelta(0, "c1", "a", '{"x":')
+        << Head()
+        << Role()
+        << ToolCall(0, "c1", "a", '{"x":')
+        >> ToolCallDelta(1, "c2", "b", "{")
+        >> ToolCallDelta(1, None, None, "}")
+        >> ToolCallDelta(0, None, None, "1}")
+        << ToolArguments(0, "1}")
+        >> TurnFinished("tool_calls")
+        << ToolCounts(1, truncated=True)
+        << Finish("tool_calls")
+        << Done()
+    )
+
+
+def test_all_sources_share_one_limit_and_one_numbering() -> None:
+    assert (
+        called(block("a"), first=tools(most=3))
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(0, "call_1_0_0", "a", ONE)
+        >> ToolCalled("c1", "a", "{}")
+        >> ToolCalled("c2", "b", "{}")
+        >> ToolCallDelta(0, None, "b", "{}")
+        << ToolCall(1, "call_1_0_1", "b", "{}")
+        >> TurnFinished("stop")
+        << ToolCall(2, "c1", "a", "{}")
+        << ToolCounts(3, truncated=True)
+        << Finish("tool_calls")
+        << Done()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "repeats"),
+    [
+        ('{"x":1,"y":[2]}', True),
+        ('{ "y": [ 2 ], "x": 1 }', True),
+        ('{"x":1}', False),
+        ('{"x":1,"y":[2.5]}', False),
+        ('{"x":"1","y":[2]}', False),
+        ('{"x":1,"y":[2]', False),
+    ],
+)
+@pytest.mark.parametrize("dedup", [True, False])
+def test_a_whole_call_that_repeats_an_earlier_one_is_withheld_if_asked(
+    arguments: str, repeats: bool, dedup: bool
+) -> None:
+    book = (
+        Playbook(tools(dedup=dedup))
+        >> ToolCalled("c1", "a", '{"x":1,"y":[2]}')
+        << Head()
+        << Role()
+        >> ToolCalled("c2", "b", '{"x":1,"y":[2]}')
+        >> ToolCalled("c3", "a", arguments)
+        >> TurnFinished("stop")
+        << ToolCall(0, "c1", "a", '{"x":1,"y":[2]}')
+        << ToolCall(1, "c2", "b", '{"x":1,"y":[2]}')
+    )
+    if not (repeats and dedup):
+        book = book << ToolCall(2, "c3", "a", arguments)
+    withheld = repeats and dedup
+    assert book << ToolCounts(2 if withheld else 3, withheld) << Finish("tool_calls") << Done()
+
+
+@pytest.mark.parametrize("wild", ['{"x":' * 100_000, '"\ud800"', "1" * 5000, "1e999"])
+def test_arguments_that_cannot_be_compared_as_json_are_compared_as_text(wild: str) -> None:
+    assert (
+        Playbook(tools(dedup=True))
+        >> ToolCalled("c1", "a", wild)
+        << Head()
+        << Role()
+        >> ToolCalled("c2", "a", wild)
+        >> TurnFinished("stop")
+        << ToolCall(0, "c1", "a", wild)
+        << ToolCounts(1, truncated=True)
+        << Finish("tool_calls")
+        << Done()
+    )
+
+
+def test_a_block_that_repeats_an_earlier_one_is_withheld_and_so_is_the_same_whole_call() -> None:
+    spaced = "<use_tool>\n  <name>a</name>\n  <x>1</x>\n</use_tool>"
+    book = (
+        called(block("a"), spaced, block("a", 2), first=tools(dedup=True))
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(0, "call_1_0_0", "a", ONE)
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(1, "call_1_0_1", "a", '{"x":"2"}')
+        >> ToolCalled("c1", "a", '{"x": "1"}')
+        >> TurnFinished("stop")
+        << ToolCounts(2, truncated=True)
+        << Finish("tool_calls")
+        << Done()
+    )
+    assert book
+    assert book.stream.tool_totals()["tool_calls_withheld"] == 2
+
+
+def test_the_text_after_the_last_call_can_be_dropped() -> None:
+    assert (
+        called("x", block("a"), "y", first=tools(suppress_tail=True))
+        << Content("x")
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << ToolCall(0, "call_1_0_0", "a", ONE)
+        >> TextDelta("z")
+        >> TextDelta(block("b"))
+        << ToolBufferStarted()
+        << ToolBufferFlushed()
+        << Content("yz")
+        << ToolCall(1, "call_1_0_1", "b", ONE)
+        >> TextDelta("tail")
+        >> TextDelta("<use_tool>")
+        << ToolBufferStarted()
+        >> TurnFinished("stop")
+        << ToolBufferAborted("unclosed")
+        << ToolCounts(2, truncated=False)
+        << Finish("tool_calls")
+        << Done()
+    )
+
+
+def test_a_text_that_is_no_tail_is_said_before_a_waiting_call() -> None:
+    book = (
+        Playbook(tools(suppress_tail=True))
+        >> ToolCallDelta(0, "c1", "a", "{}")
+        << Head()
+        << Role()
+        << ToolCall(0, "c1", "a", "{}")
+        >> ToolCalled("c2", "b", "{}")
+        >> TextDelta("x")
+    )
+    assert book
+    assert not book.stream.passes(0, "y")
+    assert (
+        book
+        >> TurnFinished("stop")
+        << Content("x")
+        << ToolCall(1, "c2", "b", "{}")
+        << ToolCounts(2, truncated=False)
+        << Finish("tool_calls")
+        << Done()
+    )
