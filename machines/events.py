@@ -109,6 +109,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
         stop: stop sequences the machine enforces; empty where the worker does.
         max_bytes: UTF-8 bytes of content a choice may have before it is cut; None: no limit.
         length_on_worker_exit: whether a lost worker ends the answer as `length`.
+        empty_is_failure: whether a stream without any event is an error, instead of empty too.
         request: the client's body as kept by the log's masking mode.
         versions: of Turntape, Python and the worker.
         hash_key: hex key of the terminal record's `body_hash`; only where the log keeps content.
@@ -128,6 +129,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     stop: tuple[str, ...] = ()
     max_bytes: int | None = None
     length_on_worker_exit: bool = False
+    empty_is_failure: bool = False
     tools: ToolOptions = NO_TOOLS
     schema: int = SCHEMA_VERSION
     content: Literal["full", "masked"] = "full"

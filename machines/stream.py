@@ -184,10 +184,26 @@ class Stream:
         calls = any(each.tools.waits for each in self.choices)
         if lost and not calls and self.opened.length_on_worker_exit:
             return self._truncate(choice, "turn_failed")
+        if event.kind == "empty" and self._may_be_empty():
+            return self._leave_empty(choice)
         failure = outputs.Failure(
             event.code, event.message, event.status, event.param, event.retry_after
         )
         return self._fail(choice, event.kind, failure, "turn_failed")
+
+    def _may_be_empty(self) -> bool:
+        """Whether nothing at all is an answer: to a stream that has not begun it is."""
+        opened = self.opened
+        begun = self.choices[0].state not in ("held", "role")
+        return opened.streaming and not opened.empty_is_failure and not begun
+
+    def _leave_empty(self, choice: Choice) -> outputs.Step:
+        """A stream without an event in it, and so without its sentinel."""
+        head = (outputs.Head(),) if choice.state == "held" else ()
+        self._end("empty", "turn_failed")
+        for each in self.choices:
+            each.state = _NEXT[each.state, "fail"]
+        return outputs.Step(choice.state, head)
 
     def _timer(self, event: events.TimerFired, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()

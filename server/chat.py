@@ -146,6 +146,7 @@ def _opened(
         stop=wanted.stop,
         max_bytes=wanted.max_bytes,
         length_on_worker_exit=config.worker_exit == "length",
+        empty_is_failure=config.empty_upstream == "error",
         tools=_tool_options(context, head, wanted),
         hash_key=context.hash_key.hex(),
         request=msgspec.Raw(msgspec.json.format(body, indent=-1)),

@@ -27,7 +27,6 @@ RESERVED = frozenset(
         "PROXY_ADMIN_KEY",
         "PROXY_AUTH_LOGIN_URL",
         "PROXY_AUTH_LOGIN_URL_MODE",
-        "PROXY_EMPTY_UPSTREAM",
         "PROXY_ENABLE_METRICS",
         "PROXY_ENABLE_RESPONSES",
         "PROXY_MAINTENANCE_MODE",
@@ -41,9 +40,6 @@ RESERVED = frozenset(
         "PROXY_STORE",
         "PROXY_STORE_TTL_S",
         "PROXY_TEST_ENDPOINTS",
-        "PROXY_UPSTREAM_API_KEY",
-        "PROXY_UPSTREAM_HEADERS",
-        "PROXY_UPSTREAM_URL",
         "PROXY_USAGE_ALLOW_UNAUTH",
     }
 )
@@ -287,6 +283,8 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 "PROXY_API_KEY", f"a published key cannot protect {config.host!r}; choose another"
             )
+    if config.worker == "upstream" and config.upstream_url is None:
+        raise ConfigError("PROXY_UPSTREAM_URL", "must be set for the upstream worker")
     if config.worker_backoff_max_ms < config.worker_backoff_initial_ms:
         raise ConfigError("WORKER_BACKOFF_MAX_MS", "is below WORKER_BACKOFF_INITIAL_MS")
     if 0 < config.log_max_bytes < config.log_segment_bytes:

@@ -53,6 +53,14 @@ Url = Annotated[
 Verbatim = Annotated[
     str, Kind(pattern=r"(?s).+", expects=r"text, in it `\n`, `\t` and `\\`", verbatim=True)
 ]
+HttpHeaders = Annotated[
+    tuple[str, ...],
+    Kind(
+        pattern=r"[!#$%&'*+.^_`|~0-9A-Za-z-]+ *: *[\x20-\x7e]*",
+        expects="a comma-separated list of Name: value",
+        secret=True,
+    ),
+]
 Names = Annotated[tuple[str, ...], Kind(expects="a comma-separated list")]
 Origins = Annotated[
     tuple[str, ...],

@@ -68,6 +68,13 @@ CASES: dict[str, ErrorCase] = {
     "internal_error": ErrorCase(500, SERVER, "a defect of this server"),
     "upstream_error": ErrorCase(502, SERVER, "the provider failed, retries included", 1),
     "upstream_disconnected": ErrorCase(502, SERVER, "the provider's stream broke off", 1),
+    "upstream_truncated": ErrorCase(502, SERVER, "the upstream's stream ended unfinished", 1),
+    "upstream_unreachable": ErrorCase(502, SERVER, "the upstream cannot be connected to", 1),
+    "upstream_decode_error": ErrorCase(502, SERVER, "the upstream sent what is no JSON", 1),
+    "upstream_event_too_large": ErrorCase(
+        502, SERVER, "the upstream sent an event of over 16 MiB", None, False
+    ),
+    "empty_upstream": ErrorCase(502, SERVER, "the upstream sent no answer", 1),
     "worker_exited": ErrorCase(503, SERVER, "the worker's process ended before its answer", 1),
     "worker_not_ready": ErrorCase(503, SERVER, "no worker is ready", 1),
     "app_server_disabled": ErrorCase(503, SERVER, "the Codex worker is switched off", 30),

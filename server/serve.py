@@ -16,6 +16,7 @@ from engine import codexhome, codexworker, digest, disabled, journal, log, pump,
 from machines import events, lifecycle, supervisor
 from server import http
 from server.chat import VERSION
+from server.config import ConfigError
 from server.context import Context
 from server.listener import HttpServer
 from server.routes import Router
@@ -45,10 +46,12 @@ def make_worker(
     """The worker that the configuration names.
 
     Raises:
-        BinaryNotFound, TranscriptError: it cannot work at all.
+        BinaryNotFound, TranscriptError, ConfigError: it cannot work at all.
     """
     if config.worker == "scripted":
         return scripted.ScriptedWorker(config.transcripts_dir, config.scripted_speed)
+    if config.worker == "upstream":
+        return upstream_worker(config, wakeups)
     if not config.use_app_server:
         return disabled.DisabledWorker()
     return codexworker.CodexWorker(
@@ -57,6 +60,29 @@ def make_worker(
         journal.WorkerJournal(event_log).changed,
         wakeups.read,
     )
+
+
+def upstream_worker(config: Config, wakeups: pump.Wakeups) -> worker.Worker:
+    """The worker that passes requests on.
+
+    Raises:
+        ConfigError: its extra is not installed.
+    """
+    try:
+        # Its HTTP client takes as long to load as everything else together.
+        from engine import upstream, upstreamclient
+    except ModuleNotFoundError:
+        problem = "'upstream' needs the extra of that name: pip install 'turntape[upstream]'"
+        raise ConfigError("PROXY_WORKER", problem) from None
+    assert config.upstream_url is not None
+    headers = (header.partition(":") for header in config.upstream_headers)
+    options = upstreamclient.Options(
+        url=config.upstream_url,
+        api_key=config.upstream_api_key,
+        headers=tuple((name.strip(), value.strip()) for name, _, value in headers),
+        finish_grace=config.finish_grace_ms / 1000,
+    )
+    return upstream.UpstreamWorker(options, wakeups.read)
 
 
 def codex_options(config: Config) -> codexworker.Options:

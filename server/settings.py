@@ -18,6 +18,7 @@ from server.declared import (
     Deadline,
     Declared,
     Factor,
+    HttpHeaders,
     Milliseconds,
     Names,
     Origins,
@@ -62,8 +63,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Setting("PROXY_ENV", "stage: in health and logs; picks the aliases advertised"),
     ] = None
     worker: Annotated[
-        Literal["codex", "scripted"],
-        Setting("PROXY_WORKER", "what answers: Codex, or recorded transcripts", flag="--worker"),
+        Literal["codex", "upstream", "scripted"],
+        Setting(
+            "PROXY_WORKER",
+            "what answers: Codex, an OpenAI-compatible server, recorded transcripts",
+            flag="--worker",
+        ),
     ] = "codex"
     use_app_server: Annotated[
         bool,
@@ -124,6 +129,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Literal["never", "on-request", "untrusted"],
         Setting("PROXY_APPROVAL_POLICY", "when Codex asks for approval"),
     ] = "never"
+
+    upstream_url: Annotated[
+        Url | None, Setting("PROXY_UPSTREAM_URL", "the upstream's API, such as http://host/v1")
+    ] = None
+    upstream_api_key: Annotated[
+        Token | None, Setting("PROXY_UPSTREAM_API_KEY", "its key; a client's own never reaches it")
+    ] = None
+    upstream_headers: Annotated[
+        HttpHeaders,
+        Setting("PROXY_UPSTREAM_HEADERS", "sent with every request to it"),
+    ] = ()
+    empty_upstream: Annotated[
+        Literal["empty", "error"],
+        Setting("PROXY_EMPTY_UPSTREAM", "a stream without any event: empty too, or a 502"),
+    ] = "empty"
 
     worker_count: Annotated[Processes, Setting("WORKER_COUNT", "app-server processes")] = 1
     worker_max_concurrency: Annotated[
@@ -313,8 +333,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown."""
-        found = (getattr(self, item.field) for item in SETTINGS if item.kind.secret)
-        return tuple(value for value in found if value is not None)
+        values: list[str] = []
+        for item in SETTINGS:
+            value = getattr(self, item.field) if item.kind.secret else None
+            if isinstance(value, tuple):  # of headers only what they say
+                values += [header.partition(":")[2].strip() for header in value]
+            elif value is not None:
+                values.append(value)
+        return tuple(filter(None, values))
 
     def __repr__(self) -> str:
         """Names and values without the secrets, for a traceback may show it."""

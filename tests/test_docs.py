@@ -218,7 +218,8 @@ def test_the_version_is_everywhere_the_same() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["codex"]]
+    extras = project["optional-dependencies"]
+    required = [*project["dependencies"], *extras["codex"], *extras["upstream"]]
     names = {re.split(r"[^\w-]", requirement)[0] for requirement in required}
     reasons = re.findall(r"(?m)^\| ([\w-]+) \| \w", text_of("decisions/dependencies.md"))
     assert names == set(reasons) - {"package"}

@@ -29,6 +29,10 @@ DEFAULTS: dict[str, Any] = {
     "codex_workdir": None,
     "sandbox_mode": "read-only",
     "approval_policy": "never",
+    "upstream_url": None,
+    "upstream_api_key": None,
+    "upstream_headers": (),
+    "empty_upstream": "empty",
     "worker_count": 1,
     "worker_max_concurrency": 64,
     "worker_startup_timeout_ms": 15000,
@@ -169,7 +173,7 @@ def test_accepted(name: str, text: str, field: str, value: object) -> None:
         ("PORT", "-1", "a whole number, 0 to 65535"),
         ("PORT", "1_000", "a whole number, 0 to 65535"),
         ("PORT", "1KiB", "a whole number, 0 to 65535"),
-        ("PROXY_WORKER", "upstream", "codex, scripted"),
+        ("PROXY_WORKER", "claude", "codex, upstream, scripted"),
         ("PROXY_USE_APP_SERVER", "on", "true, false, yes, no, 1, 0"),
         ("PROXY_HEAD_HOLD_MS", "30s", "whole ms, 0 or more"),
         ("PROXY_HEAD_HOLD_MS", "1.5", "whole ms, 0 or more"),
@@ -194,6 +198,22 @@ def test_refused(name: str, text: str, accepted: str) -> None:
     message = refusal({name: text})
     assert message.startswith(f"{name}: {text!r} is ")
     assert accepted in message
+
+
+def test_an_upstream_needs_its_address() -> None:
+    named = refusal({"PROXY_WORKER": "upstream"})
+    assert named == "PROXY_UPSTREAM_URL: must be set for the upstream worker"
+    address = {"PROXY_UPSTREAM_URL": "http://h/v1"}
+    assert load({"PROXY_WORKER": "upstream"} | address).worker == "upstream"
+
+
+def test_headers_for_an_upstream_are_shown_to_nobody() -> None:
+    loaded = load({"PROXY_UPSTREAM_HEADERS": "X-Key: sesame, X-Empty:"})
+    assert loaded.upstream_headers == ("X-Key: sesame", "X-Empty:")
+    assert loaded.secrets() == ("sesame",)
+    assert "sesame" not in repr(loaded)
+    assert "a comma-separated list of Name: value" in refusal({"PROXY_UPSTREAM_HEADERS": "sesame"})
+    assert "sesame" not in refusal({"PROXY_UPSTREAM_HEADERS": "sesame"})
 
 
 def test_a_refused_flag_is_named_as_it_was_typed() -> None:

@@ -1,0 +1,164 @@
+"""What an HTTP upstream's failures mean to a client: statuses, error objects, broken streams."""
+
+from typing import Any, Final
+
+import msgspec
+
+from engine import failures
+from engine.failures import ProviderFailure
+
+MESSAGE_MAX: Final = 2000
+"""Characters that are kept of an upstream's message: some echo the whole request."""
+
+RETRIED: Final = frozenset({500, 502, 503, 529})
+"""Statuses that another attempt may change. Not 504: that one has had its time."""
+
+UNREACHABLE: Final = ProviderFailure(
+    code="upstream_unreachable", message="The model's server cannot be reached."
+)
+"""Refused, no such host, no common TLS."""
+
+UNREACHABLE_IN_TIME: Final = ProviderFailure(
+    code="upstream_unreachable",
+    message="The model's server did not take the connection in time.",
+    status=504,
+)
+"""Nobody answers there."""
+
+DISCONNECTED: Final = msgspec.structs.replace(failures.DISCONNECTED, retryable=False)
+"""The connection broke. The client may try again; here it could double what is paid for."""
+
+TRUNCATED: Final = ProviderFailure(
+    code="upstream_truncated",
+    message="The provider's stream ended without saying that the answer is complete.",
+)
+"""The body ended as it should, and the answer did not."""
+
+EMPTY: Final = ProviderFailure(
+    kind="empty", code="empty_upstream", message="The provider sent no answer."
+)
+"""An event stream without an event."""
+
+NO_ANSWER: Final = ProviderFailure(
+    code="upstream_error", message="The provider's response is not an answer."
+)
+"""A 200 that is neither an event stream nor a completion."""
+
+UNDECODABLE: Final = ProviderFailure(
+    code="upstream_decode_error", message="The provider sent an event that is not JSON."
+)
+"""What came cannot be read."""
+
+TOO_LARGE: Final = ProviderFailure(
+    code="upstream_event_too_large", message="The provider sent an event over the size limit."
+)
+"""What came is more than is kept of one event."""
+
+_CODES: Final = {401: "worker_unauthorized", 403: "provider_forbidden", 429: "rate_limit_exceeded"}
+"""Codes of `server.errors` for statuses whose error names none of its own."""
+
+_STATUSES: Final = {
+    "authentication_error": 401,
+    "billing_error": 402,
+    "context_length_exceeded": 400,
+    "insufficient_quota": 429,
+    "invalid_api_key": 401,
+    "invalid_request_error": 400,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "request_too_large": 413,
+}
+"""Types and codes that stand for a status. Source: the OpenAI and Anthropic error pages."""
+
+
+def refused(status: int, body: bytes, retry_after: float | None) -> ProviderFailure:
+    """A response whose status is no success.
+
+    Args:
+        body: the start of it, whatever it is labelled.
+        retry_after: seconds, as the upstream said.
+    """
+    if not 400 <= status < 500:
+        return ProviderFailure(
+            code="upstream_error",
+            message=failures.REDACTED,
+            retry_after=retry_after,
+            retryable=status in RETRIED,
+        )
+    error = _error_object(_parsed(body))
+    return ProviderFailure(
+        code=_text(error, "code") or _CODES.get(status, "invalid_request"),
+        message=_message(error) or f"The provider refused the request with status {status}.",
+        status=status,
+        param=_text(error, "param"),
+        retry_after=retry_after,
+    )
+
+
+def reported(value: Any) -> ProviderFailure:
+    """An error that came as an event or in the body of a 200.
+
+    Args:
+        value: the decoded event, or a text.
+    """
+    error = _error_object(value)
+    status = _status(error)
+    return ProviderFailure(
+        code=_text(error, "code") or _CODES.get(status or 0, "upstream_error"),
+        message=_message(error) or failures.REDACTED,
+        status=status,
+        param=_text(error, "param"),
+    )
+
+
+def _parsed(body: bytes) -> Any:
+    """What a body says: a value, or its text if it is meant for people to read."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = body.decode("utf-8", "replace").strip()
+        return "" if text.startswith(("<", "{", "[")) else text
+
+
+def _error_object(value: Any) -> dict[str, Any]:
+    """The members of an error, however deep it is wrapped."""
+    match value:
+        case {"error": dict() | str() as inner} | [{"error": dict() | str() as inner}, *_]:
+            return _error_object(inner)
+        case dict():
+            return value
+        case str():
+            return {"message": value}
+    return {}
+
+
+def _message(error: dict[str, Any]) -> str:
+    match error:
+        case {"message": str(text)} | {"detail": str(text)} | {"detail": [{"msg": str(text)}, *_]}:
+            return failures.safe(text[:MESSAGE_MAX])
+    return ""
+
+
+def _text(error: dict[str, Any], key: str) -> str | None:
+    """A member that is a word; a number only repeats the status."""
+    value = error.get(key)
+    if not isinstance(value, str) or not value or value.isdigit():
+        return None
+    return failures.safe(value[:MESSAGE_MAX])
+
+
+def _status(error: dict[str, Any]) -> int | None:
+    """The 4xx that an error stands for: of anything else a client sees what the code has."""
+    for key in ("status", "status_code", "code"):
+        value = error.get(key)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value[:4])
+        if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
+            return value if value < 500 else None
+    words = (error.get("code"), error.get("type"))
+    return next(
+        (_STATUSES[word] for word in words if isinstance(word, str) and word in _STATUSES), None
+    )

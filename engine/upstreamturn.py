@@ -1,0 +1,186 @@
+"""One turn of an HTTP upstream: its request, as often as it is made, and its answer as events."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from engine import chunks, failures, upstreambody, upstreamclient, upstreamerrors, worker
+from engine.codex import SILENCE
+from engine.failures import ProviderFailure
+from machines import events
+
+RETRY_BASE_S: Final = 0.5
+"""First delay before another attempt; doubles, and jitter takes away up to a half."""
+
+RETRY_AFTER_MAX_S: Final = 5.0
+"""Longest wait that an upstream may ask for; for a longer one the client is told."""
+
+GRACE_PART: Final = 0.9
+"""How much of the finish grace is waited for counts: what is known must reach a stream before its
+own grace is over."""
+
+METHOD: Final = "chat/completions"
+"""What a request is called in the event log."""
+
+Read = Callable[[Callable[[bytes], None], bytes], None]
+"""Takes what one read brought, as `engine.pump.Wakeups.read` does."""
+
+_log = structlog.get_logger(component="upstream")
+
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class UpstreamTurn:
+    """A turn in motion.
+
+    Args:
+        grace: seconds that counts may come after the finish, and the end of the body after them.
+        read: joins what one read brought to a wake-up.
+    """
+
+    def __init__(
+        self,
+        turn: worker.Turn,
+        feed: worker.Feed,
+        client: upstreamclient.Client,
+        grace: float,
+        read: Read,
+    ) -> None:
+        self._turn = turn
+        self._feed = feed
+        self._client = client
+        self._grace = grace
+        self._read = read
+        self._reader = chunks.ChunkReader(turn.choices, turn.choice)
+        self.task = asyncio.get_running_loop().create_task(self._live())
+
+    def cancel(self) -> None:
+        """Close the connection, wherever the answer is."""
+        self._feed = SILENCE
+        self.task.cancel()
+
+    def keep(self) -> None:
+        """Read on to the body's end, so that the connection can be used again; say no more."""
+        self._feed = SILENCE
+
+    async def _live(self) -> None:
+        try:
+            body = request_of(self._turn)
+            for attempt in range(1, 2 + failures.BEFORE_OUTPUT_RETRIES):
+                failure = await self._attempt(body, attempt)
+                if failure is None:
+                    return
+                delay = _delay(failure, attempt)
+                if delay is None:
+                    self._feed.event(failure.event(self._turn.choice))
+                    return
+                self._feed.event(
+                    events.RetryScheduled(
+                        attempt, int(delay * 1000), failure.code, self._turn.choice
+                    )
+                )
+                await asyncio.sleep(delay)
+        except Exception:
+            _log.exception("turn_broke", stream=self._turn.stream_id)
+            self._feed.event(failures.DEFECT.event(self._turn.choice))
+
+    async def _attempt(self, body: bytes, attempt: int) -> ProviderFailure | None:
+        """Make the request; a failure only if there was no answer to begin with."""
+        self._feed.event(events.RpcSent(METHOD, attempt, self._turn.choice))
+        try:
+            response = await self._client.complete(body)
+        except upstreamclient.Unanswered as unanswered:
+            self._note(attempt, unanswered.failure.code)
+            return unanswered.failure
+        try:
+            if not 200 <= response.status < 300:
+                self._note(attempt, str(response.status))
+                return await _refusal(response)
+            self._note(attempt, None)
+            await self._answer(response)
+            return None
+        finally:
+            response.close()
+
+    async def _answer(self, response: aiohttp.ClientResponse) -> None:
+        """Tell the answer to its end, and read on to the end of the body within the grace."""
+        is_event_stream = response.content_type == "text/event-stream"
+        body = upstreambody.AnswerBody(self._reader, is_event_stream)
+
+        def take(data: bytes) -> None:
+            self._say(body.feed(data))
+
+        try:
+            async with asyncio.timeout(None) as patience:
+                while data := await response.content.readany():
+                    self._read(take, data)
+                    if self._reader.stage is chunks.Stage.FAILED:
+                        return
+                    if self._reader.stage >= chunks.Stage.WHOLE and patience.when() is None:
+                        now = asyncio.get_running_loop().time()
+                        patience.reschedule(now + self._grace * GRACE_PART)
+            self._say(body.end())
+        except TimeoutError:
+            self._say(self._reader.close())
+        except (aiohttp.ClientError, OSError):
+            self._say(self._reader.fail(upstreamerrors.DISCONNECTED))
+
+    def _say(self, said: chunks.Said) -> None:
+        for event in said:
+            self._feed.event(event)
+
+    def _note(self, attempt: int, error: str | None) -> None:
+        self._feed.event(events.RpcReplied(attempt, error, self._turn.choice))
+
+
+def _delay(failure: ProviderFailure, attempt: int) -> float | None:
+    """Seconds until the next attempt; None if there is none."""
+    asked = failure.retry_after or 0
+    if not failure.retryable or attempt > failures.BEFORE_OUTPUT_RETRIES:
+        return None
+    if asked > RETRY_AFTER_MAX_S:
+        return None
+    delay: float = RETRY_BASE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+    return max(asked, delay)
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailure:
+    """What a status that is no success means; its body may be missing."""
+    body = b""
+    try:
+        async with asyncio.timeout(upstreamclient.ERROR_BODY_S):
+            body = await upstreamclient.start_of(response, upstreamclient.ERROR_BYTES)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        _log.info("error_body_missing", status=response.status)
+    retry_after = upstreamclient.retry_after_of(response)
+    return upstreamerrors.refused(response.status, body, retry_after)
+
+
+def request_of(turn: worker.Turn) -> bytes:
+    """The body of a turn's request: the client's own, with the target, as a counted stream.
+
+    Raises:
+        ValueError: the turn's body is no JSON object.
+    """
+    fields = _FIELDS.decode(turn.body)
+    fields["model"] = _raw(turn.target)
+    fields["stream"] = _raw(True)
+    fields["stream_options"] = _raw({**_stream_options(fields), "include_usage": True})
+    return msgspec.json.encode(fields)
+
+
+def _stream_options(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """The client's own; null, or anything that is no object, for none."""
+    try:
+        return _FIELDS.decode(fields["stream_options"])
+    except (KeyError, msgspec.ValidationError):
+        return {}
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
