@@ -36,6 +36,12 @@ class Running:
     def cancel(self) -> None:
         """There is nothing to stop."""
 
+    def pause(self) -> None:
+        """There is nothing to read."""
+
+    def resume(self) -> None:
+        """There is nothing to read."""
+
     def keep(self) -> None:
         """There is nothing to wait for."""
 

@@ -56,6 +56,12 @@ class CodexTurn:
         if self._trial is None or not self._trial.over:
             self._task.cancel()
 
+    def pause(self) -> None:
+        """Nothing: the process has one output for all its turns, and must always be read."""
+
+    def resume(self) -> None:
+        """Nothing, for the same reason."""
+
     def keep(self) -> None:
         """Park the turn if its answer was calls whose results it can take."""
         self._feed = SILENCE

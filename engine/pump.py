@@ -251,6 +251,17 @@ class Pump:
         if step.state != self._state or len(step.outputs) > 1 or step.state == "tool_buffering":
             self._moved(event, step, now)
 
+    def pressed(self, buffered: int) -> None:
+        """The client reads too slowly: `buffered` bytes wait for it."""
+        self.event(events.BufferPressure(buffered))
+        for turn in self._turns.values():
+            turn.pause()
+
+    def relieved(self) -> None:
+        """The client has caught up."""
+        for turn in self._turns.values():
+            turn.resume()
+
     def tick(self, timer: events.TimerName) -> None:
         """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
         self.settle()

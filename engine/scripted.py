@@ -110,6 +110,12 @@ class Playback:
         self._handle.cancel()
         self._next = None
 
+    def pause(self) -> None:
+        """A transcript has its own time."""
+
+    def resume(self) -> None:
+        """It never paused."""
+
     def keep(self) -> None:
         """A transcript waits for nothing."""
         self.cancel()

@@ -56,6 +56,8 @@ class UpstreamTurn:
         self._client = client
         self._grace = grace
         self._read = read
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._reader = chunks.ChunkReader(turn.choices, turn.choice)
         self.task = asyncio.get_running_loop().create_task(self._live())
 
@@ -64,9 +66,18 @@ class UpstreamTurn:
         self._feed = SILENCE
         self.task.cancel()
 
+    def pause(self) -> None:
+        """Read no more: the upstream's own connection holds it back."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._flowing.set()
+
     def keep(self) -> None:
         """Read on to the body's end, so that the connection can be used again; say no more."""
         self._feed = SILENCE
+        self._flowing.set()
 
     async def _live(self) -> None:
         try:
@@ -117,7 +128,7 @@ class UpstreamTurn:
 
         try:
             async with asyncio.timeout(None) as patience:
-                while data := await response.content.readany():
+                while await self._flowing.wait() and (data := await response.content.readany()):
                     self._read(take, data)
                     if self._reader.stage is chunks.Stage.FAILED:
                         return

@@ -150,6 +150,12 @@ class RunningTurn(Protocol):
     def cancel(self) -> None:
         """Stop the work behind this turn and send no further events. Safe to repeat."""
 
+    def pause(self) -> None:
+        """The client reads more slowly than the worker writes: read no more, if one may stop."""
+
+    def resume(self) -> None:
+        """The client has caught up."""
+
     def keep(self) -> None:
         """The whole answer has reached the client: if it was calls, wait for their results."""
 

@@ -54,14 +54,15 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
         _on_end(context, opened, stream_id),
     )
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
-    exchange.on_pressure = lambda buffered: running.event(events.BufferPressure(buffered))
+    exchange.on_pressure = running.pressed
+    exchange.on_relief = running.relieved
     context.streams[stream_id] = running
     _begin(context, running, turns)
     try:
         await exchange.finished()
     finally:
         # The exchange and the stream know each other: parted, they go without a collection.
-        exchange.on_gone = exchange.on_pressure = None
+        exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
 
 
 def _deadlines(context: Context, opened: events.Opened) -> pump.Deadlines:

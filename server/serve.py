@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
 import structlog
 import uvloop
 
@@ -130,6 +131,18 @@ def log_settings(config: Config) -> log.LogSettings:
     )
 
 
+def http_limits(config: Config) -> http.Limits:
+    """What a connection may cost.
+
+    An upstream is not read while its client is slow, so nothing piles up behind one that stalls;
+    a worker process must always be read.
+    """
+    limits = http.Limits(body_bytes=config.max_body_bytes)
+    if config.worker == "upstream":
+        return msgspec.structs.replace(limits, over_limit_stall=limits.write_stall)
+    return limits
+
+
 def hash_key(config: Config) -> bytes:
     """The key of the log's body hashes; of no use beyond this run where there is no log.
 
@@ -173,9 +186,7 @@ class Server:
             hash_key(config),
             time.time,
         )
-        self._http = HttpServer(
-            Router(self._context).handle, http.Limits(body_bytes=config.max_body_bytes)
-        )
+        self._http = HttpServer(Router(self._context).handle, http_limits(config))
 
     async def run(self) -> None:
         """Serve until asked to stop.

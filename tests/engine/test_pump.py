@@ -58,9 +58,16 @@ class Turn:
     def __init__(self) -> None:
         self.cancelled = 0
         self.kept = 0
+        self.flow: list[str] = []
 
     def keep(self) -> None:
         self.kept += 1
+
+    def pause(self) -> None:
+        self.flow.append("paused")
+
+    def resume(self) -> None:
+        self.flow.append("resumed")
 
     def cancel(self) -> None:
         self.cancelled += 1
@@ -296,3 +303,18 @@ def test_a_body_is_cut_by_the_truncation_limit_as_length(tmp_path: Path) -> None
         assert [each.kind for each in stage.ended] == ["truncated"]
 
     play(scene)
+
+
+def test_a_slow_client_slows_its_turns_down(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines(), n=2)
+        await stage.say(TextDelta("a"))
+        stage.pump.pressed(300_000)
+        stage.pump.relieved()
+        await stage.say(ClientGone("left"))
+        stage.pump.relieved()
+        assert [turn.flow for turn in stage.turns.values()] == [["paused", "resumed"]] * 2
+        pressed = [each for each in stage.records() if each["event"] == "buffer_pressure"]
+        assert [each["buffered"] for each in pressed] == [300_000]
+
+    virtualtime.run(scene())

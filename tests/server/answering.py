@@ -25,6 +25,12 @@ class Playing:
     def cancel(self) -> None:
         """Everything was said at once."""
 
+    def pause(self) -> None:
+        """Everything was said at once."""
+
+    def resume(self) -> None:
+        """Everything was said at once."""
+
     def keep(self) -> None:
         """Nothing waits."""
 

@@ -23,7 +23,8 @@ def choose(
     """The mode of a request with these messages."""
     written = [{"role": "system", "content": content} for content in contents]
     body = msgspec.json.encode({"model": "m", "messages": written})
-    settings = msgspec.structs.replace(config.load({"PROXY_DATA_DIR": "/nowhere"})[0], output_mode=configured)
+    loaded, _ = config.load({"PROXY_DATA_DIR": "/nowhere"})
+    settings = msgspec.structs.replace(loaded, output_mode=configured)
     found: events.OutputMode = reader.read(body, Headers(headers), settings).output_mode
     return found
 
