@@ -18,6 +18,10 @@ STEP_GRACE_S: Final = 5.0
 INTERRUPT_GRACE_S: Final = 2.0
 """How long an interrupt may go unanswered before its process is thought deaf."""
 
+RESULT_PATIENCE_S: Final = 5.0
+"""How long the result of a call may be asked for while its step is not whole. Codex says nothing
+of a step that broke behind a call until it has the result; with one it tells, or goes on."""
+
 CALL_DEMANDS: Final = 2
 """How often a model that must call a function, and does not, is asked again."""
 
@@ -41,6 +45,10 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     leave: Callable[[], None]
     again: Callable[[], "Seat | None"]
     suspect: Callable[[str], None]
+
+
+class RanAway(Exception):
+    """Raised within an attempt that is stopped because it would not end."""
 
 
 class Overdue(Exception):
@@ -68,8 +76,12 @@ class Ending:
             self.known.set_result(None)
 
     def failed(self, failure: failures.ProviderFailure) -> None:
-        """The turn ended by a failure."""
-        if not self.known.done():
+        """The turn ended by a failure, or must be."""
+        if self.known.done():
+            return
+        if failure is failures.RUNAWAY:
+            self.known.set_exception(RanAway())
+        else:
             self.known.set_result(failure)
 
     def unwatch(self) -> None:
@@ -109,6 +121,7 @@ class Attempt:
         self._toolset = tools.Toolset(turn.tools) if turn.tools else None
         self._answers = toolanswers.ToolAnswers(seat.channel.answer)
         self._phase = Phase.RUNNING
+        self._patience: asyncio.TimerHandle | None = None
         self._thread_start: Call | None = None
         self._thread_id = ""
         self._listen(None)
@@ -190,6 +203,8 @@ class Attempt:
             return failures.DEAF
         except ChannelClosed:
             return failures.LOST
+        except RanAway:
+            return failures.RUNAWAY
         except Overdue:
             if not self.over:
                 self._reader.finish("stop")
@@ -247,7 +262,9 @@ class Attempt:
         if self._toolset is not None:
             collector = modelstep.StepCollector(self._toolset)
             required = self._turn.call_required
-            its_tools = Tools(collector, required, self._answers, earlier, self._stepped)
+            its_tools = Tools(
+                collector, required, self._answers, earlier, self._stepped, self._asked
+            )
         self._reader = TurnReader(
             self._feed,
             self._turn.choice,
@@ -259,10 +276,20 @@ class Attempt:
     def _stepped(self, step: modelstep.ModelStep) -> None:
         """A step with calls is whole: Codex must not go on by itself."""
         self._phase = Phase.WAITING
-        if step.answerable:
+        if step.answerable and self._answers.stage == "waiting":
             self.step = step
         else:
             self._interrupt()
+
+    def _asked(self) -> None:
+        """A step must become whole soon behind a call, or it may never."""
+        if self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(RESULT_PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self._phase is Phase.RUNNING:
+            self._answers.give_up()
 
     def _send(self, method: str, params: msgspec.Struct) -> Call:
         call = self._seat.channel.send(method, params)
@@ -291,6 +318,9 @@ class Attempt:
     def _release(self) -> None:
         """Stop what may still run; what waits for results is let go by whoever keeps it."""
         self._ending.unwatch()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if self._phase is not Phase.RUNNING:
             return
         if self._thread_start is None:

@@ -21,6 +21,11 @@ COMMENTARY: Final = "commentary"
 """The phase of agent messages that belong to the thinking, not to the answer."""
 
 
+SILENT_STEPS_MAX: Final = 8
+"""Steps without a word. A model that calls functions which it was not given is told so by Codex,
+and asked again, as often as it calls."""
+
+
 class Progress(enum.Enum):
     """How far a turn has come, as its client would see it."""
 
@@ -49,6 +54,7 @@ class Tools(msgspec.Struct, frozen=True):
         answers: of the calls of its thread.
         earlier: counts of steps that came to nothing.
         on_step: called with a step that has calls, before the client hears of it.
+        on_asked: called when a result is asked for while the step is not whole.
     """
 
     collector: modelstep.StepCollector
@@ -56,6 +62,7 @@ class Tools(msgspec.Struct, frozen=True):
     answers: toolanswers.ToolAnswers
     earlier: events.Usage | None
     on_step: Callable[[modelstep.ModelStep], None]
+    on_asked: Callable[[], None]
 
 
 class TurnReader:
@@ -90,6 +97,7 @@ class TurnReader:
         self._answer_item = ""
         self._thought_item = ""
         self._answer_length = 0
+        self._steps = 0
         self._counts: notifications.TokenCounts | None = None
 
     def mute(self) -> None:
@@ -121,6 +129,13 @@ class TurnReader:
         """The provider's own form of an item."""
         if self.tools is not None and self.progress is not Progress.OVER:
             self.tools.collector.item(raw)
+
+    def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
+        """Codex wants the result of a call, maybe before the step is whole."""
+        assert self.tools is not None
+        self.tools.answers.asked(rpc_id, call_id)
+        if self.progress is not Progress.OVER:
+            self.tools.on_asked()
 
     def response_completed(self, raw: notifications.RawResponseCompleted) -> None:
         """A step of the model is whole: with calls in it, the answer is."""
@@ -172,8 +187,12 @@ class TurnReader:
 
     def counted(self, counts: notifications.TokenCounts) -> None:
         """The thread's counts so far; they are true only if the turn ends well."""
-        if self.tools is None:  # else each step has been counted, and the thread's are too many
-            self._counts = counts
+        if self.tools is not None:
+            return  # each step has been counted, and the thread's are too many
+        self._counts = counts
+        self._steps += 1
+        if self._steps > SILENT_STEPS_MAX and self.progress is Progress.SILENT:
+            self._on_failure(failures.RUNAWAY)
 
     def completed(self, turn: notifications.Turn) -> None:
         """The worker's last word on the turn."""
@@ -191,20 +210,30 @@ class TurnReader:
                 self.finish(verdict.reason)
                 return
             failure = verdict
-        self._on_failure(failure)
+        self._fail(failure)
 
     def lost(self) -> None:
         """The process has gone: what was whole is an answer all the same."""
         if self.progress is Progress.WHOLE:
             self.finish("stop")
         elif self.progress is not Progress.OVER:
-            self._on_failure(failures.LOST)
+            self._fail(failures.LOST)
+
+    def _fail(self, failure: failures.ProviderFailure) -> None:
+        self._drop_calls()
+        self._on_failure(failure)
+
+    def _drop_calls(self) -> None:
+        """Tell of the calls of a step that never became whole: the client will not see them."""
+        for call in self.tools.collector.calls() if self.tools is not None else ():
+            self._feed.event(events.ToolCallDropped(call.call_id, call.name, self._choice))
 
     def finish(self, reason: str) -> None:
         """The answer is whole: what is known of its counts goes first."""
         self.uncalled = self._held is not None and reason == "stop"
         self._advance(Progress.OVER)
         if not self.uncalled:
+            self._drop_calls()
             self._release()
             self._end(reason)
 
@@ -326,5 +355,5 @@ class Routes:
         turn = self.turns.get(params.thread_id)
         if turn is None or turn.tools is None:
             return False
-        turn.tools.answers.asked(rpc_id, params.call_id)
+        turn.asked(rpc_id, params.call_id)
         return True

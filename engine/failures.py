@@ -144,6 +144,12 @@ DEAF: Final = ProviderFailure(
 DEFECT: Final = ProviderFailure(code="internal_error", message="The server had an error.")
 """A bug of ours: its traceback is in the diagnostics, and nowhere else."""
 
+RUNAWAY: Final = ProviderFailure(
+    code="upstream_error",
+    message="The model kept calling functions that it was not given.",
+)
+"""A turn that Codex would never end."""
+
 UNCALLED: Final = ProviderFailure(
     code="tool_choice_unsatisfied",
     message="The model did not call a function, although the request demanded it.",

@@ -4,6 +4,7 @@ Codex hands calls on one by one and parses their arguments. The raw items have t
 model's order and as the exact string, so the step is read off those.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -55,20 +56,31 @@ class StepCollector:
         """The step that ends now; the next begins empty."""
         items = tuple(item for turn, item in self._items if turn == turn_id)
         text = "".join(self._said)
+        found = _calls(items)
+        calls = self._named(found)
         self._items.clear()
         self._said.clear()
-        found = [item for item in map(_items.decode, items) if item.type == "function_call"]
-        calls = tuple(
-            worker.Call(
-                item.call_id or "", self._toolset.name(item.name or ""), str(item.arguments or "")
-            )
-            for item in found
-        )
         answerable = all(
             self._toolset.declares(item.name or "") and _is_object(str(item.arguments or ""))
             for item in found
         )
         return ModelStep(items, calls, text, answerable)
+
+    def calls(self) -> tuple[worker.Call, ...]:
+        """Those of the step so far."""
+        return self._named(_calls(item for _, item in self._items))
+
+    def _named(self, found: list[notifications.ResponseItem]) -> tuple[worker.Call, ...]:
+        return tuple(
+            worker.Call(
+                item.call_id or "", self._toolset.name(item.name or ""), str(item.arguments or "")
+            )
+            for item in found
+        )
+
+
+def _calls(items: Iterable[msgspec.Raw]) -> list[notifications.ResponseItem]:
+    return [item for item in map(_items.decode, items) if item.type == "function_call"]
 
 
 def usage(counts: notifications.TokenCounts | None) -> events.Usage | None:

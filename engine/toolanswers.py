@@ -5,6 +5,7 @@ last: so a result waits for its question, and a question for its result.
 """
 
 from collections.abc import Callable
+from typing import Final, Literal
 
 from engine import appserver, conversation, worker
 from machines import jsonrpc
@@ -13,10 +14,19 @@ Answer = Callable[[jsonrpc.Id, appserver.ToolCallResult], None]
 """Sends the reply to a request of the worker."""
 
 
+NOTHING: Final = appserver.ToolCallResult((appserver.InputText(""),), success=False)
+"""What Codex is told where no result is waited for any more."""
+
+
 class ToolAnswers:
-    """Of one thread."""
+    """Of one thread.
+
+    Attributes:
+        stage: whether results are waited for.
+    """
 
     def __init__(self, answer: Answer) -> None:
+        self.stage: Literal["waiting", "given up"] = "waiting"
         self._answer = answer
         self._asked: dict[str, jsonrpc.Id] = {}
         self._results: dict[str, appserver.ToolCallResult] = {}
@@ -24,10 +34,19 @@ class ToolAnswers:
     def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Codex waits for the result of a call."""
         result = self._results.pop(call_id, None)
-        if result is None:
+        if self.stage == "given up":
+            self._answer(rpc_id, NOTHING)
+        elif result is None:
             self._asked[call_id] = rpc_id
         else:
             self._answer(rpc_id, result)
+
+    def give_up(self) -> None:
+        """Wait for no result: Codex is silent about what happened until it has its answers."""
+        self.stage = "given up"
+        for rpc_id in self._asked.values():
+            self._answer(rpc_id, NOTHING)
+        self._asked.clear()
 
     def bring(self, message: worker.Message) -> None:
         """The client has a result."""

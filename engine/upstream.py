@@ -100,8 +100,7 @@ class UpstreamWorker:
         if status >= 500:
             self._found("unreachable", str(status))
             return
-        if status == 200 and models:
-            self._models = models
+        self._models = models or self._models
         self._found("ready", str(status))
 
     def _found(self, state: str, why: str) -> None:

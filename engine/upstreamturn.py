@@ -56,8 +56,7 @@ class UpstreamTurn:
         self._client = client
         self._grace = grace
         self._read = read
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._response: aiohttp.ClientResponse | None = None
         self._reader = chunks.ChunkReader(turn.choices, turn.choice)
         self.task = asyncio.get_running_loop().create_task(self._live())
 
@@ -68,16 +67,28 @@ class UpstreamTurn:
 
     def pause(self) -> None:
         """Read no more: the upstream's own connection holds it back."""
-        self._flowing.clear()
+        # Not left to the client's buffer, which a connection that breaks takes along.
+        transport = self._transport()
+        if transport is not None:
+            transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        self._flowing.set()
+        transport = self._transport()
+        if transport is not None:
+            transport.resume_reading()
 
     def keep(self) -> None:
         """Read on to the body's end, so that the connection can be used again; say no more."""
         self._feed = SILENCE
-        self._flowing.set()
+        self.resume()
+
+    def _transport(self) -> asyncio.Transport | None:
+        """What the answer is read from, while there is more of it to read."""
+        if self._response is None or self._response.connection is None:
+            return None
+        transport = self._response.connection.transport
+        return None if transport is None or transport.is_closing() else transport
 
     async def _live(self) -> None:
         try:
@@ -120,6 +131,7 @@ class UpstreamTurn:
 
     async def _answer(self, response: aiohttp.ClientResponse) -> None:
         """Tell the answer to its end, and read on to the end of the body within the grace."""
+        self._response = response
         is_event_stream = response.content_type == "text/event-stream"
         body = upstreambody.AnswerBody(self._reader, is_event_stream)
 
@@ -128,7 +140,7 @@ class UpstreamTurn:
 
         try:
             async with asyncio.timeout(None) as patience:
-                while await self._flowing.wait() and (data := await response.content.readany()):
+                while data := await response.content.readany():
                     self._read(take, data)
                     if self._reader.stage is chunks.Stage.FAILED:
                         return

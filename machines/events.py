@@ -165,6 +165,14 @@ class ToolCalled(StreamEvent, frozen=True, tag="tool_called"):
     choice: int = 0
 
 
+class ToolCallDropped(StreamEvent, frozen=True, tag="tool_call_dropped"):
+    """A whole call of a step that broke off: nobody will see it."""
+
+    call_id: str
+    name: str
+    choice: int = 0
+
+
 class ToolCallDelta(StreamEvent, frozen=True, tag="tool_call_delta"):
     """A fragment of a call, as an upstream sent it; `machines.toolcalls` joins them."""
 
@@ -321,6 +329,7 @@ StreamInput = (
     TextDelta
     | ReasoningDelta
     | ToolCalled
+    | ToolCallDropped
     | ToolCallDelta
     | TurnFinished
     | TokensCounted

@@ -193,9 +193,8 @@ class Stream:
 
     def _may_be_empty(self) -> bool:
         """Whether nothing at all is an answer: to a stream that has not begun it is."""
-        opened = self.opened
         begun = self.choices[0].state not in ("held", "role")
-        return opened.streaming and not opened.empty_is_failure and not begun
+        return self.opened.streaming and not self.opened.empty_is_failure and not begun
 
     def _leave_empty(self, choice: Choice) -> outputs.Step:
         """A stream without an event in it, and so without its sentinel."""
@@ -246,6 +245,8 @@ class Stream:
 
     def _notice(self, event: events.StreamInput) -> outputs.Step:
         choice = self.choices[getattr(event, "choice", 0)]
+        if isinstance(event, events.ToolCallDropped):
+            choice.tools.dropped += 1
         return self._simple(choice, "notice", ())
 
     def _simple(

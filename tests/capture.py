@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from tests import scenarios, serving
 from tests.normalise import Changed, Transcript, transcript
 from tests.provider import Provider
 from tests.replies import Answer, Gate, Held
-from tests.scenarios import REQUIRED, Cue, Scenario
+from tests.scenarios import REQUIRED, Cue, Logged, Scenario
 
 DIRECTORY: Final = serving.ROOT / "transcripts"
 
@@ -57,6 +57,7 @@ class Stage:
     def __init__(self, server: serving.Serve, answers: deque[Answer]) -> None:
         self._server = server
         self._answers = answers
+        self._begun = 0
 
     def play(self, name: str, scenario: Scenario) -> bytes:
         """The body that the client gets, as far as it stays."""
@@ -64,17 +65,19 @@ class Stage:
         gates = [Gate() for _ in scenario.answers]
         held = zip(gates, scenario.answers, strict=True)
         self._answers.extend(Held(gate, answer) for gate, answer in held)
-        begun = self._turns_started()
+        self._begun = len(self._log())
         url = urllib.parse.urlsplit(self._server.url)
         connection = http.client.HTTPConnection(url.netloc, timeout=WAIT_S)
         with contextlib.closing(connection):
-            headers = {**serving.JSON_HEADERS, "x-request-id": name}
+            headers = {**serving.JSON_HEADERS, **scenario.headers, "x-request-id": name}
             body = json.dumps(request_body(scenario))
             connection.request("POST", f"{url.path}/chat/completions", body, headers)
             together = scenario.options.get("n", 1)
             for number, gate in enumerate(gates, start=1):
-                self._wait_for_turns(begun + max(number, together))
+                self._wait_for_turns(max(number, together))
                 gate.open()
+            if 0 in scenario.cues:
+                self._act(scenario.cues[0])
             with contextlib.closing(connection.getresponse()) as response:
                 return b"".join(self._lines(response, scenario.cues))
 
@@ -86,28 +89,41 @@ class Stage:
             yield line
             frames += line.startswith(b"data: ")
             cue = cues.get(frames) if line == b"\n" else None
-            if cue == "leave":
+            if cue is not None and self._act(cue):
                 return
-            if cue == "kill":
-                self._kill_codex()
-            elif cue is not None:
-                cue.open()
+
+    def _act(self, cue: Cue) -> bool:
+        """Do what a cue says; whether the client leaves."""
+        if isinstance(cue, Logged):
+            text = cue.text.encode()
+            self._wait(lambda: text in self._log()[self._begun :], f"{cue.text} is not logged")
+            cue = cue.act
+        if cue == "kill":
+            self._kill_codex()
+        elif isinstance(cue, Gate):
+            cue.open()
+        return cue == "leave"
 
     def _kill_codex(self) -> None:
         spawned = [line for line in self._server.lines if line.get("trigger") == "spawned"]
         os.kill(spawned[-1]["pid"], signal.SIGKILL)
 
-    def _wait_for_turns(self, count: int) -> None:
-        """Wait until the log says that they have started: what comes next comes after."""
+    def _wait(self, is_so: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + WAIT_S
-        while self._turns_started() < count:
+        while not is_so():
             if time.monotonic() > deadline:
-                raise Broken(f"a turn has not started after {WAIT_S} s")
+                raise Broken(f"{otherwise} after {WAIT_S} s")
             threading.Event().wait(0.002)
 
+    def _wait_for_turns(self, count: int) -> None:
+        """Wait until the log says that they have started: what comes next comes after."""
+        self._wait(lambda: self._turns_started() >= count, "a turn has not started")
+
     def _turns_started(self) -> int:
-        logs = self._server.log_dir.glob("events-*.jsonl")
-        return sum(path.read_bytes().count(b'"event":"turn_started"') for path in logs)
+        return self._log()[self._begun :].count(b'"event":"turn_started"')
+
+    def _log(self) -> bytes:
+        return b"".join(map(Path.read_bytes, sorted(self._server.log_dir.glob("events-*.jsonl"))))
 
 
 def request_body(scenario: Scenario) -> dict[str, Any]:

@@ -28,8 +28,13 @@ SHORT_US: Final = 1_000
 HASH_KEY: Final = bytes(HASH_BYTES)
 """Key of every transcript's body hash: they are public, so it has nothing to hide."""
 
-SPOKEN: Final = (outputs.Content, outputs.Reasoning)
-"""Outputs that end the wait for the first token."""
+TOKENS: Final = (
+    events.TextDelta,
+    events.ReasoningDelta,
+    events.ToolCalled,
+    events.ToolCallDelta,
+)
+"""Events that end the wait for the first token, as soon as one says anything."""
 
 Entry = tuple[segments.Record, events.StreamInput]
 """One step as it was logged, and its event as it goes on file."""
@@ -207,8 +212,8 @@ def _terminal(
     digest.update(sse)
     spoken = [
         time
-        for time, (_, step) in zip(times, steps, strict=True)
-        if any(isinstance(output, SPOKEN) for output in step.outputs)
+        for time, (event, step) in zip(times, steps, strict=True)
+        if isinstance(event, TOKENS) and step.outputs
     ]
     gaps = [after - before for before, after in itertools.pairwise([EPOCH_US, *times])]
     return msgspec.structs.replace(

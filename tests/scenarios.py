@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from tests.replies import (
     Cut,
     Failed,
+    FunctionCall,
     Gate,
     HttpError,
     Incomplete,
@@ -41,14 +42,69 @@ REQUIRED: Final = (
     "context-length",
     "worker-killed",
     "client-gone",
+    "tool-call",
+    "tool-call-after-text",
+    "tool-call-xml",
+    "tool-calls-parallel",
+    "use-tool-json",
+    "use-tool-json-split",
+    "use-tool-undeclared",
+    "use-tool-xml",
+    "use-tool-xml-split",
+    "use-tool-nested",
+    "use-tool-unclosed",
+    "use-tool-unclosed-error",
+    "use-tool-unclosed-client-gone",
 )
 """Transcripts that must be there, whatever the scenarios below are."""
 
-Cue = Gate | Literal["leave", "kill"]
+Act = Gate | Literal["leave", "kill"]
 """What happens in the middle: a gate opens, the client leaves, Codex is killed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Logged:
+    """An act that waits until the server's log has a text: for what no client is shown."""
+
+    text: str
+    act: Act
+
+
+Cue = Act | Logged
+"""An act, at once or as soon as it can be."""
+
+IN_HAND: Final = '"item":"dynamicToolCall"'
+"""In the log once Codex has a call in hand: where it stands among the others is chance."""
+
+BEGUN: Final = '"tool_buffer_started"'
+"""In the log once a block has begun."""
 
 USAGE: Final = {"stream_options": {"include_usage": True}}
 """Asks for the usage chunk."""
+
+XML: Final = {"x-proxy-output-mode": "obsidian-xml"}
+"""The headers of a client that reads calls in the text."""
+
+BLOCK: Final = (
+    '<use_tool>\n<name>localSearch</name>\n<salientTerms>["tides", "月"]</salientTerms>\n'
+    "<query>tides & the moon</query>\n</use_tool>"
+)
+"""A call as a model writes it: its parameters are not in the order that Obsidian's are in."""
+
+
+def _function(name: str, **properties: str) -> dict[str, Any]:
+    """A function with some parameters, by type."""
+    parameters = {
+        "type": "object",
+        "properties": {each: {"type": type_} for each, type_ in properties.items()},
+        "required": list(properties),
+    }
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+TOOLS: Final = [_function("get_weather", city="string"), _function("get_time")]
+
+NOTES: Final = [_function("localSearch", query="string", salientTerms="array")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +116,7 @@ class Scenario:
         answers: of the model provider, one a turn.
         options: further members of the request.
         cues: what happens once the client has got so many data frames.
+        headers: further headers of the request.
         pace_ms: time between two deltas in the transcript.
     """
 
@@ -67,12 +124,22 @@ class Scenario:
     answers: tuple[Stream | HttpError, ...]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     cues: Mapping[int, Cue] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pace_ms: int = 20
 
 
 def make() -> dict[str, Scenario]:
     """Every scenario by its name; a gate opens once, so each call makes new ones."""
-    return {**_texts(), **_endings(), **_items(), **_failures(), **_departures()}
+    return {
+        **_texts(),
+        **_endings(),
+        **_items(),
+        **_failures(),
+        **_departures(),
+        **_calls(),
+        **_blocks(),
+        **_unclosed(),
+    }
 
 
 def _texts() -> dict[str, Scenario]:
@@ -196,6 +263,86 @@ def _departures() -> dict[str, Scenario]:
         "worker-killed": Scenario("Tell me a story.", (_said(*story),), cues={4: "kill"}),
         "client-gone": Scenario("Tell me a story.", (_said(*story),), cues={4: "leave"}),
     }
+
+
+def _calls() -> dict[str, Scenario]:
+    """The model calls functions."""
+    one, spoken, xml, three = Gate(), Gate(), Gate(), Gate()
+    weather = _calling(1, "get_weather", '{"city": ', '"東京"', "}")
+    search = _calling(1, "localSearch", '{"query": "tides"', ', "salientTerms": ["tides"]}')
+    others = (
+        _calling(2, "get_weather", '{"city":"Oslo"}'),
+        _calling(3, "get_time", ""),
+    )
+    look = Message(_words("Let me look."))
+    return {
+        "tool-call": Scenario(
+            "How is the weather in 東京?",
+            (Stream((weather, one), usage=Usage(31, 14, 8, 4)),),
+            {"tools": TOOLS, **USAGE},
+            {0: Logged(IN_HAND, one)},
+        ),
+        "tool-call-after-text": Scenario(
+            "How is the weather in 東京?",
+            (Stream((look, weather, spoken)),),
+            {"tools": TOOLS},
+            {0: Logged(IN_HAND, spoken)},
+        ),
+        "tool-call-xml": Scenario(
+            "What do my notes say of tides?",
+            (Stream((look, search, xml)),),
+            {"tools": NOTES},
+            {0: Logged(IN_HAND, xml)},
+            XML,
+        ),
+        "tool-calls-parallel": Scenario(
+            "What is the weather like in 東京 and Oslo, and how late is it?",
+            (Stream((weather, *others, three), usage=Usage(33, 29)),),
+            {"tools": TOOLS, **USAGE},
+            {0: Logged(IN_HAND, three)},
+        ),
+    }
+
+
+def _blocks() -> dict[str, Scenario]:
+    """The model writes its calls into the text."""
+    whole = _said("I will search. ", BLOCK, " One moment.")
+    split = _said("I will search. <u", *_split(BLOCK[2:]), " One", " moment.")
+    nested = _said("Well, <use_tool><name>readNote</name>", f" no: {BLOCK}", " So.")
+    prompt = "What do my notes say of tides?"
+    return {
+        "use-tool-json": Scenario(prompt, (whole,), {"tools": NOTES, **USAGE}),
+        "use-tool-json-split": Scenario(prompt, (split,), {"tools": NOTES}),
+        "use-tool-undeclared": Scenario(prompt, (split,), {"tools": TOOLS}),
+        "use-tool-xml": Scenario(prompt, (whole,), USAGE, headers=XML),
+        "use-tool-xml-split": Scenario(prompt, (split,), headers=XML),
+        "use-tool-nested": Scenario(prompt, (nested,), headers=XML),
+    }
+
+
+def _unclosed() -> dict[str, Scenario]:
+    """A block begins, and the answer ends before it does."""
+    begun = ("I will ", "search. ", "<use_tool>\n<name>localSearch</name>\n<query>tid")
+    cut, stays = Gate(), Gate()
+    prompt = "What do my notes say of tides?"
+    return {
+        "use-tool-unclosed": Scenario(prompt, (_said(*begun),), headers=XML),
+        "use-tool-unclosed-error": Scenario(
+            prompt, (_said(*begun, cut, Cut()),), cues={3: Logged(BEGUN, cut)}, headers=XML
+        ),
+        "use-tool-unclosed-client-gone": Scenario(
+            prompt, (_said(*begun, stays),), cues={3: Logged(BEGUN, "leave")}, headers=XML
+        ),
+    }
+
+
+def _calling(number: int, name: str, *arguments: str) -> FunctionCall:
+    return FunctionCall(f"call_{number}", name, arguments)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """A text in deltas of five code points."""
+    return tuple(text[at : at + 5] for at in range(0, len(text), 5))
 
 
 def _said(*pieces: Piece) -> Stream:

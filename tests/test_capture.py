@@ -86,6 +86,7 @@ def test_the_real_binary_still_says_what_is_on_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["unicode-split", "stop-sequence", "two-choices", "worker-killed"]
+    names += ["tool-calls-parallel", "use-tool-unclosed-client-gone"]
     assert capture.main([*names, "--artifacts", str(tmp_path)]) == 0, capsys.readouterr().out
     report = (tmp_path / "report.txt").read_text("utf-8")
     assert report.splitlines() == [f"{name}: the same" for name in names]

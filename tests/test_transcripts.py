@@ -17,6 +17,7 @@ from machines import events, outputs, stream
 from server.fold import ChatBody
 from server.renderers import renderer
 from tests import asking, capture, normalise, serving, wire
+from tests.codex import toolwire
 from tests.logs import Clock, begin, open_log, write_stream
 from tests.scenarios import REQUIRED
 
@@ -76,8 +77,20 @@ def ask(player: serving.Serve, name: str, **options: Any) -> asking.Answer:
     return asking.ask(player, "", {"x-turntape-transcript": name}, **request)
 
 
+def play(player: serving.Serve, name: str, **options: Any) -> toolwire.Told:
+    """The same, of a transcript that may have calls, in the form its own client got them in."""
+    transcript = on_file(name)
+    headers = {
+        "x-turntape-transcript": name,
+        "x-proxy-output-mode": transcript.opened.tools.output_mode,
+    }
+    request = {"stream_options": None, **transcript.request, **options}
+    return toolwire.ask(player, "", headers, **request)
+
+
 def evened(body: bytes) -> bytes:
     """A body with the ids and times of a transcript."""
+    body = re.sub(rb'"id":"call_[0-9a-f]{24}_', b'"id":"call_1_', body)
     body = re.sub(rb'"id":"chatcmpl-\w+"', b'"id":"chatcmpl-1"', body)
     return re.sub(rb'"created":\d+', b'"created":%d' % (normalise.EPOCH_US // 10**6), body)
 
@@ -162,7 +175,7 @@ def test_its_stream_adds_up_to_its_answer(name: str) -> None:
             if not transcript.opened.include_usage:  # then only the answer tells the counts
                 head = {member: body[member] for member in ("id", "created", "model")}
                 frames.insert(-1, {**head, "choices": [], "usage": body["usage"]})
-            assert wire.completion(frames) == body
+            assert toolwire.completion(frames) == body
         case "client_gone":
             assert body is None
         case _:
@@ -207,7 +220,8 @@ def kind_of(frame: wire.Frame) -> str:
         assert choice["delta"] == {"role": "assistant", "content": ""}
         return "role"
     (name,) = choice["delta"]
-    return {"content": "content", "reasoning_content": "reasoning"}[name]
+    kinds = {"content": "content", "reasoning_content": "reasoning", "tool_calls": "calls"}
+    return kinds[name]
 
 
 def choices_of(frame: wire.Frame) -> list[int]:
@@ -253,13 +267,13 @@ def test_nothing_of_its_capture_is_left_but_the_versions(name: str) -> None:
 @each
 def test_the_scripted_worker_streams_its_bytes(player: serving.Serve, name: str) -> None:
     transcript = on_file(name)
-    told = ask(player, name)
-    body = evened(told.raw)
-    assert told.status == transcript.terminal.status
+    told = play(player, name)
+    body = evened(told.answer.raw)
+    assert told.answer.status == transcript.terminal.status
     if transcript.terminal.kind == "client_gone":
         # The client that plays it back stays, and is owed an ending.
         assert body.startswith(transcript.sse)
-        assert told.error["code"] == "worker_exited"
+        assert told.frames[-1]["error"]["code"] == "worker_exited"
     elif transcript.opened.n > 1:
         assert tracks(body) == tracks(transcript.sse)
     else:
@@ -269,13 +283,29 @@ def test_the_scripted_worker_streams_its_bytes(player: serving.Serve, name: str)
 @each
 def test_the_scripted_worker_answers_its_body(player: serving.Serve, name: str) -> None:
     expected = on_file(name).answer
-    told = ask(player, name, stream=False, stream_options=None)
+    told = play(player, name, stream=False).answer
     if expected["status"] is None:
         assert told.error["code"] == "worker_exited"
         return
     assert told.status == expected["status"]
     assert json.loads(evened(told.raw)) == expected["body"]
     assert expected["headers"].items() <= told.headers.items()
+
+
+def test_both_forms_of_a_call_say_the_same() -> None:
+    for name in ("use-tool-{}", "use-tool-{}-split"):
+        called = []
+        for mode in ("json", "xml"):
+            message = on_file(name.format(mode)).answer["body"]["choices"][0]["message"]
+            called.append(message["tool_calls"])
+            assert ("<use_tool>" in message["content"]) is (mode == "xml")
+        assert called[0] == called[1]
+
+
+@pytest.mark.parametrize("mode", ["json", "xml"])
+def test_a_split_changes_nothing_of_a_block(mode: str) -> None:
+    whole, split = (on_file(f"use-tool-{mode}{suffix}").answer for suffix in ("", "-split"))
+    assert whole == split
 
 
 def test_a_cut_answer_ends_as_it_was_cut_for_who_sets_no_limit(player: serving.Serve) -> None:

@@ -133,6 +133,22 @@ class Server:
         request = {"id": rpc_id, "method": "item/tool/call", "params": params}
         self.channel.feed(msgspec.json.encode(request) + b"\n")
 
+    def count(self, thread: int = 1) -> None:
+        """Count a step of the model."""
+        counts = {
+            "inputTokens": 10,
+            "cachedInputTokens": 0,
+            "outputTokens": 2,
+            "reasoningOutputTokens": 0,
+            "totalTokens": 12,
+        }
+        params = {
+            "threadId": f"thread {thread}",
+            "turnId": "turn",
+            "tokenUsage": {"total": counts, "last": counts},
+        }
+        self.channel.feed(appframes.notification("thread/tokenUsage/updated", params))
+
     def end_turn(self, thread: int = 1) -> None:
         """The turn is over, and went well."""
         turn: dict[str, Any] = {"id": "turn", "status": "completed", "items": [], "error": None}
@@ -197,12 +213,14 @@ class Scene:
         self.attempts: list[int] = []
         self._servers = itertools.chain(servers, itertools.repeat(servers[-1]))
         self._ended = asyncio.Event()
+        self._grown = asyncio.Event()
         self.turn = codexturn.CodexTurn(
             turn, self, self._take_seat, lot or parking.Parking(64, 300)
         )
 
     def event(self, event: StreamInput) -> None:
         self.events.append(event)
+        self._grown.set()
         if isinstance(event, TurnFinished | TurnFailed):
             self._ended.set()
 
@@ -213,7 +231,8 @@ class Scene:
     async def after(self, kind: type[events.StreamEvent]) -> None:
         """Wait for an event of this kind, and for what it leads to."""
         while not self.of(kind):
-            await asyncio.sleep(0.001)
+            self._grown.clear()
+            await self._grown.wait()
         await asyncio.sleep(0.001)
 
     async def end(self) -> StreamInput:

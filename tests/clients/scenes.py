@@ -1,10 +1,11 @@
-"""The scenes every client library plays: an answer that stops, and one cut at its limit."""
+"""The scenes every client library plays: answers that stop and that are cut, and functions."""
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
 from tests import replies, serving
-from tests.provider import Provider
+from tests.provider import Provider, Request
 
 MODEL = "gpt-5.5"
 
@@ -15,10 +16,16 @@ LENGTH_TEXT = "This answer has no"
 """What there is of the answer of the scene `length`."""
 
 USAGE = replies.Usage(input_tokens=21, output_tokens=9, cached_tokens=4, reasoning_tokens=2)
-"""What the provider counts in both."""
+"""What the provider counts in every step."""
 
 SCENES = {"stop": (STOP_TEXT, "stop"), "length": (LENGTH_TEXT, "length")}
-"""Text and finish reason of each scene, by the prompt that asks for it."""
+"""Text and finish reason of each scene without functions, by the prompt that asks for it."""
+
+CITIES = {"Paris": 21, "東京": 19}
+"""Of the scene `weather`: what the client's function says of each city it is called with."""
+
+WEATHER_TEXT = "It is warmest in Paris."
+"""The answer of the scene `weather`."""
 
 
 def pieces(text: str) -> tuple[str, ...]:
@@ -26,10 +33,37 @@ def pieces(text: str) -> tuple[str, ...]:
     return tuple(text[at : at + 2] for at in range(0, len(text), 2))
 
 
+def weather(request: Request) -> replies.Answer:
+    """Asks for both cities at once, then for the warmer of them again, then answers.
+
+    Results that are not what the client's function says are a failure.
+    """
+    outputs = [
+        json.loads(item["output"])
+        for item in request.body["input"]
+        if item["type"] == "function_call_output"
+    ]
+    first, *_ = cities = list(CITIES)
+    asked = {0: cities, len(cities): [first]}.get(len(outputs))
+    if outputs != [CITIES[city] for city in (*cities, first)][: len(outputs)]:
+        return replies.HttpError(400, {"error": {"message": f"no such weather: {outputs}"}})
+    if asked is None:
+        return replies.Stream((replies.Message(pieces(WEATHER_TEXT)),), usage=USAGE)
+    calls = (
+        replies.FunctionCall(
+            f"call_{number}",
+            "get_weather",
+            pieces(json.dumps({"city": city}, ensure_ascii=False)),
+        )
+        for number, city in enumerate(asked, len(outputs))
+    )
+    return replies.Stream((replies.Message(("Let me ", "look.")), *calls), usage=USAGE)
+
+
 @contextlib.contextmanager
 def stage() -> Iterator[serving.Serve]:
     """A server on the real Codex binary whose provider plays the scenes."""
-    script = {
+    script: Mapping[str, replies.Answer] = {
         "stop": replies.Stream((replies.Message(pieces(STOP_TEXT)),), usage=USAGE),
         "length": replies.Stream(
             (replies.Message(pieces(LENGTH_TEXT)),),
@@ -37,5 +71,9 @@ def stage() -> Iterator[serving.Serve]:
             usage=USAGE,
         ),
     }
-    with Provider(script) as provider, serving.codex(provider.url) as server:
+
+    def answer(request: Request) -> replies.Answer:
+        return weather(request) if request.prompt == "weather" else script[request.prompt]
+
+    with Provider(answer) as provider, serving.codex(provider.url) as server:
         yield server

@@ -1,6 +1,7 @@
 """`langchain-openai` against a server on the real Codex binary."""
 
 import importlib.util
+from typing import Any
 
 import pytest
 
@@ -42,3 +43,45 @@ def test_langchain_streams_and_invokes() -> None:
                 assert whole.response_metadata["finish_reason"] == reason
                 assert whole.usage_metadata is not None
                 assert whole.usage_metadata["total_tokens"] == 30
+
+
+def get_weather(city: str) -> int:
+    """The weather of a city."""
+    return scenes.CITIES[city]
+
+
+def test_langchain_calls_functions() -> None:
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    def streamed(messages: list[Any]) -> Any:
+        first, *others = model.stream(messages)
+        return sum(others, first)
+
+    with scenes.stage() as server:
+        model = ChatOpenAI(
+            base_url=server.url,
+            api_key=SecretStr("unused"),
+            model=scenes.MODEL,
+            stream_usage=True,
+            max_retries=0,
+        ).bind_tools([get_weather])
+        for step in (model.invoke, streamed):
+            messages: list[Any] = [("user", "weather")]
+            rounds = []
+            while (reply := step(messages)).tool_calls:
+                rounds.append([call["args"]["city"] for call in reply.tool_calls])
+                assert reply.invalid_tool_calls == []
+                assert reply.content == "Let me look."
+                assert reply.response_metadata["finish_reason"] == "tool_calls"
+                assert reply.usage_metadata is not None
+                assert reply.usage_metadata["total_tokens"] == 30
+                messages.append(reply)
+                for call in reply.tool_calls:
+                    result = str(get_weather(**call["args"]))
+                    messages.append(
+                        {"role": "tool", "tool_call_id": call["id"], "content": result}
+                    )
+            assert rounds == [list(scenes.CITIES), ["Paris"]]
+            assert reply.content == scenes.WEATHER_TEXT
+            assert reply.response_metadata["finish_reason"] == "stop"

@@ -9,17 +9,12 @@ import msgspec
 import pytest
 
 from engine import appserver, codexhome, notifications, tools, worker
+from tests.codex.toolplay import PIXEL
 from tests.pipe import Frame, Pipe, message
 from tests.provider import Provider, Request, Script
 from tests.replies import FunctionCall, Gate, Json, Message, Reasoning, Stream, Usage
 
 pytestmark = pytest.mark.codex
-
-PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGA"
-    "WjR9awAAAABJRU5ErkJggg=="
-)
-"""An image that Codex can decode: it replaces others by a text."""
 
 COUNTS = Usage(input_tokens=21, output_tokens=34, cached_tokens=13, reasoning_tokens=8)
 

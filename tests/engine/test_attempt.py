@@ -1,11 +1,13 @@
 """Steps with calls on one thread: when they wait, when they are stopped, when a call is owed."""
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
 from engine import attempt, parking, worker
+from engine.codex import SILENT_STEPS_MAX
 from machines.events import (
     CallDemanded,
     ParkMissed,
@@ -218,5 +220,40 @@ def test_a_call_that_never_comes_is_a_failure() -> None:
         assert play.of(TextDelta) == []
         assert play.attempts == [1]
         assert server.methods[-1] == "thread/unsubscribe"
+
+    run(scene())
+
+
+def test_a_step_that_is_silent_behind_a_call_is_given_a_result_to_go_on() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server, turn=CALLING)
+        await server.until("turn/start")
+        server.ask_result(7, "c0")
+        await asyncio.sleep(attempt.RESULT_PATIENCE_S - 0.1)
+        assert server.answers == []
+        await asyncio.sleep(0.2)
+        server.ask_result(8, "c1")
+        assert [line["id"] for line in server.answers] == [7, 8]
+        server.say_step(("c0", "add", "{}"), ("c1", "add", "{}"))
+        assert await play.end() == TurnFinished("tool_calls")
+        assert server.methods == [*OPENING, *RELEASE]
+
+    run(scene())
+
+
+def test_a_model_that_calls_what_it_was_not_given_is_stopped() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        for _ in range(SILENT_STEPS_MAX):
+            server.count()
+        assert play.of(TurnFailed) == []
+        server.count()
+        failed = await play.end()
+        assert isinstance(failed, TurnFailed)
+        assert failed.code == "upstream_error"
+        assert server.methods == [*OPENING, *RELEASE]
 
     run(scene())

@@ -24,6 +24,7 @@ OPENED = events.Opened(
     stop=("\n\n", "漢"),
     max_bytes=64,
     length_on_worker_exit=True,
+    empty_is_failure=True,
     tools=events.ToolOptions(
         names=("readNote",),
         output_mode="obsidian-xml",
@@ -88,6 +89,9 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"client_gone","cause":"left"}': events.ClientGone("left"),
     '{"event":"server_stopping"}': events.ServerStopping(),
     '{"event":"turn_started","thread_id":"th","turn_id":"tu"}': events.TurnStarted("th", "tu"),
+    '{"event":"tool_call_dropped","call_id":"c1","name":"readNote"}': events.ToolCallDropped(
+        "c1", "readNote"
+    ),
     '{"event":"turn_resumed","thread_id":"th"}': events.TurnResumed("th"),
     '{"event":"park_missed","reason":"expired"}': events.ParkMissed("expired"),
     '{"event":"call_demanded","attempt":1,"choice":1}': events.CallDemanded(1, 1),
@@ -106,11 +110,12 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
 
 VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
-    " include_usage stop max_bytes length_on_worker_exit tools schema content request versions"
-    " hash_key",
+    " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools schema content"
+    " request versions hash_key",
     "text_delta": "text choice",
     "reasoning_delta": "text choice",
     "tool_called": "call_id name arguments choice",
+    "tool_call_dropped": "call_id name choice",
     "tool_call_delta": "index call_id name arguments choice",
     "turn_finished": "reason choice",
     "tokens_counted": "usage choice",

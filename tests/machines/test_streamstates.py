@@ -48,6 +48,7 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
     "keepalive": (TimerFired("heartbeat"),),
     "notice": (
         events.TurnStarted("th", "tu"),
+        events.ToolCallDropped("c1", "readNote"),
         events.TurnResumed("th"),
         events.ParkMissed("expired"),
         events.CallDemanded(1),
