@@ -53,9 +53,7 @@ class PipelessWorker:
 
     def __init__(self) -> None:
         self._routes = codex.Routes(_ignore)
-        self.channel = channel.Channel(
-            _ignore, self._routes, timeout=60
-        )
+        self.channel = channel.Channel(_ignore, self._routes, timeout=60)
         self.frames: list[appframes.TurnFrames] = []
         self.begun = asyncio.Event()
 

@@ -1,6 +1,7 @@
 """One turn of an HTTP upstream: its request, as often as it is made, and its answer as events."""
 
 import asyncio
+import enum
 import random
 from collections.abc import Callable
 from typing import Final
@@ -35,6 +36,13 @@ _log = structlog.get_logger(component="upstream")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class Flow(enum.Enum):
+    """Whether more of an answer is wanted now."""
+
+    OPEN = enum.auto()
+    PAUSED = enum.auto()
+
+
 class UpstreamTurn:
     """A turn in motion.
 
@@ -56,6 +64,7 @@ class UpstreamTurn:
         self._client = client
         self._grace = grace
         self._read = read
+        self._flow = Flow.OPEN
         self._response: aiohttp.ClientResponse | None = None
         self._reader = chunks.ChunkReader(turn.choices, turn.choice)
         self.task = asyncio.get_running_loop().create_task(self._live())
@@ -67,28 +76,32 @@ class UpstreamTurn:
 
     def pause(self) -> None:
         """Read no more: the upstream's own connection holds it back."""
-        # Not left to the client's buffer, which a connection that breaks takes along.
-        transport = self._transport()
-        if transport is not None:
-            transport.pause_reading()
+        self._flow = Flow.PAUSED
+        self._regulate()
 
     def resume(self) -> None:
         """Read on."""
-        transport = self._transport()
-        if transport is not None:
-            transport.resume_reading()
+        self._flow = Flow.OPEN
+        self._regulate()
 
     def keep(self) -> None:
         """Read on to the body's end, so that the connection can be used again; say no more."""
         self._feed = SILENCE
         self.resume()
 
-    def _transport(self) -> asyncio.Transport | None:
-        """What the answer is read from, while there is more of it to read."""
-        if self._response is None or self._response.connection is None:
-            return None
-        transport = self._response.connection.transport
-        return None if transport is None or transport.is_closing() else transport
+    def _regulate(self) -> None:
+        """Have the transport do what `flow` says, while there is more of the answer to read.
+
+        It is not left to the response's own buffer: a connection that breaks takes that along.
+        """
+        connection = self._response.connection if self._response is not None else None
+        transport = connection.transport if connection is not None else None
+        if transport is None or transport.is_closing():
+            return
+        if self._flow is Flow.PAUSED:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
 
     async def _live(self) -> None:
         try:
@@ -141,6 +154,8 @@ class UpstreamTurn:
         try:
             async with asyncio.timeout(None) as patience:
                 while data := await response.content.readany():
+                    if self._flow is Flow.PAUSED:
+                        self._regulate()  # a read resumes its transport
                     self._read(take, data)
                     if self._reader.stage is chunks.Stage.FAILED:
                         return

@@ -64,6 +64,9 @@ CASES: dict[str, ErrorCase] = {
     "usage_limit_exceeded": ErrorCase(
         429, "insufficient_quota", "the provider's usage limit or quota is spent", None, False
     ),
+    "insufficient_quota": ErrorCase(
+        429, "insufficient_quota", "the upstream's quota is spent", None, False
+    ),
     "client_gone": ErrorCase(499, INVALID, "the client left; nobody sees this status"),
     "internal_error": ErrorCase(500, SERVER, "a defect of this server"),
     "upstream_error": ErrorCase(502, SERVER, "the provider failed, retries included", 1),
@@ -93,6 +96,8 @@ def case_of(code: str, status: int | None = None) -> ErrorCase:
     if code in CASES:
         return CASES[code]
     known = status or CASES["upstream_error"].status
+    if known == 429:
+        return ErrorCase(known, "rate_limit_error", "the provider's own code", 1)
     return ErrorCase(known, INVALID if known < 500 else SERVER, "the provider's own code")
 
 

@@ -90,6 +90,7 @@ KEPT = {
     "opened": "request_id completion_id model target worker endpoint effort versions",
     "tool_called": "call_id name",
     "tool_call_delta": "call_id name",
+    "tool_call_dropped": "call_id name",
     "turn_resumed": "thread_id",
     "park_missed": "reason",
     "turn_finished": "reason",

@@ -33,6 +33,7 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "concurrency_exceeded": (429, "rate_limit_error", "1", None),
     "tool_choice_unsatisfied": (502, "server_error", None, "false"),
     "worker_busy": (429, "rate_limit_error", "1", None),
+    "insufficient_quota": (429, "insufficient_quota", None, "false"),
     "usage_limit_exceeded": (429, "insufficient_quota", None, "false"),
     "client_gone": (499, "invalid_request_error", None, None),
     "internal_error": (500, "server_error", None, None),

@@ -1,0 +1,127 @@
+"""The body of an answer, cut anywhere: what it says does not depend on how it came."""
+
+import json
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from engine import chunks, upstreambody
+from machines.events import TextDelta, TokensCounted, TurnFailed, TurnFinished, Usage
+from machines.eventsource import MAX_EVENT_BYTES
+from tests import feeding
+from tests.upstreams import DONE, chunk, counted, sse
+
+
+def read(pieces: Iterable[bytes], is_event_stream: bool = True) -> chunks.Said:
+    """Everything that a body says to its end, texts joined."""
+    body = upstreambody.AnswerBody(chunks.ChunkReader(1), is_event_stream)
+    said = [event for piece in pieces for event in body.feed(piece)]
+    return said + body.end()
+
+
+def answer(body: bytes) -> chunks.Said:
+    """What a body says, however it is cut."""
+    return feeding.feed_all_ways(read, body)
+
+
+def failure(body: bytes, is_event_stream: bool = True) -> tuple[str, str]:
+    """Kind and code of the failure that is all a body says."""
+    units = [body[at : at + 1] for at in range(len(body))]
+    (failed,) = read([body], is_event_stream)
+    assert read(units, is_event_stream) == [failed]
+    assert isinstance(failed, TurnFailed)
+    return failed.kind, failed.code
+
+
+TEXT = "漢字 👩‍👩‍👧 é\r\n\rZ"
+WHOLE = [TextDelta(TEXT), TurnFinished("stop"), TokensCounted(Usage(7, 2))]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_row_30_any_split_of_any_text_is_the_same_text(end: str, ascii_only: bool) -> None:
+    sent = [chunk(TEXT), chunk(finish="stop"), counted(7, 2)]
+    datas = [*(json.dumps(each, ensure_ascii=ascii_only) for each in sent), "[DONE]"]
+    stream = "".join(f"data: {data}{end}{end}" for data in datas)
+    assert answer(stream.encode()) == WHOLE
+
+
+def test_row_31_whatever_the_standard_allows_leaks_nothing() -> None:
+    pretty = json.dumps(chunk(TEXT), indent=1).replace("\n", "\ndata:")
+    stream = (
+        b"\xef\xbb\xbf: hello\n\nretry: 10\n\nid: 1\nevent: chunk\ndata:"
+        + pretty.encode()
+        + b"\n\n"
+        b"data:\n\n: keepalive\n\nid: 2\n"
+        + sse(chunk(finish="stop")).replace(b": ", b":", 1)
+        + sse(counted(7, 2)).rstrip()
+    )
+    assert answer(stream) == WHOLE
+
+
+def test_blank_lines_before_anything_are_no_beginning() -> None:
+    assert answer(b"\r\n\n" + sse(chunk(TEXT), chunk(finish="stop"), counted(7, 2))) == WHOLE
+
+
+def test_row_3_a_last_event_that_was_cut_off_is_a_cut_off_answer() -> None:
+    cut = sse(chunk("a")) + sse(chunk("b"))[:40]
+    assert answer(cut)[0] == TextDelta("a")
+    (failed,) = answer(cut)[1:]
+    assert isinstance(failed, TurnFailed)
+    assert failed.code == "upstream_truncated"
+
+
+def test_row_16_an_event_that_is_not_json_ends_the_answer() -> None:
+    said = answer(sse(chunk("a"), "{nonsense", chunk("b", finish="stop")))
+    assert said[0] == TextDelta("a")
+    (failed,) = said[1:]
+    assert isinstance(failed, TurnFailed)
+    assert failed.code == "upstream_decode_error"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b": hi\n\n: there\n\n", b"\n\n", b"id: 1\n\n", DONE, b"data:"]
+)
+def test_row_9_a_stream_without_an_event_is_empty(body: bytes) -> None:
+    assert failure(body) == ("empty", "empty_upstream")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"   ", b"<html>\n<p>data: no</p>\n</html>", b"Welcome", b"{"]
+)
+def test_row_34_a_body_that_is_no_answer_is_an_error(body: bytes) -> None:
+    assert failure(body, is_event_stream=False) == ("upstream_error", "upstream_error")
+
+
+@pytest.mark.parametrize("is_event_stream", [True, False])
+def test_row_34_what_counts_is_how_a_body_begins(is_event_stream: bool) -> None:
+    completion = {
+        "choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 2},
+    }
+    stream = sse(chunk(TEXT), chunk(finish="stop"), counted(7, 2))
+    for body in (b"\n " + json.dumps(completion, indent=2).encode(), stream):
+        said = feeding.feed_all_ways(lambda pieces: read(pieces, is_event_stream), body)
+        assert sorted(map(repr, said)) == sorted(map(repr, WHOLE))
+
+
+@pytest.mark.parametrize("size", [2**20, 8 * 2**20])
+def test_row_32_a_large_event_is_read_in_linear_time(size: int) -> None:
+    stream = sse(chunk("x" * size), chunk(finish="stop"), counted(7, 2))
+    begun = time.process_time()
+    said = read(stream[at : at + 4096] for at in range(0, len(stream), 4096))
+    assert time.process_time() - begun < 3
+    assert isinstance(said[0], TextDelta)
+    assert len(said[0].text) == size
+    assert said[1:] == WHOLE[1:]
+
+
+@pytest.mark.parametrize("prefix", [b"data: ", b"{"])
+def test_row_32_one_over_the_limit_is_refused_after_what_came_before_it(prefix: bytes) -> None:
+    before = sse(chunk("a")) if prefix != b"{" else b""
+    stream = before + prefix + b'"' + b"x" * MAX_EVENT_BYTES
+    said = read(stream[at : at + 65536] for at in range(0, len(stream), 65536))
+    assert said[:-1] == ([TextDelta("a")] if before else [])
+    assert isinstance(said[-1], TurnFailed)
+    assert said[-1].code == "upstream_event_too_large"
