@@ -21,6 +21,9 @@ from machines import errors, events, outputs, stream, streamstates
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
 
+DEFECT: Final = events.TurnFailed("upstream_error", "internal_error", "Internal error.")
+"""What a bug of ours is to the stream that it hit."""
+
 SHARED: Final = -1
 """In place of a choice: of a turn that answers several."""
 
@@ -135,7 +138,11 @@ class Wakeups:
     def _end(self) -> None:
         pumps, self._pumps = self._pumps, []
         for pump in pumps:
-            pump.settle()
+            try:
+                pump.settle()
+            except Exception:  # what it had to say is lost, so it must not end as if it were whole
+                _log.exception("settling_failed")
+                pump.event(DEFECT)
         self._phase = WakeupPhase.NONE
         sinks, self._sinks = self._sinks, {}
         self._log.flush()
@@ -240,7 +247,7 @@ class Pump:
             step = self.stream.step(event)
         except errors.IllegalEvent as error:
             _log.error("illegal_event", machine=error.machine, state=error.state, got=error.event)
-            event = events.TurnFailed("upstream_error", "internal_error", "Internal error.")
+            event = DEFECT
             step = self.stream.step(event)
         now = self._log.append(event, step)
         self._heard(now)

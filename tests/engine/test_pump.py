@@ -318,3 +318,17 @@ def test_a_slow_client_slows_its_turns_down(tmp_path: Path) -> None:
         assert [each["buffered"] for each in pressed] == [300_000]
 
     virtualtime.run(scene())
+
+
+def test_texts_that_cannot_be_said_end_their_stream_and_no_other(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines())
+        await stage.say(TextDelta("a"))
+        await stage.say(TextDelta("b"), TextDelta("\ud83d"), TextDelta("c"))
+        assert [(each.kind, each.code) for each in stage.ended] == [
+            ("upstream_error", "internal_error")
+        ]
+        assert b"[DONE]" not in stage.exchange.body
+        assert stage.exchange.body.endswith(b"}\n\n")
+
+    virtualtime.run(scene())
