@@ -1,0 +1,341 @@
+"""A `codex app-server` in memory: one process, its threads, and the scripts that its turns play.
+
+What a thread is to say is found by the marks in its input: `#30@alice` is the first ask of
+step 3, and alice's.
+"""
+
+import asyncio
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from bench import appframes
+from tests.simulator import director, frames, plan, scripts
+
+RPC_LATE_S: Final = 1.2
+"""Delay of a late reply: below the limit of the weather, `worker_request_timeout_ms`."""
+
+Json = dict[str, Any]
+
+
+class AppServer:
+    """One process.
+
+    Args:
+        name: of its generator and of its threads' ids.
+        write: takes its output.
+        leave: called with its exit code when it ends by itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        directed_by: director.Director,
+        weather: plan.Weather,
+        write: Callable[[bytes], None],
+        leave: Callable[[int], None],
+    ) -> None:
+        self.threads: dict[str, director.Thread] = {}
+        self.frozen = False
+        self._name = name
+        self._director = directed_by
+        self._weather = weather
+        self._write = write
+        self._leave = leave
+        self._loop = asyncio.get_running_loop()
+        self._rng = random.Random(name)
+        self._numbers = itertools.count(1)
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._unheard: list[bytes] = []
+        self._unsaid: list[bytes] = []
+
+    def running(self) -> list[director.Thread]:
+        """Threads whose turn goes on and waits for nobody."""
+        return [each for each in self.threads.values() if each.running and not each.asked]
+
+    def end(self) -> None:
+        """It is no more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.threads.clear()
+
+    def hear(self, line: bytes) -> None:
+        """One line of its input."""
+        if self.frozen:
+            self._unheard.append(line)
+            return
+        message = msgspec.json.decode(line)
+        if "method" not in message:
+            self._answered(message)
+        elif "id" in message:
+            self._requested(message["id"], message["method"], message.get("params") or {})
+
+    def say(self, *lines: bytes) -> None:
+        """Write lines; those of a frozen process come when it thaws."""
+        if self.frozen:
+            self._unsaid += lines
+        else:
+            self._write(b"".join(lines))
+
+    def freeze(self, seconds: float) -> None:
+        """Neither hear nor speak for a while."""
+        self.frozen = True
+        self._later(seconds, self._thaw)
+
+    def _thaw(self) -> None:
+        self.frozen = False
+        unheard, self._unheard = self._unheard, []
+        unsaid, self._unsaid = self._unsaid, []
+        self.say(*unsaid)
+        for line in unheard:
+            self.hear(line)
+
+    def _later(self, delay: float, what: Callable[..., None], *arguments: Any) -> None:
+        def act() -> None:
+            self._timers.discard(timer)
+            what(*arguments)
+
+        timer = self._loop.call_later(delay, act)
+        self._timers.add(timer)
+
+    # Requests.
+
+    def _requested(self, rpc_id: int, method: str, params: Json) -> None:
+        fault = self._director.fault(method)
+        delay = self._rng.uniform(0, self._weather.latency) if self._weather.latency else 0.0
+        if fault == "silent":
+            return
+        if fault in ("overloaded", "refused"):
+            code = appframes.OVERLOADED if fault == "overloaded" else appframes.INVALID_REQUEST
+            self._later(delay, self.say, appframes.refusal(rpc_id, code, "no"))
+            return
+        # A thread keeps the order of its requests: they are done now, and answered later.
+        try:
+            result, begin = self._act(method, params)
+        except KeyError:
+            refusal = appframes.refusal(rpc_id, appframes.INVALID_REQUEST, "thread not found")
+            self._later(delay, self.say, refusal)
+            return
+        if begin is not None and self._rng.random() < 0.3:  # a turn may be faster than its reply
+            self._later(delay / 2, begin)
+            begin = None
+        reply = appframes.reply(rpc_id, 7 if fault == "nonsense" else result)
+        self._later(RPC_LATE_S if fault == "late" else delay, self._reply, reply, begin)
+
+    def _reply(self, reply: bytes, begin: Callable[[], None] | None) -> None:
+        self.say(reply)
+        if begin is not None:
+            begin()
+
+    def _act(self, method: str, params: Json) -> tuple[object, Callable[[], None] | None]:
+        match method:
+            case "initialize":
+                return appframes.introduction("0.163.0"), None
+            case "model/list":
+                return appframes.models(), None
+            case "account/read":
+                return appframes.account(has_key=True), None
+            case "account/login/start":
+                return {"type": params["type"]}, lambda: self.say(appframes.logged_in())
+            case "thread/start":
+                return self._start(params), None
+        thread = self.threads[params["threadId"]]
+        match method:
+            case "thread/inject_items":
+                self._inject(thread, params["items"])
+                return {}, None
+            case "turn/start":
+                return self._begin_turn(thread)
+            case "turn/interrupt":
+                return {}, lambda: self._interrupt(thread)
+        assert method == "thread/unsubscribe", method
+        thread.subscribed = False
+        if not thread.running:
+            del self.threads[thread.id]
+        return {"status": "unsubscribed"}, None
+
+    def _start(self, params: Json) -> object:
+        number = next(self._numbers)
+        thread_id = f"{self._name}-{number}"
+        self.threads[thread_id] = director.Thread(thread_id, number, params)
+        return appframes.thread(thread_id, params["model"], params["cwd"])
+
+    def _inject(self, thread: director.Thread, items: list[Json]) -> None:
+        """Take a history; the last of its marks is of the one who asks."""
+        marks = director.MARK.findall(json.dumps(items))
+        if marks:
+            thread.step, thread.owner = int(marks[-1][0]), marks[-1][1]
+        for item in items:
+            self._director.check_owner(thread, item.get("encrypted_content", ""))
+            if thread.raw:
+                echo = {"threadId": thread.id, "turnId": "auto-compact-0", "item": item}
+                self.say(appframes.notification("rawResponseItem/completed", echo))
+
+    def _begin_turn(self, thread: director.Thread) -> tuple[object, Callable[[], None]]:
+        thread.turn_id = f"turn-{next(self._numbers)}"
+        thread.running = True
+        return {"turn": frames.turn(thread.turn_id, "inProgress")}, lambda: self._play(thread)
+
+    def _interrupt(self, thread: director.Thread) -> None:
+        if thread.running:
+            self._end_turn(thread, "interrupted")
+
+    # Turns.
+
+    def _play(self, thread: director.Thread) -> None:
+        script = self._director.next(thread.step)
+        lines = list(self._lines(thread, script))
+        delays = itertools.cycle(script.delays)
+        self._later(next(delays), self._advance, thread, thread.turn_id, lines, script, delays)
+
+    def _advance(
+        self,
+        thread: director.Thread,
+        turn_id: str,
+        lines: list[bytes],
+        script: scripts.Script,
+        delays: Iterable[float],
+    ) -> None:
+        """Write the next line, and those that come with it without a pause."""
+        if not (thread.running and thread.turn_id == turn_id):
+            return
+        out = []
+        delay = 0.0
+        pauses = iter(delays)
+        while lines and delay == 0.0:
+            out.append(lines.pop(0))
+            delay = next(pauses)
+        if thread.subscribed:
+            self.say(*out)
+        if lines or delay:
+            self._later(delay, self._advance, thread, turn_id, lines, script, pauses)
+        else:
+            self._finish(thread, script)
+
+    def _lines(self, thread: director.Thread, script: scripts.Script) -> Iterable[bytes]:
+        ids = {"threadId": thread.id, "turnId": thread.turn_id}
+        started = {"threadId": thread.id, "turn": frames.turn(thread.turn_id, "inProgress")}
+        yield appframes.notification("turn/started", started)
+        for number, item in enumerate(script.items):
+            yield from frames.item(item, f"{thread.turn_id}/{number}", ids)
+        if thread.raw and script.ending == "completed":
+            secret = f"secret of #{thread.step}@{thread.owner}"
+            raw = [{"type": "reasoning", "summary": [], "encrypted_content": secret}]
+            raw += [
+                {
+                    "type": "function_call",
+                    "call_id": call.call_id,
+                    "name": self._alias(thread, call),
+                    "arguments": call.arguments,
+                }
+                for call in script.calls
+            ]
+            for each in raw:
+                yield appframes.notification("rawResponseItem/completed", {**ids, "item": each})
+
+    def _alias(self, thread: director.Thread, call: scripts.Called) -> str:
+        return thread.tools[call.tool] if call.tool >= 0 else "unknown"
+
+    def _finish(self, thread: director.Thread, script: scripts.Script) -> None:
+        """The end of a turn, as its script has it."""
+        match script.ending:
+            case "silent" | "silent_when_whole":
+                return
+            case "exit_mid_line":
+                self.say(b'{"method":"item/agentMessage/delta","params":{"threadId":"')
+                self._leave(1)
+                return
+            case "exit" | "exit_when_whole":
+                self._leave(0)
+                return
+        if script.ending == "completed" and thread.raw:
+            counts = None if script.counts is None else frames.counts(script.counts)
+            whole = {**self._ids(thread), "responseId": "r", "usage": counts}
+            self.say(appframes.notification("rawResponse/completed", whole))
+            if script.calls:
+                self._wait_for_results(thread, script)
+                return
+        if script.counts is not None:
+            counts = frames.counts(script.counts)
+            usage = {**self._ids(thread), "tokenUsage": {"total": counts, "last": counts}}
+            self.say(appframes.notification("thread/tokenUsage/updated", usage))
+        self._end_turn(thread, script.ending, script)
+
+    def _ids(self, thread: director.Thread) -> Json:
+        return {"threadId": thread.id, "turnId": thread.turn_id}
+
+    def _end_turn(
+        self, thread: director.Thread, ending: str, script: scripts.Script | None = None
+    ) -> None:
+        thread.running = False
+        thread.asked.clear()
+        error: Json | None = None
+        if ending in ("incomplete", "content_filter"):
+            word = "max_output_tokens" if ending == "incomplete" else "content_filter"
+            text = f"Incomplete response returned, reason: {word}"
+            error = {"message": text, "codexErrorInfo": "other"}
+        elif ending == "failed" and script is not None:
+            info, status, text = scripts.ERRORS[script.error]
+            detail = info if status is None else {info: {"httpStatusCode": status}}
+            error = {"message": text, "codexErrorInfo": detail}
+        status_word = {"completed": "completed", "interrupted": "interrupted"}.get(
+            ending, "failed"
+        )
+        ended = {"threadId": thread.id, "turn": frames.turn(thread.turn_id, status_word, error)}
+        line = appframes.notification("turn/completed", ended)
+        late = {**self._ids(thread), "itemId": "late", "delta": "LATE"}
+        again = script is not None and script.again and status_word == "completed"
+        more = [appframes.notification("item/agentMessage/delta", late), line] if again else []
+        if thread.subscribed:
+            self.say(line, *more)
+        if not thread.subscribed:
+            self.threads.pop(thread.id, None)
+
+    # Calls.
+
+    def _wait_for_results(self, thread: director.Thread, script: scripts.Script) -> None:
+        """Ask for the result of every call that can have one."""
+        for call in script.calls:
+            if call.tool < 0 or not _is_json(call.arguments):
+                continue
+            rpc_id = f"{thread.id}/{next(self._numbers)}"
+            thread.asked[rpc_id] = call
+            params = {
+                **self._ids(thread),
+                "callId": call.call_id,
+                "tool": self._alias(thread, call),
+                "arguments": json.loads(call.arguments),
+            }
+            request = {"id": rpc_id, "method": "item/tool/call", "params": params}
+            self.say(msgspec.json.encode(request) + b"\n")
+
+    def _answered(self, message: Json) -> None:
+        """The result of a call."""
+        thread = self.threads.get(str(message["id"]).rpartition("/")[0])
+        if thread is None or message["id"] not in thread.asked:
+            return
+        del thread.asked[message["id"]]
+        if "error" in message:  # nobody listens to this turn any more
+            return
+        text = json.dumps(message["result"])
+        self._director.check_owner(thread, text)
+        thread.step = int(director.MARK.findall(text)[-1][0])
+        if not thread.asked:
+            self._later(0.001, self._go_on, thread, thread.turn_id)
+
+    def _go_on(self, thread: director.Thread, turn_id: str) -> None:
+        if thread.running and thread.turn_id == turn_id:
+            self._play(thread)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""Who says what: hands out a plan's scripts to threads, and keeps what was seen of them."""
+
+import re
+from typing import Any, Final
+
+from tests.simulator import plan, scripts
+
+MARK: Final = re.compile(r"#(\d+)@(\w+)")
+"""Which ask a text is of, and whose that is."""
+
+SPEECHLESS: Final = scripts.Script((), ending="silent")
+"""What a thread without a history says."""
+
+Json = dict[str, Any]
+
+
+class Thread:
+    """A thread of one process.
+
+    Attributes:
+        step: the ask that it is to answer.
+        owner: whose that is.
+        running: whether its turn goes on, or waits for results.
+        asked: the calls whose results are awaited, by the id of their request.
+    """
+
+    def __init__(self, thread_id: str, number: int, params: Json) -> None:
+        self.id = thread_id
+        self.number = number
+        self.tools = [tool["name"] for tool in params.get("dynamicTools") or ()]
+        self.raw = bool(params.get("experimentalRawEvents"))
+        self.step = -1
+        self.owner = ""
+        self.turn_id = ""
+        self.running = False
+        self.subscribed = True
+        self.asked: dict[str, scripts.Called] = {}
+
+
+class Director:
+    """Hands out the scripts of a plan, and keeps what was seen of its turns.
+
+    Attributes:
+        faults: what the next calls of a method meet.
+        played: for each ask, the scripts that were begun.
+        wrong: rules that a worker can see broken.
+    """
+
+    def __init__(self, of: plan.Plan) -> None:
+        self.faults: dict[str, list[str]] = {}
+        self.played: dict[int, list[scripts.Script]] = {}
+        self.wrong: list[str] = []
+        self._asks = plan.asks(of)
+
+    def next(self, ask: int) -> scripts.Script:
+        """The script of the next turn of an ask."""
+        if ask not in self._asks:  # its history was lost on the way
+            return SPEECHLESS
+        played = self.played.setdefault(ask, [])
+        known = self._asks[ask].turns
+        script = known[min(len(played), len(known) - 1)]
+        played.append(script)
+        return script
+
+    def fault(self, method: str) -> str:
+        """What a call of this method meets now."""
+        waiting = self.faults.get(method)
+        return waiting.pop() if waiting else ""
+
+    def check_owner(self, thread: Thread, text: str) -> None:
+        """What one client brought, or was told in secret, must not reach another's thread."""
+        for number, key in MARK.findall(text):
+            if key != thread.owner:
+                self.wrong.append(f"{key}'s #{number} came to a thread of {thread.owner}")

@@ -1,0 +1,135 @@
+"""Planted bugs: each takes something from the product that the simulator must miss.
+
+A mutation is a context manager. While it lasts, some run must break a rule.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from unittest import mock
+
+import msgspec
+
+from engine import attempt, log, parking, pump, segmentwriter
+from machines import choice, events, outputs, stream
+from server import connection, context, fold, http, outbound, sse
+
+Mutation = Callable[[], contextlib.AbstractContextManager[object]]
+
+
+def _replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Mutation:
+    """A function of the product replaced; the replacement's first argument is the original."""
+    original = getattr(owner, name)
+
+    def instead(*arguments: Any, **options: Any) -> Any:
+        return replacement(original, *arguments, **options)
+
+    return lambda: mock.patch.object(owner, name, instead)
+
+
+def _rendered(output: type, change: Callable[[Any, Any, bytes], bytes]) -> Mutation:
+    """The bytes of an output of a stream, changed."""
+    original = sse._RENDERERS[output]
+
+    def instead(chunks: Any, said: Any) -> bytes:
+        return change(chunks, said, original(chunks, said))
+
+    return lambda: mock.patch.dict(sse._RENDERERS, {output: instead})
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """In place of what should be done."""
+
+
+def _usage_last(original: Any, machine: Any, trigger: str) -> Any:
+    said = original(machine, trigger)
+    return said[::-1] if len(said) > 1 else said
+
+
+def _dropped_record(original: Any, its: Any, event: Any, step: Any) -> Any:
+    if isinstance(event, events.TokensCounted):
+        return its.now()
+    return original(its, event, step)
+
+
+def _told_first(_: Any, wakeups: Any) -> None:
+    """`Wakeups._end` with the bytes before their records."""
+    pumps, wakeups._pumps = wakeups._pumps, []
+    for each in pumps:
+        each.settle()
+    wakeups._phase = pump.WakeupPhase.NONE
+    sinks, wakeups._sinks = wakeups._sinks, {}
+    wakeups._send([(sink, sink.collect()) for sink in sinks])
+    wakeups._log.flush()
+
+
+def _any_key(original: Any, lot: Any, turn: Any, answer: Any, *rest: Any) -> Any:
+    parked = lot._turns.get(answer.calls[0].call_id)
+    if parked is not None:
+        turn = msgspec.structs.replace(turn, key_id=parked.turn.key_id)
+    return original(lot, turn, answer, *rest)
+
+
+def _alive_by_itself(_: Any, its: Any, timer: events.TimerName) -> None:
+    its.event(events.TimerFired(timer))
+
+
+def _without_timer(original: Any, its: Any, now: int) -> None:
+    its._timer = None
+    original(its, now)
+
+
+def _last_text_first(original: Any, its: Any, event: Any) -> None:
+    """A text that waits is overtaken by what comes after it."""
+    if isinstance(event, events.TextDelta):
+        original(its, event)
+    else:
+        its._step(event)
+
+
+def _first_choice_only(original: Any, its: Any, output: Any) -> Any:
+    if isinstance(output, outputs.Finish) and output.choice:
+        return None
+    return original(its, output)
+
+
+@contextlib.contextmanager
+def _never_spoke() -> Iterator[None]:
+    with mock.patch.object(attempt.Attempt, "spoke", False):
+        yield
+
+
+MUTATIONS: Final[dict[str, Mutation]] = {
+    "finish_twice": _rendered(outputs.Finish, lambda _, __, data: data * 2),
+    "role_missing_for_choice_1": _rendered(
+        outputs.Role, lambda _, said, data: b"" if said.choice == 1 else data
+    ),
+    "error_frame_omitted": _rendered(
+        outputs.Failure, lambda chunks, _, data: b"" if chunks.chunked else data
+    ),
+    "done_after_an_error": _rendered(
+        outputs.Failure, lambda chunks, _, data: data + sse.DONE if chunks.chunked else data
+    ),
+    "usage_after_done": _replaced(stream.Stream, "_settle", _usage_last),
+    "finish_lost_in_a_body": _replaced(fold.ChatBody, "_take", _first_choice_only),
+    "permit_not_given_back": _replaced(context.Permits, "give_back", _nothing),
+    "seat_leaked_on_interrupt": _replaced(attempt.Attempt, "_interrupted", _nothing),
+    "interrupt_not_sent": _replaced(
+        attempt.Attempt, "_interrupt", lambda _, its: (its._unsubscribe(), its._seat.leave())
+    ),
+    "retry_after_output": _never_spoke,
+    "parked_turn_of_another_key": _replaced(parking.Parking, "_find", _any_key),
+    "held_text_lost": _replaced(choice.Choice, "release_last", lambda _, its, decided: (None, [])),
+    "texts_out_of_order": _replaced(pump.Pump, "event", _last_text_first),
+    "timer_not_cancelled": _replaced(pump.Pump, "_end", _without_timer),
+    "heartbeat_is_a_sign_of_life": _replaced(pump.Pump, "tick", _alive_by_itself),
+    "record_dropped": _replaced(log.StreamLog, "append", _dropped_record),
+    "bytes_before_their_records": _replaced(pump.Wakeups, "_end", _told_first),
+    "failed_write_not_undone": _replaced(segmentwriter.SegmentWriter, "_undo", _nothing),
+    "gone_client_not_noticed": _replaced(connection.Connection, "lost", _nothing),
+    "stalled_client_never_cut": _replaced(outbound.StallWatch, "stalled", lambda *_, **__: False),
+    "answers_never_end": _replaced(
+        http.Exchange, "finish", lambda _, its, data=b"": its.write(data)
+    ),
+}
+"""Every planted bug by its name."""

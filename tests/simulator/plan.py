@@ -1,0 +1,182 @@
+"""What happens in a run, as data: its weather, and its steps."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from tests.simulator import disk, scripts
+
+KEYS: Final = ("alice", "bob")
+"""Clients by the key they bring."""
+
+BUSY_S: Final = 1.6
+"""When every process is ready, if nothing hinders it."""
+
+FUNCTIONS: Final = ("add", "exec_command", "get weather")
+"""Of which Codex knows the second and third by other names."""
+
+
+class Weather(msgspec.Struct, frozen=True):
+    """How the server of a run is set up.
+
+    Attributes:
+        config: fields of `server.settings.Config`.
+        chore_delay: seconds that each chore of the log's helper takes.
+        latency: seconds that a reply of the worker takes at most.
+        cuts: whether the worker's output comes in arbitrary pieces.
+        crash_at: the write to a client after which the disk is seen as a kill would leave it.
+    """
+
+    config: dict[str, Any]
+    chore_delay: float
+    latency: float
+    cuts: bool
+    crash_at: int | None
+
+    @property
+    def plain(self) -> bool:
+        """Whether scripts say all that can come of an answer's text and calls."""
+        config = self.config
+        return config["output_mode"] != "obsidian-xml" and not config["stop_after_tools"]
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, and what it leads to.
+
+    Attributes:
+        follows: the step whose calls this one brings results for.
+        turns: what the worker says, in the order that turns begin; then the last again.
+        results: how: all of them, some, or all of them behind an edited history.
+        cuts: where the request is cut, in bytes from its start; `pause` is made at each.
+    """
+
+    key: str = "alice"
+    stream: bool = True
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    include_usage: bool = False
+    tools: int = 0
+    required: bool = False
+    parallel: bool = True
+    legacy: bool = False
+    keepalive: bool = True
+    follows: int | None = None
+    results: Literal["all", "some", "edited"] = "all"
+    turns: tuple[scripts.Script, ...] = ()
+    cuts: tuple[int, ...] = ()
+    pause: float = 0.0
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a client reads: `room` bytes at once, so many more every `every` seconds, if any."""
+
+    room: int | None = None
+    more: int = 0
+    every: float = 0.0
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True, tag="visit"):
+    """A client's connection.
+
+    Attributes:
+        pipelined: whether requests are sent without waiting for answers.
+        leaves: how it leaves before it has its answers, and after how many seconds.
+        unsent: bytes at the end of the last request that it never sends.
+    """
+
+    at: float
+    asks: tuple[Ask, ...]
+    reading: Reading = Reading()
+    pipelined: bool = False
+    leaves: Literal["close", "half_close", "reset"] | None = None
+    after: float = 0.0
+    unsent: int = 0
+
+
+class Noise(msgspec.Struct, frozen=True, tag="noise"):
+    """A client that sends these bytes, and leaves after a while."""
+
+    at: float
+    data: bytes
+    after: float
+
+
+class Death(msgspec.Struct, frozen=True, tag="death"):
+    """A worker process ends; as many starts after it fail."""
+
+    at: float
+    process: int
+    returncode: int
+    failed_starts: int
+
+
+class Deafness(msgspec.Struct, frozen=True, tag="deafness"):
+    """A worker process stands still for a while, and then goes on."""
+
+    at: float
+    process: int
+    lasts: float
+
+
+class RpcFault(msgspec.Struct, frozen=True, tag="rpc_fault"):
+    """The next calls of a method are refused, left unanswered, or answered late."""
+
+    at: float
+    method: str
+    kind: Literal["overloaded", "refused", "silent", "late", "nonsense"]
+    count: int
+
+
+class Babble(msgspec.Struct, frozen=True, tag="babble"):
+    """A worker process writes lines that nobody waits for."""
+
+    at: float
+    process: int
+    lines: tuple[bytes, ...]
+
+
+class DiskTrouble(msgspec.Struct, frozen=True, tag="disk_trouble"):
+    """The log's disk has a fault for a while."""
+
+    at: float
+    fault: disk.DiskFault
+    lasts: float
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """The server is asked to stop, once or twice."""
+
+    at: float
+    again: float | None
+
+
+Step = Visit | Noise | Death | Deafness | RpcFault | Babble | DiskTrouble | Drain
+"""Everything that a run may hold."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A run; `steps` have their numbers, which stay theirs when others are left out."""
+
+    seed: int
+    weather: Weather
+    steps: tuple[tuple[int, Step], ...]
+
+    def only(self, numbers: set[int]) -> "Plan":
+        """The same run without the other steps."""
+        kept = tuple(step for step in self.steps if step[0] in numbers)
+        return msgspec.structs.replace(self, steps=kept)
+
+    def of(self, *kinds: type) -> bool:
+        """Whether there is a step of such a kind."""
+        return any(isinstance(step, kinds) for _, step in self.steps)
+
+
+def asks(of: Plan) -> dict[int, Ask]:
+    """The requests of a plan by their numbers: that of the step, and a digit for which of it."""
+    return {
+        10 * number + index: ask
+        for number, step in of.steps
+        if isinstance(step, Visit)
+        for index, ask in enumerate(step.asks)
+    }

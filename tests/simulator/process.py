@@ -1,0 +1,196 @@
+"""Child processes in memory, and the app-servers in them: what the Codex worker stands on."""
+
+import asyncio
+import random
+import signal
+import sys
+from typing import Any, Final
+
+from engine import codexhome
+from tests.simulator import appserver, clock, director, plan
+
+START_S: Final = 0.02
+"""How long a process takes to start."""
+
+
+class Pipe:
+    """Either end that the server holds of a process's standard streams."""
+
+    def __init__(self, child: "Child") -> None:
+        self._child = child
+
+    def write(self, data: bytes) -> None:
+        """To the process's input."""
+        self._child.hear(data)
+
+    def pause_reading(self) -> None:
+        """Leave the output where it is."""
+        self._child.paused = True
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._child.paused = False
+        self._child.flush()
+
+
+class Child:
+    """One process, as `loop.subprocess_exec` gives it to the server."""
+
+    def __init__(
+        self, number: int, protocol: Any, weather: plan.Weather, directed_by: director.Director
+    ) -> None:
+        self.paused = False
+        self.alive = True
+        self.server = appserver.AppServer(
+            f"p{number}", directed_by, weather, self._write, self.exit
+        )
+        self._pid = 1000 + number
+        self._protocol = protocol
+        self._cuts = weather.cuts
+        self._loop = asyncio.get_running_loop()
+        self._rng = random.Random(number)
+        self._returncode: int | None = None
+        self._out = bytearray()
+        self._flushing = False
+        self._rest = b""
+
+    def get_pid(self) -> int:
+        """Its id."""
+        return self._pid
+
+    def get_returncode(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._returncode
+
+    def get_pipe_transport(self, _: int) -> Pipe:
+        """Its input or its output."""
+        return Pipe(self)
+
+    def send_signal(self, number: int) -> None:
+        """It does as it is told, a little later."""
+        if not self.alive:
+            raise ProcessLookupError
+        self._loop.call_later(0.005, self.exit, -number if number == signal.SIGKILL else 0)
+
+    def close(self) -> None:
+        """Nobody holds its pipes any more."""
+
+    def hear(self, data: bytes) -> None:
+        """Bytes of its input."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if self.alive:
+                self.server.hear(line)
+
+    def exit(self, returncode: int) -> None:
+        """It ends; what it has written still comes, before the word that it is gone or after."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.server.end()
+        self._returncode = returncode
+        if self._rng.random() < 0.7:
+            self._deliver(len(self._out))
+        self._loop.call_soon(self._protocol.process_exited)
+
+    def _write(self, data: bytes) -> None:
+        self._out += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Have what was written come to the server, if nothing is on its way yet."""
+        if self._out and not self._flushing and not self.paused:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.paused or not self._out:
+            return
+        self._deliver(self._rng.randint(1, len(self._out)) if self._cuts else len(self._out))
+        self.flush()
+
+    def _deliver(self, count: int) -> None:
+        data = bytes(self._out[:count])
+        del self._out[:count]
+        if data:
+            self._protocol.pipe_data_received(1, data)
+
+
+class Codex:
+    """The Codex worker's side of a run: every process that it starts.
+
+    Attributes:
+        config, replaced, director: as `world.Backend` has them.
+        children: all there ever were, by their number.
+        failing_starts: how many of the next starts fail.
+    """
+
+    def __init__(self, of: plan.Plan) -> None:
+        self.director = director.Director(of)
+        self.children: list[Child] = []
+        self.failing_starts = 0
+        self.config: dict[str, Any] = {"codex_bin": sys.executable, "codex_api_key": "sk-sim"}
+        # It takes long to write, and nobody reads it.
+        self.replaced: tuple[tuple[Any, str, Any], ...] = ((codexhome, "catalog", lambda _: {}),)
+        self._weather = of.weather
+
+    def install(self, loop: clock.VirtualLoop) -> None:
+        """Have the server's child processes be these."""
+        loop.spawn = self.spawn
+
+    def is_ready(self, worker: Any) -> bool:
+        """Whether every process is."""
+        return all(server.process.state == "ready" for server in worker._servers)
+
+    async def spawn(self, protocol_factory: Any) -> tuple[Any, Any]:
+        """Start a process, as `loop.subprocess_exec` does."""
+        await asyncio.sleep(START_S)
+        if self.failing_starts:
+            self.failing_starts -= 1
+            raise FileNotFoundError(2, "simulated")
+        protocol = protocol_factory()
+        child = Child(len(self.children), protocol, self._weather, self.director)
+        self.children.append(child)
+        return child, protocol
+
+    def alive(self) -> list[Child]:
+        """Those that run."""
+        return [child for child in self.children if child.alive]
+
+    def take(self, step: plan.Step) -> None:
+        """Have a step happen, if it is one of worker processes."""
+        alive = self.alive()
+        match step:
+            case plan.Death():
+                self.failing_starts += step.failed_starts
+                for child in alive[step.process : step.process + 1]:
+                    child.exit(step.returncode)
+            case plan.Deafness():
+                for child in alive[step.process : step.process + 1]:
+                    child.server.freeze(step.lasts)
+            case plan.RpcFault():
+                waiting = self.director.faults.setdefault(step.method, [])
+                waiting += [step.kind] * step.count
+            case plan.Babble():
+                for child in alive[step.process : step.process + 1]:
+                    child.server.say(b"".join(line + b"\n" for line in step.lines))
+
+    def leaks(self, worker: Any) -> list[str]:
+        """What is still held for turns, when there should be none."""
+        found = []
+        for server in worker._servers:
+            if server.taken:
+                found.append(f"{server.name} has {server.taken} seats taken")
+            if server._routes.turns:
+                found.append(f"{server.name} still listens to {list(server._routes.turns)}")
+        if worker.parking._turns:
+            found.append(f"parked: {list(worker.parking._turns)}")
+        return found
+
+    def unstopped(self) -> list[str]:
+        """Turns that go on and that nobody waits for."""
+        threads = [thread for child in self.alive() for thread in child.server.running()]
+        return [
+            f"the turn of step {thread.step} on {thread.id} was not stopped" for thread in threads
+        ]

@@ -1,0 +1,291 @@
+"""The rules that are checked when a run is over: what clients got, what the log says of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import digest, log, replay, segments
+from machines import events, stream
+from server import renderers
+from tests.simulator import answers, client, plan, scripts
+
+if TYPE_CHECKING:
+    from tests.simulator import world
+
+Broken = answers.Broken
+
+WHOLE = ("completed", "truncated")
+"""Kinds of a stream whose client is told that its answer is whole."""
+
+
+def check_noise(data: bytes) -> None:
+    """Whatever a client sends, it gets responses."""
+    for answer in answers.read(data, ended=True):
+        if not 200 <= answer.status < 600:
+            raise Broken(f"status {answer.status}")
+
+
+def check(of: "world.World") -> None:
+    """Check everything, and put what is wrong on the run's list."""
+    of.wrong += of.backend.director.wrong
+    for number, visitor in of.visitors.items():
+        try:
+            _check_visit(of, visitor)
+        except Broken as broken:
+            of.wrong.append(f"step {number}: {broken}")
+    if of.plan.weather.config["event_log"] != "off":
+        try:
+            _check_log(of)
+        except Broken as broken:
+            of.wrong.append(f"log: {broken}")
+
+
+# Clients.
+
+
+def _check_visit(of: "world.World", visitor: client.Visitor) -> None:
+    if visitor.broken is not None:
+        raise Broken(visitor.broken)
+    if visitor.waited_in_vain:
+        raise Broken(f"no answer within {client.WAIT_S} seconds")
+    if visitor.refused and not of.plan.of(plan.Drain):
+        raise Broken("the connection was refused")
+    served = list(zip(visitor.requests, visitor.answers, strict=False))
+    if len(visitor.answers) > len(visitor.requests):
+        raise Broken("an answer that nobody asked for")
+    for index, (request, answer) in enumerate(served):
+        told = answer.headers.get("x-request-id")
+        if request.sent and told != request.request_id:
+            raise Broken(f"the answer of {told} came to {request.request_id}")
+        _check_answer(of, visitor, request, visitor.heard(index), answer)
+    _check_all_served(of, visitor, len(served))
+
+
+def _check_all_served(of: "world.World", visitor: client.Visitor, served: int) -> None:
+    """Who asked and waited, and read what came, has answers."""
+    patient = not visitor.left and visitor.step.reading.room is None and not visitor.refused
+    asked = sum(request.sent for request in visitor.requests)
+    if patient and served < asked and not of.plan.of(plan.Drain):
+        raise Broken(f"{served} answers to {asked} requests")
+    if patient and any(not answer.whole for answer in visitor.answers):
+        raise Broken("an answer was cut off")
+
+
+def _check_answer(
+    of: "world.World",
+    visitor: client.Visitor,
+    request: client.Request,
+    heard: answers.Heard,
+    answer: answers.Answer,
+) -> None:
+    if answer.streams and answer.whole and not heard.done and heard.error is None:
+        raise Broken("a stream that neither is whole nor says why")
+    if not request.ask.keepalive and heard.comments:
+        raise Broken("a comment for a client that takes none")
+    if answer.status == 500:
+        raise Broken(f"an internal error: {answer.body!r}")
+    if not answer.streams and request.ask.stream and answer.status == 200:
+        raise Broken("a body where a stream was asked for")
+    for choice in heard.choices:
+        _check_choice(of, request, choice, heard)
+        if answer.whole and not heard.done and choice.finish is not None and request.ask.n == 1:
+            raise Broken("a finish without [DONE]")
+    if is_calm(of.plan) and not visitor.left and heard.error is not None and request.sent:
+        raise Broken(f"{heard.error} on a calm day")
+    if heard.done:
+        _check_usage(of, request, heard)
+
+
+def is_calm(of: plan.Plan) -> bool:
+    """Whether nothing can go wrong but what the clients do."""
+    config = of.weather.config
+    scripts_end = all(
+        script.ending == "completed" and max(script.delays) < 1 and len(script.delays) < 4
+        for ask in plan.asks(of).values()
+        for script in ask.turns
+    )
+    room = config["worker_max_concurrency"] > 2 and not config["sse_max_concurrency"]
+    long = not config["timeout_ms"] and not config["nonstream_truncate_after_ms"]
+    required = any(ask.required for ask in plan.asks(of).values())
+    started = all(step.at >= plan.BUSY_S for _, step in of.steps)
+    only_visits = all(isinstance(step, plan.Visit | plan.Noise) for _, step in of.steps)
+    return scripts_end and room and long and only_visits and started and not required
+
+
+def _check_choice(
+    of: "world.World", request: client.Request, choice: answers.Choice, heard: answers.Heard
+) -> None:
+    """A choice is true to one of the scripts that were played for it."""
+    calls = [call_id for call_id, _, _ in choice.calls]
+    if not request.ask.legacy and (len(set(calls)) < len(calls) or "" in calls):
+        raise Broken(f"call ids {calls}")
+    if not of.plan.weather.plain:
+        return
+    ask = request.ask
+    asked = scripts.Asked(
+        tools=plan.FUNCTIONS[: ask.tools],
+        stop=ask.stop,
+        max_tokens=ask.max_tokens,
+        parallel=ask.parallel,
+        legacy=ask.legacy,
+    )
+    told = scripts.Told(
+        choice.content,
+        None if ask.required else choice.reasoning,
+        tuple((name, arguments) for _, name, arguments in choice.calls),
+        choice.finish if heard.done else None,
+    )
+    played = of.backend.director.played.get(request.number, [])
+    silent = not (choice.content or choice.reasoning or choice.calls)
+    if silent and told.finish in (None, "length"):
+        return
+    disturbed = not is_calm(of.plan)
+    if not any(scripts.Expected(script, asked, disturbed).fits(told) for script in played):
+        raise Broken(f"{request.request_id} was told {told}, of {played}")
+
+
+def _check_usage(of: "world.World", request: client.Request, heard: answers.Heard) -> None:
+    if heard.usage is None:
+        return
+    total = heard.usage["total_tokens"]
+    if total != heard.usage["prompt_tokens"] + heard.usage["completion_tokens"]:
+        raise Broken(f"usage does not add up: {heard.usage}")
+    if total == 0 or heard.unknown_usage or request.ask.n > 1 or request.ask.required:
+        return
+    played = of.backend.director.played.get(request.number, [])
+    counts = {script.counts for script in played}
+    if (heard.usage["prompt_tokens"], heard.usage["completion_tokens"]) not in counts:
+        raise Broken(f"usage {heard.usage} where {counts} was counted")
+
+
+# The log.
+
+
+def _check_log(of: "world.World") -> None:
+    directory = of.directory / "log"
+    lost = of.server._log.counts.records_lost
+    reading = segments.read(directory)
+    opened: dict[str, events.Opened] = {}
+    ends: dict[str, list[events.Terminal]] = {}
+    for record in reading:
+        event = record.load()
+        if isinstance(event, events.Opened):
+            opened[record.stream] = event
+        elif isinstance(event, events.Terminal):
+            ends.setdefault(record.stream, []).append(event)
+    if reading.problems:
+        raise Broken(str(reading.problems[0]))
+    if reading.open and not lost:
+        raise Broken(f"without an end: {list(reading.open)}")
+    for stream_id, terminals in ends.items():
+        if len(terminals) > 1:
+            raise Broken(f"{stream_id} ends {len(terminals)} times")
+    _replay(directory)
+    by_request = {opened[each].request_id: ends[each][0] for each in opened if each in ends}
+    _compare(of, by_request, bool(lost))
+    if of.snapshot is not None:
+        _check_snapshot(of, of.directory / "left", of.snapshot)
+
+
+def _replay(directory: Path) -> None:
+    replayed = replay.Replay(renderers.renderer)
+    replayed.run(segments.read(directory))
+    if replayed.divergence is not None:
+        rows = "\n".join(f"    {row}" for row in replayed.divergence.rows)
+        raise Broken(f"the replay parts at {replayed.divergence.where}:\n{rows}")
+
+
+def _compare(of: "world.World", ends: dict[str, events.Terminal], lost: bool) -> None:
+    """What clients got is what the log says they got."""
+    for visitor in of.visitors.values():
+        for index, request in enumerate(visitor.requests):
+            terminal = ends.pop(request.request_id, None)
+            answer = visitor.answers[index] if index < len(visitor.answers) else None
+            if terminal is None:
+                if answer is not None and "x-turntape-stream" in answer.headers and not lost:
+                    raise Broken(f"{request.request_id} is not in the log")
+            elif answer is not None and answer.whole:
+                _compare_whole(of, visitor.heard(index), answer, terminal)
+            elif not visitor.left and answer is None and terminal.kind == "completed":
+                _check_stalled(visitor)
+    if ends:
+        raise Broken(f"nobody asked for {list(ends)}")
+
+
+def _check_stalled(visitor: client.Visitor) -> None:
+    if visitor.step.reading.room is None:
+        raise Broken(f"step {visitor.number} was answered, and heard nothing")
+
+
+def _compare_whole(
+    of: "world.World", heard: answers.Heard, answer: answers.Answer, terminal: events.Terminal
+) -> None:
+    hashed = digest.BodyDigest(of.server._context.hash_key)
+    hashed.update(answer.body)
+    # A failure before the head is a body of its own, which is no data frame.
+    frames = terminal.frames if answer.streams or heard.done else heard.frames
+    got = (answer.status, len(answer.body), heard.frames, hashed.hexdigest())
+    said = (terminal.status, terminal.body_bytes, frames, terminal.body_hash)
+    if got != said:
+        raise Broken(f"a client got {got}, the log says {said}")
+    if heard.done != (terminal.kind in WHOLE):
+        raise Broken(f"{terminal.kind}, and the client was told done={heard.done}")
+    if heard.error is not None and terminal.code != (heard.error or "invalid_request"):
+        raise Broken(f"the client was told {heard.error}, the log {terminal.code}")
+
+
+# A kill.
+
+
+def _check_snapshot(of: "world.World", left: Path, received: dict[int, int]) -> None:
+    """What a client had when the process was killed is in the log; a start closes every stream."""
+    partial = _Partial()
+    for record in segments.read(left):
+        partial.take(record)
+    for number, count in received.items():
+        visitor = of.visitors[number]
+        assert visitor.wire is not None
+        had = answers.read(bytes(visitor.wire.received[:count]), ended=False)
+        for request, answer in zip(visitor.requests, had, strict=False):
+            if "x-turntape-stream" in answer.headers and answer.streams:
+                logged = partial.body(request.request_id)
+                if logged is not None and not logged.startswith(answer.body):
+                    raise Broken(f"{request.request_id} had bytes that a kill would lose")
+    settings = log.LogSettings(left, fsync="none")
+    recovered = log.EventLog(settings, of.loop.wall_us)
+    found = recovered.open()
+    recovered.close()
+    after = segments.read(left)
+    ends = sum(record.event == "terminal" for record in after)
+    if after.open or after.problems:
+        raise Broken(f"after a kill: {list(after.open)} {after.problems}")
+    if ends != len(partial.streams):
+        raise Broken(f"{ends} ends of {len(partial.streams)} streams after a kill: {found}")
+
+
+class _Partial:
+    """Folds the records of a log that was left in the middle."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, Any] = {}
+        self._bodies: dict[str, bytes] = {}
+
+    def body(self, request_id: str) -> bytes | None:
+        """The bytes that a request's records lead to; None where they hold no content."""
+        return self._bodies.get(request_id)
+
+    def take(self, record: segments.Record) -> None:
+        event = record.load()
+        if isinstance(event, events.Opened):
+            self.streams[record.stream] = (event, stream.Stream(event), renderers.renderer(event))
+            if event.content == "full":
+                self._bodies[event.request_id] = b""
+            return
+        if record.stream not in self.streams:
+            self.streams[record.stream] = None
+        folded = self.streams[record.stream]
+        if folded is None or isinstance(event, events.Terminal | events.WorkerChanged):
+            return
+        opened, machine, renderer = folded
+        if opened.content == "full":
+            for output in machine.step(event).outputs:
+                self._bodies[opened.request_id] += renderer.render(output)

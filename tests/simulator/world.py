@@ -1,0 +1,327 @@
+"""A run: the real server on the virtual loop, a plan's steps happening to it, the rules checked.
+
+What stands behind the server is a `Backend`; `process.Codex` is one. A world with another worker
+needs another backend, and nothing here changes.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import tempfile
+import types
+import uuid
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+from unittest import mock
+
+import msgspec
+import structlog.testing
+
+from engine import segmentwriter
+from server import errors, gates, http, listener, routes, serve, settings
+from tests.simulator import client, clock, director, disk, net, plan, process, rules
+
+SETTLE_S: Final = 1.0
+"""How soon after the last client everything must be released."""
+
+REST_S: Final = 45.0
+"""After so long even turns that waited for results, and processes that were deaf, are over."""
+
+RECOVER_S: Final = 120
+"""How long processes may take to come back."""
+
+STOP_S: Final = 30.0
+"""How long a stop may take: the drain, then the worker's grace."""
+
+LIMITS: Final = http.Limits(
+    head_timeout=2.0,
+    body_timeout=2.0,
+    idle_timeout=10.0,
+    buffer_bytes=4_000,
+    over_limit_stall=2.0,
+    write_stall=5.0,
+    gone_grace=0.5,
+    linger=0.5,
+)
+"""Of connections: small, so that small answers meet them."""
+
+
+class Backend(Protocol):
+    """What stands behind the server.
+
+    Attributes:
+        config: fields of `server.settings.Config` that choose it.
+        replaced: what of the product's surroundings it stands for: owner, name and value.
+        director: hands out the scripts that it plays.
+    """
+
+    config: dict[str, Any]
+    replaced: tuple[tuple[Any, str, Any], ...]
+    director: director.Director
+
+    def install(self, loop: clock.VirtualLoop) -> None:
+        """Be what the server finds."""
+
+    def take(self, step: plan.Step) -> None:
+        """Have a step happen, if it is one of this backend."""
+
+    def is_ready(self, worker: Any) -> bool:
+        """Whether all of it is well."""
+
+    def leaks(self, worker: Any) -> list[str]:
+        """What is held for turns, when there should be none."""
+
+    def unstopped(self) -> list[str]:
+        """Work that goes on and that nobody waits for."""
+
+
+class World:
+    """One run of a plan.
+
+    Attributes:
+        wrong: the rules that were broken, in words.
+    """
+
+    def __init__(self, of: plan.Plan, directory: Path) -> None:
+        self.plan = of
+        self.wrong: list[str] = []
+        self.directory = directory
+        self.loop = clock.VirtualLoop()
+        self.disk = disk.Disk()
+        self.backend: Backend = process.Codex(of)
+        self.visitors: dict[int, client.Visitor] = {}
+        self.snapshot: dict[int, int] | None = None
+        self.backend.install(self.loop)
+        self._writes = 0
+
+    def run(self) -> None:
+        """Play the plan to its end and check what is left behind."""
+        random.seed(self.plan.seed)
+        try:
+            with structlog.testing.capture_logs() as lines:
+                with self._simulated():
+                    self.loop.run_until_complete(self._play())
+                self._check_lines(lines)
+                rules.check(self)
+        except clock.Stuck as stuck:
+            self.wrong.append(str(stuck))
+        finally:
+            self.wrong += self.loop.complaints
+            self._close_loop()
+
+    def _close_loop(self) -> None:
+        self.loop.unstick()
+        with contextlib.suppress(clock.Stuck):
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(1))
+        self.loop.close()
+
+    @contextlib.contextmanager
+    def _simulated(self) -> Iterator[None]:
+        """What the server takes from its surroundings, given by the simulation."""
+        rng = random.Random(self.plan.seed)
+        helper = disk.Helper(self.loop, self.plan.weather.chore_delay)
+        no_collections = types.SimpleNamespace(collect=lambda: 0, freeze=lambda: None)
+        with contextlib.ExitStack() as stack:
+            for owner, name, value in (
+                (serve, "wall_clock", lambda: self.loop.wall_us),
+                (serve, "gc", no_collections),  # it would take longer than all the rest
+                (secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
+                (uuid, "uuid4", lambda: uuid.UUID(bytes=rng.randbytes(16))),
+                (segmentwriter, "os", self.disk),
+                (segmentwriter, "ThreadPoolExecutor", lambda *_: helper),
+                (segmentwriter, "threading", disk.Threads),
+                *self.backend.replaced,
+                (gates, "authenticate", _authenticate),
+            ):
+                stack.enter_context(mock.patch.object(owner, name, value))
+            yield
+
+    def _server(self) -> serve.Server:
+        config = settings.Config(
+            data_dir=self.directory,
+            log_dir=self.directory / "log",
+            **self.plan.weather.config,
+            **self.backend.config,
+        )
+        server = serve.Server(config, {}, lambda *_: None)
+        self.server: Any = server
+        # The server's own connections are as patient as real networks are.
+        handler = routes.Router(self.server._context).handle
+        self.server._http = listener.HttpServer(handler, LIMITS, lambda: self.loop.wall_us() / 1e6)
+        return server
+
+    async def _play(self) -> None:
+        server = self._server()
+        running = self.loop.create_task(server.run())
+        tasks = [
+            self.loop.create_task(self._happen(number, step)) for number, step in self.plan.steps
+        ]
+        for task in tasks:
+            await task
+        if self.plan.of(plan.Drain):
+            await self._stopped(running)
+            return
+        await asyncio.sleep(SETTLE_S)
+        self._check_released()
+        await asyncio.sleep(REST_S)
+        await self._until_ready()
+        self._check_rest()
+        server.stop()
+        await self._stopped(running)
+
+    async def _until_ready(self) -> None:
+        """Whatever happened to the worker's processes, they come back."""
+        for _ in range(RECOVER_S):
+            if self.backend.is_ready(self.server._worker):
+                return
+            await asyncio.sleep(1.0)
+        self.wrong.append(f"the worker is {self.server._worker.health().state} for ever")
+
+    async def _stopped(self, running: asyncio.Task[None]) -> None:
+        done, _ = await asyncio.wait({running}, timeout=STOP_S)
+        if not done:
+            self.wrong.append("the server does not stop")
+            return
+        running.result()
+        await asyncio.sleep(0.1)
+        left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+        self.wrong += [f"a task is left: {task.get_coro()}" for task in left]
+        self.wrong += [f"a timer is left: {timer}" for timer in self.loop.timers()]
+        self._check_context()
+
+    # Steps.
+
+    async def _happen(self, number: int, step: plan.Step) -> None:
+        await asyncio.sleep(step.at)
+        self.backend.take(step)
+        match step:
+            case plan.Visit():
+                await self._visit(number, step)
+            case plan.Noise():
+                await self._noise(step)
+            case plan.DiskTrouble():
+                self.disk.fault = step.fault
+                await asyncio.sleep(step.lasts)
+                self.disk.fault = None
+            case plan.Drain():
+                self.server.stop()
+                if step.again is not None:
+                    await asyncio.sleep(step.again)
+                    self.server.stop()
+
+    async def _visit(self, number: int, step: plan.Visit) -> None:
+        visitor = self.visitors[number] = client.Visitor(self.loop, number, step)
+        follows = step.asks[0].follows
+        told = None if follows is None else self.visitors.get(follows)
+        visitor.on_wire = self._watch
+        await visitor.visit(told)
+
+    async def _noise(self, step: plan.Noise) -> None:
+        wire = self.loop.port.connect(None)
+        if wire is not None:
+            wire.send(step.data)
+            await asyncio.sleep(step.after)
+            wire.leave()
+            try:
+                rules.check_noise(bytes(wire.received))
+            except rules.Broken as broken:
+                self.wrong.append(f"{step.data!r}: {broken}")
+
+    def _watch(self, wire: net.Wire) -> None:
+        wire.on_write = self._written
+
+    def _written(self) -> None:
+        """Something was written to a client: in some runs a kill comes just then."""
+        self._writes += 1
+        if self._writes == self.plan.weather.crash_at and not self.disk.faults:
+            disk.snapshot(self.directory / "log", self.directory / "left")
+            self.snapshot = {
+                number: len(visitor.wire.received)
+                for number, visitor in self.visitors.items()
+                if visitor.wire is not None
+            }
+
+    # Rules that hold while it runs.
+
+    def _check_context(self) -> None:
+        context = self.server._context
+        if context.permits.taken:
+            self.wrong.append(f"{context.permits.taken} permits are taken")
+        if context.streams:
+            self.wrong.append(f"streams are open: {list(context.streams)}")
+
+    def _check_released(self) -> None:
+        """A second after the last client."""
+        self._check_context()
+        if self.server._http.connections:
+            self.wrong.append(f"{self.server._http.connections} connections are open")
+        if not self.plan.of(plan.RpcFault, plan.Deafness):
+            self.wrong += self.backend.unstopped()
+
+    def _check_rest(self) -> None:
+        """When nothing has been asked for long."""
+        self.wrong += self.backend.leaks(self.server._worker)
+        self.wrong += self.backend.unstopped()
+        for timer in self.loop.timers():
+            if not any(known in repr(timer) for known in _LASTING_TIMERS):
+                self.wrong.append(f"a timer is left: {timer}")
+        for task in asyncio.all_tasks():
+            if not any(known in repr(task.get_coro()) for known in _LASTING_TASKS):
+                self.wrong.append(f"a task is left: {task.get_coro()}")
+
+    def _check_lines(self, lines: list[MutableMapping[str, Any]]) -> None:
+        """Nothing is said at the level of an error but what the plan has caused."""
+        expected = set()
+        if self.plan.of(plan.DiskTrouble):
+            expected |= {"event_log_failing", "event_log_records_lost", "event_log_not_synced"}
+        for line in lines:
+            if line["log_level"] in ("error", "critical") and line["event"] not in expected:
+                self.wrong.append(f"an error in the diagnostics: {line}")
+
+
+_LASTING_TIMERS: Final = ("Process._step", "Helper._work", "Timeout._on_timeout", "Server.")
+_LASTING_TASKS: Final = ("World._play", "Server.run", "sleep")
+
+
+def _authenticate(_: Any, request: http.Request) -> str:
+    """The simulated server has a key for each client, where the real one has one for all."""
+    scheme, _, key = (request.headers.get("authorization") or "").partition(" ")
+    if scheme == "Bearer" and key in plan.KEYS:
+        return key
+    raise errors.ApiError("invalid_api_key", "Incorrect API key provided.")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of a run.
+
+    Attributes:
+        wrong: the rules it broke, none if all is well.
+        received: what each client got, byte for byte.
+        lasted: seconds of virtual time.
+    """
+
+    wrong: list[str]
+    received: dict[int, bytes]
+    lasted: float
+
+
+def run(of: plan.Plan) -> Outcome:
+    """Run a plan."""
+    with tempfile.TemporaryDirectory(dir=disk.memory_directory(), prefix="simulator-") as name:
+        world = World(of, Path(name))
+        world.run()
+    wires = ((number, visitor.wire) for number, visitor in world.visitors.items())
+    received = {number: bytes(wire.received) for number, wire in wires if wire is not None}
+    return Outcome(world.wrong, received, world.loop.time())
+
+
+def describe(of: plan.Plan) -> str:
+    """A plan in words: one line a step."""
+    lines = [f"weather {msgspec.json.encode(of.weather).decode()}"]
+    for number, step in of.steps:
+        lines.append(f"{number:3} {step}")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""Simulated runs keep every rule, and a planted bug breaks one."""
+
+import secrets
+from typing import Final
+
+import pytest
+
+from tests.simulator import __main__ as command
+from tests.simulator import draw, mutations, shrink, world
+
+FIRST: Final = 200
+"""Seed of the first of the runs that are always the same."""
+
+FIXED: Final = 1_200
+"""How many of them."""
+
+RANDOM: Final = 400
+"""Further runs, with seeds that nobody has seen."""
+
+ENOUGH: Final = 300
+"""Runs within which every planted bug must be found."""
+
+
+def first_failure(first: int, count: int) -> str | None:
+    """What the first failing run of a range says; None where all keep the rules."""
+    for seed in range(first, first + count):
+        drawn = draw.plan_of(seed)
+        wrong = world.run(drawn).wrong
+        if wrong:
+            return shrink.report(drawn, wrong)
+    return None
+
+
+def test_seeds_that_are_always_the_same_keep_every_rule() -> None:
+    assert first_failure(FIRST, FIXED) is None
+
+
+def test_seeds_that_nobody_has_seen_keep_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    first = secrets.randbelow(1 << 32)
+    with capsys.disabled():
+        print(f"\nsimulator: {RANDOM} seeds from {first}")
+    assert first_failure(first, RANDOM) is None
+
+
+@pytest.mark.parametrize("name", mutations.MUTATIONS)
+def test_a_planted_bug_breaks_a_rule(name: str) -> None:
+    with mutations.MUTATIONS[name]():
+        found = any(world.run(draw.plan_of(seed)).wrong for seed in range(ENOUGH))
+    assert found, f"{ENOUGH} runs did not notice {name}"
+
+
+def test_a_seed_is_the_same_run_every_time() -> None:
+    for seed in range(20):
+        assert world.run(draw.plan_of(seed)) == world.run(draw.plan_of(seed))
+
+
+def test_leaving_steps_out_leaves_the_others_as_they_are() -> None:
+    whole = draw.plan_of(3)
+    part = whole.only({1, 3})
+    assert set(part.steps) < set(whole.steps)
+    assert part.weather == whole.weather
+
+
+def test_a_failure_says_the_command_that_shows_it_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with mutations.MUTATIONS["role_missing_for_choice_1"]():
+        assert command.main(["--seed", "0", "--count", str(ENOUGH)]) == 1
+        said = capsys.readouterr().out.split()
+        again = said[said.index("tests.simulator") + 1 : said.index("tests.simulator") + 5]
+        assert again[0::2] == ["--seed", "--steps"]
+        assert "," not in again[3], "one request alone shows this bug"
+        assert command.main(again) == 1
+    assert command.main(again) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"), [("", set()), ("3", {3}), ("0,2-4", {0, 2, 3, 4}), ("7,7", {7})]
+)
+def test_steps_are_named_by_numbers_and_ranges(text: str, steps: set[int]) -> None:
+    assert shrink.numbers(text) == steps
+
+
+def test_seeds_make_plans_of_every_kind_of_step() -> None:
+    drawn = [step for seed in range(200) for _, step in draw.plan_of(seed).steps]
+    kinds = {type(step).__name__ for step in drawn}
+    assert len(kinds) == 8
