@@ -274,9 +274,10 @@ class Attempt:
         )
 
     def _stepped(self, step: modelstep.ModelStep) -> None:
-        """A step with calls is whole: Codex must not go on by itself."""
+        """A step with calls is whole: Codex must not go on by itself, nor wait for nobody."""
         self._phase = Phase.WAITING
-        if step.answerable and self._answers.stage == "waiting":
+        heard = self._feed is not SILENCE
+        if heard and step.answerable and self._answers.stage == "waiting":
             self.step = step
         else:
             self._interrupt()

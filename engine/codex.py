@@ -221,6 +221,7 @@ class TurnReader:
 
     def _fail(self, failure: failures.ProviderFailure) -> None:
         self._drop_calls()
+        self.mute()  # whatever else comes of this turn is too late
         self._on_failure(failure)
 
     def _drop_calls(self) -> None:

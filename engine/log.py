@@ -160,14 +160,18 @@ class EventLog:
     def when_durable(self, callback: Callable[[], object]) -> None:
         """Call back when what was flushed is as safe as it must be before its bytes go out.
 
-        With `always` that is later and from the running loop. Otherwise, and while the log is
-        failing, it is now.
+        With `always` that is later and from the running loop; while the log is failing it is as
+        soon as the groups before it have been called back. Otherwise it is now.
         """
-        if self._settings.fsync == "always" and self._state == "writing":
-            loop = asyncio.get_running_loop()
-            self._writer.when_synced(functools.partial(loop.call_soon_threadsafe, callback))
-        else:
+        if self._settings.fsync != "always" or self._state == "closed":
             callback()
+            return
+        loop = asyncio.get_running_loop()
+        on_helper = functools.partial(loop.call_soon_threadsafe, callback)
+        if self._state == "writing":
+            self._writer.when_synced(on_helper)
+        else:
+            self._writer.later(on_helper)  # behind the groups that are still on their way
 
     def prune(self) -> None:
         """Apply the limits of age and size. Every rotation does; this is for idle servers."""

@@ -1,5 +1,6 @@
 """`POST /v1/chat/completions`: from a body to a stream in motion."""
 
+import asyncio
 import secrets
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from machines import events
 from server import asked, passedon
 from server.context import Context, stop_after_tools
 from server.errors import ApiError
-from server.gates import Caller, Headers
+from server.gates import Caller, Headers, check_life
 from server.http import Exchange, Request
 from server.renderers import renderer
 from server.sinks import Sink
@@ -37,6 +38,7 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
         ApiError: for everything that is wrong with the request itself.
     """
     body = await exchange.request.body()
+    check_life(context)  # which may have changed while the body came
     read = passedon.read if context.worker.name == "upstream" else asked.read
     wanted = read(body, exchange.request.headers, context.config)
     target = _resolve(context, wanted)
@@ -60,6 +62,9 @@ async def complete(context: Context, exchange: Exchange, caller: Caller, headers
     _begin(context, running, turns)
     try:
         await exchange.finished()
+    except asyncio.CancelledError:
+        running.event(events.ServerStopping())  # the connection was cut, and nobody said so
+        raise
     finally:
         # The exchange and the stream know each other: parted, they go without a collection.
         exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
