@@ -266,7 +266,9 @@ class CodexWorker:
         """Ready as soon as one process is."""
         states = [server.process.state for server in self._servers if server.process is not None]
         if "ready" in states:
-            return worker.Health(True, "ready")
+            counts = msgspec.structs.asdict(self.parking.counts)
+            nonzero = {name: count for name, count in counts.items() if count}
+            return worker.Health(True, "ready", counts=nonzero)
         state = states[0] if states else "stopped"
         return worker.Health(False, state, "worker_not_ready", failures.NOT_READY.retry_after)
 

@@ -129,12 +129,14 @@ class Health(msgspec.Struct, frozen=True):
         state: of its machine, such as `ready` or `backoff`; fit for a public health page.
         code: an error code that explains why it is not ready.
         retry_after: seconds until it may be.
+        counts: what became of its turns since the start, by name; those that are 0 are absent.
     """
 
     ready: bool
     state: str
     code: str | None = None
     retry_after: float | None = None
+    counts: dict[str, int] = {}
 
 
 class Feed(Protocol):

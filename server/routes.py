@@ -137,6 +137,8 @@ async def health(context: Context, call: Call) -> None:
         "worker": {"kind": context.worker.name, "state": worker.state},
         "streams": len(context.streams),
     }
+    if worker.counts:
+        body["turns"] = worker.counts
     if context.config.env is not None:
         body["env"] = context.config.env
     _answer(call, 200, body)

@@ -67,6 +67,7 @@ def test_a_turn_goes_on_with_its_results_and_no_history_is_sent_again(provider: 
         assert last.whole.usage.prompt_tokens == 21
         assert resumed(talk, last)
         assert not talk.happened(last, events.RpcSent)
+        assert server.get("/healthz")[1]["turns"] == {"parked": 1, "resumed": 1}
 
 
 def test_both_ways_on_show_the_model_the_same(provider: Provider) -> None:
