@@ -173,7 +173,7 @@ def test_accepted(name: str, text: str, field: str, value: object) -> None:
         ("PORT", "-1", "a whole number, 0 to 65535"),
         ("PORT", "1_000", "a whole number, 0 to 65535"),
         ("PORT", "1KiB", "a whole number, 0 to 65535"),
-        ("PROXY_WORKER", "claude", "codex, upstream, scripted"),
+        ("PROXY_WORKER", "node", "codex, upstream, scripted"),
         ("PROXY_USE_APP_SERVER", "on", "true, false, yes, no, 1, 0"),
         ("PROXY_HEAD_HOLD_MS", "30s", "whole ms, 0 or more"),
         ("PROXY_HEAD_HOLD_MS", "1.5", "whole ms, 0 or more"),
