@@ -9,7 +9,7 @@ import msgspec
 
 from engine import appserver, conversation, failures, modelstep, toolanswers, tools, worker
 from engine.channel import OVERLOADED, Call, Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex import SILENCE, Progress, Routes, Tools, TurnReader
+from engine.codex import Progress, Routes, Tools, TurnReader
 from machines import events
 
 STEP_GRACE_S: Final = 5.0
@@ -143,7 +143,7 @@ class Attempt:
 
     def mute(self) -> None:
         """Feed no further events."""
-        self._feed = SILENCE
+        self._feed = worker.SILENCE
         self._reader.mute()
 
     async def run(self) -> failures.ProviderFailure | None:
@@ -276,7 +276,7 @@ class Attempt:
     def _stepped(self, step: modelstep.ModelStep) -> None:
         """A step with calls is whole: Codex must not go on by itself, nor wait for nobody."""
         self._phase = Phase.WAITING
-        heard = self._feed is not SILENCE
+        heard = self._feed is not worker.SILENCE
         if heard and step.answerable and self._answers.stage == "waiting":
             self.step = step
         else:

@@ -35,17 +35,6 @@ class Progress(enum.Enum):
     OVER = enum.auto()
 
 
-class Silence:
-    """A feed for what nobody wants to hear any more."""
-
-    def event(self, event: events.StreamInput) -> None:
-        """Drop one event."""
-
-
-SILENCE: Final = Silence()
-"""Takes the place of a cancelled turn's feed."""
-
-
 class Tools(msgspec.Struct, frozen=True):
     """What a reader needs to know of a turn that may call.
 
@@ -102,7 +91,7 @@ class TurnReader:
 
     def mute(self) -> None:
         """Say nothing more: the turn was cancelled."""
-        self._feed = SILENCE
+        self._feed = worker.SILENCE
 
     def text_delta(self, item_id: str, delta: str) -> None:
         """A piece of an agent message: the hot path."""

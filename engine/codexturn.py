@@ -1,19 +1,13 @@
 """The life of one Codex turn, over as many attempts as it needs."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import structlog
 
 from engine import failures, parking, worker
 from engine.attempt import Attempt, Seat
-from engine.codex import SILENCE
 from machines import events
-
-RETRY_BASE_S: Final = 0.5
-"""First delay before another attempt; doubles, and jitter takes away up to a half."""
 
 _log = structlog.get_logger(component="codex")
 
@@ -49,7 +43,7 @@ class CodexTurn:
 
     def cancel(self) -> None:
         """Interrupt the turn, wherever it is; one that is over ends by itself."""
-        self._feed = SILENCE
+        self._feed = worker.SILENCE
         if self._trial is not None:
             self._trial.mute()
             self._trial.let_go()
@@ -64,7 +58,7 @@ class CodexTurn:
 
     def keep(self) -> None:
         """Park the turn if its answer was calls whose results it can take."""
-        self._feed = SILENCE
+        self._feed = worker.SILENCE
         trial = self._trial
         if trial is not None and trial.step is not None:
             self._parking.park(trial, self._turn, trial.step)
@@ -112,7 +106,7 @@ class CodexTurn:
             if last or trial.spoke or not failure.retryable:
                 self._feed.event(failure.event(self._turn.choice))
                 return
-            delay = RETRY_BASE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            delay = failures.retry_delay(attempt)
             self._feed.event(
                 events.RetryScheduled(attempt, int(delay * 1000), failure.code, self._turn.choice)
             )

@@ -41,9 +41,6 @@ RERUN_WAIT_S: Final = 15.0
 _log = structlog.get_logger(component="codex")
 
 
-Read = Callable[[Callable[[bytes], None], bytes], None]
-"""Has what one read brought taken, as one wake-up: `engine.pump.Wakeups.read`."""
-
 OnChange = Callable[[str, str, supervisor.AnyEvent], None]
 """Told of each transition of a process: its name, its new state, and why."""
 
@@ -89,7 +86,7 @@ class AppServer:
     """One app-server process, and the turns on it: the tenant of an `engine.process.Process`."""
 
     def __init__(
-        self, name: str, options: Options, on_free: Callable[[], None], read: Read
+        self, name: str, options: Options, on_free: Callable[[], None], read: worker.Read
     ) -> None:
         self.name = name
         self.models: tuple[str, ...] = ()
@@ -218,7 +215,7 @@ class CodexWorker:
     name = "codex"
 
     def __init__(
-        self, options: Options, environ: Mapping[str, str], on_change: OnChange, read: Read
+        self, options: Options, environ: Mapping[str, str], on_change: OnChange, read: worker.Read
     ) -> None:
         self._read = read
         self._on_change = on_change

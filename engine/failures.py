@@ -3,6 +3,7 @@
 Source: the outcomes measured on the real binary, listed in `docs/codex.md`.
 """
 
+import random
 import re
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ REDACTED: Final = "The model provider failed to answer."
 
 BEFORE_OUTPUT_RETRIES: Final = 2
 """Further attempts after a provider's failure, as long as the client has seen nothing."""
+
+RETRY_BASE_S: Final = 0.5
+"""First delay before another attempt; doubles, and jitter takes away up to a half."""
 
 _SECRETS: Final = re.compile(
     r"""
@@ -168,6 +172,11 @@ NOT_READY: Final = ProviderFailure(
     kind="rejected", code="worker_not_ready", message="No worker is ready.", retry_after=1
 )
 """No process to take a turn."""
+
+
+def retry_delay(attempt: int) -> float:
+    """Seconds from the failure of an attempt, counted from 1, to the next."""
+    return RETRY_BASE_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
 def safe(message: str) -> str:

@@ -31,7 +31,7 @@ class UpstreamWorker:
 
     name = "upstream"
 
-    def __init__(self, options: upstreamclient.Options, read: upstreamturn.Read) -> None:
+    def __init__(self, options: upstreamclient.Options, read: worker.Read) -> None:
         self._options = options
         self._read = read
         self._health = worker.Health(False, "connecting", "worker_not_ready", RETRY_BASE_S)
@@ -66,7 +66,7 @@ class UpstreamWorker:
     def check(self, turn: worker.Turn) -> None:
         """Refuse what is no chat request; anything else is the upstream's to judge."""
         try:
-            upstreamturn.request_of(turn)
+            upstreamturn.fields_of(turn)
         except ValueError:
             message = "The body of a chat request must be a JSON object."
             raise worker.TurnRefused("invalid_json", message) from None

@@ -2,8 +2,6 @@
 
 import asyncio
 import enum
-import random
-from collections.abc import Callable
 from typing import Final
 
 import aiohttp
@@ -11,12 +9,8 @@ import msgspec
 import structlog
 
 from engine import chunks, failures, upstreambody, upstreamclient, upstreamerrors, worker
-from engine.codex import SILENCE
 from engine.failures import ProviderFailure
 from machines import events
-
-RETRY_BASE_S: Final = 0.5
-"""First delay before another attempt; doubles, and jitter takes away up to a half."""
 
 RETRY_AFTER_MAX_S: Final = 5.0
 """Longest wait that an upstream may ask for; for a longer one the client is told."""
@@ -27,9 +21,6 @@ own grace is over."""
 
 METHOD: Final = "chat/completions"
 """What a request is called in the event log."""
-
-Read = Callable[[Callable[[bytes], None], bytes], None]
-"""Takes what one read brought, as `engine.pump.Wakeups.read` does."""
 
 _log = structlog.get_logger(component="upstream")
 
@@ -57,7 +48,7 @@ class UpstreamTurn:
         feed: worker.Feed,
         client: upstreamclient.Client,
         grace: float,
-        read: Read,
+        read: worker.Read,
     ) -> None:
         self._turn = turn
         self._feed = feed
@@ -71,7 +62,7 @@ class UpstreamTurn:
 
     def cancel(self) -> None:
         """Close the connection, wherever the answer is."""
-        self._feed = SILENCE
+        self._feed = worker.SILENCE
         self.task.cancel()
 
     def pause(self) -> None:
@@ -86,7 +77,7 @@ class UpstreamTurn:
 
     def keep(self) -> None:
         """Read on to the body's end, so that the connection can be used again; say no more."""
-        self._feed = SILENCE
+        self._feed = worker.SILENCE
         self.resume()
 
     def _regulate(self) -> None:
@@ -183,8 +174,7 @@ def _delay(failure: ProviderFailure, attempt: int) -> float | None:
         return None
     if asked > RETRY_AFTER_MAX_S:
         return None
-    delay: float = RETRY_BASE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-    return max(asked, delay)
+    return max(asked, failures.retry_delay(attempt))
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailure:
@@ -199,13 +189,22 @@ async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailure:
     return upstreamerrors.refused(response.status, body, retry_after)
 
 
+def fields_of(turn: worker.Turn) -> dict[str, msgspec.Raw]:
+    """The members of a turn's body.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    return _FIELDS.decode(turn.body)
+
+
 def request_of(turn: worker.Turn) -> bytes:
     """The body of a turn's request: the client's own, with the target, as a counted stream.
 
     Raises:
         ValueError: the turn's body is no JSON object.
     """
-    fields = _FIELDS.decode(turn.body)
+    fields = fields_of(turn)
     fields["model"] = _raw(turn.target)
     fields["stream"] = _raw(True)
     fields["stream_options"] = _raw({**_stream_options(fields), "include_usage": True})

@@ -1,6 +1,7 @@
 """What a worker is asked, and the protocols every worker keeps."""
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -144,6 +145,20 @@ class Feed(Protocol):
 
     def event(self, event: events.StreamInput) -> None:
         """Take one event, in the order it happened. Never raises, never blocks."""
+
+
+class Silence:
+    """A feed for what nobody wants to hear any more."""
+
+    def event(self, event: events.StreamInput) -> None:
+        """Drop one event."""
+
+
+SILENCE: Final = Silence()
+"""Takes the place of a cancelled turn's feed."""
+
+Read = Callable[[Callable[[bytes], None], bytes], None]
+"""Has what one read brought taken, as one wake-up: `engine.pump.Wakeups.read`."""
 
 
 class RunningTurn(Protocol):

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from engine import codexturn, log, segments
+from engine import failures, log, segments
 from engine.digest import HASH_BYTES, BodyDigest
 from machines import events, outputs, stream
 from server.fold import ChatBody
@@ -172,7 +172,7 @@ def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
                     ),
                 )
             case events.RetryScheduled():
-                longest = codexturn.RETRY_BASE_S * 2 ** (event.attempt - 1)
+                longest = failures.RETRY_BASE_S * 2 ** (event.attempt - 1)
                 delay_ms = round(longest * 1000)
                 yield record, msgspec.structs.replace(event, delay_ms=delay_ms)
             case _:

@@ -30,6 +30,15 @@ TURN = worker.Turn(
     output_schema=msgspec.Raw(b'{"type":"object"}'),
 )
 
+COUNTS = {
+    "inputTokens": 10,
+    "cachedInputTokens": 0,
+    "outputTokens": 2,
+    "reasoningOutputTokens": 0,
+    "totalTokens": 12,
+}
+"""Of each step of the model."""
+
 OPENING = ["thread/start", "thread/inject_items", "turn/start"]
 """What every turn asks for, in order."""
 
@@ -110,14 +119,7 @@ class Server:
         if text:
             delta = {**ids, "itemId": "msg", "delta": text}
             lines.insert(0, appframes.notification("item/agentMessage/delta", delta))
-        counts = {
-            "inputTokens": 10,
-            "cachedInputTokens": 0,
-            "outputTokens": 2,
-            "reasoningOutputTokens": 0,
-            "totalTokens": 12,
-        }
-        whole = {**ids, "responseId": "resp", "usage": counts}
+        whole = {**ids, "responseId": "resp", "usage": COUNTS}
         lines.append(appframes.notification("rawResponse/completed", whole))
         self.channel.feed(b"".join(lines))
 
@@ -135,17 +137,10 @@ class Server:
 
     def count(self, thread: int = 1) -> None:
         """Count a step of the model."""
-        counts = {
-            "inputTokens": 10,
-            "cachedInputTokens": 0,
-            "outputTokens": 2,
-            "reasoningOutputTokens": 0,
-            "totalTokens": 12,
-        }
         params = {
             "threadId": f"thread {thread}",
             "turnId": "turn",
-            "tokenUsage": {"total": counts, "last": counts},
+            "tokenUsage": {"total": COUNTS, "last": COUNTS},
         }
         self.channel.feed(appframes.notification("thread/tokenUsage/updated", params))
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from engine import failures, upstream, upstreamclient, upstreamerrors, upstreamturn
+from engine import failures, upstream, upstreamclient, upstreamerrors
 from machines.events import (
     RetryScheduled,
     RpcReplied,
@@ -222,7 +222,7 @@ def test_row_11_a_4xx_without_an_end_is_still_that_4xx(monkeypatch: pytest.Monke
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Further attempts come soon."""
-    monkeypatch.setattr(upstreamturn, "RETRY_BASE_S", 0.04)
+    monkeypatch.setattr(failures, "RETRY_BASE_S", 0.04)
 
 
 @pytest.mark.usefixtures("soon")

@@ -73,7 +73,13 @@ Scene = Callable[[worker.Worker], Awaitable[None]]
 
 
 class WorkerContract(abc.ABC):
-    """The cases."""
+    """The cases.
+
+    Attributes:
+        broken_code: how a broken turn fails.
+    """
+
+    broken_code = "worker_exited"
 
     @abc.abstractmethod
     def ready(self, directory: Path) -> contextlib.AbstractAsyncContextManager[worker.Worker]:
@@ -140,7 +146,7 @@ class WorkerContract(abc.ABC):
             (failed,) = feed.of(*ENDS)
             assert failed is feed.events[-1]
             assert isinstance(failed, TurnFailed)
-            assert (failed.code, bool(failed.message)) == ("worker_exited", True)
+            assert (failed.code, bool(failed.message)) == (self.broken_code, True)
 
         self.play(tmp_path, scene)
 

@@ -1,10 +1,7 @@
 """Which calls go to the client: how many, no repeats, and what of the text behind them."""
 
-from typing import Any
-
 import pytest
 
-from machines import events
 from machines.events import TextDelta, ToolCallDelta, ToolCalled, TurnFinished
 from machines.outputs import (
     Content,
@@ -19,25 +16,8 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
-from tests.playbook import Playbook, opened
-
-
-def tools(**options: Any) -> events.Opened:
-    """A stream with options of tools."""
-    return opened(tools=events.ToolOptions(names=("a", "b"), **options))
-
-
-def block(name: str, value: int = 1) -> str:
-    return f"<use_tool><name>{name}</name><x>{value}</x></use_tool>"
-
-
-ONE = '{"x":"1"}'
-"""The arguments of a `block`."""
-
-
-def called(*blocks: str, first: events.Opened) -> Playbook:
-    """A stream with these blocks as its text; nothing is expected of them yet."""
-    return Playbook(first) >> TextDelta("".join(blocks)) << Head() << Role()
+from tests.machines.toolscene import ONE, block, called, tools
+from tests.playbook import Playbook
 
 
 def test_blocks_past_the_limit_are_withheld_and_counted() -> None:

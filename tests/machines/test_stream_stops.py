@@ -19,25 +19,8 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
+from tests.machines.toolscene import ONE, block, called, tools
 from tests.playbook import Playbook, opened
-
-
-def tools(**options: Any) -> events.Opened:
-    """A stream with options of tools."""
-    return opened(tools=events.ToolOptions(names=("a", "b"), **options))
-
-
-def block(name: str, value: int = 1) -> str:
-    return f"<use_tool><name>{name}</name><x>{value}</x></use_tool>"
-
-
-ONE = '{"x":"1"}'
-"""The arguments of a `block`."""
-
-
-def called(*blocks: str, first: events.Opened) -> Playbook:
-    """A stream with these blocks as its text; nothing is expected of them yet."""
-    return Playbook(first) >> TextDelta("".join(blocks)) << Head() << Role()
 
 
 def test_after_its_first_call_an_answer_is_cut() -> None:
