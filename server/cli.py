@@ -9,7 +9,7 @@ from pathlib import Path
 from engine import codexhome, scripted, segmentwriter
 from server import config as configuration
 from server import demo, diagnostics, login, readback, serve, settings
-from server.chat import VERSION
+from server.version import VERSION
 
 EXIT_USAGE = 2
 """What a wrong flag or setting ends with, as argparse has it."""

@@ -16,12 +16,12 @@ import uvloop
 from engine import codexhome, codexworker, digest, disabled, journal, log, pump, scripted, worker
 from machines import events, lifecycle, supervisor
 from server import http
-from server.chat import VERSION
 from server.config import ConfigError
 from server.context import Context
 from server.listener import HttpServer
 from server.routes import Router
 from server.settings import Config
+from server.version import VERSION
 
 PRUNE_S = 3600.0
 """How often the log's limits are applied to a server that writes nothing."""

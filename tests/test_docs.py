@@ -14,7 +14,7 @@ import pytest
 
 from engine import segments
 from machines import events, outputs
-from server import chat, config, errors, routes, settings
+from server import config, errors, routes, settings, version
 from tests import readme, redraw
 
 ROOT = readme.ROOT
@@ -209,11 +209,11 @@ def test_the_path_of_a_token_names_functions_that_exist() -> None:
 
 
 def test_the_version_is_everywhere_the_same() -> None:
-    assert f"turntape {chat.VERSION}\n" == run("--version")
+    assert f"turntape {version.VERSION}\n" == run("--version")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["version"] == chat.VERSION
+    assert project["version"] == version.VERSION
     versions = re.findall(r"(?m)^## (\S+)$", text_of("changelog.md"))
-    assert versions[0] == chat.VERSION
+    assert versions[0] == version.VERSION
 
 
 def test_every_dependency_has_its_reason() -> None:

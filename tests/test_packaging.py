@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import chat
+from server import version
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,7 +59,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_turntape_is_the_only_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name.partition("/")[0] for name in archive.namelist()}
-    assert names == {"turntape", f"turntape-{chat.VERSION}.dist-info"}
+    assert names == {"turntape", f"turntape-{version.VERSION}.dist-info"}
 
 
 def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> None:
@@ -74,12 +74,12 @@ def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> N
     }
     sources -= {"server/_installed.py"}  # it is turntape/__init__.py
     assert app == sources | {"bench/__init__.py", "bench/load.py"}
-    assert f"turntape-{chat.VERSION}.dist-info/licenses/LICENSE" in names
+    assert f"turntape-{version.VERSION}.dist-info/licenses/LICENSE" in names
 
 
 def test_it_says_its_version_from_anywhere(installed: Path) -> None:
     command = (installed / "python", "-I", installed / "turntape", "--version")
-    assert run(*command, directory=Path("/")) == f"turntape {chat.VERSION}\n"
+    assert run(*command, directory=Path("/")) == f"turntape {version.VERSION}\n"
 
 
 def test_it_runs_the_demo_from_anywhere(installed: Path) -> None:

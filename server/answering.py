@@ -1,0 +1,246 @@
+"""From what a request asks to a stream in motion: what all endpoints that answer share."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from engine import models, pump, worker
+from machines import events
+from server import asked, version
+from server.context import Context, stop_after_tools
+from server.errors import ApiError
+from server.gates import Caller, Headers
+from server.http import Exchange, Request
+from server.renderers import renderer
+from server.sinks import Sink
+
+NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
+"""User agents, in lower case, whose stream readers fail on comments."""
+
+_log = structlog.get_logger(component="answering")
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request that wants an answer.
+
+    Attributes:
+        headers: of every answer to it.
+        body: as it came.
+    """
+
+    exchange: Exchange
+    caller: Caller
+    headers: Headers
+    body: bytes
+
+
+class Api(msgspec.Struct, frozen=True):
+    """What sets the answers of one endpoint apart.
+
+    Attributes:
+        endpoint: its name in the log.
+        id_prefix: how the ids of its answers begin.
+        prompt_field: of a request: what is too long when the prompt is.
+    """
+
+    endpoint: str
+    id_prefix: str
+    prompt_field: str
+
+
+async def answer(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> None:
+    """Answer one request, to its end.
+
+    Raises:
+        ApiError: for everything that is wrong with the request itself.
+    """
+    exchange = ask.exchange
+    opened = _opened(context, ask, wanted, api)
+    stream_id = f"st_{secrets.token_hex(12)}"
+    turns = _turns(context, ask, wanted, opened, stream_id)
+    headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
+    sink = Sink(exchange, renderer(opened), headers, context.hash_key)
+    running = pump.Pump(
+        opened,
+        context.log.stream(stream_id),
+        sink,
+        context.wakeups,
+        _deadlines(context, opened),
+        _on_end(context, opened, stream_id),
+    )
+    exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
+    exchange.on_pressure = running.pressed
+    exchange.on_relief = running.relieved
+    context.streams[stream_id] = running
+    _begin(context, running, turns)
+    try:
+        await exchange.finished()
+    except asyncio.CancelledError:
+        running.event(events.ServerStopping())  # the connection was cut, and nobody said so
+        raise
+    finally:
+        # The exchange and the stream know each other: parted, they go without a collection.
+        exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
+
+
+def _deadlines(context: Context, opened: events.Opened) -> pump.Deadlines:
+    """The stream's deadlines; a heartbeat is a comment."""
+    if opened.tools.comments:
+        return context.deadlines
+    return msgspec.structs.replace(context.deadlines, heartbeat=0)
+
+
+def _begin(context: Context, running: pump.Pump, turns: list[worker.Turn]) -> None:
+    opened = running.stream.opened
+    if opened.streaming and not context.permits.take(opened.n):
+        message = "Too many streams are open. Try again shortly."
+        running.event(events.TurnFailed("rejected", "concurrency_exceeded", message))
+        return
+    for turn in turns:
+        running.run(context.worker, turn)
+
+
+def _resolve(context: Context, wanted: asked.Asked) -> models.Target:
+    target = context.models().resolve(wanted.model)
+    if target is None:
+        message = f"The model '{wanted.model}' does not exist or you do not have access to it."
+        raise ApiError("model_not_found", message, "model")
+    return msgspec.structs.replace(target, effort=wanted.effort or target.effort)
+
+
+def _tool_options(context: Context, request: Request, wanted: asked.Asked) -> events.ToolOptions:
+    """What the machine and the renderer need to know of tool calls."""
+    config = context.config
+    options = events.ToolOptions(
+        names=tuple(tool.name for tool in wanted.tools),
+        output_mode=wanted.output_mode,
+        legacy=wanted.legacy,
+        most=wanted.most_calls,
+        dedup=config.tool_block_dedup,
+        delimiter=config.tool_block_delimiter or "",
+        stop_after=stop_after_tools(config),
+        suppress_tail=config.suppress_tail_after_tools,
+        comments=_takes_comments(request),
+    )
+    # A record leaves out what is the default itself, not what merely equals it.
+    return events.NO_TOOLS if options == events.NO_TOOLS else options
+
+
+def _takes_comments(request: Request) -> bool:
+    """Whether a stream may hold comments; some clients ask for none, some fail on them."""
+    agent = (request.headers.get("user-agent") or "").lower()
+    asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
+        request.query.split("&")
+    )
+    return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
+
+
+def _opened(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> events.Opened:
+    config = context.config
+    target = _resolve(context, wanted)
+    if wanted.n > config.max_chat_choices:
+        message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
+        raise ApiError("invalid_request", message, "n")
+    limit = config.max_prompt_tokens
+    if limit and len(ask.body) > limit * asked.BYTES_PER_TOKEN:
+        message = f"This server takes prompts of at most {limit} tokens."
+        raise ApiError("context_length_exceeded", message, api.prompt_field)
+    return events.Opened(
+        request_id=ask.caller.request_id,
+        completion_id=f"{api.id_prefix}{secrets.token_hex(12)}",
+        created=context.log.now() // 1_000_000,
+        model=wanted.model,
+        target=target.model,
+        effort=target.effort,
+        worker=context.worker.name,
+        endpoint=api.endpoint,
+        n=wanted.n,
+        streaming=wanted.stream,
+        include_usage=wanted.include_usage,
+        stop=wanted.stop,
+        max_bytes=wanted.max_bytes,
+        length_on_worker_exit=config.worker_exit == "length",
+        empty_is_failure=config.empty_upstream == "error",
+        tools=_tool_options(context, ask.exchange.request, wanted),
+        hash_key=context.hash_key.hex(),
+        request=msgspec.Raw(msgspec.json.format(ask.body, indent=-1)),
+        versions={
+            "turntape": version.VERSION,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **context.worker.versions(),
+        },
+    )
+
+
+def _turns(
+    context: Context, ask: Ask, wanted: asked.Asked, opened: events.Opened, stream_id: str
+) -> list[worker.Turn]:
+    turns = [
+        worker.Turn(
+            stream_id=stream_id,
+            request_id=ask.caller.request_id,
+            target=opened.target,
+            messages=wanted.messages,
+            body=msgspec.Raw(ask.body),
+            choice=choice,
+            choices=wanted.choices_a_turn,
+            effort=opened.effort,
+            output_schema=wanted.output_schema,
+            tools=wanted.tools,
+            call_required=wanted.call_required,
+            parallel_calls=wanted.parallel_calls,
+            transcript=ask.exchange.request.headers.get("x-turntape-transcript"),
+            key_id=ask.caller.key_id,
+        )
+        for choice in range(0, wanted.n, wanted.choices_a_turn)
+    ]
+    try:
+        context.worker.check(turns[0])
+    except worker.TurnRefused as refused:
+        raise ApiError(refused.code, refused.message, refused.param) from None
+    return turns
+
+
+def _headers(wanted: asked.Asked, opened: events.Opened, stream_id: str) -> Headers:
+    headers = [("x-turntape-stream", stream_id)]
+    if wanted.ignored:
+        headers.append(("x-turntape-ignored", ", ".join(wanted.ignored)))
+    if wanted.emulated:
+        headers.append(("x-turntape-emulated", ", ".join(wanted.emulated)))
+    if opened.tools.stop_after is not None:
+        headers.append(("x-codex-stop-after-tools-mode", opened.tools.stop_after))
+    return headers
+
+
+def _on_end(
+    context: Context, opened: events.Opened, stream_id: str
+) -> Callable[[events.Terminal], None]:
+    """What is released and said when a stream has ended: its permit, and one line."""
+
+    def on_end(terminal: events.Terminal) -> None:
+        del context.streams[stream_id]
+        if opened.streaming and terminal.code != "concurrency_exceeded":
+            context.permits.give_back(opened.n)
+        budget = context.config.latency_budget_ms * 1000
+        slow = bool(budget) and (terminal.ttft_us or terminal.duration_us) > budget
+        _log.log(
+            30 if slow else 20,
+            "stream_over_latency_budget" if slow else "stream_ended",
+            req_id=opened.request_id,
+            stream=stream_id,
+            model=opened.model,
+            kind=terminal.kind,
+            status=terminal.status,
+            code=terminal.code,
+            finish_reasons=terminal.finish_reasons,
+            ttft_us=terminal.ttft_us,
+            duration_us=terminal.duration_us,
+            frames=terminal.frames,
+        )
+
+    return on_end
