@@ -29,8 +29,8 @@ SENTINEL_WORD: Final = "[DONE]"
 FAILED_WORD: Final = "error"
 """The finish reason of an answer that broke off, as relays of several providers say it."""
 
-SHOWN_BYTES: Final = 512
-"""How much of bytes that are not JSON is kept."""
+GARBLED_BYTES: Final = 1024
+"""How much of an event that is not JSON goes on record."""
 
 COUNT_MAX: Final = 2**53
 """The largest count that is believed; JSON readers lose the digits of larger ones."""
@@ -42,12 +42,12 @@ class UpstreamDecodeError(Exception):
     """Raised for an event that is not a JSON object.
 
     Args:
-        data: the event's data; its first `SHOWN_BYTES` are kept.
+        data: the event's data; its first `GARBLED_BYTES` are kept.
     """
 
     def __init__(self, data: bytes) -> None:
         super().__init__("not a JSON object")
-        self.data = data[:SHOWN_BYTES]
+        self.data = data[:GARBLED_BYTES]
 
 
 class Stage(enum.IntEnum):
@@ -142,12 +142,24 @@ class ChunkReader:
         self.stage = Stage.FAILED
         return [*said, failure.event(self._open[0])]
 
+    def garbled(self, data: bytes) -> Said:
+        """What it means that an event cannot be read: a record of its data, and a failure."""
+        text = data.decode("utf-8", "replace")
+        noted = events.UpstreamGarbled(text, self._choices.start)
+        return [noted, *self.fail(upstreamerrors.UNDECODABLE)]
+
     def _sentinel(self) -> Said:
         if self.stage >= Stage.OVER:
             return []
         if self.stage < Stage.SPEAKING:
             return self.fail(upstreamerrors.EMPTY)
-        return self._finish([(choice, SENTINEL_WORD) for choice in self._open], counted=True)
+        ends = [(number, self._word(number, SENTINEL_WORD)) for number in self._open]
+        return self._finish(ends, counted=True)
+
+    def _word(self, number: int, reason: str) -> str:
+        """Why a choice ended; no upstream's word for a refusal is relied upon."""
+        refused = number in self._refusals and reason != FAILED_WORD
+        return "content_filter" if refused else reason
 
     def _deltas(self, choices: Any) -> tuple[Said, list[tuple[int, str]]]:
         """The output of every choice of a chunk, and the choices that it finishes."""
@@ -162,8 +174,7 @@ class ChunkReader:
             self._delta(number, choice, said)
             reason = choice.get("finish_reason")
             if reason and isinstance(reason, str):
-                refused = number in self._refusals
-                finished.append((number, "content_filter" if refused else reason))
+                finished.append((number, self._word(number, reason)))
         return said, finished
 
     def _number(self, choice: Any, position: int) -> int:
@@ -187,13 +198,13 @@ class ChunkReader:
         thought, text = _texts(delta.get("content"))
         thought = _reasoning(delta) or thought
         if thought:
-            said.append(events.ReasoningDelta(thought, number))
+            said.append(events.ReasoningDelta(thought, number, "text"))
         if text:
             said.append(events.TextDelta(text, number))
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
             self._refusals.add(number)
-            said.append(events.TextDelta(refusal, number))
+            said.append(events.RefusalDelta(refusal, number))
         if delta.get("tool_calls") or delta.get("function_call"):
             said += _calls(delta, number, whole)
 

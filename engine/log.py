@@ -330,7 +330,8 @@ class StreamLog:
         if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
             return self._record(event, step)
         output = type(step.outputs[0])
-        before, after = records.around(type(event), event.choice, step.state, output)
+        more = (event.kind,) if isinstance(event, events.ReasoningDelta) else ()
+        before, after = records.around(type(event), event.choice, step.state, output, *more)
         rest = before + self._join([event.text], b"") + after
         if step.decision is not None:
             rest += records.decided(step.decision)

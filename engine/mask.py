@@ -66,12 +66,16 @@ def join_masked(texts: list[str], separator: bytes) -> bytes:
 def mask_event(event: events.StreamEvent) -> events.StreamEvent:
     """An event as a masked log keeps it."""
     match event:
-        case events.TextDelta() | events.ReasoningDelta():
+        case events.TextDelta() | events.ReasoningDelta() | events.RefusalDelta():
             return msgspec.structs.replace(event, text=mask_text(event.text))
+        case events.ReasoningCompleted(content):
+            return msgspec.structs.replace(event, encrypted_content=mask_text(content))
         case events.ToolCalled() | events.ToolCallDelta(arguments=str()):
             return msgspec.structs.replace(event, arguments=mask_text(event.arguments or ""))
         case events.TurnFailed():
             return msgspec.structs.replace(event, message=mask_text(event.message))
+        case events.UpstreamGarbled():
+            return msgspec.structs.replace(event, data=mask_text(event.data))
         case events.RpcReplied(error=str(error)):
             return msgspec.structs.replace(event, error=mask_text(error))
         case events.WorkerChanged():

@@ -66,18 +66,20 @@ class Part(NamedTuple):
     Attributes:
         status: HTTP status of the answer; 0 while there is none.
         last: whether the body ends with this part.
+        ending: what tells the client so, where that must wait for more than the records.
     """
 
     status: int
     data: bytes
     last: bool
+    ending: bytes = b""
 
 
 class Sink(Protocol):
     """Where a stream's outputs become bytes."""
 
-    def take(self, outputs: tuple[outputs.AnyOutput, ...]) -> None:
-        """Render outputs and keep the bytes."""
+    def take(self, outputs: tuple[outputs.AnyOutput, ...], now: int) -> None:
+        """Render outputs of a step that was recorded at `now`, and keep the bytes."""
 
     def take_texts(self, choice: int, texts: list[str]) -> None:
         """Render a `Content` for each of the texts and keep the bytes."""
@@ -199,7 +201,7 @@ class Pump:
         self._wakeups.join(sink)
         self._arm()
 
-    def run(self, runner: worker.Worker, turn: worker.Turn) -> None:
+    def run(self, runner: worker.Runner, turn: worker.Turn) -> None:
         """Have a worker begin the turn of one choice."""
         running = runner.run(turn, self)
         if self._state in FINAL:  # it failed before it began
@@ -253,7 +255,7 @@ class Pump:
         self._heard(now)
         if step.outputs:
             self._last_output = now
-            self._sink.take(step.outputs)
+            self._sink.take(step.outputs, now)
         self._wakeups.join(self._sink)
         if step.state != self._state or len(step.outputs) > 1 or step.state == "tool_buffering":
             self._moved(event, step, now)

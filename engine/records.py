@@ -25,9 +25,14 @@ def around(
     choice: int,
     state: str,
     output: type[outputs.AnyOutput],
+    *more: events.ReasoningKind,
 ) -> tuple[bytes, bytes]:
-    """What stands before and after the text in the record of a delta with one output."""
-    before, after = _encode(kind("", choice))[1:-1].split(b'""')
+    """What stands before and after the text in the record of a delta with one output.
+
+    Args:
+        more: the delta's members after its choice.
+    """
+    before, after = _encode(kind("", choice, *more))[1:-1].split(b'""')
     return before, after + outcome(state, (output,))
 
 

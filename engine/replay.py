@@ -20,8 +20,8 @@ RECOVERED: Final = "recovery"
 class Renderer(Protocol):
     """Turns outputs into the bytes a client got."""
 
-    def render(self, output: outputs.AnyOutput) -> bytes:
-        """Bytes of one output, empty for none."""
+    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
+        """Bytes of one output of a step that was recorded at `now`, empty for none."""
 
 
 MakeRenderer = Callable[[events.Opened], Renderer]
@@ -145,7 +145,7 @@ class _StreamReplay:
         except errors.MachineError as error:
             return self._row(record, recorded, str(error))
         for output in step.outputs:
-            self._digest.update(self._renderer.render(output))
+            self._digest.update(self._renderer.render(output, record.t))
         out = tuple(str(output.__struct_config__.tag) for output in step.outputs)
         return self._row(record, recorded, _describe(step.state, out, step.decision))
 

@@ -38,7 +38,9 @@ class AnswerBody:
         try:
             for event in self._source.end():
                 said += self._reader.take(event)
-        except (chunks.UpstreamDecodeError, errors.TooLarge):
+        except errors.TooLarge:
+            return said + self._reader.fail(upstreamerrors.TOO_LARGE)
+        except chunks.UpstreamDecodeError:
             pass  # the last event was cut off: what is missing is the end, not a brace
         if self._reader.stage is chunks.Stage.SILENT and not self._is_event_stream:
             return self._reader.fail(upstreamerrors.NO_ANSWER)
@@ -51,8 +53,8 @@ class AnswerBody:
                 said += self._reader.take(event)
         except errors.TooLarge:
             said += self._reader.fail(upstreamerrors.TOO_LARGE)
-        except chunks.UpstreamDecodeError:
-            said += self._reader.fail(upstreamerrors.UNDECODABLE)
+        except chunks.UpstreamDecodeError as error:
+            said += self._reader.garbled(error.data)
         return said
 
     def _end_whole(self) -> chunks.Said:

@@ -76,7 +76,13 @@ class UpstreamTurn:
         self._regulate()
 
     def keep(self) -> None:
-        """Read on to the body's end, so that the connection can be used again; say no more."""
+        """Read on to the body's end, so that the connection can be used again; say no more.
+
+        An answer that is not whole has been cut for the client: nobody wants the rest.
+        """
+        if self._reader.stage < chunks.Stage.WHOLE:
+            self.cancel()
+            return
         self._feed = worker.SILENCE
         self.resume()
 

@@ -8,85 +8,18 @@ from typing import Literal
 
 import msgspec
 
+from machines import tooloptions
+from machines.vocabulary import GoneCause as GoneCause
+from machines.vocabulary import ReasoningKind as ReasoningKind
+from machines.vocabulary import TerminalKind as TerminalKind
+from machines.vocabulary import TimerName as TimerName
+from machines.vocabulary import Usage as Usage
+
 SCHEMA_VERSION = 1
 """Version of the log's records. Raised when a reader of an older log would misread a newer one."""
 
-TerminalKind = Literal[
-    "completed",
-    "truncated",
-    "empty",
-    "upstream_error",
-    "timeout",
-    "client_gone",
-    "worker_lost",
-    "rejected",
-    "shutdown",
-]
-"""How a stream ended: the `kind` of its one terminal record."""
-
-TimerName = Literal[
-    "heartbeat",
-    "head_hold",
-    "first_chunk",
-    "idle",
-    "total",
-    "finish_grace",
-    "truncate",
-    "tool_grace",
-]
-"""The deadlines of a stream; see `engine.pump.Deadlines` for their lengths."""
-
-GoneCause = Literal["left", "write_stall"]
-"""Why there is no client: it closed its connection, or it stopped reading."""
-
-
-OutputMode = Literal["openai-json", "obsidian-xml"]
-"""How calls reach the client: as `tool_calls` alone, or with Obsidian Copilot's XML as content."""
-
-StopAfterTools = Literal["first", "burst"]
-"""When an answer with calls is cut: after its first call, or once no further call follows."""
-
-
-class ToolOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a request and its server say about tool calls.
-
-    Attributes:
-        names: of the functions the client declared.
-        legacy: whether it declared them as `functions`, and gets a `function_call`.
-        most: calls a choice may have; 0 for no limit.
-        dedup: whether a call that repeats an earlier one of its choice is withheld.
-        delimiter: text between two XML blocks.
-        suppress_tail: whether text after the last call is dropped.
-        comments: whether the client reads past comments in a stream.
-    """
-
-    names: tuple[str, ...] = ()
-    output_mode: OutputMode = "openai-json"
-    legacy: bool = False
-    most: int = 0
-    dedup: bool = False
-    delimiter: str = ""
-    stop_after: StopAfterTools | None = None
-    suppress_tail: bool = False
-    comments: bool = True
-
-
-NO_TOOLS = ToolOptions()
-"""Of a request without tools, to a client that is not Obsidian Copilot."""
-
-
-class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Token counts as a worker reported them."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    @property
-    def total_tokens(self) -> int:
-        """Prompt and completion together, as the API defines it."""
-        return self.prompt_tokens + self.completion_tokens
+CHAT = "chat.completions"
+"""The endpoint of a stream that names no other."""
 
 
 class StreamEvent(
@@ -110,6 +43,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
         max_bytes: UTF-8 bytes of content a choice may have before it is cut; None: no limit.
         length_on_worker_exit: whether a lost worker ends the answer as `length`.
         empty_is_failure: whether a stream without any event is an error, instead of empty too.
+        stored: whether the answer is kept for later requests.
         request: the client's body as kept by the log's masking mode.
         versions: of Turntape, Python and the worker.
         hash_key: hex key of the terminal record's `body_hash`; only where the log keeps content.
@@ -121,7 +55,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     model: str
     target: str
     worker: str
-    endpoint: str = "chat.completions"
+    endpoint: str = CHAT
     effort: str | None = None
     n: int = 1
     streaming: bool = True
@@ -130,7 +64,8 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     max_bytes: int | None = None
     length_on_worker_exit: bool = False
     empty_is_failure: bool = False
-    tools: ToolOptions = NO_TOOLS
+    tools: tooloptions.ToolOptions = tooloptions.NO_TOOLS
+    stored: bool = False
     schema: int = SCHEMA_VERSION
     content: Literal["full", "masked"] = "full"
     request: msgspec.Raw = msgspec.Raw(b"null")
@@ -146,10 +81,38 @@ class TextDelta(StreamEvent, frozen=True, tag="text_delta"):
 
 
 class ReasoningDelta(StreamEvent, frozen=True, tag="reasoning_delta"):
-    """A piece of the model's visible thinking, or of a commentary message."""
+    """A piece of the model's visible thinking, or of a commentary message.
+
+    Attributes:
+        kind: a summary of the thinking, or the thinking itself.
+    """
 
     text: str
     choice: int = 0
+    kind: ReasoningKind = "summary"
+
+
+class ReasoningCompleted(StreamEvent, frozen=True, tag="reasoning_completed"):
+    """A reasoning item is whole.
+
+    Attributes:
+        encrypted_content: what the model's provider reads in a later request; empty where there
+            is none.
+    """
+
+    encrypted_content: str
+    choice: int = 0
+
+
+class RefusalDelta(StreamEvent, frozen=True, tag="refusal_delta"):
+    """A piece of the model's refusal to answer."""
+
+    text: str
+    choice: int = 0
+
+
+Aside = ReasoningDelta | ReasoningCompleted | RefusalDelta
+"""What stands beside the answer's text: no scanner reads it."""
 
 
 class ToolCalled(StreamEvent, frozen=True, tag="tool_called"):
@@ -280,6 +243,13 @@ class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
     choice: int = 0
 
 
+class UpstreamGarbled(StreamEvent, frozen=True, tag="upstream_garbled"):
+    """The upstream sent an event that is not JSON: `data` is at most 1 KiB of what it held."""
+
+    data: str
+    choice: int = 0
+
+
 class RpcSent(StreamEvent, frozen=True, tag="rpc_sent"):
     """A request to the worker on this stream's behalf."""
 
@@ -305,6 +275,22 @@ class RetryScheduled(StreamEvent, frozen=True, tag="retry_scheduled"):
     choice: int = 0
 
 
+class FallbackTaken(StreamEvent, frozen=True, tag="fallback_taken"):
+    """A target failed with `code` before any output: this one is asked instead."""
+
+    model: str
+    worker: str
+    code: str
+
+
+class FallbackSkipped(StreamEvent, frozen=True, tag="fallback_skipped"):
+    """A target that was next cannot take the request: `code` says why, as for a client."""
+
+    model: str
+    worker: str
+    code: str
+
+
 class WorkerChanged(StreamEvent, frozen=True, tag="worker_changed"):
     """A worker process took a transition; a record of the process's life, not of a stream's.
 
@@ -328,6 +314,8 @@ class BufferPressure(StreamEvent, frozen=True, tag="buffer_pressure"):
 StreamInput = (
     TextDelta
     | ReasoningDelta
+    | ReasoningCompleted
+    | RefusalDelta
     | ToolCalled
     | ToolCallDropped
     | ToolCallDelta
@@ -342,9 +330,12 @@ StreamInput = (
     | ParkMissed
     | CallDemanded
     | ItemStarted
+    | UpstreamGarbled
     | RpcSent
     | RpcReplied
     | RetryScheduled
+    | FallbackTaken
+    | FallbackSkipped
     | BufferPressure
 )
 """Every event a stream can be stepped with."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from machines.events import Usage
+from machines import events
 
 Cut = Literal["stop", "length", "tool_calls"]
 """Why an answer ends before the worker's own end: a stop sequence, its byte budget, a call."""
@@ -88,6 +88,21 @@ class Reasoning(Output, frozen=True, tag="reasoning"):
 
     text: str
     choice: int = 0
+    kind: events.ReasoningKind = "summary"
+
+
+class ReasoningDone(Output, frozen=True, tag="reasoning_done"):
+    """A reasoning item is over; see `events.ReasoningCompleted`."""
+
+    encrypted_content: str
+    choice: int = 0
+
+
+class Refusal(Output, frozen=True, tag="refusal"):
+    """Text of a refusal."""
+
+    text: str
+    choice: int = 0
 
 
 class ToolCall(Output, frozen=True, tag="tool_call"):
@@ -161,7 +176,7 @@ class Finish(Output, frozen=True, tag="finish"):
 class UsageTotals(Output, frozen=True, tag="usage"):
     """The counts of all choices; None where the worker never said."""
 
-    usage: Usage | None
+    usage: events.Usage | None
 
 
 class Done(Output, frozen=True, tag="done"):
@@ -196,6 +211,8 @@ AnyOutput = (
     | Role
     | Content
     | Reasoning
+    | ReasoningDone
+    | Refusal
     | ToolCall
     | ToolArguments
     | ToolBlock
@@ -211,6 +228,18 @@ AnyOutput = (
     | CancelTurn
 )
 """Every output of the stream machine."""
+
+
+def aside(event: events.Aside) -> AnyOutput | None:
+    """What goes to the client of what no scanner reads; None for an empty piece."""
+    match event:
+        case events.ReasoningCompleted(encrypted_content, choice):
+            return ReasoningDone(encrypted_content, choice)
+        case events.ReasoningDelta(text, choice, kind) if text:
+            return Reasoning(text, choice, kind)
+        case events.RefusalDelta(text, choice) if text:
+            return Refusal(text, choice)
+    return None
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):

@@ -15,18 +15,10 @@ from typing import Any, Final
 from machines import choice as choices
 from machines import errors, events, finish, outputs
 from machines.choice import UNKNOWN, Choice
-from machines.streamstates import IGNORED, TABLE, TIMEOUTS
+from machines.streamstates import IGNORED, OUTPUT_TRIGGERS, TABLE, TIMEOUTS
 from machines.toolbuffer import Said
 
 _NEXT: Final = TABLE.transitions
-
-_TRIGGERS: Final[dict[type, str]] = {
-    outputs.Content: "text",
-    outputs.ToolCall: "call",
-    outputs.ToolArguments: "call",
-    outputs.ToolBufferStarted: "call",
-}
-"""The transitions that what scanners let go on stands for."""
 
 WHOLE: Final = frozenset({"stop", "tool_calls", "function_call"})
 """Reasons of a step that is whole: only then are its calls."""
@@ -134,19 +126,19 @@ class Stream:
             said += self._cut(choice, decision.cut, "tool_call_delta")
         return outputs.Step(choice.state, tuple(said), decision)
 
-    def _reasoning(self, event: events.ReasoningDelta, _: outputs.Decision | None) -> outputs.Step:
+    def _aside(self, event: events.Aside, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         state = _NEXT.get((choice.state, "text"))
         if state is None:
             return self._ignored(choice, "text")
-        if not event.text:
+        output = outputs.aside(event)
+        if output is None:
             return outputs.Step(choice.state, ())
         said: Said = []
         if state != choice.state:
             said += self._begin()
             choice.state = state
-        said.append(outputs.Reasoning(event.text, event.choice))
-        return outputs.Step(state, tuple(said))
+        return outputs.Step(state, (*said, output))
 
     def _finished(
         self, event: events.TurnFinished, decided: outputs.Decision | None
@@ -284,7 +276,7 @@ class Stream:
             return []
         begun = self._begin()
         for output in said:
-            trigger = _TRIGGERS.get(type(output))
+            trigger = OUTPUT_TRIGGERS.get(type(output))
             if trigger is not None:
                 choice.state = _NEXT[choice.state, trigger]
         return begun + said
@@ -387,7 +379,9 @@ class Stream:
 
 _STEPS: Final[dict[type, Callable[[Stream, Any, outputs.Decision | None], outputs.Step]]] = {
     events.TextDelta: Stream._text,
-    events.ReasoningDelta: Stream._reasoning,
+    events.ReasoningDelta: Stream._aside,
+    events.ReasoningCompleted: Stream._aside,
+    events.RefusalDelta: Stream._aside,
     events.ToolCalled: Stream._called,
     events.ToolCallDelta: Stream._call_delta,
     events.TurnFinished: Stream._finished,

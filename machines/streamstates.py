@@ -20,7 +20,7 @@ from typing import Final
 
 from statemachine import State, StateMachine
 
-from machines import events
+from machines import events, outputs
 from machines.table import compile_table
 
 
@@ -116,3 +116,11 @@ TIMEOUTS: Final[dict[events.TimerName, tuple[frozenset[str], str, str]]] = {
     ),
 }
 """For each deadline that fails a stream: the states it counts in, the error's code and message."""
+
+OUTPUT_TRIGGERS: Final[dict[type, str]] = {
+    outputs.Content: "text",
+    outputs.ToolCall: "call",
+    outputs.ToolArguments: "call",
+    outputs.ToolBufferStarted: "call",
+}
+"""The transitions that what scanners let go on stands for."""

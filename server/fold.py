@@ -41,13 +41,14 @@ class ChatBody:
         self._opened = opened
         self._content: list[list[str]] = [[] for _ in range(opened.n)]
         self._reasoning: list[list[str]] = [[] for _ in range(opened.n)]
+        self._refusal: list[list[str]] = [[] for _ in range(opened.n)]
         self._calls: list[list[FoldedCall]] = [[] for _ in range(opened.n)]
         self._blocks = toolrender.Blocks(opened)
         self._counts: toolrender.Counts | None = None
         self._finish: list[str] = [""] * opened.n
         self._usage: events.Usage | None = None
 
-    def render(self, output: outputs.AnyOutput) -> bytes:
+    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """The whole body for the output that ends the answer, empty bytes for any other."""
         match output:
             case outputs.Done():
@@ -76,6 +77,8 @@ class ChatBody:
                 self._content[choice].append(text)
             case outputs.Reasoning(text, choice):
                 self._reasoning[choice].append(text)
+            case outputs.Refusal(text, choice):
+                self._refusal[choice].append(text)
             case outputs.ToolCall(_, call_id, name, arguments, choice):
                 self._calls[choice].append(FoldedCall(call_id, name, [arguments]))
             case outputs.ToolArguments(index, arguments, choice):
@@ -113,10 +116,11 @@ class ChatBody:
     def _message(self, index: int) -> dict[str, Any]:
         calls = self._calls[index]
         text = "".join(self._content[index])
+        refusal = "".join(self._refusal[index])
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": None if calls and not text else text,
-            "refusal": None,
+            "content": None if (calls or refusal) and not text else text,
+            "refusal": refusal or None,
             "annotations": [],
         }
         if self._reasoning[index]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
-from machines import events
+from machines import tooloptions
 from server.errors import ApiError
 from server.http import Headers
 
-MODES: Final[tuple[events.OutputMode, ...]] = get_args(events.OutputMode)
+MODES: Final[tuple[tooloptions.OutputMode, ...]] = get_args(tooloptions.OutputMode)
 """Every mode."""
 
 HEADER: Final = "x-proxy-output-mode"
@@ -24,8 +24,8 @@ COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
 def choose(
     headers: Headers,
     texts: Iterable[str],
-    configured: Literal["auto"] | events.OutputMode,
-) -> events.OutputMode:
+    configured: Literal["auto"] | tooloptions.OutputMode,
+) -> tooloptions.OutputMode:
     """The client's word, else the operator's, else what the client looks like.
 
     Args:

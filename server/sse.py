@@ -77,7 +77,7 @@ class ChatChunks:
         self._before_reasoning = self._before(opened.n, b'{"reasoning_content":')
         self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
 
-    def render(self, output: outputs.AnyOutput) -> bytes:
+    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """The bytes of one output, before HTTP framing; empty for those a client does not see."""
         return _RENDERERS[type(output)](self, output)
 
@@ -100,6 +100,9 @@ class ChatChunks:
     def _reasoning(self, output: outputs.Reasoning) -> bytes:
         self.frames += 1
         return self._before_reasoning[output.choice] + _encode(output.text) + self._after_delta
+
+    def _refusal(self, output: outputs.Refusal) -> bytes:
+        return self._delta(output.choice, {"refusal": output.text})
 
     def _head(self, _: outputs.Head) -> bytes:
         self.status = 200
@@ -140,12 +143,7 @@ class ChatChunks:
 
     def _tool_counts(self, output: outputs.ToolCounts) -> bytes:
         self._counts.add(output)
-        if not self._tools.comments:
-            return b""
-        return b"".join(
-            b": %b: %b\n\n" % (name.encode(), value.encode())
-            for name, value in self._counts.headers()
-        )
+        return self._counts.comments() if self._tools.comments else b""
 
     def _delta(self, choice: int, delta: dict[str, Any]) -> bytes:
         self.frames += 1
@@ -190,6 +188,8 @@ class ChatChunks:
 _RENDERERS: Final[dict[type, Callable[[ChatChunks, Any], bytes]]] = {
     outputs.Content: ChatChunks._content,
     outputs.Reasoning: ChatChunks._reasoning,
+    outputs.ReasoningDone: ChatChunks._nothing,
+    outputs.Refusal: ChatChunks._refusal,
     outputs.Head: ChatChunks._head,
     outputs.Role: ChatChunks._role,
     outputs.ToolCall: ChatChunks._tool_call,

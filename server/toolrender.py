@@ -30,8 +30,14 @@ class Counts:
         self._truncated = self._truncated or counts.truncated
 
     def headers(self) -> list[tuple[str, str]]:
-        """The counts as headers of a body; a stream has them as comments."""
+        """The counts as headers of a body."""
         return [
             ("x-codex-tool-call-count", str(self._calls)),
             ("x-codex-tool-call-truncated", str(self._truncated).lower()),
         ]
+
+    def comments(self) -> bytes:
+        """The counts as comments of a stream: its headers have gone."""
+        return b"".join(
+            b": %b: %b\n\n" % (name.encode(), value.encode()) for name, value in self.headers()
+        )

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from engine import appserver, codexhome, failures, notifications, schema, segments
-from machines import events, finish, outputs, streamstates
+from machines import events, finish, outputs, streamstates, tooloptions
 from server import errors, routes
 
 DATA_DIR = Path("/var/lib/turntape")
@@ -26,7 +26,7 @@ WORDS: dict[Any, str] = {
 }
 """What JSON calls a Python type."""
 
-PARTS: dict[Any, str] = {events.Usage: "usage", events.ToolOptions: "tool options"}
+PARTS: dict[Any, str] = {events.Usage: "usage", tooloptions.ToolOptions: "tool options"}
 """Parts of events, and the headings they have."""
 
 KEY = {"always": "yes", "never": "no", "models": "if `PROXY_PROTECT_MODELS`"}

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple, get_args
 
+import msgspec
 from hypothesis import strategies as st
 
-from machines import errors, events, outputs, stream
+from engine import mask
+from machines import errors, events, outputs, stream, tooloptions
 from tests.playbook import opened
 
 ALPHABET = 'ab#é漢😀\n"\\\u2028\x00'
@@ -38,22 +40,22 @@ IDS = st.sampled_from(["", "i", "j"])
 ARGUMENTS = st.sampled_from(["", "{}", '{"x":"1"}', '{ "x": "1" }', '{"x"', ':"1"}', "漢"])
 
 
-def tools(**fixed: Any) -> st.SearchStrategy[events.ToolOptions]:
+def tools(**fixed: Any) -> st.SearchStrategy[tooloptions.ToolOptions]:
     """Options of tools, those that are not `fixed` random."""
     options: dict[str, st.SearchStrategy[Any]] = {
         "names": st.sampled_from([(), ("a",), ("a", "b")]),
-        "output_mode": st.sampled_from(get_args(events.OutputMode)),
+        "output_mode": st.sampled_from(get_args(tooloptions.OutputMode)),
         "legacy": st.booleans(),
         "most": st.sampled_from([0, 0, 1, 2]),
         "dedup": st.booleans(),
-        "stop_after": st.sampled_from([None, None, *get_args(events.StopAfterTools)]),
+        "stop_after": st.sampled_from([None, None, *get_args(tooloptions.StopAfterTools)]),
         "suppress_tail": st.booleans(),
     }
     given = {name: st.just(value) for name, value in fixed.items()}
-    return st.builds(events.ToolOptions, **options | given)
+    return st.builds(tooloptions.ToolOptions, **options | given)
 
 
-NO_TOOLS = st.just(events.NO_TOOLS)
+NO_TOOLS = st.just(tooloptions.NO_TOOLS)
 ANY_TOOLS = NO_TOOLS | tools()
 
 
@@ -70,7 +72,7 @@ def stories(
     /,
     *,
     until_ended: bool = False,
-    tools: st.SearchStrategy[events.ToolOptions] = ANY_TOOLS,
+    tools: st.SearchStrategy[tooloptions.ToolOptions] = ANY_TOOLS,
     **fixed: Any,
 ) -> Story:
     """Streams of up to three choices.
@@ -115,6 +117,7 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
     )
     notice = st.one_of(
         st.builds(events.ItemStarted, st.just("reasoning"), choice),
+        st.builds(events.UpstreamGarbled, TEXTS, choice),
         st.builds(events.BufferPressure, st.just(300_000)),
     )
     end = st.one_of(
@@ -125,7 +128,9 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
     )
     return st.one_of(
         *(text, text, text, text, text, text, call, call),
-        st.builds(events.ReasoningDelta, TEXTS, choice),
+        st.builds(events.ReasoningDelta, TEXTS, choice, st.sampled_from(["summary", "text"])),
+        st.builds(events.ReasoningCompleted, TEXTS, choice),
+        st.builds(events.RefusalDelta, TEXTS, choice),
         st.builds(events.TokensCounted, USAGES, choice),
         st.builds(events.TurnFinished, WORDS, choice),
         notice,
@@ -143,3 +148,11 @@ def steps(
         except errors.IllegalEvent:
             continue
         yield event, step
+
+
+_INPUTS: msgspec.json.Decoder[events.StreamInput] = msgspec.json.Decoder(events.StreamInput)
+
+
+def masked(event: events.StreamInput) -> events.StreamInput:
+    """An event as a masked log gives it back."""
+    return _INPUTS.decode(msgspec.json.encode(mask.mask_event(event)))

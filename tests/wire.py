@@ -62,4 +62,7 @@ def _add(choices: dict[int, Frame], piece: Frame) -> None:
     choice["finish_reason"] = piece["finish_reason"]
     assert len(delta) == (0 if piece["finish_reason"] else 1)
     for name, text in delta.items():
-        choice["message"][name] = choice["message"].get(name, "") + text
+        choice["message"][name] = (choice["message"].get(name) or "") + text
+    message = choice["message"]
+    if piece["finish_reason"] and message["refusal"] and not message["content"]:
+        message["content"] = None

@@ -14,6 +14,7 @@ from machines import stream
 from machines.events import (
     Opened,
     ReasoningDelta,
+    RefusalDelta,
     TextDelta,
     TokensCounted,
     ToolCallDelta,
@@ -206,8 +207,8 @@ def test_a_message_that_repeats_the_stream_is_not_told_again() -> None:
 
 def test_reasoning_by_either_name_comes_before_the_text() -> None:
     both = delta(reasoning_content="thought", reasoning="thought", content="said")
-    assert said(both) == [ReasoningDelta("thought"), TextDelta("said")]
-    assert said(delta(reasoning="thought")) == [ReasoningDelta("thought")]
+    assert said(both) == [ReasoningDelta("thought", kind="text"), TextDelta("said")]
+    assert said(delta(reasoning="thought")) == [ReasoningDelta("thought", kind="text")]
     assert said(delta(reasoning={"effort": "low"}, reasoning_content="")) == []
 
 
@@ -216,12 +217,12 @@ def test_thinking_parts_are_reasoning() -> None:
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
         {"type": "text", "text": "said"},
     ]
-    assert said(delta(content=parts)) == [ReasoningDelta("hm"), TextDelta("said")]
+    assert said(delta(content=parts)) == [ReasoningDelta("hm", kind="text"), TextDelta("said")]
 
 
-def test_a_refusal_is_text_of_an_answer_that_was_filtered() -> None:
+def test_a_refusal_is_no_text_and_its_answer_was_filtered() -> None:
     events = said(delta(refusal="I can't."), chunk(finish="stop"))
-    assert events == [TextDelta("I can't."), TurnFinished("content_filter")]
+    assert events == [RefusalDelta("I can't."), TurnFinished("content_filter")]
 
 
 def calls(*sent: dict[str, Any]) -> list[ToolCallDelta]:
@@ -403,7 +404,7 @@ def test_row_16_what_is_no_json_object_is_named_with_its_first_bytes(data: bytes
     reader = chunks.ChunkReader(1)
     with pytest.raises(UpstreamDecodeError) as raised:
         reader.take(Event("message", data))
-    assert raised.value.data == data[:512]
+    assert raised.value.data == data[:1024]
 
 
 @pytest.mark.parametrize("data", [b"", b" ", b"\n\n"])
@@ -449,7 +450,7 @@ def test_row_34_a_completion_is_a_whole_stream() -> None:
     }
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
     assert body({"object": "chat.completion", "choices": [choice], "usage": usage(7, 2)}) == [
-        ReasoningDelta("hm"),
+        ReasoningDelta("hm", kind="text"),
         TextDelta("hi"),
         ToolCallDelta(0, "c0", "f", "{}"),
         ToolCallDelta(1, "c1", "f", "{}"),
@@ -542,4 +543,4 @@ def test_any_bytes_give_events_or_the_documented_error(data: bytes) -> None:
     try:
         reader.take(Event("message", data))
     except UpstreamDecodeError as error:
-        assert error.data == data.strip()[:512]
+        assert error.data == data.strip()[:1024]

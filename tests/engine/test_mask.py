@@ -88,6 +88,7 @@ def logged_events() -> list[type[events.StreamEvent]]:
 
 KEPT = {
     "opened": "request_id completion_id model target worker endpoint effort versions",
+    "reasoning_delta": "kind",
     "tool_called": "call_id name",
     "tool_call_delta": "call_id name",
     "tool_call_dropped": "call_id name",
@@ -101,6 +102,8 @@ KEPT = {
     "item_started": "item",
     "rpc_sent": "method",
     "retry_scheduled": "code",
+    "fallback_taken": "model worker code",
+    "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger",
     "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash"
     " tool_buffers_aborted",

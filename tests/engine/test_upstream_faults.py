@@ -24,6 +24,7 @@ from machines.events import (
     TokensCounted,
     TurnFailed,
     TurnFinished,
+    UpstreamGarbled,
     Usage,
 )
 from machines.eventsource import MAX_EVENT_BYTES
@@ -38,7 +39,7 @@ class Outcome:
 
     def __init__(self, feed: Feed, requests: list[upstreams.Request]) -> None:
         self.text = feed.text
-        self.events = feed.of(TextDelta, TokensCounted, TurnFinished, TurnFailed)
+        self.events = feed.of(TextDelta, TokensCounted, UpstreamGarbled, TurnFinished, TurnFailed)
         self.retries = [each for each in feed.events if isinstance(each, RetryScheduled)]
         self.attempts = feed.of(RpcSent, RpcReplied)
         self.requests = requests
@@ -398,6 +399,7 @@ def test_row_15_an_error_after_content_is_told_once_and_ends_the_turn(kind: byte
 def test_row_16_an_event_that_is_not_json_ends_the_turn() -> None:
     result = outcome([[TOLD + framed(sse('{"choices":[{') + sse(chunk("late"))), "stall"]])
     assert (result.text, result.failure.code) == ("Hello", "upstream_decode_error")
+    assert result.events[-2] == UpstreamGarbled('{"choices":[{')
     assert result.requests[0].left.is_set()
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 import pytest
 
 from engine import chunks, upstreambody
-from machines.events import TextDelta, TokensCounted, TurnFailed, TurnFinished, Usage
+from machines.events import (
+    TextDelta,
+    TokensCounted,
+    TurnFailed,
+    TurnFinished,
+    UpstreamGarbled,
+    Usage,
+)
 from machines.eventsource import MAX_EVENT_BYTES
 from tests import feeding
 from tests.upstreams import DONE, chunk, counted, sse
@@ -74,10 +81,20 @@ def test_row_3_a_last_event_that_was_cut_off_is_a_cut_off_answer() -> None:
 
 def test_row_16_an_event_that_is_not_json_ends_the_answer() -> None:
     said = answer(sse(chunk("a"), "{nonsense", chunk("b", finish="stop")))
-    assert said[0] == TextDelta("a")
-    (failed,) = said[1:]
+    assert said[:2] == [TextDelta("a"), UpstreamGarbled("{nonsense")]
+    (failed,) = said[2:]
     assert isinstance(failed, TurnFailed)
     assert failed.code == "upstream_decode_error"
+
+
+def test_row_16_of_an_event_that_is_not_json_the_first_kib_goes_on_record() -> None:
+    said = answer(b"data: {\xff" + b"x" * 2000 + b"\n\n")
+    assert said[0] == UpstreamGarbled("{\ufffd" + "x" * 1022)
+
+
+def test_row_16_one_after_the_finish_goes_on_record_and_changes_nothing() -> None:
+    said = answer(sse(chunk("a"), chunk(finish="stop"), "{nonsense", counted(7, 2)))
+    assert said[2:] == [UpstreamGarbled("{nonsense"), TokensCounted(None)]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from machines import choice, events, outputs
+from machines import choice, events, outputs, tooloptions
 from tests.playbook import opened
 
 HELD = "held"
@@ -70,7 +70,7 @@ def test_a_decision_that_is_given_is_taken_whatever_the_text_says() -> None:
 
 
 def test_what_the_cut_off_releases_is_searched_for_calls() -> None:
-    one = choice.Choice(0, opened(stop=("##",), tools=events.ToolOptions(names=("a",))), HELD)
+    one = choice.Choice(0, opened(stop=("##",), tools=tooloptions.ToolOptions(names=("a",))), HELD)
     assert not one.plain
     assert one.release("x<#", None) == (
         outputs.Decision(2, None, (outputs.Piece("text", 1),)),

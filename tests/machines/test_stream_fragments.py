@@ -8,7 +8,6 @@ from machines.events import (
     TextDelta,
     TimerFired,
     ToolCallDelta,
-    ToolOptions,
     TurnFailed,
     TurnFinished,
 )
@@ -30,6 +29,7 @@ from machines.outputs import (
     ToolCounts,
 )
 from machines.stream import Stream
+from machines.tooloptions import ToolOptions
 from tests.playbook import Playbook, opened
 
 HIDE = str.maketrans("x12", "***")

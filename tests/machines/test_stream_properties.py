@@ -2,7 +2,6 @@
 
 import itertools
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +20,6 @@ from machines.outputs import (
     UsageTotals,
 )
 from tests import stories
-
-_INPUTS: msgspec.json.Decoder[events.StreamInput] = msgspec.json.Decoder(events.StreamInput)
 
 
 def said(story: stories.Story) -> list[outputs.AnyOutput]:
@@ -122,8 +119,8 @@ def test_text_that_nothing_cuts_is_said_at_once_and_as_it_came(story: stories.St
         match event:
             case events.TextDelta(text, choice) if texts:
                 assert texts == [Content(text, choice)]
-            case events.ReasoningDelta(text, choice) if texts:
-                assert texts == [Reasoning(text, choice)]
+            case events.ReasoningDelta(text, choice, kind) if texts:
+                assert texts == [Reasoning(text, choice, kind)]
             case _:
                 assert texts == []
 
@@ -185,7 +182,7 @@ def test_a_masked_stream_takes_the_same_steps(story: stories.Story) -> None:
     assert isinstance(masked_opened, events.Opened)
     again = stream.Stream(masked_opened)
     for event, step in taken:
-        replayed = again.step(_masked(event), step.decision)
+        replayed = again.step(stories.masked(event), step.decision)
         assert replayed.state == step.state
         assert replayed.decision == step.decision
         assert [type(out) for out in replayed.outputs] == [type(out) for out in step.outputs]
@@ -194,12 +191,6 @@ def test_a_masked_stream_takes_the_same_steps(story: stories.Story) -> None:
                 assert after == Content(mask.mask_text(before.text), before.choice)
             if isinstance(before, Finish | ToolCounts):
                 assert after == before
-
-
-def _masked(event: events.StreamInput) -> events.StreamInput:
-    """As a masked log gives it back."""
-    line = msgspec.json.encode(mask.mask_event(event))
-    return _INPUTS.decode(line)
 
 
 @given(stories.stories())

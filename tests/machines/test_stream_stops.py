@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from machines import events
+from machines import tooloptions
 from machines.events import TextDelta, TimerFired, ToolCallDelta, ToolCalled, TurnFinished
 from machines.outputs import (
     CancelTurn,
@@ -43,7 +43,7 @@ def test_after_its_first_call_an_answer_is_cut() -> None:
 
 
 def test_after_its_first_call_one_choice_is_cut_and_the_other_goes_on() -> None:
-    first = opened(n=2, tools=events.ToolOptions(names=("a",), stop_after="first"))
+    first = opened(n=2, tools=tooloptions.ToolOptions(names=("a",), stop_after="first"))
     assert (
         Playbook(first)
         >> TextDelta(block("a"), 1)
@@ -80,7 +80,7 @@ def test_of_whole_calls_the_first_goes_out() -> None:
 
 
 def test_a_first_call_in_fragments_is_cut_when_it_is_whole_and_another_begins() -> None:
-    first = events.ToolOptions(output_mode="obsidian-xml", stop_after="first")
+    first = tooloptions.ToolOptions(output_mode="obsidian-xml", stop_after="first")
     assert (
         Playbook(opened(tools=first))
         >> TextDelta("x<")
@@ -165,7 +165,7 @@ def test_a_burst_goes_on_while_a_call_is_on_its_way() -> None:
 
 
 def test_a_burst_ends_the_choices_with_calls_and_no_other() -> None:
-    first = opened(n=3, tools=events.ToolOptions(names=("a",), stop_after="burst"))
+    first = opened(n=3, tools=tooloptions.ToolOptions(names=("a",), stop_after="burst"))
     book = (
         Playbook(first)
         >> TextDelta(block("a"), 1)

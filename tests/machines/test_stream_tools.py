@@ -4,7 +4,6 @@ from machines import events
 from machines.events import (
     ClientGone,
     TextDelta,
-    ToolOptions,
     TurnFailed,
     TurnFinished,
 )
@@ -23,6 +22,7 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
+from machines.tooloptions import ToolOptions
 from tests.playbook import Playbook, opened
 
 READ = '<use_tool name="readNote"><notePath>a.md</notePath></use_tool>'

@@ -39,12 +39,17 @@ def test_the_table_walks_like_the_declared_machine(seed: int) -> None:
 
 EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
     "head_due": (TimerFired("head_hold"),),
-    "text": (TextDelta("x"), ReasoningDelta("x")),
+    "text": (
+        TextDelta("x"),
+        ReasoningDelta("x"),
+        events.ReasoningCompleted("x"),
+        events.RefusalDelta("x"),
+    ),
     "call": (ToolCalled("c1", "a", "{}"), ToolCallDelta(0, "c1", "a", "{}")),
     "finished": (TurnFinished("stop"),),
     "counted": (TokensCounted(COUNTS),),
     "fail": (LOST, ServerStopping()),
-    "abandon": (ClientGone("left"), ClientGone("write_stall")),
+    "abandon": (ClientGone("left"), ClientGone("write_stall"), ClientGone("cancelled")),
     "keepalive": (TimerFired("heartbeat"),),
     "notice": (
         events.TurnStarted("th", "tu"),
@@ -53,9 +58,12 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
         events.ParkMissed("expired"),
         events.CallDemanded(1),
         events.ItemStarted("reasoning"),
+        events.UpstreamGarbled("{"),
         events.RpcSent("turn/start", 1),
         events.RpcReplied(1),
         events.RetryScheduled(1, 500, "upstream_error"),
+        events.FallbackTaken("m", "codex", "upstream_error"),
+        events.FallbackSkipped("m", "codex", "unsupported_content"),
         events.BufferPressure(1),
     ),
     "deadline": (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from machines import events, outputs, stream
+from machines import events, outputs, stream, tooloptions
 from machines.outputs import Content, Piece, ToolBufferFlushed, ToolBufferStarted, ToolCall
 from machines.toolbuffer import ToolBuffer
 from tests.playbook import opened
@@ -17,7 +17,7 @@ OTHER = "<use_tool><name>b</name></use_tool>"
 
 def buffer(**options: Any) -> ToolBuffer:
     """Of a choice whose client declared one tool."""
-    return ToolBuffer(0, opened(tools=events.ToolOptions(("a",), **options)))
+    return ToolBuffer(0, opened(tools=tooloptions.ToolOptions(("a",), **options)))
 
 
 def test_text_without_tools_passes_whatever_it_says() -> None:
@@ -157,7 +157,7 @@ def seconds(text: str, size: int, first: events.Opened) -> float:
     "unit", ["a < b ", f"text {BLOCK} ", "<use_tool>", "x"], ids=["<", "blocks", "nested", "open"]
 )
 def test_time_is_linear_in_the_text(unit: str, options: dict[str, Any]) -> None:
-    first = opened(tools=events.ToolOptions(("a",), **options))
+    first = opened(tools=tooloptions.ToolOptions(("a",), **options))
     start = "<use_tool>" if unit == "x" else ""
     short = max(seconds(start + unit * (250_000 // len(unit)), 16, first), 0.001)
     assert seconds(start + unit * (1_000_000 // len(unit)), 16, first) < 8 * short
@@ -165,7 +165,7 @@ def test_time_is_linear_in_the_text(unit: str, options: dict[str, Any]) -> None:
 
 def test_time_of_a_masked_replay_is_linear_in_the_text() -> None:
     def replayed(size: int) -> float:
-        machine = stream.Stream(opened(tools=events.ToolOptions(("a",))))
+        machine = stream.Stream(opened(tools=tooloptions.ToolOptions(("a",))))
         begun = time.process_time()
         started = outputs.Decision(8, None, (Piece("started"),))
         machine.step(events.TextDelta("********"), started)

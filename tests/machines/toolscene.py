@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from machines import events
+from machines import events, tooloptions
 from machines.events import TextDelta
 from machines.outputs import Head, Role
 from tests.playbook import Playbook, opened
@@ -10,7 +10,7 @@ from tests.playbook import Playbook, opened
 
 def tools(**options: Any) -> events.Opened:
     """A stream with options of tools."""
-    return opened(tools=events.ToolOptions(names=("a", "b"), **options))
+    return opened(tools=tooloptions.ToolOptions(names=("a", "b"), **options))
 
 
 def block(name: str, value: int = 1) -> str:

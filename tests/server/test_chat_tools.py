@@ -10,8 +10,9 @@ import pytest
 
 from engine import worker
 from machines import obsidian
-from machines.events import TextDelta, ToolCalled, ToolOptions
-from server import bodies, context
+from machines.events import TextDelta, ToolCalled
+from machines.tooloptions import ToolOptions
+from server import context, decoding
 from tests import readme, redraw
 from tests.server.answering import END, ask, settings
 
@@ -104,7 +105,7 @@ def test_tools_that_are_no_functions_are_named_among_what_is_ignored() -> None:
 def test_the_header_of_what_is_ignored_stays_a_header() -> None:
     answer = ask({"tools": [WEB_SEARCH] * 40, "seed": 1})
     names = answer.headers["x-turntape-ignored"].split(", ")
-    assert names == ["seed", *(f"tools[{index}]" for index in range(bodies.IGNORED_MAX - 1))]
+    assert names == ["seed", *(f"tools[{index}]" for index in range(decoding.IGNORED_MAX - 1))]
 
 
 @pytest.mark.parametrize(

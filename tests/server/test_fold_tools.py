@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from machines import events, outputs
+from machines import events, outputs, tooloptions
 from machines.events import Usage
 from machines.outputs import (
     Content,
@@ -39,7 +39,7 @@ GET_TIME = "<use_tool>\n  <name>getCurrentTime</name>\n</use_tool>"
 def render(
     *said: outputs.AnyOutput, n: int = 1, **tools: Any
 ) -> tuple[dict[str, Any], fold.ChatBody]:
-    folded = fold.ChatBody(opened(streaming=False, n=n, tools=events.ToolOptions(**tools)))
+    folded = fold.ChatBody(opened(streaming=False, n=n, tools=tooloptions.ToolOptions(**tools)))
     body = b"".join(folded.render(output) for output in said)
     ChatCompletion.model_validate_json(body, strict=True)
     return json.loads(body), folded
@@ -233,7 +233,7 @@ def answers(draw: st.DrawFn) -> tuple[events.Opened, tuple[outputs.AnyOutput, ..
     for choice in range(n):
         said += [ToolCounts(calls[choice], draw(st.booleans()), choice)]
         said.append(Finish(_reason(legacy, calls[choice]), choice))
-    options = events.ToolOptions(legacy=legacy, delimiter=draw(st.sampled_from(["", "\n"])))
+    options = tooloptions.ToolOptions(legacy=legacy, delimiter=draw(st.sampled_from(["", "\n"])))
     return opened(n=n, include_usage=True, tools=options), (*said, *END)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from machines import events
+from machines import tooloptions
 from server import asked, config, errors, passedon
 from server.http import Headers
 
@@ -19,13 +19,13 @@ def choose(
     contents: tuple[Any, ...] = ("hi",),
     configured: Literal["auto", "openai-json", "obsidian-xml"] = "auto",
     reader: Any = asked,
-) -> events.OutputMode:
+) -> tooloptions.OutputMode:
     """The mode of a request with these messages."""
     written = [{"role": "system", "content": content} for content in contents]
     body = msgspec.json.encode({"model": "m", "messages": written})
     loaded, _ = config.load({"PROXY_DATA_DIR": "/nowhere"})
     settings = msgspec.structs.replace(loaded, output_mode=configured)
-    found: events.OutputMode = reader.read(body, Headers(headers), settings).output_mode
+    found: tooloptions.OutputMode = reader.read(body, Headers(headers), settings).output_mode
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from machines import events, outputs
+from machines import outputs, tooloptions
 from machines.outputs import (
     CancelTurn,
     Content,
@@ -35,7 +35,7 @@ READ_NOTE = "<use_tool>\n  <name>readNote</name>\n  <notePath>a.md</notePath>\n<
 
 
 def render(*said: outputs.AnyOutput, n: int = 1, **tools: Any) -> str:
-    chunks = sse.ChatChunks(opened(n=n, tools=events.ToolOptions(**tools)))
+    chunks = sse.ChatChunks(opened(n=n, tools=tooloptions.ToolOptions(**tools)))
     body = b"".join(chunks.render(output) for output in said)
     assert chunks.frames == len(wire.frames(body))
     return body.decode()
@@ -143,7 +143,9 @@ def test_the_counts_of_several_choices_add_up() -> None:
 
 
 def test_a_client_that_fails_on_comments_gets_none() -> None:
-    chunks = sse.ChatChunks(opened(include_usage=True, tools=events.ToolOptions(comments=False)))
+    chunks = sse.ChatChunks(
+        opened(include_usage=True, tools=tooloptions.ToolOptions(comments=False))
+    )
     said = (ToolCounts(2, True), UsageTotals(None))
     body = b"".join(chunks.render(output) for output in said)
     assert body.startswith(b"data: ")

@@ -1,0 +1,39 @@
+"""What a request and its server say about tool calls."""
+
+from typing import Literal
+
+import msgspec
+
+OutputMode = Literal["openai-json", "obsidian-xml"]
+"""How calls reach the client: as `tool_calls` alone, or with Obsidian Copilot's XML as content."""
+
+StopAfterTools = Literal["first", "burst"]
+"""When an answer with calls is cut: after its first call, or once no further call follows."""
+
+
+class ToolOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a request and its server say about tool calls.
+
+    Attributes:
+        names: of the functions the client declared.
+        legacy: whether it declared them as `functions`, and gets a `function_call`.
+        most: calls a choice may have; 0 for no limit.
+        dedup: whether a call that repeats an earlier one of its choice is withheld.
+        delimiter: text between two XML blocks.
+        suppress_tail: whether text after the last call is dropped.
+        comments: whether the client reads past comments in a stream.
+    """
+
+    names: tuple[str, ...] = ()
+    output_mode: OutputMode = "openai-json"
+    legacy: bool = False
+    most: int = 0
+    dedup: bool = False
+    delimiter: str = ""
+    stop_after: StopAfterTools | None = None
+    suppress_tail: bool = False
+    comments: bool = True
+
+
+NO_TOOLS = ToolOptions()
+"""Of a request without tools, to a client that is not Obsidian Copilot."""

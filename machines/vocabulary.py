@@ -1,0 +1,50 @@
+"""The words and counts that records of the log have in common."""
+
+from typing import Literal
+
+import msgspec
+
+TerminalKind = Literal[
+    "completed",
+    "truncated",
+    "empty",
+    "upstream_error",
+    "timeout",
+    "client_gone",
+    "worker_lost",
+    "rejected",
+    "shutdown",
+]
+"""How a stream ended: the `kind` of its one terminal record."""
+
+TimerName = Literal[
+    "heartbeat",
+    "head_hold",
+    "first_chunk",
+    "idle",
+    "total",
+    "finish_grace",
+    "truncate",
+    "tool_grace",
+]
+"""The deadlines of a stream; see `engine.pump.Deadlines` for their lengths."""
+
+GoneCause = Literal["left", "write_stall", "cancelled"]
+"""Why there is no client: it closed its connection, it stopped reading, or it asked for an end."""
+
+ReasoningKind = Literal["summary", "text"]
+"""What a model shows of its thinking: a summary, or the thinking itself."""
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Token counts as a worker reported them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together, as the API defines it."""
+        return self.prompt_tokens + self.completion_tokens
