@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ STEP_GRACE_S: Final = 5.0
 
 INTERRUPT_GRACE_S: Final = 2.0
 """How long an interrupt may go unanswered before its process is thought deaf."""
+
+INTERRUPT_RETRY_S: Final = 0.1
+"""Between two interrupts of a turn, where the process was too busy to take the first."""
 
 RESULT_PATIENCE_S: Final = 5.0
 """How long the result of a call may be asked for while its step is not whole. Codex says nothing
@@ -41,7 +45,7 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
 
     channel: Channel
     routes: Routes
-    thread: Callable[[str, tools.Toolset | None], appserver.ThreadStartParams]
+    thread: Callable[[worker.Turn, tools.Toolset | None], appserver.ThreadStartParams]
     leave: Callable[[], None]
     again: Callable[[], "Seat | None"]
     suspect: Callable[[str], None]
@@ -120,6 +124,7 @@ class Attempt:
         self._recall = recall
         self._toolset = tools.Toolset(turn.tools) if turn.tools else None
         self._answers = toolanswers.ToolAnswers(seat.channel.answer)
+        self._past: set[str] = set()
         self._phase = Phase.RUNNING
         self._patience: asyncio.TimerHandle | None = None
         self._thread_start: Call | None = None
@@ -214,9 +219,7 @@ class Attempt:
         turn = self._turn
         alias = self._toolset.alias if self._toolset is not None else str
         items = conversation.items(turn.messages, alias, self._recall)
-        self._thread_start = self._send(
-            "thread/start", self._seat.thread(turn.target, self._toolset)
-        )
+        self._thread_start = self._send("thread/start", self._seat.thread(turn, self._toolset))
         # Shielded: a thread that starts after all must be found, to be released.
         result = await self._reply(self._thread_start)
         self._thread_id = result.thread.id
@@ -234,6 +237,7 @@ class Attempt:
             appserver.TurnStartParams(
                 thread_id=self._thread_id,
                 effort=self._turn.effort,
+                summary=self._turn.reasoning_summary,
                 output_schema=self._turn.output_schema,
             ),
         )
@@ -263,7 +267,13 @@ class Attempt:
             collector = modelstep.StepCollector(self._toolset)
             required = self._turn.call_required
             its_tools = Tools(
-                collector, required, self._answers, earlier, self._stepped, self._asked
+                collector,
+                required,
+                self._answers,
+                self._past,
+                earlier,
+                self._stepped,
+                self._asked,
             )
         self._reader = TurnReader(
             self._feed,
@@ -271,6 +281,7 @@ class Attempt:
             self._ending.progressed,
             self._ending.failed,
             its_tools,
+            self._turn.reasoning_items,
         )
 
     def _stepped(self, step: modelstep.ModelStep) -> None:
@@ -336,13 +347,24 @@ class Attempt:
 
     def _interrupt(self) -> None:
         """Stop the thread's turn and release it; its place is free when the process says so."""
+        self._ask_to_stop(asyncio.get_running_loop().time() + INTERRUPT_GRACE_S)
+
+    def _ask_to_stop(self, deadline: float) -> None:
         params = appserver.TurnInterruptParams(self._thread_id, "")
-        call = self._seat.channel.send("turn/interrupt", params, INTERRUPT_GRACE_S)
-        call.reply.add_done_callback(self._interrupted)
+        seconds = deadline - asyncio.get_running_loop().time()
+        call = self._seat.channel.send("turn/interrupt", params, seconds)
+        call.reply.add_done_callback(functools.partial(self._interrupted, deadline))
         self._unsubscribe()
 
-    def _interrupted(self, reply: asyncio.Future[Any]) -> None:
-        if isinstance(reply.exception(), RpcTimedOut):
+    def _interrupted(self, deadline: float, reply: asyncio.Future[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        error = reply.exception()
+        if isinstance(error, RpcError) and error.code == OVERLOADED:
+            if loop.time() + INTERRUPT_RETRY_S < deadline:
+                loop.call_later(INTERRUPT_RETRY_S, self._ask_to_stop, deadline)
+                return
+            self._seat.suspect("turn/interrupt refused")
+        elif isinstance(error, RpcTimedOut):
             self._seat.suspect("turn/interrupt unanswered")
         self._seat.leave()
 

@@ -6,12 +6,20 @@ the request that began it.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 import msgspec
 
-from engine import appserver, failures, modelstep, notifications, toolanswers, worker
+from engine import (
+    appserver,
+    failures,
+    modelstep,
+    notifications,
+    reasoning,
+    toolanswers,
+    worker,
+)
 from machines import errors, events, jsonrpc
 
 PARAGRAPH: Final = "\n\n"
@@ -41,6 +49,7 @@ class Tools(msgspec.Struct, frozen=True):
     Attributes:
         required: whether an answer without a call is none: then its text is held back.
         answers: of the calls of its thread.
+        past: ids of the thread's turns that are over.
         earlier: counts of steps that came to nothing.
         on_step: called with a step that has calls, before the client hears of it.
         on_asked: called when a result is asked for while the step is not whole.
@@ -49,6 +58,7 @@ class Tools(msgspec.Struct, frozen=True):
     collector: modelstep.StepCollector
     required: bool
     answers: toolanswers.ToolAnswers
+    past: set[str]
     earlier: events.Usage | None
     on_step: Callable[[modelstep.ModelStep], None]
     on_asked: Callable[[], None]
@@ -61,9 +71,11 @@ class TurnReader:
         on_progress: called when the turn has come further.
         on_failure: called with the one failure that ended the turn.
         tools: of a turn that may call.
+        reasoning_items: whether the ends of reasoning items are wanted.
 
     Attributes:
         uncalled: whether the turn ended without the call it was asked for.
+        past: ids of the thread's earlier turns, whose frames are no news.
     """
 
     def __init__(
@@ -73,10 +85,13 @@ class TurnReader:
         on_progress: Callable[[Progress], None],
         on_failure: Callable[[failures.ProviderFailure], None],
         tools: Tools | None = None,
+        reasoning_items: bool = False,
     ) -> None:
+        self._reasoning_items = reasoning_items
         self.progress = Progress.SILENT
         self.uncalled = False
         self.tools = tools
+        self.past: Container[str] = tools.past if tools is not None else ()
         self._held: list[str] | None = [] if tools is not None and tools.required else None
         self._feed = feed
         self._choice = choice
@@ -116,8 +131,21 @@ class TurnReader:
 
     def raw_item(self, raw: notifications.RawItemCompleted) -> None:
         """The provider's own form of an item."""
-        if self.tools is not None and self.progress is not Progress.OVER:
+        if self.progress is Progress.OVER:
+            return
+        if self.tools is not None:
             self.tools.collector.item(raw)
+        if self._reasoning_items and not raw.turn_id.startswith(modelstep.ECHO):
+            self._reasoned(modelstep.read_item(raw.item))
+
+    def _reasoned(self, item: notifications.ResponseItem) -> None:
+        """The provider's own form of a reasoning item is the end of it."""
+        if item.type != "reasoning":
+            return
+        self._thought_item = ""
+        if self.progress is Progress.SILENT:
+            self._advance(Progress.SPEAKING)
+        self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
 
     def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Codex wants the result of a call, maybe before the step is whole."""
@@ -185,6 +213,8 @@ class TurnReader:
 
     def completed(self, turn: notifications.Turn) -> None:
         """The worker's last word on the turn."""
+        if self.tools is not None:
+            self.tools.past.add(turn.id)
         if self.progress is Progress.OVER:
             return
         if turn.status == "completed":
@@ -285,6 +315,14 @@ _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
 }
 """What a turn does with each notification; the others are no news to it."""
 
+
+def _turn_id(params: Any) -> str:
+    """Which turn a notification is about."""
+    ends = isinstance(params, notifications.TurnNotification)
+    turn_id: str = params.turn.id if ends else params.turn_id
+    return turn_id
+
+
 _tool_call: Final = msgspec.json.Decoder(appserver.ToolCallParams)
 
 
@@ -311,7 +349,7 @@ class Routes:
         except jsonrpc.UNREADABLE as error:
             raise errors.DecodeError(str(error)) from None
         turn = self.turns.get(delta.thread_id)
-        if turn is not None:
+        if turn is not None and delta.turn_id not in turn.past:
             turn.text_delta(delta.item_id, delta.delta)
 
     def notification(self, method: str, raw: msgspec.Raw) -> None:
@@ -330,7 +368,7 @@ class Routes:
             self._on_other(params)
             return
         read = _READS.get(method)
-        if read is not None:
+        if read is not None and _turn_id(params) not in turn.past:
             read(turn, params)
 
     def request(self, rpc_id: jsonrpc.Id, method: str, raw: msgspec.Raw) -> bool:

@@ -70,12 +70,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     park_most: int
     park_ttl: float
 
-    def thread(self, model: str, toolset: tools.Toolset | None) -> appserver.ThreadStartParams:
-        """A new thread for a turn of `model` with these functions."""
+    def thread(
+        self, turn: worker.Turn, toolset: tools.Toolset | None
+    ) -> appserver.ThreadStartParams:
+        """A new thread for a turn with these functions."""
         return appserver.ThreadStartParams(
-            model=model,
+            model=turn.target,
             dynamic_tools=toolset.dynamic_tools if toolset is not None else (),
-            experimental_raw_events=toolset is not None,
+            experimental_raw_events=toolset is not None or turn.reasoning_items,
             cwd=str(self.setup.cwd),
             sandbox=self.sandbox,
             approval_policy=self.approval_policy,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine import reasoning
 from engine.worker import (
     ImagePart,
     Message,
@@ -98,7 +99,7 @@ def _message(role: str, content: list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _answer(message: Message, call_ids: list[str], alias: Callable[[str], str]) -> list[Item]:
+def _answer(message: Message, call_ids: list[str], alias: Callable[[str], str]) -> list[Any]:
     text = "".join(_text(part) for part in message.parts)
     if text and message.name is not None:
         text = f"{message.name}: {text}"
@@ -112,7 +113,7 @@ def _answer(message: Message, call_ids: list[str], alias: Callable[[str], str]) 
         }
         for call_id, call in zip(call_ids, message.calls, strict=True)
     ]
-    return [*spoken, *calls]
+    return [*map(reasoning.restored, message.reasoning), *spoken, *calls]
 
 
 def _result(message: Message, index: int, calls: _CallIds) -> Item:

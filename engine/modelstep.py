@@ -15,7 +15,8 @@ from machines import events
 ECHO: Final = "auto-compact-"
 """How the turn begins that an echo of injected items names: they are no news."""
 
-_items: Final = msgspec.json.Decoder(notifications.ResponseItem)
+read_item: Final = msgspec.json.Decoder(notifications.ResponseItem).decode
+"""What is read of the provider's own form of an item."""
 
 
 class ModelStep(msgspec.Struct, frozen=True):
@@ -80,7 +81,7 @@ class StepCollector:
 
 
 def _calls(items: Iterable[msgspec.Raw]) -> list[notifications.ResponseItem]:
-    return [item for item in map(_items.decode, items) if item.type == "function_call"]
+    return [item for item in map(read_item, items) if item.type == "function_call"]
 
 
 def usage(counts: notifications.TokenCounts | None) -> events.Usage | None:

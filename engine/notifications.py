@@ -164,6 +164,7 @@ class ResponseItem(msgspec.Struct, frozen=True, gc=False):
     name: str | None = None
     namespace: str | None = None
     arguments: Any = None
+    encrypted_content: str | None = None
 
 
 class RawItemCompleted(Shape, frozen=True):

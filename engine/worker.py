@@ -18,17 +18,30 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image"):
-    """An image: `url` is a `data:` or `https:` URL, `param` names the field it came from."""
+    """An image.
+
+    Attributes:
+        url: a `data:` or `https:` URL.
+        param: the request's field it came from.
+        detail: how closely to look, for a worker that passes it on.
+    """
 
     url: str
     param: str
+    detail: str | None = None
 
 
 class OtherPart(msgspec.Struct, frozen=True, tag="other"):
-    """A part that not every worker takes, such as `input_audio` or `file`."""
+    """A part that not every worker takes, such as `input_audio` or `file`.
+
+    Attributes:
+        param: the request's field it came from.
+        part: the whole of it as Chat Completions has it, where that is not how it came.
+    """
 
     kind: str
     param: str
+    part: msgspec.Raw | None = None
 
 
 class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
@@ -54,6 +67,8 @@ class Message(msgspec.Struct, frozen=True):
     Attributes:
         calls: of an assistant message.
         call_id: of a tool message: the call it answers.
+        reasoning: of an assistant message: what the model thought before it said anything, as
+            items that only its provider can read.
     """
 
     role: Role
@@ -61,6 +76,7 @@ class Message(msgspec.Struct, frozen=True):
     name: str | None = None
     calls: tuple[Call, ...] = ()
     call_id: str | None = None
+    reasoning: tuple[msgspec.Raw, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -83,10 +99,13 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         body: the client's request as it came, for a worker that passes it on.
         choices: how many choices the turn answers, from `choice` on.
         effort: reasoning effort, None for the model's own default.
+        reasoning_summary: how the thinking is to be told, such as `auto`; None: as the model has
+            it.
         output_schema: a JSON schema the answer must follow, as the client wrote it.
         tools: what the model may call; what `tool_choice` rules out is not among them.
         call_required: whether an answer without a call is none.
         parallel_calls: whether the client takes more than one call of a step.
+        reasoning_items: whether `ReasoningCompleted` is wanted for the items of its reasoning.
         transcript: name of the transcript a scripted worker plays.
         key_id: which client key asked; work that outlives a request belongs to it.
     """
@@ -99,10 +118,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     choice: int = 0
     choices: int = 1
     effort: str | None = None
+    reasoning_summary: str | None = None
     output_schema: msgspec.Raw | None = None
     tools: tuple[Tool, ...] = ()
     call_required: bool = False
     parallel_calls: bool = True
+    reasoning_items: bool = False
     transcript: str | None = None
     key_id: str = ""
 
@@ -177,12 +198,19 @@ class RunningTurn(Protocol):
         """The whole answer has reached the client: if it was calls, wait for their results."""
 
 
-class Worker(Protocol):
+class Runner(Protocol):
     """Something that answers turns.
 
     A turn ends with exactly one `TurnFinished` or `TurnFailed` unless it was cancelled.
     `TokensCounted` comes before `TurnFinished` where the counts are known by then.
     """
+
+    def run(self, turn: Turn, feed: Feed) -> RunningTurn:
+        """Begin a turn at once. What goes wrong arrives at the feed as `TurnFailed`."""
+
+
+class Worker(Runner, Protocol):
+    """A runner with a life of its own, which a server shares between its streams."""
 
     name: str
 
@@ -207,6 +235,3 @@ class Worker(Protocol):
         Raises:
             TurnRefused: with a message for the client.
         """
-
-    def run(self, turn: Turn, feed: Feed) -> RunningTurn:
-        """Begin a turn at once. What goes wrong arrives at the feed as `TurnFailed`."""

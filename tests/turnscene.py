@@ -1,6 +1,7 @@
 """A Codex turn against an app-server that is written by hand, in virtual time."""
 
 import asyncio
+import collections
 import contextlib
 import itertools
 from collections.abc import Callable, Coroutine, Iterator
@@ -62,10 +63,11 @@ class Server:
         self.routes = codex.Routes(lambda _: None)
         self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
-        self._refusals = refusals or {}
+        self._refusals = dict(refusals or {})
         self._numbers = itertools.count(1)
         self._grown = asyncio.Event()
         self._frames: dict[str, appframes.TurnFrames] = {}
+        self._turns: collections.Counter[str] = collections.Counter()
 
     @property
     def methods(self) -> list[str]:
@@ -79,8 +81,8 @@ class Server:
         def leave() -> None:
             self.left += 1
 
-        def thread(model: str, _: tools.Toolset | None) -> appserver.ThreadStartParams:
-            return appserver.ThreadStartParams(model=model, cwd="/empty")
+        def thread(turn: worker.Turn, _: tools.Toolset | None) -> appserver.ThreadStartParams:
+            return appserver.ThreadStartParams(model=turn.target, cwd="/empty")
 
         deaf = self.suspicions.append
         return attempt.Seat(self.channel, self.routes, thread, leave, self.seat, deaf)
@@ -106,7 +108,7 @@ class Server:
 
     def say_step(self, *calls: tuple[str, str, str], text: str = "", thread: int = 1) -> None:
         """A whole step of the model: its text, then calls by id, name and arguments."""
-        ids = {"threadId": f"thread {thread}", "turnId": "turn"}
+        ids = self._ids(thread)
         items: list[dict[str, Any]] = [{"type": "reasoning", "summary": []}]
         items += [
             {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
@@ -125,29 +127,20 @@ class Server:
 
     def ask_result(self, rpc_id: int, call_id: str, thread: int = 1) -> None:
         """Ask for the result of a call."""
-        params = {
-            "threadId": f"thread {thread}",
-            "turnId": "turn",
-            "callId": call_id,
-            "tool": "add",
-            "arguments": {},
-        }
+        params = {**self._ids(thread), "callId": call_id, "tool": "add", "arguments": {}}
         request = {"id": rpc_id, "method": "item/tool/call", "params": params}
         self.channel.feed(msgspec.json.encode(request) + b"\n")
 
     def count(self, thread: int = 1) -> None:
         """Count a step of the model."""
-        params = {
-            "threadId": f"thread {thread}",
-            "turnId": "turn",
-            "tokenUsage": {"total": COUNTS, "last": COUNTS},
-        }
+        params = {**self._ids(thread), "tokenUsage": {"total": COUNTS, "last": COUNTS}}
         self.channel.feed(appframes.notification("thread/tokenUsage/updated", params))
 
-    def end_turn(self, thread: int = 1) -> None:
-        """The turn is over, and went well."""
-        turn: dict[str, Any] = {"id": "turn", "status": "completed", "items": [], "error": None}
-        params = {"threadId": f"thread {thread}", "turn": turn}
+    def end_turn(self, thread: int = 1, number: int | None = None) -> None:
+        """The thread's turn is over, and went well: its last one, or that of a number."""
+        ids = self._ids(thread, number)
+        turn: dict[str, Any] = {"id": ids["turnId"], "status": "completed", "items": []}
+        params = {"threadId": ids["threadId"], "turn": turn | {"error": None}}
         self.channel.feed(appframes.notification("turn/completed", params))
 
     def say_text(self, *texts: str) -> None:
@@ -158,6 +151,10 @@ class Server:
         """Answer a request."""
         self.channel.feed(appframes.reply(line["id"], self._result(line)))
 
+    def takes_again(self, method: str) -> None:
+        """Refuse a method no longer."""
+        del self._refusals[method]
+
     def die(self) -> None:
         """Be gone, as `codexworker.AppServer.lost` has it."""
         readers = list(self.routes.turns.values())
@@ -165,6 +162,11 @@ class Server:
         for reader in readers:
             reader.lost()
         self.channel.close()
+
+    def _ids(self, thread: int, number: int | None = None) -> dict[str, str]:
+        """What names a turn of a thread."""
+        thread_id = f"thread {thread}"
+        return {"threadId": thread_id, "turnId": f"turn {number or self._turns[thread_id]}"}
 
     def _read(self, raw: bytes) -> None:
         line = msgspec.json.decode(raw)
@@ -192,7 +194,9 @@ class Server:
                 self._frames[thread_id] = appframes.TurnFrames(thread_id, 1)
                 return appframes.thread(thread_id, "gpt-5.5", "/empty")
             case "turn/start":
-                return self._frames[line["params"]["threadId"]].begun()
+                thread_id = line["params"]["threadId"]
+                self._turns[thread_id] += 1
+                return self._frames[thread_id].begun()
             case "thread/unsubscribe":
                 return {"status": "unsubscribed"}
         return {}

@@ -205,6 +205,24 @@ def test_a_model_that_owes_a_call_is_asked_again_on_the_same_thread() -> None:
     run(scene())
 
 
+def test_what_is_said_of_an_earlier_turn_is_no_news_to_the_next() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server, turn=OWING)
+        await server.until("turn/start")
+        server.say_step(text="No.")
+        server.end_turn()
+        await play.after(CallDemanded)
+        await server.until_heard(2 * len(OPENING) - 1)
+        server.end_turn(number=1)
+        await asyncio.sleep(1)
+        assert play.of(CallDemanded) == [CallDemanded(1)]
+        server.say_step(("c0", "add", "{}"))
+        assert await play.end() == TurnFinished("tool_calls")
+
+    run(scene())
+
+
 def test_a_call_that_never_comes_is_a_failure() -> None:
     async def scene() -> None:
         server = Server()

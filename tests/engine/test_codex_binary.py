@@ -125,6 +125,22 @@ def test_the_model_sees_the_clients_messages_and_nothing_else(
     assert request.key == KEY
 
 
+def test_what_the_model_thought_reaches_it_again_with_its_id(
+    tmp_path: Path, provider: Provider
+) -> None:
+    thought = {"type": "reasoning", "summary": [], "encrypted_content": "e"}
+    compaction = {"type": "compaction", "encrypted_content": "f"}
+    answer = message("assistant", "Hi.")
+    items = (compaction, message("user", "hi"), thought | {"id": "rs_1"}, answer, thought)
+    setup = codexhome.Setup(data_dir=tmp_path, base_url=provider.url)
+    assert run(setup, *items, message("user", "more")).status == "completed"
+    sent = only(provider).body["input"]
+    kinds = ["compaction", "message", "reasoning", "message", "reasoning", "message"]
+    assert [item["type"] for item in sent] == kinds
+    assert (sent[2]["id"], sent[2]["encrypted_content"]) == ("rs_1", "e")
+    assert (sent[0]["encrypted_content"], sent[4]["encrypted_content"]) == ("f", "e")
+
+
 def test_the_key_is_in_no_file(tmp_path: Path, provider: Provider) -> None:
     run(
         codexhome.Setup(data_dir=tmp_path, base_url=provider.url, has_key=True),

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from engine import appserver, attempt, codexturn, failures, parking
+from engine import appserver, attempt, codexturn, failures, parking, worker
 from machines.events import (
     RetryScheduled,
     RpcReplied,
@@ -197,6 +197,38 @@ def test_an_interrupt_that_comes_too_late_is_refused_and_that_is_all() -> None:
     run(scene())
 
 
+def test_an_interrupt_that_a_busy_process_refuses_is_tried_again() -> None:
+    async def scene() -> None:
+        server = Server(refusals={"turn/interrupt": -32001})
+        play = Scene(server)
+        await server.until("turn/start")
+        play.turn.cancel()
+        await asyncio.sleep(0.95)
+        assert server.methods[len(OPENING) :] == ["turn/interrupt", "thread/unsubscribe"] * 10
+        assert (server.left, server.suspicions) == (0, [])
+        server.takes_again("turn/interrupt")
+        await asyncio.sleep(0.1)
+        assert (server.left, server.suspicions) == (1, [])
+        await asyncio.sleep(attempt.INTERRUPT_GRACE_S)
+        assert server.methods.count("turn/interrupt") == 11
+
+    run(scene())
+
+
+def test_a_process_that_is_too_busy_to_stop_a_turn_is_suspect() -> None:
+    async def scene() -> None:
+        server = Server(refusals={"turn/interrupt": -32001})
+        play = Scene(server)
+        await server.until("turn/start")
+        play.turn.cancel()
+        await asyncio.sleep(attempt.INTERRUPT_GRACE_S - attempt.INTERRUPT_RETRY_S - 0.05)
+        assert (server.left, server.suspicions) == (0, [])
+        await asyncio.sleep(0.1)
+        assert (server.left, server.suspicions) == (1, ["turn/interrupt refused"])
+
+    run(scene())
+
+
 def test_a_thread_that_starts_too_late_is_released() -> None:
     async def scene() -> None:
         server = Server(deaf=("thread/start",))
@@ -353,7 +385,7 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
         server = Server()
         whole = server.seat()
 
-        def broken(_: str) -> appserver.ThreadStartParams:
+        def broken(_: worker.Turn) -> appserver.ThreadStartParams:
             raise ZeroDivisionError
 
         async def take(_: int) -> attempt.Seat:

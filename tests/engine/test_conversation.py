@@ -105,6 +105,16 @@ def test_a_result_with_an_image_is_a_list_of_parts() -> None:
     ]
 
 
+def test_what_the_model_thought_stands_before_its_words() -> None:
+    thought = msgspec.Raw(b'{"type":"reasoning","summary":[],"encrypted_content":"e"}')
+    step = Message("assistant", text("Wait."), calls=(Call("c1", "add", "{}"),))
+    step = msgspec.structs.replace(step, reasoning=(thought, thought))
+    first, second, words, call = conversation.items((step,))
+    assert (first, second, words) == (thought, thought, answer("Wait."))
+    assert call["type"] == "function_call"
+    assert conversation.items((step,), recall=lambda _: (thought,)) == [thought]
+
+
 def test_codex_is_told_of_functions_by_their_aliases() -> None:
     call = Message("assistant", calls=(Call("c1", "shell_command", "{}"),))
     (item,) = conversation.items((call,), alias=lambda name: f"x_{name}")

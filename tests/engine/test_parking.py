@@ -91,6 +91,21 @@ def test_a_turn_takes_its_results_once() -> None:
     run(scene)
 
 
+def test_thoughts_make_no_other_conversation() -> None:
+    """A client may send them again or leave them out: the turn still has them."""
+
+    async def scene(lot: parking.Parking) -> None:
+        waiting = park(lot, "c1")
+        turn = brought("c1")
+        asked, said, result = turn.messages
+        said = msgspec.structs.replace(said, reasoning=ITEMS[:1])
+        turn = msgspec.structs.replace(turn, messages=(asked, said, result))
+        assert lot.recall("alice")(said) == ITEMS
+        assert lot.take(turn) == (waiting, (result,))
+
+    run(scene)
+
+
 def test_a_conversation_without_results_is_none_of_its_business() -> None:
     async def scene(lot: parking.Parking) -> None:
         park(lot, "c1")
