@@ -3,7 +3,6 @@
 Nothing that was flushed is lost, nothing half-written is ever read as whole, nobody waits.
 """
 
-import json
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import structlog
 
 from engine import log, segments, segmentwriter
 from machines import events, outputs
-from tests import logs
+from tests import fulldisk, logs
 
 
 @pytest.fixture
@@ -176,28 +175,11 @@ def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> No
     event_log.close()
 
 
-def in_namespace(*arguments: str | Path) -> dict[str, Any]:
-    """Run `tests.fulldisk` where it may mount a disk of its own."""
-    command = (shutil.which("unshare") or "false", "--map-root-user", "--mount", "--")
-    if subprocess.run((*command, "true"), check=False, capture_output=True).returncode:
-        pytest.skip("no mount namespaces here")
-    child = subprocess.run(
-        (*command, sys.executable, "-m", "tests.fulldisk", *arguments),
-        cwd=logs.ROOT,
-        env=logs.child_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    seen: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
-    return seen
-
-
 @pytest.mark.parametrize("on_error", ["continue", "refuse"])
 def test_a_full_disk_stops_nothing_and_loses_nothing_that_waits(
     tmp_path: Path, on_error: str
 ) -> None:
-    assert in_namespace("full", tmp_path, on_error) == {
+    assert fulldisk.in_namespace("full", tmp_path, on_error) == {
         "accepting_when_full": on_error == "continue",
         "failures": 6,
         "whole_when_full": True,
@@ -212,7 +194,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_waits(
 def test_a_read_only_disk_stops_nothing_and_is_used_when_it_can_be(
     tmp_path: Path, on_error: str
 ) -> None:
-    assert in_namespace("read-only", tmp_path, on_error) == {
+    assert fulldisk.in_namespace("read-only", tmp_path, on_error) == {
         "accepting_when_full": on_error == "continue",
         "failures": 2,
         "accepting_again": True,
@@ -224,7 +206,7 @@ def test_a_read_only_disk_stops_nothing_and_is_used_when_it_can_be(
 FILE_LIMIT = """
 import resource, sys
 from pathlib import Path
-from tests import logs
+from tests import fulldisk, logs
 
 clock = logs.Clock()
 event_log = logs.open_log(Path(sys.argv[1]), clock, content="full")

@@ -1,0 +1,220 @@
+"""Keeps responses in one SQLite file: the embedded engine of `engine.responsestore`.
+
+Everything that touches the file is done by one thread, one thing after the other, so the event
+loop never waits for a disk. Puts that wait together are committed together, with one fsync: the
+first asks the thread for a commit, and the others join it until it begins.
+
+A commit is on the disk when it returns (write-ahead log, `synchronous=FULL`), so neither a kill
+nor a power cut takes it back.
+"""
+
+import asyncio
+import contextlib
+import functools
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Literal, ParamSpec, TypeVar
+
+import msgspec
+import structlog
+
+from engine import responsefile
+from engine.responsestore import Limits, StoreCounts, StoredResponse, StoreError
+
+GROUP_BYTES: Final = 4 << 20
+"""Most that one commit takes, but for a response that is larger alone."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_log = structlog.get_logger(component="response_store")
+
+
+class _Group:
+    """Puts that are committed together.
+
+    Attributes:
+        size: bytes of the responses.
+        committed: done when they are on the disk.
+    """
+
+    committed: asyncio.Future[None]
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.responses: list[responsefile.Kept] = []
+
+
+class SqliteStore:
+    """A `responsestore.ResponseStore` in one file. Its methods are for the loop's thread.
+
+    Args:
+        path: of the file; it and what SQLite puts beside it are readable by their owner only.
+        now: wall time in seconds since the epoch.
+
+    Attributes:
+        counts: for metrics.
+    """
+
+    def __init__(self, path: Path, limits: Limits, now: Callable[[], float]) -> None:
+        self.counts = StoreCounts()
+        self._path = path
+        self._limits = limits
+        self._now = now
+        self._thread = ThreadPoolExecutor(1, "response-store")
+        self._file: responsefile.ResponseFile | None = None
+        self._health: Literal["working", "failing"] = "working"
+        self._said = StoreCounts()
+        self._guard = threading.Lock()
+        self._group: _Group | None = None
+
+    async def open(self) -> None:
+        """Open the file, or make it. A store that is closed cannot be opened again.
+
+        Raises:
+            StoreError: it is another process's, another program's, a newer version's, or broken.
+        """
+        try:
+            self._file = await self._submit(responsefile.ResponseFile, self._path)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+
+    async def close(self) -> None:
+        """Finish what was asked, and let another process have the file."""
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                await self._submit(file.close)
+            finally:
+                self._thread.shutdown(wait=False)
+
+    async def put(self, response: StoredResponse) -> None:
+        """Keep a response, in the place of one with its id; returns once that is committed.
+
+        Raises:
+            ValueError: an item is not an object with an `id`.
+            StoreError: it is not kept; or it is larger than the store may be.
+        """
+        item_ids = responsefile.item_ids(response)
+        if 0 < self._limits.max_bytes < response.size:
+            raise StoreError(f"{response.response_id} is larger than the whole store may be")
+        group = self._join(response, item_ids)
+        await asyncio.shield(group.committed)  # for it is the others' too
+
+    async def get(self, response_id: str, key_id: str) -> StoredResponse | None:
+        """A response, with its own items."""
+        return await self._submit(self._opened.get, response_id, key_id)
+
+    async def conversation(self, response_id: str, key_id: str) -> tuple[msgspec.Raw, ...]:
+        """All items of a response and those it goes on from, oldest first.
+
+        Raises:
+            ResponseMissing: one of them is not there.
+            ConversationTooLarge: it is longer than `Limits.conversation_bytes`.
+        """
+        most = self._limits.conversation_bytes
+        return await self._submit(self._opened.conversation, response_id, key_id, most)
+
+    async def items(self, item_ids: tuple[str, ...], key_id: str) -> dict[str, msgspec.Raw]:
+        """Those of some items that are there, by id."""
+        return await self._submit(self._opened.items, item_ids, key_id)
+
+    async def delete(self, response_id: str, key_id: str) -> bool:
+        """Forget a response and its items; whether it was there."""
+        self._end_group()
+        return await self._submit(self._opened.delete, response_id, key_id)
+
+    async def interrupted(self) -> int:
+        """Have all that is unfinished be failed; how many there were."""
+        self._end_group()
+        return await self._submit(self._opened.fail_unfinished)
+
+    async def prune(self) -> None:
+        """Apply the limits, in steps that let other calls pass between them."""
+        with contextlib.suppress(StoreError):  # which was said and counted
+            if self._limits.ttl_s:
+                below: responsefile.Place | None = (int(self._now()) - self._limits.ttl_s, 0)
+                while below is not None:
+                    below = await self._submit(self._expire, self._opened, below)
+            if self._limits.max_bytes:
+                while await self._submit(self._shrink, self._opened):
+                    pass
+            while await self._submit(self._opened.compact):
+                pass
+            await self._submit(self._opened.checkpoint)
+        count = self.counts.responses_pruned - self._said.responses_pruned
+        if count:
+            size = self.counts.bytes_pruned - self._said.bytes_pruned
+            _log.info("responses_pruned", count=count, bytes=size)
+            self._said = msgspec.structs.replace(self.counts)
+
+    @property
+    def _opened(self) -> responsefile.ResponseFile:
+        if self._file is None:
+            raise StoreError(f"{self._path}: the store is not open")
+        return self._file
+
+    def _join(self, response: StoredResponse, item_ids: list[str]) -> _Group:
+        """Have a response be in the commit that comes next, or in a new one behind it."""
+        file = self._opened
+        with self._guard:
+            group = self._group
+            if group is None or group.size + response.size > GROUP_BYTES:
+                group = self._group = _Group()
+                group.committed = self._submit(self._commit, file, group)
+            group.responses.append((response, item_ids))
+            group.size += response.size
+            return group
+
+    def _end_group(self) -> None:
+        """Have the puts that follow come after what is asked now."""
+        with self._guard:
+            self._group = None
+
+    def _submit(
+        self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> asyncio.Future[_T]:
+        """Do something in the thread, after all that it was asked before."""
+        attempt = functools.partial(self._attempt, call, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._thread, attempt)
+
+    # What follows is done by the thread.
+
+    def _attempt(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return call(*args, **kwargs)
+        except (sqlite3.Error, OSError, StoreError) as error:
+            self.counts.failures += 1
+            if self._health == "working":
+                _log.error("response_store_failing", path=str(self._path), error=str(error))
+            self._health = "failing"
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _commit(self, file: responsefile.ResponseFile, group: _Group) -> None:
+        with self._guard:
+            if self._group is group:
+                self._group = None
+        self._count(file.put(group.responses, self._limits.max_bytes))
+        if self._health == "failing":
+            self._health = "working"
+            _log.warning("response_store_recovered", path=str(self._path))
+
+    def _expire(
+        self, file: responsefile.ResponseFile, below: responsefile.Place
+    ) -> responsefile.Place | None:
+        gone, next_below = file.expire(below)
+        self._count(gone)
+        return next_below
+
+    def _shrink(self, file: responsefile.ResponseFile) -> bool:
+        gone = file.shrink(self._limits.max_bytes)
+        self._count(gone)
+        return bool(gone)
+
+    def _count(self, gone: list[int]) -> None:
+        self.counts.responses_pruned += len(gone)
+        self.counts.bytes_pruned += sum(gone)
