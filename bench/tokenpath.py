@@ -150,7 +150,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     wakeups = pump.Wakeups(asyncio.get_running_loop(), event_log)
     shared = context.Context(
         settings,
-        runner,
+        context.fleet(settings, {"codex": runner}),
         event_log,
         wakeups,
         life,

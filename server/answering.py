@@ -9,15 +9,15 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import models, pump, worker
-from machines import events
-from server import asked, version
+from engine import fallback, limits, pump, routing, worker
+from machines import events, tooloptions
+from server import asked, standins, version
 from server.context import Context, stop_after_tools
 from server.errors import ApiError
 from server.gates import Caller, Headers
 from server.http import Exchange, Request
 from server.renderers import renderer
-from server.sinks import Sink
+from server.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
 """User agents, in lower case, whose stream readers fail on comments."""
@@ -46,38 +46,50 @@ class Api(msgspec.Struct, frozen=True):
         endpoint: its name in the log.
         id_prefix: how the ids of its answers begin.
         prompt_field: of a request: what is too long when the prompt is.
+        may_be_empty: whether a stream without any event is one that clients take as an answer.
     """
 
     endpoint: str
     id_prefix: str
     prompt_field: str
+    may_be_empty: bool
 
 
-async def answer(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> None:
+Read = Callable[[routing.Target], asked.Asked]
+"""Reads the request once more, for the worker of another target; raises ApiError."""
+
+Keep = Callable[[events.Opened, Renderer], BeforeLast]
+"""What is to be done with an answer before its client hears that it is whole."""
+
+Place = Callable[[events.Opened, Renderer], tuple[Outlet, BeforeLast]]
+"""Where an answer goes, and what is to be done before its last piece does."""
+
+
+async def answer(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    read: Read | None = None,
+    keep: Keep | None = None,
+) -> None:
     """Answer one request, to its end.
+
+    Args:
+        wanted, read: as `begin` has them.
 
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
     exchange = ask.exchange
-    opened = _opened(context, ask, wanted, api)
-    stream_id = f"st_{secrets.token_hex(12)}"
-    turns = _turns(context, ask, wanted, opened, stream_id)
-    headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
-    sink = Sink(exchange, renderer(opened), headers, context.hash_key)
-    running = pump.Pump(
-        opened,
-        context.log.stream(stream_id),
-        sink,
-        context.wakeups,
-        _deadlines(context, opened),
-        _on_end(context, opened, stream_id),
-    )
+
+    def place(opened: events.Opened, rendered: Renderer) -> tuple[Outlet, BeforeLast]:
+        return exchange, at_once if keep is None else keep(opened, rendered)
+
+    running = begin(context, ask, wanted, api, place, read)
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
     exchange.on_pressure = running.pressed
     exchange.on_relief = running.relieved
-    context.streams[stream_id] = running
-    _begin(context, running, turns)
     try:
         await exchange.finished()
     except asyncio.CancelledError:
@@ -88,35 +100,106 @@ async def answer(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> N
         exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
 
 
-def _deadlines(context: Context, opened: events.Opened) -> pump.Deadlines:
-    """The stream's deadlines; a heartbeat is a comment."""
-    if opened.tools.comments:
-        return context.deadlines
-    return msgspec.structs.replace(context.deadlines, heartbeat=0)
+def begin(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    place: Place,
+    read: Read | None = None,
+) -> pump.Pump:
+    """Set a stream in motion.
+
+    Args:
+        wanted: the request as it was read for the target of its model.
+        read: for the targets that stand in; None: every worker can be given `wanted`.
+
+    Raises:
+        ApiError: for everything that is wrong with the request itself.
+    """
+    route = _route(context, wanted.model)
+    opened = _opened(context, ask, wanted, api, route)
+    stream_id = f"st_{secrets.token_hex(12)}"
+    turns = _turns(ask, wanted, route[0], stream_id)
+    standins.check(route, turns[0])
+
+    def prepare(target: routing.Target) -> fallback.Work:
+        try:
+            again = read(target) if read is not None else wanted
+        except ApiError as error:
+            raise worker.TurnRefused(error.code, error.message, error.param) from None
+        return _prepare(ask, again, target, opened, stream_id)
+
+    headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
+    rendered = renderer(opened)
+    outlet, before_last = place(opened, rendered)
+    sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
+    running = pump.Pump(
+        opened,
+        context.log.stream(stream_id),
+        sink,
+        context.wakeups,
+        _deadlines(context, opened, len(route)),
+        _on_end(context, opened, stream_id),
+    )
+    context.streams[stream_id] = running
+    first_chunk = context.deadlines.first_chunk
+    runner = standins.runner(route, prepare, first_chunk, opened, headers)
+    _run_turns(context, running, runner, turns)
+    return running
 
 
-def _begin(context: Context, running: pump.Pump, turns: list[worker.Turn]) -> None:
+def _deadlines(context: Context, opened: events.Opened, targets: int) -> pump.Deadlines:
+    """The stream's deadlines; a heartbeat is a comment, and each target has a time of its own."""
+    usual = context.deadlines
+    if opened.tools.comments and targets == 1:
+        return usual
+    return msgspec.structs.replace(
+        usual,
+        heartbeat=usual.heartbeat if opened.tools.comments else 0,
+        first_chunk=usual.first_chunk * targets,
+    )
+
+
+def _run_turns(
+    context: Context,
+    running: pump.Pump,
+    runner: worker.Runner,
+    turns: tuple[worker.Turn, ...],
+) -> None:
     opened = running.stream.opened
     if opened.streaming and not context.permits.take(opened.n):
         message = "Too many streams are open. Try again shortly."
         running.event(events.TurnFailed("rejected", "concurrency_exceeded", message))
         return
     for turn in turns:
-        running.run(context.worker, turn)
+        running.run(runner, turn)
 
 
-def _resolve(context: Context, wanted: asked.Asked) -> models.Target:
-    target = context.models().resolve(wanted.model)
-    if target is None:
-        message = f"The model '{wanted.model}' does not exist or you do not have access to it."
+def _route(context: Context, model: str) -> tuple[routing.Target, ...]:
+    """The target of a name, and those that stand in."""
+    route = context.fleet.route(model)
+    if not route:
+        message = f"The model '{model}' does not exist or you do not have access to it."
         raise ApiError("model_not_found", message, "model")
-    return msgspec.structs.replace(target, effort=wanted.effort or target.effort)
+    return route
 
 
-def _tool_options(context: Context, request: Request, wanted: asked.Asked) -> events.ToolOptions:
+def _prepare(
+    ask: Ask, wanted: asked.Asked, target: routing.Target, opened: events.Opened, stream_id: str
+) -> fallback.Work:
+    """What a request asks of a target that stands in."""
+    kept = (wanted.stop, wanted.max_bytes) == (opened.stop, opened.max_bytes)
+    bounds = limits.NONE if kept else limits.Limits(wanted.stop, wanted.max_bytes)
+    return fallback.Work(_turns(ask, wanted, target, stream_id), bounds)
+
+
+def _tool_options(
+    context: Context, request: Request, wanted: asked.Asked
+) -> tooloptions.ToolOptions:
     """What the machine and the renderer need to know of tool calls."""
     config = context.config
-    options = events.ToolOptions(
+    options = tooloptions.ToolOptions(
         names=tuple(tool.name for tool in wanted.tools),
         output_mode=wanted.output_mode,
         legacy=wanted.legacy,
@@ -128,7 +211,7 @@ def _tool_options(context: Context, request: Request, wanted: asked.Asked) -> ev
         comments=_takes_comments(request),
     )
     # A record leaves out what is the default itself, not what merely equals it.
-    return events.NO_TOOLS if options == events.NO_TOOLS else options
+    return tooloptions.NO_TOOLS if options == tooloptions.NO_TOOLS else options
 
 
 def _takes_comments(request: Request) -> bool:
@@ -140,9 +223,15 @@ def _takes_comments(request: Request) -> bool:
     return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
 
 
-def _opened(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> events.Opened:
+def _opened(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    route: tuple[routing.Target, ...],
+) -> events.Opened:
     config = context.config
-    target = _resolve(context, wanted)
+    target = route[0]
     if wanted.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
         raise ApiError("invalid_request", message, "n")
@@ -156,8 +245,8 @@ def _opened(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> events
         created=context.log.now() // 1_000_000,
         model=wanted.model,
         target=target.model,
-        effort=target.effort,
-        worker=context.worker.name,
+        effort=wanted.effort or target.effort,
+        worker=target.worker.name,
         endpoint=api.endpoint,
         n=wanted.n,
         streaming=wanted.stream,
@@ -165,45 +254,43 @@ def _opened(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> events
         stop=wanted.stop,
         max_bytes=wanted.max_bytes,
         length_on_worker_exit=config.worker_exit == "length",
-        empty_is_failure=config.empty_upstream == "error",
+        empty_is_failure=not api.may_be_empty or config.empty_upstream == "error",
+        stored=wanted.stored,
         tools=_tool_options(context, ask.exchange.request, wanted),
         hash_key=context.hash_key.hex(),
         request=msgspec.Raw(msgspec.json.format(ask.body, indent=-1)),
         versions={
             "turntape": version.VERSION,
             "python": ".".join(map(str, sys.version_info[:3])),
-            **context.worker.versions(),
+            **{name: text for each in route for name, text in each.worker.versions().items()},
         },
     )
 
 
 def _turns(
-    context: Context, ask: Ask, wanted: asked.Asked, opened: events.Opened, stream_id: str
-) -> list[worker.Turn]:
-    turns = [
+    ask: Ask, wanted: asked.Asked, target: routing.Target, stream_id: str
+) -> tuple[worker.Turn, ...]:
+    return tuple(
         worker.Turn(
             stream_id=stream_id,
             request_id=ask.caller.request_id,
-            target=opened.target,
+            target=target.model,
             messages=wanted.messages,
-            body=msgspec.Raw(ask.body),
+            body=msgspec.Raw(wanted.body or ask.body),
             choice=choice,
             choices=wanted.choices_a_turn,
-            effort=opened.effort,
+            effort=wanted.effort or target.effort,
             output_schema=wanted.output_schema,
             tools=wanted.tools,
             call_required=wanted.call_required,
             parallel_calls=wanted.parallel_calls,
+            reasoning_items=wanted.reasoning_items,
+            reasoning_summary=wanted.reasoning_summary,
             transcript=ask.exchange.request.headers.get("x-turntape-transcript"),
             key_id=ask.caller.key_id,
         )
         for choice in range(0, wanted.n, wanted.choices_a_turn)
-    ]
-    try:
-        context.worker.check(turns[0])
-    except worker.TurnRefused as refused:
-        raise ApiError(refused.code, refused.message, refused.param) from None
-    return turns
+    )
 
 
 def _headers(wanted: asked.Asked, opened: events.Opened, stream_id: str) -> Headers:
@@ -233,6 +320,7 @@ def _on_end(
             "stream_over_latency_budget" if slow else "stream_ended",
             req_id=opened.request_id,
             stream=stream_id,
+            endpoint=opened.endpoint,
             model=opened.model,
             kind=terminal.kind,
             status=terminal.status,

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from engine import worker
-from machines import events
-from server import bodies, outputmode, toolfields
+from machines import tooloptions
+from server import bodies, decoding, outputmode, toolfields
 from server.http import Headers
 from server.settings import Config
 
@@ -28,16 +28,20 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         stop: sequences that end the answer here.
         max_bytes: of content, before the answer is cut here; None for no limit.
         most_calls: that a choice may have, 0 for as many as it likes.
+        reasoning_summary: how the thinking is to be told; None: as the model has it.
         ignored: names of what nothing honours.
         emulated: names of what is done by other means.
         choices_a_turn: whether one turn answers every choice, or each has its own.
+        stored: whether the answer is kept for later requests.
+        reasoning_items: whether the items of its reasoning are wanted.
+        body: a chat request for a worker that passes it on; None: the client's own, as it came.
     """
 
     model: str
     stream: bool
     include_usage: bool
     n: int
-    output_mode: events.OutputMode
+    output_mode: tooloptions.OutputMode
     tools: tuple[worker.Tool, ...] = ()
     call_required: bool = False
     parallel_calls: bool = True
@@ -46,11 +50,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     max_bytes: int | None = None
     effort: str | None = None
+    reasoning_summary: str | None = None
     output_schema: msgspec.Raw | None = None
     messages: tuple[worker.Message, ...] = ()
     ignored: tuple[str, ...] = ()
     emulated: tuple[str, ...] = ()
     choices_a_turn: int = 1
+    body: bytes | None = None
+    stored: bool = False
+    reasoning_items: bool = False
 
 
 def read(body: bytes, headers: Headers, config: Config) -> Asked:
@@ -71,7 +79,7 @@ def read(body: bytes, headers: Headers, config: Config) -> Asked:
         stream=bool(request.stream),
         include_usage=bodies.wants_usage(request.stream, request.stream_options),
         n=request.n or 1,
-        output_mode=outputmode.choose(headers, _texts(messages), config.output_mode),
+        output_mode=outputmode.choose(headers, texts(messages), config.output_mode),
         tools=wanted.tools,
         call_required=wanted.required,
         parallel_calls=wanted.parallel,
@@ -82,12 +90,13 @@ def read(body: bytes, headers: Headers, config: Config) -> Asked:
         effort=request.reasoning_effort,
         output_schema=bodies.output_schema(request),
         messages=messages,
-        ignored=(*ignored, *wanted.ignored)[: bodies.IGNORED_MAX],
+        ignored=(*ignored, *wanted.ignored)[: decoding.IGNORED_MAX],
         emulated=("response_format",) if as_json else (),
     )
 
 
-def _texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
+def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
+    """Every text of a conversation."""
     parts = (part for message in messages for part in message.parts)
     return (part.text for part in parts if isinstance(part, worker.TextPart))
 

@@ -4,18 +4,16 @@
 field; a field that no worker honours is accepted, and named to the client in a header.
 """
 
-import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from server import decoding
 from server.errors import ApiError
 
 T = TypeVar("T")
-
-_MISSING: Final = "Object missing required field `{}`"
-"""What msgspec says of it, for what no type can say."""
 
 
 class TextContent(msgspec.Struct, tag_field="type", tag="text"):
@@ -76,7 +74,7 @@ class ToolCall(msgspec.Struct):
 
     def __post_init__(self) -> None:
         if self.function is None and self.custom is None:
-            raise ValueError(_MISSING.format("function"))
+            raise ValueError(decoding.MISSING.format("function"))
 
 
 class ChatMessage(msgspec.Struct):
@@ -97,15 +95,11 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-ABSENT: Final = msgspec.Raw(b"null")
-"""In place of a raw value that is not there: msgspec reads `Raw | None` as None alone."""
-
-
 class JsonSchema(msgspec.Struct):
     """`response_format.json_schema`; `schema` is passed on as it came."""
 
     name: str
-    schema: msgspec.Raw = ABSENT
+    schema: msgspec.Raw = decoding.ABSENT
 
 
 class ResponseFormat(msgspec.Struct):
@@ -154,7 +148,7 @@ class ToolEntry(msgspec.Struct, Generic[T]):
         if self.type != "function":
             self.function = None
         elif self.function is None:
-            raise ValueError(_MISSING.format("function"))
+            raise ValueError(decoding.MISSING.format("function"))
 
 
 class NamedTool(msgspec.Struct, tag_field="type", tag="function"):
@@ -234,13 +228,21 @@ IGNORED_FIELDS: Final = (
 STOP_MAX: Final = 1024
 """Characters of a stop sequence: text is held back for up to as many."""
 
-IGNORED_MAX: Final = 20
-"""Names in `x-turntape-ignored` at most: a header must stay a header."""
+TWINS: Final = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+"""Fields of one meaning: a request that has one needs no default for the other."""
 
-_FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-_COMPLAINT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _decoder: Final = msgspec.json.Decoder(ChatRequest)
 _fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Named(msgspec.Struct):
+    model: Any = None
+
+
+_model_decoder: Final = msgspec.json.Decoder(_Named)
 
 
 def parse(body: bytes) -> tuple[ChatRequest, tuple[str, ...]]:
@@ -250,11 +252,12 @@ def parse(body: bytes) -> tuple[ChatRequest, tuple[str, ...]]:
         ApiError: `invalid_json`, `model_required`, `unsupported_parameter`, or `invalid_request`
             with the path of the field at fault.
     """
-    fields = decode(_fields_decoder, body)
-    request = decode(_decoder, body)
-    model_of(request.model)
+    fields = decoding.decode(_fields_decoder, body)
+    request = decoding.decode(_decoder, body)
+    decoding.model_of(request.model)
     _refuse_unsupported(request)
-    return request, _ignored(fields)
+    known = set(ChatRequest.__struct_fields__) - set(IGNORED_FIELDS)
+    return request, decoding.unknown(fields, known)
 
 
 def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
@@ -283,60 +286,41 @@ def output_schema(request: ChatRequest) -> msgspec.Raw | None:
     wanted = request.response_format
     if wanted is None or wanted.type != "json_schema":
         return None
-    if wanted.json_schema is None or bytes(wanted.json_schema.schema) == bytes(ABSENT):
-        path = "response_format.json_schema"
-        raise ApiError("invalid_request", f"Missing required parameter: '{path}'.", path)
+    if wanted.json_schema is None or not decoding.is_active(wanted.json_schema.schema):
+        raise decoding.missing("response_format.json_schema")
     return wanted.json_schema.schema
 
 
-def model_of(model: str | None) -> str:
-    """The model that was named.
+def model_named(body: bytes) -> str:
+    """The model of a request that may be wrong in any way; empty where none can be found."""
+    try:
+        named = _model_decoder.decode(body).model
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return named if isinstance(named, str) else ""
 
-    Raises:
-        ApiError: `model_required`.
-    """
-    if not model:
-        raise ApiError("model_required", "You must provide a model parameter.", "model")
-    return model
+
+def with_defaults(body: bytes, defaults: Mapping[str, Any]) -> bytes:
+    """A request with values for the fields that it leaves out; as it came if it is no object."""
+    if not defaults:
+        return body
+    try:
+        fields = _fields_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    given = {name for name, value in fields.items() if bytes(value) != b"null"}
+    given |= {twin for name, twin in TWINS.items() if name in given}
+    missing = {
+        name: msgspec.Raw(msgspec.json.encode(value))
+        for name, value in defaults.items()
+        if name not in given
+    }
+    return msgspec.json.encode({**fields, **missing})
 
 
 def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:
     """Whether a stream shall have a usage chunk."""
     return bool(stream and options and options.include_usage)
-
-
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """A body as the decoder's type.
-
-    Raises:
-        ApiError: `invalid_json`, or `invalid_request` with the path of the field at fault.
-    """
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-    except msgspec.DecodeError:
-        message = "The body could not be parsed as JSON."
-    except UnicodeDecodeError:
-        message = "The body is not valid UTF-8."
-    except RecursionError:
-        message = "The body is nested too deeply."
-    raise ApiError("invalid_json", message)
-
-
-def _invalid(text: str) -> ApiError:
-    """`Expected `str`, got `int` - at `$.messages[2].role`` as the API would say it."""
-    match = _COMPLAINT.match(text)
-    assert match is not None
-    path = match["path"] or ""
-    missing = re.search(r"missing required field `(\w+)`", match["text"])
-    if missing:
-        path = f"{path}.{missing[1]}".lstrip(".")
-        return ApiError("invalid_request", f"Missing required parameter: '{path}'.", path)
-    if not path:
-        return ApiError("invalid_json", "The body must be a JSON object.")
-    message = f"Invalid value for '{path}': {match['text'][:1].lower()}{match['text'][1:]}."
-    return ApiError("invalid_request", message.replace("`", "'"), path)
 
 
 def _refuse_unsupported(request: ChatRequest) -> None:
@@ -348,15 +332,4 @@ def _refuse_unsupported(request: ChatRequest) -> None:
     }
     for name, is_active in active.items():
         if is_active:
-            message = f"Unsupported parameter: '{name}' is not supported by this server."
-            raise ApiError("unsupported_parameter", message, name)
-
-
-def _ignored(fields: dict[str, msgspec.Raw]) -> tuple[str, ...]:
-    known = set(ChatRequest.__struct_fields__) - set(IGNORED_FIELDS)
-    names = (
-        name
-        for name, value in fields.items()
-        if name not in known and bytes(value) != b"null" and _FIELD_NAME.fullmatch(name)
-    )
-    return tuple(names)[:IGNORED_MAX]
+            raise decoding.unsupported(name)

@@ -1,4 +1,4 @@
-"""The command line: `turntape serve | demo | replay | inspect | config | login`."""
+"""The command line: `turntape serve | mock | demo | replay | inspect | config | login`."""
 
 import argparse
 import os
@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine import codexhome, scripted, segmentwriter
+from engine import codexhome, responsestore, scripted, segmentwriter
 from server import config as configuration
-from server import demo, diagnostics, login, readback, serve, settings
+from server import demo, diagnostics, login, mock, readback, serve, settings
 from server.version import VERSION
 
 EXIT_USAGE = 2
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         codexhome.BinaryNotFound,
         codexhome.HomeTaken,
         scripted.TranscriptError,
+        responsestore.StoreError,
         segmentwriter.LogLocked,
     ) as error:
         return _complain(str(error), EXIT_FAILED)
@@ -103,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", default="11435", help="TCP port; 0: any free one (11435)")
     demo.add_argument("--once", action="store_true", help="stop after the trial request")
     demo.set_defaults(run=demo_command)
+    mocking = commands.add_parser("mock", help="an upstream for tests, with faults on demand")
+    mock.add_arguments(mocking)
+    mocking.set_defaults(run=mock.run)
     replaying = commands.add_parser("replay", help="run a log through today's code and compare")
     replaying.set_defaults(run=readback.replay_command)
     inspecting = commands.add_parser("inspect", help="list a log's streams, or print one")

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from dotenv import parser as dotenv
 
-from server import declared, settings
+from engine import routing
+from server import declared, modelsfile, settings
 from server.settings import Config as Config
 
 PUBLISHED_KEY = "codex-local-secret"
@@ -28,7 +30,6 @@ RESERVED = frozenset(
         "PROXY_AUTH_LOGIN_URL",
         "PROXY_AUTH_LOGIN_URL_MODE",
         "PROXY_ENABLE_METRICS",
-        "PROXY_ENABLE_RESPONSES",
         "PROXY_MAINTENANCE_MODE",
         "PROXY_METRICS_ALLOW_LOOPBACK",
         "PROXY_METRICS_ALLOW_UNAUTH",
@@ -36,9 +37,6 @@ RESERVED = frozenset(
         "PROXY_RATE_LIMIT_ENABLED",
         "PROXY_RATE_LIMIT_MAX",
         "PROXY_RATE_LIMIT_WINDOW_MS",
-        "PROXY_RESPONSES_OUTPUT_MODE",
-        "PROXY_STORE",
-        "PROXY_STORE_TTL_S",
         "PROXY_TEST_ENDPOINTS",
         "PROXY_USAGE_ALLOW_UNAUTH",
     }
@@ -144,8 +142,17 @@ def load(
         values["data_dir"] = _state_dir(environ)
     values.setdefault("log_dir", values["data_dir"] / "log")
     config = Config(**values, sources=sources)
+    if config.models_file is not None:
+        config = msgspec.structs.replace(config, models=_rules(config, config.models_file))
     _check(config)
     return config, warnings
+
+
+def _rules(config: Config, path: Path) -> dict[str, routing.Rule]:
+    try:
+        return modelsfile.load(path, config.worker)
+    except modelsfile.ModelsFileError as error:
+        raise ConfigError(str(path), str(error)) from None
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -283,7 +290,7 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 "PROXY_API_KEY", f"a published key cannot protect {config.host!r}; choose another"
             )
-    if config.worker == "upstream" and config.upstream_url is None:
+    if "upstream" in config.workers() and config.upstream_url is None:
         raise ConfigError("PROXY_UPSTREAM_URL", "must be set for the upstream worker")
     if config.worker_backoff_max_ms < config.worker_backoff_initial_ms:
         raise ConfigError("WORKER_BACKOFF_MAX_MS", "is below WORKER_BACKOFF_INITIAL_MS")
@@ -345,8 +352,8 @@ def _number(kind: declared.Kind, value: int) -> str:
 
 
 def describe(config: Config) -> list[Row]:
-    """Every setting with its value and where it came from, secrets hidden."""
-    return [
+    """Every setting with its value and where it came from, secrets hidden; then the models."""
+    rows = [
         Row(
             item.setting.name,
             show(item, getattr(config, item.field)),
@@ -355,6 +362,10 @@ def describe(config: Config) -> list[Row]:
         )
         for item in settings.SETTINGS
     ]
+    for name, rule in config.models.items():
+        place, said = modelsfile.show(name, rule, config.worker)
+        rows.append(Row(place, said, "file", "what stands behind that name"))
+    return rows
 
 
 def reference() -> str:

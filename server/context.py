@@ -1,10 +1,13 @@
 """What every endpoint works with: made once, by `server.serve`."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from engine import log, models, pump, worker
-from machines import events, lifecycle
+from engine import log, models, pump, responsestore, routing, worker
+from machines import lifecycle, tooloptions
+from server import modelsfile
+from server.config import ConfigError
+from server.responses.runs import Runs
 from server.settings import Config
 
 
@@ -36,40 +39,68 @@ class Context:
 
     Attributes:
         streams: open streams by id.
+        runs: responses in the background.
         hash_key: of every terminal record's `body_hash`.
         now: seconds since the epoch.
+        store: of responses; None where none is kept.
     """
 
     def __init__(
         self,
         config: Config,
-        runner: worker.Worker,
+        fleet: routing.Fleet,
         event_log: log.EventLog,
         wakeups: pump.Wakeups,
         life: lifecycle.Lifecycle,
         hash_key: bytes,
         now: Callable[[], float],
+        store: responsestore.ResponseStore | None = None,
     ) -> None:
+        self.store = store
         self.config = config
-        self.worker = runner
+        self.fleet = fleet
         self.log = event_log
         self.wakeups = wakeups
         self.lifecycle = life
         self.hash_key = hash_key
         self.started = int(now())
         self.streams: dict[str, pump.Pump] = {}
+        self.runs = Runs()
         self.permits = Permits(config.sse_max_concurrency)
         self.deadlines = deadlines(config)
 
-    def models(self) -> models.ModelTable | models.AnyModel:
-        """The names that are accepted now: a worker may learn its models late."""
-        if self.worker.name == "upstream":
-            return models.AnyModel(self.worker.models())
-        default = self.config.codex_model
-        targets = self.worker.models()
-        if self.config.worker == "scripted" and targets:
-            default = targets[0]
-        return _model_table(targets, default, self.config.env)
+    @property
+    def worker(self) -> worker.Worker:
+        """The default worker: readiness is its readiness."""
+        return self.fleet.default
+
+
+def fleet(config: Config, workers: Mapping[str, worker.Worker]) -> routing.Fleet:
+    """The workers of a run, the default first, with the rules of its models file.
+
+    Raises:
+        ConfigError: for a rule that leads nowhere.
+    """
+    made = routing.Fleet(workers, config.models, functools.partial(accepted, config))
+    try:
+        made.check()
+    except routing.UnknownModel as unknown:
+        problem = modelsfile.complaint(unknown, config.worker)
+        raise ConfigError(str(config.models_file), problem) from None
+    return made
+
+
+def accepted(config: Config, runner: worker.Worker) -> models.ModelTable | models.AnyModel:
+    """The names that a worker takes now."""
+    targets = runner.models()
+    default = config.codex_model
+    if runner.name == "upstream":
+        return models.AnyModel(targets)
+    if runner.name == "scripted":
+        if config.scripted_transcript is not None:
+            return models.AnyModel(targets)
+        default = targets[0]
+    return _model_table(targets, default, config.env)
 
 
 @functools.lru_cache(maxsize=4)
@@ -79,7 +110,7 @@ def _model_table(
     return models.ModelTable(targets, default, environment)
 
 
-def stop_after_tools(config: Config) -> events.StopAfterTools | None:
+def stop_after_tools(config: Config) -> tooloptions.StopAfterTools | None:
     """When an answer with calls is cut; None: never."""
     return config.stop_after_tools_mode if config.stop_after_tools else None
 

@@ -42,6 +42,10 @@ CASES: dict[str, ErrorCase] = {
     "host_not_allowed": ErrorCase(403, INVALID, "without a key only loopback hosts are served"),
     "provider_forbidden": ErrorCase(403, "permission_error", "the provider refused the account"),
     "not_found": ErrorCase(404, INVALID, "no such route"),
+    "previous_response_not_found": ErrorCase(
+        400, INVALID, "no response with the id in `previous_response_id`, or not of this key"
+    ),
+    "response_not_found": ErrorCase(404, INVALID, "no such response, or not of this key"),
     "model_not_found": ErrorCase(404, INVALID, "no such model"),
     "method_not_allowed": ErrorCase(405, INVALID, "the route has no such method; see `Allow`"),
     "request_timeout_client": ErrorCase(408, INVALID, "the request came too slowly"),
@@ -79,6 +83,7 @@ CASES: dict[str, ErrorCase] = {
     ),
     "empty_upstream": ErrorCase(502, SERVER, "the upstream sent no answer", 1),
     "worker_exited": ErrorCase(503, SERVER, "the worker's process ended before its answer", 1),
+    "store_unavailable": ErrorCase(503, SERVER, "the store of responses cannot be written", 1),
     "worker_not_ready": ErrorCase(503, SERVER, "no worker is ready", 1),
     "app_server_disabled": ErrorCase(503, SERVER, "the Codex worker is switched off", 30),
     "server_shutdown": ErrorCase(503, SERVER, "the server is stopping", 1),

@@ -83,7 +83,7 @@ def check_life(context: Context) -> None:
         raise ApiError("server_shutdown", "The server is stopping.")
     if state == "maintenance":
         raise ApiError("maintenance", "The server is in maintenance.")
-    if context.worker.health().code == disabled.CODE:
+    if not context.config.models and context.worker.health().code == disabled.CODE:
         raise ApiError(disabled.CODE, "The Codex worker is switched off.")
     if not context.log.accepting:
         raise ApiError("worker_not_ready", "The event log cannot be written.")

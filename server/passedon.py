@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from engine import worker
-from server import bodies, outputmode
+from server import bodies, decoding, outputmode
 from server.asked import Asked
 from server.http import Headers
 from server.settings import Config
@@ -38,10 +38,10 @@ def read(body: bytes, headers: Headers, config: Config) -> Asked:
     Raises:
         ApiError: with the field at fault, as far as the server needs it.
     """
-    request = bodies.decode(_decoder, body)
+    request = decoding.decode(_decoder, body)
     n = request.n or 1
     return Asked(
-        model=bodies.model_of(request.model),
+        model=decoding.model_of(request.model),
         stream=bool(request.stream),
         include_usage=bodies.wants_usage(request.stream, request.stream_options),
         n=n,

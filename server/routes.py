@@ -8,27 +8,13 @@ import msgspec
 import structlog
 
 from server import chat, gates
+from server.call import JSON, Call
 from server.context import Context
 from server.errors import ApiError
 from server.http import Exchange, HeaderList
-
-JSON: Final = ("content-type", "application/json")
+from server.responses import endpoint as responses
 
 _log = structlog.get_logger(component="routes")
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One request on its way to its endpoint.
-
-    Attributes:
-        headers: of every answer to it.
-        tail: what the path has beyond the route's own, percent-decoded.
-    """
-
-    exchange: Exchange
-    caller: gates.Caller
-    headers: HeaderList
-    tail: str = ""
 
 
 Endpoint = Callable[[Context, Call], Awaitable[None]]
@@ -38,7 +24,7 @@ class Route(NamedTuple):
     """One path of the API.
 
     Attributes:
-        path: exact, or with a trailing slash for anything below it.
+        path: exact, or with one `{id}` for an id, which may hold slashes.
         key: whether a key is needed: always, never, or as `PROXY_PROTECT_MODELS` says.
     """
 
@@ -53,6 +39,8 @@ class Router:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        off = () if context.config.enable_responses else RESPONSES
+        self._routes = tuple(route for route in ROUTES if route not in off)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange, whatever goes wrong."""
@@ -71,7 +59,7 @@ class Router:
     async def _handle(self, exchange: Exchange, request_id: str, headers: HeaderList) -> None:
         context, request = self._context, exchange.request
         gates.check_host(context, request)
-        route, tail = find(request.path)
+        route, tail = find(self._routes, request.path)
         if request.method == "OPTIONS":
             exchange.respond(204, [*headers, *gates.preflight(request, route.methods)], b"")
             return
@@ -85,18 +73,21 @@ class Router:
         await route.endpoint(context, call)
 
 
-def find(path: str) -> tuple[Route, str]:
+def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
     """The route of a path, and what it has beyond it.
 
     Raises:
         ApiError: `not_found`.
     """
-    for route in ROUTES:
-        if route.path.endswith("/"):
-            if path.startswith(route.path) and len(path) > len(route.path):
-                return route, unquote(path[len(route.path) :])
-        elif path == route.path:
-            return route, ""
+    for route in routes if path not in ABSENT else ():
+        before, marked, after = route.path.partition("{id}")
+        if not marked:
+            if path == before:
+                return route, ""
+        elif path.startswith(before) and path.endswith(after):
+            tail = path[len(before) : len(path) - len(after)]
+            if tail:
+                return route, unquote(tail)
     raise ApiError("not_found", f"Unknown request URL: {path[:200]}.")
 
 
@@ -106,49 +97,48 @@ async def chat_completions(context: Context, call: Call) -> None:
     if request.method == "HEAD":
         call.exchange.respond(200, [*call.headers, JSON], b"")
         return
-    media_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        message = "The request body must be sent as `content-type: application/json`."
-        raise ApiError("unsupported_media_type", message)
+    call.expect_json()
     gates.check_life(context)
     await chat.complete(context, call.exchange, call.caller, call.headers)
 
 
 async def models(context: Context, call: Call) -> None:
     """`GET /v1/models`."""
-    listed = [_model(context, name) for name in context.models().listed()]
-    _answer(call, 200, {"object": "list", "data": listed})
+    listed = [_model(context, name) for name in context.fleet.listed()]
+    call.answer(200, {"object": "list", "data": listed})
 
 
 async def model(context: Context, call: Call) -> None:
     """`GET /v1/models/{id}`."""
-    if context.models().resolve(call.tail) is None:
+    if context.fleet.resolve(call.tail) is None:
         message = f"The model '{call.tail[:200]}' does not exist."
         raise ApiError("model_not_found", message, "model")
-    _answer(call, 200, _model(context, call.tail))
+    call.answer(200, _model(context, call.tail))
 
 
 async def health(context: Context, call: Call) -> None:
     """`GET /healthz`: the state of everything, for people."""
+    workers = {name: each.health() for name, each in context.fleet.workers.items()}
     worker = context.worker.health()
     body: dict[str, object] = {
-        "status": "ok" if worker.ready else "degraded",
+        "status": "ok" if all(each.ready for each in workers.values()) else "degraded",
         "state": context.lifecycle.state,
         "worker": {"kind": context.worker.name, "state": worker.state},
+        "workers": {name: each.state for name, each in workers.items()},
         "streams": len(context.streams),
     }
     if worker.counts:
         body["turns"] = worker.counts
     if context.config.env is not None:
         body["env"] = context.config.env
-    _answer(call, 200, body)
+    call.answer(200, body)
 
 
 async def readiness(context: Context, call: Call) -> None:
-    """`GET /readyz`: whether a request would be taken now, for load balancers."""
+    """`GET /readyz`: whether the default worker would take a request now, for load balancers."""
     worker = context.worker.health()
     if context.lifecycle.state == "ready" and worker.ready and context.log.accepting:
-        _answer(call, 200, {"status": "ready"})
+        call.answer(200, {"status": "ready"})
         return
     body = {"status": "not_ready", "state": context.lifecycle.state, "worker": worker.state}
     headers = [*call.headers, JSON, ("retry-after", "1")]
@@ -157,22 +147,32 @@ async def readiness(context: Context, call: Call) -> None:
 
 async def liveness(_: Context, call: Call) -> None:
     """`GET /livez`: whether the event loop turns."""
-    _answer(call, 200, {"status": "alive"})
+    call.answer(200, {"status": "alive"})
 
 
 def _model(context: Context, name: str) -> dict[str, object]:
-    owner = "turntape" if context.worker.name == "scripted" else "openai"
+    target = context.fleet.resolve(name)
+    scripted = target is not None and target.worker.name == "scripted"
+    owner = "turntape" if scripted else "openai"
     return {"id": name, "object": "model", "created": context.started, "owned_by": owner}
 
 
-def _answer(call: Call, status: int, body: object) -> None:
-    call.exchange.respond(status, [*call.headers, JSON], msgspec.json.encode(body))
+ABSENT: Final = frozenset(("/v1/responses/compact", "/v1/responses/input_tokens"))
+"""Routes of the API that this server does not have, and that would pass for ids of responses."""
 
+RESPONSES: Final = (
+    Route("/v1/responses", ("POST", "HEAD"), "always", responses.create),
+    Route("/v1/responses/{id}/cancel", ("POST",), "always", responses.cancel),
+    Route("/v1/responses/{id}/input_items", ("GET",), "always", responses.input_items),
+    Route("/v1/responses/{id}", ("GET", "DELETE"), "always", responses.retrieve),
+)
+"""Routes of the Responses API, which may be switched off."""
 
 ROUTES: Final = (
     Route("/v1/chat/completions", ("POST", "HEAD"), "always", chat_completions),
+    *RESPONSES,
     Route("/v1/models", ("GET", "HEAD"), "models", models),
-    Route("/v1/models/", ("GET", "HEAD"), "models", model),
+    Route("/v1/models/{id}", ("GET", "HEAD"), "models", model),
     Route("/healthz", ("GET", "HEAD"), "never", health),
     Route("/readyz", ("GET", "HEAD"), "never", readiness),
     Route("/livez", ("GET", "HEAD"), "never", liveness),

@@ -13,18 +13,34 @@ import msgspec
 import structlog
 import uvloop
 
-from engine import codexhome, codexworker, digest, disabled, journal, log, pump, scripted, worker
+from engine import (
+    codexhome,
+    codexworker,
+    digest,
+    disabled,
+    journal,
+    log,
+    pump,
+    responsestore,
+    routing,
+    scripted,
+    sqlitestore,
+    worker,
+)
 from machines import events, lifecycle, supervisor
 from server import http
 from server.config import ConfigError
-from server.context import Context
+from server.context import Context, fleet
 from server.listener import HttpServer
 from server.routes import Router
 from server.settings import Config
 from server.version import VERSION
 
 PRUNE_S = 3600.0
-"""How often the log's limits are applied to a server that writes nothing."""
+"""How often the limits of log and store are applied to a server that writes nothing."""
+
+STORE_FILE = "responses.sqlite"
+"""The response store, in `PROXY_DATA_DIR`."""
 
 CLOSE_S = 2.0
 """How long connections may take to send what they hold once every stream has ended."""
@@ -34,6 +50,14 @@ _log = structlog.get_logger(component="server")
 Announce = Callable[[str, int], None]
 """Told the address and port that were bound."""
 
+Front = Callable[[http.Handler], http.Handler]
+"""Puts something before the routes."""
+
+
+def nothing(handler: http.Handler) -> http.Handler:
+    """Put nothing before the routes."""
+    return handler
+
 
 def wall_clock() -> Callable[[], int]:
     """Microseconds since the epoch, from a clock that never steps back."""
@@ -42,16 +66,22 @@ def wall_clock() -> Callable[[], int]:
 
 
 def make_worker(
-    config: Config, environ: Mapping[str, str], event_log: log.EventLog, wakeups: pump.Wakeups
+    name: routing.WorkerName,
+    config: Config,
+    environ: Mapping[str, str],
+    event_log: log.EventLog,
+    wakeups: pump.Wakeups,
 ) -> worker.Worker:
-    """The worker that the configuration names.
+    """A worker as the configuration has it.
 
     Raises:
         BinaryNotFound, TranscriptError, ConfigError: it cannot work at all.
     """
-    if config.worker == "scripted":
-        return scripted.ScriptedWorker(config.transcripts_dir, config.scripted_speed)
-    if config.worker == "upstream":
+    if name == "scripted":
+        return scripted.ScriptedWorker(
+            config.transcripts_dir, config.scripted_speed, config.scripted_transcript
+        )
+    if name == "upstream":
         return upstream_worker(config, wakeups)
     if not config.use_app_server:
         return disabled.DisabledWorker()
@@ -138,7 +168,7 @@ def http_limits(config: Config) -> http.Limits:
     a worker process must always be read.
     """
     limits = http.Limits(body_bytes=config.max_body_bytes)
-    if config.worker == "upstream":
+    if config.workers() == ("upstream",):
         return msgspec.structs.replace(limits, over_limit_stall=limits.write_stall)
     return limits
 
@@ -154,18 +184,37 @@ def hash_key(config: Config) -> bytes:
     return secrets.token_bytes(digest.HASH_BYTES)
 
 
+def response_store(config: Config) -> responsestore.ResponseStore | None:
+    """The store of responses; None where none is kept."""
+    if config.store == "off" or not config.enable_responses:
+        return None
+    limits = responsestore.Limits(
+        ttl_s=config.store_ttl_s,
+        max_bytes=config.store_max_bytes,
+        conversation_bytes=config.max_body_bytes,
+    )
+    return sqlitestore.SqliteStore(config.data_dir / STORE_FILE, limits, time.time)
+
+
 class Server:
     """One running server.
 
     Args:
         announce: told where it listens, once it does.
+        front: puts something before the routes.
 
     Raises:
         LogLocked: the log is another process's.
         BinaryNotFound, TranscriptError: the worker cannot work at all.
     """
 
-    def __init__(self, config: Config, environ: Mapping[str, str], announce: Announce) -> None:
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        announce: Announce,
+        front: Front = nothing,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._config = config
         self._announce = announce
@@ -173,20 +222,28 @@ class Server:
         self._drain: asyncio.Task[None] | None = None
         self._log = log.EventLog(log_settings(config), wall_clock())
         wakeups = pump.Wakeups(loop, self._log)
-        self._worker = make_worker(config, environ, self._log, wakeups)
+        self._fleet = fleet(
+            config,
+            {
+                name: make_worker(name, config, environ, self._log, wakeups)
+                for name in config.workers()
+            },
+        )
+        self._store = response_store(config)
         self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log.open()
         self._context = Context(
             config,
-            self._worker,
+            self._fleet,
             self._log,
             wakeups,
             self._life,
             hash_key(config),
             time.time,
+            self._store,
         )
-        self._http = HttpServer(Router(self._context).handle, http_limits(config))
+        self._http = HttpServer(front(Router(self._context).handle), http_limits(config))
 
     async def run(self) -> None:
         """Serve until asked to stop.
@@ -195,10 +252,13 @@ class Server:
             OSError: the address cannot be bound.
         """
         try:
-            await self._worker.start()
+            if self._store is not None:
+                await self._store.open()
+                await self._store.interrupted()
+            await self._fleet.start()
             host, port = await self._http.start(self._config.host, self._config.port)
             self._act(self._life.step(lifecycle.Started()))
-            _log.info("listening", host=host, port=port, worker=self._worker.name)
+            _log.info("listening", host=host, port=port, workers=list(self._fleet.workers))
             # What is here now stays: a collection need not look through it again and again.
             gc.collect()
             gc.freeze()
@@ -206,17 +266,25 @@ class Server:
             await self._wait()
         finally:
             await self._http.drain(CLOSE_S)
+            await self._context.runs.drain(CLOSE_S)
             await self._http.close()
-            await self._worker.stop()
+            await self._fleet.stop()
+            if self._store is not None:
+                await self._store.close()
             self._log.close()
             _log.info("stopped")
 
     async def _wait(self) -> None:
-        """Until the end; meanwhile an idle server's log must not outlive its age limit."""
-        while not self._stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PRUNE_S):
-                    await self._stopped.wait()
+        """Until the end; meanwhile what an idle server keeps must not outlive its age limit."""
+        pruning = asyncio.get_running_loop().create_task(self._prune())
+        await self._stopped.wait()
+        pruning.cancel()
+
+    async def _prune(self) -> None:
+        while True:
+            if self._store is not None:
+                await self._store.prune()
+            await asyncio.sleep(PRUNE_S)
             self._log.prune()
 
     def stop(self) -> None:
@@ -241,15 +309,18 @@ class Server:
                     _log.info("lifecycle", state=self._life.state)
 
     async def _wait_for_streams(self, seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
         left = await self._http.drain(seconds)
+        seconds = max(0, deadline - asyncio.get_running_loop().time())
+        left += await self._context.runs.drain(seconds)
         if self._life.state == "draining":
             ended = lifecycle.DrainTimedOut() if left else lifecycle.StreamsDrained()
             self._act(self._life.step(ended))
 
 
-async def serve(config: Config, announce: Announce) -> None:
+async def serve(config: Config, announce: Announce, front: Front = nothing) -> None:
     """Run a server until SIGTERM or SIGINT."""
-    server = Server(config, os.environ, announce)
+    server = Server(config, os.environ, announce, front)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
@@ -261,6 +332,6 @@ async def serve(config: Config, announce: Announce) -> None:
                 loop.remove_signal_handler(number)
 
 
-def run(config: Config, announce: Announce) -> None:
+def run(config: Config, announce: Announce, front: Front = nothing) -> None:
     """Run a server in this process, on a loop of its own."""
-    uvloop.run(serve(config, announce))
+    uvloop.run(serve(config, announce, front))

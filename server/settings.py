@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from engine import routing
 from server.declared import (
     GIB,
     MIB,
@@ -48,7 +49,8 @@ Source = Literal["default", "file", "env", "flag"]
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one run. A field is named as its variable, without `PROXY_`.
 
-    `sources` tells where each field came from; absent: its default.
+    `models` is what the models file says; `sources` tells where each field came from, absent: its
+    default.
     """
 
     port: Annotated[Port, Setting("PORT", "TCP port; 0: any free one", flag="--port")] = 11435
@@ -63,13 +65,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Setting("PROXY_ENV", "stage: in health and logs; picks the aliases advertised"),
     ] = None
     worker: Annotated[
-        Literal["codex", "upstream", "scripted"],
+        routing.WorkerName,
         Setting(
             "PROXY_WORKER",
             "what answers: Codex, an OpenAI-compatible server, recorded transcripts",
             flag="--worker",
         ),
     ] = "codex"
+    models_file: Annotated[
+        Path | None,
+        Setting(
+            "PROXY_MODELS_FILE",
+            "TOML: what stands behind a model's name, and who stands in",
+            flag="--models-file",
+        ),
+    ] = None
     use_app_server: Annotated[
         bool,
         Setting("PROXY_USE_APP_SERVER", "false: Codex is off, 503 `app_server_disabled`"),
@@ -233,6 +243,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "form of tool calls; `auto`: obsidian-xml for Obsidian Copilot, else openai-json",
         ),
     ] = "auto"
+    responses_output_mode: Annotated[
+        Literal["auto", "openai-json", "obsidian-xml"],
+        Setting("PROXY_RESPONSES_OUTPUT_MODE", "the same, of `/v1/responses`"),
+    ] = "openai-json"
+    enable_responses: Annotated[
+        bool, Setting("PROXY_ENABLE_RESPONSES", "false: `/v1/responses` does not exist")
+    ] = True
     enable_parallel_tool_calls: Annotated[
         bool,
         Setting(
@@ -310,6 +327,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "continue"
 
+    store: Annotated[
+        Literal["sqlite", "off"], Setting("PROXY_STORE", "what keeps responses; `off`: nothing")
+    ] = "sqlite"
+    store_ttl_s: Annotated[
+        Seconds, Setting("PROXY_STORE_TTL_S", "age at which a kept conversation goes; 0: none")
+    ] = 30 * 86_400
+    store_max_bytes: Annotated[
+        Budget, Setting("PROXY_STORE_MAX_BYTES", "size of its file; then the oldest go; 0: none")
+    ] = GIB
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Setting("PROXY_LOG_LEVEL", "least severity of diagnostics, which go to stderr"),
@@ -325,11 +352,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Path,
         Setting("PROXY_TRANSCRIPTS_DIR", "what the scripted worker plays", derived="bundled"),
     ] = TRANSCRIPTS
+    scripted_transcript: Annotated[
+        str | None,
+        Setting("PROXY_SCRIPTED_TRANSCRIPT", "the transcript that answers every model"),
+    ] = None
     scripted_speed: Annotated[
         Factor, Setting("PROXY_SCRIPTED_SPEED", "times the recorded speed; 0: without pauses")
     ] = 1.0
 
+    models: dict[str, routing.Rule] = {}
     sources: dict[str, Source] = {}
+
+    def workers(self) -> tuple[routing.WorkerName, ...]:
+        """The workers that run: the default, then those that models name."""
+        named = (rule.worker for rule in self.models.values() if rule.worker is not None)
+        return tuple(dict.fromkeys((self.worker, *named)))
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown."""
@@ -351,7 +388,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return f"Config({', '.join(shown)})"
 
 
+DERIVED = ("models", "sources")
+"""Fields of `Config` that nobody sets."""
+
 SETTINGS: tuple[Declared, ...] = tuple(
-    declare(field) for field in msgspec.structs.fields(Config) if field.name != "sources"
+    declare(field) for field in msgspec.structs.fields(Config) if field.name not in DERIVED
 )
 """Every setting, in the order it is shown."""

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from engine import worker
-from server import bodies
-from server.errors import ApiError
+from server import bodies, decoding
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -27,6 +26,22 @@ class Wanted(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """How a client wants the model to choose.
+
+    Attributes:
+        names: of the functions it may call; None: of every one.
+        required: whether it must call one.
+    """
+
+    names: frozenset[str] | None = None
+    required: bool = False
+
+
+NONE = Choice(frozenset())
+"""The model must not call anything."""
+
+
 def read(request: bodies.ChatRequest, parallel: bool) -> Wanted:
     """What the request asks about tools.
 
@@ -40,27 +55,66 @@ def read(request: bodies.ChatRequest, parallel: bool) -> Wanted:
     entries = list(enumerate(request.tools or ()))
     legacy = bool(request.functions)
     if legacy and entries:
-        message = "Invalid value for 'functions': it must not stand beside 'tools'."
-        raise ApiError("invalid_request", message, "functions")
-    tools = _declared(
+        raise decoding.invalid("functions", "it must not stand beside 'tools'")
+    tools = declared(
         (f"tools[{index}].function", entry.function)
         for index, entry in entries
         if entry.function is not None
     )
-    functions = _declared(
+    functions = declared(
         (f"functions[{index}]", function) for index, function in enumerate(request.functions or ())
     )
-    chosen, required = _chosen(request.tool_choice, tools, "tool_choice", "tools")
-    called, call_required = _chosen(request.function_call, functions, "function_call", "functions")
+    choice = _choice(request.tool_choice)
+    call_choice = _choice(request.function_call)
+    chosen = choose(tools, choice, "tool_choice", "tools")
+    called = choose(functions, call_choice, "function_call", "functions")
     asked = request.parallel_tool_calls
     return Wanted(
         tools=(*chosen, *called),
-        required=required or call_required,
+        required=choice.required or call_choice.required,
         # A legacy answer has room for one call.
         parallel=not legacy and (parallel if asked is None else asked),
         legacy=legacy,
         ignored=tuple(f"tools[{index}]" for index, entry in entries if entry.function is None),
     )
+
+
+def declared(
+    functions: Iterable[tuple[str, bodies.DeclaredFunction]],
+) -> dict[str, worker.Tool]:
+    """The functions by their names, each given with its path in the request.
+
+    Raises:
+        ApiError: for a name declared twice.
+    """
+    found: dict[str, worker.Tool] = {}
+    for path, function in functions:
+        if function.name in found:
+            raise decoding.invalid(f"{path}.name", f"'{function.name}' is declared twice")
+        parameters = None
+        if function.parameters is not None:
+            parameters = msgspec.Raw(msgspec.json.encode(function.parameters))
+        found[function.name] = worker.Tool(function.name, function.description or "", parameters)
+    return found
+
+
+def choose(
+    tools: dict[str, worker.Tool], choice: Choice, field: str, among: str
+) -> tuple[worker.Tool, ...]:
+    """The tools a choice leaves.
+
+    Args:
+        field: of the choice, named in a refusal; so is `among`, the field of what was declared.
+
+    Raises:
+        ApiError: for a choice that they cannot satisfy.
+    """
+    names = tools.keys() if choice.names is None else choice.names
+    if unknown := names - tools.keys():
+        raise decoding.invalid(field, f"no function '{min(unknown)}' is in '{among}'")
+    if choice.required and not names:
+        raise decoding.invalid(field, f"it leaves no function of '{among}' to call")
+    return tuple(tool for name, tool in tools.items() if name in names)
 
 
 def calls(message: bodies.ChatMessage) -> tuple[worker.Call, ...]:
@@ -80,54 +134,14 @@ def _call(call_id: str, called: bodies.CalledFunction) -> worker.Call:
     return worker.Call(call_id, called.name, called.arguments or "")
 
 
-def _declared(
-    functions: Iterable[tuple[str, bodies.DeclaredFunction]],
-) -> dict[str, worker.Tool]:
-    """The functions by their names, each given with its path in the request."""
-    found: dict[str, worker.Tool] = {}
-    for path, function in functions:
-        if function.name in found:
-            param = f"{path}.name"
-            message = f"Invalid value for '{param}': '{function.name}' is declared twice."
-            raise ApiError("invalid_request", message, param)
-        parameters = None
-        if function.parameters is not None:
-            parameters = msgspec.Raw(msgspec.json.encode(function.parameters))
-        found[function.name] = worker.Tool(function.name, function.description or "", parameters)
-    return found
-
-
-def _chosen(
-    choice: bodies.ToolChoice | bodies.FunctionChoice | None,
-    declared: dict[str, worker.Tool],
-    field: str,
-    among: str,
-) -> tuple[tuple[worker.Tool, ...], bool]:
-    """The tools a choice leaves, and whether one must be called.
-
-    Args:
-        field: of the choice, named in a refusal; so is `among`, the field of what was declared.
-    """
-    names, required = _names(choice, declared)
-    if unknown := names - declared.keys():
-        message = f"Invalid value for '{field}': no function '{min(unknown)}' is in '{among}'."
-        raise ApiError("invalid_request", message, field)
-    if required and not names:
-        message = f"Invalid value for '{field}': it leaves no function of '{among}' to call."
-        raise ApiError("invalid_request", message, field)
-    return tuple(tool for name, tool in declared.items() if name in names), required
-
-
-def _names(
-    choice: bodies.ToolChoice | bodies.FunctionChoice | None, declared: Iterable[str]
-) -> tuple[frozenset[str], bool]:
+def _choice(choice: bodies.ToolChoice | bodies.FunctionChoice | None) -> Choice:
     match choice:
         case None | "auto" | "required":
-            return frozenset(declared), choice == "required"
+            return Choice(required=choice == "required")
         case "none":
-            return frozenset(), False
+            return NONE
         case bodies.NamedFunction(name) | bodies.NamedTool(bodies.NamedFunction(name)):
-            return frozenset((name,)), True
+            return Choice(frozenset((name,)), required=True)
         case bodies.AllowedChoice(allowed):
             named = (entry.function.name for entry in allowed.tools if entry.function is not None)
-            return frozenset(named), allowed.mode == "required"
+            return Choice(frozenset(named), allowed.mode == "required")

@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 
 PAGE = ROOT / "README.md"
 
+SERVER = "http://127.0.0.1:11435"
+"""The server of the examples."""
+
 LIMIT_S = 900.0
 """How long a command may take: the longest installs the Codex binary over a slow line."""
 
@@ -28,6 +31,21 @@ def examples(page: Path, language: str) -> list[str]:
     """The fenced blocks of one language on a page, in order."""
     text = page.read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def printed(base: str, *command: str, directory: Path | None = None) -> str:
+    """What a program prints whose last argument is an example, for a server on another port."""
+    *program, example = command
+    assert SERVER in example
+    done = subprocess.run(
+        (*program, example.replace(SERVER, base)),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
 
 
 def commands(page: Path) -> list[str]:

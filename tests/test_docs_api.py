@@ -3,11 +3,8 @@
 import asyncio
 import collections
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import openai
 import pytest
@@ -16,7 +13,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from engine import failures
 from machines import finish
 from server import errors, http, listener
-from tests import readme, redraw, serving
+from tests import nodejs, readme, redraw, serving
 
 PAGE = redraw.DOCS / "api.md"
 
@@ -25,8 +22,6 @@ CASES = [
     *((each.code, status) for status, each in failures.BY_STATUS.items() if status == 422),
 ]
 """Code and status of every error that a client may see."""
-
-NODE = readme.ROOT / "tests" / "clients" / "node"
 
 
 def promised() -> dict[int, tuple[str, str]]:
@@ -123,39 +118,23 @@ def test_the_sdk_does_with_each_finish_reason_what_the_page_says() -> None:
             assert verdict(client, transcript) == (reason, dict(rows)[reason])
 
 
-def at(server: serving.Serve, example: str) -> str:
-    """An example for a server on another port."""
-    assert "http://127.0.0.1:11435" in example
-    return example.replace("http://127.0.0.1:11435", server.base)
-
-
-def run(*command: str, directory: Path | None = None) -> str:
-    """What an example prints."""
-    done = subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout
-
-
 def test_the_examples_run_as_they_stand() -> None:
     stream, body, models = readme.commands(PAGE)
     (script,) = readme.examples(PAGE, "python")
     with serving.running("--worker", "scripted") as server:
-        streamed = run("bash", "-c", at(server, stream))
+        streamed = readme.printed(server.base, "bash", "-c", stream)
         assert streamed.endswith("data: [DONE]\n\n")
         assert '"choices":[],"usage":{' in streamed
-        assert '"finish_reason":"stop"' in run("bash", "-c", at(server, body))
-        assert '"id":"codex-5"' in run("bash", "-c", at(server, models))
-        assert run(sys.executable, "-c", at(server, script)).endswith("\nended: stop\n")
+        assert '"finish_reason":"stop"' in readme.printed(server.base, "bash", "-c", body)
+        assert '"id":"codex-5"' in readme.printed(server.base, "bash", "-c", models)
+        said = readme.printed(server.base, sys.executable, "-c", script)
+        assert said.endswith("\nended: stop\n")
 
 
 @pytest.mark.node
-@pytest.mark.skipif(
-    shutil.which("node") is None or not (NODE / "node_modules").is_dir(),
-    reason="needs node and `npm install --prefix tests/clients/node`",
-)
+@nodejs.needed
 def test_the_node_example_runs_as_it_stands() -> None:
     (script,) = readme.examples(PAGE, "js")
     with serving.running("--worker", "scripted") as server:
-        command = ("node", "--input-type=module", "-e", at(server, script))
-        assert run(*command, directory=NODE)
+        command = ("node", "--input-type=module", "-e", script)
+        assert readme.printed(server.base, *command, directory=nodejs.CLIENT)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import mask
-from server import bodies, toolfields
+from server import bodies, decoding, toolfields
 from server.errors import ApiError
 from tests.fuzz import inputs
 from tests.simulator import answers
@@ -70,7 +70,7 @@ def is_refused_or_read(body: bytes) -> None:
         assert 400 <= error.status < 500
         answers.heard_body(answers.Answer(error.status, {}, error.body(), True), 1)
     else:
-        assert len(ignored) <= bodies.IGNORED_MAX
+        assert len(ignored) <= decoding.IGNORED_MAX
 
 
 @inputs.MANY

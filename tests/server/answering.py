@@ -132,7 +132,8 @@ async def _ask(
     life = lifecycle.Lifecycle(1000)
     life.step(lifecycle.Started())
     player = Player(said or (events.TextDelta("Hi"), *END))
-    running = context.Context(loaded, player, event_log, wakeups, life, b"k" * 16, time.time)
+    fleet = context.fleet(loaded, {"codex": player})
+    running = context.Context(loaded, fleet, event_log, wakeups, life, b"k" * 16, time.time)
     server = listener.HttpServer(routes.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     body = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}], **fields}

@@ -39,5 +39,5 @@ def test_the_page_speaks_of_known_names_only() -> None:
 
 def test_the_page_has_every_flag() -> None:
     flags = {item.setting.flag for item in settings.SETTINGS if item.setting.flag}
-    assert flags == {"--host", "--port", "--worker", "--log-dir"}
+    assert flags == {"--host", "--port", "--worker", "--models-file", "--log-dir"}
     assert all(f"`{flag}`" in generated_part() for flag in flags)

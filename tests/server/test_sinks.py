@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ class Wire:
 
     def wake(self, *outputs: outputs.AnyOutput, last: bool = False) -> list[tuple[Any, ...]]:
         """One wake-up: what the exchange was told in it."""
-        self.sink.take(outputs)
+        self.sink.take(outputs, 0)
         if last:
             self.summary = self.sink.summary()
         self.sink.send(self.sink.collect())
@@ -90,9 +91,9 @@ def hash_of(body: bytes) -> str:
 
 def test_nothing_is_sent_before_its_records_are_on_file() -> None:
     wire = Wire()
-    wire.sink.take((Head(), Content("a")))
+    wire.sink.take((Head(), Content("a")), 0)
     first = wire.sink.collect()
-    wire.sink.take((Content("b"), Done()))
+    wire.sink.take((Content("b"), Done()), 0)
     wire.sink.summary()
     second = wire.sink.collect()
     assert wire.exchange.calls == []
@@ -104,12 +105,53 @@ def test_nothing_is_sent_before_its_records_are_on_file() -> None:
 
 def test_what_was_collected_is_not_collected_again() -> None:
     wire = Wire()
-    wire.sink.take((Head(), Content("a")))
-    assert wire.sink.collect() == (200, data("a"), False)
-    assert wire.sink.collect() == (200, b"", False)
-    wire.sink.take((Content("b"),))
+    wire.sink.take((Head(), Content("a")), 0)
+    assert wire.sink.collect() == (200, data("a"), False, b"")
+    assert wire.sink.collect() == (200, b"", False, b"")
+    wire.sink.take((Content("b"),), 0)
     wire.sink.summary()
-    assert wire.sink.collect() == (200, data("b"), True)
+    assert wire.sink.collect() == (200, data("b"), True, b"")
+
+
+class KeptWire(Wire):
+    """One whose answer must be kept before its end is told."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.kept: list[Callable[[], None]] = []
+        rendered = renderers.renderer(opened(**options))
+        headers = [("x-request-id", "req_1")]
+        self.sink = sinks.Sink(self.exchange, rendered, headers, KEY, self.kept.append)
+
+    def keep(self) -> list[tuple[Any, ...]]:
+        """The answer is kept: what the exchange was told then."""
+        (proceed,) = self.kept
+        proceed()
+        return self.exchange.take_calls()
+
+
+def test_only_the_end_waits_for_what_must_come_before_it() -> None:
+    wire = KeptWire()
+    said = wire.wake(Head(), Content("a"), Done(), last=True)
+    assert said == [("start", 200, SSE_HEADERS), ("write", data("a"))]
+    assert wire.keep() == [("finish", b"data: [DONE]\n\n")]
+    assert wire.summary.body_hash == hash_of(data("a") + b"data: [DONE]\n\n")
+
+
+def test_a_whole_body_waits() -> None:
+    wire = KeptWire(streaming=False)
+    done = (Head(), Role(), Content("a"), Finish("stop"), UsageTotals(Usage(1, 1)), Done())
+    assert wire.wake(*done, last=True) == []
+    ((name, status, _, body),) = wire.keep()
+    assert (name, status) == ("respond", 200)
+    assert wire.summary.body_hash == hash_of(body)
+
+
+def test_a_refusal_waits_too() -> None:
+    wire = KeptWire()
+    assert wire.wake(Failure("worker_busy", "Busy."), last=True) == []
+    ((name, status, *_),) = wire.keep()
+    assert (name, status) == ("respond", 429)
 
 
 def test_a_wake_up_without_a_head_sends_nothing() -> None:

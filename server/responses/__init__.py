@@ -1,0 +1,1 @@
+"""`/v1/responses`: its requests, its answers, and what is kept of them."""

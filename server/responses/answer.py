@@ -1,0 +1,121 @@
+"""Outputs of a stream as the events of one response; both forms of the answer are made of them."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from machines import events, outputs
+from server import toolrender
+from server.errors import case_of
+from server.responses.envelope import INCOMPLETE, Envelope, error_object, usage_object
+from server.responses.items import OutputItems, Status
+from server.responses.parts import Event, Part
+
+
+class Answer:
+    """One response while it comes about.
+
+    Attributes:
+        output: its items.
+        response: the response object as it ended; None until then.
+        usage: None where the counts are unknown.
+    """
+
+    def __init__(self, opened: events.Opened) -> None:
+        self._envelope = Envelope(opened)
+        self.output = OutputItems(opened.completion_id, self._envelope.shows_encrypted)
+        self.response: dict[str, Any] | None = None
+        self.usage: events.Usage | None = None
+        self._blocks = toolrender.Blocks(opened)
+        self._status: Status = "completed"
+        self._reason: str | None = None
+
+    def take(self, output: outputs.AnyOutput, now: int) -> list[Event]:
+        """What an output tells the client.
+
+        Args:
+            now: when its event was recorded, in microseconds since the epoch.
+        """
+        if isinstance(output, outputs.Done):
+            return self._done(now)
+        told = _TELLS.get(type(output))
+        return told(self, output) if told is not None else []
+
+    def cancelled(self) -> list[Event]:
+        """What a client is told of a response that it has stopped: the API has no event for it."""
+        self.output.break_off()
+        self.response = self._envelope.object("cancelled", self.output.objects())
+        return [_lifecycle("failed", self.response)]
+
+    def begun(self) -> dict[str, Any]:
+        """The response as it begins."""
+        return self._envelope.object("in_progress", [])
+
+    def text(self) -> tuple[Part, list[Event]]:
+        """The part that text of the answer belongs to, and what its beginning tells."""
+        return self.output.part("output_text")
+
+    def _said(self, text: str, kind: str = "output_text") -> list[Event]:
+        part, told = self.output.part(kind)
+        return [*told, part.delta(text)]
+
+    def _begun(self, _: outputs.Head) -> list[Event]:
+        response = self.begun()
+        return [_lifecycle("created", response), _lifecycle("in_progress", response)]
+
+    def _waiting(self, _: outputs.Keepalive) -> list[Event]:
+        """An event: to some clients' idle timers a comment is silence."""
+        return [_lifecycle("in_progress", self.begun())]
+
+    def _finished(self, finish: outputs.Finish) -> list[Event]:
+        if not self.output.refused:  # a refusal is an answer
+            self._reason = INCOMPLETE.get(finish.reason)
+        self._status = "completed" if self._reason is None else "incomplete"
+        return self.output.finish(self._status)
+
+    def _counted(self, totals: outputs.UsageTotals) -> list[Event]:
+        self.usage = totals.usage
+        return []
+
+    def _done(self, now: int) -> list[Event]:
+        self.response = self._envelope.object(
+            self._status,
+            self.output.objects(),
+            usage=usage_object(self.usage),
+            completed_at=now // 1_000_000,
+            reason=self._reason,
+        )
+        return [_lifecycle(self._status, self.response)]
+
+    def _failed(self, failure: outputs.Failure) -> list[Event]:
+        self.output.break_off()
+        error = error_object(failure)
+        self.response = self._envelope.object("failed", self.output.objects(), error=error)
+        said = {"code": failure.code, "message": failure.message, "param": failure.param}
+        kind = case_of(failure.code, failure.status).type
+        return [
+            {"type": "error", "error": {"type": kind, **said}, **said},
+            _lifecycle("failed", self.response),
+        ]
+
+
+_TELLS: Final[dict[type, Callable[[Answer, Any], list[Event]]]] = {
+    outputs.Head: Answer._begun,
+    outputs.Content: lambda answer, its: answer._said(its.text),
+    outputs.Reasoning: lambda answer, its: answer.output.thought(its.text, its.kind),
+    outputs.ReasoningDone: lambda answer, its: answer.output.thought_done(its.encrypted_content),
+    outputs.Refusal: lambda answer, its: answer._said(its.text, "refusal"),
+    outputs.ToolCall: lambda answer, its: answer.output.called(
+        its.index, its.call_id, its.name, its.arguments
+    ),
+    outputs.ToolArguments: lambda answer, its: answer.output.argued(its.index, its.arguments),
+    outputs.ToolBlock: lambda answer, its: answer._said(answer._blocks.text(its)),
+    outputs.Finish: Answer._finished,
+    outputs.UsageTotals: Answer._counted,
+    outputs.Keepalive: Answer._waiting,
+    outputs.Failure: Answer._failed,
+}
+"""What each output tells; the others tell a client nothing."""
+
+
+def _lifecycle(name: str, response: dict[str, Any]) -> Event:
+    return {"type": f"response.{name}", "response": response}

@@ -1,0 +1,56 @@
+"""A response in the background: begun, kept, and answered for at once."""
+
+import contextlib
+
+import msgspec
+
+from engine import responsestore
+from machines import events
+from server import answering, sinks
+from server.call import JSON
+from server.errors import ApiError
+from server.responses import creation, keeping
+from server.responses.runs import Run
+from server.responses.stream import ResponseEvents
+
+
+async def create(wanted: creation.Creation, api: answering.Api) -> None:
+    """Begin a response in the background, and answer with what there is of it.
+
+    Raises:
+        ApiError: for everything that is wrong with the request, or if it cannot be kept.
+    """
+    context, ask, store = wanted.context, wanted.ask, wanted.context.store
+    if store is None or not wanted.keeps:
+        message = "A response in the background must be kept: 'store' must not be false."
+        raise ApiError("unsupported_parameter", message, "background")
+    made: list[tuple[Run, responsestore.StoredResponse]] = []
+
+    def place(
+        opened: events.Opened, renderer: sinks.Renderer
+    ) -> tuple[sinks.Outlet, sinks.BeforeLast]:
+        assert isinstance(renderer, ResponseEvents)
+        run = Run(ask.caller.key_id, renderer, wanted.keep(opened, renderer))
+        body = msgspec.json.encode(renderer.answer.begun())
+        made.append((run, msgspec.structs.replace(wanted.begun(opened), body=body)))
+        return run, run.before_last
+
+    stream = answering.begin(context, ask, wanted.read(wanted.target()), api, place, wanted.read)
+    run, kept = made[0]
+    run.begin(stream)
+    context.runs.add(kept.response_id, run)
+    try:
+        with keeping.needed():
+            await store.put(kept)
+    except ApiError:
+        run.cancel()
+        raise
+    await run.begun.wait()
+    if run.refusal is not None:
+        with contextlib.suppress(responsestore.StoreError):  # which was said and counted
+            await store.delete(kept.response_id, ask.caller.key_id)
+        ask.exchange.respond(run.refusal.status, run.refusal.headers, run.refusal.body)
+    elif wanted.request.stream:
+        await run.follow(ask.exchange, ask.headers, -1)
+    else:
+        ask.exchange.respond(200, [*ask.headers, JSON], kept.body)

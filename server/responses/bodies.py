@@ -1,0 +1,230 @@
+"""The body of a Responses request: its shape, its limits, and what is done with each field.
+
+`null` for an optional field means absent. A value of a wrong type is refused with the path of the
+field; a field or an item that nothing honours is accepted, and named to the client in a header.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server import bodies as chatbodies
+from server import decoding
+from server.errors import ApiError
+from server.responses import inputitems
+
+
+class StreamOptions(msgspec.Struct):
+    """`stream_options`."""
+
+    include_obfuscation: bool | None = None
+
+
+class Reasoning(msgspec.Struct):
+    """`reasoning`: how hard to think, and how to tell of it."""
+
+    effort: chatbodies.Effort | None = None
+    summary: Literal["auto", "concise", "detailed", "none"] | None = None
+
+
+class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    """`{"type": "text"}`: any text."""
+
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    """`{"type": "json_object"}`: any JSON object."""
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    """`{"type": "json_schema", …}`: JSON by a schema, which is passed on as it came."""
+
+    name: str
+    schema: msgspec.Raw
+    description: str | None = None
+    strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not decoding.is_active(self.schema):
+            raise ValueError(decoding.MISSING.format("schema"))
+
+
+class TextOptions(msgspec.Struct):
+    """`text`: the form of the answer."""
+
+    format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class NamedTool(msgspec.Struct):
+    """An entry of `tool_choice.tools`; only a function can be called."""
+
+    type: str
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "function" and self.name is None:
+            raise ValueError(decoding.MISSING.format("name"))
+
+
+_NEEDED: Final = {"function": ("name",), "allowed_tools": ("mode", "tools")}
+"""What a choice must have, by its type."""
+
+
+class ToolChoice(msgspec.Struct):
+    """`tool_choice`, where it is more than a word.
+
+    Attributes:
+        name: of a `function`, or a `custom` tool.
+        mode: of `allowed_tools`, as are `tools`.
+    """
+
+    type: str
+    name: chatbodies.FunctionName | None = None
+    mode: Literal["auto", "required"] | None = None
+    tools: list[NamedTool] | None = None
+
+    def __post_init__(self) -> None:
+        for field in _NEEDED.get(self.type, ()):
+            if getattr(self, field) is None:
+                raise ValueError(decoding.MISSING.format(field))
+
+
+class ToolKind(msgspec.Struct):
+    """What an entry of `tools` is."""
+
+    type: str
+
+
+class Fields(msgspec.Struct):
+    """What the server reads of a request; everything else is named in `x-turntape-ignored`."""
+
+    model: str | None = None
+    input: str | list[msgspec.Raw] | None = None
+    instructions: str | list[msgspec.Raw] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: Annotated[list[msgspec.Raw], Meta(max_length=chatbodies.TOOLS_MAX)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_logprobs: int | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    max_tool_calls: int | None = None
+    service_tier: str | None = None
+    metadata: dict[str, str] | None = None
+    include: list[str] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    conversation: msgspec.Raw = decoding.ABSENT
+    prompt: msgspec.Raw = decoding.ABSENT
+    modalities: list[str] | None = None
+
+
+class ResponsesRequest(Fields):
+    """A request, its parts read.
+
+    Attributes:
+        items: the input, one for one; a text alone is a user's message.
+        prologue: the instructions; a text alone is a developer's message.
+        functions: those of the tools, each with its path in the request.
+    """
+
+    items: tuple[inputitems.AnyItem, ...] = ()
+    prologue: tuple[inputitems.AnyItem, ...] = ()
+    functions: tuple[tuple[str, chatbodies.DeclaredFunction], ...] = ()
+
+
+_decoder: Final = msgspec.json.Decoder(Fields)
+_raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_tool_kinds: Final = msgspec.json.Decoder(ToolKind)
+_functions: Final = msgspec.json.Decoder(chatbodies.DeclaredFunction)
+
+
+def parse(body: bytes) -> tuple[ResponsesRequest, tuple[str, ...]]:
+    """The request, and the names of its active fields, items and tools that nothing honours.
+
+    Raises:
+        ApiError: `invalid_json`, `model_required`, `unsupported_parameter`, or `invalid_request`
+            with the path of the field at fault.
+    """
+    raw = decoding.decode(_raw_fields, body)
+    fields = decoding.decode(_decoder, body)
+    decoding.model_of(fields.model)
+    _refuse_unsupported(fields)
+    if not fields.input and fields.input != "" and fields.previous_response_id is None:
+        raise decoding.missing("input")
+    items = _items(fields.input, "input", "user")
+    prologue = _items(fields.instructions or None, "instructions", "developer")
+    functions = _declared(fields.tools or [])
+    request = ResponsesRequest(
+        **msgspec.structs.asdict(fields),
+        items=tuple(items.values()),
+        prologue=tuple(prologue.values()),
+        functions=tuple((path, each) for path, each in functions.items() if each is not None),
+    )
+    ignored = (
+        *decoding.unknown(raw, Fields.__struct_fields__),
+        *(path for path, each in functions.items() if each is None),
+        *(
+            path
+            for path, item in (items | prologue).items()
+            if isinstance(item, inputitems.Unshown)
+        ),
+    )
+    return request, ignored[: decoding.IGNORED_MAX]
+
+
+def _items(
+    given: str | list[msgspec.Raw] | None, field: str, role: Literal["user", "developer"]
+) -> dict[str, inputitems.AnyItem]:
+    """The items of a field by their paths."""
+    if isinstance(given, str):
+        return {field: inputitems.Message(role=role, content=given)}
+    found = {}
+    for index, raw in enumerate(given or ()):
+        path = f"{field}[{index}]"
+        found[path] = inputitems.read(raw, path)
+        if field != "input" and isinstance(found[path], inputitems.ItemReference):
+            raise decoding.invalid(f"{path}.type", "only the input may refer to items")
+    return found
+
+
+def _declared(tools: list[msgspec.Raw]) -> dict[str, chatbodies.DeclaredFunction | None]:
+    """The tools by their paths; None for what is no function."""
+    found: dict[str, chatbodies.DeclaredFunction | None] = {}
+    for index, raw in enumerate(tools):
+        path = f"tools[{index}]"
+        kind = decoding.decode(_tool_kinds, raw, path).type
+        found[path] = decoding.decode(_functions, raw, path) if kind == "function" else None
+    return found
+
+
+def _refuse_unsupported(fields: Fields) -> None:
+    if decoding.is_active(fields.conversation) and fields.previous_response_id is not None:
+        message = (
+            "Mutually exclusive parameters: Ensure you are only providing one of: "
+            "'previous_response_id' or 'conversation'."
+        )
+        raise ApiError("invalid_request", message, "previous_response_id")
+    active = {
+        "conversation": decoding.is_active(fields.conversation),
+        "prompt": decoding.is_active(fields.prompt),
+        "modalities": fields.modalities not in (None, [], ["text"]),
+        "top_logprobs": bool(fields.top_logprobs),
+    }
+    for name, is_active in active.items():
+        if is_active:
+            raise decoding.unsupported(name)
+    choice = fields.tool_choice
+    if isinstance(choice, ToolChoice) and choice.type not in ("function", "allowed_tools"):
+        message = f"Unsupported value for 'tool_choice': no tools of type '{choice.type}' here."
+        raise ApiError("unsupported_parameter", message, "tool_choice")

@@ -1,0 +1,165 @@
+"""A Responses request as the body of a chat completion, for an upstream that speaks only that.
+
+It asks in the words that most servers know: `max_tokens`, role `system`, texts as strings where
+they can be. What Chat Completions has no field for is left out.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from engine import worker
+from server import bodies as chatbodies
+from server.errors import ApiError
+from server.responses import bodies, wanted
+
+ROLES: Final = {"developer": "system"}
+"""A role that not every server knows, and the one that every server takes for it."""
+
+SAME: Final = (
+    "temperature",
+    "top_p",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "service_tier",
+)
+"""Fields that are the same in both APIs. `store` and `metadata` are not among them: they are of
+the response that is kept here."""
+
+
+def chat_body(request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]) -> bytes:
+    """The body: `worker.Turn.body` of a worker that passes it on.
+
+    Args:
+        messages: the whole conversation, the instructions first.
+
+    Raises:
+        ApiError: with the field at fault, for tools that cannot be chosen as asked, and for a
+            part that Chat Completions has no form of.
+    """
+    text = request.text or bodies.TextOptions()
+    body = {
+        "model": request.model,
+        "messages": [_message(each) for each in _joined(messages)],
+        # The older name: some servers ignore the newer one, and would answer without a limit.
+        "max_tokens": request.max_output_tokens,
+        "reasoning_effort": request.reasoning.effort if request.reasoning else None,
+        "verbosity": text.verbosity,
+        "response_format": _format(text),
+        **{name: getattr(request, name) for name in SAME},
+        **_tools(request),
+    }
+    return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+
+
+def _joined(messages: Iterable[worker.Message]) -> list[worker.Message]:
+    """The messages a chat has: of one step, all calls are in one message, before their results.
+
+    Those that hold nothing but what a model thought are left out.
+    """
+    found: list[worker.Message] = []
+    for message in messages:
+        if message.role != "assistant":
+            found.append(message)
+        elif found and found[-1].calls:
+            found[-1] = msgspec.structs.replace(
+                found[-1],
+                parts=(*found[-1].parts, *message.parts),
+                calls=(*found[-1].calls, *message.calls),
+            )
+        elif message.parts or message.calls:
+            found.append(message)
+    return found
+
+
+def _message(message: worker.Message) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": ROLES.get(message.role, message.role)}
+    if message.name is not None:
+        said["name"] = message.name
+    if message.call_id is not None:
+        said["tool_call_id"] = message.call_id
+    said["content"] = _content(message.parts) if message.parts or not message.calls else None
+    if message.calls:
+        said["tool_calls"] = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in message.calls
+        ]
+    return said
+
+
+def _content(parts: tuple[worker.Part, ...]) -> str | list[Any]:
+    """Content as a string, unless it is of several parts."""
+    match parts:
+        case ():
+            return ""
+        case (worker.TextPart(text) | worker.RefusalPart(text),):
+            return text
+    return [_part(part) for part in parts]
+
+
+def _part(part: worker.Part) -> dict[str, Any] | msgspec.Raw:
+    match part:
+        case worker.TextPart(text) | worker.RefusalPart(text):
+            return {"type": "text", "text": text}
+        case worker.ImagePart(url, detail=detail):
+            return {"type": "image_url", "image_url": {"url": url} | _given(detail=detail)}
+        case worker.OtherPart(kind, param, raw):
+            if raw is None:
+                message = f"This model takes no parts of type {kind!r}."
+                raise ApiError("unsupported_content", message, param)
+            return raw
+
+
+def _format(text: bodies.TextOptions) -> dict[str, Any] | None:
+    match text.format:
+        case bodies.JsonSchemaFormat(name, schema, description, strict):
+            named = {"name": name, "schema": schema}
+            named |= _given(description=description, strict=strict)
+            return {"type": "json_schema", "json_schema": named}
+        case bodies.JsonObjectFormat():
+            return {"type": "json_object"}
+    return None
+
+
+def _tools(request: bodies.ResponsesRequest) -> dict[str, Any]:
+    """The tools that may be called, and how to choose; nothing where there are none."""
+    left = {tool.name for tool in wanted.tools(request)}
+    if not left:
+        return {}
+    functions = (function for _, function in request.functions if function.name in left)
+    return {
+        "tools": [{"type": "function", "function": _function(each)} for each in functions],
+        "tool_choice": _choice(request.tool_choice),
+        "parallel_tool_calls": request.parallel_tool_calls,
+    }
+
+
+def _function(function: chatbodies.DeclaredFunction) -> dict[str, Any]:
+    return {
+        "name": function.name,
+        **_given(
+            description=function.description,
+            parameters=function.parameters,
+            strict=function.strict,
+        ),
+    }
+
+
+def _choice(choice: str | bodies.ToolChoice | None) -> str | dict[str, Any] | None:
+    match choice:
+        case bodies.ToolChoice("function", name):
+            return {"type": "function", "function": {"name": name}}
+        case bodies.ToolChoice(mode=mode):
+            return mode  # of the tools that are sent
+    return choice
+
+
+def _given(**members: Any) -> dict[str, Any]:
+    """The members that are there."""
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,142 @@
+"""One response that is asked for: what it goes on from, how workers read it, how it is kept."""
+
+from typing import Final
+
+import msgspec
+
+from engine import responsestore, routing, worker
+from machines import events
+from server import answering, asked, decoding, sinks
+from server import bodies as chatbodies
+from server.context import Context
+from server.errors import ApiError
+from server.responses import bodies, chatbody, conversation, keeping, wanted
+from server.responses.envelope import ENCRYPTED_REASONING
+from server.responses.fold import ResponseBody
+from server.responses.stream import ResponseEvents
+
+PREVIOUS: Final = "previous_response_id"
+"""The field that names what a request goes on from."""
+
+
+class _Identified(msgspec.Struct):
+    """What every item that is kept has."""
+
+    id: str
+
+
+_identified: Final = msgspec.json.Decoder(_Identified)
+
+
+class Creation(msgspec.Struct, frozen=True):
+    """A request to create a response.
+
+    Attributes:
+        ignored: names of what nothing honours.
+        own: the items of the request itself.
+        messages: the whole conversation.
+    """
+
+    context: Context
+    ask: answering.Ask
+    request: bodies.ResponsesRequest
+    ignored: tuple[str, ...]
+    own: tuple[msgspec.Raw, ...]
+    messages: tuple[worker.Message, ...]
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the response is kept."""
+        return self.context.store is not None and self.request.store is not False
+
+    def target(self) -> routing.Target:
+        """The target that decides what of a request is read; nobody's name is refused later."""
+        name = self.request.model or ""
+        known = self.context.fleet.resolve(name)
+        return known or routing.Target(name, self.context.worker, name)
+
+    def read(self, target: routing.Target) -> asked.Asked:
+        """What is asked of a target's worker.
+
+        Raises:
+            ApiError: with the field at fault.
+        """
+        passed_on = target.worker.name == "upstream"
+        reads = wanted.passed_on if passed_on else wanted.read
+        headers = self.ask.exchange.request.headers
+        found = reads(self.request, self.ignored, self.messages, headers, self.context.config)
+        body = None
+        if passed_on:
+            translated = chatbody.chat_body(self.request, self.messages)
+            body = chatbodies.with_defaults(translated, target.defaults)
+        encrypted = ENCRYPTED_REASONING in (self.request.include or ())
+        return msgspec.structs.replace(
+            found,
+            stream=found.stream or bool(self.request.background),
+            body=body,
+            stored=self.keeps,
+            reasoning_items=self.keeps or encrypted,
+        )
+
+    def begun(self, opened: events.Opened) -> responsestore.StoredResponse:
+        """The response as far as the request says it."""
+        return responsestore.StoredResponse(
+            response_id=opened.completion_id,
+            key_id=self.ask.caller.key_id,
+            created_at=opened.created,
+            status="in_progress",
+            previous_response_id=self.request.previous_response_id,
+            body=b"",
+            input=self.own,
+        )
+
+    def keep(self, opened: events.Opened, renderer: sinks.Renderer) -> sinks.BeforeLast:
+        """What keeps the response before its client hears of its end."""
+        assert isinstance(renderer, ResponseEvents | ResponseBody)
+        store = self.context.store
+        if store is None or not self.keeps:
+            return sinks.at_once
+        return keeping.Keeper(store, self.begun(opened), renderer.answer).before_last
+
+
+async def read(context: Context, ask: answering.Ask) -> Creation:
+    """What a request asks for, with the items that are kept of what it goes on from.
+
+    Raises:
+        ApiError: with the field at fault.
+    """
+    request, ignored = bodies.parse(ask.body)
+    own = conversation.items_of(request)
+    for index, item in enumerate(own):
+        decoding.decode(_identified, item, f"input[{index}]")
+    ids = conversation.references(own)
+    found: dict[str, msgspec.Raw] = {}
+    if ids and context.store is not None:
+        with keeping.needed():
+            found = await context.store.items(ids, ask.caller.key_id)
+    own = conversation.resolve(own, found)
+    earlier = await _earlier(context, ask, request.previous_response_id)
+    messages = conversation.messages((*earlier, *own), request.prologue, len(earlier))
+    return Creation(context, ask, request, ignored, own, messages)
+
+
+async def _earlier(
+    context: Context, ask: answering.Ask, response_id: str | None
+) -> tuple[msgspec.Raw, ...]:
+    """The conversation that the request goes on from."""
+    if response_id is None:
+        return ()
+    missing, advice = response_id, ""
+    if context.store is None:
+        advice = " This server keeps no responses (PROXY_STORE=off)."
+    else:
+        try:
+            with keeping.needed():
+                return await context.store.conversation(response_id, ask.caller.key_id)
+        except responsestore.ResponseMissing as error:
+            missing = error.response_id
+        except responsestore.ConversationTooLarge:
+            message = "The conversation of the previous response is too long."
+            raise ApiError("context_length_exceeded", message, PREVIOUS) from None
+    message = f"Previous response with id '{missing[:100]}' not found.{advice}"
+    raise ApiError("previous_response_not_found", message, PREVIOUS)

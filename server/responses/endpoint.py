@@ -1,0 +1,163 @@
+"""`/v1/responses`: an answer in motion, and what was kept of earlier ones."""
+
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from engine import responsestore
+from server import answering, gates
+from server.call import JSON, Call
+from server.context import Context
+from server.decoding import invalid
+from server.errors import ApiError
+from server.renderers import RESPONSES
+from server.responses import background, creation, keeping
+
+API: Final = answering.Api(RESPONSES, "resp_", "input", may_be_empty=False)
+"""What sets its answers apart."""
+
+PAGE: Final = 20
+"""Items of a page where the request does not say. Source: the API's own default."""
+
+PAGE_MAX: Final = 100
+"""Most items of a page. Source: the API's own limit."""
+
+Query = dict[str, list[str]]
+
+
+async def create(context: Context, call: Call) -> None:
+    """`POST /v1/responses`."""
+    if call.exchange.request.method == "HEAD":
+        call.exchange.respond(200, [*call.headers, JSON], b"")
+        return
+    call.expect_json()
+    gates.check_life(context)
+    body = await call.exchange.request.body()
+    ask = answering.Ask(call.exchange, call.caller, call.headers, body)
+    wanted = await creation.read(context, ask)
+    gates.check_life(context)  # which may have changed meanwhile
+    if wanted.request.background:
+        await background.create(wanted, API)
+    else:
+        first = wanted.read(wanted.target())
+        await answering.answer(context, ask, first, API, wanted.read, wanted.keep)
+
+
+async def retrieve(context: Context, call: Call) -> None:
+    """`GET` and `DELETE /v1/responses/{id}`."""
+    query = _query(call)
+    if call.exchange.request.method == "DELETE":
+        await _delete(context, call)
+    elif "true" in query.get("stream", ()):
+        await _follow(context, call, query)
+    else:
+        kept = await _kept(context, call)
+        call.exchange.respond(200, [*call.headers, JSON], kept.body)
+
+
+async def cancel(context: Context, call: Call) -> None:
+    """`POST /v1/responses/{id}/cancel`."""
+    run = context.runs.find(call.tail, call.caller.key_id)
+    if run is not None:
+        run.cancel()
+        await run.over.wait()
+    kept = await _kept(context, call)
+    if not msgspec.json.decode(kept.body)["background"]:
+        message = "Only a response that is made in the background can be cancelled."
+        raise ApiError("invalid_request", message)
+    call.exchange.respond(200, [*call.headers, JSON], kept.body)
+
+
+async def input_items(context: Context, call: Call) -> None:
+    """`GET /v1/responses/{id}/input_items`."""
+    kept = await _kept(context, call)
+    query = _query(call)
+    limit = _number(query, "limit", PAGE, 1, PAGE_MAX)
+    items: list[dict[str, Any]] = [msgspec.json.decode(item) for item in kept.input]
+    if _order(query) == "desc":
+        items.reverse()
+    if "after" in query:
+        items = items[_place(items, query["after"][0]) + 1 :]
+    page = items[:limit]
+    listed = {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(items) > limit,
+    }
+    call.answer(200, listed)
+
+
+async def _follow(context: Context, call: Call, query: Query) -> None:
+    """Stream a response that is made in the background, from a cursor on."""
+    run = context.runs.find(call.tail, call.caller.key_id)
+    if run is None:
+        await _kept(context, call)
+        message = "Only a response that is made in the background, or just was, can be streamed."
+        raise ApiError("invalid_request", message, "stream")
+    after = _number(query, "starting_after", -1, 0, 1 << 53)
+    await run.follow(call.exchange, call.headers, after)
+
+
+async def _delete(context: Context, call: Call) -> None:
+    run = context.runs.find(call.tail, call.caller.key_id)
+    if run is not None:
+        run.cancel()
+        await run.over.wait()
+    store = context.store
+    with keeping.needed():
+        if store is None or not await store.delete(call.tail, call.caller.key_id):
+            raise _missing(call)
+    context.runs.forget(call.tail)
+    call.answer(200, {"id": call.tail, "object": "response", "deleted": True})
+
+
+async def _kept(context: Context, call: Call) -> responsestore.StoredResponse:
+    """The response of the path, if it is the caller's."""
+    store = context.store
+    with keeping.needed():
+        kept = None if store is None else await store.get(call.tail, call.caller.key_id)
+    if kept is None:
+        raise _missing(call)
+    run = context.runs.find(call.tail, call.caller.key_id)
+    if run is not None and run.response is not None:  # which its end may not have been kept of
+        kept = msgspec.structs.replace(kept, body=msgspec.json.encode(run.response))
+    return kept
+
+
+def _missing(call: Call) -> ApiError:
+    message = f"Response with id '{call.tail[:100]}' not found."
+    return ApiError("response_not_found", message)
+
+
+def _query(call: Call) -> Query:
+    return parse_qs(call.exchange.request.query)
+
+
+def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
+    """A whole number of the query."""
+    if name not in query:
+        return usual
+    given = query[name][0]
+    if not (given.isascii() and given.isdigit() and len(given) < 20):
+        raise invalid(name, "it must be a whole number")
+    if not least <= int(given) <= most:
+        raise invalid(name, f"it must be from {least} to {most}")
+    return int(given)
+
+
+def _order(query: Query) -> str:
+    """How a list is ordered: the newest first, as the API has it, unless the query says more."""
+    given = query.get("order", ["desc"])[0]
+    if given not in ("asc", "desc"):
+        raise invalid("order", "it must be asc or desc")
+    return given
+
+
+def _place(items: list[dict[str, Any]], item_id: str) -> int:
+    ids = [item["id"] for item in items]
+    if item_id not in ids:
+        raise invalid("after", "the response has no such item")
+    return ids.index(item_id)

@@ -1,0 +1,255 @@
+"""The items that a request's input, and what is kept of a conversation, consist of.
+
+Clients write them in many ways: messages without a type, references with nothing but an id, the
+items of an answer as it came. Every one of them is read as one of these.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from server import decoding
+
+
+class InputText(msgspec.Struct, tag_field="type", tag="input_text"):
+    """Text for the model."""
+
+    text: str
+
+
+class OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
+    """Text of the model."""
+
+    text: str
+    annotations: list[msgspec.Raw] | None = None
+
+
+class PlainText(msgspec.Struct, tag_field="type", tag="text"):
+    """Text as Chat Completions has it, which many clients send here too."""
+
+    text: str
+
+
+class Refusal(msgspec.Struct, tag_field="type", tag="refusal"):
+    """The model's words when it refused."""
+
+    refusal: str
+
+
+class InputImage(msgspec.Struct, tag_field="type", tag="input_image", omit_defaults=True):
+    """An image, by its URL or by a file's id."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_url is None and self.file_id is None:
+            raise ValueError(decoding.MISSING.format("image_url"))
+
+
+class InputFile(msgspec.Struct, tag_field="type", tag="input_file", omit_defaults=True):
+    """A file, by its content, its URL or its id."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    file_url: str | None = None
+    filename: str | None = None
+
+
+class InputAudio(msgspec.Struct, tag_field="type", tag="input_audio"):
+    """A recording: its data and its format."""
+
+    input_audio: dict[str, msgspec.Raw]
+
+
+Text = InputText | OutputText | PlainText
+Part = Text | Refusal | InputImage | InputFile | InputAudio
+
+
+class SummaryText(msgspec.Struct, tag_field="type", tag="summary_text"):
+    """A part of a summary of the model's thinking."""
+
+    text: str
+
+
+class ReasoningText(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+    """A part of the model's thinking itself."""
+
+    text: str
+
+
+class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What every item may have."""
+
+    id: str | None = None
+    status: str | None = None
+
+
+class Message(Item, tag_field="type", tag="message"):
+    """What someone said.
+
+    Attributes:
+        phase: of the model's own: whether it is `commentary` or the `final_answer`.
+    """
+
+    role: Literal["user", "system", "developer", "assistant"]
+    content: str | list[Part]
+    phase: str | None = None
+
+
+class FunctionCall(Item, tag_field="type", tag="function_call"):
+    """A call of a function; `arguments` is the exact JSON string."""
+
+    call_id: str
+    name: str
+    arguments: str
+    namespace: str | None = None
+
+
+class FunctionCallOutput(Item, tag_field="type", tag="function_call_output"):
+    """What a function returned.
+
+    Attributes:
+        call_id: None of what a tool said unasked; `name` is then the tool's.
+    """
+
+    output: str | list[Part]
+    call_id: str | None = None
+    name: str | None = None
+
+
+class CustomCall(Item, tag_field="type", tag="custom_tool_call"):
+    """A call of a tool that takes free text."""
+
+    call_id: str
+    name: str
+    input: str
+
+
+class CustomCallOutput(Item, tag_field="type", tag="custom_tool_call_output"):
+    """What such a tool returned."""
+
+    call_id: str
+    output: str | list[Part]
+
+
+class Reasoning(Item, tag_field="type", tag="reasoning"):
+    """What the model thought: for the reader a summary, for its provider the encrypted whole."""
+
+    summary: list[SummaryText] | None = None
+    content: list[ReasoningText] | None = None
+    encrypted_content: str | None = None
+
+
+class Compaction(Item, tag_field="type", tag="compaction"):
+    """A conversation so far, as only its provider can read it."""
+
+    encrypted_content: str
+
+
+class ItemReference(msgspec.Struct, tag_field="type", tag="item_reference"):
+    """An item that was kept, by its id."""
+
+    id: str
+
+
+class Unshown(msgspec.Struct, tag_field="type", tag="unshown"):
+    """An item of a tool that the model is not shown here: the item as it came."""
+
+    item: msgspec.Raw
+
+
+AnyItem = (
+    Message
+    | FunctionCall
+    | FunctionCallOutput
+    | CustomCall
+    | CustomCallOutput
+    | Reasoning
+    | Compaction
+    | ItemReference
+    | Unshown
+)
+
+HOSTED: Final = frozenset(
+    (
+        "additional_tools",
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "code_interpreter_call",
+        "computer_call",
+        "computer_call_output",
+        "file_search_call",
+        "image_generation_call",
+        "local_shell_call",
+        "local_shell_call_output",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "mcp_list_tools",
+        "program",
+        "program_output",
+        "shell_call",
+        "shell_call_output",
+        "tool_search_call",
+        "tool_search_output",
+        "web_search_call",
+    )
+)
+"""Items of tools that run elsewhere. Source: the input items that the SDK types, without those
+that ask for something. No answer of this server has any, so they are of conversations that began
+with another."""
+
+
+class _Kind(msgspec.Struct):
+    """What an item is, as far as it says."""
+
+    type: str | msgspec.UnsetType | None = msgspec.UNSET
+    role: msgspec.Raw = decoding.ABSENT
+    id: msgspec.Raw = decoding.ABSENT
+
+
+_kinds: Final = msgspec.json.Decoder(_Kind)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_decoders: Final[dict[str, msgspec.json.Decoder[AnyItem]]] = {
+    "message": msgspec.json.Decoder(Message),
+    "function_call": msgspec.json.Decoder(FunctionCall),
+    "function_call_output": msgspec.json.Decoder(FunctionCallOutput),
+    "custom_tool_call": msgspec.json.Decoder(CustomCall),
+    "custom_tool_call_output": msgspec.json.Decoder(CustomCallOutput),
+    "reasoning": msgspec.json.Decoder(Reasoning),
+    "compaction": msgspec.json.Decoder(Compaction),
+    "item_reference": msgspec.json.Decoder(ItemReference),
+}
+
+
+def read(raw: msgspec.Raw, path: str) -> AnyItem:
+    """One item, whichever it is.
+
+    Args:
+        path: where it stands in the request.
+
+    Raises:
+        ApiError: with the path of the field at fault.
+    """
+    kind = decoding.decode(_kinds, raw, path)
+    if kind.type is None:  # no type is as good as none
+        fields = decoding.decode(_fields, raw)
+        raw = msgspec.Raw(msgspec.json.encode({k: v for k, v in fields.items() if k != "type"}))
+    name = kind.type or _untyped(kind)
+    if name is None:
+        raise decoding.missing(f"{path}.type")
+    if name in HOSTED:
+        return Unshown(raw)
+    decoder = _decoders.get(name)
+    if decoder is None:
+        raise decoding.invalid(f"{path}.type", f"there are no items of type '{name}' here")
+    return decoding.decode(decoder, raw, path)
+
+
+def _untyped(kind: _Kind) -> str | None:
+    """The type of an item that does not name one."""
+    if decoding.is_active(kind.role):
+        return "message"
+    return "item_reference" if decoding.is_active(kind.id) else None

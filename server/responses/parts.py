@@ -1,0 +1,101 @@
+"""The texts that items are made of, and the events that tell of them.
+
+An event is the object of the API without its `sequence_number`, which is its renderer's.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+Event = dict[str, Any]
+"""An event of the API, `type` first."""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """How the API calls a kind of part.
+
+    Attributes:
+        part: how the names of its first and last events begin; `text`: of those between.
+        member: holds its text.
+        more: further members of its object.
+        logprobs: further members of its events.
+        index: counts such parts in their item.
+    """
+
+    part: str
+    text: str
+    member: str = "text"
+    more: dict[str, Any] = {}
+    logprobs: dict[str, Any] = {}
+    index: str = "content_index"
+
+
+NAMES: Final = {
+    "output_text": Names(
+        "response.content_part",
+        "response.output_text",
+        more={"annotations": [], "logprobs": []},
+        logprobs={"logprobs": []},
+    ),
+    "refusal": Names("response.content_part", "response.refusal", member="refusal"),
+    "summary_text": Names(
+        "response.reasoning_summary_part",
+        "response.reasoning_summary_text",
+        index="summary_index",
+    ),
+    "reasoning_text": Names("response.content_part", "response.reasoning_text"),
+}
+"""The kinds of parts. Source: the API's streaming events, as its SDKs type them."""
+
+
+class Part:
+    """One text of an item.
+
+    Attributes:
+        kind: such as `output_text`; it is part of the names of the events.
+    """
+
+    def __init__(self, kind: str, place: dict[str, Any]) -> None:
+        self.kind = kind
+        self.place = place
+        self.texts: list[str] = []
+        self._names = NAMES[kind]
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.texts)
+
+    def added(self) -> Event:
+        """Tells that the part begins."""
+        return {"type": f"{self._names.part}.added", **self.place, "part": self._object("")}
+
+    def delta(self, text: str) -> Event:
+        """Adds to the part, and tells so."""
+        self.texts.append(text)
+        return {
+            "type": f"{self._names.text}.delta",
+            **self.place,
+            "delta": text,
+            **self._names.logprobs,
+        }
+
+    def done(self) -> list[Event]:
+        """Tells what the part was."""
+        text = self.text
+        return [
+            {
+                "type": f"{self._names.text}.done",
+                **self.place,
+                self._names.member: text,
+                **self._names.logprobs,
+            },
+            {"type": f"{self._names.part}.done", **self.place, "part": self._object(text)},
+        ]
+
+    def object(self) -> dict[str, Any]:
+        """The part as it is now."""
+        return self._object(self.text)
+
+    def _object(self, text: str) -> dict[str, Any]:
+        return {"type": self.kind, self._names.member: text, **self._names.more}

@@ -1,0 +1,213 @@
+"""Responses that are made without their client, and that anyone with their key may follow.
+
+A run stands where a client's exchange would: what its stream renders is kept, in order, and
+whoever follows is sent all of it from the event that they have not seen. The store holds the
+response as `in_progress` before its client hears of it, and as it ended before a follower does.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine import pump
+from machines import events
+from server import sinks, sse
+from server.http import OPEN_STAGES, Exchange, HeaderList
+from server.responses.stream import ResponseEvents
+
+FOLLOWABLE_S: Final = 600.0
+"""How long after its end a run can still be followed."""
+
+FOLLOWABLE_BYTES: Final = 64 << 20
+"""How much is held of runs that are over; above it the first to end are forgotten."""
+
+AT_ONCE: Final = 64 << 10
+"""Bytes that a follower is sent before it is asked whether it keeps up."""
+
+_FRAME: Final = re.compile(
+    rb'event: [^\n]+\ndata: \{"type":"[^"]+","sequence_number":(\d+)[^\n]*\n\n'
+)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What was answered in place of a stream."""
+
+    status: int
+    headers: HeaderList
+    body: bytes
+
+
+class Run:
+    """One response in the background: a `server.sinks.Outlet`.
+
+    Args:
+        keep: keeps the response as it ended; called with how to go on.
+
+    Attributes:
+        begun: set once it is known whether the stream has begun.
+        refusal: of one that has not.
+        over: set once all of it has been said and kept.
+    """
+
+    def __init__(self, key_id: str, renderer: ResponseEvents, keep: sinks.BeforeLast) -> None:
+        self.key_id = key_id
+        self.refusal: Refusal | None = None
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+        self._renderer = renderer
+        self._keep = keep
+        self._stream: pump.Pump | None = None
+        self._said: list[bytes] = []
+        self._last_words = b""
+        self._followers: set[asyncio.Event] = set()
+
+    @property
+    def size(self) -> int:
+        """Bytes of what was said so far."""
+        return sum(map(len, self._said))
+
+    @property
+    def response(self) -> dict[str, Any] | None:
+        """The response object as it ended; None until then."""
+        return self._renderer.answer.response if self.over.is_set() else None
+
+    def begin(self, stream: pump.Pump) -> None:
+        """Have the stream say its head at once: nobody waits for a status any more."""
+        self._stream = stream
+        stream.tick("head_hold")
+
+    def cancel(self) -> None:
+        """Stop the work; a run that is over stays as it is."""
+        assert self._stream is not None
+        self._stream.event(events.ClientGone("cancelled"))
+
+    def before_last(self, proceed: Callable[[], None]) -> None:
+        """Keep the response, then `proceed`: one that stopped without an end was cancelled."""
+        if self._renderer.answer.response is None and self._renderer.chunked:
+            self._last_words = self._renderer.cancelled()
+        self._keep(proceed)
+
+    def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
+        """Take an answer in place of a stream."""
+        self.refusal = Refusal(status, headers, body)
+        self.begun.set()
+        self._end()
+
+    def start(self, status: int, headers: HeaderList) -> None:
+        """Take the head; each follower gets one of its own."""
+        self.begun.set()
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._said.append(data)
+        self._tell()
+
+    def finish(self, data: bytes = b"") -> None:
+        """Take the last piece of the body."""
+        self._said.append(data + self._last_words)
+        self._end()
+
+    async def follow(self, exchange: Exchange, headers: HeaderList, after: int) -> None:
+        """Send what was said and what will be, from the event that follows number `after`.
+
+        A follower that reads slowly is sent no more than it has room for.
+        """
+        news, room = asyncio.Event(), asyncio.Event()
+        room.set()
+
+        def leave(_: events.GoneCause) -> None:
+            news.set()
+            room.set()
+
+        exchange.on_gone = leave
+        exchange.on_pressure = lambda _: room.clear()
+        exchange.on_relief = room.set
+        self._followers.add(news)
+        exchange.start(200, [*headers, *sse.HEADERS])
+        seen = 0
+        try:
+            while exchange.stage in OPEN_STAGES:
+                news.clear()
+                is_over = self.over.is_set()
+                said, seen = self._said[seen:], len(self._said)
+                for piece in said:
+                    await _give(exchange, _after(piece, after), room)
+                if is_over:
+                    exchange.finish()
+                else:
+                    await news.wait()
+        finally:
+            exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
+            self._followers.discard(news)
+
+    def _end(self) -> None:
+        self.over.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for follower in self._followers:
+            follower.set()
+
+
+async def _give(exchange: Exchange, data: bytes, room: asyncio.Event) -> None:
+    """Send a follower a piece, as it has room for it."""
+    for start in range(0, len(data), AT_ONCE):
+        exchange.write(data[start : start + AT_ONCE])
+        if exchange.buffered:
+            await asyncio.sleep(0)  # which lets it be told that there is no more room
+            await room.wait()
+
+
+def _after(piece: bytes, number: int) -> bytes:
+    """What of a piece comes after an event; all of it, if that comes before it."""
+    start = 0
+    for frame in _FRAME.finditer(piece):
+        if int(frame[1]) > number:
+            break
+        start = frame.end()
+    return piece[start:]
+
+
+class Runs:
+    """The runs of a server, and for a while those that are over."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._over: dict[str, int] = {}
+        self._watches: set[asyncio.Task[None]] = set()
+
+    def add(self, response_id: str, run: Run) -> None:
+        """Take a run; it is forgotten when it cannot be followed any more."""
+        self._runs[response_id] = run
+        watch = asyncio.get_running_loop().create_task(self._watch(response_id, run))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+
+    def find(self, response_id: str, key_id: str) -> Run | None:
+        """A run, if it is of this key."""
+        run = self._runs.get(response_id)
+        return run if run is not None and run.key_id == key_id else None
+
+    def forget(self, response_id: str) -> None:
+        """Have a run not be found any more, if it is not forgotten yet."""
+        self._runs.pop(response_id, None)
+        self._over.pop(response_id, None)
+
+    async def drain(self, seconds: float) -> int:
+        """Wait until every run is over; how many are not by then."""
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=seconds)
+        return len(self._watches)
+
+    async def _watch(self, response_id: str, run: Run) -> None:
+        await run.over.wait()
+        if run.refusal is not None:
+            self.forget(response_id)
+            return
+        self._over[response_id] = run.size
+        asyncio.get_running_loop().call_later(FOLLOWABLE_S, self.forget, response_id)
+        while sum(self._over.values()) > FOLLOWABLE_BYTES:
+            self.forget(next(iter(self._over)))

@@ -1,0 +1,100 @@
+"""Outputs of a stream to the typed events of the Responses API: a token's last step there."""
+
+from typing import Any, Final
+
+import msgspec
+
+from machines import events, outputs
+from server import sse, toolrender
+from server.errors import ApiError
+from server.responses.answer import Answer
+from server.responses.parts import Event, Part
+
+_BEFORE_SEQUENCE: Final = (
+    b"event: response.output_text.delta\n"
+    b'data: {"type":"response.output_text.delta","sequence_number":%d,'
+)
+_BEFORE_DELTA: Final = b',"delta":%b,"logprobs":[]}\n\n'
+
+_encode: Final = msgspec.json.encode
+
+
+class ResponseEvents:
+    """Renders one stream's outputs as the events of the Responses API.
+
+    Attributes:
+        status: HTTP status of the answer; 0 until there is one.
+        frames: events and sentinels rendered so far.
+        headers: what the answer adds to the response's headers.
+        chunked: False once a failure came before the head: it is a body of its own.
+    """
+
+    def __init__(self, opened: events.Opened) -> None:
+        self.status = 0
+        self.frames = 0
+        self.headers = list(sse.HEADERS)
+        self.chunked = True
+        self.answer = Answer(opened)
+        self._comments = opened.tools.comments
+        self._counts = toolrender.Counts()
+        self._sequence = 0
+        self._part: Part | None = None
+        self._delta = b""
+
+    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
+        """The bytes of one output, before HTTP framing; empty for those a client does not see."""
+        match output:
+            case outputs.Content(text, choice):
+                return self.contents(choice, [text])
+            case outputs.Failure() if self.status == 0:
+                return self._refuse(output)
+            case outputs.Head():
+                self.status = 200
+            case outputs.ToolCounts():
+                self._counts.add(output)
+                return self._counts.comments() if self._comments else b""
+            case outputs.UsageTotals(None) if self._comments:
+                return sse.USAGE_UNKNOWN
+        frames = self._frames(self.answer.take(output, now))
+        if isinstance(output, outputs.Done | outputs.Failure):
+            self.frames += 1
+            return frames + sse.DONE
+        return frames
+
+    def contents(self, choice: int, texts: list[str]) -> bytes:
+        """The bytes of a `Content` for each of the texts: the last step of a token."""
+        part, opening = self.answer.text()
+        begun = self._frames(opening)
+        if part is not self._part:
+            self._part = part
+            place = _encode(part.place)[1:-1].replace(b"%", b"%%")
+            self._delta = _BEFORE_SEQUENCE + place + _BEFORE_DELTA
+        part.texts += texts
+        first, delta = self._sequence, self._delta
+        self._sequence += len(texts)
+        self.frames += len(texts)
+        return begun + b"".join(
+            delta % (number, _encode(text)) for number, text in enumerate(texts, first)
+        )
+
+    def cancelled(self) -> bytes:
+        """The events of a response that was stopped by its client: for those who follow it."""
+        return self._frames(self.answer.cancelled()) + sse.DONE
+
+    def _refuse(self, failure: outputs.Failure) -> bytes:
+        """An error that came before the head is an HTTP status."""
+        error = ApiError.from_failure(failure)
+        self.status = error.status
+        self.headers = error.headers()
+        self.chunked = False
+        return error.body()
+
+    def _frames(self, told: list[Event]) -> bytes:
+        frames = []
+        for number, event in enumerate(told, self._sequence):
+            members: dict[str, Any] = {"type": event["type"], "sequence_number": number}
+            data = _encode(members | event)
+            frames.append(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data))
+        self._sequence += len(told)
+        self.frames += len(told)
+        return b"".join(frames)

@@ -1,0 +1,139 @@
+"""What a Responses request asks of an answer, as the rest of the server sees it."""
+
+from typing import Final
+
+import msgspec
+
+from engine import worker
+from server import asked, decoding, outputmode, toolfields
+from server.http import Headers
+from server.responses import bodies, inputitems
+from server.settings import Config
+
+UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
+"""Checked, but not forwarded: Codex has no such setting."""
+
+USUAL: Final = {"service_tier": "auto", "truncation": "disabled"}
+"""What asks for nothing: it is what happens anyway."""
+
+UNTRANSLATED: Final = ("max_tool_calls", "truncation")
+"""Checked, but not passed on: Chat Completions has no such field."""
+
+
+def read(
+    request: bodies.ResponsesRequest,
+    ignored: tuple[str, ...],
+    messages: tuple[worker.Message, ...],
+    headers: Headers,
+    config: Config,
+) -> asked.Asked:
+    """What is asked of a worker that is given turns.
+
+    Args:
+        ignored: names of what nothing honours, whatever the worker.
+        messages: the whole conversation.
+
+    Raises:
+        ApiError: with the field at fault.
+    """
+    wanted = _asked(request, messages, headers, config)
+    text = request.text or bodies.TextOptions()
+    max_tokens = request.max_output_tokens
+    as_json = isinstance(text.format, bodies.JsonObjectFormat)
+    if as_json:
+        instruction = worker.TextPart(asked.JSON_INSTRUCTION)
+        messages = (*messages, worker.Message("developer", (instruction,)))
+    unheard = ("text.verbosity",) if text.verbosity not in (None, "medium") else ()
+    return msgspec.structs.replace(
+        wanted,
+        messages=messages,
+        max_bytes=max_tokens * asked.BYTES_PER_TOKEN if max_tokens else None,
+        effort=request.reasoning.effort if request.reasoning else None,
+        reasoning_summary=request.reasoning.summary if request.reasoning else None,
+        output_schema=_schema(text),
+        ignored=(*ignored, *_active(request, UNFORWARDED), *unheard)[: decoding.IGNORED_MAX],
+        emulated=("text.format",) if as_json else (),
+    )
+
+
+def passed_on(
+    request: bodies.ResponsesRequest,
+    ignored: tuple[str, ...],
+    messages: tuple[worker.Message, ...],
+    headers: Headers,
+    config: Config,
+) -> asked.Asked:
+    """What is asked of a worker that is given the request itself, as `chatbody` translates it.
+
+    Raises:
+        ApiError: with the field at fault.
+    """
+    unread = (
+        f"input[{index}]"
+        for index, item in enumerate(request.items)
+        if isinstance(item, inputitems.Compaction)
+    )
+    unheard = ("reasoning.summary",) if request.reasoning and request.reasoning.summary else ()
+    names = (*ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
+    return msgspec.structs.replace(
+        _asked(request, messages, headers, config), ignored=names[: decoding.IGNORED_MAX]
+    )
+
+
+def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
+    """What the model may call, after the choice, in the order it was declared.
+
+    Raises:
+        ApiError: for a name declared twice, and for a choice that nothing declared can satisfy.
+    """
+    declared = toolfields.declared(request.functions)
+    return toolfields.choose(declared, choice(request), "tool_choice", "tools")
+
+
+def choice(request: bodies.ResponsesRequest) -> toolfields.Choice:
+    """How the model may choose among the tools."""
+    match request.tool_choice:
+        case bodies.ToolChoice("function", str(name)):
+            return toolfields.Choice(frozenset((name,)), required=True)
+        case bodies.ToolChoice("allowed_tools", mode=mode, tools=list(allowed)):
+            names = (tool.name for tool in allowed if tool.type == "function")
+            return toolfields.Choice(frozenset(filter(None, names)), mode == "required")
+        case "none":
+            return toolfields.NONE
+    return toolfields.Choice(required=request.tool_choice == "required")
+
+
+def _asked(
+    request: bodies.ResponsesRequest,
+    messages: tuple[worker.Message, ...],
+    headers: Headers,
+    config: Config,
+) -> asked.Asked:
+    """What is asked of any worker."""
+    parallel = request.parallel_tool_calls
+    if parallel is None:
+        parallel = config.enable_parallel_tool_calls
+    return asked.Asked(
+        model=decoding.model_of(request.model),
+        stream=bool(request.stream),
+        include_usage=True,
+        n=1,
+        output_mode=outputmode.choose(
+            headers, asked.texts(messages), config.responses_output_mode
+        ),
+        tools=tools(request),
+        call_required=choice(request).required,
+        parallel_calls=parallel,
+        most_calls=config.tool_block_max if parallel else 1,
+        messages=messages,
+    )
+
+
+def _schema(text: bodies.TextOptions) -> msgspec.Raw | None:
+    return text.format.schema if isinstance(text.format, bodies.JsonSchemaFormat) else None
+
+
+def _active(request: bodies.ResponsesRequest, fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the fields that ask for something."""
+    values = ((field, getattr(request, field)) for field in fields)
+    return tuple(field for field, value in values if value not in (None, USUAL.get(field)))

@@ -1,0 +1,72 @@
+"""The targets that stand in for the first one of a stream, and how its client hears of it."""
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from engine import fallback, routing, worker
+from machines import events
+from server.errors import ApiError
+from server.gates import Headers
+
+STOOD_IN: Final = "x-turntape-fallback"
+"""Header with the name of the target that answers in place of the first."""
+
+Prepare = Callable[[routing.Target], fallback.Work]
+"""What the request asks of a target; raises TurnRefused."""
+
+_log = structlog.get_logger(component="answering")
+
+
+def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> None:
+    """Refuse what the first target refuses, unless another may take it.
+
+    Raises:
+        ApiError: the refusal.
+    """
+    try:
+        route[0].worker.check(turn)
+    except worker.TurnRefused as refused:
+        if len(route) > 1 and fallback.may_pass(fallback.refusal(refused)):
+            return  # it will be refused again, and the next one asked
+        raise ApiError(refused.code, refused.message, refused.param) from None
+
+
+def runner(
+    route: tuple[routing.Target, ...],
+    prepare: Prepare,
+    first_chunk: int,
+    opened: events.Opened,
+    headers: Headers,
+) -> worker.Runner:
+    """Who runs the turns of a stream: the worker itself, or one worker after another.
+
+    Args:
+        first_chunk: microseconds that each target may be silent; 0 for no limit.
+        headers: of the answer; while it has not begun, the target that stands in is named there.
+    """
+    if len(route) == 1:
+        return route[0].worker
+    legs = [
+        fallback.Leg(each.name, each.model, each.worker, functools.partial(prepare, each))
+        for each in route[1:]
+    ]
+    on_taken = functools.partial(_tell, opened, headers)
+    return fallback.Fallback(route[0].worker, legs, first_chunk / 1_000_000, on_taken)
+
+
+def _tell(
+    opened: events.Opened, headers: Headers, leg: fallback.Leg, taken: events.FallbackTaken
+) -> None:
+    headers[:] = [header for header in headers if header[0] != STOOD_IN]
+    headers.append((STOOD_IN, leg.name))
+    _log.warning(
+        "fallback_taken",
+        req_id=opened.request_id,
+        model=opened.model,
+        target=taken.model,
+        worker=taken.worker,
+        code=taken.code,
+    )

@@ -1,0 +1,63 @@
+"""Streams of the Responses API for tests of what renders them."""
+
+from typing import Any, Final
+
+import msgspec
+from hypothesis import strategies as st
+
+from machines import events, outputs
+from machines.outputs import Done, Finish, Head, Role, UsageTotals
+from server.responses import stream as responsestream
+from tests import playbook, responsescript, responsewire, stories
+
+NOW: Final = responsescript.CREATED * 1_000_000
+"""When every event of a rendered stream happens, in microseconds."""
+
+BEGUN: Final = (Head(), Role())
+"""The outputs that every stream begins with."""
+
+COUNTED: Final = (UsageTotals(events.Usage(11, 5)), Done())
+"""The last outputs of an answer."""
+
+END: Final = (Finish("stop"), *COUNTED)
+"""The same, its finish before them."""
+
+FIRST: Final[dict[str, Any]] = {
+    "completion_id": "resp_1",
+    "endpoint": "responses",
+    "include_usage": True,
+    "empty_is_failure": True,
+}
+"""How every stream of this API is opened."""
+
+
+def opened(**options: Any) -> events.Opened:
+    """The first record of a stream."""
+    return playbook.opened(**FIRST | options)
+
+
+def requested(**fields: Any) -> msgspec.Raw:
+    """A request as the first record has it."""
+    return msgspec.Raw(msgspec.json.encode(fields))
+
+
+def drawn(**options: Any) -> st.SearchStrategy[stories.Story]:
+    """Whatever may happen to a stream; `options` as `stories.stories` has them."""
+    return stories.stories(n=1, streaming=True, **FIRST | options)
+
+
+def render(
+    *said: outputs.AnyOutput, **options: Any
+) -> tuple[bytes, responsestream.ResponseEvents]:
+    """The bytes of a stream's outputs, and what made them."""
+    rendering = responsestream.ResponseEvents(opened(**options))
+    return b"".join(rendering.render(output, NOW) for output in said), rendering
+
+
+def check(body: bytes, *told: responsescript.Event) -> None:
+    """The bytes are those of these events, which the SDK takes and which add up."""
+    numbered = responsescript.numbered(*told)
+    assert responsewire.whole(body) == numbered
+    assert body == responsescript.stream(*told)
+    responsewire.check_types(numbered)
+    responsewire.fold(numbered)

@@ -1,0 +1,105 @@
+"""Responses in the background when their server stops, is killed, or has another key."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from tests import asking, serving, upstreams
+from tests.responsesclient import Client, Json
+from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+
+HEL = STREAM_HEAD + framed(sse(chunk("Hel")))
+REST = framed(sse(chunk("lo"), chunk(finish="stop"), counted(7, 2)) + DONE) + LAST
+"""The two parts of what an upstream says."""
+
+
+def test_a_drain_lets_them_finish(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    with (
+        upstreams.Hosted() as source,
+        serving.running(
+            "--worker", "upstream", data_dir=tmp_path, PROXY_UPSTREAM_URL=source.url
+        ) as server,
+    ):
+        client = Client(server)
+        response_id = client.made(source.prompt([HEL, gate, REST]), background=True)["id"]
+        server.process.send_signal(signal.SIGTERM)
+        asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))
+        assert server.process.poll() is None
+        source.open(gate)
+        assert server.process.wait(timeout=asking.WAIT_S) == 0
+        asking.audit(server)
+    assert kept(tmp_path, response_id)["status"] == "completed"
+
+
+def test_the_deadline_of_a_drain_fails_them(tmp_path: Path) -> None:
+    with (
+        upstreams.Hosted() as source,
+        serving.running(
+            "--worker",
+            "upstream",
+            data_dir=tmp_path,
+            PROXY_UPSTREAM_URL=source.url,
+            PROXY_DRAIN_TIMEOUT_MS="300",
+        ) as server,
+    ):
+        client = Client(server)
+        with client.creating(source.prompt([HEL, "stall"]), background=True) as live:
+            response_id = live.response_id
+            live.until(b'"delta":"Hel"')
+            server.process.send_signal(signal.SIGTERM)
+            told = live.reply().told
+        assert server.process.wait(timeout=asking.WAIT_S) == 0
+        asking.audit(server)
+    assert told[-1]["response"]["error"]["message"] == "The server is stopping."
+    assert kept(tmp_path, response_id) == told[-1]["response"]
+
+
+def test_what_a_killed_server_was_making_has_failed(tmp_path: Path) -> None:
+    with (
+        upstreams.Hosted() as source,
+        serving.running(
+            "--worker", "upstream", data_dir=tmp_path, PROXY_UPSTREAM_URL=source.url
+        ) as server,
+    ):
+        response = Client(server).made(source.prompt([HEL, "stall"]), background=True)
+        server.stop(signal.SIGKILL)
+    found = kept(tmp_path, response["id"])
+    assert found == {
+        **response,
+        "status": "failed",
+        "error": {
+            "code": "server_error",
+            "message": "The response was interrupted by a restart.",
+        },
+    }
+
+
+def test_another_keys_run_is_not_there(tmp_path: Path) -> None:
+    with upstreams.Hosted() as source:
+        settings = {"PROXY_UPSTREAM_URL": source.url}
+        with serving.running(
+            "--worker", "upstream", data_dir=tmp_path, PROXY_API_KEY="sk-one", **settings
+        ) as server:
+            mine = Client(server, "sk-one")
+            response_id = mine.made("hi", background=True)["id"]
+            nobody = Client(server).get(response_id, "?stream=true")
+            assert nobody.problem == (401, "invalid_api_key", None)
+        with serving.running(
+            "--worker", "upstream", data_dir=tmp_path, PROXY_API_KEY="sk-two", **settings
+        ) as server:
+            other = Client(server, "sk-two")
+            for gone in (
+                other.get(response_id),
+                other.get(response_id, "?stream=true"),
+                other.cancel(response_id),
+            ):
+                assert gone.problem == (404, "response_not_found", None)
+
+
+def kept(data_dir: Path, response_id: str) -> Json:
+    """What the next server knows of a response."""
+    with serving.running(
+        "--worker", "scripted", data_dir=data_dir, PROXY_EVENT_LOG="off"
+    ) as server:
+        return Client(server).get(response_id).body

@@ -1,0 +1,434 @@
+"""`/v1/responses` on a real server: what is kept, what goes on from it, what is refused."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from openai.types.responses import Response
+
+from tests import asking, responsewire, serving, upstreams
+from tests.responsesclient import Client, Json
+from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
+
+HEL = STREAM_HEAD + framed(sse(chunk("Hel")))
+"""What an upstream says first."""
+
+
+class Place(NamedTuple):
+    """A server, the upstream behind it, and who asks."""
+
+    client: Client
+    source: upstreams.Hosted
+
+    def messages(self, prompt: str) -> list[Json]:
+        """What the upstream was told the last time it was asked this."""
+        request = self.source.requests(prompt)[-1]
+        found: list[Json] = request.body["messages"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    """At the end its log replays to the bytes that were sent, and it has not complained."""
+    with (
+        upstreams.Hosted() as source,
+        serving.running(
+            "--worker",
+            "upstream",
+            PROXY_UPSTREAM_URL=source.url,
+            PROXY_EVENT_LOG="full",
+            PROXY_LOG_FSYNC="none",
+            PROXY_SSE_MAX_CONCURRENCY="1",
+            PROXY_MAX_BODY_BYTES="8MiB",
+        ) as server,
+    ):
+        yield Place(Client(server), source)
+        asking.audit(server)
+
+
+def text_of(response: Json) -> str:
+    """What the messages of a response say."""
+    parts = [
+        part["text"]
+        for item in response["output"]
+        if item["type"] == "message"
+        for part in item["content"]
+    ]
+    return "".join(parts)
+
+
+def test_a_response_is_kept_as_it_was_answered(place: Place) -> None:
+    reply = place.client.create("hi", metadata={"a": "b"})
+    assert reply.status == 200
+    response = Response.model_validate_json(reply.raw, strict=True)
+    assert (response.status, response.output_text, response.metadata) == (
+        "completed",
+        "Hello world",
+        {"a": "b"},
+    )
+    kept = place.client.get(response.id)
+    assert (kept.status, kept.raw) == (200, reply.raw)
+    assert kept.headers["x-request-id"]
+
+
+def test_a_streamed_response_is_kept_as_its_last_event_told(place: Place) -> None:
+    told = place.client.create("hi", stream=True).told
+    assert told[-1]["type"] == "response.completed"
+    kept = place.client.get(told[0]["response"]["id"])
+    assert kept.body == told[-1]["response"]
+    assert text_of(kept.body) == "Hello world"
+
+
+def test_what_was_cut_is_kept_as_incomplete(place: Place) -> None:
+    prompt = place.source.prompt(upstreams.stream(chunk("Hel"), chunk(finish="length")))
+    response = place.client.made(prompt)
+    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert place.client.get(response["id"]).body == response
+
+
+def test_a_failure_after_the_head_is_kept_as_failed(place: Place) -> None:
+    prompt = place.source.prompt([HEL, "reset"])
+    told = place.client.create(prompt, stream=True).told
+    assert [event["type"] for event in told[-2:]] == ["error", "response.failed"]
+    kept = place.client.get(told[0]["response"]["id"]).body
+    assert kept == told[-1]["response"]
+    assert (kept["status"], kept["error"]["code"]) == ("failed", "server_error")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_failure_before_the_head_is_an_http_error_and_nothing_is_kept(
+    place: Place, stream: bool
+) -> None:
+    refused = upstreams.response(403, {"error": {"message": "No.", "code": "no", "type": "t"}})
+    reply = place.client.create(place.source.prompt(refused), stream=stream)
+    assert (reply.status, reply.error["message"]) == (403, "No.")
+    assert "resp_" not in reply.raw.decode()
+
+
+def test_a_failure_of_an_answer_not_streamed_is_an_http_error(place: Place) -> None:
+    reply = place.client.create(place.source.prompt([HEL, "reset"]))
+    assert reply.problem == (502, "upstream_disconnected", None)
+
+
+def test_a_response_whose_client_left_is_not_kept_and_its_permit_is_free(place: Place) -> None:
+    prompt = place.source.prompt([HEL, "stall"])
+    with place.client.creating(prompt) as leaving:
+        response_id = leaving.response_id
+        busy = place.client.create("hi", stream=True)
+        assert busy.problem == (429, "concurrency_exceeded", None)
+    asking.until(place.source.request(prompt).left.is_set, 1)
+    asking.until(lambda: place.client.create("hi", stream=True).status == 200, 1)
+    assert place.client.get(response_id).problem == (404, "response_not_found", None)
+
+
+def test_what_is_deleted_is_gone(place: Place) -> None:
+    response_id = place.client.made("hi")["id"]
+    deleted = place.client.delete(response_id)
+    assert deleted.body == {"id": response_id, "object": "response", "deleted": True}
+    for gone in (
+        place.client.get(response_id),
+        place.client.delete(response_id),
+        place.client.cancel(response_id),
+        place.client.input_items(response_id),
+        place.client.get(response_id, "?stream=true"),
+    ):
+        assert gone.problem == (404, "response_not_found", None)
+        assert response_id in gone.error["message"]
+
+
+def test_only_what_is_made_in_the_background_can_be_cancelled_or_streamed_later(
+    place: Place,
+) -> None:
+    response_id = place.client.made("hi")["id"]
+    assert place.client.cancel(response_id).problem == (400, None, None)
+    assert place.client.get(response_id, "?stream=true").problem == (400, None, "stream")
+
+
+SAID = [
+    {"role": "user", "content": "one"},
+    {"role": "assistant", "content": "two"},
+    {"role": "user", "content": "three"},
+]
+
+
+def test_the_input_is_listed_newest_first(place: Place) -> None:
+    response_id = place.client.made(SAID)["id"]
+    listed = place.client.input_items(response_id).body
+    texts = [item["content"][0]["text"] for item in listed["data"]]
+    assert texts == ["three", "two", "one"]
+    ids = [item["id"] for item in listed["data"]]
+    assert listed == {
+        "object": "list",
+        "data": listed["data"],
+        "first_id": ids[0],
+        "last_id": ids[-1],
+        "has_more": False,
+    }
+    oldest = place.client.input_items(response_id, "?order=asc").body["data"]
+    assert oldest == listed["data"][::-1]
+
+
+def test_the_input_is_listed_page_by_page(place: Place) -> None:
+    response_id = place.client.made(SAID)["id"]
+    first = place.client.input_items(response_id, "?limit=2&order=asc").body
+    assert [item["content"][0]["text"] for item in first["data"]] == ["one", "two"]
+    assert first["has_more"]
+    query = f"?limit=2&order=asc&after={first['last_id']}"
+    rest = place.client.input_items(response_id, query).body
+    assert [item["content"][0]["text"] for item in rest["data"]] == ["three"]
+    assert (rest["has_more"], rest["first_id"]) == (False, rest["last_id"])
+    end = place.client.input_items(response_id, f"?order=asc&after={rest['last_id']}").body
+    assert (end["data"], end["first_id"], end["last_id"]) == ([], None, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=x", "limit"),
+        ("limit=-1", "limit"),
+        ("after=msg_x", "after"),
+        ("order=up", "order"),
+    ],
+)
+def test_a_page_that_there_is_not_is_refused(place: Place, query: str, param: str) -> None:
+    response_id = place.client.made("hi")["id"]
+    refused = place.client.input_items(response_id, f"?{query}")
+    assert refused.problem == (400, None, param)
+
+
+def test_a_chain_of_responses_is_one_conversation(place: Place) -> None:
+    first = place.client.made("one", instructions="Be brief.")
+    second = place.client.made("two", previous_response_id=first["id"])
+    third = place.client.made("three", previous_response_id=second["id"], instructions="Be kind.")
+    assert place.messages("three") == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "Hello world"},
+        {"role": "user", "content": "two"},
+        {"role": "assistant", "content": "Hello world"},
+        {"role": "user", "content": "three"},
+    ]
+    assert third["previous_response_id"] == second["id"]
+    own = place.client.input_items(third["id"]).body["data"]
+    assert [item["content"][0]["text"] for item in own] == ["three"]
+
+
+def test_one_response_may_have_several_that_go_on_from_it(place: Place) -> None:
+    first = place.client.made("root")
+    for branch in ("left", "right"):
+        place.client.made(branch, previous_response_id=first["id"])
+        told = [message["content"] for message in place.messages(branch)]
+        assert told == ["root", "Hello world", branch]
+
+
+def test_a_chain_ends_where_a_part_of_it_was_deleted(place: Place) -> None:
+    first = place.client.made("one")
+    second = place.client.made("two", previous_response_id=first["id"])
+    place.client.delete(first["id"])
+    lost = place.client.create("three", previous_response_id=second["id"])
+    assert lost.problem == (400, "previous_response_not_found", "previous_response_id")
+    assert first["id"] in lost.error["message"]
+
+
+def test_calls_and_their_results_go_on(place: Place) -> None:
+    function = {"name": "f", "arguments": '{"x":1}'}
+    call = {"index": 0, "id": "call_a", "type": "function", "function": function}
+    choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
+    prompt = place.source.prompt(
+        upstreams.stream(chunk(choices=[choice]), chunk(finish="tool_calls"), counted(7, 2))
+    )
+    tools = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
+    first = place.client.made(prompt, tools=tools)
+    assert [item["type"] for item in first["output"]] == ["function_call"]
+    result = {"type": "function_call_output", "call_id": "call_a", "output": "sunny"}
+    second = place.client.made([result], previous_response_id=first["id"], tools=tools)
+    assert text_of(second) == "Hello world"
+    assert place.messages("sunny")[1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_a", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "call_a", "content": "sunny"},
+    ]
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    place.client.made([{"role": "user", "content": "again"}, reference, result], tools=tools)
+    assert place.messages("sunny")[1:][0]["tool_calls"][0]["id"] == "call_a"
+
+
+def test_items_are_found_by_what_refers_to_them(place: Place) -> None:
+    first = place.client.made("one")
+    (asked,) = place.client.input_items(first["id"]).body["data"]
+    said = {"type": "item_reference", "id": first["output"][0]["id"]}
+    second = place.client.made(
+        [{"id": asked["id"]}, said, {"role": "user", "content": "two"}], store=False
+    )
+    assert text_of(second) == "Hello world"
+    assert [message["content"] for message in place.messages("two")] == [
+        "one",
+        "Hello world",
+        "two",
+    ]
+
+
+@pytest.mark.parametrize("item_id", [5, ["x"], {}, True])
+def test_an_item_by_whose_id_nobody_could_find_it_is_refused(place: Place, item_id: Any) -> None:
+    for fields in ({}, {"background": True}, {"store": False}):
+        item = {"type": "web_search_call", "id": item_id}
+        refused = place.client.create([{"role": "user", "content": "hi"}, item], **fields)
+        assert refused.problem == (400, None, "input[1].id")
+
+
+def test_a_reference_to_nothing_is_a_404_of_its_own(place: Place) -> None:
+    lost = place.client.create([{"type": "item_reference", "id": "msg_none"}])
+    assert lost.problem == (404, None, "input[0]")
+    assert lost.error["message"] == "Item with id 'msg_none' not found."
+
+
+def test_what_is_not_to_be_stored_is_not(place: Place) -> None:
+    response = place.client.made("hi", store=False)
+    assert response["store"] is False
+    lost = (
+        place.client.get(response["id"]),
+        place.client.create("on", previous_response_id=response["id"]),
+        place.client.create([{"type": "item_reference", "id": response["output"][0]["id"]}]),
+    )
+    assert [each.status for each in lost] == [404, 400, 404]
+    streamed = place.client.create("hi", store=False, stream=True).told[-1]["response"]
+    assert streamed["store"] is False
+    assert place.client.get(streamed["id"]).status == 404
+
+
+def test_what_is_not_stored_may_go_on_from_what_is(place: Place) -> None:
+    first = place.client.made("one")
+    place.client.made("two", previous_response_id=first["id"], store=False)
+    assert len(place.messages("two")) == 3
+
+
+@pytest.mark.parametrize("response_id", ["resp_none", "x", "a%2Fb", "%00", "%ff", "r" * 4000])
+def test_an_id_of_nothing_is_not_found(place: Place, response_id: str) -> None:
+    missing = (404, "response_not_found", None)
+    assert place.client.get(response_id).problem == missing
+    assert place.client.delete(response_id).problem == missing
+    assert place.client.cancel(response_id).problem == missing
+    assert place.client.input_items(response_id).problem == missing
+
+
+@pytest.mark.parametrize("response_id", ["resp_none", "", "x" * 10_000, "\x00"])
+def test_nothing_goes_on_from_what_is_not_there(place: Place, response_id: str) -> None:
+    lost = place.client.create("hi", previous_response_id=response_id)
+    assert lost.problem == (400, "previous_response_not_found", "previous_response_id")
+
+
+def test_another_media_type_is_refused(place: Place) -> None:
+    body = json.dumps({"model": "m", "input": "hi"}).encode()
+    refused = place.client.ask("POST", "/responses", body, {"content-type": "text/plain"})
+    assert refused.problem == (415, "unsupported_media_type", None)
+
+
+def test_head_is_answered_and_other_methods_are_named(place: Place) -> None:
+    assert place.client.ask("HEAD", "/responses")[::2] == (200, b"")
+    assert place.client.ask("GET", "/responses").headers["allow"] == "POST, HEAD, OPTIONS"
+    assert place.client.ask("POST", "/responses/x").headers["allow"] == "GET, DELETE, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"{", (400, "invalid_json", None)),
+        (b'{"input":"hi"}', (400, "model_required", "model")),
+        (b'{"model":"gpt-5.5"}', (400, None, "input")),
+        (b'{"model":"gpt-5.5","input":3}', (400, None, "input")),
+        (
+            b'{"model":"gpt-5.5","input":"hi","conversation":"c"}',
+            (400, "unsupported_parameter", "conversation"),
+        ),
+        (b'{"model":"gpt-5.5","input":"hi","text":{"format":{"type":"json_schema"}}}', None),
+    ],
+)
+def test_a_wrong_request_is_refused(place: Place, body: bytes, problem: Any) -> None:
+    refused = place.client.ask("POST", "/responses", body)
+    assert refused.status == 400
+    assert problem is None or refused.problem == problem
+
+
+@pytest.mark.parametrize("more", [b'"seed":1e999', b'"x":"\xff"', b'"x":"\\u0000"', b'"x":[[]]'])
+def test_what_nobody_reads_does_no_harm(place: Place, more: bytes) -> None:
+    body = b'{"model":"gpt-5.5","input":"hi","metadata":{"a":"b"},%b}' % more
+    reply = place.client.ask("POST", "/responses", body)
+    assert (reply.status, text_of(reply.body)) == (200, "Hello world")
+    streamed = place.client.ask("POST", "/responses", body[:-1] + b',"stream":true}')
+    assert streamed.told[-1]["type"] == "response.completed"
+
+
+def test_a_request_of_any_depth_is_answered_or_refused() -> None:
+    # A log does not keep what is nested so deeply: this one shall not be asked for it.
+    with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
+        for depth in (10, 400, 900, 20_000):
+            nested = b"[" * depth + b"]" * depth
+            tool = b'{"type":"function","name":"f","parameters":{"x":%b}}' % nested
+            body = b'{"model":"codex-5","input":"hi","stream":true,"tools":[%b]}' % tool
+            reply = Client(server).ask("POST", "/responses", body)
+            assert reply.status in (200, 400), (depth, reply)
+            if reply.status == 200:
+                assert b"\nevent: response.completed\n" in reply.raw, depth
+
+
+def test_a_large_input_is_kept_and_goes_on(place: Place) -> None:
+    large = "x" * (5 << 20)
+    first = place.client.made(large)
+    (item,) = place.client.input_items(first["id"]).body["data"]
+    assert item["content"][0]["text"] == large
+    place.client.made("and", previous_response_id=first["id"])
+    assert place.messages("and")[0]["content"] == large
+    second = place.client.made(large, previous_response_id=first["id"])
+    over = place.client.create("more", previous_response_id=second["id"])
+    assert over.problem == (400, "context_length_exceeded", "previous_response_id")
+    huge = place.client.create("x" * (9 << 20))
+    assert huge.problem == (413, "request_too_large", None)
+
+
+def test_counts_are_told_with_their_details(place: Place) -> None:
+    details = {
+        **usage(10, 5),
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    prompt = place.source.prompt(
+        upstreams.stream(chunk("Hi"), chunk(finish="stop"), chunk(choices=[], usage=details))
+    )
+    assert place.client.made(prompt)["usage"] == {
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
+        "output_tokens": 5,
+        "output_tokens_details": {"reasoning_tokens": 3},
+        "total_tokens": 15,
+    }
+
+
+def test_names_of_what_is_ignored_are_told(place: Place) -> None:
+    reply = place.client.create(
+        "hi", truncation="auto", client_metadata={}, tools=[{"type": "web_search"}]
+    )
+    assert reply.headers["x-turntape-ignored"] == "client_metadata, tools[0], truncation"
+
+
+def test_heartbeats_are_events_and_the_answer_follows(place: Place) -> None:
+    with serving.running(
+        "--worker",
+        "upstream",
+        PROXY_UPSTREAM_URL=place.source.url,
+        PROXY_HEAD_HOLD_MS="50",
+        PROXY_SSE_KEEPALIVE_MS="50",
+    ) as server:
+        prompt = place.source.prompt(
+            [STREAM_HEAD, 0.4, framed(sse(chunk("Hi"), chunk(finish="stop")) + DONE), LAST]
+        )
+        told = Client(server).create(prompt, stream=True).told
+    types = [event["type"] for event in told]
+    assert types.count("response.in_progress") >= 3
+    assert types[types.index("response.output_item.added") :].count("response.in_progress") == 0
+    responsewire.fold(told)

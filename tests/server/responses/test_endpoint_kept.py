@@ -1,0 +1,199 @@
+"""What is kept of responses, whatever happens to the server that keeps them."""
+
+import asyncio
+import contextlib
+import http.client
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import asking, fulldisk, responsewire, serving, upstreams
+from tests.responsesclient import Client, Live
+from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+
+KILLS = 6
+"""How often a server is killed in the moment in which it says that a response is whole."""
+
+STREAMS = 8
+"""How many it makes in that moment."""
+
+HEL = STREAM_HEAD + framed(sse(chunk("Hel")))
+REST = framed(sse(chunk("lo"), chunk(finish="stop"), counted(7, 2)) + DONE) + LAST
+"""The two parts of what an upstream says."""
+
+
+@pytest.fixture
+def source() -> Iterator[upstreams.Hosted]:
+    with upstreams.Hosted() as hosted:
+        yield hosted
+
+
+def kill(server: serving.Serve) -> None:
+    """End a server as nothing can be caught."""
+    server.stop(signal.SIGKILL)
+
+
+def test_a_killed_servers_responses_go_on_with_the_next(
+    tmp_path: Path, source: upstreams.Hosted
+) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        first = Client(server).made("one")
+        kill(server)
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        Client(server).made("two", previous_response_id=first["id"])
+        said = [message["content"] for message in source.requests("two")[0].body["messages"]]
+        assert said == ["one", "Hello world", "two"]
+        assert Client(server).get(first["id"]).body == first
+
+
+def test_a_response_is_kept_before_its_client_hears_of_its_end(
+    tmp_path: Path, source: upstreams.Hosted
+) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url, "PROXY_EVENT_LOG": "off"}
+    told: list[responsewire.Event] = []
+    for _ in range(KILLS):
+        gate = asyncio.Event()
+        prompt = source.prompt([HEL, gate, REST])
+        with (
+            serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server,
+            contextlib.ExitStack() as stack,
+        ):
+            client = Client(server)
+            streams = [stack.enter_context(client.creating(prompt)) for _ in range(STREAMS)]
+            for each in streams:
+                each.until(b'"delta":"Hel"')
+            source.open(gate)
+            told.append(streams[0].event("response.completed")["response"])
+            server.process.send_signal(signal.SIGKILL)
+            told += [response for each in streams[1:] for response in heard(each)]
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        kept = {each["id"]: Client(server).get(each["id"]).body for each in told}
+    assert kept == {each["id"]: each for each in told}
+
+
+def heard(live: Live) -> list[responsewire.Event]:
+    """The whole response that a client of a killed server heard of, if it did."""
+    with contextlib.suppress(AssertionError, ConnectionError, http.client.HTTPException):
+        return [dict(live.event("response.completed")["response"])]
+    return []
+
+
+def test_nothing_is_kept_where_the_store_is_off(tmp_path: Path, source: upstreams.Hosted) -> None:
+    with serving.running(
+        "--worker",
+        "upstream",
+        data_dir=tmp_path,
+        PROXY_UPSTREAM_URL=source.url,
+        PROXY_STORE="off",
+    ) as server:
+        client = Client(server)
+        response = client.made("hi", store=True)
+        assert response["store"] is False
+        assert client.get(response["id"]).problem == (404, "response_not_found", None)
+        assert client.delete(response["id"]).status == 404
+        assert client.input_items(response["id"]).status == 404
+        lost = client.create("on", previous_response_id=response["id"])
+        assert lost.problem == (400, "previous_response_not_found", "previous_response_id")
+        assert "PROXY_STORE=off" in lost.error["message"]
+        item = {"type": "item_reference", "id": response["output"][0]["id"]}
+        assert client.create([item]).problem == (404, None, "input[0]")
+        refused = client.create("hi", background=True)
+        assert refused.problem == (400, "unsupported_parameter", "background")
+    assert list(tmp_path.glob("responses.sqlite*")) == []
+
+
+def test_every_route_is_gone_where_they_are_switched_off(tmp_path: Path) -> None:
+    with serving.running(
+        "--worker", "scripted", data_dir=tmp_path, PROXY_ENABLE_RESPONSES="false"
+    ) as server:
+        client = Client(server)
+        for gone in (
+            client.create("hi"),
+            client.create("hi", stream=True),
+            client.get("resp_1"),
+            client.delete("resp_1"),
+            client.cancel("resp_1"),
+            client.input_items("resp_1"),
+            client.ask("OPTIONS", "/responses"),
+        ):
+            assert gone.problem == (404, "not_found", None)
+        assert server.get("/readyz")[0] == 200
+    assert list(tmp_path.glob("responses.sqlite*")) == []
+
+
+def test_another_keys_responses_are_not_there(tmp_path: Path, source: upstreams.Hosted) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url}
+    whose = "sk-mine-1234567890", "sk-other-1234567890"
+
+    def run(key: str) -> Iterator[Client]:
+        with serving.running(
+            "--worker", "upstream", data_dir=tmp_path, PROXY_API_KEY=key, **settings
+        ) as server:
+            yield Client(server, key)
+
+    for mine in run(whose[0]):
+        response = mine.made("hi")
+        assert mine.get(response["id"]).status == 200
+        assert Client(mine.server).get(response["id"]).problem == (401, "invalid_api_key", None)
+    item = {"type": "item_reference", "id": response["output"][0]["id"]}
+    for other in run(whose[1]):
+        missing = (404, "response_not_found", None)
+        assert other.get(response["id"]).problem == missing
+        assert other.delete(response["id"]).problem == missing
+        assert other.cancel(response["id"]).problem == missing
+        assert other.input_items(response["id"]).problem == missing
+        lost = other.create("on", previous_response_id=response["id"])
+        assert lost.problem == (400, "previous_response_not_found", "previous_response_id")
+        assert other.create([item]).status == 404
+    for mine in run(whose[0]):
+        assert mine.get(response["id"]).body == response
+
+
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(tmp_path: Path) -> None:
+    assert fulldisk.in_namespace("full-disk-of-responses", tmp_path) == {
+        "kept_when_there_was_room": 200,
+        "stream": ["response.completed", 404],
+        "whole": ["completed", 404],
+        "background": [503, "store_unavailable"],
+        "goes_on_from_what_was_kept": "completed",
+        "begun_when_there_was_room": "completed",
+        "said": ["response_not_kept", "response_store_failing"],
+        "kept_again": 200,
+    }
+
+
+def test_a_store_that_cannot_be_read_is_a_503(tmp_path: Path, source: upstreams.Hosted) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        client = Client(server)
+        response = client.made("hi")
+        for file in tmp_path.glob("responses.sqlite*"):
+            file.write_bytes(b"garbage" * 4096)
+        broken = (
+            client.get(response["id"]),
+            client.delete(response["id"]),
+            client.cancel(response["id"]),
+            client.input_items(response["id"]),
+            client.create("on", previous_response_id=response["id"]),
+            client.create([{"type": "item_reference", "id": response["output"][0]["id"]}]),
+        )
+        assert [each.problem[:2] for each in broken] == [(503, "store_unavailable")] * 6
+        assert client.create("hi", store=False).status == 200
+
+
+def test_the_head_of_an_answer_does_not_wait_for_the_store(
+    tmp_path: Path, source: upstreams.Hosted
+) -> None:
+    prompt = source.prompt([HEL, "stall"])
+    with (
+        serving.running(
+            "--worker", "upstream", data_dir=tmp_path, PROXY_UPSTREAM_URL=source.url
+        ) as server,
+        Client(server).creating(prompt) as live,
+    ):
+        live.until(b'"delta":"Hel"')
+        assert Client(server).get(live.response_id).status == 404
+    asking.until(source.request(prompt).left.is_set)

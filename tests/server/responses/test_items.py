@@ -1,0 +1,249 @@
+"""The output items of a response: what is told of each, in which order, and what they are then."""
+
+from typing import Any
+
+import pytest
+
+from server.responses import items
+from tests import responsescript as script
+
+
+def output(shows_encrypted: bool = False) -> items.OutputItems:
+    return items.OutputItems("resp_1", shows_encrypted)
+
+
+def said(found: items.OutputItems, text: str, kind: str = "output_text") -> list[script.Event]:
+    part, told = found.part(kind)
+    return [*told, part.delta(text)]
+
+
+def test_a_message_is_told_of_from_its_beginning_to_its_end() -> None:
+    found = output()
+    told = [*said(found, "Hel"), *said(found, "lo"), *found.finish("completed")]
+    assert told == script.message(0, "Hel", "lo")
+    assert found.objects() == [script.said(0, "Hello")]
+
+
+def test_an_item_shows_what_there_is_of_it() -> None:
+    found = output()
+    said(found, "Hel")
+    found.called(0, "call_a", "f", '{"x"')
+    assert found.objects() == [
+        script.said(0, "Hel"),
+        script.called(1, "call_a", "f", '{"x"', "in_progress"),
+    ]
+
+
+def test_what_is_cut_is_incomplete_and_what_was_whole_before_stays_so() -> None:
+    found = output()
+    said(found, "Hel")
+    found.thought("hm", "summary")
+    said(found, "lo")
+    found.finish("incomplete")
+    assert [item.get("status") for item in found.objects()] == ["completed", None, "incomplete"]
+
+
+def test_a_refusal_is_a_part_of_its_own() -> None:
+    found = output()
+    told = [*said(found, "I can't "), *said(found, "help.", "refusal"), *found.finish("completed")]
+    whole = script.said(0, "I can't ")
+    whole["content"].append(script.part("refusal", "help."))
+    opening, end = script.ends_of(0, whole | {"status": "in_progress", "content": []}, whole)
+    assert told == [
+        opening,
+        *script.parted(0, 0, "output_text", "I can't "),
+        *script.parted(0, 1, "refusal", "help."),
+        end,
+    ]
+    assert found.refused
+
+
+def test_text_is_no_refusal() -> None:
+    found = output()
+    said(found, "x")
+    found.thought("y", "text")
+    assert not found.refused
+
+
+def test_each_kind_of_thinking_counts_its_own_parts() -> None:
+    found = output()
+    told = [
+        *found.thought("a", "summary"),
+        *found.thought("b", "summary"),
+        *found.thought("c", "text"),
+        *found.thought("d", "summary"),
+        *found.finish("completed"),
+    ]
+    whole = script.thought(0, "ab", "d", content=["c"])
+    opening, end = script.ends_of(0, script.thought(0), whole)
+    assert told == [
+        opening,
+        *script.parted(0, 0, "summary_text", "a", "b"),
+        *script.parted(0, 0, "reasoning_text", "c"),
+        *script.parted(0, 1, "summary_text", "d"),
+        end,
+        *script.message(1),
+    ]
+
+
+def test_reasoning_of_raw_text_has_content_from_its_beginning() -> None:
+    found = output()
+    told = found.thought("a", "text")
+    assert told[0]["item"] == script.thought(0, content=[])
+
+
+def test_reasoning_ends_where_its_provider_says_so_and_what_follows_is_another_item() -> None:
+    found = output()
+    told = [
+        *found.thought("a", "summary"),
+        *found.thought_done(""),
+        *found.thought("b", "summary"),
+        *found.thought_done(""),
+    ]
+    assert [event["type"] for event in told].count("response.output_item.done") == 2
+    assert found.objects() == [script.thought(0, "a"), script.thought(1, "b")]
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_encrypted_content_is_shown_to_those_who_asked_and_kept_for_all(shows: bool) -> None:
+    found = output(shows)
+    found.thought("a", "summary")
+    ended = found.thought_done("rs_x:secret")[-1]["item"]
+    shown: dict[str, Any] = {"encrypted_content": "rs_x:secret"} if shows else {}
+    assert ended == script.thought(0, "a", **shown)
+    assert found.objects() == [ended]
+    assert found.kept() == [script.thought(0, "a", encrypted_content="rs_x:secret")]
+
+
+def test_encrypted_content_that_there_is_not_is_null_to_those_who_asked() -> None:
+    found = output(shows_encrypted=True)
+    told = found.thought("a", "summary")
+    assert told[0]["item"] == script.thought(0, encrypted_content=None)
+    found.thought_done("")
+    assert found.kept() == [script.thought(0, "a", encrypted_content=None)]
+
+
+def test_thinking_that_is_only_encrypted_is_an_item_too() -> None:
+    found = output(shows_encrypted=True)
+    told = found.thought_done("e")
+    opening, end = script.ends_of(
+        0, script.thought(0, encrypted_content=None), script.thought(0, encrypted_content="e")
+    )
+    assert told == [opening, end]
+
+
+def test_a_call_that_came_whole_has_one_delta() -> None:
+    found = output()
+    told = [*found.called(0, "call_a", "f", '{"x":1}'), *found.finish("completed")]
+    assert told == script.call(0, "call_a", "f", '{"x":1}')
+
+
+def test_a_call_without_arguments_has_no_delta() -> None:
+    found = output()
+    told = [
+        *found.called(0, "call_a", "f", ""),
+        *found.argued(0, ""),
+        *found.finish("completed"),
+    ]
+    assert told == script.call(0, "call_a", "f")
+    assert found.objects() == [script.called(0, "call_a", "f", "")]
+
+
+def test_a_whole_call_ends_where_the_next_begins() -> None:
+    found = output()
+    told = [
+        *found.called(0, "call_a", "f", ""),
+        *found.argued(0, '{"x":'),
+        *found.argued(0, "1}"),
+        *found.called(1, "call_b", "g", "{}"),
+        *found.finish("completed"),
+    ]
+    assert told == [
+        *script.call(0, "call_a", "f", '{"x":', "1}"),
+        *script.call(1, "call_b", "g", "{}"),
+    ]
+
+
+def test_calls_may_grow_side_by_side() -> None:
+    found = output()
+    told = [
+        *found.called(0, "call_a", "f", '{"x":'),
+        *found.called(1, "call_b", "g", "{"),
+        *found.argued(0, "1}"),
+        *found.argued(1, "}"),
+        *found.finish("completed"),
+    ]
+    first = script.call(0, "call_a", "f", '{"x":', "1}")
+    second = script.call(1, "call_b", "g", "{", "}")
+    assert told == [
+        *first[:2],
+        *second[:2],
+        first[2],
+        second[2],
+        *first[3:],
+        *second[3:],
+    ]
+
+
+def test_nothing_is_added_to_a_call_that_has_ended() -> None:
+    found = output()
+    found.called(0, "call_a", "f", "{}")
+    found.called(1, "call_b", "g", "{}")
+    assert found.argued(0, " ") == []
+    assert found.objects()[0] == script.called(0, "call_a", "f", "{}")
+
+
+def test_text_ends_before_a_call_begins_and_a_call_may_grow_beside_text() -> None:
+    found = output()
+    told = [
+        *said(found, "Look."),
+        *found.called(0, "call_a", "f", '{"x":'),
+        *said(found, "And"),
+        *found.argued(0, "1}"),
+        *found.finish("completed"),
+    ]
+    call = script.call(1, "call_a", "f", '{"x":', "1}")
+    text = script.message(2, "And")
+    assert told == [*script.message(0, "Look."), *call[:2], *text[:3], *call[2:], *text[3:]]
+
+
+def test_calls_that_are_cut_are_incomplete() -> None:
+    found = output()
+    found.called(0, "call_a", "f", "{}")
+    found.called(1, "call_b", "g", '{"x')
+    told = found.finish("incomplete")
+    last = script.called(1, "call_b", "g", '{"x', "incomplete")
+    assert told == [script.arguments_done(last), script.ends_of(1, last, last)[1]]
+    assert found.objects() == [script.called(0, "call_a", "f", "{}"), last]
+
+
+def test_an_answer_of_nothing_is_an_empty_message() -> None:
+    found = output()
+    assert found.finish("completed") == script.message(0)
+    assert found.objects() == [script.said(0, "")]
+
+
+def test_an_answer_of_a_call_has_no_message() -> None:
+    found = output()
+    found.called(0, "call_a", "f", "{}")
+    found.finish("completed")
+    assert [item["type"] for item in found.objects()] == ["function_call"]
+
+
+def test_what_breaks_off_is_ended_and_nothing_is_made_up() -> None:
+    found = output()
+    found.break_off()
+    assert found.objects() == []
+    found = output()
+    said(found, "Hel")
+    found.break_off()
+    assert found.objects() == [script.said(0, "Hel", "incomplete")]
+
+
+def test_ids_are_of_the_response_and_told_apart_by_their_index() -> None:
+    found = items.OutputItems("resp_abc", shows_encrypted=False)
+    found.thought("a", "summary")
+    said(found, "b")
+    found.called(0, "call_a", "f", "{}")
+    ids = [item["id"] for item in found.objects()]
+    assert ids == ["rs_abc0000", "msg_abc0001", "fc_abc0002"]

@@ -1,0 +1,233 @@
+"""What a Responses request asks for reaches the server, and what is not honoured is named."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine import worker
+from server import asked, config, errors
+from server.http import Headers
+from server.responses import bodies, conversation, wanted
+from server.settings import Config
+from tests.server.responses import clients
+
+F = {"type": "function", "name": "f", "description": "does it", "parameters": {"type": "object"}}
+G = {"type": "function", "name": "g"}
+CUSTOM = {"type": "custom", "name": "h"}
+ENVIRON = {"HOME": "/"}
+
+
+def settings(**environ: str) -> Config:
+    return config.load(ENVIRON | environ)[0]
+
+
+def read(
+    way: Any = wanted.read,
+    settings: Config | None = None,
+    headers: list[tuple[str, str]] | None = None,
+    **fields: Any,
+) -> asked.Asked:
+    """What a request with these fields asks for."""
+    body = json.dumps({"model": "m", "input": "hi"} | fields).encode()
+    request, ignored = bodies.parse(body)
+    messages = conversation.messages(conversation.items_of(request), request.prologue)
+    found: asked.Asked = way(
+        request, ignored, messages, Headers(headers or []), settings or config.load(ENVIRON)[0]
+    )
+    return found
+
+
+def refusal(**fields: Any) -> errors.ApiError:
+    with pytest.raises(errors.ApiError) as refused:
+        read(**fields)
+    return refused.value
+
+
+@pytest.mark.parametrize("way", [wanted.read, wanted.passed_on])
+def test_the_smallest_request_asks_for_an_answer(way: Any) -> None:
+    assert read(way) == asked.Asked(
+        model="m",
+        stream=False,
+        include_usage=True,
+        n=1,
+        output_mode="openai-json",
+        most_calls=0,
+        messages=(worker.Message("user", (worker.TextPart("hi"),)),),
+    )
+
+
+def test_what_codex_has_is_asked_of_it() -> None:
+    schema = {"type": "object", "properties": {"b": {}, "a": {}}}
+    found = read(
+        stream=True,
+        instructions="Be brief.",
+        max_output_tokens=10,
+        reasoning={"effort": "low", "summary": "auto"},
+        text={"format": {"type": "json_schema", "name": "n", "schema": schema}},
+        tools=[F, G],
+        tool_choice="required",
+        parallel_tool_calls=False,
+    )
+    assert found.stream
+    assert [message.role for message in found.messages] == ["developer", "user"]
+    assert found.max_bytes == 10 * asked.BYTES_PER_TOKEN
+    assert (found.effort, found.reasoning_summary) == ("low", "auto")
+    assert found.output_schema is not None
+    assert bytes(found.output_schema) == json.dumps(schema).encode()
+    assert [tool.name for tool in found.tools] == ["f", "g"]
+    assert found.tools[0].description == "does it"
+    assert (found.call_required, found.parallel_calls, found.most_calls) == (True, False, 1)
+    assert (found.ignored, found.emulated) == ((), ())
+
+
+def test_json_without_a_schema_is_asked_for_in_words() -> None:
+    text = {"format": {"type": "json_object"}}
+    found = read(text=text)
+    assert found.messages[-1] == worker.Message(
+        "developer", (worker.TextPart(asked.JSON_INSTRUCTION),)
+    )
+    assert (found.emulated, found.output_schema) == (("text.format",), None)
+    passed = read(wanted.passed_on, text=text)
+    assert (len(passed.messages), passed.emulated) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "way", "names"),
+    [
+        (
+            {
+                "temperature": 0,
+                "top_p": 1,
+                "max_tool_calls": 3,
+                "service_tier": "flex",
+                "truncation": "auto",
+                "text": {"verbosity": "low"},
+                "top_k": 3,
+            },
+            wanted.read,
+            ("top_k", *wanted.UNFORWARDED, "text.verbosity"),
+        ),
+        (
+            {
+                "temperature": 0,
+                "top_p": 1,
+                "max_tool_calls": 3,
+                "service_tier": "flex",
+                "truncation": "auto",
+                "text": {"verbosity": "low"},
+                "reasoning": {"summary": "auto"},
+                "top_k": 3,
+            },
+            wanted.passed_on,
+            ("top_k", "max_tool_calls", "truncation", "reasoning.summary"),
+        ),
+        (
+            {"service_tier": "auto", "truncation": "disabled", "text": {"verbosity": "medium"}},
+            wanted.read,
+            (),
+        ),
+        ({"tools": [CUSTOM, F]}, wanted.read, ("tools[0]",)),
+        (
+            {"input": [{"role": "user", "content": "x"}, {"type": "web_search_call"}]},
+            wanted.passed_on,
+            ("input[1]",),
+        ),
+        (
+            {"input": [{"type": "compaction", "encrypted_content": "e"}]},
+            wanted.passed_on,
+            ("input[0]",),
+        ),
+        ({"input": [{"type": "compaction", "encrypted_content": "e"}]}, wanted.read, ()),
+    ],
+)
+def test_what_is_not_honoured_is_named_as_the_api_names_it(
+    fields: dict[str, Any], way: Any, names: tuple[str, ...]
+) -> None:
+    assert read(way, **fields).ignored == names
+
+
+def test_the_names_of_what_is_ignored_are_few() -> None:
+    many: Any = {f"field_{index}": index for index in range(20)}
+    assert len(read(**many, temperature=1).ignored) == 20
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "name": name} for name in names]
+    return {"type": "allowed_tools", "mode": mode, "tools": [*tools, {"type": "web_search"}]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "left", "required"),
+    [
+        (None, ["f", "g"], False),
+        ("auto", ["f", "g"], False),
+        ("none", [], False),
+        ("required", ["f", "g"], True),
+        ({"type": "function", "name": "g"}, ["g"], True),
+        (allowed("auto", "g", "f"), ["f", "g"], False),
+        (allowed("required", "f"), ["f"], True),
+        (allowed("auto"), [], False),
+    ],
+)
+def test_the_choice_leaves_what_it_allows(choice: Any, left: list[str], required: bool) -> None:
+    found = read(tools=[F, CUSTOM, G], tool_choice=choice)
+    assert ([tool.name for tool in found.tools], found.call_required) == (left, required)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"tools": [F, G, F]}, "tools[2].name", "'f' is declared twice"),
+        ({"tools": [F], "tool_choice": allowed("auto", "x")}, "tool_choice", "no function 'x'"),
+        (
+            {"tools": [CUSTOM], "tool_choice": {"type": "function", "name": "h"}},
+            "tool_choice",
+            "no function 'h' is in 'tools'",
+        ),
+        ({"tool_choice": "required"}, "tool_choice", "no function of 'tools' to call"),
+        (
+            {"tools": [F], "tool_choice": allowed("required")},
+            "tool_choice",
+            "no function of 'tools' to call",
+        ),
+    ],
+)
+def test_what_nothing_can_satisfy_is_refused(
+    fields: dict[str, Any], param: str, said: str
+) -> None:
+    error = refusal(**fields)
+    assert (error.status, error.code, error.param) == (400, "invalid_request", param)
+    assert said in error.message
+
+
+def test_the_operator_decides_where_the_client_does_not() -> None:
+    one = settings(PROXY_ENABLE_PARALLEL_TOOL_CALLS="false", PROXY_TOOL_BLOCK_MAX="7")
+    assert read(settings=one).most_calls == 1
+    assert read(settings=one, parallel_tool_calls=True).most_calls == 7
+    xml = settings(PROXY_RESPONSES_OUTPUT_MODE="obsidian-xml")
+    assert read(settings=xml).output_mode == "obsidian-xml"
+    header = [("x-proxy-output-mode", "openai-json")]
+    assert read(settings=xml, headers=header).output_mode == "openai-json"
+    chat = settings(PROXY_OUTPUT_MODE="obsidian-xml")
+    assert read(settings=chat).output_mode == "openai-json"
+
+
+@pytest.mark.parametrize("client", clients.REQUESTS)
+@pytest.mark.parametrize("way", [wanted.read, wanted.passed_on])
+def test_every_client_is_understood(way: Any, client: str) -> None:
+    """What clients send by themselves asks for something, and loses none of its functions."""
+    fields = clients.REQUESTS[client]
+    given = json.dumps({"model": "m"} | fields).encode()
+    request, ignored = bodies.parse(given)
+    items = conversation.items_of(request)
+    call = msgspec.Raw(json.dumps(clients.CALL | {"id": "fc_1"}).encode())
+    items = conversation.resolve(items, {"fc_1": call})
+    messages = conversation.messages(items, request.prologue)
+    found = way(request, ignored, messages, Headers([]), config.load(ENVIRON)[0])
+    functions = [tool for tool in fields.get("tools") or () if tool["type"] == "function"]
+    assert [tool.name for tool in found.tools] == [tool["name"] for tool in functions]
+    assert found.messages[-1].role in ("user", "tool")
+    if client == "codex":
+        assert ignored == ("client_metadata", "tools[4]", "tools[5]", "tools[7]", "tools[8]")
