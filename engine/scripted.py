@@ -17,6 +17,8 @@ EVENTS_A_WAKEUP: Final = 64
 PLAYED: Final = (
     events.TextDelta,
     events.ReasoningDelta,
+    events.ReasoningCompleted,
+    events.RefusalDelta,
     events.ToolCalled,
     events.ToolCallDelta,
     events.TurnFinished,
@@ -54,16 +56,62 @@ def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
     openings = [record for record in records if record.event == "opened"]
     if len(openings) != 1:
         raise TranscriptError(f"{path}: {len(openings)} streams begin in it, not one")
-    first = openings[0]
-    opened = first.load()
+    first = openings[0].stream
+    return _choices([record for record in records if record.stream == first])
+
+
+def load_log(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
+    """What the worker said in every whole stream of a log, by request id and choice.
+
+    Of streams with the same id the last is kept. A server may be writing on.
+
+    Raises:
+        TranscriptError: for a log that is not intact.
+    """
+    reading = segments.read(directory)
+    running: dict[str, list[segments.Record]] = {}
+    found = {}
+    for record in reading:
+        if record.event == "opened":
+            running[record.stream] = []
+        elif record.stream not in running:  # a worker's life, or a stream whose beginning is gone
+            continue
+        running[record.stream].append(record)
+        if record.event == "terminal":
+            whole = running.pop(record.stream)
+            found[_opened(whole).request_id] = _choices(whole)
+    for problem in reading.problems:
+        if problem.kind == "corrupt":
+            raise TranscriptError(str(problem))
+    return found
+
+
+def load(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
+    """Everything in a directory that can be played, by name: files `NAME.jsonl`, and a log.
+
+    Raises:
+        TranscriptError: for a file that is no transcript, and a log that is not intact.
+        OSError: the directory cannot be read.
+    """
+    logged = {segment.path for segment in segments.list_segments(directory)}
+    files = [path for path in sorted(directory.glob("*.jsonl")) if path not in logged]
+    found = {path.stem: load_cues(path) for path in files}
+    return found | load_log(directory) if logged else found
+
+
+def _opened(records: list[segments.Record]) -> events.Opened:
+    opened = records[0].load()
     assert isinstance(opened, events.Opened)
-    choices: list[list[Cue]] = [[] for _ in range(opened.n)]
+    return opened
+
+
+def _choices(records: list[segments.Record]) -> tuple[tuple[Cue, ...], ...]:
+    """The cues of one stream's records."""
+    choices: list[list[Cue]] = [[] for _ in range(_opened(records).n)]
     reasons: tuple[str | None, ...] = ()
     since = 0
     for record in records:
-        if record.stream != first.stream:
-            continue
-        since = record.t - first.t
+        since = record.t - records[0].t
         event = record.load()
         if isinstance(event, PLAYED):
             choices[event.choice].append(Cue(since, event))
@@ -139,24 +187,28 @@ class Playback:
 
 
 class ScriptedWorker:
-    """Answers turns from a directory of transcripts, `NAME.jsonl` each.
+    """Answers turns from a directory of transcripts, `NAME.jsonl` each, or a log.
 
-    A turn's transcript is the one it names, else the one its target names. Further choices than
-    it has begin again with its first.
+    A turn's transcript is the one it names, else the one that answers everything, else the one
+    its target names. Further choices than it has begin again with its first.
+
+    Args:
+        everything: the transcript of every turn that names none.
 
     Raises:
-        TranscriptError: the directory holds no playable transcript.
+        TranscriptError: the directory holds no playable transcript, or not that one.
     """
 
     name = "scripted"
 
-    def __init__(self, directory: Path, speed: float) -> None:
+    def __init__(self, directory: Path, speed: float, everything: str | None = None) -> None:
         self._speed = speed
-        self._transcripts = {
-            path.stem: load_cues(path) for path in sorted(directory.glob("*.jsonl"))
-        }
+        self._everything = everything
+        self._transcripts = load(directory)
         if not self._transcripts:
             raise TranscriptError(f"{directory}: no transcripts")
+        if everything is not None and everything not in self._transcripts:
+            raise TranscriptError(f"{directory}: no transcript {everything!r}")
 
     async def start(self) -> None:
         """Nothing: it was ready when it was made."""
@@ -182,11 +234,16 @@ class ScriptedWorker:
         self._cues(turn)
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playback:
-        """Begin to play."""
-        return Playback(self._cues(turn), turn.choice, feed, self._speed)
+        """Begin to play, without the ends of reasoning items where they are not wanted."""
+        cues = self._cues(turn)
+        if not turn.reasoning_items:
+            cues = tuple(
+                cue for cue in cues if not isinstance(cue.event, events.ReasoningCompleted)
+            )
+        return Playback(cues, turn.choice, feed, self._speed)
 
     def _cues(self, turn: worker.Turn) -> tuple[Cue, ...]:
-        name = turn.transcript or turn.target
+        name = turn.transcript or self._everything or turn.target
         if name not in self._transcripts:
             raise worker.TurnRefused("model_not_found", f"There is no transcript {name[:100]!r}.")
         choices = self._transcripts[name]

@@ -285,6 +285,13 @@ class Exchange:
             self._out.close()
         self._end(Stage.CUT)
 
+    async def reset(self) -> None:
+        """Break the connection, once what was written has reached the client's system."""
+        await self._out.delivered()
+        if self._stage in OPEN_STAGES:
+            self._out.close_with_reset()
+            self.lose(Stage.LEFT)
+
     async def finished(self) -> None:
         """Wait for the response's end, whichever way it comes."""
         await self._ended.wait()

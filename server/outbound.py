@@ -17,6 +17,9 @@ SAMPLES_A_STALL = 4
 """How often within the shorter stall limit the buffer is looked at: a stall is found a quarter of
 that limit late at most."""
 
+DELIVERY_LOOK_S = 0.001
+"""How often one looks whether the client's system has acknowledged all: no event tells of it."""
+
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """`SO_LINGER` with a timeout of zero: closing sends a reset."""
 
@@ -136,6 +139,12 @@ class Outbound:
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
+    async def delivered(self) -> None:
+        """Wait until the client's system has every byte, or the connection is gone."""
+        await self.flush()
+        while not self._transport.is_closing() and self._held():  # noqa: ASYNC110 - no event
+            await asyncio.sleep(DELIVERY_LOOK_S)
+
     def stop(self) -> None:
         """End the watch, when the connection is closed."""
         if self._timer is not None:
@@ -166,10 +175,14 @@ class Outbound:
         when a third of its own buffer, of megabytes, is free. A client that reads 200 kB/s looks
         dead for seconds. So what the kernel still holds is counted as not drained.
         """
+        return self._sent - self.buffered - self._held()
+
+    def _held(self) -> int:
+        """Bytes that the kernel has, and the client's system has not acknowledged."""
         held = bytes(4)
         with contextlib.suppress(OSError):
             held = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, held)
-        return self._sent - self.buffered - int.from_bytes(held, sys.byteorder)
+        return int.from_bytes(held, sys.byteorder)
 
     async def _await_relief(self) -> None:
         # The transport's low-water mark, set in the constructor, is what ends this wait.

@@ -259,6 +259,62 @@ def test_a_directory_without_transcripts_is_refused(tmp_path: Path) -> None:
         scripted.ScriptedWorker(tmp_path, 0)
 
 
+def stream(name: str, request_id: str, text: str) -> list[recording.Record]:
+    """A whole stream, as it is among others in a log."""
+    return [
+        OPENED | {"stream": name, "request_id": request_id},
+        record(3, "text_delta", stream=name, text=text),
+        record(4, "turn_finished", stream=name, reason="stop"),
+        terminal(5, "stop") | {"stream": name},
+    ]
+
+
+def test_of_a_log_every_whole_stream_is_a_transcript_by_its_request(tmp_path: Path) -> None:
+    first, other, again = stream("s1", "a", "1"), stream("s2", "b", "2"), stream("s3", "a", "3")
+    unfinished = stream("s4", "c", "4")[:-1]
+    mixed = [*first[:2], *other[:1], *first[2:], *unfinished, *other[1:], *again]
+    path = recording.write(tmp_path / "events-00000001.jsonl", *mixed)
+    assert scripted.ScriptedWorker(tmp_path, 0).models() == ("a", "b")
+    assert play(tmp_path, turn(target="a")) == [TextDelta("3"), TurnFinished("stop")]
+    assert play(tmp_path, turn(target="b"))[0] == TextDelta("2")
+    path.write_bytes(path.read_bytes() + b'{"stream":"s5","se')
+    assert scripted.ScriptedWorker(tmp_path, 0).models() == ("a", "b")
+
+
+def test_a_log_whose_beginning_is_gone_has_the_streams_that_began_later(tmp_path: Path) -> None:
+    older, newer = stream("s1", "a", "1"), stream("s2", "b", "2")
+    path = recording.write(tmp_path / "events-00000002.jsonl", *older, *newer)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[1:]))
+    with pytest.raises(TranscriptError, match="are missing before it"):
+        scripted.ScriptedWorker(tmp_path, 0)
+    recording.write(path, *(each | {"seq": seq + 1} for seq, each in enumerate(older[1:])), *newer)
+    assert scripted.ScriptedWorker(tmp_path, 0).models() == ("b",)
+
+
+def test_a_log_that_is_not_as_it_was_written_is_refused(tmp_path: Path) -> None:
+    path = recording.write(tmp_path / "events-00000001.jsonl", *stream("s1", "a", "text"))
+    path.write_bytes(path.read_bytes().replace(b"text", b"test", 1))
+    with pytest.raises(TranscriptError, match="checksum"):
+        scripted.ScriptedWorker(tmp_path, 0)
+
+
+def test_one_transcript_may_answer_everything_that_names_none(tmp_path: Path) -> None:
+    directory = corpus(tmp_path, short=SHORT, other=OTHER)
+
+    async def said(asked: worker.Turn) -> StreamInput:
+        listener = Listener()
+        scripted.ScriptedWorker(directory, 0, "other").run(asked, listener)
+        await asyncio.wait_for(listener.over.wait(), 5)
+        return listener.events[0]
+
+    assert asyncio.run(said(turn(target="gpt-4o"))) == TextDelta("other")
+    assert asyncio.run(said(turn(target="short"))) == TextDelta("other")
+    assert asyncio.run(said(turn(target="gpt-4o", transcript="short"))) == SAID[0]
+    with pytest.raises(TranscriptError, match="no transcript 'nobody'"):
+        scripted.ScriptedWorker(directory, 0, "nobody")
+
+
 @pytest.mark.parametrize(("speed", "seconds"), [(1, 20.0), (10, 2.0), (0.5, 40.0), (0, 0.0)])
 def test_it_plays_in_recorded_time_or_a_multiple_of_it(
     tmp_path: Path, speed: float, seconds: float

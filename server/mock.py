@@ -1,0 +1,83 @@
+"""`turntape mock`: recorded streams for the tests of other programs, with faults on demand."""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from server import config as configuration
+from server import diagnostics, faults, http, serve
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the command's flags; what is wrong with a fault's is said as for a setting."""
+    command.add_argument("--port", default="11435", help="TCP port; 0: any free one (11435)")
+    command.add_argument("--host", help="address; any but loopback needs PROXY_API_KEY")
+    command.add_argument("--transcript", metavar="NAME", help="what answers every model")
+    command.add_argument(
+        "--transcripts", metavar="DIR", help="recorded streams: transcripts, or a server's log"
+    )
+    command.add_argument("--speed", help="times the recorded speed; 0: without pauses (0)")
+    command.add_argument("--log-dir", type=Path, help="keep the event log of the mock there")
+    asked = command.add_argument_group("faults of every request that names none itself")
+    for option in faults.OPTIONS.values():
+        if option.numbers:
+            asked.add_argument(f"--{option.name}", metavar="N", help=option.meaning)
+        else:
+            asked.add_argument(f"--{option.name}", action="store_true", help=option.meaning)
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape mock`: serve until stopped.
+
+    Raises:
+        ConfigError: a flag cannot be used.
+    """
+    fault = _fault(options)
+
+    def front(handler: http.Handler) -> http.Handler:
+        return faults.Injector(handler, fault).handle
+
+    with tempfile.TemporaryDirectory(prefix="turntape-mock-") as directory:
+        config, _ = configuration.load(
+            _settings(options, directory), {"port": options.port, "host": options.host}
+        )
+        diagnostics.configure(config)
+        serve.run(config, _announce, front)
+    return 0
+
+
+def _settings(options: argparse.Namespace, directory: str) -> dict[str, str]:
+    """Of the environment only the key: a mock is the same wherever it runs."""
+    return {
+        "PROXY_WORKER": "scripted",
+        "PROXY_DATA_DIR": directory,
+        "PROXY_EVENT_LOG": "full",
+        "PROXY_LOG_DIR": str(options.log_dir or ""),
+        "PROXY_LOG_LEVEL": "warning",
+        "PROXY_API_KEY": os.environ.get("PROXY_API_KEY", ""),
+        "PROXY_TRANSCRIPTS_DIR": options.transcripts or "",
+        "PROXY_SCRIPTED_TRANSCRIPT": options.transcript or "",
+        "PROXY_SCRIPTED_SPEED": options.speed or "0",
+        # What comes when is the recording's to say, and a fault's; who stops a mock waits for
+        # none of its answers.
+        "PROXY_SSE_KEEPALIVE_MS": "0",
+        "PROXY_DRAIN_TIMEOUT_MS": "0",
+    }
+
+
+def _fault(options: argparse.Namespace) -> faults.Fault | None:
+    given = ((name, getattr(options, name.replace("-", "_"))) for name in faults.OPTIONS)
+    words = [(name, value) for name, value in given if value not in (None, False)]
+    if not words:
+        return None
+    try:
+        return faults.declare((name, None if value is True else value) for name, value in words)
+    except faults.FaultRefused as refused:
+        raise configuration.ConfigError(f"--{refused.name}", refused.problem) from None
+
+
+def _announce(host: str, port: int) -> None:
+    sys.stdout.write(f"turntape mock on http://{host}:{port}/v1\n")
+    sys.stdout.flush()
