@@ -10,6 +10,7 @@ lines are made when it begins; a flood writes many of them at once.
 """
 
 import argparse
+import collections
 import fcntl
 import itertools
 import os
@@ -130,7 +131,7 @@ class Turn:
         count = min(self._left, 1 if self.plan.interval else self.plan.burst)
         self._left -= count
         if self.plan.stamped:
-            texts = [pacing.stamp()] * count
+            texts = [pacing.stamp(len(self.said) + number) for number in range(count)]
             self.said += texts
             return self.frames.deltas(texts)
         chosen = list(itertools.islice(self._cycle, count))
@@ -158,7 +159,7 @@ class StandIn:
         self._schedule: pacing.Schedule[Turn] = pacing.Schedule()
         self._threads: dict[str, Thread] = {}
         self._numbers = itertools.count(1)
-        self._overloads = plan.overloads
+        self._overloads = collections.Counter(plan.overloads)
         self._introduced = False
         self._has_key = False
         self._held = b""
@@ -218,6 +219,9 @@ class StandIn:
         if answer is None:
             known = ", ".join(f"`{name}`" for name in self._answers)
             raise Refused(f"Invalid request: unknown variant `{method}`, expected one of {known}")
+        if self._overloads[method]:
+            self._overloads[method] -= 1
+            raise Refused("Server overloaded; retry later.", appframes.OVERLOADED)
         return answer(msgspec.json.decode(params, type=Params))
 
     def _initialize(self, _: Params) -> object:
@@ -233,9 +237,6 @@ class StandIn:
         return {"type": params.type}
 
     def _start_thread(self, params: Params) -> object:
-        if self._overloads:
-            self._overloads -= 1
-            raise Refused("Server overloaded; retry later.", appframes.OVERLOADED)
         thread_id = f"00000000-0000-7000-8000-{next(self._numbers):012}"
         self._threads[thread_id] = Thread(thread_id)
         return appframes.thread(thread_id, params.model or appframes.MODELS[0], params.cwd)

@@ -37,7 +37,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         deltas: how many there are.
         texts: of the deltas, from the first again after the last.
-        stamped: each delta's text is instead the time it was written: see `bench.pacing.stamp`.
+        stamped: each delta's text is instead its time and number: see `bench.pacing.stamp`.
         interval: seconds from one delta to the next; 0: as fast as the client reads.
         burst: with no interval, deltas of a turn in one write, before another turn's.
         before: lines that come before the first delta, `{thread}` and `{turn}` in them replaced.
@@ -68,7 +68,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         exits_at_once: exit status, where it does nothing else.
         handshake_delay: seconds before `initialize` is answered.
         deaf: methods that are never answered, or `EVERYTHING`.
-        overloads: how many times `thread/start` is refused as overloaded.
+        overloads: how many times methods are refused as overloaded.
     """
 
     turn: Turn = Turn()
@@ -77,7 +77,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exits_at_once: int | None = None
     handshake_delay: float = 0.0
     deaf: tuple[str, ...] = ()
-    overloads: int = 0
+    overloads: dict[str, int] = {}
 
 
 SCENARIOS: Final = "scenarios.json"

@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import re
 import secrets
 import socket
 import threading
@@ -284,20 +285,21 @@ def _words(value: object) -> Iterator[str]:
             yield from _words(part)
 
 
-def audit(server: Serve, *hidden: str) -> None:
+def audit(server: Serve, *hidden: str, said: tuple[str, ...] = ()) -> None:
     """End a server, and look whether all was well with it, whatever its streams went through.
 
     Args:
         hidden: what must be in no line of its diagnostics.
+        said: the errors it must have complained of, once each, and of no others.
     """
     assert server.stop() == 0, server.lines
     done = server.replay()
     assert done.returncode == 0, done.stdout
-    assert "without an end" not in done.stdout
+    assert re.findall(r"(\d+) without an end", done.stdout) in ([], ["0"]), done.stdout
     ours = [line for line in server.lines if line.get("event") != "worker_stderr"]
     complaints = [line for line in ours if line.get("severity") not in ("info", "warning")]
-    assert complaints == [], complaints
+    assert [line.get("event") for line in complaints] == list(said), complaints
     # Of words alone: a duration may look like a port.
-    said = [" ".join(_words(line)) for line in server.lines]
-    told = [line for line in said if any(text in line for text in hidden)]
+    lines = [" ".join(_words(line)) for line in server.lines]
+    told = [line for line in lines if any(text in line for text in hidden)]
     assert told == [], told

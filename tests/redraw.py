@@ -6,6 +6,7 @@ from pathlib import Path
 from machines import drawing, lifecycle, streamstates, supervisor
 from server import config
 from tests import reference
+from tests.faults import matrix
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -24,6 +25,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "outputs": reference.output_table,
     "protocol": reference.protocol_table,
     "failures": reference.failure_table,
+    "fault_tests": matrix.table,
     "codex_settings": reference.codex_settings,
     "settings": lambda: config.reference().rstrip("\n"),
 }

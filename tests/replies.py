@@ -142,12 +142,14 @@ class Stream:
         items: output items in order; a `Gate` or `Cut` may stand between them.
         usage: counts of the last event, None for none.
         delay: seconds before each event.
+        then: holds the connection after the last event.
     """
 
     items: tuple[Item | Gate | Cut, ...] = ()
     end: Completed | Incomplete | Failed | Closed = Completed()
     usage: Usage | None = Usage()
     delay: float = 0.0
+    then: Gate | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +204,8 @@ def _stream(stream: Stream, model: str, response_id: str) -> Iterator[Step]:
             yield {"type": "response.failed", "response": response}
         case Closed():
             pass
+    if stream.then is not None:
+        yield stream.then
 
 
 def _item(item: Item, index: int, response: Json) -> Iterator[Step]:

@@ -32,6 +32,9 @@ class Serve:
         lines: what it wrote to stderr, decoded.
     """
 
+    module = "server"
+    """The program, as `python -m` takes it."""
+
     def __init__(self, data_dir: Path, arguments: tuple[str, ...], environ: Mapping[str, str]):
         self.data_dir = data_dir
         self.lines: list[dict[str, Any]] = []
@@ -41,7 +44,7 @@ class Serve:
             if not name.startswith(("PROXY_", "CODEX_", "WORKER_", "OPENAI_"))
         }
         self.process = subprocess.Popen(
-            (sys.executable, "-m", "server", "serve", "--port", "0", *arguments),
+            (sys.executable, "-m", self.module, "serve", "--port", "0", *arguments),
             cwd=ROOT,
             env={**inherited, "PROXY_DATA_DIR": str(data_dir), **environ},
             stdout=subprocess.PIPE,

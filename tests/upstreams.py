@@ -4,24 +4,40 @@
         ...  # ask upstream.url
         assert upstream.requests[0].body["model"] == "m"
 
-Requests for the listing of models are answered beside the script. It runs in the test's own loop.
+Requests for the listing of models are answered beside the script. It runs in the test's own loop;
+`Hosted` is one in a loop of its own, for tests without one.
 """
 
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Literal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, Final, Literal, Self
+
+PATIENCE_S: Final = 10.0
+"""Seconds after which a test gives up on what should have come at once."""
 
 Json = dict[str, Any]
 
-Step = bytes | asyncio.Event | Literal["reset", "close", "stall"]
-"""Bytes are sent at once. An event is waited for. `close` ends the connection, `reset` breaks it,
-`stall` says nothing until the peer leaves."""
+
+@dataclasses.dataclass
+class Repeated:
+    """Bytes that are sent so many times, however much that is together."""
+
+    data: bytes
+    times: int
+
+
+Step = bytes | Repeated | float | asyncio.Event | Literal["reset", "close", "stall"]
+"""Bytes are sent at once. Seconds pass. An event is waited for. `close` ends the connection,
+`reset` breaks it, `stall` says nothing until the peer leaves."""
 
 Answer = Sequence[Step]
 """What follows a request. A connection that no step ended is kept for the next one."""
@@ -37,6 +53,7 @@ class Request:
     Attributes:
         connection: its number, from 0, counting those that asked for a completion.
         headers: by lower-case name.
+        sent: bytes of the answer that were handed to the socket so far.
         answered: set when the whole answer was handed to the socket.
         left: set when the peer closed the connection before its end.
     """
@@ -45,6 +62,7 @@ class Request:
     line: str
     headers: dict[str, str]
     raw: bytes
+    sent: int = 0
     answered: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     left: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
@@ -52,6 +70,11 @@ class Request:
     def body(self) -> Any:
         """The body, decoded."""
         return json.loads(self.raw)
+
+    @property
+    def prompt(self) -> Any:
+        """The content of the last message."""
+        return self.body["messages"][-1]["content"]
 
 
 def chunk(text: str | None = None, finish: str | None = None, **members: Any) -> Json:
@@ -113,6 +136,10 @@ def framed(data: bytes) -> bytes:
 def stream(*chunks: Json | str) -> Answer:
     """A whole stream, each event an HTTP chunk, the sentinel and the end of the body included."""
     return [STREAM_HEAD, *(framed(sse(each)) for each in chunks), framed(DONE), LAST]
+
+
+PLAIN: Final = stream(chunk("Hello"), chunk(" world"), chunk(finish="stop"), counted(7, 2))
+"""An answer with nothing wrong."""
 
 
 def raw_stream(body: bytes) -> Answer:
@@ -196,8 +223,12 @@ class Upstream:
                     self.requests.append(request)
                     answer = self._answer(request)
                 await self._changed()
-                if not await self._play(answer, reader, writer, request):
-                    break
+                try:
+                    if not await self._play(answer, reader, writer, request):
+                        break
+                except ConnectionError:
+                    request.left.set()
+                    raise
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -233,10 +264,12 @@ class Upstream:
         for step in answer:
             match step:
                 case bytes():
-                    writer.write(step)
-                    await writer.drain()
-                    # A write of its own is a read of its own, as far as a loop can say.
-                    await asyncio.sleep(0)
+                    await _send(writer, request, step)
+                case Repeated(data, times):
+                    for _ in range(times):
+                        await _send(writer, request, data)
+                case float():
+                    await asyncio.sleep(step)
                 case asyncio.Event():
                     await step.wait()
                 case "stall":
@@ -251,6 +284,14 @@ class Upstream:
                     return False
         request.answered.set()
         return True
+
+
+async def _send(writer: asyncio.StreamWriter, request: Request, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+    request.sent += len(data)
+    # A write of its own is a read of its own, as far as a loop can say.
+    await asyncio.sleep(0)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -275,3 +316,69 @@ async def serving(script: Script = (), models: Answer = LISTED) -> AsyncIterator
         yield upstream
     finally:
         await upstream.close()
+
+
+class Hosted:
+    """An upstream in a thread of its own, which answers each prompt as a test has planned it.
+
+        with upstreams.Hosted() as hosted:
+            prompt = hosted.prompt([upstreams.STREAM_HEAD, "reset"])
+            ...  # ask hosted.url for the answer to that prompt
+            assert len(hosted.requests(prompt)) == 1
+
+    Any other prompt gets `PLAIN`.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.upstream = Upstream(self._answer, LISTED)
+        self._context = context
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._numbers = itertools.count(1)
+        self._plans: dict[str, list[Answer]] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.run(self.upstream.open(context=self._context))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self.upstream.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        """The base URL of its API."""
+        return self.upstream.url
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done in its loop, and wait for it."""
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
+
+    def prompt(self, *answers: Answer) -> str:
+        """A new prompt, and the answers to it in turn, the last of them for all that follow."""
+        prompt = f"prompt {next(self._numbers)}"
+        self._plans[prompt] = list(answers)
+        return prompt
+
+    def open(self, gate: asyncio.Event) -> None:
+        """Let the answers go on that wait there."""
+        self._loop.call_soon_threadsafe(gate.set)
+
+    def requests(self, prompt: str) -> list[Request]:
+        """Every request with that prompt."""
+        return [request for request in list(self.upstream.requests) if request.prompt == prompt]
+
+    def request(self, prompt: str) -> Request:
+        """The first request with that prompt, once it has come."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := self.requests(prompt)):
+            assert time.monotonic() < deadline, "the upstream was not asked"
+            threading.Event().wait(0.002)
+        return found[0]
+
+    def _answer(self, request: Request) -> Answer:
+        answers = self._plans.get(request.prompt, [PLAIN])
+        return answers.pop(0) if len(answers) > 1 else answers[0]

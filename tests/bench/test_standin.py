@@ -195,10 +195,12 @@ def test_turns_go_as_their_prompts_say(tmp_path: Path) -> None:
         assert len(texts_of(client.until("turn/completed"))) == plan.turn.deltas
 
 
-def test_a_stamped_delta_tells_when_it_was_written(tmp_path: Path) -> None:
+def test_a_stamped_delta_tells_when_it_was_written_and_which_it_is(tmp_path: Path) -> None:
     with connected(tmp_path, one_turn(deltas=3, stamped=True, interval=0.02)) as client:
         client.begin()
-        stamps = [int(text) for text in texts_of(client.until("turn/completed"))]
+        texts = [text.split() for text in texts_of(client.until("turn/completed"))]
+    assert [number for _, number in texts] == ["0", "1", "2"]
+    stamps = [int(stamp) for stamp, _ in texts]
     gaps = [after - before for before, after in itertools.pairwise(stamps)]
     assert sum(gaps) >= 39_000, gaps
 
@@ -302,7 +304,7 @@ def test_it_is_deaf_to_what_it_is_told_to_be(tmp_path: Path) -> None:
 
 
 def test_it_is_overloaded_as_often_as_asked(tmp_path: Path) -> None:
-    with connected(tmp_path, standin.Scenario(overloads=1)) as client:
+    with connected(tmp_path, standin.Scenario(overloads={"thread/start": 1})) as client:
         assert client.ask("thread/start", cwd="/")["error"]["code"] == -32001
         assert "result" in client.ask("thread/start", cwd="/")
 

@@ -1,0 +1,377 @@
+"""What every row of the fault matrix is measured with, whatever worker stands behind the server.
+
+    with scene.running("--worker", "upstream", PROXY_UPSTREAM_URL=url) as stage:
+        answer = stage.ask("prompt of the fault", stream=True)
+        assert answer.status == 200
+        assert answer.body == expected.ROLE + expected.content("so far") + expected.error(...)
+        (last,) = stage.survived("upstream_error", "upstream_disconnected", answer)
+
+The server is a real process, with a log that keeps content and, unless a test says otherwise, room
+for one stream. `survived` asks what is asked of every row: everything is released within a second
+(`released`), the log has one terminal record a stream, of that kind and code, and replays to the
+bytes that came (`recorded`). At the end `running` stops the server, replays its whole log, and
+looks for complaints in its diagnostics.
+
+A worker's part is to answer the prompt `PLAIN` with a whole answer, always.
+"""
+
+import collections
+import contextlib
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from engine import digest
+from machines import events
+from tests import asking, serving
+from tests.faults import observed
+
+SECOND: Final = 1.0
+"""How long anything may be held after the end of its stream."""
+
+PLAIN: Final = "hi"
+"""The prompt whose answer is always whole."""
+
+MODEL: Final = "gpt-5.5"
+"""The model that is asked for."""
+
+STILL: Final = 5
+"""Counts in a row that are equal when a server has come to rest."""
+
+PAUSE_S: Final = 0.02
+"""Seconds between two of them."""
+
+Json = dict[str, Any]
+Held = collections.Counter[str]
+"""What a process holds, by kind: `fd socket`, `task Connection.run`, `child`."""
+
+
+class Answer(NamedTuple):
+    """What a client got.
+
+    Attributes:
+        raw: the body as it came, without HTTP's framing.
+        whole: whether HTTP says that the body is whole.
+    """
+
+    request_id: str
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+    whole: bool
+
+    @property
+    def body(self) -> bytes:
+        """The body, the two members that differ from run to run replaced."""
+        body = re.sub(rb'"((?:chatcmpl|resp|msg|rs|fc)_?-?)[0-9a-f]{24}', rb'"\g<1>1', self.raw)
+        return re.sub(rb'"(created|created_at|completed_at)":\d{10}', rb'"\1":1', body)
+
+    @property
+    def error(self) -> Json:
+        """The error of an answer that is nothing else."""
+        body = json.loads(self.raw)
+        assert set(body) == {"error"}
+        assert set(body["error"]) == {"message", "type", "param", "code"}
+        return dict(body["error"])
+
+
+class Asked:
+    """One request on a connection of its own; its answer is read when a test asks for it.
+
+    Args:
+        text: the prompt, unless `fields` has messages.
+        receive_buffer: bytes the client's system takes in for it; 0 for the usual.
+    """
+
+    path = "/chat/completions"
+    """What is asked, after the root of the API."""
+
+    @staticmethod
+    def prompt(text: str) -> Json:
+        """The field of a prompt."""
+        return {"messages": [{"role": "user", "content": text}]}
+
+    def __init__(
+        self,
+        server: serving.Serve,
+        text: str,
+        headers: Mapping[str, str] | None = None,
+        receive_buffer: int = 0,
+        **fields: Any,
+    ) -> None:
+        self.request_id = f"req-{secrets.token_hex(8)}"
+        where = urllib.parse.urlsplit(server.url)
+        assert where.hostname is not None
+        self._connection = http.client.HTTPConnection(
+            where.hostname, where.port, timeout=asking.WAIT_S
+        )
+        if receive_buffer:
+            self._connection.sock = _narrow_socket(where.hostname, where.port, receive_buffer)
+        self._connection.request(
+            "POST",
+            f"{where.path}{self.path}",
+            json.dumps({"model": MODEL, **self.prompt(text), **fields}),
+            {
+                "content-type": "application/json",
+                "x-request-id": self.request_id,
+                **(headers or {}),
+            },
+        )
+        self._response: http.client.HTTPResponse | None = None
+        self._raw = bytearray()
+        self._limit = time.monotonic() + asking.LIMIT_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    @property
+    def head(self) -> http.client.HTTPResponse:
+        """Status and headers, once they have come."""
+        if self._response is None:
+            self._response = self._connection.getresponse()
+        return self._response
+
+    @property
+    def so_far(self) -> bytes:
+        """What was read of the body."""
+        return bytes(self._raw)
+
+    def until(self, marker: bytes) -> None:
+        """Read until the body so far holds the marker."""
+        while marker not in self._raw:
+            assert self._more(), f"the body ended: {self.so_far!r}"
+
+    def answer(self) -> Answer:
+        """The whole answer, once it has come, or what there is of it once the connection broke."""
+        with self.head as head:
+            headers = {name.lower(): value for name, value in head.getheaders()}
+            whole = True
+            try:
+                while self._more():
+                    pass
+            except (http.client.HTTPException, ConnectionError):
+                whole = False
+        self._connection.close()
+        return Answer(self.request_id, head.status, headers, self.so_far, whole)
+
+    def _more(self) -> bool:
+        """Read some of the body, unless there is no more."""
+        assert time.monotonic() < self._limit, f"no end: {self.so_far[-1000:]!r}"
+        data = self.head.read1(65536)
+        self._raw += data
+        return bool(data)
+
+    def leave(self) -> None:
+        """Close the connection, whatever is still to come."""
+        if self._connection.sock is not None:
+            with contextlib.suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+        if self._response is not None:
+            self._response.close()
+        self._connection.close()
+
+
+def _narrow_socket(host: str, port: int | None, receive_buffer: int) -> socket.socket:
+    """A connection whose window is small: it has to be set before it is made."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    narrow.settimeout(asking.WAIT_S)
+    narrow.connect((host, port))
+    return narrow
+
+
+class ObservedServe(serving.Serve):
+    """A server process that says what it holds."""
+
+    module = observed.__name__
+
+    def held(self) -> Held:
+        """What the process holds now: descriptors, tasks of its loop, child processes."""
+        pid = self.process.pid
+        found: Held = collections.Counter(f"task {name}" for name in self.tasks())
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed while it was looked at
+                found[f"fd {re.sub(r'[0-9]+', '', each.readlink().name)}"] += 1
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found["child"] += len((task / "children").read_text().split())
+        return +found
+
+    def tasks(self) -> list[str]:
+        """The coroutines that run as tasks."""
+        before = self._listings()
+        self.process.send_signal(signal.SIGUSR1)
+        asking.until(lambda: len(self._listings()) > len(before))
+        names: list[str] = self._listings()[-1]["names"]
+        return names
+
+    def resident(self) -> int:
+        """Bytes of memory the process has now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+    def _listings(self) -> list[Json]:
+        return [line for line in list(self.lines) if line.get("event") == observed.TASKS]
+
+
+class Stage:
+    """A server under test, and what it holds when nothing is asked of it.
+
+    Args:
+        server: ready.
+    """
+
+    asks: type[Asked] = Asked
+    """How it is asked."""
+
+    def __init__(self, server: ObservedServe) -> None:
+        self.server = server
+        self._plainly()
+        self.rest = self._at_rest()
+
+    def ask(self, text: str, headers: Mapping[str, str] | None = None, **fields: Any) -> Answer:
+        """The whole answer to a prompt."""
+        with self.asked(text, headers, **fields) as asked:
+            return asked.answer()
+
+    def asked(self, text: str, headers: Mapping[str, str] | None = None, **fields: Any) -> Asked:
+        """A request whose answer a test reads by and by."""
+        return self.asks(self.server, text, headers, **fields)
+
+    def survived(
+        self,
+        kind: events.TerminalKind,
+        code: str | None,
+        *answers: Answer | Asked,
+        cause: events.GoneCause | None = None,
+    ) -> list[events.Terminal]:
+        """What is asked of every row; the terminal records of these answers."""
+        self.released()
+        return [self.recorded(kind, code, answer, cause) for answer in answers]
+
+    def released(self) -> None:
+        """Nothing is held for any stream, a second after the last of them at the latest.
+
+        A stream that is asked for then is admitted and whole: permits are counted by the next one
+        to want one. After it a connection that a worker keeps is there again, if a fault took it.
+        """
+        asking.until(lambda: self.server.get("/healthz")[1]["streams"] == 0, SECOND)
+        self._await(lambda held: not held - self.rest)
+        self._plainly()
+        self._await(lambda held: held == self.rest)
+
+    def recorded(
+        self,
+        kind: events.TerminalKind,
+        code: str | None,
+        answer: Answer | Asked,
+        cause: events.GoneCause | None = None,
+    ) -> events.Terminal:
+        """The one terminal record of a stream, whose log replays to the bytes that came.
+
+        Args:
+            answer: whole; or one that its client left, whose bytes nobody can know.
+        """
+        asking.until(lambda: asking.has_ended(self.server, answer.request_id), SECOND)
+        last = asking.terminal(self.server, answer.request_id)
+        assert (last.kind, last.code, last.cause) == (kind, code, cause)
+        if isinstance(answer, Answer):
+            body = digest.BodyDigest(digest.load_key(self.server.log_dir))
+            body.update(answer.raw)
+            assert (last.status, last.body_bytes) == (answer.status, len(answer.raw))
+            assert last.body_hash == body.hexdigest()
+        return last
+
+    def story(self, answer: Answer | Asked) -> list[Any]:
+        """The events of a stream, from its first record to its last."""
+        return list(asking.story(self.server, answer.request_id))
+
+    def _plainly(self) -> None:
+        self.server.wait_ready()  # a worker's process that a fault has ended is there again
+        answer = self.ask(PLAIN, stream=True)
+        assert (answer.status, answer.whole) == (200, True), answer
+        assert answer.raw.endswith(b"data: [DONE]\n\n"), answer
+
+    def _await(self, is_so: Callable[[Held], bool]) -> None:
+        deadline = time.monotonic() + SECOND
+        while not is_so(held := self.server.held()):
+            if time.monotonic() > deadline:
+                more, less = dict(held - self.rest), dict(self.rest - held)
+                raise AssertionError(f"a second later: {more} too many, {less} missing")
+
+    def _at_rest(self) -> Held:
+        """What is held once that no longer changes."""
+        counts = collections.deque([self.server.held()], maxlen=STILL)
+        deadline = time.monotonic() + asking.WAIT_S
+        while len(counts) < STILL or any(each != counts[0] for each in counts):
+            assert time.monotonic() < deadline, counts
+            threading.Event().wait(PAUSE_S)
+            counts.append(self.server.held())
+        return counts[0]
+
+
+@contextlib.contextmanager
+def running(
+    *arguments: str,
+    hidden: tuple[str, ...] = (),
+    http_limits: Mapping[str, float] | None = None,
+    stage: type[Stage] = Stage,
+    said: tuple[str, ...] = (),
+    **environ: str,
+) -> Iterator[Stage]:
+    """A server at rest; at the end it is audited.
+
+    Args:
+        hidden: what must be in no line of its diagnostics.
+        said: the errors that its diagnostics must name, and no others.
+        stage: how a server is asked to show that it is well, where `PLAIN` will not do.
+        arguments, http_limits, environ: as `started` has them.
+    """
+    with started(*arguments, http_limits=http_limits, data_dir=None, **environ) as server:
+        server.wait_ready()
+        yield stage(server)
+        asking.audit(server, *hidden, said=said)
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: str,
+    http_limits: Mapping[str, float] | None = None,
+    data_dir: Path | None = None,
+    **environ: str,
+) -> Iterator[ObservedServe]:
+    """A server that listens, killed at the end if it still runs.
+
+    Args:
+        arguments: of its command line.
+        http_limits: members of `server.http.Limits` to be other than usual.
+        data_dir: an empty one by default.
+        environ: its settings.
+    """
+    settings = {
+        "PROXY_EVENT_LOG": "full",
+        "PROXY_LOG_FSYNC": "none",
+        "PROXY_SSE_MAX_CONCURRENCY": "1",
+        observed.HTTP_LIMITS: json.dumps(http_limits or {}),
+        **environ,
+    }
+    with contextlib.ExitStack() as stack:
+        if data_dir is None:
+            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = ObservedServe(data_dir, arguments, settings)
+        stack.callback(server.stop, signal.SIGKILL)
+        yield server

@@ -1,0 +1,81 @@
+"""Row 6 of the fault matrix: clients that read slowly, or not at all, while a worker floods."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench import standin
+from machines import events
+from server import http
+from tests import asking
+from tests.faults import codexstage, expected, scene
+from tests.faults.codexstage import StandIn
+
+MIB = 1 << 20
+
+STALL_S = 0.6
+"""Seconds without a byte drained, buffer over its limit, that a client is allowed here."""
+
+RATE = 2000
+"""Lines a second of a flood, of 4 KiB each."""
+
+TURNS = {
+    "flood": standin.Turn(deltas=100 * RATE, interval=1 / RATE, line_bytes=4096),
+    "one large delta": standin.Turn(deltas=1, line_bytes=8 * MIB),
+}
+
+TOKENS = (
+    expected.role() + expected.content(*["token "] * 8) + expected.finish("stop") + expected.DONE
+)
+"""The stream of a turn that nothing was said about."""
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[StandIn]:
+    room: dict[str, Any] = {"WORKER_MAX_CONCURRENCY": "2", "PROXY_SSE_MAX_CONCURRENCY": "2"}
+    limits = {"over_limit_stall": STALL_S}
+    with codexstage.stand_in(standin.Scenario(turns=TURNS), http_limits=limits, **room) as up:
+        yield up
+
+
+def test_row_06_a_client_that_stops_reading_costs_only_its_own_stream(on: StandIn) -> None:
+    server = on.stage.server
+    before = server.resident()
+    interrupts = len(on.received("turn/interrupt"))
+    with on.stage.asked("flood", stream=True, receive_buffer=4096) as stalled:
+        stalled.until(b"token ")
+        most, beside = before, 0.0
+        while server.get("/healthz")[1]["streams"]:
+            began = time.monotonic()
+            answer = on.stage.ask(scene.PLAIN, stream=True)
+            assert answer.body == TOKENS
+            beside = max(beside, time.monotonic() - began)
+            most = max(most, server.resident())
+    # A flood of 8 MiB/s fills the system's buffers, then ours for as long as a stall may last.
+    assert most - before < 24 * MIB
+    assert beside < scene.SECOND / 2
+    (last,) = on.stage.survived("client_gone", None, stalled, cause="write_stall")
+    assert last.duration_us > STALL_S * 1e6
+    assert len(on.received("turn/interrupt")) == interrupts + 1
+    pressed = [e for e in on.stage.story(stalled) if isinstance(e, events.BufferPressure)]
+    assert pressed[0].buffered > http.Limits().buffer_bytes
+    asking.until(lambda: server.resident() - before < 12 * MIB)
+
+
+def test_row_06_one_large_delta_never_cuts_a_client_that_reads_it(on: StandIn) -> None:
+    with on.stage.asked("one large delta", stream=True, receive_buffer=64 * 1024) as slow:
+        began, raw = time.monotonic(), bytearray()
+        while data := slow.head.read1(48 * 1024):
+            raw += data
+            threading.Event().wait(0.012)
+    assert time.monotonic() - began > 2 * STALL_S
+    head = slow.head
+    answer = scene.Answer(slow.request_id, head.status, {}, bytes(raw), whole=True)
+    assert answer.body.endswith(expected.finish("stop") + expected.DONE)
+    assert len(raw) > 8 * MIB - 1024
+    on.stage.survived("completed", None, answer)
+    pressed = [e for e in on.stage.story(answer) if isinstance(e, events.BufferPressure)]
+    assert len(pressed) == 1

@@ -1,0 +1,297 @@
+"""Rows 10 to 20: an upstream that refuses, is not there, or says what cannot be read."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from machines import events
+from tests import asking, upstreams
+from tests.faults import expected, observed, scene
+from tests.faults.upstreamstage import (
+    FINISHED,
+    SO_FAR,
+    TOLD,
+    USAGE,
+    WHOLE,
+    Staged,
+    unreachable,
+    upstream,
+)
+from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, response, sse
+
+REDACTED = "The model provider failed to answer."
+
+
+@pytest.fixture(scope="module")
+def staged() -> Iterator[Staged]:
+    constants = {"engine.failures.RETRY_BASE_S": 0.04, "engine.upstreamclient.ERROR_BODY_S": 0.1}
+    with upstream(constants=constants, PROXY_FINISH_GRACE_MS="300") as staged:
+        yield staged
+
+
+def test_row_10_a_429_keeps_its_retry_after(staged: Staged) -> None:
+    error = {"error": {"message": "Slow down.", "type": "requests", "param": None, "code": None}}
+    answer = response(429, error, "retry-after: 7")
+    for got in (staged.streamed(answer), staged.whole(answer)):
+        assert (got.status, got.headers["retry-after"]) == (429, "7")
+        assert got.error == {
+            "message": "Slow down.",
+            "type": "rate_limit_error",
+            "param": None,
+            "code": "rate_limit_exceeded",
+        }
+        staged.survived("upstream_error", "rate_limit_exceeded", got)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("kind", ["application/json", "text/html", "text/event-stream"])
+def test_row_11_a_4xx_is_kept_whatever_its_body_is_labelled(
+    staged: Staged, status: int, kind: str
+) -> None:
+    error = {"error": {"message": "No.", "type": "t", "param": "messages[0]", "code": "c"}}
+    prompt = staged.source.prompt(response(status, error, kind=kind))
+    answers = staged.stage.ask(prompt, stream=True), staged.stage.ask(prompt)
+    for answer in answers:
+        assert answer.status == status
+        told = {name: answer.error[name] for name in ("message", "param", "code")}
+        assert told == {"message": "No.", "param": "messages[0]", "code": "c"}
+    staged.survived("upstream_error", "c", *answers)
+    assert len(staged.source.requests(prompt)) == 2
+
+
+def test_row_11_a_4xx_without_the_end_of_its_body_is_still_that_4xx(staged: Staged) -> None:
+    answer = staged.streamed([upstreams.head(404, "content-length: 99") + b'{"error"', "stall"])
+    assert answer.status == 404
+    staged.survived("upstream_error", "invalid_request", answer)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_row_12_a_5xx_is_tried_twice_more_and_then_redacted(staged: Staged, status: int) -> None:
+    error = {"error": {"message": "db-3.internal is down", "code": "c"}}
+    prompt = staged.source.prompt(response(status, error))
+    answer = staged.stage.ask(prompt, stream=True)
+    assert answer.status == 502
+    assert answer.raw == expected.as_json(expected.error_object("upstream_error", REDACTED))
+    staged.survived("upstream_error", "upstream_error", answer)
+    assert len(staged.source.requests(prompt)) == 3
+    delays = [
+        event.delay_ms
+        for event in staged.stage.story(answer)
+        if isinstance(event, events.RetryScheduled)
+    ]
+    assert len(delays) == 2
+    assert 20 <= delays[0] <= 40 <= delays[1] <= 80
+
+
+def test_row_12_an_answer_after_a_5xx_is_the_answer(staged: Staged) -> None:
+    prompt = staged.source.prompt(
+        response(503, b""), upstreams.stream(chunk("Hello"), chunk(finish="stop"))
+    )
+    answer = staged.stage.ask(prompt, stream=True)
+    assert answer.body == WHOLE + expected.DONE
+    staged.survived("completed", None, answer)
+    assert len(staged.source.requests(prompt)) == 2
+
+
+Place = contextlib.AbstractContextManager[str]
+
+
+@contextlib.contextmanager
+def nobody(_: Path) -> Iterator[str]:
+    """An address where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextlib.contextmanager
+def no_name(_: Path) -> Iterator[str]:
+    """A name that does not exist."""
+    yield "http://nobody.invalid/v1"
+
+
+@contextlib.contextmanager
+def black_hole(_: Path) -> Iterator[str]:
+    """An address that takes no connection and refuses none."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = listener.getsockname()
+        for _number in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        yield f"http://127.0.0.1:{address[1]}/v1"
+
+
+@contextlib.contextmanager
+def distrusted(directory: Path) -> Iterator[str]:
+    """A server whose certificate nobody has vouched for."""
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    options = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    command = f"openssl req -x509 {options} -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with upstreams.Hosted(context) as source:
+        yield f"https://localhost:{source.upstream.port}/v1"
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [(nobody, 502), (no_name, 502), (black_hole, 504), (distrusted, 502)],
+    ids=["refused", "no such name", "black hole", "TLS"],
+)
+def test_row_13_an_upstream_that_cannot_be_reached(
+    tmp_path: Path, place: Callable[[Path], Place], status: int
+) -> None:
+    timeout = {observed.CONNECT_TIMEOUT: "0.4"}
+    with place(tmp_path) as url, unreachable(url, **timeout) as stage:
+        for stream in (True, False):
+            began = time.monotonic()
+            answer = stage.ask("x", stream=stream)
+            assert time.monotonic() - began < 0.4 + scene.SECOND
+            assert (answer.status, answer.error["code"]) == (status, "upstream_unreachable")
+            hidden = (b"127.0.0.1", b"localhost", b"nobody", b"Errno", b"certificate")
+            assert [word for word in hidden if word in answer.raw] == []
+            stage.survived("upstream_error", "upstream_unreachable", answer)
+
+
+def test_row_14_an_error_as_the_first_event_is_an_http_error(staged: Staged) -> None:
+    error = {"error": {"message": "Too many.", "type": "rate_limit_error", "code": None}}
+    prompt = staged.source.prompt([STREAM_HEAD + framed(sse(error)), "stall"])
+    answers = staged.stage.ask(prompt, stream=True), staged.stage.ask(prompt)
+    for answer in answers:
+        assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+        assert answer.error["message"] == "Too many."
+    staged.survived("upstream_error", "rate_limit_exceeded", *answers)
+    assert len(staged.source.requests(prompt)) == 2
+
+
+@pytest.mark.parametrize("kind", [b"", b"event: error\n"], ids=["unnamed", "named"])
+def test_row_15_an_error_after_content_is_one_frame_and_the_end(
+    staged: Staged, kind: bytes
+) -> None:
+    error = sse({"error": {"message": "Out of memory.", "code": "oom"}})
+    late = framed(sse(chunk("late", finish="stop")) + DONE)
+    frame = expected.error("oom", "Out of memory.")
+    staged.breaks([TOLD + framed(kind + error) + late, "stall"], SO_FAR + frame, "oom")
+
+
+GARBAGE = '{"choices":[{"delta":' + "x" * 2000
+UNREADABLE = expected.error(
+    "upstream_decode_error", "The provider sent an event that is not JSON."
+)
+
+
+def test_row_16_an_event_that_is_not_json_ends_the_stream_and_is_in_the_log(
+    staged: Staged,
+) -> None:
+    answer: upstreams.Answer = [TOLD + framed(sse(GARBAGE, chunk("late"))), "stall"]
+    staged.breaks(answer, SO_FAR + UNREADABLE, "upstream_decode_error")
+    got = staged.streamed(answer)
+    story = staged.stage.story(got)
+    assert story[-3] == events.UpstreamGarbled(GARBAGE[:1024])
+    assert isinstance(story[-2], events.TurnFailed)
+    assert isinstance(story[-1], events.Terminal)
+
+
+def test_row_16_a_masked_log_holds_nothing_legible_of_it_and_replays() -> None:
+    with upstream(PROXY_EVENT_LOG="masked") as staged:
+        answer = staged.streamed([TOLD + framed(sse("{Zanzibar")), "stall"])
+        assert answer.body == SO_FAR + UNREADABLE
+        staged.survived("upstream_error", "upstream_decode_error", answer)
+        assert events.UpstreamGarbled("{********") in staged.stage.story(answer)
+
+
+def test_row_17_an_upstream_that_dies_ends_every_stream_on_it() -> None:
+    """The nearest to a killed worker process: its connections end, all of them at once."""
+    with upstream(PROXY_SSE_MAX_CONCURRENCY="5") as dying:
+        prompt = dying.source.prompt([TOLD, "stall"])
+        streams = [dying.stage.asked(prompt, stream=True) for _ in range(5)]
+        for asked in streams:
+            asked.until(b'"lo"')
+        port = dying.source.upstream.port
+        dying.source.run(dying.source.upstream.close())
+        died = time.monotonic()
+        answers = [asked.answer() for asked in streams]
+        assert time.monotonic() - died < scene.SECOND
+        refused = dying.stage.ask(prompt, stream=True)
+        assert (refused.status, refused.error["code"]) == (502, "upstream_unreachable")
+        dying.source.run(dying.source.upstream.open(port))
+        for answer in answers:
+            assert answer.body.startswith(SO_FAR)
+            assert b"upstream_disconnected" in answer.raw
+            assert b"[DONE]" not in answer.raw
+        dying.survived("upstream_error", "upstream_disconnected", *answers)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_row_18_a_finish_without_the_last_word_is_an_answer(staged: Staged, stream: bool) -> None:
+    """The nearest to a final item without `turn/completed`: a finish, counts and no sentinel."""
+    said = framed(sse(chunk(finish="stop"), upstreams.counted(7, 2)))
+    prompt = staged.source.prompt([TOLD + said, "stall"])
+    answer = staged.stage.ask(prompt, stream=stream, **(USAGE if stream else {}))
+    assert answer.status == 200
+    (request,) = staged.source.requests(prompt)
+    asking.until(request.left.is_set, scene.SECOND)
+    (last,) = staged.survived("completed", None, answer)
+    assert last.usage == events.Usage(7, 2)
+
+
+def test_row_19_an_upstream_that_does_not_mind_is_left_all_the_same(staged: Staged) -> None:
+    """The nearest to an ignored interrupt: an upstream that sends on after it was closed."""
+    prompt = staged.source.prompt([TOLD, upstreams.Repeated(framed(sse(chunk("x"))), 10**9)])
+    with staged.stage.asked(prompt, stream=True) as leaving:
+        leaving.until(b'"x"')
+    asking.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+    staged.survived("client_gone", None, leaving, cause="left")
+
+
+def test_row_19_a_client_that_leaves_while_the_answer_ends(staged: Staged) -> None:
+    """The nearest to an interrupt that races completion: each ends once, one way or the other."""
+    kinds = set()
+    for number in range(20):
+        gate = asyncio.Event()
+        prompt = staged.source.prompt([TOLD, gate, FINISHED])
+        with staged.stage.asked(prompt, stream=True) as leaving:
+            leaving.until(b'"lo"')
+            staged.source.open(gate)
+            threading.Event().wait(number * 0.0002)
+        staged.stage.released()
+        last = asking.terminal(staged.stage.server, leaving.request_id)
+        kinds.add(last.kind)
+    assert kinds <= {"client_gone", "completed"}
+
+
+@pytest.mark.parametrize("size", [2**16 + 1, 2**20])
+def test_row_20_an_event_of_any_size_is_read(staged: Staged, size: int) -> None:
+    """The nearest to long lines of a process: long lines of an event stream."""
+    text = "x" * size
+    answer = staged.streamed([STREAM_HEAD + framed(sse(chunk(text))) + FINISHED])
+    assert answer.body == (
+        expected.role() + expected.content(text) + expected.finish("stop") + expected.DONE
+    )
+    staged.survived("completed", None, answer)
+
+
+def test_row_20_a_line_that_is_no_field_is_skipped(staged: Staged) -> None:
+    answer = staged.streamed([TOLD + framed(b"what is this\n\n\x00\xff: x\n\n") + FINISHED])
+    assert answer.body == SO_FAR + expected.finish("stop") + expected.DONE
+    staged.survived("completed", None, answer)
+
+
+def test_row_20_an_end_within_a_line_is_a_broken_stream(staged: Staged) -> None:
+    frame = expected.error(
+        "upstream_truncated",
+        "The provider's stream ended without saying that the answer is complete.",
+    )
+    answer = [TOLD + framed(sse(chunk("late"))[:40]), LAST]
+    staged.breaks(answer, SO_FAR + frame, "upstream_truncated")

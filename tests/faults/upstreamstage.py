@@ -1,0 +1,136 @@
+"""The upstream worker's part of the fault matrix: servers before an upstream that misbehaves."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from machines import events
+from tests import asking, upstreams
+from tests.faults import expected, observed, scene
+
+NO_UPSTREAM_FORM: Final = {
+    21: "an HTTP upstream asks for nothing: what it wants to run is a tool call of the client's",
+}
+"""Rows that cannot happen to the upstream worker, and why."""
+
+USAGE: Final[dict[str, Any]] = {"stream_options": {"include_usage": True}}
+"""Fields of a request for a stream with counts."""
+
+TOLD: Final = upstreams.STREAM_HEAD + b"".join(
+    upstreams.framed(upstreams.sse(upstreams.chunk(text))) for text in ("Hel", "lo")
+)
+"""What an upstream has said before most faults."""
+
+SO_FAR: Final = expected.role() + expected.content("Hel", "lo")
+"""What a client has of it."""
+
+FINISHED: Final = (
+    upstreams.framed(upstreams.sse(upstreams.chunk(finish="stop")) + upstreams.DONE)
+    + upstreams.LAST
+)
+"""How an upstream ends well."""
+
+WHOLE: Final = expected.role() + expected.content("Hello") + expected.finish("stop")
+"""A stream of one chunk; its sentinel is missing."""
+
+
+class Staged(NamedTuple):
+    """A server, and the upstream behind it."""
+
+    stage: scene.Stage
+    source: upstreams.Hosted
+
+    def streamed(self, *answers: upstreams.Answer, **fields: Any) -> scene.Answer:
+        """The streamed answer to a prompt of its own, which the upstream answers so."""
+        return self.stage.ask(self.source.prompt(*answers), stream=True, **fields)
+
+    def whole(self, *answers: upstreams.Answer, **fields: Any) -> scene.Answer:
+        """The same, not streamed."""
+        return self.stage.ask(self.source.prompt(*answers), **fields)
+
+    def survived(
+        self,
+        kind: events.TerminalKind,
+        code: str | None,
+        *answers: scene.Answer | scene.Asked,
+        cause: events.GoneCause | None = None,
+    ) -> list[events.Terminal]:
+        """As `scene.Stage.survived`; one of the upstream's connections is left, for the next."""
+        last = self.stage.survived(kind, code, *answers, cause=cause)
+        asking.until(lambda: self.source.upstream.open_connections == 1, scene.SECOND)
+        return last
+
+    def breaks(
+        self,
+        answer: upstreams.Answer,
+        body: bytes,
+        code: str,
+        kind: events.TerminalKind = "upstream_error",
+        status: int = 502,
+    ) -> None:
+        """An upstream's answer breaks: a stream ends with a frame, any other answer is an error.
+
+        Args:
+            body: of the stream.
+            code, kind: of both.
+            status: of the answer that is not streamed.
+        """
+        prompts = self.source.prompt(answer), self.source.prompt(answer)
+        streamed = self.stage.ask(prompts[0], stream=True)
+        whole = self.stage.ask(prompts[1])
+        assert (streamed.status, streamed.body, streamed.whole) == (200, body, True)
+        assert (whole.status, whole.error["code"]) == (status, code)
+        self.survived(kind, code, streamed, whole)
+        assert [len(self.source.requests(prompt)) for prompt in prompts] == [1, 1]
+
+
+class Unanswered(scene.Stage):
+    """A server whose upstream cannot be reached: what is always the same is its failure."""
+
+    def _plainly(self) -> None:
+        answer = self.ask(scene.PLAIN, stream=True)
+        assert answer.error["code"] == "upstream_unreachable", answer
+
+
+@contextlib.contextmanager
+def unreachable(url: str, **environ: Any) -> Iterator[scene.Stage]:
+    """A server whose upstream would be at this address; it never becomes ready."""
+    with scene.started("--worker", "upstream", PROXY_UPSTREAM_URL=url, **environ) as server:
+        yield Unanswered(server)
+        asking.audit(server, url)
+
+
+@contextlib.contextmanager
+def upstream(
+    http_limits: Mapping[str, float] | None = None,
+    constants: Mapping[str, float] | None = None,
+    said: tuple[str, ...] = (),
+    stage: type[scene.Stage] = scene.Stage,
+    **environ: Any,
+) -> Iterator[Staged]:
+    """A server in front of an upstream.
+
+    Args:
+        http_limits, said, stage: as `scene.running` has them.
+        constants: other values of constants, by their full names.
+        environ: the server's settings.
+    """
+    with upstreams.Hosted() as source:
+        settings: dict[str, Any] = {
+            "PROXY_UPSTREAM_URL": source.url,
+            "PROXY_UPSTREAM_API_KEY": "sk-hidden-7c1d",
+            observed.CONSTANTS: json.dumps(constants or {}),
+            **environ,
+        }
+        hidden = ("sk-hidden-7c1d", f":{source.upstream.port}")
+        running = scene.running(
+            *("--worker", "upstream"),
+            hidden=hidden,
+            http_limits=http_limits,
+            said=said,
+            stage=stage,
+            **settings,
+        )
+        with running as staged:
+            yield Staged(staged, source)
