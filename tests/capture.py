@@ -1,8 +1,9 @@
-"""Captures `transcripts/` again from the real Codex binary: `python -m tests.capture [NAME…]`.
+"""Captures `transcripts/` again from real servers: `python -m tests.capture [NAME…]`.
 
-Every scenario is one request to a real server on the real binary, whose model provider is on
-loopback. What it logs goes through `tests.normalise`, so that two captures of the same behaviour
-are the same files. Without `--write` they are only compared with those on file.
+Every scenario is one request: to a server on the real Codex binary, whose model provider is on
+loopback, or to a server in front of an upstream on loopback. What it logs goes through
+`tests.normalise`, so that two captures of the same behaviour are the same files. Without `--write`
+they are only compared with those on file.
 """
 
 import argparse
@@ -21,22 +22,21 @@ import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import httpx
 
 from engine import replay, segments
 from engine.digest import BodyDigest
 from machines import events
-from server.renderers import renderer
-from tests import scenarios, serving
+from server.renderers import RESPONSES, renderer
+from tests import responsesscenes, scenarios, serving, upstreamplay, upstreams, upstreamscenes
 from tests.normalise import Changed, Transcript, transcript
 from tests.provider import Provider
 from tests.replies import Answer, Gate, Held
 from tests.scenarios import REQUIRED, Cue, Logged, Scenario
 
 DIRECTORY: Final = serving.ROOT / "transcripts"
-
-MODEL: Final = "codex-5"
-"""The model every scenario asks for: an alias, as in the examples."""
 
 SUFFIXES: Final = Transcript.__struct_fields__
 
@@ -49,6 +49,18 @@ CONTEXT_LINES: Final = 2
 
 class Broken(Exception):
     """Raised for a capture whose own log does not bear it out."""
+
+
+class Played(NamedTuple):
+    """Scenarios that were played, by name.
+
+    Attributes:
+        bodies: what each client got.
+        streams: the records of each.
+    """
+
+    bodies: dict[str, bytes]
+    streams: dict[str, list[segments.Record]]
 
 
 class Stage:
@@ -71,7 +83,8 @@ class Stage:
         with contextlib.closing(connection):
             headers = {**serving.JSON_HEADERS, **scenario.headers, "x-request-id": name}
             body = json.dumps(request_body(scenario))
-            connection.request("POST", f"{url.path}/chat/completions", body, headers)
+            path = f"{url.path}/{scenario.endpoint.replace('.', '/')}"
+            connection.request("POST", path, body, headers)
             together = scenario.options.get("n", 1)
             for number, gate in enumerate(gates, start=1):
                 self._wait_for_turns(max(number, together))
@@ -126,35 +139,70 @@ class Stage:
         return b"".join(map(Path.read_bytes, sorted(self._server.log_dir.glob("events-*.jsonl"))))
 
 
-def request_body(scenario: Scenario) -> dict[str, Any]:
+def all_scenarios() -> dict[str, Scenario | upstreamscenes.Scenario]:
+    """Every scenario by its name."""
+    return {**scenarios.make(), **responsesscenes.make(), **upstreamscenes.make()}
+
+
+def request_body(scenario: Scenario | upstreamscenes.Scenario) -> dict[str, Any]:
     """What the client of a scenario asks."""
-    message = {"role": "user", "content": scenario.prompt}
-    return {"model": MODEL, "messages": [message], "stream": True, **scenario.options}
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": scenario.prompt}]}
+    if isinstance(scenario, Scenario) and scenario.endpoint == RESPONSES:
+        asked = {"input": scenario.prompt}
+    return {"model": scenario.model, **asked, "stream": True, **scenario.options}
 
 
 def capture(names: Iterable[str]) -> dict[str, Transcript]:
-    """Scenarios by name, as the installed binary plays them.
+    """Scenarios by name, as the installed binary plays them, and the upstreams.
 
     Raises:
         Broken: the log of a stream does not replay, or is not what its client got.
         Changed: normalising a stream would change it.
     """
-    everything = scenarios.make()
+    everything = all_scenarios()
     wanted = {name: everything[name] for name in names}
-    answers: deque[Answer] = deque()
-    bodies = {}
-    with Provider(lambda _: answers.popleft()) as provider, serving.codex(provider.url) as server:
-        stage = Stage(server, answers)
-        for name, scenario in wanted.items():
-            bodies[name] = stage.play(name, scenario)
-        server.stop()
-        streams = _streams(server.log_dir)
-    for name, body in bodies.items():
-        _check(name, streams[name], body)
+    on_codex = {name: each for name, each in wanted.items() if isinstance(each, Scenario)}
+    others = {
+        name: each for name, each in wanted.items() if isinstance(each, upstreamscenes.Scenario)
+    }
+    streams: dict[str, list[segments.Record]] = {}
+    for played in (_play_on_codex(on_codex), _play_on_upstream(others)):
+        for name, body in played.bodies.items():
+            _check(name, played.streams[name], body)
+        streams |= played.streams
     return {
         name: transcript(name, streams[name], scenario.pace_ms)
         for name, scenario in wanted.items()
     }
+
+
+def _play_on_codex(wanted: Mapping[str, Scenario]) -> Played:
+    if not wanted:
+        return Played({}, {})
+    answers: deque[Answer] = deque()
+    with Provider(lambda _: answers.popleft()) as provider, serving.codex(provider.url) as server:
+        stage = Stage(server, answers)
+        bodies = {name: stage.play(name, scenario) for name, scenario in wanted.items()}
+        server.stop()
+        return Played(bodies, _streams(server.log_dir))
+
+
+def _play_on_upstream(wanted: Mapping[str, upstreamscenes.Scenario]) -> Played:
+    if not wanted:
+        return Played({}, {})
+    answers: deque[upstreams.Answer] = deque()
+    with upstreamplay.stage(lambda _: answers.popleft()) as stage:
+        bodies = {}
+        for name, scenario in wanted.items():
+            answers.append(scenario.answer)
+            bodies[name] = httpx.post(
+                f"{stage.server.url}/chat/completions",
+                json=request_body(scenario),
+                headers={"x-request-id": name},
+                timeout=WAIT_S,
+            ).content
+        stage.server.stop()
+        return Played(bodies, _streams(stage.server.log_dir))
 
 
 def _streams(directory: Path) -> dict[str, list[segments.Record]]:
@@ -235,7 +283,7 @@ def store(name: str, captured: Transcript, directory: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where everything is on file as it was captured, or was written; else 1."""
     options = _parser().parse_args(arguments)
-    everything = scenarios.make()
+    everything = all_scenarios()
     names = options.names or list(everything)
     unknown = [name for name in (*names, *REQUIRED) if name not in everything]
     if unknown:

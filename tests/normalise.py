@@ -6,6 +6,7 @@ events are then folded by today's machine, and each step must come out as it was
 """
 
 import itertools
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,8 +17,7 @@ import msgspec
 from engine import failures, log, segments
 from engine.digest import HASH_BYTES, BodyDigest
 from machines import events, outputs, stream
-from server.fold import ChatBody
-from server.sse import ChatChunks
+from server.renderers import renderer
 
 EPOCH_US: Final = 1_767_225_600_000_000
 """When every transcript was opened: the beginning of 2026, in UTC."""
@@ -79,31 +79,36 @@ def transcript(name: str, records: list[segments.Record], pace_ms: int) -> Trans
     entries = list(_numbered(_in_order(list(_entries(between)))))
     steps = list(_folded(name, opened, entries))
     times = list(_times([event for _, event in entries], pace_ms))
-    sse = streamed(opened, steps)
+    sse = streamed(opened, steps, times)
     return Transcript(
         jsonl=_written(opened, steps, times, _terminal(terminal, steps, times, sse)),
         sse=sse,
-        json=_answered(opened, steps),
+        json=_answered(opened, steps, times),
     )
 
 
-def streamed(opened: events.Opened, steps: Steps) -> bytes:
-    """The body of a streamed answer."""
-    renderer = ChatChunks(opened)
-    outputs = itertools.chain.from_iterable(step.outputs for _, step in steps)
-    return b"".join(renderer.render(output) for output in outputs)
+def streamed(opened: events.Opened, steps: Steps, times: list[int]) -> bytes:
+    """The body of a streamed answer, whose events happen at these times."""
+    renders = renderer(opened)
+    return b"".join(
+        renders.render(output, now)
+        for now, (_, step) in zip(times, steps, strict=True)
+        for output in step.outputs
+    )
 
 
-def _answered(opened: events.Opened, steps: Steps) -> bytes:
+def _answered(opened: events.Opened, steps: Steps, times: list[int]) -> bytes:
     """The same events for a client that did not ask for a stream."""
     opened = msgspec.structs.replace(opened, streaming=False, include_usage=False)
-    machine, renderer = stream.Stream(opened), ChatBody(opened)
+    machine, renders = stream.Stream(opened), renderer(opened)
     body = b"".join(
-        renderer.render(output) for event, _ in steps for output in machine.step(event).outputs
+        renders.render(output, now)
+        for now, (event, _) in zip(times, steps, strict=True)
+        for output in machine.step(event).outputs
     )
     answer = {
-        "status": renderer.status or None,
-        "headers": dict(renderer.headers) if body else {},
+        "status": renders.status or None,
+        "headers": dict(renders.headers) if body else {},
         "body": msgspec.Raw(body or b"null"),
     }
     return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
@@ -115,7 +120,7 @@ def _opened(opened: events.Opened, name: str) -> events.Opened:
     return msgspec.structs.replace(
         opened,
         request_id=name,
-        completion_id="chatcmpl-1",
+        completion_id=re.sub(r"[0-9A-Za-z]+$", "1", opened.completion_id),
         created=EPOCH_US // 1_000_000,
         hash_key=HASH_KEY.hex(),
         versions=versions,
@@ -175,6 +180,10 @@ def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
                 longest = failures.RETRY_BASE_S * 2 ** (event.attempt - 1)
                 delay_ms = round(longest * 1000)
                 yield record, msgspec.structs.replace(event, delay_ms=delay_ms)
+            case events.ReasoningCompleted(content):
+                # The id of the provider's item stands in it, and counts the provider's answers.
+                named = re.sub(r"^rs_resp_\d+_", "rs_resp_1_", content)
+                yield record, msgspec.structs.replace(event, encrypted_content=named)
             case _:
                 yield record, event
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from machines import events
 from tests.replies import (
     Cut,
     Failed,
@@ -55,6 +56,15 @@ REQUIRED: Final = (
     "use-tool-unclosed",
     "use-tool-unclosed-error",
     "use-tool-unclosed-client-gone",
+    *(
+        f"upstream-{server}-{scene}"
+        for server in ("vllm", "ollama", "llamacpp")
+        for scene in ("text", "usage", "reasoning", "tools", "error")
+    ),
+    *(
+        f"responses-{scene}"
+        for scene in ("text", "reasoning", "tool-calls", "length", "refusal", "error")
+    ),
 )
 """Transcripts that must be there, whatever the scenarios below are."""
 
@@ -118,6 +128,7 @@ class Scenario:
         cues: what happens once the client has got so many data frames.
         headers: further headers of the request.
         pace_ms: time between two deltas in the transcript.
+        endpoint: that is asked, as the log names it.
     """
 
     prompt: str
@@ -126,6 +137,8 @@ class Scenario:
     cues: Mapping[int, Cue] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pace_ms: int = 20
+    model: str = "codex-5"
+    endpoint: str = events.CHAT
 
 
 def make() -> dict[str, Scenario]:
@@ -150,9 +163,9 @@ def _texts() -> dict[str, Scenario]:
         "at the speed it happened."
     )
     numbers = (f"{n} is an {'odd' if n % 2 else 'even'} number.\n" for n in range(1, 101))
-    short = Stream((Message(_words(hello)),), usage=Usage(8, 35, 0, 0))
-    long = Stream((Message(_words("".join(numbers))),), usage=Usage(17, 501, 0, 0))
-    capital = Stream((Message(_words("The capital of France is Paris.")),), usage=Usage(14, 7))
+    short = Stream((Message(words(hello)),), usage=Usage(8, 35, 0, 0))
+    long = Stream((Message(words("".join(numbers))),), usage=Usage(17, 501, 0, 0))
+    capital = Stream((Message(words("The capital of France is Paris.")),), usage=Usage(14, 7))
     return {
         "text-short": Scenario("Hello", (short,), pace_ms=30),
         "text-long": Scenario("Which numbers up to 100 are odd?", (long,), pace_ms=5),
@@ -176,7 +189,7 @@ def _awkward() -> tuple[str, ...]:
 
 def _endings() -> dict[str, Scenario]:
     """Answers that end early, each by another's word."""
-    tides = _words("The tide rises twice a day because the Moon pulls at the sea.")
+    tides = words("The tide rises twice a day because the Moon pulls at the sea.")
     steps = ("First", ", boil", " water.\nS", "TEA", "M", " rises.\nST", "O", "P", " here.")
     cut = Incomplete("max_output_tokens")
     filtered = Incomplete("content_filter")
@@ -191,10 +204,10 @@ def _endings() -> dict[str, Scenario]:
             "How do I make tea?", (_said(*steps),), {"stop": ["STOP", "the end"]}
         ),
         "content-filter": Scenario(
-            "Tell me a secret.", (Stream((Message(_words("The secret is")),), filtered),)
+            "Tell me a secret.", (Stream((Message(words("The secret is")),), filtered),)
         ),
         "refusal": Scenario(
-            "Tell me a secret.", (Stream((Refusal(_words("I cannot help with that.")),)),)
+            "Tell me a secret.", (Stream((Refusal(words("I cannot help with that.")),)),)
         ),
         "empty": Scenario("Say nothing.", (Stream(usage=Usage(9, 0, 0, 0)),), USAGE),
     }
@@ -202,7 +215,7 @@ def _endings() -> dict[str, Scenario]:
 
 def _items() -> dict[str, Scenario]:
     """Answers of several items, or of several choices."""
-    thought = Reasoning((_words("Seventeen is prime."), _words("So only 1 and 17 divide it.")))
+    thought = Reasoning((words("Seventeen is prime."), words("So only 1 and 17 divide it.")))
     # Both turns are begun before either speaks; then each client frame opens the next word.
     tails, heads_end, tails_end = Gate(), Gate(), Gate()
     heads = Stream((Message(("Heads", heads_end, " it is.")),), usage=Usage(11, 4))
@@ -210,7 +223,7 @@ def _items() -> dict[str, Scenario]:
     return {
         "reasoning": Scenario(
             "How many divisors has 17?",
-            (Stream((thought, Message(_words("It has two: 1 and 17.")))),),
+            (Stream((thought, Message(words("It has two: 1 and 17.")))),),
             {"reasoning_effort": "high", **USAGE},
         ),
         "several-messages": Scenario(
@@ -218,9 +231,9 @@ def _items() -> dict[str, Scenario]:
             (
                 Stream(
                     (
-                        Message(_words("Let me work that out."), phase="commentary"),
-                        Message(_words("It is 42."), phase="final_answer"),
-                        Message(_words("Shall I show how?")),
+                        Message(words("Let me work that out."), phase="commentary"),
+                        Message(words("It is 42."), phase="final_answer"),
+                        Message(words("Shall I show how?")),
                     )
                 ),
             ),
@@ -274,7 +287,7 @@ def _calls() -> dict[str, Scenario]:
         _calling(2, "get_weather", '{"city":"Oslo"}'),
         _calling(3, "get_time", ""),
     )
-    look = Message(_words("Let me look."))
+    look = Message(words("Let me look."))
     return {
         "tool-call": Scenario(
             "How is the weather in 東京?",
@@ -349,6 +362,6 @@ def _said(*pieces: Piece) -> Stream:
     return Stream((Message(pieces),))
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
     """A text as models say it: a word a delta, each with the space before it."""
     return tuple(re.findall(r"\s*\S+|\s+$", text))

@@ -1,6 +1,5 @@
 """Every transcript: the same steps, the bytes on file, the same answer however it is asked for."""
 
-import functools
 import itertools
 import json
 import re
@@ -13,55 +12,18 @@ import msgspec
 import pytest
 
 from engine import replay, scripted, segments
-from machines import events, outputs, stream
-from server.fold import ChatBody
+from machines import events
 from server.renderers import renderer
 from tests import asking, capture, normalise, serving, wire
 from tests.codex import toolwire
+from tests.corpus import CHAT, NAMES, OnFile, on_file
 from tests.logs import Clock, begin, open_log, write_stream
 from tests.scenarios import REQUIRED
 
-NAMES = sorted(path.stem for path in capture.DIRECTORY.glob("*.jsonl"))
 WHOLE = "completed"
 
 each = pytest.mark.parametrize("name", NAMES)
-
-
-class OnFile(msgspec.Struct, frozen=True):
-    """A transcript as it is on file."""
-
-    opened: events.Opened
-    inputs: tuple[events.StreamInput, ...]
-    terminal: events.Terminal
-    sse: bytes
-    answer: dict[str, Any]
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """What its client asked."""
-        return dict(json.loads(bytes(self.opened.request)))
-
-    def outputs(self, opened: events.Opened) -> Iterator[outputs.AnyOutput]:
-        """What today's machine makes of its events for that client."""
-        machine = stream.Stream(opened)
-        for event in self.inputs:
-            yield from machine.step(event).outputs
-
-
-@functools.cache
-def on_file(name: str) -> OnFile:
-    """One transcript."""
-    path = capture.DIRECTORY / f"{name}.jsonl"
-    opened, *inputs, terminal = [record.load() for record in segments.read(path)]
-    assert isinstance(opened, events.Opened)
-    assert isinstance(terminal, events.Terminal)
-    return OnFile(
-        opened,
-        tuple(event for event in inputs if isinstance(event, events.StreamInput)),
-        terminal,
-        path.with_suffix(".sse").read_bytes(),
-        json.loads(path.with_suffix(".json").read_bytes()),
-    )
+each_chat = pytest.mark.parametrize("name", CHAT)
 
 
 @pytest.fixture(scope="module")
@@ -141,18 +103,15 @@ def test_a_transcript_replays(name: str) -> None:
 @each
 def test_its_events_make_the_bytes_on_file(name: str) -> None:
     transcript = on_file(name)
-    renders = renderer(transcript.opened)
-    outputs = transcript.outputs(transcript.opened)
-    assert b"".join(map(renders.render, outputs)) == transcript.sse
+    told, renders = transcript.render(transcript.opened)
+    assert told == transcript.sse
     assert renders.status == transcript.terminal.status
 
 
 @each
 def test_its_events_make_the_answer_on_file(name: str) -> None:
     transcript = on_file(name)
-    opened = msgspec.structs.replace(transcript.opened, streaming=False)
-    body = ChatBody(opened)
-    told = b"".join(map(body.render, transcript.outputs(opened)))
+    told, body = transcript.render(msgspec.structs.replace(transcript.opened, streaming=False))
     expected = transcript.answer
     if transcript.terminal.kind == "client_gone":
         assert told == b""
@@ -162,7 +121,7 @@ def test_its_events_make_the_answer_on_file(name: str) -> None:
     assert (body.status, dict(body.headers)) == (expected["status"], expected["headers"])
 
 
-@each
+@each_chat
 def test_its_stream_adds_up_to_its_answer(name: str) -> None:
     transcript = on_file(name)
     body = transcript.answer["body"]
@@ -182,7 +141,7 @@ def test_its_stream_adds_up_to_its_answer(name: str) -> None:
             assert frames[-1] == body
 
 
-@each
+@each_chat
 def test_its_frames_are_in_order(name: str) -> None:
     transcript = on_file(name)
     if transcript.terminal.status != 200:
@@ -229,7 +188,7 @@ def choices_of(frame: wire.Frame) -> list[int]:
     return [choice["index"] for choice in frame.get("choices", ())]
 
 
-@each
+@each_chat
 def test_what_its_chunks_have_in_common(name: str) -> None:
     transcript = on_file(name)
     chunks = [frame for frame in map(dict, _frames(transcript)) if "choices" in frame]
@@ -247,9 +206,9 @@ def _frames(transcript: OnFile) -> list[wire.Frame]:
 
 
 def test_unknown_counts_are_marked_where_they_were_asked_for() -> None:
-    marked = [name for name in NAMES if b"x-turntape-usage: unknown" in on_file(name).sse]
+    marked = [name for name in CHAT if b"x-turntape-usage: unknown" in on_file(name).sse]
     assert marked == ["max-tokens"]
-    unknown = [name for name in NAMES if "x-turntape-usage" in on_file(name).answer["headers"]]
+    unknown = [name for name in CHAT if "x-turntape-usage" in on_file(name).answer["headers"]]
     assert unknown == ["content-filter", "max-tokens", "stop-sequence"]
 
 
@@ -260,11 +219,12 @@ def test_nothing_of_its_capture_is_left_but_the_versions(name: str) -> None:
     assert {record.stream for record in records} == {transcript.opened.request_id} == {name}
     assert all((record.t - normalise.EPOCH_US) % 1000 == 0 for record in records)
     versions = transcript.opened.versions
-    assert set(versions) == {"turntape", "python", "codex"}
+    workers = {"codex"} if transcript.opened.worker == "codex" else set()
+    assert set(versions) == {"turntape", "python"} | workers
     assert versions["python"].count(".") == 1
 
 
-@each
+@each_chat
 def test_the_scripted_worker_streams_its_bytes(player: serving.Serve, name: str) -> None:
     transcript = on_file(name)
     told = play(player, name)
@@ -280,7 +240,7 @@ def test_the_scripted_worker_streams_its_bytes(player: serving.Serve, name: str)
         assert body == transcript.sse
 
 
-@each
+@each_chat
 def test_the_scripted_worker_answers_its_body(player: serving.Serve, name: str) -> None:
     expected = on_file(name).answer
     told = play(player, name, stream=False).answer

@@ -1,5 +1,6 @@
-"""`langchain-openai` against a server on the real Codex binary."""
+"""`langchain-openai` plays the scenes on each worker."""
 
+import functools
 import importlib.util
 from typing import Any
 
@@ -8,7 +9,6 @@ import pytest
 from tests.clients import scenes
 
 pytestmark = [
-    pytest.mark.codex,
     pytest.mark.langchain,
     pytest.mark.skipif(
         importlib.util.find_spec("langchain_openai") is None, reason="needs langchain-openai"
@@ -18,11 +18,12 @@ pytestmark = [
 ]
 
 
-def test_langchain_streams_and_invokes() -> None:
+@scenes.each_worker
+def test_langchain_streams_and_invokes(worker: str) -> None:
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
-    with scenes.stage() as server:
+    with scenes.stage(worker) as server:
         for prompt, (text, reason) in scenes.SCENES.items():
             for usage_wanted in (True, False):
                 model = ChatOpenAI(
@@ -50,15 +51,18 @@ def get_weather(city: str) -> int:
     return scenes.CITIES[city]
 
 
-def test_langchain_calls_functions() -> None:
+def streamed(model: Any, asked: Any) -> Any:
+    """The chunks of a reply, added up."""
+    first, *others = model.stream(asked)
+    return sum(others, first)
+
+
+@scenes.each_worker
+def test_langchain_calls_functions(worker: str) -> None:
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
-    def streamed(messages: list[Any]) -> Any:
-        first, *others = model.stream(messages)
-        return sum(others, first)
-
-    with scenes.stage() as server:
+    with scenes.stage(worker) as server:
         model = ChatOpenAI(
             base_url=server.url,
             api_key=SecretStr("unused"),
@@ -66,7 +70,7 @@ def test_langchain_calls_functions() -> None:
             stream_usage=True,
             max_retries=0,
         ).bind_tools([get_weather])
-        for step in (model.invoke, streamed):
+        for step in (model.invoke, functools.partial(streamed, model)):
             messages: list[Any] = [("user", "weather")]
             rounds = []
             while (reply := step(messages)).tool_calls:
@@ -85,3 +89,50 @@ def test_langchain_calls_functions() -> None:
             assert rounds == [list(scenes.CITIES), ["Paris"]]
             assert reply.content == scenes.WEATHER_TEXT
             assert reply.response_metadata["finish_reason"] == "stop"
+
+
+def responses_model(url: str) -> Any:
+    """A model that is asked by the Responses API."""
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    return ChatOpenAI(
+        base_url=url,
+        api_key=SecretStr("unused"),
+        model=scenes.MODEL,
+        use_responses_api=True,
+        max_retries=0,
+    )
+
+
+@scenes.each_worker
+def test_langchain_streams_and_invokes_responses(worker: str) -> None:
+    statuses = {"stop": "completed", "length": "incomplete"}
+    with scenes.stage(worker) as server:
+        model = responses_model(server.url)
+        for prompt, (text, _) in scenes.SCENES.items():
+            for reply in (model.invoke(prompt), streamed(model, prompt)):
+                assert reply.text == text
+                assert reply.response_metadata["status"] == statuses[prompt]
+                assert reply.usage_metadata["total_tokens"] == 30
+
+
+@scenes.each_worker
+def test_langchain_calls_functions_by_responses(worker: str) -> None:
+    with scenes.stage(worker) as server:
+        model = responses_model(server.url).bind_tools([get_weather])
+        for step in (model.invoke, functools.partial(streamed, model)):
+            messages: list[Any] = [("user", "weather")]
+            rounds = []
+            while (reply := step(messages)).tool_calls:
+                rounds.append([call["args"]["city"] for call in reply.tool_calls])
+                assert reply.invalid_tool_calls == []
+                assert reply.text == "Let me look."
+                messages.append(reply)
+                for call in reply.tool_calls:
+                    result = str(get_weather(**call["args"]))
+                    messages.append(
+                        {"role": "tool", "tool_call_id": call["id"], "content": result}
+                    )
+            assert rounds == [list(scenes.CITIES), ["Paris"]]
+            assert reply.text == scenes.WEATHER_TEXT

@@ -1,33 +1,23 @@
-"""The official Node SDK against a server on the real Codex binary."""
+"""The official Node SDK plays the scenes on each worker."""
 
 import json
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import nodejs
 from tests.clients import scenes
 
-CLIENT = Path(__file__).parent / "node"
-INSTALLED = shutil.which("node") is not None and (CLIENT / "node_modules" / "openai").is_dir()
-
-pytestmark = [
-    pytest.mark.codex,
-    pytest.mark.node,
-    pytest.mark.skipif(
-        not INSTALLED, reason="needs node and `npm install --prefix tests/clients/node`"
-    ),
-]
+pytestmark = [pytest.mark.node, nodejs.needed]
 
 
-def play(script: str, *arguments: str) -> list[dict[str, Any]]:
+def play(worker: str, script: str, *arguments: str) -> list[dict[str, Any]]:
     """What a script of the client prints about a server that plays the scenes."""
-    with scenes.stage() as server:
+    with scenes.stage(worker) as server:
         played = subprocess.run(
             ("node", script, server.url, scenes.MODEL, *arguments),
-            cwd=CLIENT,
+            cwd=nodejs.CLIENT,
             capture_output=True,
             text=True,
             timeout=60,
@@ -36,8 +26,9 @@ def play(script: str, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in played.stdout.splitlines()]
 
 
-def test_the_node_sdk_reads_streams_and_bodies() -> None:
-    *streams, helper, whole, error = play("client.mjs")
+@scenes.each_worker
+def test_the_node_sdk_reads_streams_and_bodies(worker: str) -> None:
+    *streams, helper, whole, error = play(worker, "client.mjs")
     assert len(streams) == 2 * len(scenes.SCENES)
     for seen in streams:
         assert (seen["text"], seen["finish"]) == scenes.SCENES[seen["prompt"]]
@@ -49,8 +40,9 @@ def test_the_node_sdk_reads_streams_and_bodies() -> None:
     assert error == {"error": "NotFoundError", "code": "model_not_found"}
 
 
-def test_the_node_sdk_runs_functions() -> None:
-    *runs, helper = play("functions.mjs", json.dumps(scenes.CITIES))
+@scenes.each_worker
+def test_the_node_sdk_runs_functions(worker: str) -> None:
+    *runs, helper = play(worker, "functions.mjs", json.dumps(scenes.CITIES))
     assert len(runs) == 2
     for run in runs:
         assert run["text"] == scenes.WEATHER_TEXT
@@ -62,3 +54,21 @@ def test_the_node_sdk_runs_functions() -> None:
         "done": [[index, "get_weather", given] for index, given in enumerate(arguments)],
         "called": [[f"call_{index}", given] for index, given in enumerate(arguments)],
     }
+
+
+@scenes.each_worker
+def test_the_node_sdk_reads_responses(worker: str) -> None:
+    *told, person, created, streamed, error = play(
+        worker, "responses.mjs", json.dumps(scenes.CITIES)
+    )
+    endings = {"stop": ("completed", None), "length": ("incomplete", "max_output_tokens")}
+    assert [each["input"] for each in told] == ["stop", "stop", "length", "length"]
+    for each in told:
+        text, _ = scenes.SCENES[each["input"]]
+        assert each["text"] == each["deltas"] == text
+        assert (each["status"], each["reason"]) == endings[each["input"]]
+        assert each["tokens"] == 30
+    assert person == {"parsed": {"name": "Ada", "age": 36}}
+    calls = [[f"call_{number}", city] for number, city in enumerate((*scenes.CITIES, "Paris"))]
+    assert created == streamed == {"rounds": [calls[:2], calls[2:]], "text": scenes.WEATHER_TEXT}
+    assert error == {"error": "BadRequestError", "code": "previous_response_not_found"}

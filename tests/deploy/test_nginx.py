@@ -1,0 +1,152 @@
+"""A real nginx in front, as `docs/deploy/nginx.conf` has it, with its default buffering."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import asking, serving, upstreamplay, upstreams
+
+NGINX = shutil.which("nginx")
+
+pytestmark = [
+    pytest.mark.nginx,
+    pytest.mark.skipif(NGINX is None, reason="needs nginx on PATH"),
+]
+
+SNIPPET = serving.ROOT / "docs" / "deploy" / "nginx.conf"
+
+OURS = "127.0.0.1:11435"
+"""Where the snippet looks for us."""
+
+FLOOD = 640
+"""Texts of 64 KiB each: more than the sockets between an upstream and a client hold."""
+
+AROUND = """
+daemon off;
+master_process off;
+pid {directory}/pid;
+error_log {directory}/errors.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen unix:{directory}/socket;
+        {snippet}
+    }}
+}}
+"""
+"""A whole configuration, every other setting as nginx has it."""
+
+
+@contextlib.contextmanager
+def nginx(server: serving.Serve) -> Iterator[Path]:
+    """An nginx in front of a server: the socket that it listens on."""
+    assert NGINX is not None
+    snippet = SNIPPET.read_text("utf-8")
+    assert snippet.count(OURS) == 1
+    assert "proxy_buffering" not in snippet
+    with tempfile.TemporaryDirectory() as directory:
+        where = snippet.replace(OURS, server.base.removeprefix("http://"))
+        configuration = Path(directory, "nginx.conf")
+        configuration.write_text(AROUND.format(directory=directory, snippet=where))
+        errors = Path(directory, "errors.log")
+        with subprocess.Popen((NGINX, "-e", errors, "-c", configuration)) as process:
+            try:
+                address = Path(directory, "socket")
+                asking.until(lambda: listens(address) or process.poll() is not None)
+                assert process.poll() is None, errors.read_text()
+                yield address
+            finally:
+                process.terminate()
+
+
+def listens(address: Path) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket(socket.AF_UNIX) as attempt:
+        return attempt.connect_ex(str(address)) == 0
+
+
+def ask(address: Path) -> http.client.HTTPConnection:
+    """A connection on which a stream was asked for."""
+    connection = http.client.HTTPConnection("localhost", timeout=asking.WAIT_S)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(asking.WAIT_S)
+    connection.sock.connect(str(address))
+    messages = [{"role": "user", "content": "hi"}]
+    body = {"model": "m", "messages": messages, "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), serving.JSON_HEADERS)
+    return connection
+
+
+def answer(*texts: str, gate: asyncio.Event | None = None) -> upstreams.Answer:
+    """A stream of these texts; all but the first are said once the gate is open."""
+    chunks = (*map(upstreams.chunk, texts), upstreams.chunk(finish="stop"))
+    first, *others = (upstreams.framed(upstreams.sse(chunk)) for chunk in chunks)
+    end = upstreams.framed(upstreams.DONE) + upstreams.LAST
+    return [upstreams.STREAM_HEAD, first, *([gate] if gate else []), *others, end]
+
+
+def test_the_first_token_is_there_before_the_last_is_said() -> None:
+    gate = asyncio.Event()
+    with (
+        upstreamplay.stage([answer("first", "last", gate=gate)]) as stage,
+        nginx(stage.server) as address,
+        contextlib.closing(ask(address)) as connection,
+        connection.getresponse() as response,
+    ):
+        assert response.status == 200
+        assert "x-accel-buffering" not in response.headers  # that was for nginx
+        # The second word waits for the client to have the first.
+        next(line for line in response if b'"content":"first"' in line)
+        stage.upstream.open(gate)
+        rest = response.read()
+    assert b'"content":"last"' in rest
+    assert rest.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_client_that_leaves_ends_the_stream_behind() -> None:
+    script = [answer("first", "last", gate=asyncio.Event())]
+    with upstreamplay.stage(script) as stage, nginx(stage.server) as address:
+        connection = ask(address)
+        with connection.getresponse() as response:
+            next(line for line in response if b'"content":"first"' in line)
+        connection.close()
+        asking.until(lambda: [end["kind"] for end in stage.server.terminals()] == ["client_gone"])
+
+
+def test_a_slow_client_holds_its_upstream_back() -> None:
+    # With buffering on, nginx would take all of it, and put it into a file.
+    texts = ["x" * 2**16] * FLOOD
+    with (
+        upstreamplay.stage([answer(*texts)], PROXY_EVENT_LOG="masked") as stage,
+        nginx(stage.server) as address,
+        contextlib.closing(ask(address)) as connection,
+        connection.getresponse() as response,
+    ):
+        asking.until(lambda: pressed(stage.server))
+        (request,) = stage.upstream.requests
+        assert not request.answered.is_set()
+        body = response.read()
+        assert request.answered.is_set()
+    assert body.count(texts[0].encode()) == FLOOD
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
+def pressed(server: serving.Serve) -> bool:
+    """Whether the log says that somebody reads too slowly."""
+    segments = server.log_dir.glob("events-*.jsonl")
+    return any(b'"event":"buffer_pressure"' in path.read_bytes() for path in segments)
