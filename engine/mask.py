@@ -100,11 +100,23 @@ def _mask_detail(detail: dict[str, str | int]) -> dict[str, str | int]:
 
 
 def keep_event(event: events.StreamEvent) -> events.StreamEvent:
-    """An event as a full log keeps it."""
+    """An event as a full log keeps it.
+
+    A body that repeats its request, from which something was dropped, cannot be made again: its
+    hash is of no use.
+    """
     if not isinstance(event, events.Opened):
         return event
-    request = msgspec.Raw(drop_secrets(bytes(event.request)))
-    return msgspec.structs.replace(event, content="full", request=request)
+    body = bytes(event.request)
+    kept = drop_secrets(body)
+    repeats = event.endpoint != events.CHAT
+    lost = repeats and kept != _rewrite(body, lambda value: value)
+    return msgspec.structs.replace(
+        event,
+        content="full",
+        request=msgspec.Raw(kept),
+        hash_key=None if lost else event.hash_key,
+    )
 
 
 def mask_request(body: bytes) -> bytes:

@@ -112,10 +112,18 @@ class Connection:
             self._receiver.cancel()
             self._out.close()
             try:
-                with contextlib.suppress(OSError):
-                    await self._writer.wait_closed()
+                await self._writer.wait_closed()
+            except OSError as error:
+                error.__traceback__ = None  # the stream keeps the error, and it all of this
             finally:
                 self._out.stop()
+                self._part()
+
+    def _part(self) -> None:
+        """Forget those that know this connection: parted, they go without a collection."""
+        self._phase = Phase.LAST
+        self._exchange = None
+        del self._out, self._head, self._receiver
 
     async def _serve_one(self) -> bool:
         """Answer one request; true if another may follow."""

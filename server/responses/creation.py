@@ -126,6 +126,10 @@ async def _earlier(
     """The conversation that the request goes on from."""
     if response_id is None:
         return ()
+    run = context.runs.find(response_id, ask.caller.key_id)
+    if run is not None and not run.over.is_set():
+        message = f"Response with id '{response_id[:100]}' is not finished."
+        raise ApiError("invalid_request", message, PREVIOUS)
     missing, advice = response_id, ""
     if context.store is None:
         advice = " This server keeps no responses (PROXY_STORE=off)."

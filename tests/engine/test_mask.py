@@ -179,6 +179,18 @@ def test_a_full_opening_keeps_everything_but_secrets() -> None:
     assert mask.keep_event(delta) is delta
 
 
+@pytest.mark.parametrize(
+    ("request_", "key"), [(b'{"user": "Jane"}', "00"), (b'{"metadata": {"api_key": "a"}}', None)]
+)
+def test_a_body_that_would_repeat_a_secret_cannot_be_made_again(
+    request_: bytes, key: str | None
+) -> None:
+    opened = logs.opened(endpoint="responses", hash_key="00", request=msgspec.Raw(request_))
+    kept = mask.keep_event(opened)
+    assert isinstance(kept, events.Opened)
+    assert kept.hash_key == key
+
+
 def masked_request(request: Any) -> Any:
     return msgspec.json.decode(mask.mask_request(msgspec.json.encode(request)))
 

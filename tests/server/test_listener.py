@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import pathlib
 import socket
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import structlog.testing
 import uvloop
 
-from server import http, listener
+from server import connection, http, listener
+from tests import rawhttp
 from tests.rawhttp import CUT, WAIT, Held, echo, get, rounds, serving
 
 
@@ -21,6 +24,37 @@ def test_a_free_port_is_bound_and_told() -> None:
             assert server.port > 0
 
     uvloop.run(run())
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Only what nothing refers to goes away."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("leave", [rawhttp.Client.close, rawhttp.Client.reset])
+def test_a_connection_goes_without_a_collection(
+    leave: Callable[[rawhttp.Client], Awaitable[None]],
+) -> None:
+    async def run() -> None:
+        async with serving(echo) as server:
+            for _ in range(5):
+                client = await server.connect()
+                await client.ask(get())
+                await leave(client)
+        await rounds()
+
+    before = count_of_connections()
+    uvloop.run(run())
+    assert count_of_connections() == before
+
+
+def count_of_connections() -> int:
+    return sum(isinstance(found, connection.Connection) for found in gc.get_objects())
 
 
 def test_a_port_in_use_is_an_error() -> None:

@@ -177,6 +177,15 @@ def test_what_is_cancelled_is_stopped(place: Place) -> None:
     assert place.terminal(response_id) == ("client_gone", "cancelled")
 
 
+def test_nothing_goes_on_from_what_is_not_finished(place: Place) -> None:
+    prompt, gate = place.gated()
+    response_id = place.begin(prompt)
+    early = place.client.create("stop", previous_response_id=response_id)
+    assert early.problem == (400, None, "previous_response_id")
+    place.source.open(gate)
+    assert place.poll(response_id)["status"] == "completed"
+
+
 def test_what_is_over_stays_as_it_is_whoever_cancels_it(place: Place) -> None:
     response_id = place.begin("hi")
     ended = place.poll(response_id)
