@@ -196,6 +196,7 @@ def test_what_is_deleted_while_it_is_made_is_stopped_and_gone(place: Place) -> N
     prompt = place.source.prompt([HEL, "stall"])
     with place.client.creating(prompt, background=True) as live:
         response_id = live.response_id
+        live.until(b'"delta":"Hel"')
         assert place.client.delete(response_id).body["deleted"]
         assert live.reply().told[-1]["response"]["status"] == "cancelled"
     place.left(prompt)
