@@ -113,9 +113,9 @@ def _cpuinfo() -> list[str]:
     return Path("/proc/cpuinfo").read_text().splitlines()
 
 
-def rewritten(page: str, results: str) -> str:
+def rewritten(page: str, results: str, marks: tuple[str, str] = MARKS) -> str:
     """The page with other results between its marks."""
-    begin, end = MARKS
+    begin, end = marks
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
     return f"{before}{begin}\n\n{results}\n\n{end}{after}"

@@ -1,4 +1,4 @@
-"""A load generator: many chat streams at once against one server, and what they cost.
+"""A load generator: many streams at once against one server, and what they cost.
 
     python -m bench.load --url http://127.0.0.1:11435/v1 --streams 64 --pid PID
 
@@ -14,21 +14,50 @@ import re
 import sys
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
 import msgspec
 import uvloop
 
-CONTENT: Final = re.compile(rb'"content": ?"(?!")(?:(\d{16}) )?')
-"""The text of a chunk, unless it is empty, and its stamp if it is one."""
+
+class Api(msgspec.Struct, frozen=True):
+    """How answers of one API are asked for and read.
+
+    Attributes:
+        path: of its endpoint.
+        body: members of a request, of a prompt.
+        content: the text of a chunk, unless it is empty, and its stamp if it is one.
+        error: the end of an answer that failed within.
+    """
+
+    path: str
+    body: Callable[[str], dict[str, object]]
+    content: re.Pattern[bytes]
+    error: re.Pattern[bytes]
+
+
+APIS: Final = {
+    "chat": Api(
+        "/chat/completions",
+        lambda prompt: {"messages": [{"role": "user", "content": prompt}]},
+        re.compile(rb'"content": ?"(?!")(?:(\d{16}) )?'),
+        re.compile(rb'data: \{"error": ?'),
+    ),
+    "responses": Api(
+        "/responses",
+        lambda prompt: {"input": prompt},
+        re.compile(
+            rb'"type": ?"response\.output_text\.delta"[^\n]*?"delta": ?"(?!")(?:(\d{16}) )?'
+        ),
+        re.compile(rb'data: \{"type": ?"response\.failed"'),
+    ),
+}
+"""The APIs by the names that a plan gives them."""
 
 SENTINEL: Final = b"data: [DONE]"
-"""The end of an answer that is whole."""
-
-ERROR: Final = re.compile(rb'data: \{"error": ?')
-"""The end of an answer that failed within."""
+"""The end of an answer, which is whole unless it said that it failed."""
 
 PERCENTILES: Final = (50, 90, 99, 100)
 """What a report tells of a distribution; the last is its maximum."""
@@ -41,6 +70,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         url: of the API, such as `http://127.0.0.1:11435/v1`.
         streams: at once, each on its own connection.
         requests: of each stream, one after the other.
+        endpoint: that is asked; a name of `APIS`.
         pids: processes whose CPU time is counted.
         timeout: seconds that all of it may take.
     """
@@ -50,21 +80,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 1
     model: str = "gpt-5.5"
     prompt: str = "hi"
+    endpoint: str = "chat"
     pids: tuple[int, ...] = ()
     timeout: float = 600.0
 
     def request(self) -> bytes:
         """The bytes of one request."""
         parts = urllib.parse.urlsplit(self.url)
-        body = msgspec.json.encode(
-            {
-                "model": self.model,
-                "messages": [{"role": "user", "content": self.prompt}],
-                "stream": True,
-            }
-        )
+        api = APIS[self.endpoint]
+        body = msgspec.json.encode({"model": self.model, **api.body(self.prompt), "stream": True})
         head = (
-            f"POST {parts.path}/chat/completions HTTP/1.1\r\nhost: {parts.netloc}\r\n"
+            f"POST {parts.path}{api.path} HTTP/1.1\r\nhost: {parts.netloc}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -143,7 +169,8 @@ def _chunk_size(line: bytes) -> int:
 class Tally:
     """What the streams of a plan have seen so far; times in microseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, api: Api) -> None:
+        self.api = api
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.chunks = 0
         self.ttft: list[int] = []
@@ -187,17 +214,17 @@ class Answer:
     def _take(self, events: bytes) -> None:
         """Count the chunks of whole events."""
         now = _now()
-        stamps = CONTENT.findall(events)
         tally = self._tally
+        stamps = tally.api.content.findall(events)
         tally.chunks += len(stamps)
         tally.latency += [now - int(stamp) for stamp in stamps if stamp]
         if stamps and not self._spoken:
             self._spoken = True
             tally.ttft.append(now - self._asked_at)
-        if SENTINEL in events:
-            self._last_word = "done"
-        elif ERROR.search(events):
+        if tally.api.error.search(events):
             self._last_word = "error"
+        elif SENTINEL in events and self._last_word != "error":
+            self._last_word = "done"
 
 
 class Client(asyncio.Protocol):
@@ -286,7 +313,7 @@ async def run(plan: Plan) -> Report:
         OSError: the server cannot be reached.
         TimeoutError: it took too long.
     """
-    tally = Tally()
+    tally = Tally(APIS[plan.endpoint])
     cpu_before = cpu_seconds(plan.pids)
     began = time.monotonic()
     async with asyncio.timeout(plan.timeout), asyncio.TaskGroup() as streams:
@@ -319,11 +346,12 @@ async def _stream(plan: Plan, tally: Tally) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> Plan:
-    parser = argparse.ArgumentParser(prog="bench.load", description="Load a chat server.")
+    parser = argparse.ArgumentParser(prog="bench.load", description="Load a server.")
     parser.add_argument("--url", required=True, help="of the API, such as http://host:port/v1")
     parser.add_argument("--streams", type=int, default=64, help="at once (64)")
     parser.add_argument("--requests", type=int, default=1, help="of each stream (1)")
     parser.add_argument("--model", default="gpt-5.5", help="to ask for (gpt-5.5)")
+    parser.add_argument("--endpoint", choices=APIS, default="chat", help="to ask (chat)")
     parser.add_argument("--prompt", default="hi", help="what to say (hi)")
     parser.add_argument("--pid", type=int, action="append", default=[], help="count its CPU time")
     options = parser.parse_args(arguments)
@@ -333,6 +361,7 @@ def _parse(arguments: Sequence[str]) -> Plan:
         requests=options.requests,
         model=options.model,
         prompt=options.prompt,
+        endpoint=options.endpoint,
         pids=tuple(options.pid),
     )
 

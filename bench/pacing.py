@@ -45,6 +45,10 @@ class Schedule(Generic[T]):
         heapq.heappush(self._due, (due, next(self._order), stream))
 
 
-def stamp() -> str:
-    """The text of a chunk that carries when it was said: microseconds since the epoch."""
-    return f"{time.time_ns() // 1000} "
+def stamp(number: int) -> str:
+    """The text of a chunk that carries when it was said, and which of its stream it is.
+
+    Args:
+        number: of chunks before it; the time is in microseconds since the epoch.
+    """
+    return f"{time.time_ns() // 1000} {number} "

@@ -87,11 +87,17 @@ def relay(case: Case) -> Iterator[Rival]:
         yield rival
 
 
-def ask(rival: Rival, streams: int) -> load.Report:
+def ask(rival: Rival, streams: int, requests: int = 1, endpoint: str = "chat") -> load.Report:
     """Load one of them; every answer must be whole."""
-    plan = load.Plan(url=rival.url, streams=streams, pids=(rival.pid,))
+    plan = load.Plan(
+        url=rival.url,
+        streams=streams,
+        requests=requests,
+        endpoint=endpoint,
+        pids=(rival.pid,),
+    )
     report = uvloop.run(load.run(plan))
-    assert report.outcomes == {"done": streams}, report.outcomes
+    assert report.outcomes == {"done": streams * requests}, report.outcomes
     return report
 
 

@@ -1,10 +1,11 @@
-"""Serves a stand-in's chunks over HTTP: the upstream of the relay that we are compared with.
+"""Serves a stand-in's chunks over HTTP: an upstream for us, and for the relay beside us.
 
     python -m bench.source '{"deltas": 100, "interval": 0.02}'
 
-answers every POST with a chat stream as a `bench.standin.Turn` describes it, and prints its
-address. It is one thread, like the stand-in, and paces its streams by the same schedule. Each
-event is an HTTP chunk of its own, as servers of such streams write them; a burst is one write.
+answers every POST with a chat stream as a `bench.standin.Turn` describes it, every GET with a list
+of models, and prints its address. It is one thread, like the stand-in, and paces its streams by
+the same schedule. Each event is an HTTP chunk of its own, as servers of such streams write them; a
+burst is one write.
 """
 
 import contextlib
@@ -25,6 +26,12 @@ HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 """The head of every answer."""
+
+LISTING: Final = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 43\r\n\r\n"
+    b'{"object":"list","data":[{"id":"gpt-5.5"}]}'
+)
+"""The answer to whoever asks for the models."""
 
 OPENED: Final = events.Opened(
     request_id="req_1",
@@ -55,9 +62,12 @@ class Answer:
     def next_chunks(self) -> bytes:
         """What is due: one chunk, or in a flood a burst of them, and the end after the last."""
         count = min(self._left, 1 if self._plan.interval else self._plan.burst)
+        said = self._plan.deltas - self._left
         self._left -= count
-        text = pacing.stamp() if self._plan.stamped else self._plan.texts[0]
-        data = _http_chunk(self._render(outputs.Content(text))) * count
+        if self._plan.stamped:
+            data = b"".join(self._content(pacing.stamp(said + number)) for number in range(count))
+        else:
+            data = self._content(self._plan.texts[0]) * count
         if self.is_told:
             data += _http_chunk(self._render(outputs.Finish("stop")))
             data += _http_chunk(self._render(outputs.Done())) + _http_chunk(b"")
@@ -67,6 +77,9 @@ class Answer:
     def is_told(self) -> bool:
         """Whether its end is out."""
         return self._left == 0
+
+    def _content(self, text: str) -> bytes:
+        return _http_chunk(self._render(outputs.Content(text)))
 
 
 def _http_chunk(data: bytes) -> bytes:
@@ -101,11 +114,13 @@ class Client:
         length = _LENGTH.search(head)
         return bool(found) and len(body) >= int(length[1] if length else 0)
 
-    def begin(self) -> None:
-        """Send what comes before the first content."""
+    def begin(self) -> bool:
+        """Send what comes before the first content, and say whether any will."""
+        listing = self._received.startswith(b"GET ")
         self._received = b""
         self._answer = Answer(self._plan)
-        self.connection.sendall(self._answer.head())
+        self.connection.sendall(LISTING if listing else self._answer.head())
+        return not listing
 
     def advance(self) -> bool:
         """Send what is due, and say whether more will be."""
@@ -141,9 +156,8 @@ class Source:
 
     def _read(self, client: Client) -> None:
         try:
-            if not client.asks():
+            if not client.asks() or not client.begin():
                 return
-            client.begin()
             self._schedule.add(client, self._plan.interval)
         except ConnectionError:
             client.connection.close()

@@ -34,6 +34,9 @@ TOKENS = 2048
 SERVER_ROUNDS = 15
 """Of a guard between processes."""
 
+ENDPOINT_ROUNDS = 60
+"""Of a guard between two endpoints of one server: short ones, so that both see the same load."""
+
 STARTS = 7
 """Of a guard of the start."""
 
@@ -99,6 +102,21 @@ def test_a_flood_costs_a_fraction_of_the_relay(say: Say) -> None:
     theirs = rivals.median(measured, lambda each: each.theirs.cpu_us or 0)
     say(f"flood: {ratio:.3f} of the relay's CPU time a chunk ({ours:.1f} µs, {theirs:.1f} µs)")
     assert ratio <= BUDGETS["relay"]["flood"]
+
+
+def test_the_first_token_is_as_soon_on_responses_as_on_chat(say: Say) -> None:
+    # Paced, as a model is: an answer that comes in one piece waits for the store with all of it.
+    case = rivals.Case(1, standin.Turn(deltas=3, interval=0.002))
+    waits: dict[str, list[float]] = {"chat": [], "responses": []}
+    with rivals.turntape(case) as ours:
+        for number in range(ENDPOINT_ROUNDS):
+            for endpoint in sorted(waits, reverse=number % 2 == 0):
+                report = rivals.ask(ours, case.streams, 5, endpoint)
+                waits[endpoint].append(report.ttft_ms["p50"])
+    chat, responses = (statistics.median(waits[endpoint]) for endpoint in waits)
+    ratio = responses / chat
+    say(f"first token on Responses: {ratio:.2f} of chat's ({responses:.2f} ms, {chat:.2f} ms)")
+    assert ratio <= BUDGETS["latency"]["responses_ttft"]
 
 
 class Start(NamedTuple):

@@ -34,7 +34,7 @@ def chunked(*pieces: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
 
 
-def outcome_of(answer: bytes, requests: int = 1) -> load.Report:
+def outcome_of(answer: bytes, requests: int = 1, endpoint: str = "chat") -> load.Report:
     """The report of one stream against a server that answers like this and then hangs up."""
 
     async def answer_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +46,8 @@ def outcome_of(answer: bytes, requests: int = 1) -> load.Report:
     async def ask() -> load.Report:
         async with await asyncio.start_server(answer_it, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            plan = load.Plan(url=f"http://127.0.0.1:{port}/v1", streams=1, requests=requests)
+            url = f"http://127.0.0.1:{port}/v1"
+            plan = load.Plan(url=url, streams=1, requests=requests, endpoint=endpoint)
             return await load.run(plan)
 
     return asyncio.run(ask())
@@ -107,6 +108,27 @@ def test_what_is_not_whole_is_told_by_name(answer: bytes, outcome: str) -> None:
     assert outcome_of(answer).outcomes == {outcome: 1}
 
 
+def test_events_of_responses_are_told_apart() -> None:
+    delta = (
+        b"event: response.output_text.delta\n"
+        b'data: {"type":"response.output_text.delta","sequence_number":4,"delta":"%b"}\n\n'
+    )
+    begun = b'event: response.created\ndata: {"type":"response.created","response":{}}\n\n'
+    sent = time.time_ns() // 1000 - 5_000_000
+    answer = chunked(begun, delta % b"", delta % b"hello", delta % (b"%d " % sent), DONE)
+    report = outcome_of(HEAD + answer, endpoint="responses")
+    assert (report.outcomes, report.chunks) == ({"done": 1}, 2)
+    assert report.latency_ms["p50"] >= 5_000
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_response_that_failed_is_not_whole_although_it_is_over(together: bool) -> None:
+    failed = b'event: response.failed\ndata: {"type":"response.failed","response":{}}\n\n'
+    pieces = (failed + DONE,) if together else (failed, DONE)
+    report = outcome_of(HEAD + chunked(*pieces), endpoint="responses")
+    assert report.outcomes == {"error": 1}
+
+
 def test_a_failed_request_is_followed_by_the_next_on_a_new_connection() -> None:
     assert outcome_of(HEAD + chunked(HELLO), requests=3).outcomes == {"cut": 3}
 
@@ -129,13 +151,14 @@ def test_cpu_time_is_the_processes_own() -> None:
         load.cpu_seconds((2**22 + 1,))
 
 
-def test_the_command_reports_on_a_server() -> None:
+@pytest.mark.parametrize("endpoint", load.APIS)
+def test_the_command_reports_on_a_server(endpoint: str) -> None:
     with serving.running("--worker", "scripted") as server:
         ran = subprocess.run(
             (
                 *(sys.executable, "-m", "bench.load", "--url", server.url),
                 *("--model", "text-short", "--streams", "3", "--requests", "2"),
-                *("--pid", str(server.process.pid)),
+                *("--pid", str(server.process.pid), "--endpoint", endpoint),
             ),
             cwd=serving.ROOT,
             capture_output=True,
