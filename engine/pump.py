@@ -257,7 +257,8 @@ class Pump:
             self._last_output = now
             self._sink.take(step.outputs, now)
         self._wakeups.join(self._sink)
-        if step.state != self._state or len(step.outputs) > 1 or step.state == "tool_buffering":
+        moved = step.state != self._state or len(step.outputs) > 1
+        if moved or step.state in ("tool_buffering", "finish"):
             self._moved(event, step, now)
 
     def pressed(self, buffered: int) -> None:
@@ -289,7 +290,7 @@ class Pump:
             self._end(now)
             return
         if self.stream.position == "finish":
-            self._finished_at = now
+            self._finished_at = self._finished_at or now
         self._arm()
 
     def _act(self, output: outputs.AnyOutput, now: int) -> None:

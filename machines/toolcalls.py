@@ -237,7 +237,7 @@ def _is_late_id(fragment: Fragment, entry: Entry) -> bool:
     """
     if not entry.name and not entry.call_id:
         return True
-    if entry.arguments.over():
+    if entry.arguments.over(fragment.arguments or ""):
         return False
     if not entry.call_id:
         return fragment.name in (None, "", entry.name)

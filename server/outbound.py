@@ -164,9 +164,8 @@ class Outbound:
             )
             self._sample_later()
         if buffered > self._buffer_bytes and self._relief is None:
-            self._relief = self._loop.create_task(self._await_relief())
             # Not at once: the writer is in the middle of a write.
-            self._loop.call_soon(self._listener.pressed, buffered)
+            self._relief = self._loop.create_task(self._await_relief(buffered))
 
     def _acknowledged(self) -> int:
         """Bytes that have reached the client's system.
@@ -184,7 +183,9 @@ class Outbound:
             held = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, held)
         return int.from_bytes(held, sys.byteorder)
 
-    async def _await_relief(self) -> None:
+    async def _await_relief(self, buffered: int) -> None:
+        # In this order whatever happens: who is told of pressure last would wait for ever.
+        self._listener.pressed(buffered)
         # The transport's low-water mark, set in the constructor, is what ends this wait.
         with contextlib.suppress(OSError):
             await self._writer.drain()

@@ -305,6 +305,15 @@ def test_a_second_call_of_the_same_id_gets_another() -> None:
     assert calls_of(*said) == [("a", "weather", PARIS), ("call_made_1", "clock", OSLO + "\n")]
 
 
+def test_ids_made_up_for_every_fragment_do_not_hide_nested_arguments() -> None:
+    said = frags(
+        (None, "x1", "f", '{"a":'),
+        (None, "x2", None, '{"a":1}'),
+        (None, "x3", None, "}"),
+    )
+    assert [arguments for _, _, arguments in calls_of(*said)] == ['{"a":{"a":1}}']
+
+
 def test_an_id_that_came_without_an_index_first_is_of_one_index() -> None:
     said = frags((None, "a", "weather", PARIS[:5]), (4, "a", None, PARIS[5:]))
     said += frags((5, "a", "clock", OSLO))

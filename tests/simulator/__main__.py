@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.simulator import clock, draw, shrink, world
+from tests.simulator import clock, draw, plan, shrink, world
 
 
 def main(arguments: list[str]) -> int:
@@ -11,6 +11,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
+    parser.add_argument(
+        "--world",
+        choices=(*plan.WORLDS, draw.ANY),
+        default=draw.ANY,
+        help="what stands behind the server; the seed decides, unless it is said",
+    )
     parser.add_argument("--steps", type=shrink.numbers, help="only these steps, such as 0,2-4")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
     parser.add_argument("--plan", action="store_true", help="show the plan")
@@ -18,7 +24,7 @@ def main(arguments: list[str]) -> int:
     began = clock.real_seconds()
     failed = 0
     for seed in range(asked.seed, asked.seed + asked.count):
-        drawn = draw.plan_of(seed)
+        drawn = draw.plan_of(seed, asked.world)
         if asked.steps is not None:
             drawn = drawn.only(asked.steps)
         if asked.plan:

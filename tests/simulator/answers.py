@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+Json = dict[str, Any]
+
 DONE: Final = b"[DONE]"
 
 
@@ -105,6 +107,7 @@ class Choice(msgspec.Struct):
     """One choice of an answer, put together."""
 
     content: str = ""
+    refusal: str = ""
     reasoning: str = ""
     calls: list[tuple[str, str, str]] = []
     finish: str | None = None
@@ -154,7 +157,8 @@ def _message(choice: dict[str, Any]) -> Choice:
         called = message["function_call"]
         calls.append(("", called["name"], called["arguments"]))
     thoughts = message.get("reasoning_content", "")
-    return Choice(message["content"] or "", thoughts, calls, choice["finish_reason"])
+    refusal = message.get("refusal") or ""
+    return Choice(message["content"] or "", refusal, thoughts, calls, choice["finish_reason"])
 
 
 def _error(body: dict[str, Any]) -> str | None:
@@ -283,15 +287,26 @@ class Frames:
         match field:
             case "content":
                 choice.content += value
+            case "refusal":
+                choice.refusal += value
             case "reasoning_content":
                 choice.reasoning += value
             case "tool_calls" if not self._legacy:
                 (call,) = value
-                if call["index"] != len(choice.calls) or call["type"] != "function":
-                    raise Broken(f"call {call} is not the next")
-                function = call["function"]
-                choice.calls.append((call["id"], function["name"], function["arguments"]))
+                self._call(choice, call["index"], call.get("id"), call["function"])
             case "function_call" if self._legacy:
-                choice.calls.append(("", value["name"], value["arguments"]))
+                self._call(choice, len(choice.calls) - ("name" not in value), "", value)
             case _:
                 raise Broken(f"a delta of {field}")
+
+    def _call(self, choice: Choice, index: int, call_id: str | None, said: Json) -> None:
+        """A call, or a further piece of the arguments of one."""
+        if "name" in said:
+            if index != len(choice.calls) or call_id is None:
+                raise Broken(f"call {said} is not the next")
+            choice.calls.append((call_id, said["name"], said["arguments"]))
+            return
+        if not 0 <= index < len(choice.calls) or call_id or not said["arguments"]:
+            raise Broken(f"a piece {said} of no call")
+        known, name, arguments = choice.calls[index]
+        choice.calls[index] = (known, name, arguments + said["arguments"])

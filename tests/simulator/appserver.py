@@ -289,7 +289,7 @@ class AppServer:
         ended = {"threadId": thread.id, "turn": frames.turn(thread.turn_id, status_word, error)}
         line = appframes.notification("turn/completed", ended)
         late = {**self._ids(thread), "itemId": "late", "delta": "LATE"}
-        again = script is not None and script.again and status_word == "completed"
+        again = script is not None and script.again
         more = [appframes.notification("item/agentMessage/delta", late), line] if again else []
         if thread.subscribed:
             self.say(line, *more)

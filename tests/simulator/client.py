@@ -22,12 +22,14 @@ class Request(msgspec.Struct, eq=False):
         number: of the ask.
         messages: of its conversation.
         sent: whether all of it went out.
+        sent_at: when, or when the connection was made.
     """
 
     number: int
     ask: plan.Ask
     messages: list[dict[str, Any]]
     sent: bool = False
+    sent_at: float = 0.0
 
     @property
     def request_id(self) -> str:
@@ -36,7 +38,7 @@ class Request(msgspec.Struct, eq=False):
 
     def bytes(self) -> bytes:
         """The request on the wire."""
-        body = json.dumps(self._body(), ensure_ascii=False).encode()
+        body = json.dumps(self.body(), ensure_ascii=False).encode()
         head = [
             "POST /v1/chat/completions HTTP/1.1",
             "host: localhost",
@@ -49,7 +51,8 @@ class Request(msgspec.Struct, eq=False):
             head.append("x-no-keepalive: 1")
         return "\r\n".join([*head, "", ""]).encode() + body
 
-    def _body(self) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
+        """What is asked."""
         ask = self.ask
         body: dict[str, Any] = {"model": "gpt-5.5", "messages": self.messages, "n": ask.n}
         body["stream"] = ask.stream
@@ -77,6 +80,8 @@ class Visitor:
         left: whether it went before it had its answers.
         refused: whether there was no connection to be had.
         answers: what it got.
+        times: when each of them was whole.
+        left_at: when it left.
         broken: why its bytes were none that a client should get.
     """
 
@@ -87,6 +92,8 @@ class Visitor:
         self.left = False
         self.refused = False
         self.answers: list[answers.Answer] = []
+        self.times: list[float] = []
+        self.left_at = 0.0
         self.broken: str | None = None
         self.waited_in_vain = False
         self.wire: net.Wire | None = None
@@ -140,6 +147,7 @@ class Visitor:
         talking.cancel()
         await asyncio.wait({drinking, talking})
         await self._leave(self.wire, in_vain=bool(pending))
+        self.left_at = self._loop.time()
         self._read()
         if not talking.cancelled():
             talking.result()
@@ -199,13 +207,16 @@ class Visitor:
                 if until < end:
                     await asyncio.sleep(request.ask.pause)
         request.sent = start == len(data)
+        request.sent_at = self._loop.time()
         return not wire.over
 
     async def _until(self, wire: net.Wire, count: int) -> None:
         """Wait for so many answers, or for the connection's end."""
         while not wire.over:
             wire.news.clear()
-            if _whole(wire.received) >= count:
+            whole = _whole(wire.received)
+            self.times += [self._loop.time()] * (whole - len(self.times))
+            if whole >= count:
                 return
             await wire.news.wait()
 

@@ -1,13 +1,14 @@
 """An event loop without sockets, threads or waiting: its time jumps to the next timer.
 
-Connections are made by `VirtualLoop.port`, child processes by `VirtualLoop.spawn`: the server asks
-the loop for both, as it always does, and gets those of the simulation.
+Connections come by `VirtualLoop.port` and go by `VirtualLoop.network`, child processes are made by
+`VirtualLoop.spawn`: the server asks the loop for all of them, as it always does, and gets those of
+the simulation.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 from tests.simulator import net
 
@@ -22,6 +23,23 @@ ROUNDS_MOST: Final = 400_000
 
 Spawn = Callable[..., Awaitable[tuple[Any, Any]]]
 """Starts a child process as `loop.subprocess_exec` does."""
+
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+
+class Network(Protocol):
+    """What the server can connect to."""
+
+    async def resolve(self, host: str, port: int) -> list[Any]:
+        """As `loop.getaddrinfo`."""
+
+    async def connect(self, address: Any) -> None:
+        """As `loop.sock_connect`."""
+
+    def open(self, dialled: Any, protocol: Any) -> net.Wire:
+        """The transport of a socket that is connected."""
 
 
 class Stuck(BaseException):
@@ -54,6 +72,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     Attributes:
         port: what the server listens on.
         spawn: starts its child processes.
+        network: what it can connect to.
         complaints: what reached the loop's exception handler.
     """
 
@@ -61,6 +80,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.port = net.Port(self)
         self.spawn: Spawn | None = None
+        self.network: Network | None = None
         self.complaints: list[str] = []
         self._selector = self._timeline = _Timeline()
         self._clock_resolution = 1e-9
@@ -89,6 +109,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
     async def subprocess_exec(self, protocol_factory: Any, *args: Any, **__: Any) -> Any:
         assert self.spawn is not None
         return await self.spawn(protocol_factory)
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+        assert self.network is not None
+        return await self.network.resolve(host, port)
+
+    async def sock_connect(self, _: Any, address: Any) -> None:
+        assert self.network is not None
+        await self.network.connect(address)
+
+    async def create_connection(self, protocol_factory: Any, *_: Any, **options: Any) -> Any:
+        assert self.network is not None
+        protocol = protocol_factory()
+        return self.network.open(options["sock"], protocol), protocol
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*Arguments], Result], *args: *Arguments
+    ) -> asyncio.Future[Result]:
+        """There is no other thread: it is done now."""
+        done: asyncio.Future[Result] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
     def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.complaints.append(f"{context.get('message')}: {context.get('exception')!r}")

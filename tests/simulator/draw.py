@@ -10,14 +10,24 @@ from typing import Final, Literal
 import msgspec
 
 from bench import appframes
-from tests.simulator import plan, scripts
+from tests.simulator import drawupstream, plan, scripts
 
 STEPS_MOST: Final = 8
 """Steps of a run: many small runs find more than a few large ones."""
 
 
-def plan_of(seed: int) -> plan.Plan:
-    """The plan of a seed."""
+ANY: Final = "any"
+"""In place of a world: the seed decides."""
+
+
+def plan_of(seed: int, world: str = ANY) -> plan.Plan:
+    """The plan of a seed.
+
+    Args:
+        world: one of `plan.WORLDS`, or `ANY`.
+    """
+    if world == ANY:
+        world = random.Random(f"{seed}/world").choice(plan.WORLDS)
     rng = random.Random(f"{seed}")
     mood = rng.choice(("calm", "clients", "clients", "worker", "everything"))
     weather = _calm(_weather(rng)) if mood == "calm" else _weather(rng)
@@ -25,7 +35,8 @@ def plan_of(seed: int) -> plan.Plan:
     steps: list[plan.Step] = []
     for number in range(count):
         steps.append(_step(random.Random(f"{seed}/{number}"), number, mood, steps))
-    return plan.Plan(seed, weather, tuple(enumerate(steps)))
+    drawn = plan.Plan(world, seed, weather, tuple(enumerate(steps)))
+    return drawupstream.converted(drawn, mood == "calm") if world == "upstream" else drawn
 
 
 def _weather(rng: random.Random) -> plan.Weather:

@@ -17,7 +17,7 @@ from server import connection, context, fold, http, outbound, sse
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 
 
-def _replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Mutation:
+def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Mutation:
     """A function of the product replaced; the replacement's first argument is the original."""
     original = getattr(owner, name)
 
@@ -37,7 +37,7 @@ def _rendered(output: type, change: Callable[[Any, Any, bytes], bytes]) -> Mutat
     return lambda: mock.patch.dict(sse._RENDERERS, {output: instead})
 
 
-def _nothing(*_: Any, **__: Any) -> None:
+def nothing(*_: Any, **__: Any) -> None:
     """In place of what should be done."""
 
 
@@ -110,25 +110,25 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "done_after_an_error": _rendered(
         outputs.Failure, lambda chunks, _, data: data + sse.DONE if chunks.chunked else data
     ),
-    "usage_after_done": _replaced(stream.Stream, "_settle", _usage_last),
-    "finish_lost_in_a_body": _replaced(fold.ChatBody, "_take", _first_choice_only),
-    "permit_not_given_back": _replaced(context.Permits, "give_back", _nothing),
-    "seat_leaked_on_interrupt": _replaced(attempt.Attempt, "_interrupted", _nothing),
-    "interrupt_not_sent": _replaced(
+    "usage_after_done": replaced(stream.Stream, "_settle", _usage_last),
+    "finish_lost_in_a_body": replaced(fold.ChatBody, "_take", _first_choice_only),
+    "permit_not_given_back": replaced(context.Permits, "give_back", nothing),
+    "seat_leaked_on_interrupt": replaced(attempt.Attempt, "_interrupted", nothing),
+    "interrupt_not_sent": replaced(
         attempt.Attempt, "_interrupt", lambda _, its: (its._unsubscribe(), its._seat.leave())
     ),
     "retry_after_output": _never_spoke,
-    "parked_turn_of_another_key": _replaced(parking.Parking, "_find", _any_key),
-    "held_text_lost": _replaced(choice.Choice, "release_last", lambda _, its, decided: (None, [])),
-    "texts_out_of_order": _replaced(pump.Pump, "event", _last_text_first),
-    "timer_not_cancelled": _replaced(pump.Pump, "_end", _without_timer),
-    "heartbeat_is_a_sign_of_life": _replaced(pump.Pump, "tick", _alive_by_itself),
-    "record_dropped": _replaced(log.StreamLog, "append", _dropped_record),
-    "bytes_before_their_records": _replaced(pump.Wakeups, "_end", _told_first),
-    "failed_write_not_undone": _replaced(segmentwriter.SegmentWriter, "_undo", _nothing),
-    "gone_client_not_noticed": _replaced(connection.Connection, "lost", _nothing),
-    "stalled_client_never_cut": _replaced(outbound.StallWatch, "stalled", lambda *_, **__: False),
-    "answers_never_end": _replaced(
+    "parked_turn_of_another_key": replaced(parking.Parking, "_find", _any_key),
+    "held_text_lost": replaced(choice.Choice, "release_last", lambda _, its, decided: (None, [])),
+    "texts_out_of_order": replaced(pump.Pump, "event", _last_text_first),
+    "timer_not_cancelled": replaced(pump.Pump, "_end", _without_timer),
+    "heartbeat_is_a_sign_of_life": replaced(pump.Pump, "tick", _alive_by_itself),
+    "record_dropped": replaced(log.StreamLog, "append", _dropped_record),
+    "bytes_before_their_records": replaced(pump.Wakeups, "_end", _told_first),
+    "failed_write_not_undone": replaced(segmentwriter.SegmentWriter, "_undo", nothing),
+    "gone_client_not_noticed": replaced(connection.Connection, "lost", nothing),
+    "stalled_client_never_cut": replaced(outbound.StallWatch, "stalled", lambda *_, **__: False),
+    "answers_never_end": replaced(
         http.Exchange, "finish", lambda _, its, data=b"": its.write(data)
     ),
 }

@@ -1,6 +1,12 @@
-"""Connections in memory: the server's transport, and what a client at the other end can do."""
+"""Connections in memory: the product's transport, and what its peer at the other end can do.
+
+The product is the server of its clients, and the client of its upstream: it has the same
+transport for both.
+"""
 
 import asyncio
+import collections
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,7 +15,9 @@ NO_DESCRIPTOR: Final = 1 << 30
 
 
 class _Socket:
-    """What the server asks of a transport's socket."""
+    """What is asked of a transport's socket."""
+
+    family = socket.AF_INET
 
     def fileno(self) -> int:
         return NO_DESCRIPTOR
@@ -45,29 +53,36 @@ class Port:
 
 
 class Wire(asyncio.Transport):
-    """One connection: the methods of a transport are the server's, the others the client's.
+    """One connection: the methods of a transport are the product's, the others its peer's.
 
     Args:
-        room: bytes that the client and its system take before it reads on; None: all there are.
+        room: bytes that the peer and its system take before it reads on; None: all there are.
 
     Attributes:
-        received: what has come to the client.
+        received: what has come to the peer.
+        delivered: how many bytes have come to the product.
+        most_waiting: how many bytes have waited for the peer at most.
         over: set when no more will come.
-        news: set when something has come; the client clears it.
-        on_write: called when the server has written.
+        news: set when something has come; the peer clears it.
+        on_write: called when the product has written.
+        on_over: called when the connection is no more.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any, room: int | None) -> None:
         super().__init__()
         self.received = bytearray()
+        self.delivered = 0
+        self.most_waiting = 0
         self.over = False
         self.news = asyncio.Event()
         self.on_write: Callable[[], None] | None = None
+        self.on_over: Callable[[], None] | None = None
         self._loop = loop
         self._protocol = protocol
         self._room = room
         self._out = bytearray()
-        self._in: list[bytes] = []
+        self._in: collections.deque[bytes] = collections.deque()
+        self._arrival: asyncio.Handle | None = None
         self._high, self._low = 64 * 1024, 16 * 1024
         self._writing = "open"
         self._peer = "there"
@@ -77,12 +92,17 @@ class Wire(asyncio.Transport):
         self._lost = False
         protocol.connection_made(self)
 
-    # The client's side.
+    # The peer's side.
 
     def send(self, data: bytes) -> None:
-        """Bytes on their way to the server."""
+        """Bytes on their way to the product."""
         self._in.append(data)
-        self._loop.call_soon(self._arrive)
+        self._come()
+
+    @property
+    def undelivered(self) -> int:
+        """Bytes that the product has not read."""
+        return sum(map(len, self._in))
 
     def take(self, room: int | None) -> None:
         """Read on: so many bytes more, or all there will be."""
@@ -100,14 +120,14 @@ class Wire(asyncio.Transport):
     def half_close(self) -> None:
         """Send no more, but read on."""
         self._in.append(b"")
-        self._loop.call_soon(self._arrive)
+        self._come()
 
     def reset(self) -> None:
         """Break the connection off."""
         self._peer = "gone"
         self._lose(ConnectionResetError("reset by peer"))
 
-    # The server's side.
+    # The product's side.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._lost or self._ending:
@@ -117,6 +137,7 @@ class Wire(asyncio.Transport):
             return
         self._out += data
         self._move()
+        self.most_waiting = max(self.most_waiting, len(self._out))
         if len(self._out) > self._high and not self._held_back:
             self._held_back = True
             self._protocol.pause_writing()
@@ -159,25 +180,35 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         if not self._ending:
             self._reading = True
-            self._loop.call_soon(self._arrive)
+            self._come()
 
     def is_reading(self) -> bool:
         return self._reading
 
     # Between the two.
 
+    def _come(self) -> None:
+        """Have the next piece arrive."""
+        if self._in and self._arrival is None:
+            self._arrival = self._loop.call_soon(self._arrive)
+
     def _arrive(self) -> None:
-        """What the client sent comes to the server."""
-        while self._in and self._reading and not self._lost:
-            data = self._in.pop(0)
-            if data:
-                self._protocol.data_received(data)
-            else:
-                self._reading = False
-                self._protocol.eof_received()
+        """What the peer sent comes to the product, one piece a round of the loop."""
+        self._arrival = None
+        if not self._in or not self._reading or self._lost:
+            return
+        data = self._in.popleft()
+        if data:
+            self.delivered += len(data)
+            self._protocol.data_received(data)
+        else:
+            self._reading = False
+            if not self._protocol.eof_received():
+                self.close()
+        self._come()
 
     def _move(self) -> None:
-        """What the server wrote comes to the client, as far as that takes it."""
+        """What the product wrote comes to the peer, as far as that takes it."""
         if self._lost:
             return
         count = len(self._out) if self._room is None else min(len(self._out), self._room)
@@ -203,4 +234,6 @@ class Wire(asyncio.Transport):
             return
         self._lost = self._ending = self.over = True
         self.news.set()
+        if self.on_over is not None:
+            self.on_over()
         self._loop.call_soon(self._protocol.connection_lost, error)

@@ -4,10 +4,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from tests.simulator import disk, scripts
+from tests.simulator import disk, replies, scripts
 
 KEYS: Final = ("alice", "bob")
 """Clients by the key they bring."""
+
+WORLDS: Final = ("codex", "upstream")
+"""What stands behind the server."""
 
 BUSY_S: Final = 1.6
 """When every process is ready, if nothing hinders it."""
@@ -25,6 +28,10 @@ class Weather(msgspec.Struct, frozen=True):
         latency: seconds that a reply of the worker takes at most.
         cuts: whether the worker's output comes in arbitrary pieces.
         crash_at: the write to a client after which the disk is seen as a kill would leave it.
+        host: where the upstream is: an address, or a name.
+        idle_close: seconds after which the upstream closes a connection that is not used.
+        idle_end: whether it says so then, or only when something comes on it.
+        listings: statuses of its first listings of models; None for one that is never answered.
     """
 
     config: dict[str, Any]
@@ -32,6 +39,10 @@ class Weather(msgspec.Struct, frozen=True):
     latency: float
     cuts: bool
     crash_at: int | None
+    host: str = "10.0.0.7"
+    idle_close: float | None = None
+    idle_end: Literal["at_once", "when_asked"] = "at_once"
+    listings: tuple[int | None, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -45,7 +56,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         follows: the step whose calls this one brings results for.
-        turns: what the worker says, in the order that turns begin; then the last again.
+        turns: what Codex says, in the order that turns begin; then the last again.
+        answered: what an upstream answers, in the order of requests; then the last again.
         results: how: all of them, some, or all of them behind an edited history.
         cuts: where the request is cut, in bytes from its start; `pause` is made at each.
     """
@@ -64,8 +76,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     follows: int | None = None
     results: Literal["all", "some", "edited"] = "all"
     turns: tuple[scripts.Script, ...] = ()
+    answered: tuple[replies.Reply, ...] = ()
     cuts: tuple[int, ...] = ()
     pause: float = 0.0
+
+
+FAST: Final = 2_000_000
+"""More bytes than there are to be read."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -136,6 +153,22 @@ class Babble(msgspec.Struct, frozen=True, tag="babble"):
     lines: tuple[bytes, ...]
 
 
+class Outage(msgspec.Struct, frozen=True, tag="outage"):
+    """The upstream cannot be reached for a while, or stands still."""
+
+    at: float
+    kind: Literal["refused", "name", "black_hole", "deaf"]
+    lasts: float
+
+
+class HangUp(msgspec.Struct, frozen=True, tag="hang_up"):
+    """The upstream breaks its connections off: those that are idle, or the busy ones as well."""
+
+    at: float
+    how: Literal["close", "reset"]
+    busy: bool
+
+
 class DiskTrouble(msgspec.Struct, frozen=True, tag="disk_trouble"):
     """The log's disk has a fault for a while."""
 
@@ -151,13 +184,14 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
     again: float | None
 
 
-Step = Visit | Noise | Death | Deafness | RpcFault | Babble | DiskTrouble | Drain
+Step = Visit | Noise | Death | Deafness | RpcFault | Babble | Outage | HangUp | DiskTrouble | Drain
 """Everything that a run may hold."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """A run; `steps` have their numbers, which stay theirs when others are left out."""
 
+    world: str
     seed: int
     weather: Weather
     steps: tuple[tuple[int, Step], ...]

@@ -4,10 +4,13 @@ import asyncio
 import random
 import signal
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine import codexhome
-from tests.simulator import appserver, clock, director, plan
+from tests.simulator import appserver, clock, codexrules, director, plan
+
+if TYPE_CHECKING:
+    from tests.simulator import answers, client, world
 
 START_S: Final = 0.02
 """How long a process takes to start."""
@@ -121,13 +124,16 @@ class Codex:
     """The Codex worker's side of a run: every process that it starts.
 
     Attributes:
-        config, replaced, director: as `world.Backend` has them.
+        config, limits, replaced, lasting, wrong: as `world.Backend` has them.
         children: all there ever were, by their number.
         failing_starts: how many of the next starts fail.
     """
 
     def __init__(self, of: plan.Plan) -> None:
         self.director = director.Director(of)
+        self.wrong = self.director.wrong
+        self.limits: dict[str, Any] = {}
+        self.lasting: tuple[str, ...] = ()
         self.children: list[Child] = []
         self.failing_starts = 0
         self.config: dict[str, Any] = {"codex_bin": sys.executable, "codex_api_key": "sk-sim"}
@@ -175,6 +181,17 @@ class Codex:
             case plan.Babble():
                 for child in alive[step.process : step.process + 1]:
                     child.server.say(b"".join(line + b"\n" for line in step.lines))
+
+    def check_answer(
+        self,
+        of: "world.World",
+        visitor: "client.Visitor",
+        index: int,
+        heard: "answers.Heard",
+        answer: "answers.Answer",
+    ) -> None:
+        """An answer is true to a script."""
+        codexrules.check(of, self.director, visitor, index, heard, answer)
 
     def leaks(self, worker: Any) -> list[str]:
         """What is still held for turns, when there should be none."""

@@ -139,6 +139,13 @@ def _few(rng: random.Random) -> int:
 def _item(rng: random.Random, tools: int, first: str) -> Item:
     kind: ItemKind = rng.choice(("answer", "answer", "answer", "commentary", "summary"))
     texts = [f"[{first}]"] if first else []
+    texts += pieces(rng, tools)
+    return Item(kind, tuple(texts), kind == "summary" or rng.random() < 0.85)
+
+
+def pieces(rng: random.Random, tools: int) -> list[str]:
+    """Some pieces of text; with tools, blocks that may be calls among them."""
+    texts: list[str] = []
     for _ in range(rng.randint(1, 5)):
         roll = rng.random()
         if roll < 0.15:
@@ -152,7 +159,7 @@ def _item(rng: random.Random, tools: int, first: str) -> Item:
             texts.append("x" * rng.choice((1_000, 6_000)))
         else:
             texts.append("".join(rng.choices(ALPHABET, k=rng.randint(1, 8))))
-    return Item(kind, tuple(texts), kind == "summary" or rng.random() < 0.85)
+    return texts
 
 
 def _cut(rng: random.Random, text: str) -> list[str]:

@@ -28,5 +28,6 @@ def report(failing: plan.Plan, wrong: list[str]) -> str:
     steps = ",".join(str(number) for number, _ in small.steps) or "''"
     lines = [f"seed {failing.seed}: {len(wrong)} rules broken"]
     lines += [f"  {each}" for each in wrong[:5]]
-    lines.append(f"  python -m tests.simulator --seed {failing.seed} --steps {steps}")
+    again = f"--world {failing.world} --seed {failing.seed} --steps {steps}"
+    lines.append(f"  python -m tests.simulator {again}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """A run: the real server on the virtual loop, a plan's steps happening to it, the rules checked.
 
-What stands behind the server is a `Backend`; `process.Codex` is one. A world with another worker
-needs another backend, and nothing here changes.
+What stands behind the server is a `Backend`: `process.Codex`, or `upstream.Upstream`. A world with
+another worker needs another backend, and nothing here changes.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import types
 import uuid
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 from unittest import mock
@@ -21,7 +21,7 @@ import structlog.testing
 
 from engine import segmentwriter
 from server import errors, gates, http, listener, routes, serve, settings
-from tests.simulator import client, clock, director, disk, net, plan, process, rules
+from tests.simulator import answers, client, clock, disk, net, plan, process, rules, upstream
 
 SETTLE_S: Final = 1.0
 """How soon after the last client everything must be released."""
@@ -53,13 +53,17 @@ class Backend(Protocol):
 
     Attributes:
         config: fields of `server.settings.Config` that choose it.
+        limits: members of `LIMITS` that are others for it.
         replaced: what of the product's surroundings it stands for: owner, name and value.
-        director: hands out the scripts that it plays.
+        lasting: names of timers and tasks that there always are.
+        wrong: the rules that it has seen broken.
     """
 
     config: dict[str, Any]
+    limits: dict[str, Any]
     replaced: tuple[tuple[Any, str, Any], ...]
-    director: director.Director
+    lasting: tuple[str, ...]
+    wrong: list[str]
 
     def install(self, loop: clock.VirtualLoop) -> None:
         """Be what the server finds."""
@@ -76,6 +80,30 @@ class Backend(Protocol):
     def unstopped(self) -> list[str]:
         """Work that goes on and that nobody waits for."""
 
+    def check_answer(
+        self,
+        of: "World",
+        visitor: client.Visitor,
+        index: int,
+        heard: answers.Heard,
+        answer: answers.Answer,
+    ) -> None:
+        """An answer is true to what this backend said.
+
+        Args:
+            index: of the answer on its connection.
+
+        Raises:
+            Broken: it is not.
+        """
+
+
+BACKENDS: Final[dict[str, Callable[[plan.Plan], Backend]]] = {
+    "codex": process.Codex,
+    "upstream": upstream.Upstream,
+}
+"""The worlds of `plan.WORLDS`."""
+
 
 class World:
     """One run of a plan.
@@ -90,7 +118,7 @@ class World:
         self.directory = directory
         self.loop = clock.VirtualLoop()
         self.disk = disk.Disk()
-        self.backend: Backend = process.Codex(of)
+        self.backend = BACKENDS[of.world](of)
         self.visitors: dict[int, client.Visitor] = {}
         self.snapshot: dict[int, int] | None = None
         self.backend.install(self.loop)
@@ -151,7 +179,8 @@ class World:
         self.server: Any = server
         # The server's own connections are as patient as real networks are.
         handler = routes.Router(self.server._context).handle
-        self.server._http = listener.HttpServer(handler, LIMITS, lambda: self.loop.wall_us() / 1e6)
+        limits = msgspec.structs.replace(LIMITS, **self.backend.limits)
+        self.server._http = listener.HttpServer(handler, limits, lambda: self.loop.wall_us() / 1e6)
         return server
 
     async def _play(self) -> None:
@@ -176,10 +205,10 @@ class World:
     async def _until_ready(self) -> None:
         """Whatever happened to the worker's processes, they come back."""
         for _ in range(RECOVER_S):
-            if self.backend.is_ready(self.server._worker):
+            if self.backend.is_ready(self.server._fleet.default):
                 return
             await asyncio.sleep(1.0)
-        self.wrong.append(f"the worker is {self.server._worker.health().state} for ever")
+        self.wrong.append(f"the worker is {self.server._fleet.default.health().state} for ever")
 
     async def _stopped(self, running: asyncio.Task[None]) -> None:
         done, _ = await asyncio.wait({running}, timeout=STOP_S)
@@ -262,15 +291,19 @@ class World:
         if not self.plan.of(plan.RpcFault, plan.Deafness):
             self.wrong += self.backend.unstopped()
 
+    @property
+    def _lasting(self) -> tuple[str, ...]:
+        return _LASTING + self.backend.lasting
+
     def _check_rest(self) -> None:
         """When nothing has been asked for long."""
-        self.wrong += self.backend.leaks(self.server._worker)
+        self.wrong += self.backend.leaks(self.server._fleet.default)
         self.wrong += self.backend.unstopped()
         for timer in self.loop.timers():
-            if not any(known in repr(timer) for known in _LASTING_TIMERS):
+            if not any(known in repr(timer) for known in self._lasting):
                 self.wrong.append(f"a timer is left: {timer}")
         for task in asyncio.all_tasks():
-            if not any(known in repr(task.get_coro()) for known in _LASTING_TASKS):
+            if not any(known in repr(task.get_coro()) for known in self._lasting):
                 self.wrong.append(f"a task is left: {task.get_coro()}")
 
     def _check_lines(self, lines: list[MutableMapping[str, Any]]) -> None:
@@ -283,8 +316,11 @@ class World:
                 self.wrong.append(f"an error in the diagnostics: {line}")
 
 
-_LASTING_TIMERS: Final = ("Process._step", "Helper._work", "Timeout._on_timeout", "Server.")
-_LASTING_TASKS: Final = ("World._play", "Server.run", "sleep")
+_LASTING: Final = (
+    *("Process._step", "Helper._work", "Timeout._on_timeout", "Server."),
+    *("World._play", "sleep", "_set_result_unless_cancelled"),
+)
+"""Timers and tasks that there are in every world; who sleeps is a task, and noticed as one."""
 
 
 def _authenticate(_: Any, request: http.Request) -> str:
@@ -321,7 +357,7 @@ def run(of: plan.Plan) -> Outcome:
 
 def describe(of: plan.Plan) -> str:
     """A plan in words: one line a step."""
-    lines = [f"weather {msgspec.json.encode(of.weather).decode()}"]
+    lines = [f"world {of.world}", f"weather {msgspec.json.encode(of.weather).decode()}"]
     for number, step in of.steps:
         lines.append(f"{number:3} {step}")
     return "\n".join(lines)

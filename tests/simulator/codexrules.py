@@ -1,0 +1,94 @@
+"""Judges what a client got by what the scripts of its turns say."""
+
+from typing import TYPE_CHECKING
+
+from tests.simulator import answers, client, director, plan, scripts
+
+if TYPE_CHECKING:
+    from tests.simulator import world
+
+Broken = answers.Broken
+
+
+def check(
+    of: "world.World",
+    directed_by: director.Director,
+    visitor: client.Visitor,
+    index: int,
+    heard: answers.Heard,
+    answer: answers.Answer,
+) -> None:
+    """Check one answer.
+
+    Raises:
+        Broken: it is true to no script.
+    """
+    request = visitor.requests[index]
+    if answer.streams and answer.whole and not heard.done and heard.error is None:
+        raise Broken("a stream that neither is whole nor says why")
+    if is_calm(of.plan) and not visitor.left and heard.error is not None and request.sent:
+        raise Broken(f"{heard.error} on a calm day")
+    played = directed_by.played.get(request.number, [])
+    if of.plan.weather.plain:
+        for choice in heard.choices:
+            _check_choice(of.plan, played, request, choice, heard)
+    if heard.done:
+        _check_usage(played, request, heard)
+
+
+def is_calm(of: plan.Plan) -> bool:
+    """Whether nothing can go wrong but what the clients do."""
+    config = of.weather.config
+    scripts_end = all(
+        script.ending == "completed" and max(script.delays) < 1 and len(script.delays) < 4
+        for ask in plan.asks(of).values()
+        for script in ask.turns
+    )
+    room = config["worker_max_concurrency"] > 2 and not config["sse_max_concurrency"]
+    long = not config["timeout_ms"] and not config["nonstream_truncate_after_ms"]
+    required = any(ask.required for ask in plan.asks(of).values())
+    started = all(step.at >= plan.BUSY_S for _, step in of.steps)
+    only_visits = all(isinstance(step, plan.Visit | plan.Noise) for _, step in of.steps)
+    return scripts_end and room and long and only_visits and started and not required
+
+
+def _check_choice(
+    of: plan.Plan,
+    played: list[scripts.Script],
+    request: client.Request,
+    choice: answers.Choice,
+    heard: answers.Heard,
+) -> None:
+    """A choice is true to one of the scripts that were played for it."""
+    ask = request.ask
+    asked = scripts.Asked(
+        tools=plan.FUNCTIONS[: ask.tools],
+        stop=ask.stop,
+        max_tokens=ask.max_tokens,
+        parallel=ask.parallel,
+        legacy=ask.legacy,
+    )
+    told = scripts.Told(
+        choice.content,
+        None if ask.required else choice.reasoning,
+        tuple((name, arguments) for _, name, arguments in choice.calls),
+        choice.finish if heard.done else None,
+    )
+    silent = not (choice.content or choice.reasoning or choice.calls)
+    if silent and told.finish in (None, "length"):
+        return
+    disturbed = not is_calm(of)
+    if not any(scripts.Expected(script, asked, disturbed).fits(told) for script in played):
+        raise Broken(f"{request.request_id} was told {told}, of {played}")
+
+
+def _check_usage(
+    played: list[scripts.Script], request: client.Request, heard: answers.Heard
+) -> None:
+    if heard.usage is None or heard.usage["total_tokens"] == 0:
+        return
+    if heard.unknown_usage or request.ask.n > 1 or request.ask.required:
+        return
+    counts = {script.counts for script in played}
+    if (heard.usage["prompt_tokens"], heard.usage["completion_tokens"]) not in counts:
+        raise Broken(f"usage {heard.usage} where {counts} was counted")
