@@ -246,9 +246,8 @@ def test_the_grace_begins_with_the_last_finish(tmp_path: Path) -> None:
     async def scene() -> None:
         limits = pump.Deadlines(finish_grace=5 * SECOND)
         stage = Stage(tmp_path, limits, include_usage=True, n=2)
-        await stage.say(TextDelta("a"), TurnFinished("stop"), after=2)
-        await stage.say(TextDelta("b", 1), after=8)
-        await stage.say(TurnFinished("stop", 1))
+        await stage.say(TextDelta("a"), TextDelta("b", 1), TurnFinished("stop"), after=2)
+        await stage.say(TurnFinished("stop", 1), after=8)
         counted = (TokensCounted(Usage(1, 1)), TokensCounted(Usage(1, 1), 1))
         await stage.say(*counted, after=3)
         assert b'"total_tokens":3' in stage.exchange.body
