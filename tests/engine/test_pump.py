@@ -248,9 +248,10 @@ def test_the_grace_begins_with_the_last_finish(tmp_path: Path) -> None:
         stage = Stage(tmp_path, limits, include_usage=True, n=2)
         await stage.say(TextDelta("a"), TextDelta("b", 1), TurnFinished("stop"), after=2)
         await stage.say(TurnFinished("stop", 1), after=8)
-        counted = (TokensCounted(Usage(1, 1)), TokensCounted(Usage(1, 1), 1))
-        await stage.say(*counted, after=3)
-        assert b'"total_tokens":3' in stage.exchange.body
+        await stage.say(after=4)
+        assert stage.ended == []
+        await stage.say(after=2)
+        assert [each.kind for each in stage.ended] == ["completed"]
 
     play(scene)
 
