@@ -105,7 +105,7 @@ def test_a_flood_costs_a_fraction_of_the_relay(say: Say) -> None:
 
 
 def test_the_first_token_is_as_soon_on_responses_as_on_chat(say: Say) -> None:
-    # Paced, as a model is: an answer that comes in one piece waits for the store with all of it.
+    # Paced, as a model is.
     case = rivals.Case(1, standin.Turn(deltas=3, interval=0.002))
     waits: dict[str, list[float]] = {"chat": [], "responses": []}
     with rivals.turntape(case) as ours:

@@ -194,6 +194,7 @@ class Pump:
         self._last_output = self._opened_at
         self._finished_at = 0
         self._called_at = 0
+        self._pressed_at = 0
         self._first_token_at = 0
         self._longest_gap = 0
         self._texts: list[str] = []
@@ -264,11 +265,16 @@ class Pump:
     def pressed(self, buffered: int) -> None:
         """The client reads too slowly: `buffered` bytes wait for it."""
         self.event(events.BufferPressure(buffered))
+        self._pressed_at = self._last_event
         for turn in self._turns.values():
             turn.pause()
 
     def relieved(self) -> None:
-        """The client has caught up."""
+        """The client has caught up: the worker's silence begins now, for until now it was held."""
+        self._pressed_at = 0
+        self._last_event = self._log.now()
+        if self._state not in FINAL:
+            self._arm()
         for turn in self._turns.values():
             turn.resume()
 
@@ -357,7 +363,7 @@ class Pump:
             due["first_chunk"] = self._opened_at + limits.first_chunk
         if position == "held" and streaming and limits.heartbeat and limits.head_hold:
             due["head_hold"] = self._opened_at + limits.head_hold
-        if position in ("content", "tool_buffering") and limits.idle:
+        if position in ("content", "tool_buffering") and limits.idle and not self._pressed_at:
             due["idle"] = self._last_event + limits.idle
         if position in ("content", "tool_buffering") and limits.tool_grace and self.stream.bursts:
             due["tool_grace"] = self._called_at + limits.tool_grace

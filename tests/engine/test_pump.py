@@ -228,6 +228,22 @@ def test_reasoning_and_items_put_the_idle_limit_off_and_heartbeats_do_not(tmp_pa
     play(scene)
 
 
+def test_a_worker_that_is_held_back_is_not_silent(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, pump.Deadlines(heartbeat=0, idle=10 * SECOND))
+        await stage.say(TextDelta("a"), after=1)
+        stage.pump.pressed(300_000)
+        await stage.say(after=30)
+        assert stage.ended == []
+        stage.pump.relieved()
+        await stage.say(after=9)
+        assert stage.ended == []
+        await stage.say(after=2)
+        assert stage.ended[0].code == "idle_timeout"
+
+    play(scene)
+
+
 def test_a_finish_waits_a_grace_for_its_counts_and_the_total_limit_is_over(tmp_path: Path) -> None:
     limits = pump.Deadlines(total=3 * SECOND, finish_grace=5 * SECOND)
 
