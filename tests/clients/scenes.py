@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests import replies, serving, upstreamplay, upstreams
+from tests import asking, replies, serving, upstreamplay, upstreams
 from tests.provider import Provider, Request
 
 MODEL = "gpt-5.5"
@@ -178,3 +178,14 @@ def stage(
     else:
         with upstreamplay.stage(by_upstream) as played:
             yield played.server
+
+
+def options(server: serving.Serve) -> dict[str, Any]:
+    """Of a Python SDK that takes nothing that is not as the API types it, and tries once."""
+    return {
+        "base_url": server.url,
+        "api_key": "unused",
+        "max_retries": 0,
+        "timeout": asking.WAIT_S,
+        "_strict_response_validation": True,
+    }

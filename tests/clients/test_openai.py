@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import openai
@@ -12,7 +12,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
-from tests import asking, serving
+from tests import serving
 from tests.clients import scenes
 
 USAGE: Any = {"include_usage": True}
@@ -22,32 +22,6 @@ PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "req
 TOOLS: list[Any] = [
     {"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}
 ]
-
-
-@pytest.fixture(
-    scope="module", params=[pytest.param("codex", marks=pytest.mark.codex), "upstream"]
-)
-def server(request: pytest.FixtureRequest) -> Iterator[serving.Serve]:
-    with scenes.stage(request.param) as server:
-        yield server
-        asking.audit(server)
-
-
-@pytest.fixture
-def client(server: serving.Serve) -> Iterator[OpenAI]:
-    with OpenAI(**options(server)) as client:
-        yield client
-
-
-def options(server: serving.Serve) -> dict[str, Any]:
-    """Of a client that takes nothing that is not as the API types it, and tries once."""
-    return {
-        "base_url": server.url,
-        "api_key": "unused",
-        "max_retries": 0,
-        "timeout": asking.WAIT_S,
-        "_strict_response_validation": True,
-    }
 
 
 def messages(prompt: str) -> list[Any]:
@@ -108,7 +82,7 @@ def test_a_stream(client: OpenAI, prompt: str, counted: bool) -> None:
 @pytest.mark.parametrize("prompt", scenes.SCENES)
 def test_the_async_client(server: serving.Serve, prompt: str) -> None:
     async def both() -> tuple[ChatCompletion, list[ChatCompletionChunk]]:
-        async with AsyncOpenAI(**options(server)) as client:
+        async with AsyncOpenAI(**scenes.options(server)) as client:
             create = client.chat.completions.create
             whole = await create(model=scenes.MODEL, messages=messages(prompt))
             async with await create(
@@ -136,7 +110,7 @@ def test_the_stream_helper(client: OpenAI) -> None:
 def test_the_async_stream_helper(server: serving.Serve) -> None:
     async def final() -> str | None:
         async with (
-            AsyncOpenAI(**options(server)) as client,
+            AsyncOpenAI(**scenes.options(server)) as client,
             client.chat.completions.stream(
                 model=scenes.MODEL, messages=messages("stop")
             ) as stream,

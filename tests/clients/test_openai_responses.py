@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pydantic
@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import Response, ResponseUsage
 
-from tests import asking, serving
+from tests import serving
 from tests.clients import scenes
 
 WEATHER: Any = {
@@ -27,32 +27,6 @@ WEATHER: Any = {
 
 STATUSES = {"stop": ("completed", None), "length": ("incomplete", "max_output_tokens")}
 """How the scenes end here."""
-
-
-@pytest.fixture(
-    scope="module", params=[pytest.param("codex", marks=pytest.mark.codex), "upstream"]
-)
-def server(request: pytest.FixtureRequest) -> Iterator[serving.Serve]:
-    with scenes.stage(request.param) as server:
-        yield server
-        asking.audit(server)
-
-
-@pytest.fixture
-def client(server: serving.Serve) -> Iterator[OpenAI]:
-    with OpenAI(**options(server)) as client:
-        yield client
-
-
-def options(server: serving.Serve) -> dict[str, Any]:
-    """Of a client that takes nothing that is not as the API types it, and tries once."""
-    return {
-        "base_url": server.url,
-        "api_key": "unused",
-        "max_retries": 0,
-        "timeout": asking.WAIT_S,
-        "_strict_response_validation": True,
-    }
 
 
 def ending(response: Response) -> tuple[str | None, str | None]:
@@ -105,7 +79,7 @@ def test_the_stream_helper(client: OpenAI) -> None:
 
 def test_the_async_client(server: serving.Serve) -> None:
     async def both() -> tuple[str, str]:
-        async with AsyncOpenAI(**options(server)) as client:
+        async with AsyncOpenAI(**scenes.options(server)) as client:
             whole = await client.responses.create(model=scenes.MODEL, input="stop")
             async with client.responses.stream(model=scenes.MODEL, input="stop") as stream:
                 return whole.output_text, (await stream.get_final_response()).output_text
