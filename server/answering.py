@@ -12,9 +12,10 @@ import structlog
 from engine import fallback, limits, pump, routing, worker
 from machines import events, tooloptions
 from server import asked, standins, version
+from server.call import JSON, Call
 from server.context import Context, stop_after_tools
 from server.errors import ApiError
-from server.gates import Caller, Headers
+from server.gates import Caller, Headers, check_life
 from server.http import Exchange, Request
 from server.renderers import renderer
 from server.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
@@ -63,6 +64,21 @@ Keep = Callable[[events.Opened, Renderer], BeforeLast]
 
 Place = Callable[[events.Opened, Renderer], tuple[Outlet, BeforeLast]]
 """Where an answer goes, and what is to be done before its last piece does."""
+
+
+async def receive(context: Context, call: Call) -> Ask | None:
+    """A request that wants an answer, whole; None for a HEAD, which is answered.
+
+    Raises:
+        ApiError: it is not labelled as JSON, or the server takes no new work.
+    """
+    request = call.exchange.request
+    if request.method == "HEAD":
+        call.exchange.respond(200, [*call.headers, JSON], b"")
+        return None
+    call.expect_json()
+    check_life(context)
+    return Ask(call.exchange, call.caller, call.headers, await request.body())
 
 
 async def answer(

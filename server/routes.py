@@ -91,17 +91,6 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
     raise ApiError("not_found", f"Unknown request URL: {path[:200]}.")
 
 
-async def chat_completions(context: Context, call: Call) -> None:
-    """`POST /v1/chat/completions`."""
-    request = call.exchange.request
-    if request.method == "HEAD":
-        call.exchange.respond(200, [*call.headers, JSON], b"")
-        return
-    call.expect_json()
-    gates.check_life(context)
-    await chat.complete(context, call.exchange, call.caller, call.headers)
-
-
 async def models(context: Context, call: Call) -> None:
     """`GET /v1/models`."""
     listed = [_model(context, name) for name in context.fleet.listed()]
@@ -169,7 +158,7 @@ RESPONSES: Final = (
 """Routes of the Responses API, which may be switched off."""
 
 ROUTES: Final = (
-    Route("/v1/chat/completions", ("POST", "HEAD"), "always", chat_completions),
+    Route("/v1/chat/completions", ("POST", "HEAD"), "always", chat.complete),
     *RESPONSES,
     Route("/v1/models", ("GET", "HEAD"), "models", models),
     Route("/v1/models/{id}", ("GET", "HEAD"), "models", model),

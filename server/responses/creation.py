@@ -50,10 +50,8 @@ class Creation(msgspec.Struct, frozen=True):
         return self.context.store is not None and self.request.store is not False
 
     def target(self) -> routing.Target:
-        """The target that decides what of a request is read; nobody's name is refused later."""
-        name = self.request.model or ""
-        known = self.context.fleet.resolve(name)
-        return known or routing.Target(name, self.context.worker, name)
+        """The target that decides what of a request is read."""
+        return self.context.fleet.resolve_or_default(self.request.model or "")
 
     def read(self, target: routing.Target) -> asked.Asked:
         """What is asked of a target's worker.

@@ -28,13 +28,9 @@ Query = dict[str, list[str]]
 
 async def create(context: Context, call: Call) -> None:
     """`POST /v1/responses`."""
-    if call.exchange.request.method == "HEAD":
-        call.exchange.respond(200, [*call.headers, JSON], b"")
+    ask = await answering.receive(context, call)
+    if ask is None:
         return
-    call.expect_json()
-    gates.check_life(context)
-    body = await call.exchange.request.body()
-    ask = answering.Ask(call.exchange, call.caller, call.headers, body)
     wanted = await creation.read(context, ask)
     gates.check_life(context)  # which may have changed meanwhile
     if wanted.request.background:

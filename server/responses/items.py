@@ -5,8 +5,9 @@ An event is the object of the API without its `sequence_number`. Items are told 
 grow side by side until then.
 """
 
+import abc
 from collections.abc import Iterable
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,28 +18,47 @@ Status = Literal["in_progress", "completed", "incomplete"]
 """Of an item, and of the response."""
 
 
-class Item(Protocol):
+class Item(abc.ABC):
     """One output item.
 
     Attributes:
         place: the members that name the item in an event.
+        status: as it is now; not every kind of item shows it.
         over: whether nothing will be added to it.
     """
 
-    place: dict[str, Any]
-    over: bool
+    def __init__(self, item_id: str, output_index: int) -> None:
+        self.place = {"item_id": item_id, "output_index": output_index}
+        self.status: Status = "in_progress"
+        self.over = False
 
     def added(self) -> Event:
         """Tells that the item begins."""
+        return self._event("added")
 
     def done(self, status: Status) -> list[Event]:
         """Ends the item, and tells so."""
+        self.status = status
+        self.over = True
+        return [*self._last(), self._event("done")]
 
+    @abc.abstractmethod
     def object(self) -> dict[str, Any]:
         """The item as it is now."""
 
+    @abc.abstractmethod
+    def _last(self) -> list[Event]:
+        """Tells of what the item holds, at its end."""
 
-class PartsItem:
+    def _event(self, name: str) -> Event:
+        return {
+            "type": f"response.output_item.{name}",
+            "output_index": self.place["output_index"],
+            "item": self.object(),
+        }
+
+
+class PartsItem(Item):
     """An item made of parts: a message, or reasoning.
 
     Attributes:
@@ -46,47 +66,26 @@ class PartsItem:
     """
 
     def __init__(self, item_id: str, output_index: int) -> None:
-        self.place = {"item_id": item_id, "output_index": output_index}
-        self.over = False
+        super().__init__(item_id, output_index)
         self.parts: list[Part] = []
-
-    def added(self) -> Event:
-        """Tells that the item begins."""
-        return _added(self)
 
     def part(self, kind: str) -> tuple[Part, list[Event]]:
         """The part that text of this kind belongs to, and what its beginning tells."""
         if self.parts and self.parts[-1].kind == kind:
             return self.parts[-1], []
-        told = self.parts[-1].done() if self.parts else []
+        told = self._last()
         index = NAMES[kind].index
         count = sum(NAMES[part.kind].index == index for part in self.parts)
         self.parts.append(Part(kind, {**self.place, index: count}))
         return self.parts[-1], [*told, self.parts[-1].added()]
 
-    def done(self, status: Status) -> list[Event]:
-        """Ends the item, and tells so."""
-        self.over = True
-        self.end(status)
-        told = self.parts[-1].done() if self.parts else []
-        return [*told, _done(self)]
-
-    def end(self, status: Status) -> None:
-        """Takes the status that the item ends with."""
-
-    def object(self) -> dict[str, Any]:
-        """The item as it is now."""
-        raise NotImplementedError
+    def _last(self) -> list[Event]:
+        """Tells what the part that grows was."""
+        return self.parts[-1].done() if self.parts else []
 
 
 class Message(PartsItem):
     """What the model says."""
-
-    status: Status = "in_progress"
-
-    def end(self, status: Status) -> None:
-        """Takes the status that the item ends with."""
-        self.status = status
 
     def object(self) -> dict[str, Any]:
         """The item as it is now."""
@@ -130,16 +129,14 @@ class Reasoning(PartsItem):
         return found
 
 
-class FunctionCall:
+class FunctionCall(Item):
     """A call of a function."""
 
     def __init__(self, item_id: str, output_index: int, call_id: str, name: str) -> None:
-        self.place = {"item_id": item_id, "output_index": output_index}
-        self.over = False
+        super().__init__(item_id, output_index)
         self._call_id = call_id
         self._name = name
         self._arguments: list[str] = []
-        self._status: Status = "in_progress"
 
     @property
     def whole(self) -> bool:
@@ -148,10 +145,6 @@ class FunctionCall:
             return isinstance(msgspec.json.decode("".join(self._arguments)), dict)
         except (msgspec.DecodeError, RecursionError):
             return False
-
-    def added(self) -> Event:
-        """Tells that the item begins."""
-        return _added(self)
 
     def delta(self, arguments: str) -> Event:
         """Adds to the arguments, and tells so."""
@@ -162,38 +155,26 @@ class FunctionCall:
             "delta": arguments,
         }
 
-    def done(self, status: Status) -> list[Event]:
-        """Ends the item, and tells so."""
-        self.over = True
-        self._status = status
+    def object(self) -> dict[str, Any]:
+        """The item as it is now."""
+        return {
+            "id": self.place["item_id"],
+            "type": "function_call",
+            "status": self.status,
+            "arguments": "".join(self._arguments),
+            "call_id": self._call_id,
+            "name": self._name,
+        }
+
+    def _last(self) -> list[Event]:
+        """Tells what the arguments were."""
         told = {
             "type": "response.function_call_arguments.done",
             **self.place,
             "arguments": "".join(self._arguments),
             "name": self._name,
         }
-        return [told, _done(self)]
-
-    def object(self) -> dict[str, Any]:
-        """The item as it is now."""
-        return {
-            "id": self.place["item_id"],
-            "type": "function_call",
-            "status": self._status,
-            "arguments": "".join(self._arguments),
-            "call_id": self._call_id,
-            "name": self._name,
-        }
-
-
-def _added(item: Item) -> Event:
-    index = item.place["output_index"]
-    return {"type": "response.output_item.added", "output_index": index, "item": item.object()}
-
-
-def _done(item: Item) -> Event:
-    index = item.place["output_index"]
-    return {"type": "response.output_item.done", "output_index": index, "item": item.object()}
+        return [told]
 
 
 _SAID: Final = ("output_text", "refusal")
