@@ -1,0 +1,225 @@
+"""The one way to read JSON: one depth limit, one set of errors, whatever the stack.
+
+The problem: msgspec and json refuse what is nested deeper than the interpreter's stack happens to
+have room for, and a schema or arguments at that depth were read on one run and refused on the
+next. So depth is decided here, before a decoder is asked, and it is the same number live and in a
+replay. `allow_depth` sees to it that a decoder never refuses less.
+
+A text with no more brackets than the limit cannot be nested deeper, and is not looked at: that is
+nearly every text. For the others `DepthScan` counts, in time linear in the text and in pieces if
+the caller wants to stop in between.
+"""
+
+import itertools
+import json
+import re
+import sys
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from machines import errors
+
+MAX_DEPTH: Final = 128
+"""Levels of arrays and objects that are read. Source: serde_json's `recursion_limit`, so it is
+the app-server's own."""
+
+STACK_DEPTH: Final = 4096
+"""The interpreter's recursion limit while Turntape runs: `MAX_DEPTH` and every call above it fit
+many times."""
+
+T = TypeVar("T")
+
+Text = bytes | bytearray | msgspec.Raw | str
+"""What JSON may come as."""
+
+Fault = Literal["encoding", "syntax", "depth", "type"]
+"""What is wrong with a text: its UTF-8, its JSON, its depth, or the type of a value in it."""
+
+
+class ParseError(errors.DecodeError):
+    """Raised for a text that is not what its reader wants.
+
+    Attributes:
+        detail: the library's own words, for people who debug. They change with its version:
+            nothing is decided by them, and no client sees them.
+    """
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+
+_ANYTHING: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
+
+
+def allow_depth() -> None:
+    """Give decoders room for every text that `parse` lets through; called once, at a start.
+
+    A process that starts with a lower limit (a debugger, an embedding program) would otherwise
+    read less than another.
+    """
+    sys.setrecursionlimit(max(STACK_DEPTH, sys.getrecursionlimit()))
+
+
+def parse(text: Text, decoder: msgspec.json.Decoder[T], depth: int = MAX_DEPTH) -> T:
+    """The text as the decoder's type.
+
+    Args:
+        depth: levels it may have; less than `MAX_DEPTH` for a part that stands in a larger text.
+
+    Raises:
+        ParseError: it is not UTF-8, not JSON, nested too deep, or of another type.
+    """
+    if is_deeper(text, depth):
+        raise ParseError("depth", f"more than {depth} levels")
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise ParseError("type", str(error)) from None
+    # Which of the two an encoding's fault is changed between versions of msgspec.
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ParseError("syntax" if _is_unicode(text) else "encoding", str(error)) from None
+
+
+def _is_unicode(text: Text) -> bool:
+    try:
+        _ = text.encode() if isinstance(text, str) else bytes(text).decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def value(text: Text, depth: int = MAX_DEPTH) -> Any:
+    """The text as plain values.
+
+    Raises:
+        ParseError: it is not JSON within the limits.
+    """
+    return parse(text, _ANYTHING, depth)
+
+
+def lenient(text: Text, depth: int = MAX_DEPTH) -> Any:
+    """The text as plain values, where it need not be strict JSON: bad UTF-8 and halves of
+    surrogate pairs are replaced, NaN and infinities are taken.
+
+    Raises:
+        ParseError: it is not JSON all the same.
+    """
+    if is_deeper(text, depth):
+        raise ParseError("depth", f"more than {depth} levels")
+    words = text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
+    try:
+        return well_formed(json.loads(words))
+    except ValueError as error:
+        raise ParseError("syntax", str(error)) from None
+
+
+def well_formed(found: Any) -> Any:
+    """A value with every surrogate joined to its other half, or replaced where it has none: it
+    could not be encoded again."""
+    match found:
+        case str():
+            return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {well_formed(key): well_formed(member) for key, member in found.items()}
+        case list() | tuple():
+            return [well_formed(item) for item in found]
+    return found
+
+
+def is_deeper(text: Text, depth: int = MAX_DEPTH) -> bool:
+    """Whether a text has more levels than `depth`."""
+    if isinstance(text, str):
+        if text.count("[") + text.count("{") <= depth:
+            return False
+        text = text.encode("utf-8", "surrogatepass")
+    elif isinstance(text, msgspec.Raw):
+        text = bytes(text)
+    if text.count(b"[") + text.count(b"{") <= depth:
+        return False
+    scan = DepthScan(depth)
+    for start in range(0, len(text), SLICE_BYTES):
+        scan.feed(text[start : start + SLICE_BYTES])
+        if scan.exceeded:
+            return True
+    return False
+
+
+SLICE_BYTES: Final = 1 << 16
+"""What is scanned in one go: a text that is far too deep is found out in the first of them."""
+
+PEELED: Final = 4
+"""Levels that are taken off at the most before the rest is counted: a wide text has few."""
+
+_CLOSED: Final = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("]"): -1}
+
+
+class DepthScan:
+    """Counts the levels of a text that comes in pieces, 30 ns a bracket and less.
+
+    What is not JSON may be counted wrong; that is for its decoder to find.
+
+    Attributes:
+        exceeded: whether there were more than `limit`.
+    """
+
+    def __init__(self, limit: int = MAX_DEPTH) -> None:
+        self.exceeded = False
+        self._limit = limit
+        self._depth = 0
+        self._string: Literal["outside", "inside", "escaped"] = "outside"
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Read on."""
+        if self._string != "outside":
+            data = data[self._read_string(data) :]
+        closed = _CLOSED.match(data)
+        assert closed is not None
+        end = closed.end()
+        if end < len(data):  # here a string begins that has no end in this piece
+            self._string = "inside"
+            self._read_string(data[end + 1 :])
+        self._count(_STRING.sub(b"", data[:end]).translate(_SQUARE, _NOT_BRACKETS))
+
+    def _read_string(self, data: bytes | bytearray) -> int:
+        """Where a string ends that began before this piece: behind its quote, or at its end."""
+        if not data:
+            return 0
+        rest = _STRING_REST.match(data, 1 if self._string == "escaped" else 0)
+        assert rest is not None
+        if data[rest.end() : rest.end() + 1] == b'"':
+            self._string = "outside"
+            return rest.end() + 1
+        self._string = "escaped" if rest.end() < len(data) else "inside"
+        return len(data)
+
+    def _count(self, brackets: bytes | bytearray) -> None:
+        """Add the levels of a text of which nothing but square brackets is left."""
+        flat, levels = _peeled(brackets)
+        depths = self._depths(flat)
+        if max(depths) + levels > self._limit:
+            # Brackets that do not close in this piece were not peeled: count all of it.
+            self.exceeded |= max(self._depths(brackets)) > self._limit
+        self._depth = depths[-1]
+
+    def _depths(self, brackets: bytes | bytearray) -> list[int]:
+        steps = map(_STEPS.__getitem__, brackets)
+        return list(itertools.accumulate(steps, initial=self._depth))
+
+
+def _peeled(brackets: bytes | bytearray) -> tuple[bytes | bytearray, int]:
+    """The brackets without their innermost levels, and how many of those went: as many as are
+    cheaper to take off than to count."""
+    for levels in range(PEELED):
+        flatter = brackets.replace(b"[]", b"")
+        if len(flatter) > len(brackets) * 3 // 4:
+            return brackets, levels
+        brackets = flatter
+    return brackets, PEELED
