@@ -16,7 +16,7 @@ from typing import Final
 from bench import appframes, load
 from engine import channel, codex, log, pump, worker
 from machines import lifecycle
-from server import config, context, http, listener, routes, serve
+from server import assembly, config, context, http, listener, routes, serve
 
 TEXT: Final = " token"
 """Of every chunk: the length of a usual token."""
@@ -143,7 +143,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     """A server in this process, with as many streams begun."""
     settings, _ = config.load({"PROXY_DATA_DIR": str(directory)})
     runner = PipelessWorker()
-    event_log = log.EventLog(serve.log_settings(settings), serve.wall_clock())
+    event_log = log.EventLog(assembly.log_settings(settings), serve.wall_clock())
     event_log.open()
     life = lifecycle.Lifecycle(0)
     life.step(lifecycle.Started())
@@ -154,7 +154,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
         event_log,
         wakeups,
         life,
-        serve.hash_key(settings),
+        assembly.hash_key(settings),
         time.time,
     )
     server = listener.HttpServer(routes.Router(shared).handle, http.Limits())

@@ -8,9 +8,8 @@ malformed one stops the start; a name nobody reads is a warning that says what t
 import difflib
 import fnmatch
 import ipaddress
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ import msgspec
 from dotenv import parser as dotenv
 
 from engine import routing
-from server import declared, modelsfile, settings
+from server import declared, modelsfile, settings, values
 from server.settings import Config as Config
 
 PUBLISHED_KEY = "codex-local-secret"
@@ -63,19 +62,6 @@ RETIRED = {
     "WORKER_RESTART_MAX": "restarts are never given up; WORKER_BACKOFF_MAX_MS spaces them",
 }
 """Names of codex-completions-api without a successor, and what does their job here."""
-
-_BYTES = re.compile(r"([0-9]+)\s*(KiB|MiB|GiB)?", re.IGNORECASE)
-_SUFFIXES = {"kib": declared.KIB, "mib": declared.MIB, "gib": declared.GIB}
-_WHOLE = {
-    "": "a whole number",
-    "ms": "whole ms",
-    "s": "whole seconds",
-    "bytes": "bytes, KiB, MiB or GiB",
-}
-_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
-"""What a backslash and a name stand for in a verbatim text."""
 
 
 class ConfigError(Exception):
@@ -124,24 +110,24 @@ def load(
     """
     filed = _read(env_file) if env_file is not None else {}
     warnings = list(_name_warnings(environ, filed))
-    values: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     sources: dict[str, settings.Source] = {}
     for item in settings.SETTINGS:
         given = list(_given(item, flags or {}, environ, filed))
         if not given:
             continue
         first = given[0]
-        values[item.field] = _parse(item, first)
+        chosen[item.field] = _value(item, first)
         sources[item.field] = first.source
         warnings += [
             f"{other.name} is ignored, for {first.name} is set too"
             for other in given[1:]
             if other.source == first.source and other.text != first.text
         ]
-    if "data_dir" not in values:
-        values["data_dir"] = _state_dir(environ)
-    values.setdefault("log_dir", values["data_dir"] / "log")
-    config = Config(**values, sources=sources)
+    if "data_dir" not in chosen:
+        chosen["data_dir"] = _state_dir(environ)
+    chosen.setdefault("log_dir", chosen["data_dir"] / "log")
+    config = Config(**chosen, sources=sources)
     if config.models_file is not None:
         config = msgspec.structs.replace(config, models=_rules(config, config.models_file))
     _check(config)
@@ -205,70 +191,11 @@ def _name_warnings(*sources: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
 
 
-def _parse(item: declared.Declared, given: _Given) -> object:
-    # A URL may hold a login, so what has an `@` is not repeated.
-    shown = settings.HIDDEN if item.kind.secret or "@" in given.text else repr(given.text)
+def _value(item: declared.Declared, given: _Given) -> object:
     try:
-        value = _PARSERS[item.type](item, given.text)
-    except ValueError:
-        problem = f"{shown} is not accepted; it takes {accepts(item)}"
-        raise ConfigError(given.name, problem) from None
-    low, high = item.kind.minimum, item.kind.maximum
-    if isinstance(value, int | float) and not low <= value <= high:
-        raise ConfigError(given.name, f"{shown} is out of range, {low} to {high}")
-    return value
-
-
-def _parse_switch(_: declared.Declared, text: str) -> bool:
-    if (word := text.lower()) not in _SWITCH:
-        raise ValueError
-    return _SWITCH[word]
-
-
-def _parse_whole(item: declared.Declared, text: str) -> int:
-    match = _BYTES.fullmatch(text)
-    if match is None or (match[2] and item.kind.unit != "bytes"):
-        raise ValueError
-    return int(match[1]) * _SUFFIXES.get((match[2] or "").lower(), 1)
-
-
-def _parse_factor(_: declared.Declared, text: str) -> float:
-    return float(text)
-
-
-def _parse_text(item: declared.Declared, text: str) -> str:
-    if item.choices:
-        text = text.lower()
-    if item.choices and text not in item.choices:
-        raise ValueError
-    if re.fullmatch(item.kind.pattern, text) is None:
-        raise ValueError
-    if item.kind.verbatim:
-        text = re.sub(r"\\([nt\\])", lambda escape: _ESCAPES[escape[1]], text)
-    return text
-
-
-def _parse_list(item: declared.Declared, text: str) -> tuple[str, ...]:
-    words = (word.strip() for word in text.split(","))
-    return tuple(_parse_text(item, word) for word in words if word)
-
-
-def _parse_path(_: declared.Declared, text: str) -> Path:
-    try:
-        # Absolute, because a child process has a working directory of its own.
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # `~` without a home directory
-        raise ValueError from error
-
-
-_PARSERS: dict[type, Callable[[declared.Declared, str], object]] = {
-    bool: _parse_switch,
-    int: _parse_whole,
-    float: _parse_factor,
-    str: _parse_text,
-    tuple: _parse_list,
-    Path: _parse_path,
-}
+        return values.parse(item, given.text)
+    except ValueError as error:
+        raise ConfigError(given.name, str(error)) from None
 
 
 def _state_dir(environ: Mapping[str, str]) -> Path:
@@ -308,55 +235,12 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
-def accepts(item: declared.Declared) -> str:
-    """What may be written for a setting, in words."""
-    kind = item.kind
-    if item.choices:
-        return ", ".join(item.choices)
-    if item.type is bool:
-        return "true, false, yes, no, 1, 0"
-    if item.type is Path:
-        return "a path"
-    if item.type in (int, float):
-        words = "a number" if item.type is float else _WHOLE[kind.unit]
-        if kind.maximum == declared.LARGEST:
-            return f"{words}, {kind.minimum} or more"
-        return f"{words}, {_number(kind, kind.minimum)} to {_number(kind, kind.maximum)}"
-    return kind.expects
-
-
-def show(item: declared.Declared, value: object) -> str:
-    """A setting's value as one would write it; of a secret only that it is there."""
-    if value is None:
-        return item.setting.derived or "none"
-    if item.kind.secret:
-        return settings.HIDDEN
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(value) or "none"
-    if isinstance(value, int):
-        return _number(item.kind, value)
-    text = str(value)
-    if item.kind.verbatim:
-        escaped = {character: f"\\{name}" for name, character in _ESCAPES.items()}
-        text = "".join(escaped.get(character, character) for character in text)
-    return text
-
-
-def _number(kind: declared.Kind, value: int) -> str:
-    for suffix, size in (("GiB", declared.GIB), ("MiB", declared.MIB), ("KiB", declared.KIB)):
-        if kind.unit == "bytes" and value and value % size == 0:
-            return f"{value // size} {suffix}"
-    return str(value)
-
-
 def describe(config: Config) -> list[Row]:
     """Every setting with its value and where it came from, secrets hidden; then the models."""
     rows = [
         Row(
             item.setting.name,
-            show(item, getattr(config, item.field)),
+            values.show(item, getattr(config, item.field)),
             config.sources.get(item.field, "default"),
             item.setting.meaning,
         )
@@ -374,8 +258,8 @@ def reference() -> str:
     for item in settings.SETTINGS:
         spelled = [*item.names, *filter(None, [item.setting.flag])]
         names = ", ".join(f"`{name}`" for name in spelled)
-        default = item.setting.derived or show(item, item.default)
-        lines.append(f"| {names} | {default} | {accepts(item)} | {item.setting.meaning} |")
+        default = item.setting.derived or values.show(item, item.default)
+        lines.append(f"| {names} | {default} | {values.accepts(item)} | {item.setting.meaning} |")
     reserved = ", ".join(f"`{name}`" for name in sorted(RESERVED))
     lines += ["", f"Known, and not in effect in this version: {reserved}.", ""]
     lines += ["| name of codex-completions-api | what does its job here |", "|---|---|"]

@@ -6,12 +6,12 @@ import sys
 import uvloop
 
 from engine import login
-from server import serve, settings
+from server import assembly, settings
 
 
 def run(config: settings.Config) -> int:
     """Show the link, wait for the login, say how it went."""
-    options = serve.codex_options(config)
+    options = assembly.codex_options(config)
     try:
         uvloop.run(login.log_in(options, os.environ, _show))
     except login.LoginFailed as error:

@@ -19,7 +19,7 @@ import msgspec
 
 from engine import upstreamclient
 from machines import jsonrpc
-from server import cli, http, serve, settings
+from server import assembly, cli, http, settings
 
 TASKS: Final = "tasks"
 """The event of a line that lists tasks."""
@@ -43,7 +43,7 @@ def main() -> int:
     for name, value in json.loads(os.environ.get(CONSTANTS, "{}")).items():
         module, _, constant = name.rpartition(".")
         _replace(importlib.import_module(module), constant, value)
-    _replace(serve, "http_limits", _http_limits)
+    _replace(assembly, "http_limits", _http_limits)
     timeout = float(os.environ.get(CONNECT_TIMEOUT, 5))
     options = functools.partial(upstreamclient.Options, connect_timeout=timeout)
     _replace(upstreamclient, "Options", options)
@@ -56,7 +56,7 @@ def _replace(module: Any, name: str, value: object) -> None:
     setattr(module, name, value)
 
 
-def _http_limits(config: settings.Config, usual: Any = serve.http_limits) -> http.Limits:
+def _http_limits(config: settings.Config, usual: Any = assembly.http_limits) -> http.Limits:
     members = json.loads(os.environ.get(HTTP_LIMITS, "{}"))
     limits: http.Limits = msgspec.structs.replace(usual(config), **members)
     return limits

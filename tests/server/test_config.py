@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server import config, settings
+from server import config, settings, values
 
 ROOT = Path(__file__).parents[2]
 HOME = {"HOME": "/home/operator"}
@@ -400,7 +400,7 @@ def test_every_shown_value_can_be_written_back() -> None:
     for item in settings.SETTINGS:
         value = getattr(loaded, item.field)
         if value not in (None, ()):
-            written = load({item.setting.name: config.show(item, value)})
+            written = load({item.setting.name: values.show(item, value)})
             assert getattr(written, item.field) == value, item.field
 
 
