@@ -1,12 +1,11 @@
 """The append side of the event log: what becomes a record, and when it goes on file.
 
-Records are put together as things happen and wait for `EventLog.flush`, which numbers and seals
+Records are made as things happen and wait for `EventLog.flush`, which numbers and seals
 them and writes them with one write(2). A record is a line
 
     {"stream":ID,"seq":N,"seg":M,"t":US,"event":TAG,…,"state":STATE,"out":[…],"crc":"8 hex"}
 
-where `…` are the event's own fields, `state` and `out` say what the machine made of it, and
-`released` and `cut` follow where a scanner decided something. `engine.segments` reads them back.
+which `engine.streamlog` makes and `engine.segments` reads back.
 
 While the log cannot be written its records wait, up to `BACKLOG_BYTES`. Past that they are lost,
 and a stream that lost one ends in the log where it was whole last; the next start closes it there.
@@ -22,8 +21,8 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
-from engine import jsonstrings, mask, records, retention, segments, segmentwriter
-from machines import events, outputs, streamstates
+from engine import retention, segments, segmentwriter, streamlog
+from machines import events
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
@@ -40,10 +39,9 @@ AGE_PARTS: Final = 8
 RECOVERY_TRIGGER: Final = "recovery"
 """`emission_trigger` of the terminal records that a start writes after a process was killed."""
 
-_DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
-"""Events that are nearly all there are."""
+StreamLog = streamlog.StreamLog
+"""What `EventLog.stream` makes."""
 
-_encode: Final = msgspec.json.Encoder().encode
 _log = structlog.get_logger(component="event_log")
 
 
@@ -100,6 +98,7 @@ class EventLog:
         )
         self._state: Literal["closed", "writing", "failing"] = "closed"
         self._recovery: segments.Recovery | None = None
+        self._keeping = streamlog.KEEPING[settings.content]
         self._streams: dict[bytes, StreamLog] = {}
         self._backlog_bytes = 0
         self._backlog_weighed = 0
@@ -129,13 +128,27 @@ class EventLog:
             self._state = "writing"
         return self._recovery or segments.Recovery()
 
-    def stream(self, stream_id: str) -> "StreamLog":
+    def stream(self, stream_id: str) -> StreamLog:
         """The log of a new stream, which must be closed; its id is like no other's."""
-        if self._settings.content == "off":
-            return _SilentStreamLog(self, stream_id, 0)
-        stream = StreamLog(self, stream_id, self._writer.number)
-        self._streams[stream.prefix] = stream
+        stream = self._stream(stream_id, self._writer.number)
+        if self._settings.content != "off":
+            self._streams[stream.prefix] = stream
         return stream
+
+    def _stream(self, stream_id: str, first_segment: int, seq: int = 0) -> StreamLog:
+        make = streamlog.SilentStreamLog if self._settings.content == "off" else StreamLog
+        return make(
+            stream_id,
+            self._pending.append,
+            self.now,
+            self._keeping,
+            self._ended,
+            first_segment,
+            seq,
+        )
+
+    def _ended(self, prefix: bytes) -> None:
+        self._streams.pop(prefix, None)
 
     @property
     def accepting(self) -> bool:
@@ -234,7 +247,7 @@ class EventLog:
                 status=200 if left.answered else 0,
                 duration_us=left.last_us - left.opened_us,
             )
-            StreamLog(self, left.stream, 0, left.next_seq).close(terminal, left.state)
+            self._stream(left.stream, 0, left.next_seq).close(terminal, left.state)
 
     def _check(self, now: int) -> None:
         """What a flush looks at once in a while."""
@@ -289,109 +302,9 @@ class EventLog:
         for prefix, _, _ in self._pending:
             stream = self._streams.pop(prefix, None)
             if stream is not None:
-                stream.give_up()
+                stream.give_up(self._lose)
         self._pending.clear()
         self._backlog_bytes = self._backlog_weighed = 0
 
     def _lose(self, _: segmentwriter.Pending) -> None:
         self.counts.records_lost += 1
-
-
-class StreamLog:
-    """The records of one stream, in order; `EventLog.stream` makes it.
-
-    Its methods give the time of their record, in microseconds since the epoch.
-
-    Attributes:
-        prefix: what each of its records begins with, up to the value of `seq`.
-        first_segment: number of the segment that was live when the stream began.
-        now: the log's time.
-    """
-
-    __slots__ = ("_join", "_keep", "_log", "_put", "_seq", "first_segment", "now", "prefix")
-
-    def __init__(self, log: EventLog, stream_id: str, first_segment: int, seq: int = 0) -> None:
-        self.prefix = b'{"stream":%b,"seq":' % _encode(stream_id)
-        self.first_segment = first_segment
-        self.now = log.now
-        self._log = log
-        self._put = log._pending.append
-        self._seq = seq
-        masked = log._settings.content == "masked"
-        self._keep = mask.mask_event if masked else mask.keep_event
-        self._join = mask.join_masked if masked else jsonstrings.join
-
-    def open(self, opened: events.Opened) -> int:
-        """Record how the stream began."""
-        return self._record(opened, outputs.Step(streamstates.TABLE.initial, ()))
-
-    def append(self, event: segments.Appended, step: outputs.Step) -> int:
-        """Record an event and what the machine made of it: the hot path of a token."""
-        if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
-            return self._record(event, step)
-        output = type(step.outputs[0])
-        more = (event.kind,) if isinstance(event, events.ReasoningDelta) else ()
-        before, after = records.around(type(event), event.choice, step.state, output, *more)
-        rest = before + self._join([event.text], b"") + after
-        if step.decision is not None:
-            rest += records.decided(step.decision)
-        now = self.now()
-        self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
-        self._seq += 1
-        return now
-
-    def append_texts(self, choice: int, texts: list[str]) -> int:
-        """Record text deltas that `Stream.passes`, as `append` would."""
-        before, after = records.around(events.TextDelta, choice, "content", outputs.Content)
-        put, prefix, now = self._put, self.prefix, self.now()
-        before = b"%d,%b" % (now, before)
-        # A line feed is escaped in JSON, so it can only be a mark of ours.
-        rests = before + self._join(texts, after + b"\n" + before) + after
-        for seq, rest in enumerate(rests.split(b"\n"), self._seq):
-            put((prefix, seq, rest))
-        self._seq += len(texts)
-        return now
-
-    def close(self, terminal: events.Terminal, state: str) -> int:
-        """Record how the stream ended; nothing that comes later is kept."""
-        now = self._record(terminal, outputs.Step(state, ()))
-        self._log._streams.pop(self.prefix, None)
-        self._put = _discard
-        return now
-
-    def give_up(self) -> None:
-        """Count what else comes as lost: what came before it was."""
-        self._put = self._log._lose
-
-    def _record(self, event: events.StreamEvent, step: outputs.Step) -> int:
-        """What `append` does, for any event and any outputs."""
-        rest = _encode(self._keep(event))[1:-1]
-        rest += records.outcome(step.state, map(type, step.outputs))
-        if step.decision is not None:
-            rest += records.decided(step.decision)
-        now = self.now()
-        self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
-        self._seq += 1
-        return now
-
-
-class _SilentStreamLog(StreamLog):
-    """The log of a stream where nothing is kept."""
-
-    __slots__ = ()
-
-    def open(self, opened: events.Opened) -> int:
-        return self.now()
-
-    def append(self, event: segments.Appended, step: outputs.Step) -> int:
-        return self.now()
-
-    def append_texts(self, choice: int, texts: list[str]) -> int:
-        return self.now()
-
-    def close(self, terminal: events.Terminal, state: str) -> int:
-        return self.now()
-
-
-def _discard(_: segmentwriter.Pending) -> None:
-    pass

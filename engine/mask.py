@@ -4,6 +4,10 @@
 space and punctuation, so a text keeps its number of code points and the cuts between its deltas.
 `full` keeps the words. Names of fields, roles, tools and models stay in both, keys and tokens in
 neither.
+
+A worker's codes, ids and names are not contents, but nothing keeps a worker from putting a
+sentence where a code belongs. So they stay only where they are spelled as one: `mask_code` and
+`mask_name`. `docs/events.md` lists them.
 """
 
 import re
@@ -14,10 +18,14 @@ from typing import Any, Final
 import msgspec
 
 from engine import jsonstrings
-from machines import events
+from machines import events, outputs
 
 STAND_IN: Final = "*"
 """In place of a masked character; neither letter nor digit, so a masked text has none."""
+
+LONG_TEXT: Final = 1 << 16
+"""Code points above which a text is masked as a whole, punctuation and all: 40 ns for each that is
+not ASCII would hold the loop for most of a second at 16 MiB."""
 
 MEMO_SIZE: Final = 1 << 14
 """Code points whose stand-in is remembered, about 1.5 MiB of them: more than a language uses."""
@@ -45,8 +53,11 @@ _STAND_INS: Final = _StandIns()
 
 
 def mask_text(text: str) -> str:
-    """The text with a stand-in for each of its letters, digits and marks: as many code points."""
-    return text.translate(_STAND_INS)
+    """The text with a stand-in for each of its letters, digits and marks: as many code points.
+
+    Of one that is longer than `LONG_TEXT` every character is replaced.
+    """
+    return STAND_IN * len(text) if len(text) > LONG_TEXT else text.translate(_STAND_INS)
 
 
 _ASCII_STAND_INS: Final = bytes(
@@ -58,13 +69,83 @@ _encode: Final = msgspec.json.Encoder().encode
 def join_masked(texts: list[str], separator: bytes) -> bytes:
     """The masked texts as `jsonstrings.join` has them: most are ASCII, with nothing to escape."""
     encoded = _encode(texts)
-    if b"\\" in encoded or "," in texts or not encoded.isascii():
+    special = b"\\" in encoded or "," in texts or not encoded.isascii()
+    if special or (len(encoded) > LONG_TEXT and max(map(len, texts)) > LONG_TEXT):
         return jsonstrings.join([mask_text(text) for text in texts], separator)
     return jsonstrings.between(encoded.translate(_ASCII_STAND_INS), separator)
 
 
+_CODE: Final = re.compile(
+    r"(?:[a-z]{1,24}[0-9]{0,2}|[0-9]{1,4})(?:[][_.-]{1,2}(?:[a-z]{1,24}[0-9]{0,2}|[0-9]{1,4}))*]?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Words and numbers with `_`, `.`, `-` or brackets between them; no key is spelled like that."""
+
+CODE_LENGTH: Final = 64
+"""Characters of a code, a reason or the path of a parameter that are kept: the longest that
+OpenAI's API is known to have has 41."""
+
+_CODES: Final[dict[type[events.StreamEvent], tuple[str, ...]]] = {
+    events.TurnFinished: ("reason",),
+    events.TurnFailed: ("code", "param"),
+    events.ItemStarted: ("item",),
+    events.RetryScheduled: ("code",),
+    events.FallbackTaken: ("code",),
+    events.FallbackSkipped: ("code",),
+    events.Terminal: ("code", "finish_words"),
+}
+"""Fields that hold a worker's codes."""
+
+_NAMES: Final[dict[type[events.StreamEvent], tuple[str, ...]]] = {
+    events.ToolCalled: ("call_id", "name"),
+    events.ToolCallDropped: ("call_id", "name"),
+    events.ToolCallDelta: ("call_id", "name"),
+    events.TurnStarted: ("thread_id", "turn_id"),
+    events.TurnResumed: ("thread_id",),
+}
+"""Fields that hold a worker's ids, and the names of the functions that a model calls."""
+
+
+def mask_code(code: str) -> str:
+    """A worker's code as it is, and masked where it is not spelled as a code."""
+    return code if len(code) <= CODE_LENGTH and _CODE.fullmatch(code) else mask_text(code)
+
+
+def mask_name(name: str) -> str:
+    """An id or the name of a function as it is, and masked where it is not spelled as one."""
+    return name if _SPELLING.fullmatch(name) else mask_text(name)
+
+
+def mask_decision(decision: outputs.Decision) -> outputs.Decision:
+    """What scanners decided, as a masked log keeps it: the name of a block that is no call is a
+    part of the text."""
+    return msgspec.structs.replace(
+        decision,
+        pieces=decision.pieces and tuple(map(_mask_piece, decision.pieces)),
+        joined=tuple(outputs.Joined(each.index, mask_name(each.name)) for each in decision.joined),
+    )
+
+
+def _mask_piece(piece: outputs.Piece) -> outputs.Piece:
+    word = mask_text(piece.word) if piece.kind == "verbatim" else mask_name(piece.word)
+    return outputs.Piece(piece.kind, piece.length, word)
+
+
 def mask_event(event: events.StreamEvent) -> events.StreamEvent:
     """An event as a masked log keeps it."""
+    kept = {name: _each(mask_code, event, name) for name in _CODES.get(type(event), ())}
+    kept |= {name: _each(mask_name, event, name) for name in _NAMES.get(type(event), ())}
+    return _mask_texts(msgspec.structs.replace(event, **kept) if kept else event)
+
+
+def _each(change: Callable[[str], str], event: events.StreamEvent, field: str) -> Any:
+    value = getattr(event, field)
+    if isinstance(value, tuple):
+        return tuple(word and change(word) for word in value)
+    return value and change(value)
+
+
+def _mask_texts(event: events.StreamEvent) -> events.StreamEvent:
     match event:
         case events.TextDelta() | events.ReasoningDelta() | events.RefusalDelta():
             return msgspec.structs.replace(event, text=mask_text(event.text))
@@ -151,11 +232,13 @@ class _Shape(msgspec.Struct):
         fields: the members it describes.
         every: describes the members of an object whose names are names of fields.
         word: whether it may be a word or a number of the API, or a name.
+        only: all the words that it may be; empty where nobody knows them all.
     """
 
     fields: "dict[str, _Shape]" = {}
     every: "_Shape | None" = None
     word: bool = False
+    only: frozenset[str] = frozenset()
 
 
 _MASKED: Final = _Shape()
@@ -167,7 +250,20 @@ def _words(names: str) -> dict[str, _Shape]:
     return dict.fromkeys(names.split(), _WORD)
 
 
-_SCHEMA: Final = _Shape(_words("type format required strict $ref $schema"))
+_FORMATS: Final = frozenset(
+    {
+        **_words("date-time date time duration email idn-email hostname idn-hostname ipv4 ipv6"),
+        **_words("uri uri-reference iri iri-reference uri-template uuid"),
+        **_words("json-pointer relative-json-pointer regex"),
+        **_words("int32 int64 float double byte binary password"),
+    }
+)
+"""Values of `format` in a schema. Source: JSON Schema 2020-12, section 7.3 of its validation, and
+OpenAPI 3.0."""
+
+_SCHEMA: Final = _Shape(
+    {**_words("type required strict $ref $schema"), "format": _Shape(word=True, only=_FORMATS)}
+)
 _SCHEMA.fields |= dict.fromkeys(
     ("items", "prefixItems", "additionalProperties", "anyOf", "allOf", "oneOf", "not"), _SCHEMA
 )
@@ -248,7 +344,8 @@ def _mask(value: Any, shape: _Shape) -> Any:
     if isinstance(value, str):
         if shape is _MEDIA or _DATA_URL.match(value):
             return f"data:{len(value)}"
-        return value if shape.word and _SPELLING.fullmatch(value) else mask_text(value)
+        is_word = value in shape.only if shape.only else _SPELLING.fullmatch(value)
+        return value if shape.word and is_word else mask_text(value)
     if value is None or shape.word or (isinstance(value, bool) and shape is not _MASKED):
         return value
     return STAND_IN

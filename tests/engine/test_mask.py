@@ -3,6 +3,7 @@
 import re
 import string
 import sys
+import timeit
 import typing
 import unicodedata
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import mask, segments
-from machines import events
+from machines import events, outputs
 from tests import logs
 
 WORD = "Zanzibar42"
@@ -51,7 +52,8 @@ def test_several_as_json_are_each_of_them(texts: list[str]) -> None:
 
 def test_no_code_point_of_any_script_is_legible_afterwards() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
-    masked = mask.mask_text(everything)
+    parts = (everything[at : at + 5000] for at in range(0, len(everything), 5000))
+    masked = "".join(map(mask.mask_text, parts))
     assert len(masked) == len(everything)
     assert not any(map(is_legible, masked))
     kept = {before for before, after in zip(everything, masked, strict=True) if before == after}
@@ -143,6 +145,99 @@ def test_of_an_event_only_names_stay_legible(kind: type[events.StreamEvent]) -> 
         if WORD in msgspec.json.encode(getattr(masked, name)).decode()
     }
     assert legible == set(KEPT.get(tag, "").split())
+
+
+@pytest.mark.parametrize("text", ["é, ", "a, ", '"\\', "," * 3])
+def test_of_a_long_text_nothing_but_its_length_is_kept(text: str) -> None:
+    longest = (text * mask.LONG_TEXT)[: mask.LONG_TEXT]
+    assert mask.mask_text(longest) == mask.mask_text(text[:1]) + mask.mask_text(longest[1:])
+    longer = longest + "!"
+    assert mask.mask_text(longer) == "*" * len(longer)
+    for texts in ([longer], ["a, b", longer, "c"]):
+        joined = b"[" + mask.join_masked(texts, b",") + b"]"
+        assert msgspec.json.decode(joined) == [mask.mask_text(text) for text in texts]
+
+
+def test_a_long_text_takes_no_longer_for_its_script() -> None:
+    def seconds(text: str) -> float:
+        return min(timeit.repeat(lambda: mask.mask_text(text), number=1, repeat=5))
+
+    assert seconds("ж" * (8 << 20)) < 10 * seconds("x" * (8 << 20))
+
+
+CODES = (
+    "context_length_exceeded",
+    "1500",
+    "model_not_found",
+    "content-filter.v2",
+    "messages[2].content[0].image_url.url",
+    "stop",
+    "MAX_TOKENS",
+    "agentMessage",
+)
+"""Spelled as a code, a word for an end, or the path of a parameter."""
+
+NO_CODES = (
+    "The secret is 42",
+    "https://host.example/v1?key=abc",
+    "sk-proj-9Fh2kd83KslQpz7Tb",
+    "Bearer sk-abcdefgh",
+    "eyJhbGciOiJIUzI1NiJ9",
+    "größe",
+    "x" * 65,
+    "a_" * 50_000,
+)
+"""What an upstream may put where a code belongs."""
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_code_stays(code: str) -> None:
+    assert mask.mask_code(code) == code
+
+
+@pytest.mark.parametrize("text", NO_CODES)
+def test_what_is_no_code_is_masked_wherever_a_code_belongs(text: str) -> None:
+    hidden = mask.mask_text(text)
+    failed = events.TurnFailed("upstream_error", text, text, param=text)
+    masked = mask.mask_event(failed)
+    assert masked == events.TurnFailed("upstream_error", hidden, hidden, param=hidden)
+    assert mask.mask_event(events.TurnFinished(text)) == events.TurnFinished(hidden)
+    terminal = msgspec.structs.replace(logs.TERMINAL, code=text, finish_words=(text, None))
+    masked = mask.mask_event(terminal)
+    assert masked == msgspec.structs.replace(terminal, code=hidden, finish_words=(hidden, None))
+    for event in (
+        events.RetryScheduled(1, 0, text),
+        events.FallbackTaken("m", "w", text),
+        events.ItemStarted(text),
+    ):
+        assert hidden in msgspec.structs.astuple(mask.mask_event(event))
+
+
+@pytest.mark.parametrize("text", ["two words", "größe", "x" * 129, "a\nb"])
+def test_what_is_no_id_or_name_is_masked_where_one_belongs(text: str) -> None:
+    hidden = mask.mask_text(text)
+    assert mask.mask_event(events.ToolCallDelta(0, text, text)) == events.ToolCallDelta(
+        0, hidden, hidden
+    )
+    assert mask.mask_event(events.TurnStarted(text, text)) == events.TurnStarted(hidden, hidden)
+    joined = outputs.Decision(joined=(outputs.Joined(3, text),))
+    assert mask.mask_decision(joined).joined == (outputs.Joined(3, hidden),)
+
+
+def test_the_name_of_a_block_that_is_no_call_is_text() -> None:
+    pieces = tuple(outputs.Piece(kind, 40, "readNote") for kind in ("verbatim", "call"))
+    masked = mask.mask_decision(outputs.Decision(80, None, pieces))
+    assert masked == outputs.Decision(
+        80,
+        None,
+        (outputs.Piece("verbatim", 40, "********"), outputs.Piece("call", 40, "readNote")),
+    )
+
+
+def test_a_format_that_no_schema_knows_is_masked() -> None:
+    schema = {"properties": {"a": {"type": "string", "format": "geheim"}}}
+    masked = masked_request({"tools": [{"parameters": schema}]})
+    assert masked["tools"][0]["parameters"]["properties"]["a"]["format"] == "******"
 
 
 def test_a_masked_delta_keeps_its_length_and_its_choice() -> None:
