@@ -100,6 +100,14 @@ def value(text: Text, depth: int = MAX_DEPTH) -> Any:
     return parse(text, _ANYTHING, depth)
 
 
+def is_object(text: Text) -> bool:
+    """Whether a text is a JSON object within the limits."""
+    try:
+        return isinstance(value(text), dict)
+    except ParseError:
+        return False
+
+
 def lenient(text: Text, depth: int = MAX_DEPTH) -> Any:
     """The text as plain values, where it need not be strict JSON: bad UTF-8 and halves of
     surrogate pairs are replaced, NaN and infinities are taken.

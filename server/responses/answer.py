@@ -101,13 +101,15 @@ class Answer:
 _TELLS: Final[dict[type, Callable[[Answer, Any], list[Event]]]] = {
     outputs.Head: Answer._begun,
     outputs.Content: lambda answer, its: answer._said(its.text),
-    outputs.Reasoning: lambda answer, its: answer.output.thought(its.text, its.kind),
-    outputs.ReasoningDone: lambda answer, its: answer.output.thought_done(its.encrypted_content),
+    outputs.Reasoning: lambda answer, its: answer.output.add_reasoning(its.text, its.kind),
+    outputs.ReasoningDone: lambda answer, its: answer.output.end_reasoning(its.encrypted_content),
     outputs.Refusal: lambda answer, its: answer._said(its.text, "refusal"),
-    outputs.ToolCall: lambda answer, its: answer.output.called(
+    outputs.ToolCall: lambda answer, its: answer.output.add_call(
         its.index, its.call_id, its.name, its.arguments
     ),
-    outputs.ToolArguments: lambda answer, its: answer.output.argued(its.index, its.arguments),
+    outputs.ToolArguments: lambda answer, its: answer.output.add_arguments(
+        its.index, its.arguments
+    ),
     outputs.ToolBlock: lambda answer, its: answer._said(answer._blocks.text(its)),
     outputs.Finish: Answer._finished,
     outputs.UsageTotals: Answer._counted,

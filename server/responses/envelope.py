@@ -1,5 +1,6 @@
 """The response object: what of it is known when the stream opens, and what its end adds."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -68,7 +69,7 @@ class Envelope:
     def object(
         self,
         status: str,
-        output: list[dict[str, Any]],
+        output: Sequence[dict[str, Any] | msgspec.Raw],
         *,
         usage: dict[str, Any] | None = None,
         completed_at: int | None = None,

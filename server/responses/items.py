@@ -3,6 +3,10 @@
 An event is the object of the API without its `sequence_number`. Items are told apart by
 `output_index`; a message and a reasoning item are whole when something else begins, calls may
 grow side by side until then.
+
+An answer may have very many items, and each of them is in several events: the last of its own,
+the last of the response, and what is kept. So an item that has ended is encoded once, and what
+has ended is never looked at again.
 """
 
 import abc
@@ -11,11 +15,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from machines import events
+from machines import arguments, events, parse
 from server.responses.parts import NAMES, Event, Part
 
 Status = Literal["in_progress", "completed", "incomplete"]
 """Of an item, and of the response."""
+
+_encode: Final = msgspec.json.encode
 
 
 class Item(abc.ABC):
@@ -24,13 +30,14 @@ class Item(abc.ABC):
     Attributes:
         place: the members that name the item in an event.
         status: as it is now; not every kind of item shows it.
-        over: whether nothing will be added to it.
+        ended: the item as it ended, encoded; None while something may be added to it.
     """
 
     def __init__(self, item_id: str, output_index: int) -> None:
         self.place = {"item_id": item_id, "output_index": output_index}
+        self.index = output_index
         self.status: Status = "in_progress"
-        self.over = False
+        self.ended: msgspec.Raw | None = None
 
     def added(self) -> Event:
         """Tells that the item begins."""
@@ -39,21 +46,31 @@ class Item(abc.ABC):
     def done(self, status: Status) -> list[Event]:
         """Ends the item, and tells so."""
         self.status = status
-        self.over = True
-        return [*self._last(), self._event("done")]
+        closing = self._close()
+        self.ended = msgspec.Raw(_encode(self._members()))
+        return [*closing, self._event("done")]
 
-    @abc.abstractmethod
-    def object(self) -> dict[str, Any]:
+    def object(self) -> dict[str, Any] | msgspec.Raw:
         """The item as it is now."""
+        return self._members() if self.ended is None else self.ended
+
+    def kept(self) -> msgspec.Raw:
+        """The item, which has ended, as it is kept: it may hold what its client is not shown."""
+        assert self.ended is not None
+        return self.ended
 
     @abc.abstractmethod
-    def _last(self) -> list[Event]:
+    def _members(self) -> dict[str, Any]:
+        """The item as it is now, member by member."""
+
+    @abc.abstractmethod
+    def _close(self) -> list[Event]:
         """Tells of what the item holds, at its end."""
 
     def _event(self, name: str) -> Event:
         return {
             "type": f"response.output_item.{name}",
-            "output_index": self.place["output_index"],
+            "output_index": self.index,
             "item": self.object(),
         }
 
@@ -68,18 +85,20 @@ class PartsItem(Item):
     def __init__(self, item_id: str, output_index: int) -> None:
         super().__init__(item_id, output_index)
         self.parts: list[Part] = []
+        self._counts: dict[str, int] = {}
 
     def part(self, kind: str) -> tuple[Part, list[Event]]:
         """The part that text of this kind belongs to, and what its beginning tells."""
         if self.parts and self.parts[-1].kind == kind:
             return self.parts[-1], []
-        told = self._last()
+        closing = self._close()
         index = NAMES[kind].index
-        count = sum(NAMES[part.kind].index == index for part in self.parts)
+        count = self._counts.get(index, 0)
+        self._counts[index] = count + 1
         self.parts.append(Part(kind, {**self.place, index: count}))
-        return self.parts[-1], [*told, self.parts[-1].added()]
+        return self.parts[-1], [*closing, self.parts[-1].added()]
 
-    def _last(self) -> list[Event]:
+    def _close(self) -> list[Event]:
         """Tells what the part that grows was."""
         return self.parts[-1].done() if self.parts else []
 
@@ -87,8 +106,7 @@ class PartsItem(Item):
 class Message(PartsItem):
     """What the model says."""
 
-    def object(self) -> dict[str, Any]:
-        """The item as it is now."""
+    def _members(self) -> dict[str, Any]:
         return {
             "id": self.place["item_id"],
             "type": "message",
@@ -114,8 +132,15 @@ class Reasoning(PartsItem):
         self._has_content = has_content
         self._shows_encrypted = shows_encrypted
 
-    def object(self) -> dict[str, Any]:
-        """The item as it is now; what is encrypted is shown to those who asked for it."""
+    def kept(self) -> msgspec.Raw:
+        """The item with what is encrypted: a later request may need it."""
+        if self._shows_encrypted or not self.encrypted_content:
+            return super().kept()
+        hidden = {"encrypted_content": self.encrypted_content}
+        return msgspec.Raw(_encode(self._members() | hidden))
+
+    def _members(self) -> dict[str, Any]:
+        """The item; what is encrypted is shown to those who asked for it."""
         found: dict[str, Any] = {
             "id": self.place["item_id"],
             "type": "reasoning",
@@ -136,48 +161,53 @@ class FunctionCall(Item):
         super().__init__(item_id, output_index)
         self._call_id = call_id
         self._name = name
-        self._arguments: list[str] = []
+        self._pieces: list[str] = []
+        self._shape = arguments.Shape()
+        self._is_object: bool | None = None
 
-    @property
-    def whole(self) -> bool:
-        """Whether the arguments are an object, and so all there is."""
-        try:
-            return isinstance(msgspec.json.decode("".join(self._arguments)), dict)
-        except (msgspec.DecodeError, RecursionError):
-            return False
-
-    def delta(self, arguments: str) -> Event:
+    def delta(self, piece: str) -> Event:
         """Adds to the arguments, and tells so."""
-        self._arguments.append(arguments)
-        return {
-            "type": "response.function_call_arguments.delta",
-            **self.place,
-            "delta": arguments,
-        }
+        self._pieces.append(piece)
+        self._shape.feed(piece)
+        return {"type": "response.function_call_arguments.delta", **self.place, "delta": piece}
 
-    def object(self) -> dict[str, Any]:
-        """The item as it is now."""
+    def is_whole(self) -> bool:
+        """Whether the arguments are an object, and so all there is.
+
+        They are parsed once, when their last bracket has come: an open call is asked many times.
+        """
+        if not self._shape.complete:
+            return False
+        if self._is_object is None:
+            self._is_object = parse.is_object(self._arguments())
+        return self._is_object
+
+    def _members(self) -> dict[str, Any]:
         return {
             "id": self.place["item_id"],
             "type": "function_call",
             "status": self.status,
-            "arguments": "".join(self._arguments),
+            "arguments": self._arguments(),
             "call_id": self._call_id,
             "name": self._name,
         }
 
-    def _last(self) -> list[Event]:
+    def _arguments(self) -> str:
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+    def _close(self) -> list[Event]:
         """Tells what the arguments were."""
-        told = {
+        closing = {
             "type": "response.function_call_arguments.done",
             **self.place,
-            "arguments": "".join(self._arguments),
+            "arguments": self._arguments(),
             "name": self._name,
         }
-        return [told]
+        return [closing]
 
 
-_SAID: Final = ("output_text", "refusal")
+_SPOKEN: Final = ("output_text", "refusal")
 
 
 class OutputItems:
@@ -186,85 +216,83 @@ class OutputItems:
     Args:
         response_id: `resp_…`; the ids of its items follow from it.
         shows_encrypted: whether reasoning items show what only their provider can read.
+
+    Attributes:
+        refused: whether the model said that it will not answer.
     """
 
     def __init__(self, response_id: str, shows_encrypted: bool) -> None:
         self._shows_encrypted = shows_encrypted
-        self.items: list[Item] = []
+        self.refused = False
+        self._items: list[Item] = []
         self._key = response_id.partition("_")[2]
         self._calls: list[FunctionCall] = []
+        self._open: dict[int, Item] = {}
+        self._changed: dict[int, FunctionCall] = {}
+        self._latest: Message | Reasoning | None = None
 
     def part(self, kind: str) -> tuple[Part, list[Event]]:
         """The part that text of this kind belongs to, and what its beginning tells."""
-        item, told = self._message() if kind in _SAID else self._reasoning(kind)
-        part, opening = item.part(kind)
-        return part, [*told, *opening]
+        item, opening = self._message() if kind in _SPOKEN else self._reasoning(kind)
+        self.refused |= kind == "refusal"
+        part, begun = item.part(kind)
+        return part, [*opening, *begun]
 
-    def thought(self, text: str, kind: events.ReasoningKind) -> list[Event]:
+    def add_reasoning(self, text: str, kind: events.ReasoningKind) -> list[Event]:
         """Text of a reasoning item."""
-        part, told = self.part(f"{'summary' if kind == 'summary' else 'reasoning'}_text")
-        return [*told, part.delta(text)]
+        part, opening = self.part(f"{'summary' if kind == 'summary' else 'reasoning'}_text")
+        return [*opening, part.delta(text)]
 
-    def thought_done(self, encrypted_content: str) -> list[Event]:
+    def end_reasoning(self, encrypted_content: str) -> list[Event]:
         """The end of a reasoning item; without one that is open, of one that showed nothing."""
-        item, told = self._reasoning("summary_text")
+        item, opening = self._reasoning("summary_text")
         item.encrypted_content = encrypted_content
-        return [*told, *item.done("completed")]
+        return [*opening, *self._end([item], "completed")]
 
-    def called(self, index: int, call_id: str, name: str, arguments: str) -> list[Event]:
-        """A call begins: an earlier one ends with it, if it is whole."""
+    def add_call(self, index: int, call_id: str, name: str, piece: str) -> list[Event]:
+        """A call begins, with as much of its arguments as is known: an earlier one ends with it,
+        if it is whole."""
         assert index == len(self._calls)
         call = FunctionCall(*self._next("fc"), call_id, name)
         self._calls.append(call)
-        told = self._begin(call)
-        return [*told, call.delta(arguments)] if arguments else told
+        opening = self._begin(call)
+        return [*opening, *self.add_arguments(index, piece)]
 
-    def argued(self, index: int, arguments: str) -> list[Event]:
+    def add_arguments(self, index: int, piece: str) -> list[Event]:
         """More of a call's arguments; nothing is added to one that has ended: it was whole."""
         call = self._calls[index]
-        return [call.delta(arguments)] if arguments and not call.over else []
+        if not piece or call.ended is not None:
+            return []
+        self._changed[call.index] = call
+        return [call.delta(piece)]
 
-    @property
-    def refused(self) -> bool:
-        """Whether the model said that it will not answer."""
-        return any(
-            part.kind == "refusal"
-            for item in self.items
-            if isinstance(item, Message)
-            for part in item.parts
-        )
-
-    def objects(self) -> list[dict[str, Any]]:
+    def objects(self) -> list[dict[str, Any] | msgspec.Raw]:
         """The items as a response shows them."""
-        return [item.object() for item in self.items]
+        return [item.object() for item in self._items]
 
-    def kept(self) -> list[dict[str, Any]]:
-        """The items as they are kept: with what is encrypted, which a later request may need."""
-        return [
-            {**item.object(), "encrypted_content": item.encrypted_content}
-            if isinstance(item, Reasoning) and item.encrypted_content
-            else item.object()
-            for item in self.items
-        ]
+    def kept(self) -> tuple[msgspec.Raw, ...]:
+        """The items as they are kept, once nothing will follow."""
+        return tuple(item.kept() for item in self._items)
 
     def finish(self, status: Status) -> list[Event]:
         """Nothing will follow: what is open ends so. An answer of nothing is an empty message."""
-        told: list[Event] = []
-        if not any(isinstance(item, Message | FunctionCall) for item in self.items):
-            told = self.part("output_text")[1]
-        return [*told, *self._end(self.items, status)]
+        opening: list[Event] = []
+        if all(isinstance(item, Reasoning) for item in self._items):
+            opening = self.part("output_text")[1]
+        return [*opening, *self._end(list(self._open.values()), status)]
 
     def break_off(self) -> None:
         """Nothing will follow, and no event tells so: what is open is incomplete."""
-        self._end(self.items, "incomplete")
+        self._end(list(self._open.values()), "incomplete")
 
     def _message(self) -> tuple[Message, list[Event]]:
         """The message that grows, and what its beginning tells."""
-        last = self.items[-1] if self.items else None
-        if isinstance(last, Message) and not last.over:
-            return last, []
+        if isinstance(self._latest, Message) and self._latest.ended is None:
+            return self._latest, []
         item = Message(*self._next("msg"))
-        return item, self._begin(item)
+        opening = self._begin(item)
+        self._latest = item
+        return item, opening
 
     def _reasoning(self, kind: str) -> tuple[Reasoning, list[Event]]:
         """The reasoning item that grows, and what its beginning tells.
@@ -272,27 +300,37 @@ class OutputItems:
         Args:
             kind: of its first part.
         """
-        last = self.items[-1] if self.items else None
-        if isinstance(last, Reasoning) and not last.over:
-            return last, []
-        item = Reasoning(*self._next("rs"), kind == "reasoning_text", self._shows_encrypted)
-        return item, self._begin(item)
+        if isinstance(self._latest, Reasoning) and self._latest.ended is None:
+            return self._latest, []
+        has_content = kind == "reasoning_text"
+        item = Reasoning(*self._next("rs"), has_content, self._shows_encrypted)
+        opening = self._begin(item)
+        self._latest = item
+        return item, opening
 
     def _begin(self, item: Item) -> list[Event]:
-        """Begins an item, and ends what must not be open beside it: not a call that may grow."""
-        told = self._end(each for each in self.items if not _may_grow(each))
-        self.items.append(item)
-        return [*told, item.added()]
+        """Begins an item, and ends what must not be open beside it: not a call that may grow.
 
-    def _end(self, items: Iterable[Item], status: Status = "completed") -> list[Event]:
-        return [told for item in items if not item.over for told in item.done(status)]
+        Whether a call is whole changes with its arguments alone, so only those are asked that got
+        some since the last item began.
+        """
+        ending: list[Item] = [call for call in self._changed.values() if call.is_whole()]
+        self._changed.clear()
+        if self._latest is not None and self._latest.ended is None:
+            ending.append(self._latest)
+        closing = self._end(sorted(ending, key=lambda each: each.index), "completed")
+        self._items.append(item)
+        self._open[item.index] = item
+        return [*closing, item.added()]
+
+    def _end(self, items: Iterable[Item], status: Status) -> list[Event]:
+        closing: list[Event] = []
+        for item in items:
+            del self._open[item.index]
+            closing += item.done(status)
+        return closing
 
     def _next(self, prefix: str) -> tuple[str, int]:
         """Id and index of the next item."""
-        index = len(self.items)
+        index = len(self._items)
         return f"{prefix}_{self._key}{index:04x}", index
-
-
-def _may_grow(item: Item) -> bool:
-    """Whether more of it may come, whatever begins beside it."""
-    return not item.over and isinstance(item, FunctionCall) and not item.whole

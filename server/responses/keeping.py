@@ -65,7 +65,7 @@ class Keeper:
             self._asked,
             status=response["status"],
             body=_encode(response),
-            output=tuple(msgspec.Raw(_encode(item)) for item in self._answer.output.kept()),
+            output=self._answer.output.kept(),
         )
         self._commit = asyncio.get_running_loop().create_task(self._put(kept, proceed))
 

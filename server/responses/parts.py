@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+_encode: Final = msgspec.json.encode
+
 Event = dict[str, Any]
 """An event of the API, `type` first."""
 
@@ -60,11 +62,7 @@ class Part:
         self.place = place
         self.texts: list[str] = []
         self._names = NAMES[kind]
-
-    @property
-    def text(self) -> str:
-        """All of it so far."""
-        return "".join(self.texts)
+        self._ended: msgspec.Raw | None = None
 
     def added(self) -> Event:
         """Tells that the part begins."""
@@ -81,8 +79,9 @@ class Part:
         }
 
     def done(self) -> list[Event]:
-        """Tells what the part was."""
-        text = self.text
+        """Tells what the part was. Its text is in four events, and encoded once for all."""
+        self._ended = text = msgspec.Raw(_encode("".join(self.texts)))
+        self.texts.clear()
         return [
             {
                 "type": f"{self._names.text}.done",
@@ -95,7 +94,7 @@ class Part:
 
     def object(self) -> dict[str, Any]:
         """The part as it is now."""
-        return self._object(self.text)
+        return self._object("".join(self.texts) if self._ended is None else self._ended)
 
-    def _object(self, text: str) -> dict[str, Any]:
+    def _object(self, text: str | msgspec.Raw) -> dict[str, Any]:
         return {"type": self.kind, self._names.member: text, **self._names.more}

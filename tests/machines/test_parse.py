@@ -95,6 +95,23 @@ def test_what_is_wrong_has_a_word(text: bytes | str, fault: str) -> None:
     assert raised.value.fault == fault
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a":[]}', True),
+        (" {} ", True),
+        ("[{}]", False),
+        ('{"a":', False),
+        ("{} {}", False),
+        ("", False),
+        ('{"a":' + "[" * 127 + "]" * 127 + "}", True),
+        ('{"a":' + "[" * 128 + "]" * 128 + "}", False),
+    ],
+)
+def test_an_object_is_told_from_what_is_none(text: str, expected: bool) -> None:
+    assert parse.is_object(text) is expected
+
+
 def test_a_lenient_reader_mends_what_can_be_mended() -> None:
     assert parse.lenient(b'{"a":"\xff"}') == {"a": "\ufffd"}
     assert parse.lenient(b'["\\ud83d\\ude00", "\\ud83d", NaN]')[:2] == ["\U0001f600", "\ufffd"]

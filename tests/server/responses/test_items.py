@@ -1,20 +1,37 @@
 """The output items of a response: what is told of each, in which order, and what they are then."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from server.responses import items
 from tests import responsescript as script
 
 
-def output(shows_encrypted: bool = False) -> items.OutputItems:
-    return items.OutputItems("resp_1", shows_encrypted)
+class Output:
+    """The items of a response, and what they answer as a client reads it."""
+
+    def __init__(self, response_id: str = "resp_1", shows_encrypted: bool = False) -> None:
+        self.items = items.OutputItems(response_id, shows_encrypted)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.items, name)
+        return (lambda *given: sent(found(*given))) if callable(found) else found
 
 
-def said(found: items.OutputItems, text: str, kind: str = "output_text") -> list[script.Event]:
-    part, told = found.part(kind)
-    return [*told, part.delta(text)]
+def sent(value: Any) -> Any:
+    return json.loads(msgspec.json.encode(value))
+
+
+def output(shows_encrypted: bool = False) -> Output:
+    return Output(shows_encrypted=shows_encrypted)
+
+
+def said(found: Output, text: str, kind: str = "output_text") -> Any:
+    part, opening = found.items.part(kind)
+    return sent([*opening, part.delta(text)])
 
 
 def test_a_message_is_told_of_from_its_beginning_to_its_end() -> None:
@@ -27,7 +44,7 @@ def test_a_message_is_told_of_from_its_beginning_to_its_end() -> None:
 def test_an_item_shows_what_there_is_of_it() -> None:
     found = output()
     said(found, "Hel")
-    found.called(0, "call_a", "f", '{"x"')
+    found.add_call(0, "call_a", "f", '{"x"')
     assert found.objects() == [
         script.said(0, "Hel"),
         script.called(1, "call_a", "f", '{"x"', "in_progress"),
@@ -37,7 +54,7 @@ def test_an_item_shows_what_there_is_of_it() -> None:
 def test_what_is_cut_is_incomplete_and_what_was_whole_before_stays_so() -> None:
     found = output()
     said(found, "Hel")
-    found.thought("hm", "summary")
+    found.add_reasoning("hm", "summary")
     said(found, "lo")
     found.finish("incomplete")
     assert [item.get("status") for item in found.objects()] == ["completed", None, "incomplete"]
@@ -61,17 +78,17 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
 def test_text_is_no_refusal() -> None:
     found = output()
     said(found, "x")
-    found.thought("y", "text")
+    found.add_reasoning("y", "text")
     assert not found.refused
 
 
 def test_each_kind_of_thinking_counts_its_own_parts() -> None:
     found = output()
     told = [
-        *found.thought("a", "summary"),
-        *found.thought("b", "summary"),
-        *found.thought("c", "text"),
-        *found.thought("d", "summary"),
+        *found.add_reasoning("a", "summary"),
+        *found.add_reasoning("b", "summary"),
+        *found.add_reasoning("c", "text"),
+        *found.add_reasoning("d", "summary"),
         *found.finish("completed"),
     ]
     whole = script.thought(0, "ab", "d", content=["c"])
@@ -88,17 +105,17 @@ def test_each_kind_of_thinking_counts_its_own_parts() -> None:
 
 def test_reasoning_of_raw_text_has_content_from_its_beginning() -> None:
     found = output()
-    told = found.thought("a", "text")
+    told = found.add_reasoning("a", "text")
     assert told[0]["item"] == script.thought(0, content=[])
 
 
 def test_reasoning_ends_where_its_provider_says_so_and_what_follows_is_another_item() -> None:
     found = output()
     told = [
-        *found.thought("a", "summary"),
-        *found.thought_done(""),
-        *found.thought("b", "summary"),
-        *found.thought_done(""),
+        *found.add_reasoning("a", "summary"),
+        *found.end_reasoning(""),
+        *found.add_reasoning("b", "summary"),
+        *found.end_reasoning(""),
     ]
     assert [event["type"] for event in told].count("response.output_item.done") == 2
     assert found.objects() == [script.thought(0, "a"), script.thought(1, "b")]
@@ -107,8 +124,8 @@ def test_reasoning_ends_where_its_provider_says_so_and_what_follows_is_another_i
 @pytest.mark.parametrize("shows", [True, False])
 def test_encrypted_content_is_shown_to_those_who_asked_and_kept_for_all(shows: bool) -> None:
     found = output(shows)
-    found.thought("a", "summary")
-    ended = found.thought_done("rs_x:secret")[-1]["item"]
+    found.add_reasoning("a", "summary")
+    ended = found.end_reasoning("rs_x:secret")[-1]["item"]
     shown: dict[str, Any] = {"encrypted_content": "rs_x:secret"} if shows else {}
     assert ended == script.thought(0, "a", **shown)
     assert found.objects() == [ended]
@@ -117,15 +134,15 @@ def test_encrypted_content_is_shown_to_those_who_asked_and_kept_for_all(shows: b
 
 def test_encrypted_content_that_there_is_not_is_null_to_those_who_asked() -> None:
     found = output(shows_encrypted=True)
-    told = found.thought("a", "summary")
+    told = found.add_reasoning("a", "summary")
     assert told[0]["item"] == script.thought(0, encrypted_content=None)
-    found.thought_done("")
+    found.end_reasoning("")
     assert found.kept() == [script.thought(0, "a", encrypted_content=None)]
 
 
 def test_thinking_that_is_only_encrypted_is_an_item_too() -> None:
     found = output(shows_encrypted=True)
-    told = found.thought_done("e")
+    told = found.end_reasoning("e")
     opening, end = script.ends_of(
         0, script.thought(0, encrypted_content=None), script.thought(0, encrypted_content="e")
     )
@@ -134,15 +151,15 @@ def test_thinking_that_is_only_encrypted_is_an_item_too() -> None:
 
 def test_a_call_that_came_whole_has_one_delta() -> None:
     found = output()
-    told = [*found.called(0, "call_a", "f", '{"x":1}'), *found.finish("completed")]
+    told = [*found.add_call(0, "call_a", "f", '{"x":1}'), *found.finish("completed")]
     assert told == script.call(0, "call_a", "f", '{"x":1}')
 
 
 def test_a_call_without_arguments_has_no_delta() -> None:
     found = output()
     told = [
-        *found.called(0, "call_a", "f", ""),
-        *found.argued(0, ""),
+        *found.add_call(0, "call_a", "f", ""),
+        *found.add_arguments(0, ""),
         *found.finish("completed"),
     ]
     assert told == script.call(0, "call_a", "f")
@@ -152,10 +169,10 @@ def test_a_call_without_arguments_has_no_delta() -> None:
 def test_a_whole_call_ends_where_the_next_begins() -> None:
     found = output()
     told = [
-        *found.called(0, "call_a", "f", ""),
-        *found.argued(0, '{"x":'),
-        *found.argued(0, "1}"),
-        *found.called(1, "call_b", "g", "{}"),
+        *found.add_call(0, "call_a", "f", ""),
+        *found.add_arguments(0, '{"x":'),
+        *found.add_arguments(0, "1}"),
+        *found.add_call(1, "call_b", "g", "{}"),
         *found.finish("completed"),
     ]
     assert told == [
@@ -167,10 +184,10 @@ def test_a_whole_call_ends_where_the_next_begins() -> None:
 def test_calls_may_grow_side_by_side() -> None:
     found = output()
     told = [
-        *found.called(0, "call_a", "f", '{"x":'),
-        *found.called(1, "call_b", "g", "{"),
-        *found.argued(0, "1}"),
-        *found.argued(1, "}"),
+        *found.add_call(0, "call_a", "f", '{"x":'),
+        *found.add_call(1, "call_b", "g", "{"),
+        *found.add_arguments(0, "1}"),
+        *found.add_arguments(1, "}"),
         *found.finish("completed"),
     ]
     first = script.call(0, "call_a", "f", '{"x":', "1}")
@@ -187,9 +204,9 @@ def test_calls_may_grow_side_by_side() -> None:
 
 def test_nothing_is_added_to_a_call_that_has_ended() -> None:
     found = output()
-    found.called(0, "call_a", "f", "{}")
-    found.called(1, "call_b", "g", "{}")
-    assert found.argued(0, " ") == []
+    found.add_call(0, "call_a", "f", "{}")
+    found.add_call(1, "call_b", "g", "{}")
+    assert found.add_arguments(0, " ") == []
     assert found.objects()[0] == script.called(0, "call_a", "f", "{}")
 
 
@@ -197,9 +214,9 @@ def test_text_ends_before_a_call_begins_and_a_call_may_grow_beside_text() -> Non
     found = output()
     told = [
         *said(found, "Look."),
-        *found.called(0, "call_a", "f", '{"x":'),
+        *found.add_call(0, "call_a", "f", '{"x":'),
         *said(found, "And"),
-        *found.argued(0, "1}"),
+        *found.add_arguments(0, "1}"),
         *found.finish("completed"),
     ]
     call = script.call(1, "call_a", "f", '{"x":', "1}")
@@ -209,8 +226,8 @@ def test_text_ends_before_a_call_begins_and_a_call_may_grow_beside_text() -> Non
 
 def test_calls_that_are_cut_are_incomplete() -> None:
     found = output()
-    found.called(0, "call_a", "f", "{}")
-    found.called(1, "call_b", "g", '{"x')
+    found.add_call(0, "call_a", "f", "{}")
+    found.add_call(1, "call_b", "g", '{"x')
     told = found.finish("incomplete")
     last = script.called(1, "call_b", "g", '{"x', "incomplete")
     assert told == [script.arguments_done(last), script.ends_of(1, last, last)[1]]
@@ -225,7 +242,7 @@ def test_an_answer_of_nothing_is_an_empty_message() -> None:
 
 def test_an_answer_of_a_call_has_no_message() -> None:
     found = output()
-    found.called(0, "call_a", "f", "{}")
+    found.add_call(0, "call_a", "f", "{}")
     found.finish("completed")
     assert [item["type"] for item in found.objects()] == ["function_call"]
 
@@ -241,9 +258,9 @@ def test_what_breaks_off_is_ended_and_nothing_is_made_up() -> None:
 
 
 def test_ids_are_of_the_response_and_told_apart_by_their_index() -> None:
-    found = items.OutputItems("resp_abc", shows_encrypted=False)
-    found.thought("a", "summary")
+    found = Output("resp_abc")
+    found.add_reasoning("a", "summary")
     said(found, "b")
-    found.called(0, "call_a", "f", "{}")
+    found.add_call(0, "call_a", "f", "{}")
     ids = [item["id"] for item in found.objects()]
     assert ids == ["rs_abc0000", "msg_abc0001", "fc_abc0002"]

@@ -151,8 +151,8 @@ def test_encrypted_content_is_sent_to_those_who_ask(asks: bool) -> None:
         *script.message(1, "Hi"),
         script.ended("completed", [thought, script.said(1, "Hi")]),
     )
-    kept = rendering.answer.output.kept()
-    assert kept[0] == script.thought(0, "hm", encrypted_content="rs_x:secret")
+    kept = json.loads(bytes(rendering.answer.output.kept()[0]))
+    assert kept == script.thought(0, "hm", encrypted_content="rs_x:secret")
 
 
 @pytest.mark.parametrize("reason", ["stop", "content_filter"])
