@@ -74,7 +74,7 @@ class ToolCall(msgspec.Struct):
 
     def __post_init__(self) -> None:
         if self.function is None and self.custom is None:
-            raise ValueError(decoding.MISSING.format("function"))
+            raise decoding.Missing("function")
 
 
 class ChatMessage(msgspec.Struct):
@@ -148,7 +148,7 @@ class ToolEntry(msgspec.Struct, Generic[T]):
         if self.type != "function":
             self.function = None
         elif self.function is None:
-            raise ValueError(decoding.MISSING.format("function"))
+            raise decoding.Missing("function")
 
 
 class NamedTool(msgspec.Struct, tag_field="type", tag="function"):

@@ -6,12 +6,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from machines import parse
+from server import mismatch
 from server.errors import ApiError
+from server.mismatch import Missing as Missing
 
 T = TypeVar("T")
-
-MISSING: Final = "Object missing required field `{}`"
-"""What msgspec says of it, for what no type can say."""
 
 ABSENT: Final = msgspec.Raw(b"null")
 """In place of a raw value that is not there: msgspec reads `Raw | None` as None alone."""
@@ -19,27 +19,50 @@ ABSENT: Final = msgspec.Raw(b"null")
 IGNORED_MAX: Final = 20
 """Names in `x-turntape-ignored` at most: a header must stay a header."""
 
+NOT_JSON: Final[dict[parse.Fault, str]] = {
+    "encoding": "The body is not valid UTF-8.",
+    "syntax": "The body could not be parsed as JSON.",
+    "depth": f"The body is nested too deeply: more than {parse.MAX_DEPTH} levels.",
+}
+"""What is said of a body that cannot be read at all."""
+
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-_COMPLAINT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
-def decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, path: str = "") -> T:
+def decode(
+    decoder: msgspec.json.Decoder[T],
+    data: bytes | msgspec.Raw,
+    path: str = "",
+    depth: int = parse.MAX_DEPTH,
+) -> T:
     """A body as the decoder's type, or the part of one that stands at `path`.
+
+    Args:
+        depth: levels it may have; less than `parse.MAX_DEPTH` for a part of a body.
 
     Raises:
         ApiError: `invalid_json`, or `invalid_request` with the path of the field at fault.
     """
     try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error), path) from None
-    except msgspec.DecodeError:
-        message = "The body could not be parsed as JSON."
-    except UnicodeDecodeError:
-        message = "The body is not valid UTF-8."
-    except RecursionError:
-        message = "The body is nested too deeply."
-    raise ApiError("invalid_json", message)
+        return parse.parse(data, decoder, depth)
+    except parse.ParseError as error:
+        if error.fault != "type":
+            raise ApiError("invalid_json", NOT_JSON[error.fault]) from None
+    raise wrong(decoder.type, data, path)
+
+
+def wrong(kind: object, data: bytes | msgspec.Raw, path: str) -> ApiError:
+    """The refusal of JSON that is not of a type."""
+    try:
+        found = mismatch.find(kind, parse.value(data), path)
+    except parse.ParseError:  # a number with thousands of digits
+        found = None
+    if found is None:
+        # Or a member stands there twice, and only the first of them is wrong.
+        return ApiError("invalid_request", "A number of the body is out of range.", path or None)
+    if not found.path:
+        return ApiError("invalid_json", "The body must be a JSON object.")
+    return ApiError("invalid_request", found.message, found.path)
 
 
 def is_active(value: msgspec.Raw) -> bool:
@@ -70,7 +93,7 @@ def model_of(model: str | None) -> str:
 
 def missing(path: str) -> ApiError:
     """The refusal of a request that lacks a field."""
-    return ApiError("invalid_request", f"Missing required parameter: '{path}'.", path)
+    return ApiError("invalid_request", mismatch.missing(path).message, path)
 
 
 def invalid(path: str, why: str) -> ApiError:
@@ -82,16 +105,3 @@ def unsupported(name: str) -> ApiError:
     """The refusal of a parameter that asks for what this server does not have."""
     message = f"Unsupported parameter: '{name}' is not supported by this server."
     return ApiError("unsupported_parameter", message, name)
-
-
-def _invalid(text: str, base: str) -> ApiError:
-    """`Expected `str`, got `int` - at `$.messages[2].role`` as the API would say it."""
-    match = _COMPLAINT.match(text)
-    assert match is not None
-    absent = re.search(r"missing required field `(\w+)`", match["text"])
-    path = ".".join(filter(None, (base, match["path"], absent and absent[1])))
-    if absent:
-        return missing(path)
-    if not path:
-        return ApiError("invalid_json", "The body must be a JSON object.")
-    return invalid(path, f"{match['text'][:1].lower()}{match['text'][1:]}".replace("`", "'"))

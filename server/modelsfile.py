@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from engine import routing
-from server import bodies
+from server import bodies, mismatch
 from server.errors import ApiError
 
 T = TypeVar("T")
@@ -21,8 +21,6 @@ CLIENTS_OWN: Final = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "tools", "functions"}
 )
 """What a request is about, and the form of its answer: no default for either."""
-
-_COMPLAINT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,14 +93,11 @@ def show(name: str, rule: routing.Rule, default: str) -> tuple[str, str]:
 
 
 def _converted(value: Any, kind: type[T], place: str) -> T:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        match = _COMPLAINT.match(str(error))
-        assert match is not None
-        where = ".".join(filter(None, (place, match["path"])))
-        said = match["text"].replace("`", "'")
-        raise ModelsFileError(f"{where}: {said}" if where else said) from None
+    found = mismatch.find(kind, value, place)
+    if found is not None:
+        where = f"{found.path}: " if found.path else ""
+        raise ModelsFileError(f"{where}{found.problem}")
+    return msgspec.convert(value, kind)
 
 
 def _rule(name: str, table: Any, default: routing.WorkerName) -> routing.Rule:

@@ -46,7 +46,7 @@ class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
 
     def __post_init__(self) -> None:
         if not decoding.is_active(self.schema):
-            raise ValueError(decoding.MISSING.format("schema"))
+            raise decoding.Missing("schema")
 
 
 class TextOptions(msgspec.Struct):
@@ -64,7 +64,7 @@ class NamedTool(msgspec.Struct):
 
     def __post_init__(self) -> None:
         if self.type == "function" and self.name is None:
-            raise ValueError(decoding.MISSING.format("name"))
+            raise decoding.Missing("name")
 
 
 _NEEDED: Final = {"function": ("name",), "allowed_tools": ("mode", "tools")}
@@ -87,7 +87,7 @@ class ToolChoice(msgspec.Struct):
     def __post_init__(self) -> None:
         for field in _NEEDED.get(self.type, ()):
             if getattr(self, field) is None:
-                raise ValueError(decoding.MISSING.format(field))
+                raise decoding.Missing(field)
 
 
 class ToolKind(msgspec.Struct):

@@ -45,7 +45,7 @@ class InputImage(msgspec.Struct, tag_field="type", tag="input_image", omit_defau
 
     def __post_init__(self) -> None:
         if self.image_url is None and self.file_id is None:
-            raise ValueError(decoding.MISSING.format("image_url"))
+            raise decoding.Missing("image_url")
 
 
 class InputFile(msgspec.Struct, tag_field="type", tag="input_file", omit_defaults=True):
