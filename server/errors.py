@@ -29,6 +29,12 @@ SERVER = "server_error"
 CASES: dict[str, ErrorCase] = {
     "invalid_request": ErrorCase(400, INVALID, "a field is missing, mistyped or out of range"),
     "invalid_json": ErrorCase(400, INVALID, "the body is not JSON, not an object, or not UTF-8"),
+    "array_above_max_length": ErrorCase(
+        400, INVALID, "more messages, items, parts, calls or tools than `PROXY_MAX_INPUT_ITEMS`"
+    ),
+    "object_above_max_properties": ErrorCase(
+        400, INVALID, "an object of more members than `PROXY_MAX_INPUT_ITEMS`"
+    ),
     "model_required": ErrorCase(400, INVALID, "`model` is missing"),
     "unsupported_parameter": ErrorCase(400, INVALID, "a parameter the worker cannot honour"),
     "unsupported_content": ErrorCase(400, INVALID, "a content part the worker cannot take"),
@@ -80,6 +86,9 @@ CASES: dict[str, ErrorCase] = {
     "upstream_decode_error": ErrorCase(502, SERVER, "the upstream sent what is no JSON", 1),
     "upstream_event_too_large": ErrorCase(
         502, SERVER, "the upstream sent an event of over 16 MiB", None, False
+    ),
+    "too_many_tool_calls": ErrorCase(
+        502, SERVER, "the model made more calls than `PROXY_MAX_TOOL_CALLS`", None, False
     ),
     "empty_upstream": ErrorCase(502, SERVER, "the upstream sent no answer", 1),
     "worker_exited": ErrorCase(503, SERVER, "the worker's process ended before its answer", 1),

@@ -18,6 +18,7 @@ from server.declared import (
     Declared,
     Milliseconds,
     Origins,
+    Positive,
     Setting,
     Size,
     Verbatim,
@@ -81,6 +82,17 @@ class Config(HostSettings, frozen=True, kw_only=True):
         Count, Setting("PROXY_MAX_PROMPT_TOKENS", "longest prompt, estimated; 0: no limit")
     ] = 0
     max_chat_choices: Annotated[Choices, Setting("PROXY_MAX_CHAT_CHOICES", "largest `n`")] = 5
+    max_input_items: Annotated[
+        Positive,
+        Setting(
+            "PROXY_MAX_INPUT_ITEMS",
+            "messages, items, parts, calls or tools of a request, each by itself; above it 400",
+        ),
+    ] = 16_384
+    max_tool_calls: Annotated[
+        Positive,
+        Setting("PROXY_MAX_TOOL_CALLS", "calls of a choice, above it the answer is an error"),
+    ] = 1024
     sse_max_concurrency: Annotated[
         Count, Setting("PROXY_SSE_MAX_CONCURRENCY", "streams at once, above it 429; 0: no limit")
     ] = 0
