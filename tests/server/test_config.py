@@ -56,6 +56,8 @@ DEFAULTS: dict[str, Any] = {
     "max_body_bytes": 16777216,
     "max_prompt_tokens": 0,
     "max_chat_choices": 5,
+    "max_input_items": 16384,
+    "max_tool_calls": 1024,
     "sse_max_concurrency": 0,
     "protect_models": False,
     "enable_cors": True,

@@ -11,6 +11,8 @@ from server import errors
 WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "invalid_request": (400, "invalid_request_error", None, None),
     "invalid_json": (400, "invalid_request_error", None, None),
+    "array_above_max_length": (400, "invalid_request_error", None, None),
+    "object_above_max_properties": (400, "invalid_request_error", None, None),
     "model_required": (400, "invalid_request_error", None, None),
     "unsupported_parameter": (400, "invalid_request_error", None, None),
     "unsupported_content": (400, "invalid_request_error", None, None),
@@ -45,6 +47,7 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "upstream_unreachable": (502, "server_error", "1", None),
     "upstream_decode_error": (502, "server_error", "1", None),
     "upstream_event_too_large": (502, "server_error", None, "false"),
+    "too_many_tool_calls": (502, "server_error", None, "false"),
     "empty_upstream": (502, "server_error", "1", None),
     "worker_exited": (503, "server_error", "1", None),
     "store_unavailable": (503, "server_error", "1", None),
