@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import channel, codex, log, pump, worker
+from engine import channel, codex, log, wakeups, worker
 from machines import lifecycle
 from server import assembly, config, context, http, listener, routes, serve
 
@@ -106,7 +106,7 @@ class TokenPath:
     """
 
     def __init__(
-        self, runner: PipelessWorker, wakeups: pump.Wakeups, clients: list[socket.socket]
+        self, runner: PipelessWorker, wakeups: wakeups.Wakeups, clients: list[socket.socket]
     ) -> None:
         self._feed = runner.channel.feed
         self._wakeups = wakeups
@@ -147,12 +147,12 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     event_log.open()
     life = lifecycle.Lifecycle(0)
     life.step(lifecycle.Started())
-    wakeups = pump.Wakeups(asyncio.get_running_loop(), event_log)
+    joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     shared = context.Context(
         settings,
         context.fleet(settings, {"codex": runner}),
         event_log,
-        wakeups,
+        joined,
         life,
         assembly.hash_key(settings),
         time.time,
@@ -161,7 +161,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     address = await server.start("127.0.0.1", 0)
     try:
         clients = [await _begin(address, runner) for _ in range(streams)]
-        path = TokenPath(runner, wakeups, clients)
+        path = TokenPath(runner, joined, clients)
         await path.wake(path.burst(1))  # the roles, and what else comes once
         path.received()
         yield path

@@ -2,27 +2,41 @@
 
 `Pump.event` is the second of a token's four files. It is a plain call from the reader of the
 worker's output; what it produces waits in the log and in the sink until the wake-up is over, and
-then `Wakeups` writes the records of every stream with one write(2) before any of their bytes go
-out.
+then `engine.wakeups` writes the records of every stream before any of their bytes go out.
+
+Nothing that is called from outside raises. A bug of ours, wherever it is met on the way of an
+event, ends the stream that it hit: by the machine's own answer to `DEFECT` where that still
+works, and else by cutting the answer. Either way there is one terminal record, of kind `defect`.
 """
 
 import asyncio
 import enum
-from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+import operator
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 import structlog
 
+from engine import containment, worker
 from engine import log as eventlog
-from engine import worker
-from machines import errors, events, outputs, stream, streamstates
+from engine.containment import Boundary
+from engine.sink import LostBytes, Part, Sink
+from engine.terminal import terminal
+from engine.wakeups import Wakeups
+from machines import events, outputs, stream, streamstates
 
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
 
-DEFECT: Final = events.TurnFailed("upstream_error", "internal_error", "Internal error.")
+DEFECT: Final = events.TurnFailed("defect", "internal_error", "The server had an error.")
 """What a bug of ours is to the stream that it hit."""
+
+NOTHING: Final = Part(0, 0, b"", last=True)
+"""In place of the last part of an answer that is cut."""
+
+CANCEL, KEEP, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "keep", "pause", "resume"))
+"""What turns are told; see `worker.RunningTurn`."""
 
 SHARED: Final = -1
 """In place of a choice: of a turn that answers several."""
@@ -51,113 +65,16 @@ class Deadlines(msgspec.Struct, frozen=True):
     tool_grace: int = 0
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """What a sink made of a stream: the part of the terminal record that only it knows."""
+class Life(enum.Enum):
+    """Whether a stream still holds anything, and how its client is told of the end.
 
-    status: int
-    frames: int
-    body_bytes: int
-    body_hash: str
-
-
-class Part(NamedTuple):
-    """What one wake-up made of a stream's body.
-
-    Attributes:
-        status: HTTP status of the answer; 0 while there is none.
-        last: whether the body ends with this part.
-        ending: what tells the client so, where that must wait for more than the records.
+    RUNNING: it does. ENDED: the machine's last output tells the client. BROKEN: there is no such
+    output that could be relied upon, and the answer is cut.
     """
 
-    status: int
-    data: bytes
-    last: bool
-    ending: bytes = b""
-
-
-class Sink(Protocol):
-    """Where a stream's outputs become bytes."""
-
-    def take(self, outputs: tuple[outputs.AnyOutput, ...], now: int) -> None:
-        """Render outputs of a step that was recorded at `now`, and keep the bytes."""
-
-    def take_texts(self, choice: int, texts: list[str]) -> None:
-        """Render a `Content` for each of the texts and keep the bytes."""
-
-    def collect(self) -> Part:
-        """Hand over what was kept since the last call."""
-
-    def send(self, part: Part) -> None:
-        """Send a part whose records are on file."""
-
-    def summary(self) -> Summary:
-        """Of everything taken so far."""
-
-
-class WakeupPhase(enum.Enum):
-    """Whether a wake-up is on, and how it will end."""
-
-    NONE = enum.auto()
-    ENDS_LATER = enum.auto()
-    IN_READ = enum.auto()
-
-
-class Wakeups:
-    """Joins what one wake-up of the event loop produced: first the records, then the bytes."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, log: eventlog.EventLog) -> None:
-        self._loop = loop
-        self._log = log
-        self._sinks: dict[Sink, None] = {}
-        self._pumps: list[Pump] = []
-        self._phase = WakeupPhase.NONE
-
-    def join(self, sink: Sink) -> None:
-        """Have `sink` sent when the current wake-up is over."""
-        self._begin()
-        self._sinks[sink] = None
-
-    def settle_later(self, pump: "Pump") -> None:
-        """Have `pump` settle its texts when the current wake-up is over."""
-        self._begin()
-        self._pumps.append(pump)
-
-    def read(self, take: Callable[[bytes], None], data: bytes) -> None:
-        """Take what one read brought as a wake-up of its own: it spares the loop a round."""
-        if self._phase is WakeupPhase.NONE:
-            self._phase = WakeupPhase.IN_READ
-        try:
-            take(data)
-        finally:
-            if self._phase is WakeupPhase.IN_READ:
-                self._end()
-
-    def _begin(self) -> None:
-        if self._phase is WakeupPhase.NONE:
-            self._phase = WakeupPhase.ENDS_LATER
-            self._loop.call_soon(self._end)
-
-    def _end(self) -> None:
-        pumps, self._pumps = self._pumps, []
-        for pump in pumps:
-            try:
-                pump.settle()
-            except Exception:  # what it had to say is lost, so it must not end as if it were whole
-                _log.exception("settling_failed")
-                pump.event(DEFECT)
-        self._phase = WakeupPhase.NONE
-        sinks, self._sinks = self._sinks, {}
-        self._log.flush()
-        # Collected now: what is rendered before the disk has answered belongs to a later group.
-        parts = [(sink, sink.collect()) for sink in sinks]
-        self._log.when_durable(lambda: self._send(parts))
-
-    def _send(self, parts: list[tuple[Sink, Part]]) -> None:
-        for sink, part in parts:
-            try:
-                sink.send(part)
-            except Exception:  # one stream's defect must not take the others' bytes along
-                _log.exception("sink_failed")
+    RUNNING = enum.auto()
+    ENDED = enum.auto()
+    BROKEN = enum.auto()
 
 
 class Pump:
@@ -189,6 +106,7 @@ class Pump:
         self._turns: dict[int, worker.RunningTurn] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._state = "held"
+        self._life = Life.RUNNING
         self._opened_at = log.open(opened)
         self._last_event = self._opened_at
         self._last_output = self._opened_at
@@ -199,14 +117,18 @@ class Pump:
         self._longest_gap = 0
         self._texts: list[str] = []
         self._texts_choice = 0
-        self._wakeups.join(sink)
+        self._wakeups.join(self)
         self._arm()
 
     def run(self, runner: worker.Runner, turn: worker.Turn) -> None:
         """Have a worker begin the turn of one choice."""
-        running = runner.run(turn, self)
-        if self._state in FINAL:  # it failed before it began
-            running.cancel()
+        try:
+            running = runner.run(turn, self)
+        except Exception as error:
+            self.broke(Boundary.STREAM, error)
+            return
+        if self._life is not Life.RUNNING:  # it failed before it began
+            self._release((running,), CANCEL)
         else:
             self._turns[turn.choice if turn.choices == 1 else SHARED] = running
 
@@ -216,29 +138,99 @@ class Pump:
         Texts that the machine passes as they are wait for the end of the wake-up, or for the
         next event that is not one of them.
         """
-        if type(event) is events.TextDelta and self.stream.passes(event.choice, event.text):
-            if event.choice != self._texts_choice or not self._texts:
-                self.settle()
-                self._texts_choice = event.choice
-                self._wakeups.settle_later(self)
-            self._texts.append(event.text)
-            return
-        if self._texts:
-            self.settle()
-        self._step(event)
+        try:
+            if type(event) is events.TextDelta and self.stream.passes(event.choice, event.text):
+                if event.choice != self._texts_choice or not self._texts:
+                    self._flush_texts()
+                    self._texts_choice = event.choice
+                    self._wakeups.flush_texts_later(self)
+                self._texts.append(event.text)
+                return
+            self._flush_texts()
+            self._step(event)
+        except Exception as error:
+            self.broke(Boundary.STREAM, error)
 
-    def settle(self) -> None:
+    def flush_texts(self) -> None:
         """Record and render the texts that wait, at once for all of them."""
+        try:
+            self._flush_texts()
+        except Exception as error:
+            self.broke(Boundary.STREAM, error)
+
+    def collect(self) -> Part | None:
+        """What was rendered since the last call; None where that cannot be had."""
+        if self._life is Life.BROKEN:
+            return NOTHING
+        try:
+            return self._sink.collect(self._life is Life.ENDED)
+        except Exception as error:
+            self.broke(Boundary.WAKEUP, error)
+            return None
+
+    def send(self, part: Part) -> None:
+        """Send a part whose records are on file."""
+        if self._life is Life.BROKEN:
+            self._cut()
+            return
+        try:
+            self._sink.send(part, self._broke_at_last)
+        except Exception as error:
+            self.broke(Boundary.WAKEUP, error)
+
+    def broke(self, boundary: Boundary, error: Exception) -> None:
+        """Something of ours failed in this stream: it ends, and tells its client so."""
+        containment.report(boundary, error, **self._ids)
+        if self._life is not Life.RUNNING:
+            self._cut()  # its end is on record; its client must not see a whole answer
+            return
+        self._texts.clear()
+        try:
+            if self._state not in FINAL:
+                self._step(DEFECT)
+        except Exception as again:
+            containment.report(boundary, again, **self._ids)
+        if self._life is Life.RUNNING:
+            self._state = "failed"
+            self._end(self._log.now(), Life.BROKEN)
+
+    def pressed(self, buffered: int) -> None:
+        """The client reads too slowly: `buffered` bytes wait for it."""
+        self.event(events.BufferPressure(buffered))
+        self._pressed_at = self._last_event
+        self._release(self._turns.values(), PAUSE)
+
+    def relieved(self) -> None:
+        """The client has caught up: the worker's silence begins now, for until now it was held."""
+        self._pressed_at = 0
+        self._last_event = self._log.now()
+        if self._life is Life.RUNNING:
+            self._arm()
+        self._release(self._turns.values(), RESUME)
+
+    def tick(self, timer: events.TimerName) -> None:
+        """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
+        self.flush_texts()
+        last_event, longest_gap = self._last_event, self._longest_gap
+        self.event(events.TimerFired(timer))
+        self._last_event, self._longest_gap = last_event, longest_gap
+
+    @property
+    def _ids(self) -> dict[str, str]:
+        """What its lines in the diagnostics are found by."""
+        return {"req_id": self.stream.opened.request_id, "stream": self._log.id}
+
+    def _flush_texts(self) -> None:
         if not self._texts:
             return
         texts, self._texts = self._texts, []
         now = self._log.append_texts(self._texts_choice, texts)
-        self._heard(now)
+        self._saw_event(now)
         self._last_output = now
         self._sink.take_texts(self._texts_choice, texts)
-        self._wakeups.join(self._sink)
+        self._wakeups.join(self)
 
-    def _heard(self, now: int) -> None:
+    def _saw_event(self, now: int) -> None:
         if now - self._last_event > self._longest_gap:
             self._longest_gap = now - self._last_event
         self._last_event = now
@@ -246,44 +238,16 @@ class Pump:
     def _step(self, event: events.StreamInput) -> None:
         if self._state in FINAL:
             return
-        try:
-            step = self.stream.step(event)
-        except errors.IllegalEvent as error:
-            _log.error("illegal_event", machine=error.machine, state=error.state, got=error.event)
-            event = DEFECT
-            step = self.stream.step(event)
+        step = self.stream.step(event)
         now = self._log.append(event, step)
-        self._heard(now)
+        self._saw_event(now)
         if step.outputs:
             self._last_output = now
             self._sink.take(step.outputs, now)
-        self._wakeups.join(self._sink)
+        self._wakeups.join(self)
         moved = step.state != self._state or len(step.outputs) > 1
         if moved or step.state in ("tool_buffering", "finish"):
             self._moved(event, step, now)
-
-    def pressed(self, buffered: int) -> None:
-        """The client reads too slowly: `buffered` bytes wait for it."""
-        self.event(events.BufferPressure(buffered))
-        self._pressed_at = self._last_event
-        for turn in self._turns.values():
-            turn.pause()
-
-    def relieved(self) -> None:
-        """The client has caught up: the worker's silence begins now, for until now it was held."""
-        self._pressed_at = 0
-        self._last_event = self._log.now()
-        if self._state not in FINAL:
-            self._arm()
-        for turn in self._turns.values():
-            turn.resume()
-
-    def tick(self, timer: events.TimerName) -> None:
-        """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
-        self.settle()
-        last_event, longest_gap = self._last_event, self._longest_gap
-        self.event(events.TimerFired(timer))
-        self._last_event, self._longest_gap = last_event, longest_gap
 
     def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
         """What changes with the state, a handful of times a stream."""
@@ -306,49 +270,75 @@ class Pump:
                 # A turn for several choices goes on for the others, and ends with the stream.
                 turn = self._turns.pop(choice, None)
                 if turn is not None:
-                    turn.cancel()
+                    self._release((turn,), CANCEL)
             case outputs.ToolCall() | outputs.ToolArguments():
                 self._called_at = now
             case outputs.ToolBufferAborted(reason):
-                request_id = self.stream.opened.request_id
-                _log.warning("tool_buffer_aborted", reason=reason, req_id=request_id)
+                _log.warning("tool_buffer_aborted", reason=reason, **self._ids)
 
-    def _end(self, now: int) -> None:
+    def _release(
+        self,
+        turns: Iterable[worker.RunningTurn],
+        action: Callable[[worker.RunningTurn], None],
+    ) -> None:
+        """Tell turns something; one that fails at it keeps the others from nothing."""
+        containment.each(Boundary.TURN, action, list(turns), **self._ids)
+
+    def _end(self, now: int, life: Life = Life.ENDED) -> None:
         """The one place that releases what a stream holds, on every path."""
+        self._life = Life.BROKEN if self._has_hole() else life
         if self._timer is not None:
             self._timer.cancel()
         # A client that was not told of every call can never bring every result.
-        whole = self.stream.kind == "completed" and not self.stream.withheld
-        while self._turns:
-            turn = self._turns.popitem()[1]
-            if whole:
-                turn.keep()
-            else:
-                turn.cancel()
-        terminal = self._terminal(now)
-        self._log.close(terminal, self._state)
-        self._on_end(terminal)
+        completed = self._life is Life.ENDED and self.stream.kind == "completed"
+        turns, self._turns = self._turns, {}
+        keeps = completed and not self.stream.withheld
+        self._release(turns.values(), KEEP if keeps else CANCEL)
+        last = (self._terminal(now),)
+        containment.each(Boundary.STREAM_END, self._close_log, last, **self._ids)
+        containment.each(Boundary.STREAM_END, self._on_end, last, **self._ids)
+        self._wakeups.join(self)
+
+    def _has_hole(self) -> bool:
+        """Whether bytes of an earlier wake-up never went out: then no end is a good one."""
+        unsent = 0 if self._wakeups.deferred else self._sink.unsent()
+        if unsent:
+            error = LostBytes(f"{unsent} bytes were rendered and not sent")
+            containment.report(Boundary.STREAM_END, error, **self._ids)
+        return unsent > 0
+
+    def _close_log(self, last: events.Terminal) -> None:
+        self._log.close(last, self._state)
+
+    def _cut(self) -> None:
+        try:
+            self._sink.cut()
+        except Exception as error:
+            containment.report(Boundary.STREAM_END, error, **self._ids)
+
+    def _broke_at_last(self, error: Exception) -> None:
+        """The last part could not be sent when it was its time."""
+        self.broke(Boundary.STREAM_END, error)
 
     def _terminal(self, now: int) -> events.Terminal:
-        summary = self._sink.summary()
-        machine = self.stream
-        assert machine.kind is not None
-        return events.Terminal(
-            kind=machine.kind,
-            emission_trigger=machine.emission_trigger,
-            status=summary.status,
-            finish_reasons=tuple(choice.reason for choice in machine.choices),
-            finish_words=tuple(choice.word for choice in machine.choices),
-            code=machine.failure.code if machine.failure is not None else None,
-            cause=machine.cause,
-            usage=machine.usage,
-            frames=summary.frames,
-            body_bytes=summary.body_bytes,
-            body_hash=summary.body_hash,
-            ttft_us=self._first_token_at - self._opened_at if self._first_token_at else None,
-            duration_us=now - self._opened_at,
-            longest_gap_us=self._longest_gap,
-            **machine.tool_totals(),
+        """The last record; where its figures cannot be had, what is certain."""
+        try:
+            first = self._first_token_at - self._opened_at if self._first_token_at else None
+            lasted = now - self._opened_at
+            summary = self._sink.summary()
+            made = terminal(self.stream, summary, first, lasted, self._longest_gap)
+        except Exception as error:
+            containment.report(Boundary.STREAM_END, error, **self._ids)
+            made = events.Terminal(
+                kind=self.stream.kind or "defect",
+                emission_trigger=self.stream.emission_trigger,
+                status=0,
+                duration_us=now - self._opened_at,
+            )
+        if self._life is Life.ENDED:
+            return made
+        return msgspec.structs.replace(
+            made, kind=DEFECT.kind, emission_trigger="defect", code=DEFECT.code
         )
 
     def _due(self) -> dict[events.TimerName, int]:
@@ -385,10 +375,16 @@ class Pump:
             self._timer = self._loop.call_later(delay / 1_000_000, self._wake)
 
     def _wake(self) -> None:
-        self.settle()
+        try:
+            self._take_due()
+        except Exception as error:
+            self.broke(Boundary.STREAM_TIMER, error)
+
+    def _take_due(self) -> None:
+        self.flush_texts()
         now = self._log.now()
         for timer, when in sorted(self._due().items(), key=lambda item: item[1]):
-            if when <= now and self._state not in FINAL:
+            if when <= now and self._life is Life.RUNNING:
                 self.tick(timer)
-        if self._state not in FINAL:
+        if self._life is Life.RUNNING:
             self._arm()

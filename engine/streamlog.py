@@ -58,6 +58,7 @@ class StreamLog:
         seq: number of the next record.
 
     Attributes:
+        id: of the stream.
         prefix: what each of its records begins with, up to the value of `seq`.
         first_segment: number of the segment that was live when the stream began.
         now: the log's time.
@@ -70,6 +71,7 @@ class StreamLog:
         "_put",
         "_seq",
         "first_segment",
+        "id",
         "now",
         "prefix",
     )
@@ -84,6 +86,7 @@ class StreamLog:
         first_segment: int,
         seq: int = 0,
     ) -> None:
+        self.id = stream_id
         self.prefix = b'{"stream":%b,"seq":' % _encode(stream_id)
         self.first_segment = first_segment
         self.now = now

@@ -179,7 +179,7 @@ SILENCE: Final = Silence()
 """Takes the place of a cancelled turn's feed."""
 
 Read = Callable[[Callable[[bytes], None], bytes], None]
-"""Has what one read brought taken, as one wake-up: `engine.pump.Wakeups.read`."""
+"""Has what one read brought taken, as one wake-up: `engine.wakeups.Wakeups.read`."""
 
 
 class RunningTurn(Protocol):

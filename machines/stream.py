@@ -168,7 +168,7 @@ class Stream:
 
     def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
-        if choice.state == "finish":
+        if choice.state == "finish" and event.kind != "defect":
             return self._give_up_counts((choice,), "turn_failed")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")

@@ -14,8 +14,10 @@ TerminalKind = Literal[
     "worker_lost",
     "rejected",
     "shutdown",
+    "defect",
 ]
-"""How a stream ended: the `kind` of its one terminal record."""
+"""How a stream ended: the `kind` of its one terminal record. `defect` is a bug of ours, and never
+the client's or a provider's fault."""
 
 TimerName = Literal[
     "heartbeat",

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import fallback, limits, pump, routing, worker
+from engine import containment, fallback, limits, pump, routing, worker
 from machines import events, tooloptions
-from server import asked, standins, version
+from server import asked, permits, standins, version
 from server.call import JSON, Call
 from server.context import Context, stop_after_tools
 from server.errors import ApiError
@@ -22,6 +22,11 @@ from server.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
 """User agents, in lower case, whose stream readers fail on comments."""
+
+TOO_MANY: Final = events.TurnFailed(
+    "rejected", "concurrency_exceeded", "Too many streams are open. Try again shortly."
+)
+"""What a stream is told for which there is no permit."""
 
 _log = structlog.get_logger(component="answering")
 
@@ -150,18 +155,31 @@ def begin(
     rendered = renderer(opened)
     outlet, before_last = place(opened, rendered)
     sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
-    running = pump.Pump(
-        opened,
-        context.log.stream(stream_id),
-        sink,
-        context.wakeups,
-        _deadlines(context, opened, len(route)),
-        _on_end(context, opened, stream_id),
-    )
+    permit = context.permits.take(opened.n if opened.streaming else 0)
+    try:
+        running = pump.Pump(
+            opened,
+            context.log.stream(stream_id),
+            sink,
+            context.wakeups,
+            _deadlines(context, opened, len(route)),
+            _on_end(context, opened, stream_id, permit),
+        )
+    except Exception:
+        if permit is not None:
+            permit.release()
+        raise
     context.streams[stream_id] = running
-    first_chunk = context.deadlines.first_chunk
-    runner = standins.runner(route, prepare, first_chunk, opened, headers)
-    _run_turns(context, running, runner, turns)
+    try:
+        first_chunk = context.deadlines.first_chunk
+        runner = standins.runner(route, prepare, first_chunk, opened, headers)
+        if permit is None:
+            running.event(TOO_MANY)
+        else:
+            for turn in turns:
+                running.run(runner, turn)
+    except Exception as error:  # from here on the stream answers, not the handler
+        running.broke(containment.Boundary.REQUEST, error)
     return running
 
 
@@ -175,21 +193,6 @@ def _deadlines(context: Context, opened: events.Opened, targets: int) -> pump.De
         heartbeat=usual.heartbeat if opened.tools.comments else 0,
         first_chunk=usual.first_chunk * targets,
     )
-
-
-def _run_turns(
-    context: Context,
-    running: pump.Pump,
-    runner: worker.Runner,
-    turns: tuple[worker.Turn, ...],
-) -> None:
-    opened = running.stream.opened
-    if opened.streaming and not context.permits.take(opened.n):
-        message = "Too many streams are open. Try again shortly."
-        running.event(events.TurnFailed("rejected", "concurrency_exceeded", message))
-        return
-    for turn in turns:
-        running.run(runner, turn)
 
 
 def _route(context: Context, model: str) -> tuple[routing.Target, ...]:
@@ -250,6 +253,10 @@ def _opened(
     target = route[0]
     if wanted.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
+        raise ApiError("invalid_request", message, "n")
+    most = context.permits.limit
+    if wanted.stream and 0 < most < wanted.n:
+        message = f"Invalid value for 'n': this server has at most {most} streams open at once."
         raise ApiError("invalid_request", message, "n")
     limit = config.max_prompt_tokens
     if limit and len(ask.body) > limit * asked.BYTES_PER_TOKEN:
@@ -321,14 +328,14 @@ def _headers(wanted: asked.Asked, opened: events.Opened, stream_id: str) -> Head
 
 
 def _on_end(
-    context: Context, opened: events.Opened, stream_id: str
+    context: Context, opened: events.Opened, stream_id: str, permit: permits.Permit | None
 ) -> Callable[[events.Terminal], None]:
     """What is released and said when a stream has ended: its permit, and one line."""
 
     def on_end(terminal: events.Terminal) -> None:
-        del context.streams[stream_id]
-        if opened.streaming and terminal.code != "concurrency_exceeded":
-            context.permits.give_back(opened.n)
+        context.streams.pop(stream_id, None)
+        if permit is not None:
+            permit.release()
         budget = context.config.latency_budget_ms * 1000
         slow = bool(budget) and (terminal.ttft_us or terminal.duration_us) > budget
         _log.log(

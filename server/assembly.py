@@ -14,11 +14,11 @@ from engine import (
     disabled,
     journal,
     log,
-    pump,
     responsestore,
     routing,
     scripted,
     sqlitestore,
+    wakeups,
     worker,
 )
 from machines import supervisor
@@ -36,7 +36,7 @@ def make_worker(
     config: Config,
     environ: Mapping[str, str],
     event_log: log.EventLog,
-    wakeups: pump.Wakeups,
+    wakeups: wakeups.Wakeups,
 ) -> worker.Worker:
     """A worker as the configuration has it.
 
@@ -59,7 +59,7 @@ def make_worker(
     )
 
 
-def upstream_worker(config: Config, wakeups: pump.Wakeups) -> worker.Worker:
+def upstream_worker(config: Config, wakeups: wakeups.Wakeups) -> worker.Worker:
     """The worker that passes requests on.
 
     Raises:

@@ -3,35 +3,13 @@
 import functools
 from collections.abc import Callable, Mapping
 
-from engine import log, models, pump, responsestore, routing, worker
+from engine import log, models, pump, responsestore, routing, wakeups, worker
 from machines import lifecycle, tooloptions
 from server import modelsfile
 from server.config import ConfigError
+from server.permits import Permits
 from server.responses.runs import Runs
 from server.settings import Config
-
-
-class Permits:
-    """Counts what may be had at once.
-
-    Args:
-        limit: how many there are; 0 for no limit.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.taken = 0
-
-    def take(self, count: int) -> bool:
-        """Take `count` permits, or none if there are not so many."""
-        if self._limit and self.taken + count > self._limit:
-            return False
-        self.taken += count
-        return True
-
-    def give_back(self, count: int) -> None:
-        """Return permits that were taken."""
-        self.taken -= count
 
 
 class Context:
@@ -50,7 +28,7 @@ class Context:
         config: Config,
         fleet: routing.Fleet,
         event_log: log.EventLog,
-        wakeups: pump.Wakeups,
+        wakeups: wakeups.Wakeups,
         life: lifecycle.Lifecycle,
         hash_key: bytes,
         now: Callable[[], float],

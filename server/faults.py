@@ -302,6 +302,10 @@ class FaultyExchange(http.Exchange):
         self.write(data)
         self._events.put_nowait(None)
 
+    def abort(self) -> None:
+        """Cut the answer where it is, whatever fault was asked for."""
+        self._exchange.abort()
+
     async def send(self) -> None:
         """Send the answer with its fault; returns where nothing more comes."""
         await self._began.wait()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import structlog
 import uvloop
 
-from engine import log, pump
+from engine import log, wakeups
 from machines import events, lifecycle
 from server import assembly, http
 from server.context import Context, fleet
@@ -70,11 +70,11 @@ class Server:
         self._stopped = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self._log = log.EventLog(assembly.log_settings(config), wall_clock())
-        wakeups = pump.Wakeups(loop, self._log)
+        self._wakeups = wakeups.Wakeups(loop, self._log)
         self._fleet = fleet(
             config,
             {
-                name: assembly.make_worker(name, config, environ, self._log, wakeups)
+                name: assembly.make_worker(name, config, environ, self._log, self._wakeups)
                 for name in config.workers()
             },
         )
@@ -86,7 +86,7 @@ class Server:
             config,
             self._fleet,
             self._log,
-            wakeups,
+            self._wakeups,
             self._life,
             assembly.hash_key(config),
             time.time,

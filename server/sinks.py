@@ -1,12 +1,12 @@
 """Where outputs become a response: rendered as they come, sent when their records are on file."""
 
 import enum
-import functools
 from collections.abc import Callable
 from typing import Protocol
 
-from engine import digest, pump
+from engine import digest, sink
 from machines import outputs
+from server.errors import ApiError
 
 Headers = list[tuple[str, str]]
 
@@ -33,6 +33,9 @@ class Outlet(Protocol):
 
     def finish(self, data: bytes = b"") -> None:
         """Take the last piece."""
+
+    def abort(self) -> None:
+        """Take nothing more: the answer is not whole, and whoever reads it must see that."""
 
 
 class Renderer(Protocol):
@@ -72,6 +75,9 @@ class Phase(enum.Enum):
 class Sink:
     """Renders one stream and hands the bytes of a wake-up to its outlet in one piece.
 
+    The hash covers what was rendered. So that it speaks of what was sent too, each part says how
+    many bytes come before it, and a part that does not follow on the last one is refused.
+
     Args:
         headers: of every answer to this request.
         hash_key: of the terminal record's `body_hash`.
@@ -95,12 +101,13 @@ class Sink:
         self._pieces: list[bytes] = []
         self._endings = self._pieces if before_last is at_once else []
         self._ready = b""
+        self._collected = 0
+        self._sent = 0
         self._phase = Phase.NOTHING
-        self._summary: pump.Summary | None = None
 
-    def take(self, said: tuple[outputs.AnyOutput, ...], now: int) -> None:
+    def take(self, emitted: tuple[outputs.AnyOutput, ...], now: int) -> None:
         """Render outputs; nothing is sent yet."""
-        for output in said:
+        for output in emitted:
             ends = isinstance(output, outputs.Done | outputs.Failure)
             pieces = self._endings if ends else self._pieces
             pieces.append(self._renderer.render(output, now))
@@ -109,58 +116,85 @@ class Sink:
         """Render a `Content` for each of the texts; nothing is sent yet."""
         self._pieces.append(self._renderer.contents(choice, texts))
 
-    def collect(self) -> pump.Part:
-        """What was rendered since the last call."""
-        self._join()
-        data, self._ready = self._ready, b""
-        ending = b"".join(self._endings)  # nothing comes after it, so it is counted only once
-        return pump.Part(self._renderer.status, data, self._summary is not None, ending)
-
-    def send(self, part: pump.Part) -> None:
-        """Send a part, as long as there is a response to send it in."""
-        if not part.last:
-            self._send(part)
-            return
-        if part.ending:
-            if part.data and self._renderer.chunked:
-                self._send(part._replace(last=False))
-            part = part._replace(data=part.ending)
-        self._before_last(functools.partial(self._send, part))
-
-    def _send(self, part: pump.Part) -> None:
-        if self._phase is Phase.HEAD:
-            if part.last:
-                self._outlet.finish(part.data)
-                self._phase = Phase.ALL
-            elif part.data:
-                self._outlet.write(part.data)
-        elif self._phase is Phase.NOTHING and part.status:
-            self._begin(part)
-
-    def summary(self) -> pump.Summary:
+    def summary(self) -> sink.Summary:
         """Of the whole body; asked for once, when no more outputs can come."""
         self._join()
         self._digest.update(b"".join(self._endings))
-        self._summary = pump.Summary(
+        return sink.Summary(
             self._renderer.status,
             self._renderer.frames,
             self._digest.length,
             self._digest.hexdigest(),
         )
-        return self._summary
+
+    def collect(self, last: bool) -> sink.Part:
+        """What was rendered since the last call."""
+        self._join()
+        data, self._ready = self._ready, b""
+        start = self._collected
+        self._collected += len(data)
+        ending = b"".join(self._endings) if last else b""
+        return sink.Part(self._renderer.status, start, data, last, ending)
+
+    def send(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
+        """Send a part, as long as there is a response to send it in."""
+        if part.start != self._sent:
+            raise sink.LostBytes(f"bytes {self._sent} to {part.start} of the body were not sent")
+        if not part.last:
+            self._send(part.status, part.data, last=False)
+            return
+        rest = part.data
+        if part.ending and part.data and self._renderer.chunked:
+            self._send(part.status, part.data, last=False)
+            rest = b""
+
+        def proceed() -> None:
+            try:
+                self._send(part.status, rest + part.ending, last=True)
+            except Exception as error:
+                failed(error)
+
+        try:
+            self._before_last(proceed)
+        except Exception:
+            proceed()  # what was to be done is lost; that is no reason to withhold the answer
+            raise
+
+    def unsent(self) -> int:
+        """Bytes that were collected and have not been sent."""
+        return self._collected - self._sent
+
+    def cut(self) -> None:
+        """End the answer where it is, so that the client sees a failure."""
+        phase, self._phase = self._phase, Phase.ALL
+        if phase is Phase.HEAD:
+            self._outlet.abort()
+        elif phase is Phase.NOTHING:
+            error = ApiError("internal_error", "The server had an error.")
+            headers = [*self._headers, *error.headers()]
+            self._outlet.respond(error.status, headers, error.body())
+
+    def _send(self, status: int, data: bytes, *, last: bool) -> None:
+        if self._phase is Phase.NOTHING and status:
+            headers = [*self._headers, *self._renderer.headers]
+            if not self._renderer.chunked:
+                self._outlet.respond(status, headers, data)
+                self._phase = Phase.ALL
+            else:
+                self._outlet.start(status, headers)
+                self._phase = Phase.HEAD
+        if self._phase is Phase.HEAD:
+            if last:
+                self._outlet.finish(data)
+                self._phase = Phase.ALL
+            elif data:
+                self._outlet.write(data)
+        elif data and self._phase is Phase.NOTHING:
+            raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
+        self._sent += len(data)
 
     def _join(self) -> None:
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._digest.update(data)
         self._ready = self._ready + data if self._ready else data
-
-    def _begin(self, part: pump.Part) -> None:
-        headers = [*self._headers, *self._renderer.headers]
-        if not self._renderer.chunked:
-            self._outlet.respond(part.status, headers, part.data)
-            self._phase = Phase.ALL
-            return
-        self._outlet.start(part.status, headers)
-        self._phase = Phase.HEAD
-        self._send(part)

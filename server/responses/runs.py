@@ -6,14 +6,15 @@ response as `in_progress` before its client hears of it, and as it ended before 
 """
 
 import asyncio
+import enum
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from engine import pump
-from machines import events
+from engine import containment, pump
+from machines import events, outputs
 from server import sinks, sse
 from server.http import OPEN_STAGES, Exchange, HeaderList
 from server.responses.stream import ResponseEvents
@@ -27,9 +28,19 @@ FOLLOWABLE_BYTES: Final = 64 << 20
 AT_ONCE: Final = 64 << 10
 """Bytes that a follower is sent before it is asked whether it keeps up."""
 
+BROKEN: Final = outputs.Failure("internal_error", "The server had an error.")
+"""What becomes of a response whose stream was cut."""
+
 _FRAME: Final = re.compile(
     rb'event: [^\n]+\ndata: \{"type":"[^"]+","sequence_number":(\d+)[^\n]*\n\n'
 )
+
+
+class Ending(enum.Enum):
+    """How those who follow a run are told that it is over."""
+
+    WHOLE = enum.auto()
+    CUT = enum.auto()
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -62,6 +73,7 @@ class Run:
         self._stream: pump.Pump | None = None
         self._said: list[bytes] = []
         self._last_words = b""
+        self._ending = Ending.WHOLE
         self._followers: set[asyncio.Event] = set()
 
     @property
@@ -110,6 +122,17 @@ class Run:
         self._said.append(data + self._last_words)
         self._end()
 
+    def abort(self) -> None:
+        """Take nothing more: the response has failed, and whoever follows it is cut."""
+        self._ending = Ending.CUT
+        try:
+            if self._renderer.answer.response is None:
+                self._renderer.answer.take(BROKEN, 0)
+            self._keep(self._end)
+        except Exception as error:
+            containment.report(containment.Boundary.STREAM_END, error)
+            self._end()
+
     async def follow(self, exchange: Exchange, headers: HeaderList, after: int) -> None:
         """Send what was said and what will be, from the event that follows number `after`.
 
@@ -135,7 +158,9 @@ class Run:
                 said, seen = self._said[seen:], len(self._said)
                 for piece in said:
                     await _give(exchange, _after(piece, after), room)
-                if is_over:
+                if is_over and self._ending is Ending.CUT:
+                    exchange.abort()
+                elif is_over:
                     exchange.finish()
                 else:
                     await news.wait()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
-from engine import log, pump, worker
+from engine import log, pump, wakeups, worker
 from machines import events
 from machines.events import (
     ClientGone,
@@ -91,7 +91,7 @@ class Stage:
             first,
             self._log.stream("st_1"),
             sinks.Sink(self.exchange, renderers.renderer(first), [], b"k"),
-            pump.Wakeups(loop, self._log),
+            wakeups.Wakeups(loop, self._log),
             deadlines,
             self.ended.append,
         )
@@ -150,14 +150,14 @@ def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> Non
         loop = asyncio.get_running_loop()
         event_log = log.EventLog(log.LogSettings(tmp_path), lambda: 1)
         event_log.open()
-        wakeups = pump.Wakeups(loop, event_log)
+        joined = wakeups.Wakeups(loop, event_log)
         exchange = Recorder(bytes)
         first = opened()
         running = pump.Pump(
             first,
             event_log.stream("st_1"),
             sinks.Sink(exchange, renderers.renderer(first), [], b"k"),
-            wakeups,
+            joined,
             pump.Deadlines(),
             lambda _: None,
         )
@@ -168,7 +168,7 @@ def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> Non
                 running.event(TextDelta(chr(code)))
 
         for data in (b"ab", b"cd"):
-            wakeups.read(take, data)
+            joined.read(take, data)
         assert len(exchange.on_file) == 2
         assert exchange.body.count(b"data: ") == 5
         running.event(ClientGone("left"))
@@ -355,9 +355,7 @@ def test_texts_that_cannot_be_said_end_their_stream_and_no_other(tmp_path: Path)
         stage = Stage(tmp_path, pump.Deadlines())
         await stage.say(TextDelta("a"))
         await stage.say(TextDelta("b"), TextDelta("\ud83d"), TextDelta("c"))
-        assert [(each.kind, each.code) for each in stage.ended] == [
-            ("upstream_error", "internal_error")
-        ]
+        assert [(each.kind, each.code) for each in stage.ended] == [("defect", "internal_error")]
         assert b"[DONE]" not in stage.exchange.body
         assert stage.exchange.body.endswith(b"}\n\n")
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from engine import log, pump, worker
+from engine import log, wakeups, worker
 from machines import events, lifecycle
 from server import config, context, http, listener, routes, serve
 from tests import wire
@@ -128,12 +128,12 @@ async def _ask(
     loaded = settings(data_dir, environ)
     event_log = log.EventLog(log.LogSettings(loaded.log_dir, "full"), serve.wall_clock())
     event_log.open()
-    wakeups = pump.Wakeups(asyncio.get_running_loop(), event_log)
+    joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     life = lifecycle.Lifecycle(1000)
     life.step(lifecycle.Started())
     player = Player(said or (events.TextDelta("Hi"), *END))
     fleet = context.fleet(loaded, {"codex": player})
-    running = context.Context(loaded, fleet, event_log, wakeups, life, b"k" * 16, time.time)
+    running = context.Context(loaded, fleet, event_log, joined, life, b"k" * 16, time.time)
     server = listener.HttpServer(routes.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     body = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}], **fields}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine import sink
 from machines import outputs
 from machines.events import (
     Usage,
@@ -74,8 +75,16 @@ class Wire:
         self.sink.take(outputs, 0)
         if last:
             self.summary = self.sink.summary()
-        self.sink.send(self.sink.collect())
+        self.send(self.sink.collect(last))
         return self.exchange.take_calls()
+
+    def send(self, part: sink.Part) -> None:
+        """Send a part; nothing may go wrong."""
+        self.sink.send(part, unexpected)
+
+
+def unexpected(error: Exception) -> None:
+    raise error
 
 
 def data(text: str) -> bytes:
@@ -92,25 +101,26 @@ def hash_of(body: bytes) -> str:
 def test_nothing_is_sent_before_its_records_are_on_file() -> None:
     wire = Wire()
     wire.sink.take((Head(), Content("a")), 0)
-    first = wire.sink.collect()
+    first = wire.sink.collect(last=False)
     wire.sink.take((Content("b"), Done()), 0)
     wire.sink.summary()
-    second = wire.sink.collect()
+    second = wire.sink.collect(last=True)
     assert wire.exchange.calls == []
-    wire.sink.send(first)
+    wire.send(first)
     assert wire.exchange.take_calls() == [("start", 200, SSE_HEADERS), ("write", data("a"))]
-    wire.sink.send(second)
+    wire.send(second)
     assert wire.exchange.take_calls() == [("finish", data("b") + b"data: [DONE]\n\n")]
 
 
 def test_what_was_collected_is_not_collected_again() -> None:
     wire = Wire()
     wire.sink.take((Head(), Content("a")), 0)
-    assert wire.sink.collect() == (200, data("a"), False, b"")
-    assert wire.sink.collect() == (200, b"", False, b"")
+    size = len(data("a"))
+    assert wire.sink.collect(last=False) == sink.Part(200, 0, data("a"), last=False)
+    assert wire.sink.collect(last=False) == sink.Part(200, size, b"", last=False)
     wire.sink.take((Content("b"),), 0)
     wire.sink.summary()
-    assert wire.sink.collect() == (200, data("b"), True, b"")
+    assert wire.sink.collect(last=True) == sink.Part(200, size, data("b"), last=True)
 
 
 class KeptWire(Wire):

@@ -10,9 +10,9 @@ from unittest import mock
 
 import msgspec
 
-from engine import attempt, log, parking, pump, segmentwriter
+from engine import attempt, log, parking, pump, segmentwriter, wakeups
 from machines import choice, events, outputs, stream
-from server import connection, context, fold, http, outbound, sse
+from server import connection, fold, http, outbound, permits, sse
 
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 
@@ -52,15 +52,15 @@ def _dropped_record(original: Any, its: Any, event: Any, step: Any) -> Any:
     return original(its, event, step)
 
 
-def _told_first(_: Any, wakeups: Any) -> None:
+def _sent_first(_: Any, its: Any) -> None:
     """`Wakeups._end` with the bytes before their records."""
-    pumps, wakeups._pumps = wakeups._pumps, []
-    for each in pumps:
-        each.settle()
-    wakeups._phase = pump.WakeupPhase.NONE
-    sinks, wakeups._sinks = wakeups._sinks, {}
-    wakeups._send([(sink, sink.collect()) for sink in sinks])
-    wakeups._log.flush()
+    while its._with_texts:
+        its._with_texts.popleft().flush_texts()
+    its._phase = wakeups.WakeupPhase.NONE
+    members, its._members = its._members, {}
+    its.deferred += 1
+    its._send([(each, each.collect()) for each in members])
+    its._log.flush()
 
 
 def _any_key(original: Any, lot: Any, turn: Any, answer: Any, *rest: Any) -> Any:
@@ -74,9 +74,9 @@ def _alive_by_itself(_: Any, its: Any, timer: events.TimerName) -> None:
     its.event(events.TimerFired(timer))
 
 
-def _without_timer(original: Any, its: Any, now: int) -> None:
+def _without_timer(original: Any, its: Any, now: int, *life: Any) -> None:
     its._timer = None
-    original(its, now)
+    original(its, now, *life)
 
 
 def _last_text_first(original: Any, its: Any, event: Any) -> None:
@@ -112,7 +112,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "usage_after_done": replaced(stream.Stream, "_settle", _usage_last),
     "finish_lost_in_a_body": replaced(fold.ChatBody, "_take", _first_choice_only),
-    "permit_not_given_back": replaced(context.Permits, "give_back", nothing),
+    "permit_not_given_back": replaced(permits.Permit, "release", nothing),
     "seat_leaked_on_interrupt": replaced(attempt.Attempt, "_interrupted", nothing),
     "interrupt_not_sent": replaced(
         attempt.Attempt, "_interrupt", lambda _, its: (its._unsubscribe(), its._seat.leave())
@@ -124,7 +124,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "timer_not_cancelled": replaced(pump.Pump, "_end", _without_timer),
     "heartbeat_is_a_sign_of_life": replaced(pump.Pump, "tick", _alive_by_itself),
     "record_dropped": replaced(log.StreamLog, "append", _dropped_record),
-    "bytes_before_their_records": replaced(pump.Wakeups, "_end", _told_first),
+    "bytes_before_their_records": replaced(wakeups.Wakeups, "_end", _sent_first),
     "failed_write_not_undone": replaced(segmentwriter.SegmentWriter, "_undo", nothing),
     "gone_client_not_noticed": replaced(connection.Connection, "lost", nothing),
     "stalled_client_never_cut": replaced(outbound.StallWatch, "stalled", lambda *_, **__: False),

@@ -236,6 +236,8 @@ class Judge:
                 return self._plan.of(plan.Drain)
             case "concurrency_exceeded":
                 return self._ask.stream and bool(config["sse_max_concurrency"])
+            case "invalid_request":  # more choices than streams may ever be open
+                return self._ask.stream and 0 < config["sse_max_concurrency"] < self._ask.n
             case "worker_not_ready":
                 refuses = bool(config["log_on_error"] == "refuse")
                 return refuses and self._plan.of(plan.DiskTrouble)

@@ -1,0 +1,48 @@
+"""What has gone out of a text, without keeping it: its length and a checksum.
+
+The problem: a provider sends a text in pieces and then once more as a whole. If a piece was lost
+on the way, the whole is longer than what went out by just that much, and its tail, pasted by
+length, makes an answer that looks whole and is not. So the whole is held against what went out,
+and only what continues it counts.
+"""
+
+import zlib
+from typing import Final
+
+FOLDED: Final = 512
+"""Pieces that are kept before they are folded into the checksum: one join for many pieces costs
+a tenth of a checksum for each."""
+
+
+class RunningText:
+    """One text that comes in pieces."""
+
+    __slots__ = ("_crc", "_length", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._length = 0
+        self._crc = 0
+
+    def add(self, piece: str) -> None:
+        """Another piece has gone out."""
+        self._pieces.append(piece)
+        if len(self._pieces) >= FOLDED:
+            self._fold()
+
+    def rest_of(self, whole: str) -> str | None:
+        """What a whole text has behind all that went out; None if it does not continue that."""
+        self._fold()
+        if len(whole) < self._length or _crc(whole[: self._length]) != self._crc:
+            return None
+        return whole[self._length :]
+
+    def _fold(self) -> None:
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        self._length += len(text)
+        self._crc = _crc(text, self._crc)
+
+
+def _crc(text: str, before: int = 0) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"), before)

@@ -1,0 +1,73 @@
+"""Where a stream's outputs become bytes: what a pump and its wake-ups need of it."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from machines import outputs
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a sink made of a stream: the part of the terminal record that only it knows."""
+
+    status: int
+    frames: int
+    body_bytes: int
+    body_hash: str
+
+
+class Part(NamedTuple):
+    """What one wake-up made of a stream's body.
+
+    Attributes:
+        status: HTTP status of the answer; 0 while there is none.
+        start: bytes of the body that come before this part.
+        last: whether the body ends with this part.
+        ending: what tells the client so, where that must wait for more than the records.
+    """
+
+    status: int
+    start: int
+    data: bytes
+    last: bool
+    ending: bytes = b""
+
+
+class LostBytes(Exception):
+    """Raised for a body that has a hole: bytes were rendered and hashed, and never handed on."""
+
+
+class Sink(Protocol):
+    """Renders the outputs of one stream, and hands the bytes on when their records are on file.
+
+    Any of its methods may raise: that ends its stream.
+    """
+
+    def take(self, outputs: tuple[outputs.AnyOutput, ...], now: int) -> None:
+        """Render outputs of a step that was recorded at `now`, and keep the bytes."""
+
+    def take_texts(self, choice: int, texts: list[str]) -> None:
+        """Render a `Content` for each of the texts and keep the bytes."""
+
+    def summary(self) -> Summary:
+        """Of the whole body; asked for once, when no more outputs can come."""
+
+    def collect(self, last: bool) -> Part:
+        """Hand over what was kept since the last call; `last`: no more outputs can come."""
+
+    def send(self, part: Part, failed: Callable[[Exception], None]) -> None:
+        """Send a part whose records are on file.
+
+        Args:
+            failed: called with what is raised where the part goes out later than this returns.
+
+        Raises:
+            LostBytes: the part before this one was never sent.
+        """
+
+    def unsent(self) -> int:
+        """Bytes that were collected and have not been sent."""
+
+    def cut(self) -> None:
+        """End the answer where it is, so that the client sees a failure."""

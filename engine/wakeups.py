@@ -1,0 +1,106 @@
+"""Joins what one wake-up of the event loop produced: first the records, then the bytes.
+
+A wake-up serves many streams at once: a read of a worker process holds lines of all its turns.
+Their events are stepped one by one; when the wake-up is over, the records of all of them go to
+the log with one write(2), and then each stream's bytes go out in one piece. What fails in one
+stream meanwhile is that stream's own: `Member` never raises, and the phase is always reset.
+"""
+
+import asyncio
+import collections
+import enum
+import functools
+from collections.abc import Callable
+from typing import Protocol
+
+from engine import containment, log, sink
+
+
+class Member(Protocol):
+    """A stream that takes part in a wake-up. None of these raises: what fails ends the stream."""
+
+    def flush_texts(self) -> None:
+        """Record and render the texts that wait."""
+
+    def collect(self) -> sink.Part | None:
+        """Hand over what was rendered since the last call."""
+
+    def send(self, part: sink.Part) -> None:
+        """Send a part whose records are on file."""
+
+
+class WakeupPhase(enum.Enum):
+    """Whether a wake-up is on, and how it will end."""
+
+    NONE = enum.auto()
+    ENDS_LATER = enum.auto()
+    IN_READ = enum.auto()
+
+
+class Wakeups:
+    """The wake-ups of one loop.
+
+    Attributes:
+        deferred: how many wake-ups wait for the disk before their bytes go out.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, event_log: log.EventLog) -> None:
+        self.deferred = 0
+        self._loop = loop
+        self._log = event_log
+        self._members: dict[Member, None] = {}
+        self._with_texts: collections.deque[Member] = collections.deque()
+        self._phase = WakeupPhase.NONE
+
+    def join(self, member: Member) -> None:
+        """Have the bytes of `member` sent when the current wake-up is over."""
+        self._begin()
+        self._members[member] = None
+
+    def flush_texts_later(self, member: Member) -> None:
+        """Have `member` flush its texts when the current wake-up is over."""
+        self._begin()
+        self._with_texts.append(member)
+
+    def read(self, take: Callable[[bytes], None], data: bytes) -> None:
+        """Take what one read brought as a wake-up of its own: it spares the loop a round.
+
+        What `take` raises is raised when the wake-up is over.
+        """
+        if self._phase is WakeupPhase.NONE:
+            self._phase = WakeupPhase.IN_READ
+        try:
+            take(data)
+        finally:
+            if self._phase is WakeupPhase.IN_READ:
+                self._end()
+
+    def _begin(self) -> None:
+        if self._phase is WakeupPhase.NONE:
+            self._phase = WakeupPhase.ENDS_LATER
+            self._loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        try:
+            while self._with_texts:
+                self._with_texts.popleft().flush_texts()
+        finally:
+            self._phase = WakeupPhase.NONE
+        members, self._members = self._members, {}
+        try:
+            self._log.flush()
+        except Exception as error:
+            containment.report(containment.Boundary.LOG, error)
+        # Collected now: what is rendered before the disk has answered belongs to a later group.
+        parts = [(each, part) for each in members if (part := each.collect()) is not None]
+        self.deferred += 1
+        try:
+            self._log.when_durable(functools.partial(self._send, parts))
+        except Exception as error:  # the disk's thread is gone; the records are in the file
+            containment.report(containment.Boundary.WAKEUP, error)
+            self._send(parts)
+
+    def _send(self, parts: list[tuple[Member, sink.Part]]) -> None:
+        self.deferred -= 1
+        for member, part in parts:
+            member.send(part)
