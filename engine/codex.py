@@ -20,7 +20,7 @@ from engine import (
     toolanswers,
     worker,
 )
-from machines import errors, events, jsonrpc
+from machines import events, jsonrpc
 
 PARAGRAPH: Final = "\n\n"
 """What joins several messages of one turn, and several parts of its reasoning."""
@@ -344,10 +344,7 @@ class Routes:
         Raises:
             DecodeError: it is not such a line.
         """
-        try:
-            delta = self._text_delta.decode(line).params
-        except jsonrpc.UNREADABLE as error:
-            raise errors.DecodeError(str(error)) from None
+        delta = jsonrpc.decode_body(line, self._text_delta).params
         turn = self.turns.get(delta.thread_id)
         if turn is not None and delta.turn_id not in turn.past:
             turn.text_delta(delta.item_id, delta.delta)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from engine import notifications, tools, worker
-from machines import events
+from machines import events, parse
 
 ECHO: Final = "auto-compact-"
 """How the turn begins that an echo of injected items names: they are no news."""
@@ -62,7 +62,7 @@ class StepCollector:
         self._items.clear()
         self._said.clear()
         answerable = all(
-            self._toolset.declares(item.name or "") and _is_object(str(item.arguments or ""))
+            self._toolset.declares(item.name or "") and parse.is_object(str(item.arguments or ""))
             for item in found
         )
         return ModelStep(items, calls, text, answerable)
@@ -106,10 +106,3 @@ def added(first: events.Usage | None, second: events.Usage | None) -> events.Usa
         first.cached_tokens + second.cached_tokens,
         first.reasoning_tokens + second.reasoning_tokens,
     )
-
-
-def _is_object(arguments: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(arguments), dict)
-    except (msgspec.DecodeError, RecursionError):
-        return False

@@ -14,21 +14,17 @@ exactly one newline, at its end, no lone surrogates, no NaN, and no more levels 
 parser reads.
 """
 
-import re
 from typing import Final, TypeVar
 
 import msgspec
 
-from machines import errors
+from machines import errors, parse
 
 MAX_LINE_BYTES: Final = 256 * 2**20
 """Longest line that is read. A line echoes what was injected, and 64 MiB of that were seen."""
 
 MAX_NESTING: Final = 100
 """Deepest line that is written. serde_json, and so the app-server, stops at 128 levels."""
-
-UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be."""
 
 Id = int | str
 """What a request is known by."""
@@ -140,9 +136,9 @@ def decode(line: bytes) -> Message:
         DecodeError: it is not JSON, or no JSON-RPC.
     """
     try:
-        found = _LINES.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.DecodeError(f"not a JSON-RPC line: {error}") from error
+        found = parse.parse(line, _LINES)
+    except parse.ParseError as error:
+        raise errors.DecodeError(f"not a JSON-RPC line: {error}") from None
     if found.method is not None:
         if found.id is None:
             return Notification(found.method, found.params)
@@ -161,9 +157,9 @@ def decode_body(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> 
         DecodeError: it is not of that type.
     """
     try:
-        return decoder.decode(body)
-    except UNREADABLE as error:
-        raise errors.DecodeError(f"unexpected body: {error}") from error
+        return parse.parse(body, decoder)
+    except parse.ParseError as error:
+        raise errors.DecodeError(f"unexpected body: {error}") from None
 
 
 class _Call(msgspec.Struct, omit_defaults=True):
@@ -204,45 +200,13 @@ def _encode(message: _Call | dict[str, object]) -> bytes:
         try:
             line = _JSON.encode(message)
         except UnicodeEncodeError:
-            line = _JSON.encode(_well_formed(msgspec.to_builtins(message, enc_hook=_parsed)))
-    except RecursionError:
+            plain = msgspec.to_builtins(message, enc_hook=parse.value)
+            line = _JSON.encode(parse.well_formed(plain))
+    except parse.ParseError:  # a Raw part is JSON, so it can only be too deep
         raise errors.TooLarge(f"nested deeper than {MAX_NESTING} levels") from None
-    if _is_nested_too_deep(line):
+    if parse.is_deeper(line, MAX_NESTING):
         raise errors.TooLarge(f"nested deeper than {MAX_NESTING} levels")
     # Only a Raw part can hold what follows: it is copied as it came, and was never decoded.
     if not line.isascii():
         line = line.decode("utf-8", "replace").encode()
     return line.replace(b"\n", b" ") + b"\n"
-
-
-def _well_formed(value: object) -> object:
-    """The value with every surrogate joined to its other half, or replaced where it has none."""
-    match value:
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case dict():
-            return {_well_formed(key): _well_formed(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_well_formed(item) for item in value]
-    return value
-
-
-def _parsed(value: object) -> object:
-    """For `msgspec.to_builtins`, which takes everything that can be encoded but Raw."""
-    assert isinstance(value, msgspec.Raw)
-    return msgspec.json.decode(value)
-
-
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _is_nested_too_deep(line: bytes) -> bool:
-    """Whether a JSON text has more levels than `MAX_NESTING`."""
-    if line.count(b"[") + line.count(b"{") <= MAX_NESTING:
-        return False
-    brackets = _STRING.sub(b"", line).translate(_SQUARE, _NOT_BRACKETS)
-    for _ in range(MAX_NESTING):
-        brackets = brackets.replace(b"[]", b"")  # peels the innermost level
-    return bool(brackets)

@@ -25,6 +25,8 @@ from typing import Final
 
 import msgspec
 
+from machines import parse
+
 
 class Call(msgspec.Struct, frozen=True, gc=False):
     """A call of a tool.
@@ -75,13 +77,25 @@ CLOSING: Final = "</use_tool>"
 Members = dict[str, str]
 """An object: the JSON text of each value by its name."""
 
+VALUE_DEPTH: Final = parse.MAX_DEPTH - 2
+"""Levels of a child's value: in the arguments an array and an object may stand around it."""
+
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STRING: Final = msgspec.json.Decoder(str)
 
-_ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
-_ESCAPED: Final = re.compile("[&<>\"']")
+MEMBERS_MAX: Final = 1024
+"""Parameters of a call that are told apart: a block of more children is malformed, and an object
+of more members stays the text that it is."""
 
-_ENTITIES: Final = {entity: character for character, entity in _ESCAPES.items()} | {"&#39;": "'"}
-_ENTITY: Final = re.compile("|".join(_ENTITIES))
+_ESCAPES: Final = (
+    ("&", "&amp;"),
+    ("<", "&lt;"),
+    (">", "&gt;"),
+    ('"', "&quot;"),
+    ("'", "&apos;"),
+)
+"""Each character and its entity. The ampersand is first where it is written and last where it is
+read, so that no entity is made of what another one left."""
 
 _KEY: Final = re.compile(r"[^\W\d][\w.-]*+")
 """A parameter that can be a tag."""
@@ -144,7 +158,10 @@ def read(raw: str) -> Call | None:
         body = raw[tag.end() : -len(CLOSING)]
     else:
         return None
-    children, rest = _children(body)
+    found = _children(body)
+    if found is None:
+        return None
+    children, rest = found
     attributes = {match["key"]: match["value"] for match in _ATTRIBUTE.finditer(tag["attributes"])}
     named, *others = children.pop("name", [attributes.get("name", "")])
     if others:
@@ -155,15 +172,21 @@ def read(raw: str) -> Call | None:
     return Call(name, _arguments(name, children, rest))
 
 
-def _children(body: str) -> tuple[dict[str, list[str]], str]:
-    """The child tags a body begins with, as escaped values by name, and the text after them."""
+def _children(body: str) -> tuple[dict[str, list[str]], str] | None:
+    """The child tags a body begins with, as escaped values by name, and the text after them.
+
+    None where there are more than a name and `MEMBERS_MAX` parameters.
+    """
     children: dict[str, list[str]] = {}
-    position = 0
+    count = position = 0
     while (tag := _NEXT.match(body, position)) and tag["key"]:
         closing = f"</{tag['key']}>"
         end = tag.end() if tag["empty"] else _end(body, closing, tag.end())
         if end < 0:
             break
+        count += 1
+        if count > MEMBERS_MAX + 1:  # one is the name
+            return None
         children.setdefault(tag["key"], []).append(body[tag.end() : end])
         position = end if tag["empty"] else end + len(closing)
     return children, body[position:].strip()
@@ -206,23 +229,26 @@ def _joined(values: list[str]) -> str:
 
 def _value(text: str) -> str:
     """JSON text of a value: itself if it is a whole array or object, else a string."""
-    compact = _compact(text) if text.lstrip().startswith(("[", "{")) else None
+    compact = _compact(text, VALUE_DEPTH) if text.lstrip().startswith(("[", "{")) else None
     return _quoted(text) if compact is None else compact
 
 
 def _members(text: str) -> Members | None:
-    """The members of a JSON object; None if the text is none."""
+    """The members of a JSON object; None if the text is none, or has more than `MEMBERS_MAX`."""
     compact = _compact(text)
     if compact is None or not compact.startswith("{"):
         return None
-    return {key: bytes(value).decode() for key, value in _OBJECT.decode(compact).items()}
+    members = parse.parse(compact, _OBJECT)
+    if len(members) > MEMBERS_MAX:
+        return None
+    return {key: bytes(value).decode() for key, value in members.items()}
 
 
-def _compact(text: str) -> str | None:
+def _compact(text: str, depth: int = parse.MAX_DEPTH) -> str | None:
     """JSON text without the whitespace between its tokens; None if it is no JSON."""
     try:
-        return msgspec.json.format(text, indent=-1)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return parse.compact(text, depth)
+    except parse.ParseError:
         return None
 
 
@@ -238,7 +264,7 @@ def _line(key: str, text: str) -> str:
 
 def _text(value: str) -> str:
     """What a child holds for a JSON value."""
-    return msgspec.json.decode(value, type=str) if value.startswith('"') else value
+    return parse.parse(value, _STRING) if value.startswith('"') else value
 
 
 def _quoted(text: str) -> str:
@@ -246,8 +272,13 @@ def _quoted(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return _ESCAPED.sub(lambda match: _ESCAPES[match[0]], text)
+    for character, entity in _ESCAPES:
+        text = text.replace(character, entity)
+    return text
 
 
 def _unescape(text: str) -> str:
-    return _ENTITY.sub(lambda match: _ENTITIES[match[0]], text)
+    text = text.replace("&#39;", "'")
+    for character, entity in reversed(_ESCAPES):
+        text = text.replace(entity, character)
+    return text

@@ -137,8 +137,28 @@ def well_formed(found: Any) -> Any:
     return found
 
 
+def compact(text: str, depth: int = MAX_DEPTH) -> str:
+    """The text without the whitespace between its tokens, which stay as they are.
+
+    Raises:
+        ParseError: it is not JSON within the limits.
+    """
+    if is_deeper(text, depth):
+        raise ParseError("depth", f"more than {depth} levels")
+    try:
+        return msgspec.json.format(text, indent=-1)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ParseError("syntax", str(error)) from None
+
+
 def is_deeper(text: Text, depth: int = MAX_DEPTH) -> bool:
-    """Whether a text has more levels than `depth`."""
+    """Whether a text has more levels than `depth`.
+
+    One that is too short for so many to be opened and closed is not looked at: most lines of a
+    worker are.
+    """
+    if not isinstance(text, msgspec.Raw) and len(text) <= 2 * depth + 1:
+        return False
     if isinstance(text, str):
         if text.count("[") + text.count("{") <= depth:
             return False

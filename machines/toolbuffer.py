@@ -15,7 +15,7 @@ import collections
 
 import msgspec
 
-from machines import events, outputs, toolcalls, usetool
+from machines import events, outputs, parse, toolcalls, usetool
 
 Said = list[outputs.AnyOutput]
 
@@ -125,7 +125,7 @@ class ToolBuffer:
         said, joined = self._joined(self._joiner.ingest_delta(fragment))
         begins = any(each.name for each in joined)
         over = begins and self.full and self.withheld > 0
-        if over and _is_whole(self._joiner.snapshot()[0].arguments):
+        if over and parse.is_object(self._joiner.arguments(0)):
             return said, outputs.Decision(cut="tool_calls", joined=joined)
         return said, outputs.Decision(joined=joined)
 
@@ -317,6 +317,8 @@ class ToolBuffer:
 
     def _repeats(self) -> tuple[int, ...]:
         """Which of the waiting calls repeat an earlier one."""
+        if not self._options.dedup:
+            return ()
         found = []
         seen = self._seen.copy()
         for index, call in enumerate(self._waiting):
@@ -328,7 +330,8 @@ class ToolBuffer:
 
     def _emit(self, call_id: str, name: str, arguments: str) -> Said:
         """A whole call."""
-        self._seen.add((name, _canonical(arguments)))
+        if self._options.dedup:
+            self._seen.add((name, _canonical(arguments)))
         said = self._begin(call_id, name, arguments)
         if self._xml:
             said.append(outputs.ToolBlock(name, arguments, self._choice))
@@ -356,14 +359,6 @@ class ToolBuffer:
 def _canonical(text: str) -> str:
     """One way to write a JSON value, for all that there are; what is no JSON is left as it is."""
     try:
-        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return msgspec.json.encode(parse.value(text), order="sorted").decode()
+    except parse.ParseError:
         return text
-
-
-def _is_whole(text: str) -> bool:
-    """Whether a text is a JSON object, so that nothing can follow it."""
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return False

@@ -147,6 +147,10 @@ class Joiner:
             for index, entry in enumerate(self._opened)
         )
 
+    def arguments(self, index: int) -> str:
+        """The arguments that the client was told of a call so far."""
+        return self._opened[index].arguments.text()
+
     def _find(self, fragment: Fragment) -> Entry | None:
         """The call a fragment belongs to; None for a new one."""
         place = fragment.index

@@ -19,8 +19,9 @@ import msgspec
 
 from machines import obsidian
 
-MAX_BLOCK: Final = 4 * 2**20
-"""Code points of the largest block, both tags included. No note that a model writes comes near."""
+MAX_BLOCK: Final = 2**20
+"""Code points of the largest block, both tags included: it is read in one go. No note that a
+model writes comes near."""
 
 Reason = Literal["nested", "malformed", "unclosed", "too_large"]
 """Why a block is none: another one begins in it, its reader refused it, or it has no end."""

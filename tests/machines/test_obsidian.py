@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines import obsidian
+from machines import obsidian, parse
 
 
 def block(*lines: str) -> str:
@@ -155,6 +155,45 @@ def test_a_document_too_deep_to_be_json_is_text() -> None:
     written = obsidian.canonical("x", deep)
     assert written == block("<name>x</name>", f"<args>{deep}</args>")
     assert obsidian.read(written) == obsidian.Call("x", deep)
+
+
+@pytest.mark.parametrize(("levels", "is_value"), [(126, True), (127, False)])
+def test_a_child_is_a_value_as_long_as_the_arguments_around_it_can_be_read(
+    levels: int, is_value: bool
+) -> None:
+    text = "[" * levels + "]" * levels
+    for children in (f"<a>{text}</a>", f"<a>{text}</a>\n  <a>{text}</a>"):
+        call = obsidian.read(block("<name>x</name>", children))
+        assert call is not None
+        value = json.loads(call.arguments)["a"]
+        found = value if children.count("<a>") == 1 else value[0]
+        assert isinstance(found, list) is is_value
+        assert parse.is_object(call.arguments)
+
+
+@pytest.mark.parametrize(("levels", "written"), [(127, "a"), (128, "args")])
+def test_arguments_are_children_as_long_as_they_can_be_read(levels: int, written: str) -> None:
+    arguments = f'{{"a":{"[" * levels}{"]" * levels}}}'
+    assert f"\n  <{written}>" in obsidian.canonical("x", arguments)
+
+
+def test_a_block_of_more_children_than_a_call_has_is_malformed() -> None:
+    most = "<a/>" * obsidian.MEMBERS_MAX
+    assert obsidian.read(block("<name>x</name>", most)) is not None
+    assert obsidian.read(block("<name>x</name>", most + "<a/>")) is None
+
+
+def test_an_object_of_more_members_than_a_call_has_stays_as_it_is() -> None:
+    members = [f'"k{number}": 1' for number in range(obsidian.MEMBERS_MAX + 1)]
+    for text, written in (
+        (f"{{{', '.join(members[:-1])}}}", "k0"),
+        (f"{{{', '.join(members)}}}", "args"),
+    ):
+        canonical = obsidian.canonical("x", text)
+        assert f"\n  <{written}>" in canonical
+        again = obsidian.read(canonical)
+        assert again is not None
+        assert len(json.loads(again.arguments)) == text.count(":")
 
 
 @pytest.mark.parametrize(

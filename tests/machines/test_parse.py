@@ -85,7 +85,8 @@ def test_a_part_has_the_levels_that_are_left() -> None:
         ('{"\ud800":1}', "encoding"),
         (b'{"a":"x"}', "type"),
         (b"[1]", "type"),
-        (b"[" * 129, "depth"),
+        (b"[" * 300, "depth"),
+        (b"[" * 129 + b"]" * 129, "depth"),
     ],
 )
 def test_what_is_wrong_has_a_word(text: bytes | str, fault: str) -> None:
