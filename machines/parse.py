@@ -14,6 +14,7 @@ import itertools
 import json
 import re
 import sys
+from collections.abc import Generator
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -74,6 +75,18 @@ def parse(text: Text, decoder: msgspec.json.Decoder[T], depth: int = MAX_DEPTH) 
     """
     if is_deeper(text, depth):
         raise ParseError("depth", f"more than {depth} levels")
+    return parse_outer(text, decoder)
+
+
+def parse_outer(text: Text, decoder: msgspec.json.Decoder[T]) -> T:
+    """The text as a type whose parts are `msgspec.Raw`, or whose depth is known to be right.
+
+    Whoever calls it has looked at the depth, or does so part by part.
+
+    Raises:
+        ParseError: it is not UTF-8, not JSON, of another type, or so deep that a decoder has no
+            room for it, which `allow_depth` makes far more than `MAX_DEPTH`.
+    """
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
@@ -81,6 +94,8 @@ def parse(text: Text, decoder: msgspec.json.Decoder[T], depth: int = MAX_DEPTH) 
     # Which of the two an encoding's fault is changed between versions of msgspec.
     except (msgspec.DecodeError, UnicodeError) as error:
         raise ParseError("syntax" if _is_unicode(text) else "encoding", str(error)) from None
+    except RecursionError as error:
+        raise ParseError("depth", str(error)) from None
 
 
 def _is_unicode(text: Text) -> bool:
@@ -159,20 +174,54 @@ def is_deeper(text: Text, depth: int = MAX_DEPTH) -> bool:
     """
     if not isinstance(text, msgspec.Raw) and len(text) <= 2 * depth + 1:
         return False
-    if isinstance(text, str):
-        if text.count("[") + text.count("{") <= depth:
-            return False
-        text = text.encode("utf-8", "surrogatepass")
-    elif isinstance(text, msgspec.Raw):
-        text = bytes(text)
-    if text.count(b"[") + text.count(b"{") <= depth:
+    return _at_once(scan_depth(text, depth))
+
+
+def scan_depth(text: Text, depth: int = MAX_DEPTH) -> Generator[None, None, bool]:
+    """`is_deeper` for a text that may be long: yields where the scan may be interrupted."""
+    if isinstance(text, str) and text.count("[") + text.count("{") <= depth:
+        return False
+    data = _encoded(text)
+    if data.count(b"[") + data.count(b"{") <= depth:
         return False
     scan = DepthScan(depth)
-    for start in range(0, len(text), SLICE_BYTES):
-        scan.feed(text[start : start + SLICE_BYTES])
+    for start in range(0, len(data), SLICE_BYTES):
+        scan.feed(data[start : start + SLICE_BYTES])
         if scan.exceeded:
             return True
+        yield
     return False
+
+
+def scan_items(text: Text, limit: int) -> Generator[None, None, bool]:
+    """Whether an array or an object has more items than `limit`: before they are made.
+
+    Yields where the scan may be interrupted. A text that is neither has none.
+    """
+    data = _encoded(text)
+    if data.count(b",") < limit:
+        return False
+    scan = ItemScan()
+    for start in range(0, len(data), SLICE_BYTES):
+        scan.feed(data[start : start + SLICE_BYTES])
+        if scan.commas >= limit:
+            return True
+        yield
+    return False
+
+
+def _encoded(text: Text) -> bytes | bytearray:
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    return bytes(text) if isinstance(text, msgspec.Raw) else text
+
+
+def _at_once(scan: Generator[None, None, bool]) -> bool:
+    while True:
+        try:
+            next(scan)
+        except StopIteration as end:
+            return bool(end.value)
 
 
 SLICE_BYTES: Final = 1 << 16
@@ -186,21 +235,21 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS: Final = {ord("["): 1, ord("]"): -1}
+_NOT_MARKS: Final = bytes(set(range(256)) - set(b"[]{},"))
+_COMMA: Final = ord(",")
+_STEPS: Final = {ord("["): 1, ord("]"): -1, _COMMA: 0}
 
 
-class DepthScan:
-    """Counts the levels of a text that comes in pieces, 30 ns a bracket and less.
+class _Scan:
+    """Reads a text that comes in pieces, without its strings.
 
     What is not JSON may be counted wrong; that is for its decoder to find.
-
-    Attributes:
-        exceeded: whether there were more than `limit`.
     """
 
-    def __init__(self, limit: int = MAX_DEPTH) -> None:
-        self.exceeded = False
-        self._limit = limit
+    _dropped: bytes
+    """What is of no interest outside of strings."""
+
+    def __init__(self) -> None:
         self._depth = 0
         self._string: Literal["outside", "inside", "escaped"] = "outside"
 
@@ -214,7 +263,7 @@ class DepthScan:
         if end < len(data):  # here a string begins that has no end in this piece
             self._string = "inside"
             self._read_string(data[end + 1 :])
-        self._count(_STRING.sub(b"", data[:end]).translate(_SQUARE, _NOT_BRACKETS))
+        self._count(_STRING.sub(b"", data[:end]).translate(_SQUARE, self._dropped))
 
     def _read_string(self, data: bytes | bytearray) -> int:
         """Where a string ends that began before this piece: behind its quote, or at its end."""
@@ -228,18 +277,58 @@ class DepthScan:
         self._string = "escaped" if rest.end() < len(data) else "inside"
         return len(data)
 
-    def _count(self, brackets: bytes | bytearray) -> None:
-        """Add the levels of a text of which nothing but square brackets is left."""
-        flat, levels = _peeled(brackets)
+    def _count(self, marks: bytes | bytearray) -> None:
+        """Take a piece of which only square brackets, and maybe commas, are left."""
+        raise NotImplementedError
+
+    def _depths(self, marks: bytes | bytearray) -> list[int]:
+        """The depth before each of them, and after the last."""
+        steps = map(_STEPS.__getitem__, marks)
+        return list(itertools.accumulate(steps, initial=self._depth))
+
+
+class DepthScan(_Scan):
+    """Counts the levels of a text that comes in pieces, 30 ns a bracket and less.
+
+    Attributes:
+        exceeded: whether there were more than `limit`.
+    """
+
+    _dropped = _NOT_BRACKETS
+
+    def __init__(self, limit: int = MAX_DEPTH) -> None:
+        super().__init__()
+        self.exceeded = False
+        self._limit = limit
+
+    def _count(self, marks: bytes | bytearray) -> None:
+        flat, levels = _peeled(marks)
         depths = self._depths(flat)
         if max(depths) + levels > self._limit:
             # Brackets that do not close in this piece were not peeled: count all of it.
-            self.exceeded |= max(self._depths(brackets)) > self._limit
+            self.exceeded |= max(self._depths(marks)) > self._limit
         self._depth = depths[-1]
 
-    def _depths(self, brackets: bytes | bytearray) -> list[int]:
-        steps = map(_STEPS.__getitem__, brackets)
-        return list(itertools.accumulate(steps, initial=self._depth))
+
+class ItemScan(_Scan):
+    """Counts the items of an array or an object that comes in pieces, 90 ns a bracket or comma.
+
+    Attributes:
+        commas: between its own items, not those of what is inside of it.
+    """
+
+    _dropped = _NOT_MARKS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commas = 0
+
+    def _count(self, marks: bytes | bytearray) -> None:
+        depths = self._depths(marks)
+        self.commas += sum(
+            mark == _COMMA and depth == 1 for mark, depth in zip(marks, depths, strict=False)
+        )
+        self._depth = depths[-1]
 
 
 def _peeled(brackets: bytes | bytearray) -> tuple[bytes | bytearray, int]:

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,59 @@ def test_the_stack_decides_nothing() -> None:
         "129 depth",
         "129 depth",
     ]  # fmt: skip -- a line a depth
+
+
+@given(values, st.integers(1, 6), st.randoms(use_true_random=False))
+def test_items_are_counted_however_a_text_is_cut(
+    value: Any, limit: int, chance: random.Random
+) -> None:
+    text = json.dumps(value, ensure_ascii=False).encode()
+    items = len(value) if isinstance(value, dict | list) else 0
+    scan = parse.ItemScan()
+    rest = text
+    while rest:
+        size = chance.choice((1, 2, 3, 7, 100))
+        scan.feed(rest[:size])
+        rest = rest[size:]
+    assert scan.commas == max(0, items - 1)
+    for form in (text, text.decode(), msgspec.Raw(text)):
+        assert run(parse.scan_items(form, limit)) is (items > limit)
+
+
+def run(scan: Generator[None, None, bool]) -> bool:
+    """The result of a scan."""
+    try:
+        while True:
+            next(scan)
+    except StopIteration as end:
+        return bool(end.value)
+
+
+@pytest.mark.parametrize("scan", [parse.scan_depth, parse.scan_items])
+def test_a_long_scan_is_interrupted_often_and_ends_early(scan: Any) -> None:
+    long = b"[" + b"[1,[2]]," * 100_000 + b"1]"
+    slices = -(-len(long) // parse.SLICE_BYTES)
+    assert sum(1 for _ in scan(long, 100_001)) == slices
+    assert sum(1 for _ in scan(long, 1_000_000)) == 0
+    assert sum(1 for _ in scan(long, 2)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "fault"),
+    [
+        (b'{"a":', dict[str, msgspec.Raw], "syntax"),
+        (b'{"a":"\xff"}', dict[str, str], "encoding"),
+        (b"[1]", dict[str, msgspec.Raw], "type"),
+        (b'{"a":' + b"[" * 1_000_000, dict[str, msgspec.Raw], "depth"),
+    ],
+)
+def test_a_fault_around_what_is_left_raw_is_named(text: bytes, kind: Any, fault: str) -> None:
+    with pytest.raises(parse.ParseError) as error:
+        parse.parse_outer(text, msgspec.json.Decoder(kind))
+    assert error.value.fault == fault
+
+
+def test_what_is_left_raw_may_be_deeper() -> None:
+    text = b'{"a":' + nested(200) + b"}"
+    found = parse.parse_outer(text, msgspec.json.Decoder(dict[str, msgspec.Raw]))
+    assert bytes(found["a"]) == nested(200)
