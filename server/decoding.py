@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ NOT_JSON: Final[dict[parse.Fault, str]] = {
     "encoding": "The body is not valid UTF-8.",
     "syntax": "The body could not be parsed as JSON.",
     "depth": f"The body is nested too deeply: more than {parse.MAX_DEPTH} levels.",
+    "type": "The body must be a JSON object.",
 }
 """What is said of a body that cannot be read at all."""
 
@@ -51,6 +52,18 @@ def decode(
     raise wrong(decoder.type, data, path)
 
 
+def decode_outer(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
+    """A part of a body cut into its parts, which are left as they came.
+
+    Raises:
+        ApiError: `invalid_json`.
+    """
+    try:
+        return parse.parse_outer(data, decoder)
+    except parse.ParseError as error:
+        raise ApiError("invalid_json", NOT_JSON[error.fault]) from None
+
+
 def wrong(kind: object, data: bytes | msgspec.Raw, path: str) -> ApiError:
     """The refusal of JSON that is not of a type."""
     try:
@@ -60,14 +73,33 @@ def wrong(kind: object, data: bytes | msgspec.Raw, path: str) -> ApiError:
     if found is None:
         # Or a member stands there twice, and only the first of them is wrong.
         return ApiError("invalid_request", "A number of the body is out of range.", path or None)
-    if not found.path:
-        return ApiError("invalid_json", "The body must be a JSON object.")
+    return refusal(found) if found.path else ApiError("invalid_json", NOT_JSON["type"])
+
+
+def refusal(found: mismatch.Mismatch) -> ApiError:
+    """The refusal of a field that is not what it should be."""
     return ApiError("invalid_request", found.message, found.path)
+
+
+def too_many(path: str, limit: int, what: Literal["array", "object"]) -> ApiError:
+    """The refusal of an array, or an object, with more items than are read."""
+    if what == "array":
+        code, problem, wanted = "array_above_max_length", "array too long", "maximum length"
+        found = mismatch.out_of_range(
+            path or "body", problem, f"an array with {wanted} {limit}", "a longer array"
+        )
+    else:
+        code = "object_above_max_properties"
+        wanted = f"an object with at most {limit} properties"
+        found = mismatch.out_of_range(
+            path or "body", "too many properties", wanted, "a larger object"
+        )
+    return ApiError(code, found.message, path or None)
 
 
 def is_active(value: msgspec.Raw) -> bool:
     """Whether a raw value is there: `null` means absent."""
-    return bytes(value) != bytes(ABSENT)
+    return value != ABSENT
 
 
 def unknown(fields: Mapping[str, msgspec.Raw], known: Iterable[str]) -> tuple[str, ...]:

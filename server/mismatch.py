@@ -136,15 +136,18 @@ def _find_tagged(
 
 
 def _find_in_struct(kind: inspect.StructType, value: dict[str, Any], path: str) -> Mismatch | None:
+    tag = kind.tag_field
+    if tag is not None and value.get(tag, kind.tag) != kind.tag:
+        return unsupported(member(path, tag), value[tag], (kind.tag,))
     fields = {field.encode_name: field for field in kind.fields}
     for name, inner in value.items():
         where = member(path, name)
         if name in fields:
             found = _find(fields[name].type, inner, where)
-        elif name == kind.tag_field:
-            found = None if inner == kind.tag else unsupported(where, inner, (kind.tag,))
         else:
-            found = _unknown(where) if kind.forbid_unknown_fields else None
+            found = None
+            if kind.forbid_unknown_fields and name != tag:
+                found = _unknown(where)
         if found is not None:
             return found
     for name, field in fields.items():
