@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar, Union, get_args, get
 
 import msgspec
 
-from engine.slices import Steps
+from engine import slices
 from machines import parse
 from server import decoding, mismatch
 from server.errors import ApiError
@@ -33,7 +33,7 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def members_of(body: bytes, limit: int) -> Steps[Members]:
+def members_of(body: bytes, limit: int) -> slices.Steps[Members]:
     """The members of a body.
 
     Args:
@@ -70,7 +70,7 @@ class Reader(Generic[T]):
 
     def read(
         self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int = parse.MAX_DEPTH
-    ) -> Steps[T]:
+    ) -> slices.Steps[T]:
         """A value.
 
         Args:
@@ -91,7 +91,7 @@ class Reader(Generic[T]):
                 raise decoding.wrong(self._kind, EMPTY[first], path)
         return decoding.decode(self._decoder, data, path, depth)
 
-    def from_members(self, members: Members, limit: int) -> Steps[T]:
+    def from_members(self, members: Members, limit: int) -> slices.Steps[T]:
         """A body whose members are there already, which is a struct.
 
         Raises:
@@ -122,7 +122,9 @@ class _Cut:
 
     begins: bytes
 
-    def read(self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int) -> Steps[Any]:
+    def read(
+        self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
+    ) -> slices.Steps[Any]:
         """A value, part by part; `Reader.read` says the rest."""
         raise NotImplementedError
 
@@ -133,7 +135,9 @@ class _Raw(_Cut):
     def __init__(self, begins: bytes) -> None:
         self.begins = begins
 
-    def read(self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int) -> Steps[Any]:
+    def read(
+        self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
+    ) -> slices.Steps[Any]:
         yield from check_depth(data, depth)
         return msgspec.Raw(data)
 
@@ -145,7 +149,9 @@ class _Array(_Cut):
         self._item = reader(*get_args(kind))
         self._bounds = Annotated[list[Any], *bounds] if bounds else list
 
-    def read(self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int) -> Steps[Any]:
+    def read(
+        self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
+    ) -> slices.Steps[Any]:
         if (yield from parse.scan_items(data, limit)):
             raise decoding.too_many(path, limit, "array")
         items = decoding.decode_outer(_items, data)
@@ -167,7 +173,9 @@ class _Object(_Cut):
         _, member = get_args(kind)
         self._member = reader(member)
 
-    def read(self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int) -> Steps[Any]:
+    def read(
+        self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
+    ) -> slices.Steps[Any]:
         members = yield from _cut_object(data, path, limit)
         read = {}
         for name, value in members.items():
@@ -187,11 +195,15 @@ class _Struct(_Cut):
         self._by_tag = {_config(each).tag: _Fields(each) for each in structs}
         self._tag_field = _config(structs[0]).tag_field
 
-    def read(self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int) -> Steps[Any]:
+    def read(
+        self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
+    ) -> slices.Steps[Any]:
         members = yield from _cut_object(data, path, limit)
         return (yield from self.from_members(members, path, limit, depth))
 
-    def from_members(self, members: Members, path: str, limit: int, depth: int) -> Steps[Any]:
+    def from_members(
+        self, members: Members, path: str, limit: int, depth: int
+    ) -> slices.Steps[Any]:
         """What the members make up."""
         fields = self._fields(members, path)
         values = {}
@@ -266,13 +278,13 @@ def _config(struct: Any) -> msgspec.structs.StructConfig:
     return config
 
 
-def _cut_object(data: bytes | msgspec.Raw, path: str, limit: int) -> Steps[Members]:
+def _cut_object(data: bytes | msgspec.Raw, path: str, limit: int) -> slices.Steps[Members]:
     if (yield from parse.scan_items(data, limit)):
         raise decoding.too_many(path, limit, "object")
     return decoding.decode_outer(_members, data)
 
 
-def check_depth(data: bytes | msgspec.Raw, depth: int) -> Steps[None]:
+def check_depth(data: bytes | msgspec.Raw, depth: int) -> slices.Steps[None]:
     """Refuse what has more levels.
 
     Raises:

@@ -133,7 +133,7 @@ class _Longest:
 
     def run(self, handle: asyncio.Handle, usual: Any) -> None:
         """Run a callback."""
-        self._loop = handle._loop  # type: ignore[attr-defined]  # there is no public way to it
+        self._loop = asyncio.get_running_loop()
         begun = time.thread_time()
         usual(handle)
         took = time.thread_time() - begun
@@ -168,9 +168,10 @@ def main() -> int:
     """Run the command line."""
     longest = _Longest()
     signal.signal(signal.SIGUSR1, longest.asked)
-    usual = asyncio.Handle._run  # type: ignore[attr-defined]  # there is no public hook
-    asyncio.Handle._run = lambda handle: longest.run(handle, usual)  # type: ignore[attr-defined]  # likewise
-    serve.uvloop = _PlainLoop  # type: ignore[assignment]  # it runs one coroutine, as uvloop does
+    # There is no public hook around a callback, nor a setting for the loop.
+    usual = asyncio.Handle._run
+    setattr(asyncio.Handle, "_run", lambda handle: longest.run(handle, usual))  # noqa: B010 -- mypy
+    setattr(serve, "uvloop", _PlainLoop)  # noqa: B010 -- likewise
     return cli.main()
 
 
