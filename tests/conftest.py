@@ -1,9 +1,52 @@
-"""Settings that every test shares."""
+"""Settings that every test shares, and how the suite is spread over the machine's cores.
+
+A run of the whole suite or of a directory uses every core. One that names a file or a test stays
+in one process, where it starts at once and can be debugged. `-n` says otherwise.
+"""
+
+from typing import Any, Final
 
 import hypothesis
+import pytest
 
 # Time is measured where a test says so: on a loaded machine slow examples are no defect.
 hypothesis.settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any-machine")
+
+INDEPENDENT: Final = frozenset(
+    (
+        "tests/machines/test_toolbuffer.py",
+        "tests/machines/test_toolcalls.py",
+        "tests/machines/test_usetool.py",
+        "tests/test_simulator.py",
+        "tests/test_transcripts.py",
+    )
+)
+"""Long files whose tests share no server: they run last, each test on whichever core is free."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """How many processes `-n auto` stands for; None leaves it to the number of cores."""
+    names_files = any(".py" in argument for argument in config.args)
+    return 0 if names_files else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Any:
+    """Give a file whole to one process, for its tests share a server; not so independent ones."""
+    from xdist.scheduler import LoadScopeScheduling  # only where it is in use
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return nodeid if path in INDEPENDENT else path
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what fills the gaps at the end of a run."""
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] in INDEPENDENT)

@@ -1,0 +1,9 @@
+"""Benchmarks and guards run alone, one after the other, in one process."""
+
+import pytest
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` stands for here."""
+    return 0
