@@ -65,11 +65,9 @@ class UpstreamWorker:
 
     def check(self, turn: worker.Turn) -> None:
         """Refuse what is no chat request; anything else is the upstream's to judge."""
-        try:
-            upstreamturn.fields_of(turn)
-        except ValueError:
-            message = "The body of a chat request must be a JSON object."
-            raise worker.TurnRefused("invalid_json", message) from None
+        if "messages" not in turn.body:
+            message = "Missing required parameter: 'messages'."
+            raise worker.TurnRefused("invalid_request", message, "messages")
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> upstreamturn.UpstreamTurn:
         """Send the turn's request, one for all its choices."""

@@ -1,6 +1,6 @@
 """What a worker is asked, and the protocols every worker keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -96,7 +96,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: the model the worker knows.
-        body: the client's request as it came, for a worker that passes it on.
+        body: the members of the client's request as they came, for a worker that passes it on.
         choices: how many choices the turn answers, from `choice` on.
         effort: reasoning effort, None for the model's own default.
         reasoning_summary: how the thinking is to be told, such as `auto`; None: as the model has
@@ -114,7 +114,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     target: str
     messages: tuple[Message, ...]
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: Mapping[str, msgspec.Raw] = {}
     choice: int = 0
     choices: int = 1
     effort: str | None = None

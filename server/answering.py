@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import containment, fallback, limits, pump, routing, worker
+from engine import containment, fallback, limits, pump, routing, slices, worker
 from machines import events, tooloptions
 from server import asked, permits, standins, version
 from server.call import JSON, Call
@@ -61,7 +61,7 @@ class Api(msgspec.Struct, frozen=True):
     may_be_empty: bool
 
 
-Read = Callable[[routing.Target], asked.Asked]
+Read = Callable[[routing.Target], slices.Steps[asked.Asked]]
 """Reads the request once more, for the worker of another target; raises ApiError."""
 
 Keep = Callable[[events.Opened, Renderer], BeforeLast]
@@ -146,7 +146,7 @@ def begin(
 
     def prepare(target: routing.Target) -> fallback.Work:
         try:
-            again = read(target) if read is not None else wanted
+            again = slices.at_once(read(target)) if read is not None else wanted
         except ApiError as error:
             raise worker.TurnRefused(error.code, error.message, error.param) from None
         return _prepare(ask, again, target, opened, stream_id)
@@ -299,7 +299,7 @@ def _turns(
             request_id=ask.caller.request_id,
             target=target.model,
             messages=wanted.messages,
-            body=msgspec.Raw(wanted.body or ask.body),
+            body=wanted.body,
             choice=choice,
             choices=wanted.choices_a_turn,
             effort=wanted.effort or target.effort,

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from engine import worker
+from engine import slices, worker
 from machines import tooloptions
-from server import bodies, decoding, outputmode, toolfields
+from server import bodies, decoding, outputmode, reading, toolfields
 from server.http import Headers
 from server.settings import Config
 
@@ -34,7 +34,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         choices_a_turn: whether one turn answers every choice, or each has its own.
         stored: whether the answer is kept for later requests.
         reasoning_items: whether the items of its reasoning are wanted.
-        body: a chat request for a worker that passes it on; None: the client's own, as it came.
+        body: the members of a chat request, for a worker that passes it on.
     """
 
     model: str
@@ -56,30 +56,34 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()
     emulated: tuple[str, ...] = ()
     choices_a_turn: int = 1
-    body: bytes | None = None
+    body: reading.Members = {}
     stored: bool = False
     reasoning_items: bool = False
 
 
-def read(body: bytes, headers: Headers, config: Config) -> Asked:
+def read(members: reading.Members, headers: Headers, config: Config) -> slices.Steps[Asked]:
     """What is asked of a worker that is given turns.
 
     Raises:
         ApiError: with the field at fault.
     """
-    request, ignored = bodies.parse(body)
+    limit = config.max_input_items
+    request, ignored = yield from bodies.parse(members, limit)
     wanted = toolfields.read(request, config.enable_parallel_tool_calls)
     max_tokens = request.max_completion_tokens or request.max_tokens
     as_json = request.response_format is not None and request.response_format.type == "json_object"
-    messages = tuple(_message(index, each) for index, each in enumerate(request.messages))
+    messages = yield from _messages(request.messages, limit)
     if as_json:
         messages = (*messages, worker.Message("developer", (worker.TextPart(JSON_INSTRUCTION),)))
+    mode = yield from outputmode.choose(
+        headers, outputmode.has_tags(texts(messages)), config.output_mode
+    )
     return Asked(
         model=request.model or "",
         stream=bool(request.stream),
         include_usage=bodies.wants_usage(request.stream, request.stream_options),
         n=request.n or 1,
-        output_mode=outputmode.choose(headers, texts(messages), config.output_mode),
+        output_mode=mode,
         tools=wanted.tools,
         call_required=wanted.required,
         parallel_calls=wanted.parallel,
@@ -101,17 +105,33 @@ def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
     return (part.text for part in parts if isinstance(part, worker.TextPart))
 
 
-def _message(index: int, message: bodies.ChatMessage) -> worker.Message:
+def _messages(
+    given: list[bodies.ChatMessage], limit: int
+) -> slices.Steps[tuple[worker.Message, ...]]:
+    """The messages as a worker is given them, with as many parts and calls as are taken."""
+    found = []
+    parts = calls = 0
+    for index, message in enumerate(given):
+        parts += len(message.content) if isinstance(message.content, list) else 0
+        decoding.check_count(f"messages[{index}].content", parts, limit)
+        calls += len(message.tool_calls or ())
+        decoding.check_count(f"messages[{index}].tool_calls", calls, limit)
+        found.append((yield from _message(index, message)))
+    return tuple(found)
+
+
+def _message(index: int, message: bodies.ChatMessage) -> slices.Steps[worker.Message]:
     content = message.content or ""
-    where = f"messages[{index}].content"
+    parts: list[worker.Part] = []
     if isinstance(content, str):
-        parts: tuple[worker.Part, ...] = (worker.TextPart(content),) if content else ()
-    else:
-        parts = tuple(_part(part, f"{where}[{at}]") for at, part in enumerate(content))
+        content = [bodies.TextContent(content)] if content else []
+    for at, part in enumerate(content):
+        parts.append(_part(part, f"messages[{index}].content[{at}]"))
+        yield
     if message.refusal:
-        parts = (*parts, worker.RefusalPart(message.refusal))
-    calls = toolfields.calls(message)
-    return worker.Message(message.role, parts, message.name, calls, message.tool_call_id)
+        parts.append(worker.RefusalPart(message.refusal))
+    calls = yield from toolfields.calls(message)
+    return worker.Message(message.role, tuple(parts), message.name, calls, message.tool_call_id)
 
 
 def _part(part: bodies.Content, param: str) -> worker.Part:

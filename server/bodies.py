@@ -10,7 +10,9 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from server import decoding
+from engine import slices
+from machines import parse as json
+from server import decoding, reading
 from server.errors import ApiError
 
 T = TypeVar("T")
@@ -177,6 +179,10 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
+class AudioOptions(msgspec.Struct):
+    """`audio`: how an answer shall sound. It is refused, whatever is in it."""
+
+
 class ChatRequest(msgspec.Struct):
     """What the server reads of a request; everything else is named in `x-turntape-ignored`."""
 
@@ -200,7 +206,7 @@ class ChatRequest(msgspec.Struct):
     verbosity: Literal["low", "medium", "high"] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    audio: dict[str, Any] | None = None
+    audio: AudioOptions | None = None
     modalities: list[str] | None = None
     tools: Annotated[list[ToolEntry[DeclaredFunction]], Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: ToolChoice | None = None
@@ -234,30 +240,29 @@ TWINS: Final = {
 }
 """Fields of one meaning: a request that has one needs no default for the other."""
 
-_decoder: Final = msgspec.json.Decoder(ChatRequest)
-_fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_reader: Final = reading.reader(ChatRequest)
+_model: Final = msgspec.json.Decoder(str)
 
 
-class _Named(msgspec.Struct):
-    model: Any = None
-
-
-_model_decoder: Final = msgspec.json.Decoder(_Named)
-
-
-def parse(body: bytes) -> tuple[ChatRequest, tuple[str, ...]]:
+def parse(
+    members: reading.Members, limit: int
+) -> slices.Steps[tuple[ChatRequest, tuple[str, ...]]]:
     """The request, and the names of its active fields that nothing honours.
 
+    Args:
+        limit: `PROXY_MAX_INPUT_ITEMS`, for each array.
+
     Raises:
-        ApiError: `invalid_json`, `model_required`, `unsupported_parameter`, or `invalid_request`
-            with the path of the field at fault.
+        ApiError: `invalid_json`, `model_required`, `unsupported_parameter`,
+            `array_above_max_length`, or `invalid_request` with the path of the field at fault.
     """
-    fields = decoding.decode(_fields_decoder, body)
-    request = decoding.decode(_decoder, body)
+    request = yield from _reader.from_members(members, limit)
     decoding.model_of(request.model)
     _refuse_unsupported(request)
+    for field in ("messages", "tools", "functions"):
+        decoding.check_count(field, len(getattr(request, field) or ()), limit)
     known = set(ChatRequest.__struct_fields__) - set(IGNORED_FIELDS)
-    return request, decoding.unknown(fields, known)
+    return request, decoding.unknown(members, known)
 
 
 def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
@@ -291,31 +296,26 @@ def output_schema(request: ChatRequest) -> msgspec.Raw | None:
     return wanted.json_schema.schema
 
 
-def model_named(body: bytes) -> str:
+def model_named(members: reading.Members) -> str:
     """The model of a request that may be wrong in any way; empty where none can be found."""
     try:
-        named = _model_decoder.decode(body).model
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json.parse(members.get("model", decoding.ABSENT), _model)
+    except json.ParseError:
         return ""
-    return named if isinstance(named, str) else ""
 
 
-def with_defaults(body: bytes, defaults: Mapping[str, Any]) -> bytes:
-    """A request with values for the fields that it leaves out; as it came if it is no object."""
+def with_defaults(members: reading.Members, defaults: Mapping[str, Any]) -> reading.Members:
+    """A request with values for the fields that it leaves out."""
     if not defaults:
-        return body
-    try:
-        fields = _fields_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body
-    given = {name for name, value in fields.items() if bytes(value) != b"null"}
+        return members
+    given = {name for name, value in members.items() if decoding.is_active(value)}
     given |= {twin for name, twin in TWINS.items() if name in given}
     missing = {
         name: msgspec.Raw(msgspec.json.encode(value))
         for name, value in defaults.items()
         if name not in given
     }
-    return msgspec.json.encode({**fields, **missing})
+    return {**members, **missing}
 
 
 def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:

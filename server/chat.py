@@ -2,11 +2,9 @@
 
 from typing import Final
 
-import msgspec
-
-from engine import routing
+from engine import routing, slices
 from machines import events
-from server import answering, asked, bodies, passedon
+from server import answering, asked, bodies, passedon, reading
 from server.call import Call
 from server.context import Context
 from server.gates import check_life
@@ -24,24 +22,15 @@ async def complete(context: Context, call: Call) -> None:
     ask = await answering.receive(context, call)
     if ask is None:
         return
-    check_life(context)  # which may have changed while the body came
-    body, request_headers = ask.body, ask.exchange.request.headers
+    config, request_headers = context.config, ask.exchange.request.headers
+    members = await slices.in_slices(reading.members_of(ask.body, config.max_input_items))
 
-    def read(target: routing.Target) -> asked.Asked:
-        request = bodies.with_defaults(body, target.defaults)
-        reader = passedon.read if target.worker.name == "upstream" else asked.read
-        wanted = reader(request, request_headers, context.config)
-        return msgspec.structs.replace(wanted, body=request)
+    def read(target: routing.Target) -> slices.Steps[asked.Asked]:
+        reads = passedon.read if target.worker.name == "upstream" else asked.read
+        request = bodies.with_defaults(members, target.defaults)
+        return reads(request, request_headers, config)
 
-    wanted = read(_target(context, body))
+    target = context.fleet.resolve_or_default(bodies.model_named(members))
+    wanted = await slices.in_slices(read(target))
+    check_life(context)  # which may have changed meanwhile
     await answering.answer(context, ask, wanted, API, read)
-
-
-def _target(context: Context, body: bytes) -> routing.Target:
-    """The target that decides what of a request is read.
-
-    Without rules for models there is but one, and a body need not be read twice.
-    """
-    return context.fleet.resolve_or_default(
-        bodies.model_named(body) if context.config.models else ""
-    )

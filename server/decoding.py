@@ -97,6 +97,16 @@ def too_many(path: str, limit: int, what: Literal["array", "object"]) -> ApiErro
     return ApiError(code, found.message, path or None)
 
 
+def check_count(path: str, count: int, limit: int) -> None:
+    """Refuse an array of more items than are taken.
+
+    Raises:
+        ApiError: `array_above_max_length`.
+    """
+    if count > limit:
+        raise too_many(path, limit, "array")
+
+
 def is_active(value: msgspec.Raw) -> bool:
     """Whether a raw value is there: `null` means absent."""
     return value != ABSENT

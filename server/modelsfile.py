@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from engine import routing
+from engine import routing, slices
 from server import bodies, mismatch
+from server.declared import LARGEST
 from server.errors import ApiError
 
 T = TypeVar("T")
@@ -120,8 +121,9 @@ def _rule(name: str, table: Any, default: routing.WorkerName) -> routing.Rule:
 def _check_default(field: str, value: Any, runner: str, place: str) -> None:
     """Refuse what a worker that is given turns would ignore or refuse in every request."""
     request = {"model": "m", "messages": [{"role": "user"}], field: value}
+    members = {name: msgspec.Raw(msgspec.json.encode(each)) for name, each in request.items()}
     try:
-        ignored = bodies.parse(msgspec.json.encode(request))[1]
+        ignored = slices.at_once(bodies.parse(members, LARGEST))[1]
     except ApiError as error:
         raise ModelsFileError(f"{place}: {error.message}") from None
     if ignored:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
+from engine import slices
 from machines import tooloptions
 from server.errors import ApiError
 from server.http import Headers
@@ -23,13 +24,14 @@ COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
 
 def choose(
     headers: Headers,
-    texts: Iterable[str],
+    mentions: slices.Steps[bool],
     configured: Literal["auto"] | tooloptions.OutputMode,
-) -> tooloptions.OutputMode:
+) -> slices.Steps[tooloptions.OutputMode]:
     """The client's word, else the operator's, else what the client looks like.
 
     Args:
-        texts: of the request's messages.
+        mentions: looks whether any of the request's texts has one of `COPILOT_TAGS`; it is not
+            begun where that does not matter.
         configured: `PROXY_OUTPUT_MODE`.
 
     Raises:
@@ -39,15 +41,22 @@ def choose(
     if asked is None:
         if configured != "auto":
             return configured
-        copilot = _sent_by_copilot(headers) or any(
-            tag in text for text in texts for tag in COPILOT_TAGS
-        )
+        copilot = _sent_by_copilot(headers) or (yield from mentions)
         return "obsidian-xml" if copilot else "openai-json"
     for mode in MODES:
         if asked.strip().lower() == mode:
             return mode
     message = f"Invalid value for the header '{HEADER}': it takes {' or '.join(MODES)}."
     raise ApiError("invalid_request", message, HEADER)
+
+
+def has_tags(texts: Iterable[str]) -> slices.Steps[bool]:
+    """Whether any of the texts has one of `COPILOT_TAGS`."""
+    for text in texts:
+        if any(tag in text for tag in COPILOT_TAGS):
+            return True
+        yield
+    return False
 
 
 def _sent_by_copilot(headers: Headers) -> bool:

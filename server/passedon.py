@@ -4,74 +4,148 @@ Only that is read which the server acts on; everything else is the upstream's to
 here is refused for a field that the upstream may well understand.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+import itertools
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from engine import worker
-from server import bodies, decoding, outputmode
+from engine import slices, worker
+from machines import parse
+from server import bodies, decoding, outputmode, reading
 from server.asked import Asked
 from server.http import Headers
 from server.settings import Config
+
+T = TypeVar("T")
 
 
 class PassedOn(msgspec.Struct):
     """A request, as far as it matters here."""
 
-    messages: Annotated[list[Any], Meta(min_length=1)]
+    messages: Annotated[list[msgspec.Raw], Meta(min_length=1)]
     model: str | None = None
     stream: bool | None = None
     stream_options: bodies.StreamOptions | None = None
     n: Annotated[int, Meta(ge=1)] | None = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
+    tools: list[msgspec.Raw] | None = None
+    functions: list[msgspec.Raw] | None = None
 
 
-_decoder = msgspec.json.Decoder(PassedOn)
+class _Message(msgspec.Struct):
+    """A message, if it has content."""
+
+    content: msgspec.Raw = decoding.ABSENT
 
 
-def read(body: bytes, headers: Headers, config: Config) -> Asked:
+class _Part(msgspec.Struct):
+    """A part of a message, if it is text."""
+
+    text: msgspec.Raw = decoding.ABSENT
+
+
+class _Tool(msgspec.Struct):
+    """A tool, if it is a function."""
+
+    function: msgspec.Raw = decoding.ABSENT
+
+
+class _Function(msgspec.Struct):
+    """A function, if it has a name."""
+
+    name: msgspec.Raw = decoding.ABSENT
+
+
+_reader: Final = reading.reader(PassedOn)
+_message: Final = msgspec.json.Decoder(_Message)
+_part: Final = msgspec.json.Decoder(_Part)
+_tool: Final = msgspec.json.Decoder(_Tool)
+_function: Final = msgspec.json.Decoder(_Function)
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_text: Final = msgspec.json.Decoder(str)
+
+_TAG_NAMES: Final = tuple(tag.strip("<").encode() for tag in outputmode.COPILOT_TAGS)
+"""What a message must have that mentions a tag; some encoders escape what comes before it."""
+
+
+def read(members: reading.Members, headers: Headers, config: Config) -> slices.Steps[Asked]:
     """What is asked.
 
     Raises:
         ApiError: with the field at fault, as far as the server needs it.
     """
-    request = decoding.decode(_decoder, body)
+    request = yield from _reader.from_members(members, config.max_input_items)
+    for field in ("messages", "tools", "functions"):
+        decoding.check_count(field, len(getattr(request, field) or ()), config.max_input_items)
+    tools = yield from _tools(request)
+    mentions = _mentions(request.messages, config.max_input_items)
+    mode = yield from outputmode.choose(headers, mentions, config.output_mode)
     n = request.n or 1
     return Asked(
         model=decoding.model_of(request.model),
         stream=bool(request.stream),
         include_usage=bodies.wants_usage(request.stream, request.stream_options),
         n=n,
-        output_mode=outputmode.choose(headers, _texts(request.messages), config.output_mode),
-        tools=tuple(worker.Tool(name) for name in _names(request)),
+        output_mode=mode,
+        tools=tools,
         most_calls=config.tool_block_max if config.enable_parallel_tool_calls else 1,
         # Where both stand, the newer form is what upstreams answer.
         legacy=bool(request.functions) and not request.tools,
         choices_a_turn=n,
+        body=members,
     )
 
 
-def _names(request: PassedOn) -> Iterator[str]:
-    """Names of the declared functions: blocks in the text may call them too."""
-    wrapped = (_member(tool, "function") for tool in request.tools or ())
-    for function in (*wrapped, *(request.functions or ())):
-        name = _member(function, "name")
-        if isinstance(name, str):
-            yield name
+def _tools(request: PassedOn) -> slices.Steps[tuple[worker.Tool, ...]]:
+    """The declared functions by their names: blocks in the text may call them too."""
+    functions = itertools.chain(map(_function_of, request.tools or ()), request.functions or ())
+    found = []
+    for function in functions:
+        named = _read(function, _function)
+        name = _read(named.name, _text) if named is not None else None
+        if name is not None:
+            found.append(worker.Tool(name))
+        yield
+    return tuple(found)
 
 
-def _texts(messages: Iterable[Any]) -> Iterator[str]:
+def _function_of(tool: msgspec.Raw) -> msgspec.Raw:
+    read = _read(tool, _tool)
+    return decoding.ABSENT if read is None else read.function
+
+
+def _mentions(messages: list[msgspec.Raw], limit: int) -> slices.Steps[bool]:
+    """Whether a text has a tag of Obsidian Copilot's; hardly any message is read for it."""
     for message in messages:
-        content = _member(message, "content")
-        parts = content if isinstance(content, list) else [{"text": content}]
-        for part in parts:
-            text = _member(part, "text")
-            if isinstance(text, str):
-                yield text
+        data = bytes(message)
+        if any(name in data for name in _TAG_NAMES):
+            texts = yield from _texts(message, limit)
+            if (yield from outputmode.has_tags(texts)):
+                return True
+        yield
+    return False
 
 
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
+def _texts(message: msgspec.Raw, limit: int) -> slices.Steps[list[str]]:
+    """The texts of a message; those of more parts than `limit` are not looked for."""
+    read = _read(message, _message)
+    content = decoding.ABSENT if read is None else read.content
+    if (text := _read(content, _text)) is not None:
+        return [text]
+    if (yield from parse.scan_items(content, limit)):
+        return []
+    found = []
+    for item in _read(content, _items) or ():
+        part = _read(item, _part)
+        if part is not None and (text := _read(part.text, _text)) is not None:
+            found.append(text)
+        yield
+    return found
+
+
+def _read(value: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """A value whose depth is known to be right, None if it is of another type."""
+    try:
+        return parse.parse_outer(value, decoder)
+    except parse.ParseError:
+        return None

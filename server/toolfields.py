@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from engine import worker
+from engine import slices, worker
 from server import bodies, decoding
 
 
@@ -117,7 +117,7 @@ def choose(
     return tuple(tool for name, tool in tools.items() if name in names)
 
 
-def calls(message: bodies.ChatMessage) -> tuple[worker.Call, ...]:
+def calls(message: bodies.ChatMessage) -> slices.Steps[tuple[worker.Call, ...]]:
     """The calls an assistant message made; the id of a legacy one is its function's name."""
     found = []
     for call in message.tool_calls or ():
@@ -125,6 +125,7 @@ def calls(message: bodies.ChatMessage) -> tuple[worker.Call, ...]:
             found.append(_call(call.id, call.function))
         elif call.custom is not None:
             found.append(worker.Call(call.id, call.custom.name, call.custom.input or ""))
+        yield
     if message.function_call is not None:
         found.append(_call(message.function_call.name, message.function_call))
     return tuple(found)

@@ -4,7 +4,7 @@ import contextlib
 
 import msgspec
 
-from engine import responsestore
+from engine import responsestore, slices
 from machines import events
 from server import answering, sinks
 from server.call import JSON
@@ -35,7 +35,8 @@ async def create(wanted: creation.Creation, api: answering.Api) -> None:
         made.append((run, msgspec.structs.replace(wanted.begun(opened), body=body)))
         return run, run.before_last
 
-    stream = answering.begin(context, ask, wanted.read(wanted.target()), api, place, wanted.read)
+    first = await slices.in_slices(wanted.read(wanted.target()))
+    stream = answering.begin(context, ask, first, api, place, wanted.read)
     run, kept = made[0]
     run.begin(stream)
     context.runs.add(kept.response_id, run)

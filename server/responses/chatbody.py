@@ -11,6 +11,7 @@ import msgspec
 
 from engine import worker
 from server import bodies as chatbodies
+from server import reading
 from server.errors import ApiError
 from server.responses import bodies, wanted
 
@@ -29,8 +30,10 @@ SAME: Final = (
 the response that is kept here."""
 
 
-def chat_body(request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]) -> bytes:
-    """The body: `worker.Turn.body` of a worker that passes it on.
+def chat_body(
+    request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
+) -> reading.Members:
+    """The members of the body: `worker.Turn.body` of a worker that passes it on.
 
     Args:
         messages: the whole conversation, the instructions first.
@@ -51,7 +54,11 @@ def chat_body(request: bodies.ResponsesRequest, messages: tuple[worker.Message, 
         **{name: getattr(request, name) for name in SAME},
         **_tools(request),
     }
-    return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+    return {
+        name: msgspec.Raw(msgspec.json.encode(value))
+        for name, value in body.items()
+        if value is not None
+    }
 
 
 def _joined(messages: Iterable[worker.Message]) -> list[worker.Message]:

@@ -4,9 +4,9 @@ from typing import Final
 
 import msgspec
 
-from engine import responsestore, routing, worker
+from engine import responsestore, routing, slices, worker
 from machines import events
-from server import answering, asked, decoding, sinks
+from server import answering, asked, decoding, reading, sinks
 from server import bodies as chatbodies
 from server.context import Context
 from server.errors import ApiError
@@ -53,7 +53,7 @@ class Creation(msgspec.Struct, frozen=True):
         """The target that decides what of a request is read."""
         return self.context.fleet.resolve_or_default(self.request.model or "")
 
-    def read(self, target: routing.Target) -> asked.Asked:
+    def read(self, target: routing.Target) -> slices.Steps[asked.Asked]:
         """What is asked of a target's worker.
 
         Raises:
@@ -62,8 +62,10 @@ class Creation(msgspec.Struct, frozen=True):
         passed_on = target.worker.name == "upstream"
         reads = wanted.passed_on if passed_on else wanted.read
         headers = self.ask.exchange.request.headers
-        found = reads(self.request, self.ignored, self.messages, headers, self.context.config)
-        body = None
+        found = yield from reads(
+            self.request, self.ignored, self.messages, headers, self.context.config
+        )
+        body: reading.Members = {}
         if passed_on:
             translated = chatbody.chat_body(self.request, self.messages)
             body = chatbodies.with_defaults(translated, target.defaults)

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from engine import responsestore
+from engine import responsestore, slices
 from server import answering, gates
 from server.call import JSON, Call
 from server.context import Context
@@ -36,7 +36,7 @@ async def create(context: Context, call: Call) -> None:
     if wanted.request.background:
         await background.create(wanted, API)
     else:
-        first = wanted.read(wanted.target())
+        first = await slices.in_slices(wanted.read(wanted.target()))
         await answering.answer(context, ask, first, API, wanted.read, wanted.keep)
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from engine import worker
+from engine import slices, worker
 from server import asked, decoding, outputmode, toolfields
 from server.http import Headers
 from server.responses import bodies, inputitems
@@ -26,7 +26,7 @@ def read(
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
-) -> asked.Asked:
+) -> slices.Steps[asked.Asked]:
     """What is asked of a worker that is given turns.
 
     Args:
@@ -36,7 +36,7 @@ def read(
     Raises:
         ApiError: with the field at fault.
     """
-    wanted = _asked(request, messages, headers, config)
+    wanted = yield from _asked(request, messages, headers, config)
     text = request.text or bodies.TextOptions()
     max_tokens = request.max_output_tokens
     as_json = isinstance(text.format, bodies.JsonObjectFormat)
@@ -62,7 +62,7 @@ def passed_on(
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
-) -> asked.Asked:
+) -> slices.Steps[asked.Asked]:
     """What is asked of a worker that is given the request itself, as `chatbody` translates it.
 
     Raises:
@@ -75,9 +75,8 @@ def passed_on(
     )
     unheard = ("reasoning.summary",) if request.reasoning and request.reasoning.summary else ()
     names = (*ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
-    return msgspec.structs.replace(
-        _asked(request, messages, headers, config), ignored=names[: decoding.IGNORED_MAX]
-    )
+    wanted = yield from _asked(request, messages, headers, config)
+    return msgspec.structs.replace(wanted, ignored=names[: decoding.IGNORED_MAX])
 
 
 def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
@@ -108,19 +107,19 @@ def _asked(
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
-) -> asked.Asked:
+) -> slices.Steps[asked.Asked]:
     """What is asked of any worker."""
     parallel = request.parallel_tool_calls
     if parallel is None:
         parallel = config.enable_parallel_tool_calls
+    mentions = outputmode.has_tags(asked.texts(messages))
+    mode = yield from outputmode.choose(headers, mentions, config.responses_output_mode)
     return asked.Asked(
         model=decoding.model_of(request.model),
         stream=bool(request.stream),
         include_usage=True,
         n=1,
-        output_mode=outputmode.choose(
-            headers, asked.texts(messages), config.responses_output_mode
-        ),
+        output_mode=mode,
         tools=tools(request),
         call_required=choice(request).required,
         parallel_calls=parallel,

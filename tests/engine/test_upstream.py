@@ -22,7 +22,7 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests import upstreams
+from tests import chatrequests, upstreams
 from tests.engine.worker_contract import ENDS, SAID, WAIT_S, Course, Feed, WorkerContract
 from tests.upstreams import LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
 
@@ -37,7 +37,7 @@ def turn(choice: int = 0, target: str = "m-1", **body: Any) -> worker.Turn:
         messages=(),
         choice=choice,
         choices=body.get("n", 1),
-        body=msgspec.Raw(json.dumps(asked).encode()),
+        body=chatrequests.raw_members(asked),
     )
 
 
@@ -112,7 +112,7 @@ class TestUpstream(WorkerContract):
         return turn(target=course)
 
     def refused(self) -> worker.Turn:
-        return msgspec.structs.replace(turn(), body=msgspec.Raw(b"null"))
+        return msgspec.structs.replace(turn(), body={})
 
 
 async def ended(runner: worker.Worker, asked: worker.Turn) -> Feed:

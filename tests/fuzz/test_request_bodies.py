@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from engine import mask
 from server import bodies, decoding, toolfields
 from server.errors import ApiError
+from tests import chatrequests
 from tests.fuzz import inputs
 from tests.simulator import answers
 
@@ -62,7 +63,7 @@ REQUEST_BODIES = st.fixed_dictionaries(
 def is_refused_or_read(body: bytes) -> None:
     """Read a body as far as that goes without a worker."""
     try:
-        request, ignored = bodies.parse(body)
+        request, ignored = chatrequests.parse(body)
         toolfields.read(request, parallel=True)
         bodies.stop_sequences(request)
         bodies.output_schema(request)

@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import slices
 from server import config, decoding
 from server.errors import ApiError
 from server.http import Headers
@@ -84,8 +85,8 @@ def is_refused_or_read(body: bytes) -> None:
         found = dict.fromkeys(conversation.references(items), CALL)
         messages = conversation.messages(conversation.resolve(items, found), request.prologue)
         for way in (wanted.read, wanted.passed_on):
-            way(request, ignored, messages, Headers([]), SETTINGS)
-        assert isinstance(msgspec.json.decode(chatbody.chat_body(request, messages)), dict)
+            slices.at_once(way(request, ignored, messages, Headers([]), SETTINGS))
+        assert msgspec.json.decode(msgspec.json.encode(chatbody.chat_body(request, messages)))
     except ApiError as error:
         assert 400 <= error.status < 500
         answers.heard_body(answers.Answer(error.status, {}, error.body(), True), 1)

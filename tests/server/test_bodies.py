@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import bodies, errors
+from tests import chatrequests
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -19,17 +20,17 @@ def body(**fields: Any) -> bytes:
 
 
 def parse(**fields: Any) -> bodies.ChatRequest:
-    return bodies.parse(body(**fields))[0]
+    return chatrequests.parse(body(**fields))[0]
 
 
 def refusal(data: bytes) -> errors.ApiError:
     with pytest.raises(errors.ApiError) as refused:
-        bodies.parse(data)
+        chatrequests.parse(data)
     return refused.value
 
 
 def test_the_smallest_request() -> None:
-    request, ignored = bodies.parse(body())
+    request, ignored = chatrequests.parse(body())
     assert request == bodies.ChatRequest([bodies.ChatMessage("user", "hi")], "m")
     assert ignored == ()
 
@@ -246,12 +247,12 @@ def test_what_no_worker_can_honour_is_refused(fields: dict[str, Any], param: str
     ],
 )
 def test_what_asks_for_nothing_unusual_passes_unnamed(fields: dict[str, Any]) -> None:
-    assert bodies.parse(body(**fields))[1] == ()
+    assert chatrequests.parse(body(**fields))[1] == ()
 
 
 def test_null_is_as_good_as_absent() -> None:
     optional = set(bodies.ChatRequest.__struct_fields__) - {"messages", "model"}
-    request, ignored = bodies.parse(body(**dict.fromkeys(sorted(optional)), unknown=None))
+    request, ignored = chatrequests.parse(body(**dict.fromkeys(sorted(optional)), unknown=None))
     assert request == parse()
     assert ignored == ()
     message = {"role": "assistant", "content": None, "name": None, "tool_calls": None}
@@ -312,14 +313,14 @@ def test_what_is_not_forwarded_is_named_as_the_api_names_it() -> None:
         "prompt_cache_key": "k",
         "top_k": 3,
     }
-    assert bodies.parse(body(**fields))[1] == tuple(fields)
+    assert chatrequests.parse(body(**fields))[1] == tuple(fields)
 
 
 def test_the_names_of_what_is_ignored_are_few_and_fit_for_a_header() -> None:
     strange = {"a b": 1, "x\r\ny": 1, "ü": 1, "": 1, "x" * 65: 1, "1a": 1, "ok.name-1": 1}
-    assert bodies.parse(body(**strange))[1] == ("ok.name-1",)
+    assert chatrequests.parse(body(**strange))[1] == ("ok.name-1",)
     many = {f"field_{index}": index for index in range(30)}
-    assert bodies.parse(body(**many))[1] == tuple(f"field_{index}" for index in range(20))
+    assert chatrequests.parse(body(**many))[1] == tuple(f"field_{index}" for index in range(20))
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,7 @@ def test_a_schema_is_kept_as_the_client_wrote_it() -> None:
     written = body(
         response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": "HERE"}}
     ).replace(b'"HERE"', schema)
-    kept = bodies.output_schema(bodies.parse(written)[0])
+    kept = bodies.output_schema(chatrequests.parse(written)[0])
     assert kept is not None
     assert bytes(kept) == schema
 
@@ -377,7 +378,7 @@ JSON = st.recursive(
 def test_any_values_are_taken_or_refused_as_a_bad_request(fields: dict[str, Any]) -> None:
     """Invariant: nothing but an `ApiError` of status 400 comes out of any JSON object."""
     try:
-        bodies.parse(body(**fields))
+        chatrequests.parse(body(**fields))
     except errors.ApiError as error:
         assert error.status == 400
         assert msgspec.json.decode(error.body())["error"]["message"]

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from machines import tooloptions
-from server import asked, config, errors, passedon
+from server import config, errors
 from server.http import Headers
+from tests import chatrequests
 
 REFERER = ("http-referer", "https://obsidiancopilot.com")
 TITLE = ("x-title", "Obsidian Copilot")
@@ -18,14 +19,14 @@ def choose(
     *headers: tuple[str, str],
     contents: tuple[Any, ...] = ("hi",),
     configured: Literal["auto", "openai-json", "obsidian-xml"] = "auto",
-    reader: Any = asked,
+    read: Any = chatrequests.read,
 ) -> tooloptions.OutputMode:
     """The mode of a request with these messages."""
     written = [{"role": "system", "content": content} for content in contents]
     body = msgspec.json.encode({"model": "m", "messages": written})
     loaded, _ = config.load({"PROXY_DATA_DIR": "/nowhere"})
     settings = msgspec.structs.replace(loaded, output_mode=configured)
-    found: tooloptions.OutputMode = reader.read(body, Headers(headers), settings).output_mode
+    found: tooloptions.OutputMode = read(body, settings, Headers(headers)).output_mode
     return found
 
 
@@ -52,7 +53,7 @@ def test_copilot_is_known_by_its_headers(headers: list[tuple[str, str]]) -> None
 )
 def test_copilot_is_known_by_its_prompt(contents: tuple[Any, ...]) -> None:
     assert choose(contents=contents) == "obsidian-xml"
-    assert choose(contents=contents, reader=passedon) == "obsidian-xml"
+    assert choose(contents=contents, read=chatrequests.pass_on) == "obsidian-xml"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_everyone_else_gets_json(
     headers: list[tuple[str, str]], contents: tuple[Any, ...]
 ) -> None:
     assert choose(*headers, contents=contents) == "openai-json"
-    assert choose(*headers, contents=contents, reader=passedon) == "openai-json"
+    assert choose(*headers, contents=contents, read=chatrequests.pass_on) == "openai-json"
 
 
 def test_the_operator_is_stronger_than_the_look_of_a_client() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import worker
+from engine import slices, worker
 from server import bodies, errors, toolfields
+from tests import chatrequests
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -29,7 +30,7 @@ def allowed(mode: Any, *tools: Any) -> dict[str, Any]:
 
 
 def parse(**fields: Any) -> bodies.ChatRequest:
-    return bodies.parse(json.dumps({"model": "m", "messages": HI} | fields).encode())[0]
+    return chatrequests.parse(json.dumps({"model": "m", "messages": HI} | fields).encode())[0]
 
 
 def read(**fields: Any) -> toolfields.Wanted:
@@ -127,7 +128,7 @@ def test_a_tool_is_what_the_client_declared() -> None:
         function("h", parameters={}),
     ]
     written = json.dumps({"model": "m", "messages": HI, "tools": tools})
-    request, _ = bodies.parse(written.replace('"HERE"', schema).encode())
+    request, _ = chatrequests.parse(written.replace('"HERE"', schema).encode())
     f, g, h = toolfields.read(request, parallel=True).tools
     assert (f.name, f.description) == ("f", "does it")
     assert f.parameters is not None
@@ -249,7 +250,7 @@ def test_a_legacy_answer_has_room_for_one_call() -> None:
 
 def calls(**fields: Any) -> tuple[worker.Call, ...]:
     (message,) = parse(messages=[{"role": "assistant"} | fields]).messages
-    return toolfields.calls(message)
+    return slices.at_once(toolfields.calls(message))
 
 
 def test_calls_of_the_history_are_kept() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from openai.types.responses import response_item
 
 from engine import worker
-from server import asked, config, errors
-from server.http import Headers
+from server import config, errors
 from server.responses import bodies, conversation
+from tests import chatrequests
 from tests.server.responses import clients
 
 USER = {"role": "user", "content": "hi"}
@@ -345,7 +345,7 @@ CHAT = [
 def test_a_conversation_is_the_same_in_both_apis() -> None:
     settings, _ = config.load({"HOME": "/"})
     body = json.dumps({"model": "m", "messages": CHAT}).encode()
-    chat = asked.read(body, Headers([]), settings)
+    chat = chatrequests.read(body, settings)
     calls = [
         CALL | {"call_id": call_id, "name": name, "arguments": "{}"}
         for call_id, name in (("c1", "add"), ("c2", "now"))

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import worker
+from engine import slices, worker
 from server import asked, config, errors
 from server.http import Headers
 from server.responses import bodies, conversation, wanted
@@ -33,8 +33,10 @@ def read(
     body = json.dumps({"model": "m", "input": "hi"} | fields).encode()
     request, ignored = bodies.parse(body)
     messages = conversation.messages(conversation.items_of(request), request.prologue)
-    found: asked.Asked = way(
-        request, ignored, messages, Headers(headers or []), settings or config.load(ENVIRON)[0]
+    found: asked.Asked = slices.at_once(
+        way(
+            request, ignored, messages, Headers(headers or []), settings or config.load(ENVIRON)[0]
+        )
     )
     return found
 
@@ -225,7 +227,8 @@ def test_every_client_is_understood(way: Any, client: str) -> None:
     call = msgspec.Raw(json.dumps(clients.CALL | {"id": "fc_1"}).encode())
     items = conversation.resolve(items, {"fc_1": call})
     messages = conversation.messages(items, request.prologue)
-    found = way(request, ignored, messages, Headers([]), config.load(ENVIRON)[0])
+    settings = config.load(ENVIRON)[0]
+    found = slices.at_once(way(request, ignored, messages, Headers([]), settings))
     functions = [tool for tool in fields.get("tools") or () if tool["type"] == "function"]
     assert [tool.name for tool in found.tools] == [tool["name"] for tool in functions]
     assert found.messages[-1].role in ("user", "tool")
