@@ -99,6 +99,7 @@ class Choice:
         if pieces is None:
             return (decision if self.cutoff is not None else None), said
         cut = "tool_calls" if self.tools.full else decision.cut
+        cut = "call_limit" if self.tools.exceeds else cut
         return outputs.Decision(decision.released, cut, pieces), said
 
 

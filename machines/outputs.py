@@ -9,8 +9,9 @@ import msgspec
 
 from machines import events
 
-Cut = Literal["stop", "length", "tool_calls"]
-"""Why an answer ends before the worker's own end: a stop sequence, its byte budget, a call."""
+Cut = Literal["stop", "length", "tool_calls", "call_limit"]
+"""Why an answer ends before the worker's own end: a stop sequence, its byte budget, a call, more
+calls than any answer has."""
 
 
 PieceKind = Literal["text", "started", "call", "withheld", "verbatim", "aborted"]

@@ -12,6 +12,7 @@ and everything else follows from it.
 """
 
 import collections
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,11 @@ from machines import events, outputs, parse, toolcalls, usetool
 Said = list[outputs.AnyOutput]
 
 Pieces = tuple[outputs.Piece, ...]
+
+TOO_MANY_CALLS: Final = outputs.Failure(
+    "too_many_tool_calls", "The model made more tool calls than this server takes of one answer."
+)
+"""How an answer ends whose worker goes on and on."""
 
 
 class ToolBuffer:
@@ -48,6 +54,7 @@ class ToolBuffer:
         self._id_prefix = f"call_{opened.completion_id.rpartition('-')[2]}_{choice}_"
         self._ids: set[str] = set()
         self._seen: set[tuple[str, str]] = set()
+        self._blocks = 0
         self._emitted = 0
         self._broken = 0
         self._joiner = toolcalls.Joiner(self._id_prefix)
@@ -71,6 +78,11 @@ class ToolBuffer:
     def full(self) -> bool:
         """Whether nothing is to be said after the call there is."""
         return self._options.stop_after == "first" and self._emitted > 0
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether there are more calls than any answer has, apart from those in fragments."""
+        return self._is_over(0)
 
     @property
     def waits(self) -> bool:
@@ -99,6 +111,8 @@ class ToolBuffer:
         if decided is not None:
             for piece, part in self._parts(text, decided):
                 said += self._take(piece, part, "")
+            if self.exceeds:
+                self._masked.clear()  # the answer ends with the call that was too many
             return said, decided
         if self._scanner is None or self._is_plain(text):
             return self._say(text), None
@@ -107,7 +121,7 @@ class ToolBuffer:
             piece, part, arguments = self._judge(found)
             pieces.append(piece)
             said += self._take(piece, part, arguments)
-            if self.full:
+            if self.full or self.exceeds:
                 break  # the answer ends here, wherever its text was split
         return said, tuple(pieces)
 
@@ -125,9 +139,12 @@ class ToolBuffer:
         said, joined = self._joined(self._joiner.ingest_delta(fragment))
         begins = any(each.name for each in joined)
         over = begins and self.full and self.withheld > 0
-        if over and parse.is_object(self._joiner.arguments(0)):
-            return said, outputs.Decision(cut="tool_calls", joined=joined)
-        return said, outputs.Decision(joined=joined)
+        cut: outputs.Cut | None = None
+        if self._is_over(self._joiner.count):
+            cut = "call_limit"
+        elif over and parse.is_object(self._joiner.arguments(0)):
+            cut = "tool_calls"
+        return said, outputs.Decision(cut=cut, joined=joined)
 
     def spill(self, held: str) -> Said:
         """Everything that is held, as the text it is.
@@ -240,6 +257,7 @@ class ToolBuffer:
             case "aborted":
                 return [self._abort(piece.word), *self._say(text)]
         self.flushed += 1
+        self._blocks += piece.kind != "verbatim"
         said: Said = [outputs.ToolBufferFlushed(self._choice)]
         match piece.kind:
             case "verbatim":
@@ -311,6 +329,10 @@ class ToolBuffer:
         """Whether a further call may not go out, whatever it is."""
         most = self._options.most
         return self.full or 0 < most <= self._emitted
+
+    def _is_over(self, joined: int) -> bool:
+        """Whether there are more calls than any answer has, `joined` of them in fragments."""
+        return joined + len(self._waiting) + self._blocks > self._options.call_limit
 
     def _is_repeat(self, name: str, arguments: str, seen: set[tuple[str, str]]) -> bool:
         return self._options.dedup and (name, _canonical(arguments)) in seen

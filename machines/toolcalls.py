@@ -98,6 +98,11 @@ class Joiner:
         """Calls with arguments that `end` found without a name: their ids, empty for none."""
         return self._dropped
 
+    @property
+    def count(self) -> int:
+        """Calls that have begun here, whether the client was told of them or not."""
+        return len(self._entries)
+
     def ingest_delta(self, fragment: Fragment) -> tuple[Change, ...]:
         """Take a fragment of a stream."""
         if not (fragment.call_id or fragment.name or fragment.arguments):

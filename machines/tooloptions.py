@@ -1,6 +1,6 @@
 """What a request and its server say about tool calls."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,17 +11,22 @@ StopAfterTools = Literal["first", "burst"]
 """When an answer with calls is cut: after its first call, or once no further call follows."""
 
 
+CALL_LIMIT: Final = 1024
+"""Calls of a choice that no answer has: what makes more goes round in circles."""
+
+
 class ToolOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a request and its server say about tool calls.
 
     Attributes:
         names: of the functions the client declared.
         legacy: whether it declared them as `functions`, and gets a `function_call`.
-        most: calls a choice may have; 0 for no limit.
+        most: calls a choice may have, above which they are withheld; 0 for no limit.
         dedup: whether a call that repeats an earlier one of its choice is withheld.
         delimiter: text between two XML blocks.
         suppress_tail: whether text after the last call is dropped.
         comments: whether the client reads past comments in a stream.
+        call_limit: calls a worker may make for a choice, above which the answer is an error.
     """
 
     names: tuple[str, ...] = ()
@@ -33,6 +38,7 @@ class ToolOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     stop_after: StopAfterTools | None = None
     suppress_tail: bool = False
     comments: bool = True
+    call_limit: int = CALL_LIMIT
 
 
 NO_TOOLS = ToolOptions()

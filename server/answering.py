@@ -223,6 +223,7 @@ def _tool_options(
         output_mode=wanted.output_mode,
         legacy=wanted.legacy,
         most=wanted.most_calls,
+        call_limit=config.max_tool_calls,
         dedup=config.tool_block_dedup,
         delimiter=config.tool_block_delimiter or "",
         stop_after=stop_after_tools(config),

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine import routing
+from machines import tooloptions
 from server.declared import (
     MIB,
     Choices,
@@ -92,7 +93,7 @@ class Config(HostSettings, frozen=True, kw_only=True):
     max_tool_calls: Annotated[
         Positive,
         Setting("PROXY_MAX_TOOL_CALLS", "calls of a choice, above it the answer is an error"),
-    ] = 1024
+    ] = tooloptions.CALL_LIMIT
     sse_max_concurrency: Annotated[
         Count, Setting("PROXY_SSE_MAX_CONCURRENCY", "streams at once, above it 429; 0: no limit")
     ] = 0

@@ -50,6 +50,7 @@ def tools(**fixed: Any) -> st.SearchStrategy[tooloptions.ToolOptions]:
         "dedup": st.booleans(),
         "stop_after": st.sampled_from([None, None, *get_args(tooloptions.StopAfterTools)]),
         "suppress_tail": st.booleans(),
+        "call_limit": st.sampled_from([1, 3, tooloptions.CALL_LIMIT]),
     }
     given = {name: st.just(value) for name, value in fixed.items()}
     return st.builds(tooloptions.ToolOptions, **options | given)

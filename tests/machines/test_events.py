@@ -172,7 +172,8 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
     assert (events.SCHEMA_VERSION, shapes) == (1, VOCABULARY)
     assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
     assert fields(tooloptions.ToolOptions) == (
-        "names output_mode legacy most dedup delimiter stop_after suppress_tail comments"
+        "names output_mode legacy most dedup delimiter stop_after suppress_tail comments "
+        "call_limit"
     )
 
 

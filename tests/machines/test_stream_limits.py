@@ -1,7 +1,10 @@
 """Which calls go to the client: how many, no repeats, and what of the text behind them."""
 
+from typing import Final
+
 import pytest
 
+from machines import events, outputs, stream
 from machines.events import TextDelta, ToolCallDelta, ToolCalled, TurnFinished
 from machines.outputs import (
     Content,
@@ -16,8 +19,25 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
+from tests import stories
 from tests.machines.toolscene import ONE, block, called, tools
 from tests.playbook import Playbook
+
+ENDLESS: Final[dict[str, list[events.StreamInput]]] = {
+    "blocks": [TextDelta(block("a") * 2), TextDelta(block("b"))],
+    "blocks in one text": [TextDelta("x" + block("a") * 3 + "y")],
+    "whole calls": [ToolCalled(f"c{number}", "a", "{}") for number in range(3)],
+    "fragments": [ToolCallDelta(number, f"c{number}", "a", "{}") for number in range(3)],
+    "fragments that wait for an id": [ToolCallDelta(number, None, "a") for number in range(3)],
+    "fragments without a name": [
+        ToolCallDelta(number, f"c{number}", None, "{}") for number in range(3)
+    ],
+    "blocks and fragments": [
+        TextDelta(block("a")),
+        *(ToolCallDelta(number, f"c{number}", "a", "{}") for number in range(2)),
+    ],
+}
+"""Three calls of an answer, by where they come from."""
 
 
 def test_blocks_past_the_limit_are_withheld_and_counted() -> None:
@@ -226,3 +246,40 @@ def test_a_text_that_is_no_tail_is_said_before_a_waiting_call() -> None:
         << Finish("tool_calls")
         << Done()
     )
+
+
+def outcome(happened: list[events.StreamInput], **options: object) -> list[outputs.AnyOutput]:
+    """What a stream answers, and a replay of its masked log as well, but for the letters."""
+    first = tools(**options)
+    machine, again = stream.Stream(first), stream.Stream(first)
+    found: list[outputs.AnyOutput] = []
+    for event, step in stories.steps(machine, (*happened, TurnFinished("tool_calls"))):
+        replayed = again.step(stories.masked(event), step.decision)
+        assert (replayed.state, len(replayed.outputs)) == (step.state, len(step.outputs))
+        found += step.outputs
+    assert again.kind == machine.kind
+    return found
+
+
+@pytest.mark.parametrize("source", ENDLESS)
+def test_an_answer_of_more_calls_than_the_limit_is_an_error_and_never_whole(source: str) -> None:
+    within = outcome(ENDLESS[source], call_limit=3)
+    assert any(isinstance(output, Finish) for output in within)
+    beyond = outcome(ENDLESS[source], call_limit=2)
+    failure = beyond[-1]
+    assert isinstance(failure, outputs.Failure)
+    assert failure.code == "too_many_tool_calls"
+    assert not any(isinstance(output, Finish) for output in beyond)
+    assert Content("y") not in beyond
+    assert sum(isinstance(output, ToolCall) for output in beyond) <= 3
+
+
+def test_calls_that_are_withheld_count_towards_the_limit() -> None:
+    beyond = outcome(ENDLESS["blocks"], call_limit=2, most=1)
+    assert isinstance(beyond[-1], outputs.Failure)
+    assert sum(isinstance(output, ToolCall) for output in beyond) == 1
+
+
+def test_text_that_only_looks_like_calls_has_no_limit() -> None:
+    found = outcome([TextDelta(block("c") * 3)], call_limit=2)
+    assert isinstance(found[-1], Done)

@@ -296,3 +296,19 @@ def test_the_block_of_obsidians_page_is_canonical() -> None:
         "salientTerms": ["plans", "May"],
     }
     assert obsidian.canonical(call.name, call.arguments) == block.strip()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_more_calls_than_any_answer_has_are_an_error(path: str, streaming: bool) -> None:
+    fields = {"tools": [F], "input": "Hi", "stream": streaming}
+    if path == "/v1/responses":
+        fields["tools"] = [{"type": "function", "name": "f", "parameters": {}}]
+    calls = [ToolCalled(f"call_{number}", "f", "{}") for number in range(3)]
+    limit = {"PROXY_MAX_TOOL_CALLS": "2"}
+    beyond = ask(fields, TextDelta("x"), *calls, *END, path=path, environ=limit)
+    assert beyond.status == (200 if streaming else 502)
+    assert b"too_many_tool_calls" in beyond.body
+    assert not any(end in beyond.body for end in (b'"finish_reason":"', b"response.completed"))
+    within = ask(fields, TextDelta("x"), *calls[:2], *END, path=path, environ=limit)
+    assert b"too_many_tool_calls" not in within.body
