@@ -23,6 +23,9 @@ from server.settings import Config as Config
 PUBLISHED_KEY = "codex-local-secret"
 """The default key of codex-completions-api, whose `.env` carries over: no secret at all."""
 
+KEY_CHARACTERS = 16
+"""Least length of a key off loopback: 64 bits, where it is random and written in hexadecimal."""
+
 RESERVED = frozenset(
     {
         "PROXY_ADMIN_KEY",
@@ -131,6 +134,8 @@ def load(
     if config.models_file is not None:
         config = msgspec.structs.replace(config, models=_rules(config, config.models_file))
     _check(config)
+    if config.api_key is not None and _is_short(config.api_key):
+        warnings.append(f"PROXY_API_KEY has less than {KEY_CHARACTERS} characters: easy to guess")
     return config, warnings
 
 
@@ -217,12 +222,21 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 "PROXY_API_KEY", f"a published key cannot protect {config.host!r}; choose another"
             )
+        if _is_short(config.api_key):
+            problem = (
+                f"must have at least {KEY_CHARACTERS} characters to listen on {config.host!r}"
+            )
+            raise ConfigError("PROXY_API_KEY", problem)
     if "upstream" in config.workers() and config.upstream_url is None:
         raise ConfigError("PROXY_UPSTREAM_URL", "must be set for the upstream worker")
     if config.worker_backoff_max_ms < config.worker_backoff_initial_ms:
         raise ConfigError("WORKER_BACKOFF_MAX_MS", "is below WORKER_BACKOFF_INITIAL_MS")
     if 0 < config.log_max_bytes < config.log_segment_bytes:
         raise ConfigError("PROXY_LOG_MAX_BYTES", "is below PROXY_LOG_SEGMENT_BYTES")
+
+
+def _is_short(key: str) -> bool:
+    return len(key) < KEY_CHARACTERS
 
 
 def is_loopback(host: str) -> bool:

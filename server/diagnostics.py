@@ -12,19 +12,25 @@ No key or token is written: they are looked for by the name of their field, by t
 the ones of the configuration, by their value. Contents of requests belong to the event log.
 """
 
-import contextlib
 import datetime
 import logging
+import os
 import re
-import sys
+import urllib.parse
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import Final
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from server import settings
+from server import lineoutput, settings
+
+STDERR: Final = 2
+"""The descriptor, which `server.program` keeps open: `sys.stderr` is None where it was closed."""
+
+FLUSH_S: Final = 1.0
+"""How long an end waits for its last lines to be written."""
 
 LEADING = ("timestamp", "severity", "component", "event", "env", "req_id", "worker_state")
 """The fields that mean the same in every line, in the order they are written."""
@@ -34,6 +40,9 @@ MAX_TEXT = 16_384
 
 MAX_SECRET = 4096
 """Characters past that limit which are looked at, so that no key is cut and then missed."""
+
+ESCAPES = 16
+"""Backslashes in a row that are looked at within a key: one, doubled four times."""
 
 MAX_DEPTH = 6
 """Levels of nesting that are kept."""
@@ -69,27 +78,39 @@ _SECRET_FORMS = (
 )
 """Regular expressions; the named group of each is kept."""
 
+_SECRET = re.compile("|".join(_SECRET_FORMS), re.IGNORECASE)
+
 _UNSAFE = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 """Control characters, which could steer an operator's terminal."""
 
 
-def configure(config: settings.Config, stream: BinaryIO | None = None) -> None:
-    """Send what structlog and the standard library log to `stream`, stderr unless given."""
-    stream = stream or sys.stderr.buffer
-    on_terminal = config.log_format == "auto" and stream.isatty()
+def begin() -> None:
+    """Send lines to stderr before the configuration is known, as it is by default."""
+    _configure("info", "auto", None, (), STDERR)
+
+
+def configure(config: settings.Config, descriptor: int = STDERR) -> None:
+    """Send what structlog and the standard library log to a descriptor, as lines."""
+    _configure(config.log_level, config.log_format, config.env, config.secrets(), descriptor)
+
+
+def _configure(
+    level: str, form: str, env: str | None, secrets: tuple[str, ...], descriptor: int
+) -> None:
+    is_terminal = os.isatty(descriptor)
     render: list[Processor] = [_render_json]
-    if on_terminal or config.log_format == "console":
+    if form == "console" or (form == "auto" and is_terminal):
         console = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=is_terminal, exception_formatter=structlog.dev.plain_traceback
         )
         render = [_name_for_console, console]
-    least = logging.getLevelNamesMapping()[config.log_level.upper()]
-    output = _Output(stream)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    output = _redirect(descriptor)
     structlog.configure(
         processors=[
             structlog.processors.format_exc_info,
-            _Scrubber(config.secrets()),
-            _Lead(config.env),
+            _Scrubber(secrets),
+            _Lead(env),
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -102,16 +123,33 @@ def configure(config: settings.Config, stream: BinaryIO | None = None) -> None:
     root.addHandler(_StdlibHandler(logging.WARNING))
 
 
+def say(text: str) -> None:
+    """Write a line for people, such as why nothing was started, in order with the others."""
+    _output.write(text)
+
+
+def flush(seconds: float = FLUSH_S) -> None:
+    """Have what was said be written, unless that takes longer: nobody may be reading."""
+    _output.flush(seconds)
+
+
+def lines_dropped() -> int:
+    """Lines that nobody will read, since the process began: the queue was full, or the disk."""
+    return _output.dropped
+
+
 class _Scrubber:
     """A processor that leaves plain values of bounded size, without keys and tokens.
 
     Args:
-        secrets: texts to be replaced wherever they stand.
+        secrets: texts to be replaced wherever they stand as a whole: a key that is a word, or a
+            letter, is not cut out of other words.
     """
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
-        forms = [*map(re.escape, sorted(secrets, key=len, reverse=True)), *_SECRET_FORMS]
-        self._secret = re.compile("|".join(forms), re.IGNORECASE)
+        # The longest first: one key may be how another begins.
+        keys = "|".join(map(_pattern_of, sorted(secrets, key=len, reverse=True)))
+        self._keys = re.compile(rf"(?<![^\W_])(?:{keys})(?![^\W_])") if keys else None
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: self._field(key, value, 0) for key, value in event.items()}
@@ -141,8 +179,27 @@ class _Scrubber:
         text = text[: MAX_TEXT + MAX_SECRET]
         if not text.isprintable():
             text = text.encode("utf-8", "replace").decode().translate(_UNSAFE)
-        text = self._secret.sub(_keep_group, text)
+        # Keys come first: a form ends at the first character that tokens do not have.
+        if self._keys is not None:
+            text = self._keys.sub(settings.HIDDEN, text)
+        text = _SECRET.sub(_keep_group, text)
         return text if length <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({length} characters)"
+
+
+def _pattern_of(secret: str) -> str:
+    """An expression for a text as it is, as a URL has it, and as Python and JSON show it."""
+    parts = re.findall(r"\\+|['\"]|[^\\'\"]+", secret)
+    # Backslashes double each time that it is shown within what is shown. Without a limit the time
+    # of a search would grow with the square of a run of them.
+    shown = "".join(
+        rf"\\{{1,{ESCAPES}}}"
+        if part.startswith("\\")
+        else rf"\\{{0,{ESCAPES}}}{part}"
+        if part in "'\""
+        else re.escape(part)
+        for part in parts
+    )
+    return f"{shown}|{re.escape(urllib.parse.quote(secret, safe=''))}"
 
 
 def _keep_group(match: re.Match[str]) -> str:
@@ -179,19 +236,23 @@ def _name_for_console(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-class _Output:
-    """Where lines end. One that cannot be written is lost: no stream may fail for its sake."""
+def _report_gap(lines: int) -> None:
+    # An error, for at that level too there are lines to be dropped.
+    structlog.get_logger(component="diagnostics").error("diagnostics_dropped", lines=lines)
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
 
-    def write(self, line: bytes | str) -> None:
-        data = line if isinstance(line, bytes) else line.encode("utf-8", "replace")
-        with contextlib.suppress(OSError, ValueError):  # a full disk, a closed pipe
-            self._stream.write(data + b"\n")
-            self._stream.flush()
+def _redirect(descriptor: int) -> lineoutput.LineOutput:
+    global _output
+    if _output.descriptor != descriptor:
+        _output.flush(FLUSH_S)
+        _output = lineoutput.LineOutput(descriptor, _report_gap)
+    return _output
 
-    debug = info = warning = error = critical = write
+
+_output = lineoutput.LineOutput(STDERR, _report_gap)
+"""The one way of this process to its standard error: what two write is not in order."""
+
+os.register_at_fork(after_in_child=lambda: _output.begin_in_child())
 
 
 class _StdlibHandler(logging.Handler):

@@ -5,6 +5,7 @@
 what is started and kept in `server.hostsettings`.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -175,8 +176,8 @@ class Config(HostSettings, frozen=True, kw_only=True):
         values: list[str] = []
         for item in SETTINGS:
             value = getattr(self, item.field) if item.kind.secret else None
-            if isinstance(value, tuple):  # of headers only what they say
-                values += [header.partition(":")[2].strip() for header in value]
+            if isinstance(value, tuple):
+                values += _credentials(value)
             elif value is not None:
                 values.append(value)
         return tuple(filter(None, values))
@@ -189,6 +190,16 @@ class Config(HostSettings, frozen=True, kw_only=True):
         )
         return f"Config({', '.join(shown)})"
 
+
+def _credentials(headers: tuple[str, ...]) -> Iterator[str]:
+    """What headers say, whole and after a scheme; what is shorter than any key is no secret."""
+    for header in headers:
+        value = header.partition(":")[2].strip()
+        yield from (part for part in {value, *value.split()} if len(part) >= SHORTEST_CREDENTIAL)
+
+
+SHORTEST_CREDENTIAL = 6
+"""Least characters of a header's value to hide: `1`, `true` and `false` stand in many lines."""
 
 DERIVED = ("models", "sources")
 """Fields of `Config` that nobody sets."""

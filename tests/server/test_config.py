@@ -358,13 +358,13 @@ def test_names_of_other_programs_are_none_of_our_business() -> None:
 def test_the_env_file_is_taken_as_it_stands(tmp_path: Path) -> None:
     env_file = tmp_path / "env"
     env_file.write_text(
-        "\ufeffexport PORT=1 # why\n# a comment\nPROXY_API_KEY='a$HOME${HOME}#b'\n"
+        "\ufeffexport PORT=1 # why\n# a comment\nPROXY_API_KEY='a$HOME${HOME}#b-of-the-operator'\n"
         'CODEX_BIN="/opt/my codex"\nWORKER_COUNT\n\nOTHER=1\n'
     )
     loaded, warnings = config.load(HOME, env_file=env_file)
     assert warnings == []
     assert (loaded.port, loaded.worker_count) == (1, 1)
-    assert loaded.api_key == "a$HOME${HOME}#b"
+    assert loaded.api_key == "a$HOME${HOME}#b-of-the-operator"
     assert loaded.codex_bin == "/opt/my codex"
 
 

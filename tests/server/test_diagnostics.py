@@ -1,6 +1,5 @@
 """What an operator reads on stderr, and what never gets there."""
 
-import io
 import json
 import logging
 import os
@@ -8,9 +7,10 @@ import re
 import subprocess
 import sys
 import timeit
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 import structlog
@@ -21,32 +21,51 @@ ROOT = Path(__file__).parents[2]
 Configure = Callable[..., None]
 
 
+class File:
+    """A file that diagnostics go to."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.memfd_create("lines")
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def getvalue(self) -> bytes:
+        """All that was written."""
+        diagnostics.flush()
+        return os.pread(self._descriptor, 1 << 24, 0)
+
+
 @pytest.fixture
 def configure() -> Iterator[Configure]:
     """Sets diagnostics up with some settings and a stream, and takes it all back at the end."""
     handlers = list(logging.getLogger().handlers)
 
-    def with_settings(stream: BinaryIO, **changed: Any) -> None:
+    def with_settings(stream: Any, **changed: Any) -> None:
         nowhere = Path("/nonexistent")
         config = settings.Config(data_dir=nowhere, log_dir=nowhere, **changed)
-        diagnostics.configure(config, stream)
+        diagnostics.configure(config, stream.fileno())
 
     yield with_settings
+    with_settings(sys.__stderr__)
     structlog.reset_defaults()
     logging.getLogger().handlers = handlers
 
 
-def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
+def lines(stream: File) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def line(stream: io.BytesIO) -> dict[str, Any]:
+def line(stream: File) -> dict[str, Any]:
     (only,) = lines(stream)
     return only
 
 
 def test_a_line_has_the_schema(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream, env="staging")
     log = structlog.get_logger(component="supervisor").bind(worker_state="backoff")
     log.warning("worker exited", delay_ms=500, req_id="req-1", code=None)
@@ -66,7 +85,7 @@ def test_a_line_has_the_schema(configure: Configure) -> None:
 
 
 def test_only_what_is_known_is_written(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream)
     structlog.get_logger().info("listening")
     assert list(line(stream)) == ["timestamp", "severity", "component", "event"]
@@ -78,7 +97,7 @@ def test_every_severity_and_the_level(configure: Configure) -> None:
         ("debug", ["debug", "info", "warning", "error", "critical", "error"]),
         ("warning", ["warning", "error", "critical", "error"]),
     ]:
-        stream = io.BytesIO()
+        stream = File()
         configure(stream, log_level=level)
         log = structlog.get_logger()
         for method in (log.debug, log.info, log.warning, log.error, log.critical, log.exception):
@@ -104,7 +123,7 @@ def test_every_severity_and_the_level(configure: Configure) -> None:
     ],
 )
 def test_keys_and_tokens_are_replaced(text: str, written: str, configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream, api_key="operators-key")
     structlog.get_logger(component=text).info(text, field=text, nested=[{"deep": (text,)}])
     for value in (line(stream)["component"], line(stream)["event"], line(stream)["field"]):
@@ -114,14 +133,14 @@ def test_keys_and_tokens_are_replaced(text: str, written: str, configure: Config
 
 @pytest.mark.parametrize("name", ["authorization", "Set-Cookie", "x-api-key", "TOKEN"])
 def test_secret_fields_are_replaced(name: str, configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream)
     structlog.get_logger().info("request", headers={name: "opaque", "accept": "*/*"})
     assert line(stream)["headers"] == {name: "********", "accept": "*/*"}
 
 
 def test_a_traceback_is_one_line_without_keys(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream)
     try:
         raise ConnectionError("refused: Bearer abcdef")
@@ -133,7 +152,7 @@ def test_a_traceback_is_one_line_without_keys(configure: Configure) -> None:
 
 
 def test_any_value_can_be_written(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream)
     circle: list[object] = []
     circle.append(circle)
@@ -161,14 +180,75 @@ def test_any_value_can_be_written(configure: Configure) -> None:
 
 
 def test_a_key_at_the_cut_is_not_left_in_part(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream, api_key="operators-key")
-    structlog.get_logger().info("x" * 16_380 + "operators-key" + "x" * 50)
-    assert line(stream)["event"] == "x" * 16_380 + "****… (16443 characters)"
+    structlog.get_logger().info("." * 16_380 + "operators-key" + "." * 50)
+    assert line(stream)["event"] == "." * 16_380 + "****… (16443 characters)"
+
+
+@pytest.mark.parametrize("key", ["k", "info", "stream", "the"])
+def test_a_key_that_is_a_word_is_not_cut_out_of_others(key: str, configure: Configure) -> None:
+    stream = File()
+    configure(stream, api_key=key)
+    text = "the king looks into the upstreams of infosec, then streaming"
+    structlog.get_logger(component="kernel").info(text, key=key, quoted=f"'{key}', {key}.")
+    written = line(stream)
+    words = re.sub(rf"\b{key}\b", "********", text)
+    assert (written["component"], written["event"]) == ("kernel", words)
+    assert (written["key"], written["quoted"]) == ("********", "'********', ********.")
+
+
+KEYS = (
+    "abcdefghijklmnop",
+    "abcdefghijklmnop-qrst",
+    "a.c+e(g[i{k*m^o$q|s",
+    r"back\slash\d\1-key",
+    "quote'and\"quote-key",
+    "ends-with-symbols+/=",
+    "=starts-with-symbols",
+    "Bearer-is-in-the-key",
+    "sk-proj-a1;b2,c3}d4&e5",
+)
+"""Keys with characters that expressions, JSON, URLs and headers read in their own way."""
+
+PLACES = (
+    "{}",
+    "Bearer {}",
+    "authorization: Bearer {} was refused",
+    "api_key={}",
+    "the key '{}', which",
+    "({}) [{}] <{}>",
+    "https://host/v1?key={}&x=1",
+    "x_{}_y",
+)
+"""How a value stands in a line."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_in_no_line(key: str, place: str, configure: Configure) -> None:
+    stream = File()
+    others = tuple(f"X-Key: {other}" for other in KEYS if other != key)
+    configure(stream, api_key=key, upstream_headers=others)
+    log = structlog.get_logger(component="codex")
+    for form in (key, repr(key)[1:-1], json.dumps(key)[1:-1], urllib.parse.quote(key, safe="")):
+        text = place.replace("{}", form)
+        log.info(text, nested=[{text: (text,)}], error=RuntimeError(text))
+        try:
+            raise RuntimeError(text)
+        except RuntimeError:
+            log.exception("failed")
+    written = stream.getvalue().decode()
+    diagnosed = written.count("\n")
+    for each in lines(stream):
+        written += str(each)
+    assert diagnosed == 8
+    assert key not in written
+    assert key[len("abcdefghijklmnop") :] == "" or key[-5:] not in written
 
 
 def test_the_standard_library_logs_here_too(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream)
     configure(stream)
     logger = logging.getLogger("asyncio")
@@ -196,6 +276,7 @@ async def main():
     gc.collect()
 
 asyncio.run(main())
+diagnostics.flush()
 """
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
@@ -205,16 +286,41 @@ asyncio.run(main())
     assert "RuntimeError: unseen: Bearer ********" in written["exception"]
 
 
-def test_a_line_that_cannot_be_written_is_lost_quietly(configure: Configure) -> None:
-    closed = io.BytesIO()
-    closed.close()
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    full_disk = os.open("/dev/full", os.O_WRONLY)
-    with os.fdopen(full_disk, "wb", 0) as full, os.fdopen(write_end, "wb", 0) as pipe:
-        for stream in (closed, full, pipe):
-            configure(stream, log_format="json")
-            structlog.get_logger().error("nobody will read this")
+def test_lines_that_nobody_reads_cost_nobody_anything_and_are_told_of(
+    configure: Configure,
+) -> None:
+    reading, writing = os.pipe()
+    before = diagnostics.lines_dropped()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", 0) as pipe:
+        configure(pipe, log_level="error")
+        log = structlog.get_logger(component="codex")
+        for number in range(2000):
+            log.error("unread", number=number, text="x" * 5000)
+        numbers: list[int] = []
+        gaps: list[dict[str, Any]] = []
+        while len(numbers) + sum(gap["lines"] for gap in gaps) < 2000:
+            read = json.loads(reader.readline())
+            if read["event"] == "unread":
+                numbers.append(read["number"])
+            else:
+                gaps.append(read)
+    assert numbers == sorted(set(numbers))
+    assert sum(gap["lines"] for gap in gaps) == diagnostics.lines_dropped() - before > 0
+    assert {(gap["event"], gap["component"], gap["severity"]) for gap in gaps} == {
+        ("diagnostics_dropped", "diagnostics", "error")
+    }
+
+
+def test_a_reason_and_a_line_come_in_order(configure: Configure) -> None:
+    stream = File()
+    configure(stream)
+    structlog.get_logger().info("first")
+    diagnostics.say("turntape: second")
+    structlog.get_logger().info("third")
+    first, second, third = stream.getvalue().decode().splitlines()
+    assert json.loads(first)["event"] == "first"
+    assert second == "turntape: second"
+    assert json.loads(third)["event"] == "third"
 
 
 def read_terminal(configure: Configure, **changed: Any) -> str:
@@ -226,6 +332,7 @@ def read_terminal(configure: Configure, **changed: Any) -> str:
             raise ValueError("Bearer abcdef")
         except ValueError:
             structlog.get_logger(component="codex").exception("worker exited", pid=4)
+        diagnostics.flush()
         return screen.read(65536).decode()
 
 
@@ -245,7 +352,7 @@ def test_json_on_a_terminal_where_asked(configure: Configure) -> None:
 
 
 def test_console_in_a_file_has_no_colours(configure: Configure) -> None:
-    stream = io.BytesIO()
+    stream = File()
     configure(stream, log_format="console")
     structlog.get_logger(component="codex").info("worker ready")
     assert b"worker ready" in stream.getvalue()
@@ -254,7 +361,7 @@ def test_console_in_a_file_has_no_colours(configure: Configure) -> None:
 
 def test_a_call_below_the_level_costs_next_to_nothing(configure: Configure) -> None:
     """Measured: 0.05 µs against 9 µs for a written line."""
-    configure(io.BytesIO())
+    configure(File())
     log = structlog.get_logger(component="pump").bind()
 
     def cost(call: Callable[..., object]) -> float:

@@ -412,10 +412,15 @@ def test_a_port_that_is_taken_is_said(mock: Mock) -> None:
 
 
 def test_the_environment_gives_it_a_key_and_nothing_else() -> None:
-    environ = {"PROXY_API_KEY": "sk-mock", "PROXY_WORKER": "codex", "PROXY_PORT": "x"}
+    key = "sk-of-the-mock-itself"
+    environ = {
+        "PROXY_API_KEY": key,
+        "PROXY_WORKER": "codex",
+        "PROXY_PORT": "x",
+    }
     with Mock("--host", "0.0.0.0", **environ) as running:
         assert ask(running).head.startswith(b"HTTP/1.1 401 ")
-        with running.client(api_key="sk-mock") as client:
+        with running.client(api_key=key) as client:
             assert client.chat.completions.create(model=NAME, messages=HELLO).model == NAME
 
 
