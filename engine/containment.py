@@ -44,6 +44,7 @@ class Boundary(enum.Enum):
     STORE = "store"
     TASK = "task"
     SHUTDOWN = "shutdown"
+    COMMAND = "command"
 
 
 counts: Final[collections.Counter[str]] = collections.Counter()

@@ -83,15 +83,25 @@ class Fleet:
         self.default = next(iter(self.workers.values()))
         self._rules = rules
         self._accepted = accepted
+        self._started: list[worker.Worker] = []
 
     async def start(self) -> None:
         """Have every worker begin to become ready."""
         for each in self.workers.values():
             await each.start()
+            self._started.append(each)
 
     async def stop(self) -> None:
-        """Stop them side by side: each has the whole of its grace."""
-        await asyncio.gather(*(each.stop() for each in self.workers.values()))
+        """Stop those that have started side by side: each has the whole of its grace.
+
+        Raises:
+            ExceptionGroup: what some have failed with, once all have ended.
+        """
+        stops = (each.stop() for each in self._started)
+        results = await asyncio.gather(*stops, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, Exception)]
+        if errors:
+            raise ExceptionGroup("workers did not stop", errors)
 
     def check(self) -> None:
         """Find rules that lead nowhere.

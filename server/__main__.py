@@ -1,7 +1,5 @@
 """`python -m server`: the command line, from a checkout."""
 
-import sys
+from server import program
 
-from server.cli import main
-
-sys.exit(main())
+program.run()

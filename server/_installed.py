@@ -1,12 +1,12 @@
 """Entry point of the installed wheel."""
 
 import sys
-from pathlib import Path
 
 
-def main() -> int:
-    """Run the command line from the private tree inside this wheel."""
-    sys.path.insert(0, str(Path(__file__).parent / "_app"))
-    from server.cli import main as run
+def main() -> None:
+    """Run the command line from the private tree inside this wheel; does not return."""
+    # By hand: pathlib takes longer to load than a signal needs to come.
+    sys.path.insert(0, f"{__file__.rpartition('/')[0]}/_app")
+    from server import program
 
-    return run()
+    program.run()

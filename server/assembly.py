@@ -23,12 +23,15 @@ from engine import (
 )
 from machines import supervisor
 from server import http
-from server.config import ConfigError
 from server.settings import Config
 from server.version import VERSION
 
 STORE_FILE = "responses.sqlite"
 """The response store, in `PROXY_DATA_DIR`."""
+
+
+class ExtraMissing(Exception):
+    """Raised where a worker needs packages that are not installed."""
 
 
 def make_worker(
@@ -41,7 +44,7 @@ def make_worker(
     """A worker as the configuration has it.
 
     Raises:
-        BinaryNotFound, TranscriptError, ConfigError: it cannot work at all.
+        BinaryNotFound, ExtraMissing, TranscriptError: it cannot work at all.
     """
     if name == "scripted":
         return scripted.ScriptedWorker(
@@ -63,14 +66,15 @@ def upstream_worker(config: Config, wakeups: wakeups.Wakeups) -> worker.Worker:
     """The worker that passes requests on.
 
     Raises:
-        ConfigError: its extra is not installed.
+        ExtraMissing: it is not installed.
     """
     try:
         # Its HTTP client takes as long to load as everything else together.
         from engine import upstream, upstreamclient
     except ModuleNotFoundError:
-        problem = "'upstream' needs the extra of that name: pip install 'turntape[upstream]'"
-        raise ConfigError("PROXY_WORKER", problem) from None
+        raise ExtraMissing(
+            "the upstream worker needs the extra of that name: pip install 'turntape[upstream]'"
+        ) from None
     assert config.upstream_url is not None
     headers = (header.partition(":") for header in config.upstream_headers)
     options = upstreamclient.Options(

@@ -1,49 +1,77 @@
 """The command line: `turntape serve | mock | demo | replay | inspect | config | login`."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine import codexhome, responsestore, scripted, segmentwriter
+import msgspec
+
+from engine import codexhome, containment, responsestore, scripted, segmentwriter
+from machines import parse
+from server import (
+    assembly,
+    demo,
+    diagnostics,
+    exits,
+    login,
+    mock,
+    readback,
+    serve,
+    settings,
+    signals,
+)
 from server import config as configuration
-from server import demo, diagnostics, login, mock, readback, serve, settings
 from server.version import VERSION
 
-EXIT_USAGE = 2
-"""What a wrong flag or setting ends with, as argparse has it."""
-
-EXIT_FAILED = 1
-"""What a start that failed ends with."""
+REFUSALS = (
+    assembly.ExtraMissing,
+    codexhome.BinaryNotFound,
+    codexhome.HomeTaken,
+    scripted.TranscriptError,
+    responsestore.StoreError,
+    segmentwriter.LogLocked,
+)
+"""Why a command cannot do what it was asked for: their text is for the operator."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    """Run one command and return its exit status; why it failed is one line on stderr."""
+    diagnostics.begin()
+    parse.allow_depth()
     try:
-        status: int = options.run(options)
+        status = _run(arguments)
+        sys.stdout.flush()
     except configuration.ConfigError as error:
-        return _complain(str(error), EXIT_USAGE)
-    except (
-        codexhome.BinaryNotFound,
-        codexhome.HomeTaken,
-        scripted.TranscriptError,
-        responsestore.StoreError,
-        segmentwriter.LogLocked,
-    ) as error:
-        return _complain(str(error), EXIT_FAILED)
+        status = _complain(str(error), exits.USAGE)
+    except REFUSALS as error:
+        status = _complain(str(error))
+    except BrokenPipeError:  # whoever read has enough
+        status = signals.status_of(signal.SIGPIPE)
     except OSError as error:
-        return _complain(f"{error.filename or 'cannot start'}: {error.strerror}", EXIT_FAILED)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return EXIT_FAILED
+        reason = error.strerror or str(error)
+        status = _complain(f"{error.filename}: {reason}" if error.filename else reason)
+    except Exception as error:
+        containment.report(containment.Boundary.COMMAND, error)
+        status = exits.FAILED
+    diagnostics.flush()
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as left:  # argparse has said what there was to say
+        return exits.USAGE if left.code else exits.CLEAN
+    status: int = options.run(options)
     return status
 
 
 def load_config(options: argparse.Namespace) -> settings.Config:
-    """The configuration of a run; warnings go to stderr, for no log is set up yet."""
+    """The configuration of a run; warnings are for people, like reasons."""
     flags = {
         item.field: getattr(options, item.field, None)
         for item in settings.SETTINGS
@@ -51,7 +79,7 @@ def load_config(options: argparse.Namespace) -> settings.Config:
     }
     config, warnings = configuration.load(os.environ, flags, options.env_file)
     for warning in warnings:
-        print(f"turntape: warning: {warning}", file=sys.stderr)  # noqa: T201 - a command line
+        diagnostics.say(f"turntape: warning: {warning}")
     return config
 
 
@@ -59,8 +87,13 @@ def serve_command(options: argparse.Namespace) -> int:
     """`turntape serve`."""
     config = load_config(options)
     diagnostics.configure(config)
-    serve.run(config, lambda host, port: _say(f"turntape {VERSION} on http://{host}:{port}/v1"))
-    return 0
+    with signals.caught() as caught:
+        return serve.run(config, caught, _announce)
+
+
+def _announce(host: str, port: int) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it; `listening` says it too
+        _say(f"turntape {VERSION} on http://{host}:{port}/v1")
 
 
 def config_command(options: argparse.Namespace) -> int:
@@ -80,6 +113,8 @@ def demo_command(options: argparse.Namespace) -> int:
 def login_command(options: argparse.Namespace) -> int:
     """`turntape login`."""
     config = load_config(options)
+    if "log_level" not in config.sources:  # of what passes by while it waits nobody asked
+        config = msgspec.structs.replace(config, log_level="warning")
     diagnostics.configure(config)
     return login.run(config)
 
@@ -132,6 +167,6 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a command line
 
 
-def _complain(text: str, status: int) -> int:
-    print(f"turntape: {text}", file=sys.stderr)  # noqa: T201 - a command line
+def _complain(text: str, status: int = exits.FAILED) -> int:
+    diagnostics.say(f"turntape: {text}")
     return status

@@ -5,18 +5,16 @@ import contextlib
 import errno
 import http.client
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import uvloop
 
 from engine import replay, segments
 from server import config as configuration
-from server import diagnostics, serve, settings
+from server import diagnostics, eventloop, exits, serve, settings, signals
 from server.renderers import renderer
 
 MODEL = "codex-5"
@@ -39,38 +37,66 @@ Try it with the official SDK (pip install openai):
 
 
 def run(port: str, once: bool) -> int:
-    """Run the demo; returns when it was stopped, or after the trial with `once`."""
-    with tempfile.TemporaryDirectory(prefix="turntape-demo-") as directory:
-        environ = {
-            "PORT": port,
-            "PROXY_WORKER": "scripted",
-            "PROXY_DATA_DIR": directory,
-            "PROXY_EVENT_LOG": "full",
-            "PROXY_LOG_LEVEL": "warning",
-        }
-        config, _ = configuration.load(environ)
+    """Run the demo; returns when it was stopped, or after the trial with `once`.
+
+    Raises:
+        ConfigError: the port is none.
+    """
+    environ = {
+        "PROXY_WORKER": "scripted",
+        "PROXY_EVENT_LOG": "full",
+        "PROXY_LOG_LEVEL": "warning",
+        # Who stops a demo waits for none of its answers.
+        "PROXY_DRAIN_TIMEOUT_MS": "0",
+    }
+    with (
+        signals.caught() as caught,
+        tempfile.TemporaryDirectory(prefix="turntape-demo-") as directory,
+    ):
+        environ["PROXY_DATA_DIR"] = directory
+        config, _ = configuration.load(environ, {"port": port})
         diagnostics.configure(config)
-        return uvloop.run(_demonstrate(config, once))
+        return eventloop.run(_demonstrate(config, once, caught))
 
 
-async def _demonstrate(config: settings.Config, once: bool) -> int:
+async def _demonstrate(config: settings.Config, once: bool, caught: signals.Caught) -> int:
     bound: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
     server, running = await _start(config, bound)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    host, port = bound.result()
+    asked = asyncio.Event()
+
+    def stop(_: int = 0) -> None:
+        asked.set()
+        server.stop()
+
+    eventloop.forward(caught, stop)
+    try:
+        status = await _present(*bound.result(), config.log_dir, asked)
+        if once:
+            stop()
+        elif not asked.is_set():
+            _say("Ctrl-C stops the server. `turntape serve` runs it on Codex.")
+        await asked.wait()
+    finally:
+        server.stop()
+        await running
+    return exits.FAILED if server.undone else status
+
+
+async def _present(host: str, port: int, log_dir: Path, asked: asyncio.Event) -> int:
+    """Stream one answer, replay it, say how to go on; asked to stop, no further."""
     url = f"http://{host}:{port}/v1"
     _say(f"Serving recorded streams on {url}\n")
     _say(f"One request, streamed (model {MODEL}):\n")
-    await asyncio.to_thread(_stream_one, host, port)
-    same = await asyncio.to_thread(_replay, config.log_dir)
+    try:
+        await asyncio.to_thread(_stream_one, host, port)
+    except (http.client.HTTPException, ConnectionError):
+        if not asked.is_set():
+            raise
+    if asked.is_set():
+        return exits.CLEAN
+    same = await asyncio.to_thread(_replay, log_dir)
     _say(EXAMPLE.format(url=url, model=MODEL))
-    if once:
-        server.stop()
-    else:
-        _say("Ctrl-C stops the server. `turntape serve` runs it on Codex.")
-    await running
-    return 0 if same else 1
+    return exits.CLEAN if same else exits.FAILED
 
 
 async def _start(
@@ -113,7 +139,7 @@ def _stream_one(host: str, port: int) -> None:
 def _texts(response: http.client.HTTPResponse) -> Iterator[str]:
     while line := response.readline():
         if line.startswith(b"data: {"):
-            for choice in json.loads(line[6:])["choices"]:
+            for choice in json.loads(line[6:]).get("choices", ()):
                 yield choice["delta"].get("content") or ""
 
 

@@ -1,25 +1,39 @@
 """`turntape login`: gives the server's Codex a ChatGPT login of its own."""
 
+import asyncio
 import os
 import sys
 
-import uvloop
-
 from engine import login
-from server import assembly, settings
+from server import assembly, diagnostics, eventloop, exits, settings, signals
 
 
 def run(config: settings.Config) -> int:
     """Show the link, wait for the login, say how it went."""
+    with signals.caught() as caught:
+        return eventloop.run(_log_in(config, caught))
+
+
+async def _log_in(config: settings.Config, caught: signals.Caught) -> int:
     options = assembly.codex_options(config)
+    waiting = asyncio.ensure_future(login.log_in(options, os.environ, _show))
+    given_up: list[int] = []
+
+    def give_up(number: int) -> None:
+        given_up.append(number)
+        waiting.cancel()
+
+    eventloop.forward(caught, give_up)
     try:
-        uvloop.run(login.log_in(options, os.environ, _show))
+        await waiting
     except login.LoginFailed as error:
-        sys.stderr.write(f"turntape: login failed: {error}\n")
-        return 1
+        diagnostics.say(f"turntape: login failed: {error}")
+        return exits.FAILED
+    except asyncio.CancelledError:
+        return signals.status_of(given_up[0])
     sys.stdout.write(f"Logged in. The login is kept in {options.setup.home}.\n")
     sys.stdout.write("Restart a server that is running on it.\n")
-    return 0
+    return exits.CLEAN
 
 
 def _show(url: str) -> None:

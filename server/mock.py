@@ -1,13 +1,14 @@
 """`turntape mock`: recorded streams for the tests of other programs, with faults on demand."""
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 from server import config as configuration
-from server import diagnostics, faults, http, serve
+from server import diagnostics, faults, http, serve, signals
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape mock`: serve until stopped.
+    """`turntape mock`: serve until stopped; its exit status.
 
     Raises:
         ConfigError: a flag cannot be used.
@@ -39,13 +40,15 @@ def run(options: argparse.Namespace) -> int:
     def front(handler: http.Handler) -> http.Handler:
         return faults.Injector(handler, fault).handle
 
-    with tempfile.TemporaryDirectory(prefix="turntape-mock-") as directory:
+    with (
+        signals.caught() as caught,
+        tempfile.TemporaryDirectory(prefix="turntape-mock-") as directory,
+    ):
         config, _ = configuration.load(
             _settings(options, directory), {"port": options.port, "host": options.host}
         )
         diagnostics.configure(config)
-        serve.run(config, _announce, front)
-    return 0
+        return serve.run(config, caught, _announce, front)
 
 
 def _settings(options: argparse.Namespace, directory: str) -> dict[str, str]:
@@ -79,5 +82,6 @@ def _fault(options: argparse.Namespace) -> faults.Fault | None:
 
 
 def _announce(host: str, port: int) -> None:
-    sys.stdout.write(f"turntape mock on http://{host}:{port}/v1\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # nobody reads it
+        sys.stdout.write(f"turntape mock on http://{host}:{port}/v1\n")
+        sys.stdout.flush()

@@ -1,19 +1,16 @@
-"""The composition root: builds the server, runs it, and ends it in order."""
+"""Runs the server: begins its parts in order, waits, and ends them in the reverse order."""
 
 import asyncio
-import contextlib
 import gc
 import os
-import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
-import uvloop
 
-from engine import log, wakeups
+from engine import containment, log, pump, wakeups
 from machines import events, lifecycle
-from server import assembly, http
+from server import assembly, diagnostics, eventloop, exits, http, signals, teardown, watchdog
 from server.context import Context, fleet
 from server.listener import HttpServer
 from server.routes import Router
@@ -24,6 +21,9 @@ PRUNE_S = 3600.0
 
 CLOSE_S = 2.0
 """How long connections may take to send what they hold once every stream has ended."""
+
+STEP_S = 5.0
+"""How long a part may take to end that has no limit of its own; with one, how much longer."""
 
 _log = structlog.get_logger(component="server")
 
@@ -46,15 +46,18 @@ def wall_clock() -> Callable[[], int]:
 
 
 class Server:
-    """One running server.
+    """One server, which runs once. Nothing is opened before `run`.
 
     Args:
         announce: told where it listens, once it does.
         front: puts something before the routes.
 
+    Attributes:
+        undone: once it has run, the parts that could not be ended.
+
     Raises:
-        LogLocked: the log is another process's.
-        BinaryNotFound, TranscriptError: the worker cannot work at all.
+        BinaryNotFound, ExtraMissing, TranscriptError: the worker cannot work at all.
+        ConfigError: a rule of the models file leads nowhere.
     """
 
     def __init__(
@@ -65,10 +68,12 @@ class Server:
         front: Front = nothing,
     ) -> None:
         loop = asyncio.get_running_loop()
+        self.undone: list[str] = []
         self._config = config
         self._announce = announce
         self._stopped = asyncio.Event()
-        self._drain: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._log = log.EventLog(assembly.log_settings(config), wall_clock())
         self._wakeups = wakeups.Wakeups(loop, self._log)
         self._fleet = fleet(
@@ -80,61 +85,104 @@ class Server:
         )
         self._store = assembly.response_store(config)
         self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
-        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._log.open()
         self._context = Context(
             config,
             self._fleet,
             self._log,
             self._wakeups,
             self._life,
-            assembly.hash_key(config),
+            b"",  # the key is beside the log, which is not open yet
             time.time,
             self._store,
         )
-        self._http = HttpServer(front(Router(self._context).handle), assembly.http_limits(config))
+        handler = front(Router(self._context).handle)
+        self._http = HttpServer(handler, assembly.http_limits(config))
+
+    @property
+    def stop_s(self) -> float:
+        """How long a stop may take: what streams, connections and workers have, and the rest."""
+        grace_ms = self._config.drain_timeout_ms + self._config.worker_shutdown_grace_ms
+        return grace_ms / 1000 + 2 * CLOSE_S + 7 * STEP_S
 
     async def run(self) -> None:
-        """Serve until asked to stop.
+        """Serve until asked to stop; asked before it has started, start no further.
 
         Raises:
-            OSError: the address cannot be bound.
+            LogLocked, HomeTaken, StoreError: another process uses the files, or they are broken.
+            OSError: a file or the address cannot be had.
         """
+        async with teardown.Teardown() as parts:
+            self.undone = parts.undone
+            if not self._stopped.is_set():
+                self._starting = asyncio.get_running_loop().create_task(self._start(parts))
+                try:
+                    await asyncio.wait({self._starting})
+                finally:
+                    self._starting.cancel()
+                if not self._starting.cancelled():
+                    self._starting.result()
+            await self._stopped.wait()
+        _log.info("stopped")
+
+    async def _start(self, parts: teardown.Teardown) -> None:
+        """Begin every part, and note before each how it is ended."""
+        self._make_directories()
+        parts.add("event_log", STEP_S, self._close_log)
+        self._log.open()
+        self._context.hash_key = assembly.hash_key(self._config)
+        if self._store is not None:
+            parts.add("response_store", STEP_S, self._store.close)
+            await self._store.open()
+            await self._store.interrupted()
+        grace = self._config.worker_shutdown_grace_ms / 1000
+        parts.add("workers", grace + STEP_S, self._fleet.stop)
+        await self._fleet.start()
+        parts.add("connections", STEP_S, self._http.close)
+        parts.add("background_responses", STEP_S, lambda: self._context.runs.drain(CLOSE_S))
+        parts.add("answers", CLOSE_S + STEP_S, lambda: self._http.drain(CLOSE_S))
+        host, port = await self._listen()
+        parts.add("tasks", STEP_S, self._cancel_tasks)
+        self._begin("prune_log", self._prune_log)
+        self._begin("prune_store", self._prune_store)
+        parts.add("streams", STEP_S, self._end_streams)
+        self._act(self._life.step(lifecycle.Started()))
+        _log.info("listening", host=host, port=port, workers=list(self._fleet.workers))
+        # What is here now stays: a collection need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        self._announce(host, port)
+
+    def _make_directories(self) -> None:
+        """Fail early where one cannot be made: what is then on the disk is a matter of policy."""
+        logs = self._config.event_log != "off"
+        for directory in (self._config.data_dir, *([self._config.log_dir] if logs else [])):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def _listen(self) -> tuple[str, int]:
+        host, port = self._config.host, self._config.port
         try:
-            if self._store is not None:
-                await self._store.open()
-                await self._store.interrupted()
-            await self._fleet.start()
-            host, port = await self._http.start(self._config.host, self._config.port)
-            self._act(self._life.step(lifecycle.Started()))
-            _log.info("listening", host=host, port=port, workers=list(self._fleet.workers))
-            # What is here now stays: a collection need not look through it again and again.
-            gc.collect()
-            gc.freeze()
-            self._announce(host, port)
-            await self._wait()
-        finally:
-            await self._http.drain(CLOSE_S)
-            await self._context.runs.drain(CLOSE_S)
-            await self._http.close()
-            await self._fleet.stop()
-            if self._store is not None:
-                await self._store.close()
-            self._log.close()
-            _log.info("stopped")
+            return await self._http.start(host, port)
+        except OSError as error:
+            # The loop's own message has the address in a form of its own, or not at all.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror
+            raise OSError(number, f"cannot listen: {reason}", f"{host}:{port}") from None
 
-    async def _wait(self) -> None:
-        """Until the end; meanwhile what an idle server keeps must not outlive its age limit."""
-        pruning = asyncio.get_running_loop().create_task(self._prune())
-        await self._stopped.wait()
-        pruning.cancel()
+    def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Have something be done in the background, begun again whenever it fails."""
+        task = asyncio.get_running_loop().create_task(containment.keep_running(name, work))
+        self._tasks.add(task)
 
-    async def _prune(self) -> None:
+    async def _prune_log(self) -> None:
+        """What an idle server keeps must not outlive its age limit."""
         while True:
-            if self._store is not None:
-                await self._store.prune()
             await asyncio.sleep(PRUNE_S)
             self._log.prune()
+
+    async def _prune_store(self) -> None:
+        while self._store is not None:
+            await self._store.prune()
+            await asyncio.sleep(PRUNE_S)
 
     def stop(self) -> None:
         """Drain; asked again, do not wait any longer."""
@@ -146,41 +194,72 @@ class Server:
         for action in actions:
             match action:
                 case lifecycle.BeginDrain(timeout_ms):
-                    self._http.stop_accepting()
-                    drain = self._wait_for_streams(timeout_ms / 1000)
-                    self._drain = asyncio.get_running_loop().create_task(drain)
+                    drain = self._drain(timeout_ms / 1000)
+                    self._tasks.add(asyncio.get_running_loop().create_task(drain))
                 case lifecycle.EndStreams():
-                    for stream in list(self._context.streams.values()):
-                        stream.event(events.ServerStopping())
+                    streams = list(self._context.streams.values())
+                    containment.each(containment.Boundary.SHUTDOWN, _end_stream, streams)
                 case lifecycle.Shutdown():
                     self._stopped.set()
+                    if self._starting is not None:
+                        self._starting.cancel()
                 case lifecycle.AnnounceReady() | lifecycle.AnnounceNotReady():
                     _log.info("lifecycle", state=self._life.state)
 
-    async def _wait_for_streams(self, seconds: float) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        left = await self._http.drain(seconds)
-        seconds = max(0, deadline - asyncio.get_running_loop().time())
-        left += await self._context.runs.drain(seconds)
+    async def _drain(self, seconds: float) -> None:
+        """Wait for the streams, and go on with the stop in any case."""
+        left = 1
+        try:
+            left = await self._wait_for_streams(seconds)
+        except Exception as error:
+            containment.report(containment.Boundary.SHUTDOWN, error, step="drain")
         if self._life.state == "draining":
             ended = lifecycle.DrainTimedOut() if left else lifecycle.StreamsDrained()
             self._act(self._life.step(ended))
 
+    async def _wait_for_streams(self, seconds: float) -> int:
+        """How many answers were not over in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        left = await self._http.drain(seconds)
+        return left + await self._context.runs.drain(max(0, deadline - loop.time()))
 
-async def serve(config: Config, announce: Announce, front: Front = nothing) -> None:
-    """Run a server until SIGTERM or SIGINT."""
+    async def _end_streams(self) -> None:
+        """What a stop does first, where it was not a stop that ended the wait."""
+        while self._life.state != "stopped":
+            self._act(self._life.step(lifecycle.StopAsked()))
+
+    async def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _close_log(self) -> None:
+        self._log.close()
+
+
+def _end_stream(stream: pump.Pump) -> None:
+    stream.event(events.ServerStopping())
+
+
+def _ignore_hangup() -> None:
+    _log.info("hangup_ignored")
+
+
+async def serve(
+    config: Config, caught: signals.Caught, announce: Announce, front: Front = nothing
+) -> int:
+    """Run a server until a signal asks it to stop; its exit status."""
     server = Server(config, os.environ, announce, front)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+    dog = watchdog.Watchdog(server.stop_s, diagnostics.flush)
+    eventloop.forward(caught, lambda _: server.stop(), _ignore_hangup, dog.stop_begins)
     try:
         await server.run()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):
-                loop.remove_signal_handler(number)
+        dog.release()
+    return exits.FAILED if server.undone else exits.CLEAN
 
 
-def run(config: Config, announce: Announce, front: Front = nothing) -> None:
-    """Run a server in this process, on a loop of its own."""
-    uvloop.run(serve(config, announce, front))
+def run(config: Config, caught: signals.Caught, announce: Announce, front: Front = nothing) -> int:
+    """Run a server in this process, on a loop of its own; its exit status."""
+    return eventloop.run(serve(config, caught, announce, front))

@@ -88,8 +88,10 @@ def test_it_runs_the_demo_from_anywhere(installed: Path) -> None:
 
 
 def test_it_runs_the_code_of_the_wheel(installed: Path) -> None:
-    show = "import turntape, sys; sys.argv[1:] = ['config']; turntape.main(); import engine; "
-    shown = run(
-        installed / "python", "-I", "-c", show + "print(engine.__file__)", directory=Path("/")
+    show = (
+        "import os, sys, turntape; sys.argv[1:] = ['config']; end = os._exit; "
+        "show = lambda: print(sys.modules['engine'].__file__, flush=True); "
+        "os._exit = lambda status: (show(), end(status)); turntape.main()"
     )
+    shown = run(installed / "python", "-I", "-c", show, directory=Path("/"))
     assert shown.endswith("/site-packages/turntape/_app/engine/__init__.py\n")

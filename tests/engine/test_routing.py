@@ -128,9 +128,53 @@ def test_a_model_that_a_worker_has_lost_since_is_still_asked_for() -> None:
 
 def test_every_worker_is_started_and_stopped() -> None:
     async def live() -> None:
-        await fleet().start()
-        await fleet().stop()
+        workers = fleet()
+        await workers.start()
+        await workers.stop()
 
     LIFE.clear()
     asyncio.run(live())
     assert LIFE == ["codex starts", "upstream starts", "codex stops", "upstream stops"]
+
+
+class Failing(Named):
+    """A worker that fails where it is told to."""
+
+    def __init__(self, name: str, at: str) -> None:
+        super().__init__(name, LIFE, name)
+        self._at = at
+
+    async def start(self) -> None:
+        if self._at == "start":
+            raise RuntimeError(f"{self.name} cannot start")
+        await super().start()
+
+    async def stop(self) -> None:
+        await super().stop()
+        if self._at == "stop":
+            raise RuntimeError(f"{self.name} cannot stop")
+
+
+def test_only_what_has_started_is_stopped() -> None:
+    async def live() -> None:
+        workers = Fleet({"codex": CODEX, "upstream": Failing("upstream", "start")}, {}, accepted)
+        with pytest.raises(RuntimeError, match="cannot start"):
+            await workers.start()
+        await workers.stop()
+
+    LIFE.clear()
+    asyncio.run(live())
+    assert LIFE == ["codex starts", "codex stops"]
+
+
+def test_one_worker_that_cannot_stop_does_not_keep_the_others() -> None:
+    async def live() -> None:
+        workers = Fleet({"codex": Failing("codex", "stop"), "upstream": UPSTREAM}, {}, accepted)
+        await workers.start()
+        with pytest.raises(ExceptionGroup) as raised:
+            await workers.stop()
+        assert [str(error) for error in raised.value.exceptions] == ["codex cannot stop"]
+
+    LIFE.clear()
+    asyncio.run(live())
+    assert LIFE[-2:] == ["codex stops", "upstream stops"]

@@ -29,8 +29,8 @@ NO_ROOM = (0, resource.RLIM_INFINITY)
 
 ROOM = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
-READ_ONLY = "/sys/turntape"
-"""Where nobody can make a directory."""
+READ_ONLY = "/sys"
+"""A directory in which nobody can make a file."""
 
 SCENARIO = standin.Scenario(turn=standin.Turn(deltas=8, interval=0.02))
 

@@ -318,7 +318,7 @@ class World:
 
 _LASTING: Final = (
     *("Process._step", "Helper._work", "Timeout._on_timeout", "Server."),
-    *("World._play", "sleep", "_set_result_unless_cancelled"),
+    *("World._play", "keep_running", "sleep", "_set_result_unless_cancelled"),
 )
 """Timers and tasks that there are in every world; who sleeps is a task, and noticed as one."""
 
