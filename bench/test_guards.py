@@ -2,14 +2,14 @@
 
     python -m pytest bench/test_guards.py -m guard
 
-A ratio is to work that every machine knows, done beside ours in rounds that alternate, and the
-median of the rounds counts: the machine may be slow or busy, so long as it is so to both.
+A ratio is to work that every machine knows, done beside ours in turns so short that a busy machine
+is busy for both. Other work can only add to what is measured, never take from it: what counts is
+the best of what was seen, and a measurement over its budget is taken again before it is believed.
 """
 
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,27 +18,36 @@ import msgspec
 import pytest
 import uvloop
 
-from bench import budgets, rivals, standin, tokenpath
+from bench import budgets, load, rivals, standin, yardstick
 from tests import serving
 
 pytestmark = pytest.mark.guard
 
 BUDGETS = budgets.load()
 
-ROUNDS = 21
-"""Of a guard within one process."""
+ATTEMPTS = 4
+"""Measurements of which one must keep the budget."""
 
-TOKENS = 2048
-"""Of a round of the token path."""
+BURSTS = 600
+"""Samples of the token path in bursts; each has some hundred tokens."""
+
+WAKE_UPS = 4000
+"""Samples of the token path with one token a wake-up."""
 
 SERVER_ROUNDS = 15
 """Of a guard between processes."""
 
+PACED_ROUNDS = 5
+"""Of a guard between processes whose rounds last for seconds."""
+
 ENDPOINT_ROUNDS = 60
 """Of a guard between two endpoints of one server: short ones, so that both see the same load."""
 
-STARTS = 7
+STARTS = 5
 """Of a guard of the start."""
+
+PLANTED = 0.3
+"""The slowdown of the token path that must be noticed, on an idle and on a busy machine."""
 
 Say = Callable[[str], None]
 
@@ -54,98 +63,143 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
     return print_it
 
 
-async def token_ratios(directory: Path, streams: int, lines_a_stream: int) -> list[float]:
-    """For each round the path's CPU time as a part of the yardstick's."""
-    ratios = []
-    async with tokenpath.running(directory, streams) as path:
-        burst = path.burst(lines_a_stream)
-        wakeups = TOKENS // (streams * lines_a_stream)
-        for _ in range(ROUNDS):
-            spent = 0
-            for _ in range(wakeups):
-                spent += await path.wake(burst)
-                assert path.received() == streams * lines_a_stream
-            ratios.append(spent / tokenpath.yardstick(path.line, path.chunk, TOKENS))
-    return ratios
+def lowest(measure: Callable[[], float], budget: float) -> float:
+    """The first measurement within the budget; else the lowest of all attempts."""
+    seen: list[float] = []
+    while len(seen) < ATTEMPTS:
+        seen.append(measure())
+        if seen[-1] <= budget:
+            break
+    return min(seen)
 
 
-def test_a_token_in_a_burst_costs_no_more_than_the_yardstick(tmp_path: Path, say: Say) -> None:
-    ratio = statistics.median(uvloop.run(token_ratios(tmp_path, 8, 32)))
-    say(f"token path in bursts: {ratio:.2f} of json.loads + json.dumps")
-    assert ratio <= BUDGETS["token"]["burst"]
+def burst_ratio(directory: Path, slowdown: float = 0.0) -> float:
+    """What the quickest wake-ups cost, with many tokens each, as a part of the quickest yardstick.
+
+    They take a millisecond, so that on a busy machine only some of them are left alone.
+    """
+    samples = uvloop.run(yardstick.samples(directory, 8, 32, BURSTS, slowdown))
+    quick = BURSTS // 100
+    ours = sorted(sample.path for sample in samples)[quick]
+    return ours / sorted(sample.yardstick for sample in samples)[quick]
 
 
-def test_a_token_alone_costs_little_more_than_its_system_calls(tmp_path: Path, say: Say) -> None:
-    ratio = statistics.median(uvloop.run(token_ratios(tmp_path, 1, 1)))
-    say(f"token path, one a wake-up: {ratio:.2f} of json.loads + json.dumps")
-    assert ratio <= BUDGETS["token"]["alone"]
+def alone_ratio(directory: Path, slowdown: float = 0.0) -> float:
+    """What a wake-up with one token costs, as a part of the yardstick right after it.
+
+    They take some 20 microseconds, so that most of them are left alone on any machine.
+    """
+    samples = uvloop.run(yardstick.samples(directory, 1, 1, WAKE_UPS, slowdown))
+    return statistics.median(sample.path / sample.yardstick for sample in samples)
+
+
+def test_a_token_in_a_burst_costs_less_than_the_yardstick(tmp_path: Path, say: Say) -> None:
+    budget = BUDGETS["token"]["burst"]
+    ratio = lowest(lambda: burst_ratio(tmp_path), budget)
+    say(f"token path in bursts: {ratio:.3f} of the yardstick")
+    assert ratio <= budget
+
+
+def test_a_token_alone_costs_little_more_than_the_yardstick(tmp_path: Path, say: Say) -> None:
+    budget = BUDGETS["token"]["alone"]
+    ratio = lowest(lambda: alone_ratio(tmp_path), budget)
+    say(f"token path, one a wake-up: {ratio:.3f} of the yardstick")
+    assert ratio <= budget
+
+
+@pytest.mark.parametrize(
+    ("measure", "name"), [(burst_ratio, "burst"), (alone_ratio, "alone")], ids=["burst", "alone"]
+)
+def test_a_slowdown_of_the_token_path_is_noticed(
+    tmp_path: Path, say: Say, measure: Callable[[Path, float], float], name: str
+) -> None:
+    budget = BUDGETS["token"][name]
+    ratio = lowest(lambda: measure(tmp_path, PLANTED), budget)
+    say(f"token path, {name}, slowed down by {PLANTED:.0%}: {ratio:.3f} of the yardstick")
+    assert ratio > budget
 
 
 def test_a_token_is_hardly_later_than_through_a_bare_copy(say: Say) -> None:
     case = rivals.Case(1, standin.Turn(deltas=100, interval=0.002, stamped=True))
     plan = msgspec.json.encode(case.turn).decode()
-    ratios = []
-    with rivals.turntape(case) as ours, rivals.running("echo", plan) as bare:
+
+    def measure() -> float:
+        added, copied = [], []
         for _ in range(SERVER_ROUNDS):
-            added = [rivals.ask(rival, case.streams).latency_ms["p50"] for rival in (ours, bare)]
-            ratios.append(added[0] / added[1])
-    ratio = statistics.median(ratios)
+            added.append(rivals.ask(ours, case.streams).latency_ms["p50"])
+            copied.append(rivals.ask(bare, case.streams).latency_ms["p50"])
+        return min(added) / min(copied)
+
+    budget = BUDGETS["latency"]["line_to_byte"]
+    with rivals.turntape(case) as ours, rivals.running("echo", plan) as bare:
+        ratio = lowest(measure, budget)
     say(f"worker line to client byte: {ratio:.2f} of a copy from pipe to socket")
-    assert ratio <= BUDGETS["latency"]["line_to_byte"]
+    assert ratio <= budget
+
+
+def relay_ratio(case: rivals.Case, rounds: int, say: Say) -> float:
+    """The least CPU time a chunk of all rounds, as a part of the relay's least."""
+    measured = list(rivals.rounds(case, rounds))
+    ours = min(each.ours.cpu_us or 0 for each in measured)
+    theirs = min(each.theirs.cpu_us or 0 for each in measured)
+    say(f"{ours:.2f} µs of CPU time a chunk, {ours / theirs:.3f} of the relay's")
+    return ours / theirs
 
 
 def test_a_flood_costs_a_fraction_of_the_relay(say: Say) -> None:
     case = rivals.Case(16, standin.Turn(deltas=1000))
-    measured = list(rivals.rounds(case, SERVER_ROUNDS))
-    ratio = rivals.median(measured, lambda each: each.cpu_ratio)
-    ours = rivals.median(measured, lambda each: each.ours.cpu_us or 0)
-    theirs = rivals.median(measured, lambda each: each.theirs.cpu_us or 0)
-    say(f"flood: {ratio:.3f} of the relay's CPU time a chunk ({ours:.1f} µs, {theirs:.1f} µs)")
-    assert ratio <= BUDGETS["relay"]["flood"]
+    assert relay_ratio(case, SERVER_ROUNDS, say) <= BUDGETS["relay"]["flood"]
+
+
+def test_paced_streams_cost_a_part_of_the_relay(say: Say) -> None:
+    # System calls rule here, and how many chunks a wake-up gathers.
+    case = rivals.Case(64, standin.Turn(deltas=100, interval=0.02))
+    assert relay_ratio(case, PACED_ROUNDS, say) <= BUDGETS["relay"]["paced_64"]
 
 
 def test_the_first_token_is_as_soon_on_responses_as_on_chat(say: Say) -> None:
     # Paced, as a model is.
     case = rivals.Case(1, standin.Turn(deltas=3, interval=0.002))
-    waits: dict[str, list[float]] = {"chat": [], "responses": []}
     with rivals.turntape(case) as ours:
-        for number in range(ENDPOINT_ROUNDS):
-            for endpoint in sorted(waits, reverse=number % 2 == 0):
-                report = rivals.ask(ours, case.streams, 5, endpoint)
-                waits[endpoint].append(report.ttft_ms["p50"])
-    chat, responses = (statistics.median(waits[endpoint]) for endpoint in waits)
-    ratio = responses / chat
-    say(f"first token on Responses: {ratio:.2f} of chat's ({responses:.2f} ms, {chat:.2f} ms)")
-    assert ratio <= BUDGETS["latency"]["responses_ttft"]
+
+        def measure() -> float:
+            waits: dict[str, list[float]] = {"chat": [], "responses": []}
+            for number in range(ENDPOINT_ROUNDS):
+                for endpoint in sorted(waits, reverse=number % 2 == 0):
+                    report = rivals.ask(ours, case.streams, 5, endpoint)
+                    waits[endpoint].append(report.ttft_ms["p50"])
+            return min(waits["responses"]) / min(waits["chat"])
+
+        budget = BUDGETS["latency"]["responses_ttft"]
+        ratio = lowest(measure, budget)
+    say(f"first token on Responses: {ratio:.2f} of chat's")
+    assert ratio <= budget
 
 
 class Start(NamedTuple):
-    """Seconds until a process has done what it was started for, and its memory then."""
+    """CPU seconds until a process has done what it was started for, and its memory then."""
 
-    seconds: float
+    cpu: float
     rss_mib: float
 
 
 def start_of_server(data_dir: Path) -> Start:
     """A server on the scripted worker: ready."""
-    began = time.monotonic()
     server = serving.Serve(data_dir, ("--worker", "scripted"), {})
     try:
         while server.get("/readyz")[0] != 200:
             assert server.process.poll() is None, server.lines
-        seconds = time.monotonic() - began
         status = Path(f"/proc/{server.process.pid}/status").read_text()
-        return Start(seconds, rss_mib(status))
+        return Start(load.cpu_seconds([server.process.pid]), rss_mib(status))
     finally:
         server.stop()
 
 
 def start_of_python() -> Start:
     """The interpreter alone, which says nothing but its own memory: done."""
-    say_memory = "print(open('/proc/self/status').read())"
-    began = time.monotonic()
-    said = subprocess.run((sys.executable, "-c", say_memory), capture_output=True, text=True)
-    return Start(time.monotonic() - began, rss_mib(said.stdout))
+    say_itself = "import time; print(time.process_time()); print(open('/proc/self/status').read())"
+    said = subprocess.run((sys.executable, "-c", say_itself), capture_output=True, text=True)
+    return Start(float(said.stdout.splitlines()[0]), rss_mib(said.stdout))
 
 
 def rss_mib(status: str) -> float:
@@ -156,14 +210,12 @@ def rss_mib(status: str) -> float:
 
 def test_a_start_is_quick_and_small(tmp_path: Path, say: Say) -> None:
     starts = [(start_of_server(tmp_path), start_of_python()) for _ in range(STARTS)]
-    seconds = statistics.median(ours.seconds for ours, _ in starts)
-    rss = statistics.median(ours.rss_mib for ours, _ in starts)
-    slower = statistics.median(ours.seconds / bare.seconds for ours, bare in starts)
-    larger = statistics.median(ours.rss_mib / bare.rss_mib for ours, bare in starts)
-    say(f"start to ready: {seconds:.2f} s, {slower:.1f} times `python -c pass`")
-    say(f"idle memory: {rss:.1f} MiB, {larger:.1f} times `python -c pass`")
+    ours, bare = zip(*starts, strict=True)
+    cpu, least = (min(each.cpu for each in side) for side in (ours, bare))
+    rss, smallest = (min(each.rss_mib for each in side) for side in (ours, bare))
+    say(f"start to ready: {cpu:.2f} s of CPU time, {cpu / least:.1f} times `python -c pass`")
+    say(f"idle memory: {rss:.1f} MiB, {rss / smallest:.1f} times `python -c pass`")
     limits = BUDGETS["start"]
-    assert seconds <= limits["ready_s"]
-    assert slower <= limits["ready_ratio"]
+    assert cpu / least <= limits["ready_ratio"]
     assert rss <= limits["rss_mib"]
-    assert larger <= limits["rss_ratio"]
+    assert rss / smallest <= limits["rss_ratio"]

@@ -9,7 +9,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -159,15 +159,17 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     )
     server = listener.HttpServer(routes.Router(shared).handle, http.Limits())
     address = await server.start("127.0.0.1", 0)
+    clients: list[socket.socket] = []
     try:
-        clients = [await _begin(address, runner) for _ in range(streams)]
+        while len(clients) < streams:
+            clients.append(await _begin(address, runner))
         path = TokenPath(runner, joined, clients)
         await path.wake(path.burst(1))  # the roles, and what else comes once
         path.received()
         yield path
+    finally:
         for client in clients:
             client.close()
-    finally:
         await server.close()
         event_log.close()
 
@@ -182,14 +184,3 @@ async def _begin(address: tuple[str, int], runner: PipelessWorker) -> socket.soc
     async with asyncio.timeout(BEGIN_S):
         await runner.begun.wait()
     return client
-
-
-def yardstick(line: bytes, chunk: dict[str, object], count: int) -> int:
-    """CPU nanoseconds of the least that any Python server would do for as many tokens."""
-    loads: Callable[[bytes], object] = json.loads
-    dumps: Callable[[object], str] = json.dumps
-    began = time.process_time_ns()
-    for _ in range(count):
-        loads(line)
-        dumps(chunk)
-    return time.process_time_ns() - began
