@@ -189,10 +189,11 @@ class SqliteStore:
             return call(*args, **kwargs)
         except (sqlite3.Error, OSError, StoreError) as error:
             self.counts.failures += 1
-            if self._health == "working":
+            if self._health == "working" and self._file is not None:  # else the start says it
                 _log.error("response_store_failing", path=str(self._path), error=str(error))
             self._health = "failing"
-            raise StoreError(f"{self._path}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"{self._path}: {reason}") from error
 
     def _commit(self, file: responsefile.ResponseFile, group: _Group) -> None:
         with self._guard:

@@ -43,16 +43,34 @@ class HttpServer:
         return len(self._connections)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen, and return the address and port that were bound; port 0 takes a free one.
+        """Bind and serve at once; the address and port, as `bind` has them."""
+        bound = await self.bind(host, port)
+        await self.serve()
+        return bound
+
+    async def bind(self, host: str, port: int) -> tuple[str, int]:
+        """Take an address, where connections are refused until `serve`; port 0 takes a free one.
+
+        Returns:
+            The address and port that were bound.
 
         Raises:
             OSError: the address cannot be bound.
         """
         self._listener = await asyncio.start_server(
-            self._accept, host, port, limit=STREAM_LIMIT, backlog=BACKLOG
+            self._accept, host, port, limit=STREAM_LIMIT, backlog=BACKLOG, start_serving=False
         )
         bound = self._listener.sockets[0].getsockname()
         return bound[0], bound[1]
+
+    async def serve(self) -> None:
+        """Accept connections.
+
+        Raises:
+            OSError: another process listens at the address since.
+        """
+        assert self._listener is not None, "bind() comes first"
+        await self._listener.start_serving()
 
     def stop_accepting(self) -> None:
         """Refuse new connections; those that are open go on."""

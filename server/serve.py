@@ -5,6 +5,7 @@ import gc
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import structlog
 
@@ -24,6 +25,8 @@ CLOSE_S = 2.0
 
 STEP_S = 5.0
 """How long a part may take to end that has no limit of its own; with one, how much longer."""
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(component="server")
 
@@ -52,9 +55,6 @@ class Server:
         announce: told where it listens, once it does.
         front: puts something before the routes.
 
-    Attributes:
-        undone: once it has run, the parts that could not be ended.
-
     Raises:
         BinaryNotFound, ExtraMissing, TranscriptError: the worker cannot work at all.
         ConfigError: a rule of the models file leads nowhere.
@@ -68,7 +68,7 @@ class Server:
         front: Front = nothing,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.undone: list[str] = []
+        self._parts = teardown.Teardown()
         self._config = config
         self._announce = announce
         self._stopped = asyncio.Event()
@@ -99,10 +99,13 @@ class Server:
         self._http = HttpServer(handler, assembly.http_limits(config))
 
     @property
-    def stop_s(self) -> float:
-        """How long a stop may take: what streams, connections and workers have, and the rest."""
-        grace_ms = self._config.drain_timeout_ms + self._config.worker_shutdown_grace_ms
-        return grace_ms / 1000 + 2 * CLOSE_S + 7 * STEP_S
+    def undone(self) -> list[str]:
+        """Once it has run: the parts that did not end as they should."""
+        return self._parts.undone
+
+    def stop_limit(self) -> float:
+        """Seconds that a stop may take: the drain, and every part that has begun."""
+        return self._config.drain_timeout_ms / 1000 + self._parts.seconds + STEP_S
 
     async def run(self) -> None:
         """Serve until asked to stop; asked before it has started, start no further.
@@ -111,10 +114,9 @@ class Server:
             LogLocked, HomeTaken, StoreError: another process uses the files, or they are broken.
             OSError: a file or the address cannot be had.
         """
-        async with teardown.Teardown() as parts:
-            self.undone = parts.undone
+        async with self._parts:
             if not self._stopped.is_set():
-                self._starting = asyncio.get_running_loop().create_task(self._start(parts))
+                self._starting = asyncio.get_running_loop().create_task(self._start())
                 try:
                     await asyncio.wait({self._starting})
                 finally:
@@ -124,27 +126,31 @@ class Server:
             await self._stopped.wait()
         _log.info("stopped")
 
-    async def _start(self, parts: teardown.Teardown) -> None:
+    async def _start(self) -> None:
         """Begin every part, and note before each how it is ended."""
+        add = self._parts.add
         self._make_directories()
-        parts.add("event_log", STEP_S, self._close_log)
+        add("event_log", STEP_S, self._close_log)
         self._log.open()
         self._context.hash_key = assembly.hash_key(self._config)
         if self._store is not None:
-            parts.add("response_store", STEP_S, self._store.close)
+            add("response_store", STEP_S, self._store.close)
             await self._store.open()
             await self._store.interrupted()
+        # Taken before workers are started in vain; connections are refused for so long.
+        add("address", STEP_S, self._http.close)
+        host, port = await self._listen(self._http.bind(self._config.host, self._config.port))
         grace = self._config.worker_shutdown_grace_ms / 1000
-        parts.add("workers", grace + STEP_S, self._fleet.stop)
+        add("workers", grace + STEP_S, self._fleet.stop)
         await self._fleet.start()
-        parts.add("connections", STEP_S, self._http.close)
-        parts.add("background_responses", STEP_S, lambda: self._context.runs.drain(CLOSE_S))
-        parts.add("answers", CLOSE_S + STEP_S, lambda: self._http.drain(CLOSE_S))
-        host, port = await self._listen()
-        parts.add("tasks", STEP_S, self._cancel_tasks)
+        add("connections", STEP_S, self._http.close)
+        add("background_responses", STEP_S, lambda: self._context.runs.drain(CLOSE_S))
+        add("answers", CLOSE_S + STEP_S, lambda: self._http.drain(CLOSE_S))
+        await self._listen(self._http.serve())
+        add("tasks", STEP_S, self._cancel_tasks)
         self._begin("prune_log", self._prune_log)
         self._begin("prune_store", self._prune_store)
-        parts.add("streams", STEP_S, self._end_streams)
+        add("streams", STEP_S, self._end_streams)
         self._act(self._life.step(lifecycle.Started()))
         _log.info("listening", host=host, port=port, workers=list(self._fleet.workers))
         # What is here now stays: a collection need not look through it again and again.
@@ -158,15 +164,15 @@ class Server:
         for directory in (self._config.data_dir, *([self._config.log_dir] if logs else [])):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    async def _listen(self) -> tuple[str, int]:
-        host, port = self._config.host, self._config.port
+    async def _listen(self, step: Awaitable[T]) -> T:
+        """Do a step of listening; its errors name the address, each in the same form."""
         try:
-            return await self._http.start(host, port)
+            return await step
         except OSError as error:
-            # The loop's own message has the address in a form of its own, or not at all.
             number = error.errno or 0
             reason = os.strerror(number) if number > 0 else error.strerror
-            raise OSError(number, f"cannot listen: {reason}", f"{host}:{port}") from None
+            address = f"{self._config.host}:{self._config.port}"
+            raise OSError(number, f"cannot listen: {reason}", address) from None
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Have something be done in the background, begun again whenever it fails."""
@@ -251,7 +257,7 @@ async def serve(
 ) -> int:
     """Run a server until a signal asks it to stop; its exit status."""
     server = Server(config, os.environ, announce, front)
-    dog = watchdog.Watchdog(server.stop_s, diagnostics.flush)
+    dog = watchdog.Watchdog(server.stop_limit, diagnostics.flush)
     eventloop.forward(caught, lambda _: server.stop(), _ignore_hangup, dog.stop_begins)
     try:
         await server.run()

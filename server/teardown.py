@@ -11,6 +11,10 @@ from engine import containment
 _log = structlog.get_logger(component="server")
 
 
+Undo = Callable[[], Awaitable[object]]
+"""Ends something, as far as it has begun."""
+
+
 class Teardown(contextlib.AsyncExitStack):
     """The steps that undo a start, done in reverse order when the `async with` block is left.
 
@@ -19,18 +23,21 @@ class Teardown(contextlib.AsyncExitStack):
     the next one follows in any case.
 
     Attributes:
+        seconds: how long all steps together may take.
         undone: names of the steps that did not come to their end.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.seconds = 0.0
         self.undone: list[str] = []
 
-    def add(self, step: str, seconds: float, undo: Callable[[], Awaitable[object]]) -> None:
+    def add(self, step: str, seconds: float, undo: Undo) -> None:
         """Add a step that may take so long."""
+        self.seconds += seconds
         self.push_async_callback(self._do, step, seconds, undo)
 
-    async def _do(self, step: str, seconds: float, undo: Callable[[], Awaitable[object]]) -> None:
+    async def _do(self, step: str, seconds: float, undo: Undo) -> None:
         async def work() -> None:
             await undo()
 

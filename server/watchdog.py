@@ -19,12 +19,12 @@ class Watchdog:
     or a lock. A thread goes on where what holds the loop is a system call.
 
     Args:
-        seconds: how long a stop may take.
+        limit: how many seconds a stop may take; asked in the thread, once it begins.
         last_words: called before the end, in the thread.
     """
 
-    def __init__(self, seconds: float, last_words: Callable[[], object]) -> None:
-        self._seconds = seconds
+    def __init__(self, limit: Callable[[], float], last_words: Callable[[], object]) -> None:
+        self._limit = limit
         self._last_words = last_words
         # A signal handler puts into it, within whatever the program just does.
         self._stop_begins: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -42,7 +42,8 @@ class Watchdog:
 
     def _watch(self) -> None:
         self._stop_begins.get()
-        if not self._over.wait(self._seconds):
-            _log.critical("stop_timed_out", seconds=self._seconds)
+        seconds = self._limit()
+        if not self._over.wait(seconds):
+            _log.critical("stop_timed_out", seconds=seconds)
             self._last_words()
             os._exit(exits.FAILED)

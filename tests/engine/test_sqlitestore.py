@@ -464,7 +464,7 @@ def refusal(path: Path) -> str:
 
     with structlog.testing.capture_logs() as said:
         why = asyncio.run(run())
-    assert [line["event"] for line in said] == ["response_store_failing"]
+    assert said == []  # whoever opens it says why nothing was started
     for each, content in before.items():
         assert each.read_bytes() == content
     return why

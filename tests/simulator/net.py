@@ -41,6 +41,9 @@ class Port:
         """Accept connections from now on."""
         self._factory = factory
 
+    async def start_serving(self) -> None:
+        """Nothing: connections are accepted already."""
+
     def close(self) -> None:
         """Refuse connections from now on."""
         self._factory = None
