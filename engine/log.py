@@ -151,6 +151,11 @@ class EventLog:
         self._streams.pop(prefix, None)
 
     @property
+    def content(self) -> Literal["off", "masked", "full"]:
+        """What is kept of contents."""
+        return self._settings.content
+
+    @property
     def accepting(self) -> bool:
         """Whether new streams may begin: not while the log is failing, if policy says refuse."""
         if self._state == "failing":

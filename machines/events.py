@@ -44,7 +44,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
         length_on_worker_exit: whether a lost worker ends the answer as `length`.
         empty_is_failure: whether a stream without any event is an error, instead of empty too.
         stored: whether the answer is kept for later requests.
-        request: the client's body as kept by the log's masking mode.
+        request: the client's body as the log keeps it: masked or not, an outline of a large one.
         versions: of Turntape, Python and the worker.
         hash_key: hex key of the terminal record's `body_hash`; only where the log keeps content.
     """

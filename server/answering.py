@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import containment, fallback, limits, pump, routing, slices, worker
+from engine import containment, fallback, keptrequest, limits, pump, routing, slices, worker
 from machines import events, tooloptions
-from server import asked, permits, standins, version
+from server import asked, permits, reading, standins, version
 from server.call import JSON, Call
 from server.context import Context, stop_after_tools
 from server.errors import ApiError
@@ -37,12 +37,14 @@ class Ask(msgspec.Struct, frozen=True):
     Attributes:
         headers: of every answer to it.
         body: as it came.
+        members: of the body.
     """
 
     exchange: Exchange
     caller: Caller
     headers: Headers
     body: bytes
+    members: reading.Members
 
 
 class Api(msgspec.Struct, frozen=True):
@@ -75,7 +77,8 @@ async def receive(context: Context, call: Call) -> Ask | None:
     """A request that wants an answer, whole; None for a HEAD, which is answered.
 
     Raises:
-        ApiError: it is not labelled as JSON, or the server takes no new work.
+        ApiError: it is not labelled as JSON, it is not a JSON object, or the server takes no new
+            work.
     """
     request = call.exchange.request
     if request.method == "HEAD":
@@ -83,7 +86,10 @@ async def receive(context: Context, call: Call) -> Ask | None:
         return None
     call.expect_json()
     check_life(context)
-    return Ask(call.exchange, call.caller, call.headers, await request.body())
+    body = await request.body()
+    limit = context.config.max_input_items
+    members = await slices.in_slices(reading.members_of(body, limit))
+    return Ask(call.exchange, call.caller, call.headers, body, members)
 
 
 async def answer(
@@ -107,7 +113,7 @@ async def answer(
     def place(opened: events.Opened, rendered: Renderer) -> tuple[Outlet, BeforeLast]:
         return exchange, at_once if keep is None else keep(opened, rendered)
 
-    running = begin(context, ask, wanted, api, place, read)
+    running = await begin(context, ask, wanted, api, place, read)
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
     exchange.on_pressure = running.pressed
     exchange.on_relief = running.relieved
@@ -121,7 +127,7 @@ async def answer(
         exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
 
 
-def begin(
+async def begin(
     context: Context,
     ask: Ask,
     wanted: asked.Asked,
@@ -139,10 +145,14 @@ def begin(
         ApiError: for everything that is wrong with the request itself.
     """
     route = _route(context, wanted.model)
-    opened = _opened(context, ask, wanted, api, route)
     stream_id = f"st_{secrets.token_hex(12)}"
     turns = _turns(ask, wanted, route[0], stream_id)
+    _check_limits(context, ask, wanted, api)
     standins.check(route, turns[0])
+    kept = await slices.in_slices(
+        keptrequest.keep(ask.members, context.log.content, context.hash_key)
+    )
+    opened = _opened(context, ask, wanted, api, route, kept)
 
     def prepare(target: routing.Target) -> fallback.Work:
         try:
@@ -152,7 +162,7 @@ def begin(
         return _prepare(ask, again, target, opened, stream_id)
 
     headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
-    rendered = renderer(opened)
+    rendered = renderer(opened, ask.members)
     outlet, before_last = place(opened, rendered)
     sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
     permit = context.permits.take(opened.n if opened.streaming else 0)
@@ -243,15 +253,9 @@ def _takes_comments(request: Request) -> bool:
     return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
 
 
-def _opened(
-    context: Context,
-    ask: Ask,
-    wanted: asked.Asked,
-    api: Api,
-    route: tuple[routing.Target, ...],
-) -> events.Opened:
+def _check_limits(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> None:
+    """Refuse what asks for more than the operator gives."""
     config = context.config
-    target = route[0]
     if wanted.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
         raise ApiError("invalid_request", message, "n")
@@ -263,6 +267,20 @@ def _opened(
     if limit and len(ask.body) > limit * asked.BYTES_PER_TOKEN:
         message = f"This server takes prompts of at most {limit} tokens."
         raise ApiError("context_length_exceeded", message, api.prompt_field)
+
+
+def _opened(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    route: tuple[routing.Target, ...],
+    kept: keptrequest.Kept,
+) -> events.Opened:
+    config = context.config
+    target = route[0]
+    # An answer that repeats what was not kept of its request cannot be made again.
+    comparable = api.endpoint == events.CHAT or kept.repeatable
     return events.Opened(
         request_id=ask.caller.request_id,
         completion_id=f"{api.id_prefix}{secrets.token_hex(12)}",
@@ -281,8 +299,8 @@ def _opened(
         empty_is_failure=not api.may_be_empty or config.empty_upstream == "error",
         stored=wanted.stored,
         tools=_tool_options(context, ask.exchange.request, wanted),
-        hash_key=context.hash_key.hex(),
-        request=msgspec.Raw(msgspec.json.format(ask.body, indent=-1)),
+        hash_key=context.hash_key.hex() if comparable else None,
+        request=kept.request,
         versions={
             "turntape": version.VERSION,
             "python": ".".join(map(str, sys.version_info[:3])),

@@ -4,7 +4,7 @@ from typing import Final
 
 from engine import routing, slices
 from machines import events
-from server import answering, asked, bodies, passedon, reading
+from server import answering, asked, bodies, passedon
 from server.call import Call
 from server.context import Context
 from server.gates import check_life
@@ -22,8 +22,8 @@ async def complete(context: Context, call: Call) -> None:
     ask = await answering.receive(context, call)
     if ask is None:
         return
-    config, request_headers = context.config, ask.exchange.request.headers
-    members = await slices.in_slices(reading.members_of(ask.body, config.max_input_items))
+    config, members = context.config, ask.members
+    request_headers = ask.exchange.request.headers
 
     def read(target: routing.Target) -> slices.Steps[asked.Asked]:
         reads = passedon.read if target.worker.name == "upstream" else asked.read

@@ -2,6 +2,7 @@
 
 from machines import events
 from server.fold import ChatBody
+from server.reading import Members
 from server.responses.fold import ResponseBody
 from server.responses.stream import ResponseEvents
 from server.sinks import Renderer
@@ -11,8 +12,13 @@ RESPONSES = "responses"
 """The endpoint of the Responses API, as the log names it."""
 
 
-def renderer(opened: events.Opened) -> Renderer:
-    """What turns the stream's outputs into bytes, live and in a replay."""
+def renderer(opened: events.Opened, members: Members | None = None) -> Renderer:
+    """What turns the stream's outputs into bytes, live and in a replay.
+
+    Args:
+        members: of the request; None in a replay, which has what the log kept of it.
+    """
     if opened.endpoint == RESPONSES:
-        return ResponseEvents(opened) if opened.streaming else ResponseBody(opened)
+        made = ResponseEvents if opened.streaming else ResponseBody
+        return made(opened, members)
     return ChatChunks(opened) if opened.streaming else ChatBody(opened)

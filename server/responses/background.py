@@ -36,7 +36,7 @@ async def create(wanted: creation.Creation, api: answering.Api) -> None:
         return run, run.before_last
 
     first = await slices.in_slices(wanted.read(wanted.target()))
-    stream = answering.begin(context, ask, first, api, place, wanted.read)
+    stream = await answering.begin(context, ask, first, api, place, wanted.read)
     run, kept = made[0]
     run.begin(stream)
     context.runs.add(kept.response_id, run)

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from machines import events, outputs
+from machines import events, outputs, parse
 from server.errors import case_of
+from server.reading import Members
 
 ECHOED: Final[dict[str, Any]] = {
     "background": False,
@@ -44,12 +45,15 @@ ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 class Envelope:
     """One response, without its output items.
 
+    Args:
+        members: of the request; None where the log's is all there is.
+
     Attributes:
         shows_encrypted: whether the request wants reasoning items with their encrypted content.
     """
 
-    def __init__(self, opened: events.Opened) -> None:
-        asked = _request(opened)
+    def __init__(self, opened: events.Opened, members: Members | None = None) -> None:
+        asked = _logged(opened) if members is None else _repeated(members)
         self._head = {
             "id": opened.completion_id,
             "object": "response",
@@ -113,14 +117,17 @@ def error_object(failure: outputs.Failure) -> dict[str, Any]:
     return {"code": code, "message": failure.message, "type": case.type, "param": failure.param}
 
 
-def _request(opened: events.Opened) -> dict[str, Any]:
-    """The request's members that say something; a masked log's may be of other types.
+def _repeated(members: Members) -> dict[str, Any]:
+    """The members that an answer repeats, and that say something."""
+    names = (*ECHOED, "include", "reasoning", "text", "tool_choice", "tools")
+    return _said({name: parse.value(members[name]) for name in names if name in members})
 
-    Of a request that cannot be read to its depths nothing is repeated: a log has none of it.
-    """
+
+def _logged(opened: events.Opened) -> dict[str, Any]:
+    """The request's members that say something; a masked log's may be of other types."""
     try:
-        asked = msgspec.json.decode(opened.request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        asked = parse.value(opened.request)
+    except parse.ParseError:
         return {}
     return _said(asked) if isinstance(asked, dict) else {}
 

@@ -7,6 +7,7 @@ import msgspec
 from machines import events, outputs
 from server import sse, toolrender
 from server.errors import ApiError
+from server.reading import Members
 from server.responses.answer import Answer
 from server.responses.parts import Event, Part
 
@@ -29,12 +30,12 @@ class ResponseEvents:
         chunked: False once a failure came before the head: it is a body of its own.
     """
 
-    def __init__(self, opened: events.Opened) -> None:
+    def __init__(self, opened: events.Opened, members: Members | None = None) -> None:
         self.status = 0
         self.frames = 0
         self.headers = list(sse.HEADERS)
         self.chunked = True
-        self.answer = Answer(opened)
+        self.answer = Answer(opened, members)
         self._comments = opened.tools.comments
         self._counts = toolrender.Counts()
         self._sequence = 0

@@ -1,12 +1,10 @@
 """A masked log holds nobody's words, and as many characters as there were."""
 
-import re
 import string
 import sys
 import timeit
 import typing
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -89,7 +87,8 @@ def logged_events() -> list[type[events.StreamEvent]]:
 
 
 KEPT = {
-    "opened": "request_id completion_id model target worker endpoint effort versions",
+    # The request is masked before its stream opens: tests of `engine.keptrequest` see to it.
+    "opened": "request_id completion_id model target worker endpoint effort versions request",
     "reasoning_delta": "kind",
     "tool_called": "call_id name",
     "tool_call_delta": "call_id name",
@@ -234,12 +233,6 @@ def test_the_name_of_a_block_that_is_no_call_is_text() -> None:
     )
 
 
-def test_a_format_that_no_schema_knows_is_masked() -> None:
-    schema = {"properties": {"a": {"type": "string", "format": "geheim"}}}
-    masked = masked_request({"tools": [{"parameters": schema}]})
-    assert masked["tools"][0]["parameters"]["properties"]["a"]["format"] == "******"
-
-
 def test_a_masked_delta_keeps_its_length_and_its_choice() -> None:
     assert mask.mask_event(events.TextDelta("Größe 3", 2)) == events.TextDelta("***** *", 2)
 
@@ -254,223 +247,14 @@ def test_what_a_worker_said_is_masked_but_not_its_version() -> None:
 
 
 def test_a_masked_opening_says_so_and_holds_no_key_to_the_hashes() -> None:
-    opened = logs.opened(
-        stop=("END", "\n\n"), hash_key="00" * 16, request=msgspec.Raw(b'{"user": "Jane"}')
-    )
+    opened = logs.opened(stop=("END", "\n\n"), hash_key="00" * 16)
     masked = mask.mask_event(opened)
     assert isinstance(masked, events.Opened)
     assert (masked.content, masked.stop, masked.hash_key) == ("masked", ("***", "\n\n"), None)
-    assert bytes(masked.request) == b'{"user":"****"}'
 
 
-def test_a_full_opening_keeps_everything_but_secrets() -> None:
-    request = b'{"user":\n "Jane", "tools": [{"authorization": "abc"}]}'
-    opened = logs.opened(stop=("END",), hash_key="00" * 16, request=msgspec.Raw(request))
-    kept = mask.keep_event(opened)
-    assert isinstance(kept, events.Opened)
-    assert (kept.content, kept.stop, kept.hash_key) == ("full", ("END",), "00" * 16)
-    assert bytes(kept.request) == b'{"user":"Jane","tools":[{}]}'
+def test_a_full_opening_keeps_everything() -> None:
+    opened = logs.opened(stop=("END",), hash_key="00" * 16, content="masked")
+    assert mask.keep_event(opened) == msgspec.structs.replace(opened, content="full")
     delta = events.TextDelta("Jane")
     assert mask.keep_event(delta) is delta
-
-
-@pytest.mark.parametrize(
-    ("request_", "key"), [(b'{"user": "Jane"}', "00"), (b'{"metadata": {"api_key": "a"}}', None)]
-)
-def test_a_body_that_would_repeat_a_secret_cannot_be_made_again(
-    request_: bytes, key: str | None
-) -> None:
-    opened = logs.opened(endpoint="responses", hash_key="00", request=msgspec.Raw(request_))
-    kept = mask.keep_event(opened)
-    assert isinstance(kept, events.Opened)
-    assert kept.hash_key == key
-
-
-def masked_request(request: Any) -> Any:
-    return msgspec.json.decode(mask.mask_request(msgspec.json.encode(request)))
-
-
-NAMES = {
-    "model": "org/model-5.5:free",
-    "stream": True,
-    "stream_options": {"include_usage": True},
-    "temperature": 0.7,
-    "top_p": 1,
-    "n": 2,
-    "seed": -7,
-    "max_tokens": 100,
-    "reasoning_effort": "high",
-    "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
-    "response_format": {
-        "type": "json_schema",
-        "json_schema": {
-            "name": "answer",
-            "strict": True,
-            "schema": {
-                "type": "object",
-                "properties": {"city": {"type": ["string", "null"], "format": "date"}},
-                "required": ["city"],
-                "additionalProperties": False,
-                "$defs": {"Ort": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/Ort"}]}},
-            },
-        },
-    },
-    "messages": [
-        {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "index": 0}]},
-        {"role": "tool", "tool_call_id": "call_1", "name": "get_weather", "content": None},
-    ],
-    "input": [{"type": "function_call", "call_id": "call_2", "name": "get_time", "id": "fc_1"}],
-    "tools": [{"type": "function", "function": {"name": "get_weather", "strict": None}}],
-}
-"""A request of nothing but what a masked log keeps."""
-
-
-def test_names_and_settings_of_a_request_stay() -> None:
-    assert masked_request(NAMES) == NAMES
-    assert masked_request({"tool_choice": "auto"}) == {"tool_choice": "auto"}
-
-
-def test_the_words_of_a_request_go_wherever_they_are() -> None:
-    part = {"type": "text", "text": WORD}
-    schema = {
-        "title": WORD,
-        "description": WORD,
-        "default": {WORD: WORD},
-        "enum": [WORD, 421, {"a": WORD}],
-        "examples": [[WORD]],
-        "const": WORD,
-        "pattern": WORD,
-        "x-comment": WORD,
-        "minimum": 421,
-    }
-    request = {
-        "model": "gpt-5.5",
-        "messages": [
-            {"role": "user", "name": WORD, "content": WORD},
-            {"role": "system", "content": [part, {"type": "input_text", "text": WORD}]},
-            {"role": WORD + " is no role", "refusal": WORD},
-            {
-                "role": "assistant",
-                "tool_calls": [{"function": {"name": "f", "arguments": f'{{"a":"{WORD}"}}'}}],
-                "function_call": {"name": "f", "arguments": {WORD: WORD}},
-            },
-            {"role": "user", "content": [{"type": "file", "file": {"filename": WORD}}]},
-        ],
-        "input": [{"type": "function_call_output", "output": WORD}, {"arguments": WORD}],
-        "instructions": WORD,
-        "tools": [
-            {
-                "type": "function",
-                "function": {
-                    "name": "f",
-                    "description": WORD,
-                    "parameters": {"properties": {"a": schema, "b": {"items": schema}}},
-                },
-            }
-        ],
-        "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
-        "stop": [WORD],
-        "user": WORD,
-        "safety_identifier": WORD,
-        "metadata": {WORD: WORD, "n": 421},
-        "prediction": {"type": "content", "content": WORD},
-        "logit_bias": {"421": -100},
-        "unheard_of": {"deep": [{"deeper": WORD, "421": 421, "yes": True}]},
-        f"{WORD} is no name": WORD,
-    }
-    text = mask.mask_request(msgspec.json.encode(request)).decode()
-    assert WORD not in text
-    assert "421" not in text
-    masked = msgspec.json.decode(text)
-    assert masked["messages"][0] == {"role": "user", "name": "*" * 10, "content": "*" * 10}
-    assert masked["messages"][3]["tool_calls"] == [
-        {"function": {"name": "f", "arguments": '{"*":"**********"}'}}
-    ]
-    function = masked["tools"][0]["function"]
-    assert set(function["parameters"]["properties"]["a"]) == set(schema)
-    assert masked["unheard_of"] == {"****": [{"******": "*" * 10, "***": "*"}]}
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """What a JSON value is made of, names of members included."""
-    if isinstance(value, dict):
-        yield from value
-        value = list(value.values())
-    if isinstance(value, list):
-        for member in value:
-            yield from leaves(member)
-    else:
-        yield value
-
-
-@settings(deadline=None)
-@given(json_values)
-def test_of_what_nobody_knows_nothing_is_legible(value: Any) -> None:
-    for leaf in leaves(masked_request({"metadata": {"a": value}})["metadata"]):
-        assert leaf is None or re.fullmatch(r"data:\d+", leaf) or not any(map(is_legible, leaf))
-
-
-@settings(deadline=None)
-@given(json_values)
-def test_any_json_is_masked_to_json(value: Any) -> None:
-    body = msgspec.json.encode(value)
-    assert b"\n" not in mask.mask_request(body)
-    msgspec.json.decode(mask.mask_request(body))
-    msgspec.json.decode(mask.drop_secrets(body))
-
-
-def test_media_leave_their_length() -> None:
-    url = "data:image/png;base64," + "QUJD" * 1000
-    part = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
-    audio = {"type": "input_audio", "input_audio": {"data": "QUJD" * 1000, "format": "wav"}}
-    masked = masked_request({"messages": [{"role": "user", "content": [part, audio]}]})
-    assert masked["messages"][0]["content"] == [
-        {"type": "image_url", "image_url": {"url": "data:4022", "detail": "low"}},
-        {"type": "input_audio", "input_audio": {"data": "data:4000", "format": "wav"}},
-    ]
-
-
-@pytest.mark.parametrize("keep", [mask.mask_request, mask.drop_secrets])
-def test_keys_and_tokens_enter_in_no_mode(keep: Any) -> None:
-    tool = {
-        "type": "mcp",
-        "server_label": "files",
-        "server_url": "https://example.net",
-        "headers": {"X-Anything": "S3CR3T"},
-        "authorization": "S3CR3T",
-    }
-    request = {
-        "tools": [tool],
-        "metadata": {"api_key": "S3CR3T", "Auth-Token": "S3CR3T", "a": {"password": "S3CR3T"}},
-    }
-    text = keep(msgspec.json.encode(request)).decode()
-    for word in ("S3CR3T", "headers", "authorization", "password"):
-        assert word not in text
-    assert msgspec.json.decode(text)["tools"][0]["server_label"] == "files"
-
-
-def test_a_field_that_is_named_like_a_secret_stays_in_its_schema() -> None:
-    parameters = {"properties": {"token": {"type": "string"}}, "required": ["token"]}
-    request = {"tools": [{"parameters": parameters}], "max_tokens": 5}
-    body = msgspec.json.encode(request)
-    assert msgspec.json.decode(mask.drop_secrets(body)) == request
-    assert masked_request(request) == request
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"a":"Zanzibar"', b"\xff", b'"\xff"', b"[" * 99_999 + b"]" * 99_999]
-)
-def test_what_is_no_readable_json_leaves_null(body: bytes) -> None:
-    assert mask.mask_request(body) == b"null"
-    assert mask.drop_secrets(body) == b"null"
-
-
-def test_the_last_of_two_members_of_one_name_does_not_hide_the_first() -> None:
-    assert mask.drop_secrets(b'{"token":"S3CR3T","token":{}}') == b'{"token":{}}'
-    assert mask.mask_request(b'{"user":"Jane","user":"*"}') == b'{"user":"*"}'

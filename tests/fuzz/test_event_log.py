@@ -38,13 +38,6 @@ def test_any_event_can_be_masked_and_stays_one(event: Any) -> None:
         assert not any(character.isalnum() for character in masked.text)
 
 
-@inputs.MANY
-@given(inputs.JSON)
-def test_any_request_is_masked_to_json(value: Any) -> None:
-    json.loads(mask.mask_request(json.dumps(value).encode()))
-    json.loads(mask.drop_secrets(json.dumps(value).encode()))
-
-
 def some_log(directory: Path) -> bytes:
     """The only segment of a small log."""
     event_log = logs.open_log(directory, content="full")
