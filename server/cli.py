@@ -1,7 +1,6 @@
 """The command line: `turntape serve | mock | demo | replay | inspect | config | login`."""
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
@@ -92,8 +91,7 @@ def serve_command(options: argparse.Namespace) -> int:
 
 
 def _announce(host: str, port: int) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it; `listening` says it too
-        _say(f"turntape {VERSION} on http://{host}:{port}/v1")
+    serve.announce(f"turntape {VERSION} on http://{host}:{port}/v1")
 
 
 def config_command(options: argparse.Namespace) -> int:

@@ -1,14 +1,12 @@
 """`turntape mock`: recorded streams for the tests of other programs, with faults on demand."""
 
 import argparse
-import contextlib
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 from server import config as configuration
-from server import diagnostics, faults, http, serve, signals
+from server import diagnostics, faults, http, serve, settings, signals
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -44,11 +42,27 @@ def run(options: argparse.Namespace) -> int:
         signals.caught() as caught,
         tempfile.TemporaryDirectory(prefix="turntape-mock-") as directory,
     ):
-        config, _ = configuration.load(
-            _settings(options, directory), {"port": options.port, "host": options.host}
-        )
+        config = _config(options, directory)
         diagnostics.configure(config)
         return serve.run(config, caught, _announce, front)
+
+
+_FLAGS = {
+    "PROXY_LOG_DIR": "--log-dir",
+    "PROXY_SCRIPTED_SPEED": "--speed",
+    "PROXY_SCRIPTED_TRANSCRIPT": "--transcript",
+    "PROXY_TRANSCRIPTS_DIR": "--transcripts",
+}
+"""What a setting is called here."""
+
+
+def _config(options: argparse.Namespace, directory: str) -> settings.Config:
+    flags = {"port": options.port, "host": options.host}
+    try:
+        return configuration.load(_settings(options, directory), flags)[0]
+    except configuration.ConfigError as error:
+        name = _FLAGS.get(error.name, error.name)
+        raise configuration.ConfigError(name, error.problem) from None
 
 
 def _settings(options: argparse.Namespace, directory: str) -> dict[str, str]:
@@ -82,6 +96,4 @@ def _fault(options: argparse.Namespace) -> faults.Fault | None:
 
 
 def _announce(host: str, port: int) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it
-        sys.stdout.write(f"turntape mock on http://{host}:{port}/v1\n")
-        sys.stdout.flush()
+    serve.announce(f"turntape mock on http://{host}:{port}/v1")

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
-from server import chat, gates
+from server import chat, diagnostics, gates
 from server.call import JSON, Call
 from server.context import Context
 from server.errors import ApiError
@@ -118,6 +118,8 @@ async def health(context: Context, call: Call) -> None:
     }
     if worker.counts:
         body["turns"] = worker.counts
+    if dropped := diagnostics.lines_dropped():
+        body["diagnostics_dropped"] = dropped
     if context.config.env is not None:
         body["env"] = context.config.env
     call.answer(200, body)

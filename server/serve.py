@@ -1,6 +1,7 @@
 """Runs the server: begins its parts in order, waits, and ends them in the reverse order."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import time
@@ -28,6 +29,9 @@ STEP_S = 5.0
 
 T = TypeVar("T")
 
+STDOUT = 1
+"""The descriptor, which `server.program` keeps open."""
+
 _log = structlog.get_logger(component="server")
 
 Announce = Callable[[str, int], None]
@@ -35,6 +39,15 @@ Announce = Callable[[str, int], None]
 
 Front = Callable[[http.Handler], http.Handler]
 """Puts something before the routes."""
+
+
+def announce(text: str) -> None:
+    """Tell whoever started a server where it is, if they still read.
+
+    Nothing is buffered: what cannot be written now would fail the end, which flushes.
+    """
+    with contextlib.suppress(OSError):
+        os.write(STDOUT, f"{text}\n".encode())
 
 
 def nothing(handler: http.Handler) -> http.Handler:

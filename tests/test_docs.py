@@ -3,6 +3,7 @@
 import functools
 import importlib
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -14,7 +15,7 @@ import pytest
 
 from engine import segments
 from machines import events, outputs
-from server import config, errors, routes, settings, version
+from server import config, errors, exits, routes, settings, version
 from tests import readme, redraw
 
 ROOT = readme.ROOT
@@ -134,6 +135,15 @@ def subcommands() -> set[str]:
 def test_every_command_is_documented() -> None:
     shown = re.findall(r"(?m)^ {4}turntape (\w+)", text_of("operations.md"))
     assert set(shown) == subcommands()
+
+
+def test_every_exit_status_is_documented() -> None:
+    statuses = ", ".join(row[0] for row in cells("operations.md", "Exit statuses")).split(", ")
+    signalled = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE]
+    assert list(map(int, statuses)) == [
+        *(exits.CLEAN, exits.FAILED, exits.USAGE),
+        *(exits.SIGNALLED + number for number in signalled),
+    ]
 
 
 @each_page

@@ -1,13 +1,17 @@
 """What an operator sees of the command line: exit statuses, messages, and where they go."""
 
+import fcntl
+import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bench import standin
 from tests import serving
 
 
@@ -46,28 +50,189 @@ def test_serve_without_a_worker_is_codex(tmp_path: Path) -> None:
     )
 
 
-def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+Prepare = Callable[[Path], tuple[str, str]]
+"""Spoils a directory for data; a flag or setting as `NAME=value`, and what is said of it."""
+
+
+def a_directory_for_the_store(data: Path) -> tuple[str, str]:
+    (data / "responses.sqlite").mkdir()
+    return "", f"{data}/responses.sqlite: Is a directory"
+
+
+def a_file_for_the_data(data: Path) -> tuple[str, str]:
+    (data / "file").touch()
+    return f"PROXY_DATA_DIR={data}/file", f"{data}/file: File exists"
+
+
+def a_log_that_cannot_be_made(data: Path) -> tuple[str, str]:
+    (data / "file").touch()
+    return f"PROXY_LOG_DIR={data}/file/log", f"{data}/file/log: Not a directory"
+
+
+def data_that_cannot_be_written(data: Path) -> tuple[str, str]:
+    return "PROXY_DATA_DIR=/sys", "/sys/log: Operation not permitted"
+
+
+def no_transcripts(data: Path) -> tuple[str, str]:
+    return f"PROXY_TRANSCRIPTS_DIR={data}", f"{data}: no transcripts"
+
+
+def a_host_that_is_not_here(data: Path) -> tuple[str, str]:
+    key = "a-key-of-enough-characters"
+    wrong = f"PROXY_HOST=192.0.2.1 PROXY_API_KEY={key}"
+    return wrong, "192.0.2.1:0: cannot listen: Cannot assign requested address"
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        a_directory_for_the_store,
+        a_file_for_the_data,
+        a_log_that_cannot_be_made,
+        data_that_cannot_be_written,
+        no_transcripts,
+        a_host_that_is_not_here,
+    ],
+)
+def test_why_a_start_failed_is_one_line(prepare: Prepare, tmp_path: Path) -> None:
+    given, why = prepare(tmp_path)
+    wrong = dict(setting.split("=", 1) for setting in given.split())
+    environ = {"PROXY_DATA_DIR": str(tmp_path), "PROXY_WORKER": "scripted", "PORT": "0", **wrong}
+    failed = turntape("serve", **environ)
+    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", f"turntape: {why}\n")
+
+
+def test_a_port_in_use_is_said_before_a_worker_is_started(tmp_path: Path) -> None:
+    program = standin.install(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
         failed = turntape(
-            "serve", "--worker", "scripted", "--port", port, PROXY_DATA_DIR=str(tmp_path)
+            *("serve", "--port", address.partition(":")[2]),
+            CODEX_BIN=str(program),
+            PROXY_DATA_DIR=str(tmp_path / "data"),
         )
     assert failed.returncode == 1
-    last = failed.stderr.splitlines()[-1]
-    assert last.startswith("turntape: ")
-    assert port in last
-    assert "Traceback" not in failed.stderr
+    assert failed.stderr == f"turntape: {address}: cannot listen: Address already in use\n"
+    assert standin.starts(tmp_path) == []
 
 
-def test_a_directory_without_transcripts_is_said(tmp_path: Path) -> None:
-    failed = turntape(
-        "serve",
-        "--worker",
-        "scripted",
-        PROXY_DATA_DIR=str(tmp_path),
-        PROXY_TRANSCRIPTS_DIR=str(tmp_path),
+def test_a_codex_home_in_use_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "codex-home"
+    home.mkdir()
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        failed = turntape(
+            *("serve", "--port", "0"),
+            CODEX_BIN=str(standin.install(tmp_path)),
+            PROXY_DATA_DIR=str(tmp_path),
+        )
+    assert failed.returncode == 1
+    assert failed.stderr == f"turntape: {home}: another server uses it\n"
+
+
+def test_a_worker_whose_packages_are_missing_is_said(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['aiohttp'] = None; "
+        "sys.argv[1:] = ['serve', '--worker', 'upstream']; "
+        "from server import program; program.run()"
     )
-    assert (failed.returncode, failed.stderr) == (1, f"turntape: {tmp_path}: no transcripts\n")
+    failed = subprocess.run(
+        (sys.executable, "-c", program),
+        cwd=serving.ROOT,
+        env={"PROXY_DATA_DIR": str(tmp_path), "PROXY_UPSTREAM_URL": "http://127.0.0.1:1/v1"},
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "turntape: the upstream worker needs the extra of that name: "
+        "pip install 'turntape[upstream]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ("[models.x\n", "is not TOML"),
+        ('[models.x]\nmodel = "nowhere"\n', "the scripted worker does not know 'nowhere'"),
+    ],
+)
+def test_a_models_file_that_is_wrong_is_a_wrong_setting(
+    rules: str, why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(rules)
+    failed = turntape(
+        *("serve", "--worker", "scripted", "--port", "0", "--models-file", str(path)),
+        PROXY_DATA_DIR=str(tmp_path / "data"),
+    )
+    assert failed.returncode == 2
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"turntape: {path}: ")
+    assert why in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_short_key_is_refused_off_loopback_and_warned_of_on_it(tmp_path: Path) -> None:
+    data = str(tmp_path)
+    refused = turntape("serve", PROXY_HOST="0.0.0.0", PROXY_API_KEY="k" * 15, PROXY_DATA_DIR=data)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "turntape: PROXY_API_KEY: must have at least 16 characters to listen on '0.0.0.0'\n"
+    )
+    warned = turntape("config", PROXY_API_KEY="k", PROXY_DATA_DIR=data)
+    assert warned.returncode == 0
+    assert warned.stderr == (
+        "turntape: warning: PROXY_API_KEY has less than 16 characters: easy to guess\n"
+    )
+
+
+READERS = {
+    "config": ("config",),
+    "demo": ("demo", "--once", "--port", "0"),
+    "help": ("serve", "--help"),
+}
+"""Commands that say something by themselves."""
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_reader_that_has_enough_is_no_failure_of_ours(command: str, tmp_path: Path) -> None:
+    environ = {"PATH": os.environ["PATH"], "PROXY_DATA_DIR": str(tmp_path)}
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        (sys.executable, "-m", "server", *READERS[command]),
+        cwd=serving.ROOT,
+        env=environ,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as ran:
+        os.close(reading)
+        os.close(writing)
+        _, complained = ran.communicate(timeout=60)
+    assert (ran.returncode, complained) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_output_that_cannot_be_written_is_said(command: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            (sys.executable, "-m", "server", *READERS[command]),
+            cwd=serving.ROOT,
+            env={"PATH": os.environ["PATH"], "PROXY_DATA_DIR": str(tmp_path)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (ran.returncode, ran.stderr) == (1, "turntape: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", [("mock", "--speed", "fast"), ("demo", "--port", "http")])
+def test_a_wrong_flag_is_named_as_it_was_typed(command: tuple[str, ...]) -> None:
+    failed = turntape(*command)
+    assert failed.returncode == 2
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"turntape: {command[1]}: {command[2]!r} is not accepted")
 
 
 def test_two_servers_do_not_share_a_log(tmp_path: Path) -> None:
