@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, Self
 from engine import digest, replay, segments
 from machines import events
 from server.renderers import renderer
+from tests import machinetime
 from tests.serving import Serve
 
-WAIT_S = 10.0
+WAIT_S = machinetime.HANG_S
 """Seconds after which a client gives up on a byte that should have come."""
 
-LIMIT_S = 60.0
+LIMIT_S = 3 * machinetime.HANG_S
 """Seconds after which it gives up on the rest of an answer that still comes."""
 
 Json = dict[str, Any]
@@ -235,11 +236,11 @@ def has_ended(server: Serve, request_id: str) -> bool:
 
 
 def until(is_so: Callable[[], bool], seconds: float = WAIT_S) -> None:
-    """Wait for something that can only be looked at."""
-    deadline = time.monotonic() + seconds
+    """Wait for something that can only be looked at, for so many of the machine's seconds."""
+    watch = machinetime.Stopwatch()
     while not is_so():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        threading.Event().wait(0.01)
+        assert watch.read() < seconds, f"not within {seconds} s"
+        threading.Event().wait(machinetime.PAUSE_S)
 
 
 def terminal(server: Serve, request_id: str) -> events.Terminal:

@@ -15,10 +15,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import machinetime
+
 ROOT = Path(__file__).parents[1]
 """The checkout."""
 
-READY_S = 30.0
+READY_S = 2 * machinetime.HANG_S
 """How long a server may take to become ready; a cold Codex binary takes 6 s."""
 
 JSON_HEADERS = {"content-type": "application/json"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import machinetime
 from tests.provider import Provider, in_turn
 from tests.replies import (
     Closed,
@@ -215,7 +216,7 @@ def test_a_peer_that_leaves_is_noticed() -> None:
             request = provider.wait_for(1)
             assert not request.left.is_set()
             gone_at = time.monotonic()
-        assert request.left.wait(5)
+        assert request.left.wait(machinetime.HANG_S)
         assert request.left_at is not None
         assert request.left_at >= gone_at
         assert not request.answered.is_set()

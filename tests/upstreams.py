@@ -21,7 +21,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, Literal, Self
 
-PATIENCE_S: Final = 10.0
+from tests import machinetime
+
+PATIENCE_S: Final = machinetime.HANG_S
 """Seconds after which a test gives up on what should have come at once."""
 
 Json = dict[str, Any]
@@ -199,7 +201,7 @@ class Upstream:
 
     async def until(self, what: Callable[[], object]) -> None:
         """Wait until something is so of the requests or the connections."""
-        async with asyncio.timeout(5), self._grown:
+        async with asyncio.timeout(PATIENCE_S), self._grown:
             await self._grown.wait_for(what)
 
     async def _changed(self) -> None:

@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.faults import codexstage
 from tests.provider import Provider
 from tests.replies import Gate, Held, Message, Stream
 
 pytestmark = pytest.mark.codex
-
-SECOND = 1.0
-"""How long a provider may be held after an answer was cut."""
 
 OPEN = Stream((Message(("so far", Gate())),))
 """Some text and no end."""
@@ -52,7 +49,7 @@ def test_a_whole_answer_that_takes_too_long_is_cut(
     answer = asking.ask(truncating, prompt)
     assert (answer.status, answer.text, answer.finish_reason) == (200, "so far", "length")
     assert answer.headers["x-turntape-usage"] == "unknown"
-    assert codexstage.asked(provider, prompt).left.wait(SECOND)
+    asking.until(codexstage.asked(provider, prompt).left.is_set, machinetime.SECOND)
     assert asking.recorded(truncating, answer).kind == "truncated"
 
 
@@ -77,7 +74,7 @@ def test_the_limit_of_a_whole_request(provider: Provider, plan: codexstage.Plan)
             assert answer.error["code"] == "request_timeout"
             assert asking.recorded(server, answer).kind == "timeout"
         for prompt in prompts:
-            assert codexstage.asked(provider, prompt).left.wait(SECOND)
+            asking.until(codexstage.asked(provider, prompt).left.is_set, machinetime.SECOND)
         asking.audit(server)
 
 

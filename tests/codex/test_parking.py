@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from machines import events
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.codex import toolplay
 from tests.codex.toolplay import Talk, call
 from tests.provider import Provider, Request
@@ -196,7 +196,7 @@ def test_a_waiting_turn_holds_no_permit_and_no_stop(provider: Provider) -> None:
         talk = Talk(server, "other")
         assert talk.step().message.tool_calls
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(timeout=5) == 0
+        assert server.process.wait(timeout=machinetime.HANG_S) == 0
     assert len(provider.requests) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.provider import Provider
 from tests.replies import (
     Answer,
@@ -233,7 +233,7 @@ def test_counts_that_nobody_told_are_marked_unknown(
 def test_a_cut_turn_stops_the_provider(client: OpenAI, provider: Provider) -> None:
     before = len(provider.requests)
     client.chat.completions.create(model="gpt-5.5", messages=messages("endless"), max_tokens=1)
-    assert provider.wait_for(before + 1).left.wait(1)
+    asking.until(provider.wait_for(before + 1).left.is_set, machinetime.SECOND)
 
 
 def test_thinking_and_several_messages(client: OpenAI) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine import attempt
 from machines import events
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, call
 from tests.provider import Provider, Request
@@ -167,7 +167,7 @@ def test_a_client_that_leaves_while_a_call_is_held_stops_the_turn(held: str) -> 
             else:
                 asking.until(lambda: in_state(server, "tool_buffering"))
             asked.leave()
-            assert provider.requests[0].left.wait(1)
+            asking.until(provider.requests[0].left.is_set, machinetime.SECOND)
             last = asking.left(server, asked.request_id)
         assert (last.kind, last.cause, last.tool_calls) == ("client_gone", "left", 0)
         assert len(provider.requests) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call, function
 from tests.provider import Provider, Request
@@ -142,7 +142,7 @@ def test_an_answer_ends_with_its_first_call(
     assert told.finish_reason == "tool_calls"
     assert told.answer.headers["x-codex-stop-after-tools-mode"] == "first"
     # That the turn has no other end is how the provider sees that it was stopped.
-    assert first.provider.requests[before].left.wait(1)
+    asking.until(first.provider.requests[before].left.is_set, machinetime.SECOND)
 
 
 @STREAM
@@ -165,7 +165,7 @@ def test_an_answer_ends_when_no_call_follows(
     assert told.text == (f"So: {ONE} then {TWO}" if headers else "So:  then ")
     assert told.finish_reason == "tool_calls"
     assert told.answer.headers["x-codex-stop-after-tools-mode"] == "burst"
-    assert burst.provider.requests[before].left.wait(1)
+    asking.until(burst.provider.requests[before].left.is_set, machinetime.SECOND)
 
 
 def test_no_grace_runs_out_within_a_block(burst: Stage) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call
 from tests.provider import Provider, Request
@@ -59,5 +59,5 @@ def test_a_model_that_goes_on_calling_ends_at_the_first_limit() -> None:
         told = toolwire.ask(server, "stubborn", stream=True)
         assert (told.answer.status, told.answer.error["code"]) == (504, "request_timeout")
         assert asking.recorded(server, told.answer).kind == "timeout"
-        assert provider.requests[ROUNDS].left.wait(1)
+        asking.until(provider.requests[ROUNDS].left.is_set, machinetime.SECOND)
         assert list(server.data_dir.rglob("hacked")) == []

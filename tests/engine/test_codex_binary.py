@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine import appserver, codexhome, notifications
+from tests import asking, machinetime
 from tests.pipe import Pipe, message
 from tests.provider import Provider, Request
 from tests.replies import (
@@ -243,7 +244,7 @@ def test_an_interrupt_closes_the_providers_connection(tmp_path: Path) -> None:
             assert not provider.requests[0].left.is_set()
             pipe.call("turn/interrupt", appserver.TurnInterruptParams(thread_id, ""))
             assert ended(pipe, thread_id).status == "interrupted"
-            assert provider.requests[0].left.wait(1)
+            asking.until(provider.requests[0].left.is_set, machinetime.SECOND)
 
 
 def test_a_released_thread_is_unloaded_at_once(tmp_path: Path, provider: Provider) -> None:

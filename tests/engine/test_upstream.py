@@ -282,7 +282,7 @@ def test_a_kept_turn_says_no_more_and_lets_go_of_a_connection_that_stays_open() 
         turning = runner.run(turn(), feed)
         feed.on_event = lambda event: turning.keep() if isinstance(event, TurnFinished) else None
         await feed.until(TurnFinished)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WAIT_S):
             await source.requests[0].left.wait()
         await turning.task
         assert feed.events[-1] == TurnFinished("stop")
@@ -362,7 +362,7 @@ def test_row_6_a_paused_turn_can_be_cancelled_and_one_that_is_over_paused() -> N
         await feed.until(TokensCounted)
         turning.pause()
         turning.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WAIT_S):
             await source.requests[0].left.wait()
         turning = runner.run(turn(), Feed())
         await turning.task
@@ -396,7 +396,7 @@ def test_row_4_a_cancelled_turns_connection_is_closed_at_once(at: str) -> None:
             await feed.until(awaited[at])
         turning.cancel()
         before = list(feed.events)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WAIT_S):
             await source.requests[0].left.wait()
         assert feed.events == before
 

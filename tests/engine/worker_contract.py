@@ -26,11 +26,12 @@ from machines.events import (
     TurnFailed,
     TurnFinished,
 )
+from tests import machinetime
 
 SAID = ("no ", "no ", "né")
 """What a whole answer says."""
 
-WAIT_S = 10.0
+WAIT_S = machinetime.HANG_S
 """Seconds after which something that should have come is given up."""
 
 Course = Literal["whole", "open", "broken"]
@@ -248,7 +249,7 @@ class WorkerContract(abc.ABC):
             feed = Feed()
             running = runner.run(self.turn("open"), feed)
             await feed.until(TextDelta)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 await runner.stop()
             running.cancel()
             assert len(feed.of(*ENDS)) <= 1

@@ -73,7 +73,7 @@ class Binary(NamedTuple):
 
     def stopped(self, prompt: str) -> None:
         """The provider is let go within a second: the turn has been interrupted."""
-        assert self.asked(prompt).left.wait(scene.SECOND)
+        asking.until(self.asked(prompt).left.is_set, scene.SECOND)
 
     def both(
         self, *answers: replies.Answer, **fields: Any
@@ -87,10 +87,9 @@ class Binary(NamedTuple):
         assert self.attempts(prompts[0]) == self.attempts(prompts[1])
         return prompts[0], *told
 
-    def kill(self) -> float:
-        """Kill Codex as nothing can be caught; when that was."""
+    def kill(self) -> None:
+        """Kill Codex in the way that cannot be caught."""
         os.kill(codex_pid(self.stage.server), signal.SIGKILL)
-        return time.monotonic()
 
 
 class StandIn(NamedTuple):

@@ -34,10 +34,10 @@ from typing import Any, Final, NamedTuple, Self
 
 from engine import digest
 from machines import events
-from tests import asking, serving
+from tests import asking, machinetime, serving
 from tests.faults import observed
 
-SECOND: Final = 1.0
+SECOND: Final = machinetime.SECOND
 """How long anything may be held after the end of its stream."""
 
 PLAIN: Final = "hi"
@@ -307,9 +307,9 @@ class Stage:
         assert answer.raw.endswith(b"data: [DONE]\n\n"), answer
 
     def _await(self, is_so: Callable[[Held], bool]) -> None:
-        deadline = time.monotonic() + SECOND
+        watch = machinetime.Stopwatch()
         while not is_so(held := self.server.held()):
-            if time.monotonic() > deadline:
+            if watch.read() > SECOND:
                 more, less = dict(held - self.rest), dict(self.rest - held)
                 raise AssertionError(f"a second later: {more} too many, {less} missing")
 

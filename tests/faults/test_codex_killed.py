@@ -2,14 +2,13 @@
 
 import contextlib
 import datetime
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from machines import events
-from tests import asking
+from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, Binary
 from tests.provider import HELLO
@@ -46,9 +45,12 @@ def on(crowd: Binary) -> Binary:
     return crowd
 
 
-def kill(on: Binary) -> float:
-    """Kill the process; a second later at the latest every answer on it has ended."""
-    return on.kill() + scene.SECOND
+@contextlib.contextmanager
+def killed(on: Binary) -> Iterator[None]:
+    """With the process killed: a second later at the latest every answer on it has ended."""
+    on.kill()
+    with machinetime.within(scene.SECOND):
+        yield
 
 
 def test_row_17_every_stream_of_a_killed_process_ends_at_once(on: Binary) -> None:
@@ -59,9 +61,8 @@ def test_row_17_every_stream_of_a_killed_process_ends_at_once(on: Binary) -> Non
         ]
         for each in live:
             each.until(b"far")
-        limit = kill(on)
-        answers = [each.answer() for each in live]
-        assert time.monotonic() < limit
+        with killed(on):
+            answers = [each.answer() for each in live]
     for answer in answers:
         assert (answer.status, answer.whole) == (200, True)
         assert answer.body == SO_FAR + WORKER_EXITED
@@ -73,9 +74,8 @@ def test_row_17_every_stream_of_a_killed_process_ends_at_once(on: Binary) -> Non
 def test_row_17_a_whole_answer_of_a_killed_process_is_a_503(on: Binary) -> None:
     with on.stage.asked(on.plan.prompt(OPEN)) as asked:
         asking.wait_for_text(on.stage.server, asked.request_id, "so far")
-        limit = kill(on)
-        answer = asked.answer()
-    assert time.monotonic() < limit
+        with killed(on):
+            answer = asked.answer()
     assert (answer.status, answer.error["code"]) == (503, "worker_exited")
     assert answer.headers["retry-after"] == "1"
     on.stage.survived("worker_lost", "worker_exited", answer)
@@ -89,7 +89,7 @@ def test_row_17_turns_without_a_byte_run_again_on_a_fresh_process(on: Binary) ->
     ):
         for prompt in prompts:
             on.asked(prompt)
-        kill(on)
+        on.kill()
         answers = [streamed.answer(), whole.answer()]
     assert answers[0].body == (
         expected.role(asks_usage=True)
@@ -116,9 +116,8 @@ def test_row_17_a_whole_item_is_an_answer_though_its_process_was_killed(
         asking.wait_for_text(on.stage.server, asked.request_id, "so far")
         # The item's own end is no event: after a whole turn of another's it has come, too.
         assert on.stage.ask(scene.PLAIN).status == 200
-        limit = kill(on)
-        answer = asked.answer()
-    assert time.monotonic() < limit
+        with killed(on):
+            answer = asked.answer()
     assert answer.status == 200
     if options:
         ending = expected.finish("stop", asks_usage=True) + expected.UNKNOWN
@@ -151,9 +150,8 @@ def test_row_17_a_lost_worker_may_end_an_answer_as_length() -> None:
         ):
             for each in (streamed, whole):
                 asking.wait_for_text(on.stage.server, each.request_id, "so far")
-            limit = kill(on)
-            answers = [streamed.answer(), whole.answer()]
-            assert time.monotonic() < limit
+            with killed(on):
+                answers = [streamed.answer(), whole.answer()]
         ending = expected.finish("length", asks_usage=True) + expected.UNKNOWN
         assert answers[0].body == SO_FAR + ending + expected.usage(0, 0) + expected.DONE
         assert answers[1].status == 200

@@ -10,7 +10,7 @@ import pytest
 
 from bench import standin
 from engine import process
-from tests import asking
+from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, StandIn
 
@@ -118,10 +118,8 @@ def told(on: StandIn, name: str) -> scene.Answer:
 
 def promptly(on: StandIn, name: str) -> scene.Answer:
     """The answer to a prompt, which takes a second at most."""
-    began = time.monotonic()
-    answer = told(on, name)
-    assert time.monotonic() - began < scene.SECOND
-    return answer
+    with machinetime.within(scene.SECOND):
+        return told(on, name)
 
 
 def test_row_16_what_is_no_json_is_said_and_skipped(on: StandIn) -> None:
@@ -186,7 +184,7 @@ def leave(on: StandIn) -> None:
     """Leave in the middle of a stream: for the client it is over at once."""
     with on.stage.asked("open", stream=True) as leaving:
         leaving.until(b"far")
-    asking.until(lambda: on.stage.server.get("/healthz")[1]["streams"] == 0, scene.SECOND / 4)
+    asking.until(lambda: on.stage.server.get("/healthz")[1]["streams"] == 0, scene.SECOND)
     on.stage.recorded("client_gone", None, leaving, cause="left")
 
 
@@ -195,7 +193,7 @@ def test_row_19_an_interrupt_may_race_the_end_of_its_turn(on: StandIn) -> None:
     for _ in range(40):
         with on.stage.asked("a turn of eight tokens", stream=True) as leaving:
             leaving.until(b"token ")
-        asking.until(lambda: asking.has_ended(on.stage.server, leaving.request_id), 1)
+        asking.until(lambda: asking.has_ended(on.stage.server, leaving.request_id), scene.SECOND)
         assert asking.terminal(on.stage.server, leaving.request_id).code is None
     on.stage.released()
     assert len(on.starts) == before

@@ -10,7 +10,7 @@ import pytest
 from bench import standin
 from machines import events
 from server import http
-from tests import asking
+from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import StandIn
 
@@ -47,16 +47,14 @@ def test_row_06_a_client_that_stops_reading_costs_only_its_own_stream(on: StandI
     interrupts = len(on.received("turn/interrupt"))
     with on.stage.asked("flood", stream=True, receive_buffer=4096) as stalled:
         stalled.until(b"token ")
-        most, beside = before, 0.0
+        most = before
         while server.get("/healthz")[1]["streams"]:
-            began = time.monotonic()
-            answer = on.stage.ask(scene.PLAIN, stream=True)
+            with machinetime.within(scene.SECOND):
+                answer = on.stage.ask(scene.PLAIN, stream=True)
             assert answer.body == TOKENS
-            beside = max(beside, time.monotonic() - began)
             most = max(most, server.resident())
     # A flood of 8 MiB/s fills the system's buffers, then ours for as long as a stall may last.
     assert most - before < 24 * MIB
-    assert beside < scene.SECOND / 2
     (last,) = on.stage.survived("client_gone", None, stalled, cause="write_stall")
     assert last.duration_us > STALL_S * 1e6
     assert len(on.received("turn/interrupt")) == interrupts + 1

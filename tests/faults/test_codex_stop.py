@@ -123,7 +123,7 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
             provider.wait_for(2)
             server.stop(signal.SIGKILL)
             for request in provider.requests:
-                assert request.left.wait(scene.SECOND)
+                asking.until(request.left.is_set, scene.SECOND)
             asking.until(lambda: not is_alive(codexstage.codex_pid(server)))
             for each in (live, held):
                 assert not asking.has_ended(server, each.request_id)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from machines import events
-from tests import asking, upstreams
+from tests import asking, machinetime, upstreams
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import SO_FAR, TOLD, USAGE, Staged, upstream
 from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, sse, usage
@@ -67,9 +67,9 @@ def test_row_01_counts_that_are_wanted_are_waited_for_as_long_as_the_grace(
     with staged.stage.asked(prompt, stream=True, **USAGE) as asked:
         asked.until(b'"finish_reason":"stop"')
         told = time.monotonic()
-        assert not staged.source.request(prompt).left.is_set()
-        answer = asked.answer()
-    assert 0.1 < time.monotonic() - told < 0.3 + scene.SECOND
+        with machinetime.within(0.3 + scene.SECOND):
+            answer = asked.answer()
+    assert time.monotonic() - told > 0.1
     counted = {"asks_usage": True}
     assert answer.body == (
         expected.role(**counted)

@@ -266,7 +266,7 @@ def test_what_is_cut_may_be_split_and_every_event_comes(mock: Mock) -> None:
 def test_slow_is_so_many_milliseconds_before_each_event(mock: Mock) -> None:
     began = time.monotonic()
     assert stream(mock, "slow=60, truncate-after=5").body == chunks(*FRAMES[:5]) + LAST
-    assert 0.3 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.3
 
 
 def test_a_reset_waits_for_a_client_that_reads_late(mock: Mock) -> None:
