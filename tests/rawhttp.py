@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from server import http, listener
+from tests import machinetime
 
 EPOCH = 784111777.0
 """Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110's examples."""
 
-WAIT = 5.0
+WAIT = machinetime.HANG_S
 """Seconds after which a test gives up on an event that should have come at once."""
 
 CUT = -1

@@ -9,6 +9,8 @@ import pytest
 
 from tests import serving
 
+pytestmark = pytest.mark.slow
+
 BODY = {
     "model": "text-short",
     "stream": True,

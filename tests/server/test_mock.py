@@ -22,6 +22,8 @@ from openai.types.chat import ChatCompletionMessageParam
 from server import faults
 from tests import asking, readme, redraw, serving
 
+pytestmark = pytest.mark.slow
+
 PAGE = redraw.DOCS / "mock.md"
 
 NAME = "text-short"

@@ -14,6 +14,8 @@ from bench import standin
 from machines import events
 from tests import asking, serving, upstreams
 
+pytestmark = pytest.mark.slow
+
 FILE = """
 [models.small]
 worker = "upstream"

@@ -12,6 +12,8 @@ from tests.faults import scene
 from tests.responsesclient import Client, Json
 from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
+pytestmark = pytest.mark.slow
+
 HEL = STREAM_HEAD + framed(sse(chunk("Hel")))
 REST = framed(sse(chunk("lo"), chunk(finish="stop"), counted(7, 2)) + DONE) + LAST
 """The two parts of what an upstream says."""

@@ -4,9 +4,13 @@ import asyncio
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests import asking, serving, upstreams
 from tests.responsesclient import Client, Json
 from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+
+pytestmark = pytest.mark.slow
 
 HEL = STREAM_HEAD + framed(sse(chunk("Hel")))
 REST = framed(sse(chunk("lo"), chunk(finish="stop"), counted(7, 2)) + DONE) + LAST

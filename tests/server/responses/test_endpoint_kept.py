@@ -13,6 +13,8 @@ from tests import asking, fulldisk, responsewire, serving, upstreams
 from tests.responsesclient import Client, Live
 from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
+pytestmark = pytest.mark.slow
+
 KILLS = 6
 """How often a server is killed in the moment in which it says that a response is whole."""
 
