@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import channel, codex, log, wakeups, worker
+from engine import channel, codex, dispatcher, log, wakeups, worker
 from machines import lifecycle
 from server import assembly, config, context, http, listener, routes, serve
 
@@ -52,7 +52,7 @@ class PipelessWorker:
     name = "codex"
 
     def __init__(self) -> None:
-        self._routes = codex.Routes(_ignore)
+        self._routes = dispatcher.Dispatcher(_ignore)
         self.channel = channel.Channel(_ignore, self._routes, timeout=60)
         self.frames: list[appframes.TurnFrames] = []
         self.begun = asyncio.Event()

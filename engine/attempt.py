@@ -8,13 +8,22 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import appserver, conversation, failures, modelstep, toolanswers, tools, worker
+from engine import (
+    appserver,
+    containment,
+    conversation,
+    failures,
+    modelstep,
+    toolanswers,
+    tools,
+    worker,
+)
 from engine.channel import OVERLOADED, Call, Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex import Progress, Routes, Tools, TurnReader
+from engine.codex import Progress, Tools, TurnReader
+from engine.containment import Boundary
+from engine.dispatcher import Dispatcher
+from engine.ending import Ending, Overdue, Stopped
 from machines import events
-
-STEP_GRACE_S: Final = 5.0
-"""How long a turn whose answer is whole may take to say that it is over."""
 
 INTERRUPT_GRACE_S: Final = 2.0
 """How long an interrupt may go unanswered before its process is thought deaf."""
@@ -44,59 +53,11 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     """
 
     channel: Channel
-    routes: Routes
+    routes: Dispatcher
     thread: Callable[[worker.Turn, tools.Toolset | None], appserver.ThreadStartParams]
     leave: Callable[[], None]
     again: Callable[[], "Seat | None"]
     suspect: Callable[[str], None]
-
-
-class RanAway(Exception):
-    """Raised within an attempt that is stopped because it would not end."""
-
-
-class Overdue(Exception):
-    """Raised within an attempt whose answer is whole and whose end never came."""
-
-
-class Ending:
-    """The end of an attempt, as soon as it is known.
-
-    Attributes:
-        known: the failure, None for an answer that was fed to the last; raises Overdue.
-    """
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.known: asyncio.Future[failures.ProviderFailure | None] = self._loop.create_future()
-        self._watchdog: asyncio.TimerHandle | None = None
-
-    def progressed(self, progress: Progress) -> None:
-        """Watch a turn that is whole; its own word ends it."""
-        self.unwatch()
-        if progress is Progress.WHOLE:
-            self._watchdog = self._loop.call_later(STEP_GRACE_S, self._overdue)
-        elif progress is Progress.OVER and not self.known.done():
-            self.known.set_result(None)
-
-    def failed(self, failure: failures.ProviderFailure) -> None:
-        """The turn ended by a failure, or must be."""
-        if self.known.done():
-            return
-        if failure is failures.RUNAWAY:
-            self.known.set_exception(RanAway())
-        else:
-            self.known.set_result(failure)
-
-    def unwatch(self) -> None:
-        """Wait for nothing any more."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
-
-    def _overdue(self) -> None:
-        if not self.known.done():
-            self.known.set_exception(Overdue())
 
 
 class Phase(enum.Enum):
@@ -139,7 +100,7 @@ class Attempt:
     @property
     def spoke(self) -> bool:
         """Whether the client has seen anything of this attempt."""
-        return self._reader.progress is not Progress.SILENT
+        return self._reader.spoke
 
     @property
     def waiting(self) -> bool:
@@ -191,7 +152,7 @@ class Attempt:
         try:
             failure = await self._outcome(begin)
         finally:
-            self._release()
+            self._or_leave(self._release)
         # A reply that never came is no failure of an answer that is whole.
         return None if self.over else failure
 
@@ -208,8 +169,8 @@ class Attempt:
             return failures.DEAF
         except ChannelClosed:
             return failures.LOST
-        except RanAway:
-            return failures.RUNAWAY
+        except Stopped as stopped:
+            return stopped.failure
         except Overdue:
             if not self.over:
                 self._reader.finish("stop")
@@ -282,6 +243,7 @@ class Attempt:
             self._ending.failed,
             its_tools,
             self._turn.reasoning_items,
+            {"req_id": self._turn.request_id, "stream": self._turn.stream_id},
         )
 
     def _stepped(self, step: modelstep.ModelStep) -> None:
@@ -300,8 +262,13 @@ class Attempt:
             self._patience = loop.call_later(RESULT_PATIENCE_S, self._lose_patience)
 
     def _lose_patience(self) -> None:
-        if self._phase is Phase.RUNNING:
+        if self._phase is not Phase.RUNNING:
+            return
+        try:
             self._answers.give_up()
+        except Exception as error:
+            containment.report(Boundary.CALLBACK, error, **self._reader.ids)
+            self._reader.break_off()
 
     def _send(self, method: str, params: msgspec.Struct) -> Call:
         call = self._seat.channel.send(method, params)
@@ -338,30 +305,46 @@ class Attempt:
         if self._thread_start is None:
             self._seat.leave()
         elif not self._thread_id:
-            self._thread_start.reply.add_done_callback(self._release_late_thread)
+            self._when_replied(self._thread_start, self._release_late_thread)
         elif _has_result(self._ending.known):
             self._unsubscribe()
             self._seat.leave()
         else:
             self._interrupt()
 
+    def _or_leave(self, step: Callable[[], None]) -> None:
+        """Do what gives the place back in the end; at once, where that fails."""
+        try:
+            step()
+        except Exception as error:
+            containment.report(Boundary.CALLBACK, error, **self._reader.ids)
+            self._seat.leave()
+
     def _interrupt(self) -> None:
         """Stop the thread's turn and release it; its place is free when the process says so."""
-        self._ask_to_stop(asyncio.get_running_loop().time() + INTERRUPT_GRACE_S)
+        deadline = asyncio.get_running_loop().time() + INTERRUPT_GRACE_S
+        self._or_leave(functools.partial(self._ask_to_stop, deadline))
 
     def _ask_to_stop(self, deadline: float) -> None:
         params = appserver.TurnInterruptParams(self._thread_id, "")
         seconds = deadline - asyncio.get_running_loop().time()
         call = self._seat.channel.send("turn/interrupt", params, seconds)
-        call.reply.add_done_callback(functools.partial(self._interrupted, deadline))
+        self._when_replied(call, functools.partial(self._interrupted, deadline))
         self._unsubscribe()
+
+    def _when_replied(self, call: Call, then: Callable[[asyncio.Future[Any]], None]) -> None:
+        def replied(reply: asyncio.Future[Any]) -> None:
+            self._or_leave(functools.partial(then, reply))
+
+        call.reply.add_done_callback(replied)
 
     def _interrupted(self, deadline: float, reply: asyncio.Future[Any]) -> None:
         loop = asyncio.get_running_loop()
         error = reply.exception()
         if isinstance(error, RpcError) and error.code == OVERLOADED:
             if loop.time() + INTERRUPT_RETRY_S < deadline:
-                loop.call_later(INTERRUPT_RETRY_S, self._ask_to_stop, deadline)
+                again = functools.partial(self._ask_to_stop, deadline)
+                loop.call_later(INTERRUPT_RETRY_S, self._or_leave, again)
                 return
             self._seat.suspect("turn/interrupt refused")
         elif isinstance(error, RpcTimedOut):

@@ -6,13 +6,14 @@ app-server's queue holds 128, refuses what is beyond it, and from 500 on answers
 
 import asyncio
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
-from engine import appserver
+from engine import appserver, containment, largelines
+from engine.containment import Boundary
 from machines import errors, jsonrpc
 
 IN_FLIGHT: Final = 64
@@ -58,7 +59,15 @@ class Call(msgspec.Struct, eq=False):
 
 
 class Listener(Protocol):
-    """Who hears what the worker says by itself; DecodeError is for what it cannot read."""
+    """Who hears what the worker says by itself; DecodeError is for what it cannot read.
+
+    Attributes:
+        turns: by the threads that somebody listens to.
+    """
+
+    @property
+    def turns(self) -> Container[str]:
+        """See above."""
 
     def text_delta(self, line: bytes) -> None:
         """Take a whole line that begins as `TEXT_DELTA_LINE` does."""
@@ -68,6 +77,12 @@ class Listener(Protocol):
 
     def request(self, rpc_id: jsonrpc.Id, method: str, raw: msgspec.Raw) -> bool:
         """Take a request; False where it shall be refused."""
+
+    def unreadable(self, line: bytes) -> None:
+        """Take the loss of a line."""
+
+    def too_large(self, thread: str) -> None:
+        """Take the loss of a line of a thread, which was over the limit."""
 
 
 class Channel:
@@ -92,20 +107,41 @@ class Channel:
         self._last_id = 0
         self._waiting: collections.deque[Call] = collections.deque()
         self._pending: dict[int, Call] = {}
+        self._unfinished = 0
+        self._large = largelines.LargeLines(
+            lambda line: self._take_lines([line]), listener.turns, listener.too_large
+        )
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the worker's output; of a connection that is closed, nobody's."""
+        """Take bytes of the worker's output; of a connection that is closed, nobody's.
+
+        A line that cannot be read, or that breaks something, costs no other line.
+
+        Raises:
+            TooLarge: a line is longer than is read at all, and all that follows is lost.
+        """
         if self._write is None:
             return
+        lines = self._lines.feed(data)
+        longest = self._unfinished + len(data)
+        self._unfinished = len(data) - data.rfind(b"\n") - 1 if b"\n" in data else longest
+        if longest > largelines.LARGE_BYTES or self._large:
+            lines = self._large.divert(lines)
+        self._take_lines(lines)
+
+    def _take_lines(self, lines: list[bytes]) -> None:
         text_delta = self._listener.text_delta
-        for line in self._lines.feed(data):
+        for line in lines:
             try:
                 if line.startswith(TEXT_DELTA_LINE):
                     text_delta(line)
                 else:
                     self._take(jsonrpc.decode(line))
             except errors.DecodeError:
-                _log.warning("undecodable_line", length=len(line))
+                self._listener.unreadable(line)
+            except Exception as error:
+                containment.report(Boundary.WORKER_LINE, error, length=len(line))
+                containment.each(Boundary.WORKER_LINE, self._listener.unreadable, (line,))
 
     def send(self, method: str, params: msgspec.Struct, timeout: float | None = None) -> Call:
         """Make a request; `await call.reply` for its result.
@@ -124,7 +160,7 @@ class Channel:
         # A reply that nobody waits for any more must not be reported as never retrieved.
         call.reply.add_done_callback(_retrieved)
         if self._write is None:
-            self._settle(call, ChannelClosed())
+            self._resolve(call, ChannelClosed())
             return call
         seconds = self._timeout if timeout is None else timeout
         call.deadline = self._loop.call_later(seconds, self._timed_out, call)
@@ -145,14 +181,18 @@ class Channel:
         """Whether the process has gone."""
         return self._write is None
 
+    def finish_lines(self) -> None:
+        """Take every line that waits: no more bytes will come."""
+        self._large.finish()
+
     def close(self) -> None:
         """The process has gone: nothing will be answered any more."""
         self._write = None
         calls = [*self._pending.values(), *self._waiting]
         self._pending.clear()
         self._waiting.clear()
-        for call in calls:
-            self._settle(call, ChannelClosed())
+        closed = ChannelClosed()
+        containment.each(Boundary.PROCESS, lambda call: self._resolve(call, closed), calls)
 
     def _take(self, message: jsonrpc.Message) -> None:
         match message:
@@ -180,17 +220,17 @@ class Channel:
                 answer = jsonrpc.decode_body(answer, msgspec.json.Decoder(result_type))
             except errors.DecodeError as error:
                 answer = RpcError(0, f"{call.method}: {error}")
-        self._settle(call, answer)
+        self._resolve(call, answer)
         self._send_waiting()
 
     def _timed_out(self, call: Call) -> None:
         self._pending.pop(call.rpc_id, None)
         if call in self._waiting:
             self._waiting.remove(call)
-        self._settle(call, RpcTimedOut(call.method))
+        self._resolve(call, RpcTimedOut(call.method))
         self._send_waiting()
 
-    def _settle(self, call: Call, answer: object) -> None:
+    def _resolve(self, call: Call, answer: object) -> None:
         if call.deadline is not None:
             call.deadline.cancel()
         if call.reply.done():

@@ -1,22 +1,18 @@
-"""Reads the app-server's notifications as events of the turn they belong to.
-
-`Routes.text_delta` is where a token enters: the first of its four files. Frames are told apart
-by `threadId`: a turn has a thread of its own, and its notifications may come before the reply to
-the request that began it.
-"""
+"""Reads the app-server's notifications as events of the turn that they are about."""
 
 import enum
-from collections.abc import Callable, Container
-from typing import Any, Final
+from collections.abc import Callable, Container, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
 from engine import (
-    appserver,
     failures,
     modelstep,
     notifications,
     reasoning,
+    runningtext,
     toolanswers,
     worker,
 )
@@ -28,6 +24,8 @@ PARAGRAPH: Final = "\n\n"
 COMMENTARY: Final = "commentary"
 """The phase of agent messages that belong to the thinking, not to the answer."""
 
+GARBLED_BYTES: Final = 1024
+"""How much of a line that cannot be read goes on record."""
 
 SILENT_STEPS_MAX: Final = 8
 """Steps without a word. A model that calls functions which it was not given is told so by Codex,
@@ -35,12 +33,20 @@ and asked again, as often as it calls."""
 
 
 class Progress(enum.Enum):
-    """How far a turn has come, as its client would see it."""
+    """How far a turn has come, as its client would see it.
+
+    OVER: its answer was fed to the last. FAILED: it never will be, whatever still comes of it.
+    """
 
     SILENT = enum.auto()
     SPEAKING = enum.auto()
     WHOLE = enum.auto()
     OVER = enum.auto()
+    FAILED = enum.auto()
+
+
+ENDED: Final = frozenset({Progress.OVER, Progress.FAILED})
+"""A turn that is so far has nothing more to tell."""
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -72,8 +78,10 @@ class TurnReader:
         on_failure: called with the one failure that ended the turn.
         tools: of a turn that may call.
         reasoning_items: whether the ends of reasoning items are wanted.
+        ids: what lines about this turn are found by.
 
     Attributes:
+        spoke: whether anything came of it that the client sees.
         uncalled: whether the turn ended without the call it was asked for.
         past: ids of the thread's earlier turns, whose frames are no news.
     """
@@ -86,9 +94,12 @@ class TurnReader:
         on_failure: Callable[[failures.ProviderFailure], None],
         tools: Tools | None = None,
         reasoning_items: bool = False,
+        ids: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self.ids = ids
         self._reasoning_items = reasoning_items
         self.progress = Progress.SILENT
+        self.spoke = False
         self.uncalled = False
         self.tools = tools
         self.past: Container[str] = tools.past if tools is not None else ()
@@ -100,7 +111,8 @@ class TurnReader:
         self._commentary: set[str] = set()
         self._answer_item = ""
         self._thought_item = ""
-        self._answer_length = 0
+        self._texts: dict[str, runningtext.RunningText] = {}
+        self._answer = runningtext.RunningText()
         self._steps = 0
         self._counts: notifications.TokenCounts | None = None
 
@@ -112,14 +124,19 @@ class TurnReader:
         """A piece of an agent message: the hot path."""
         if item_id != self._answer_item:
             if item_id in self._commentary:
-                self.thought(item_id, delta)
+                self._comment(item_id, delta)
                 return
             self._begin_answer(item_id)
-        self._answer_length += len(delta)
+        self._answer.add(delta)
         if self.tools is None:
             self._feed.event(events.TextDelta(delta, self._choice))
         else:
             self._say(self.tools, delta)
+
+    def _comment(self, item_id: str, delta: str) -> None:
+        """A piece of a message that belongs to the thinking."""
+        self._text_of(item_id).add(delta)
+        self.thought(item_id, delta)
 
     def _say(self, tools: Tools, delta: str) -> None:
         """A piece of the answer of a turn that may call."""
@@ -131,7 +148,7 @@ class TurnReader:
 
     def raw_item(self, raw: notifications.RawItemCompleted) -> None:
         """The provider's own form of an item."""
-        if self.progress is Progress.OVER:
+        if self.progress in ENDED:
             return
         if self.tools is not None:
             self.tools.collector.item(raw)
@@ -151,12 +168,12 @@ class TurnReader:
         """Codex wants the result of a call, maybe before the step is whole."""
         assert self.tools is not None
         self.tools.answers.asked(rpc_id, call_id)
-        if self.progress is not Progress.OVER:
+        if self.progress not in ENDED:
             self.tools.on_asked()
 
     def response_completed(self, raw: notifications.RawResponseCompleted) -> None:
         """A step of the model is whole: with calls in it, the answer is."""
-        if self.tools is None or self.progress is Progress.OVER:
+        if self.tools is None or self.progress in ENDED:
             return
         self._counts = raw.usage
         step = self.tools.collector.whole(raw.turn_id)
@@ -193,14 +210,22 @@ class TurnReader:
         """An item is whole; its text is said now where no deltas said it."""
         if item.type != "agentMessage":
             return
-        if item.id in self._commentary or item.phase == COMMENTARY:
-            if item.text and item.id not in (self._thought_item, self._answer_item):
-                self.thought(item.id, item.text)
+        # A provider that sends no text with an item's end has said all of it before.
+        rest = self._text_of(item.id).rest_of(item.text) if item.text else ""
+        if rest is None:
+            self.fail(failures.TEXT_MISMATCH)
             return
-        said = self._answer_length if item.id == self._answer_item else 0
-        if len(item.text) > said:
-            self.text_delta(item.id, item.text[said:])
+        if item.id in self._commentary or item.phase == COMMENTARY:
+            if rest:
+                self._comment(item.id, rest)
+            return
+        if rest:
+            self.text_delta(item.id, rest)
         self._advance(Progress.WHOLE)
+
+    def _text_of(self, item_id: str) -> runningtext.RunningText:
+        """What went out of a message so far."""
+        return self._texts.setdefault(item_id, runningtext.RunningText())
 
     def counted(self, counts: notifications.TokenCounts) -> None:
         """The thread's counts so far; they are true only if the turn ends well."""
@@ -215,7 +240,7 @@ class TurnReader:
         """The worker's last word on the turn."""
         if self.tools is not None:
             self.tools.past.add(turn.id)
-        if self.progress is Progress.OVER:
+        if self.progress in ENDED:
             return
         if turn.status == "completed":
             self.finish("content_filter" if self._refused() else "stop")
@@ -229,16 +254,33 @@ class TurnReader:
                 self.finish(verdict.reason)
                 return
             failure = verdict
-        self._fail(failure)
+        self.fail(failure)
 
     def lost(self) -> None:
         """The process has gone: what was whole is an answer all the same."""
         if self.progress is Progress.WHOLE:
             self.finish("stop")
-        elif self.progress is not Progress.OVER:
-            self._fail(failures.LOST)
+        elif self.progress not in ENDED:
+            self.fail(failures.LOST)
 
-    def _fail(self, failure: failures.ProviderFailure) -> None:
+    def break_off(self) -> None:
+        """Nothing that this reader knows can be relied upon any more."""
+        self.progress = Progress.FAILED
+        self.mute()
+        self._on_failure(failures.DEFECT)
+
+    def unreadable(self, line: bytes) -> None:
+        """A line of this turn was lost, and with it a part of the answer."""
+        if self.progress not in ENDED:
+            text = line[:GARBLED_BYTES].decode("utf-8", "replace")
+            self._feed.event(events.UpstreamGarbled(text, self._choice))
+            self.fail(failures.UNREADABLE)
+
+    def fail(self, failure: failures.ProviderFailure) -> None:
+        """The turn cannot become whole; nothing that still comes of it counts."""
+        if self.progress in ENDED:
+            return
+        self.progress = Progress.FAILED
         self._drop_calls()
         self.mute()  # whatever else comes of this turn is too late
         self._on_failure(failure)
@@ -279,7 +321,7 @@ class TurnReader:
         elif self._answer_item and self.tools is not None:
             self._say(self.tools, PARAGRAPH)
         self._answer_item = item_id
-        self._answer_length = 0
+        self._answer = self._text_of(item_id)
         self._advance(Progress.SPEAKING)
 
     def _refused(self) -> bool:
@@ -291,94 +333,5 @@ class TurnReader:
 
     def _advance(self, progress: Progress) -> None:
         self.progress = progress
+        self.spoke = True
         self._on_progress(progress)
-
-
-class _TextDeltaLine(msgspec.Struct, gc=False):
-    params: notifications.ItemDelta
-
-
-_READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
-    "item/reasoning/summaryTextDelta": lambda turn, its: turn.thought(
-        f"{its.item_id}/summary/{its.summary_index}", its.delta
-    ),
-    "item/reasoning/textDelta": lambda turn, its: turn.thought(
-        f"{its.item_id}/text/{its.content_index}", its.delta
-    ),
-    "item/agentMessage/delta": lambda turn, its: turn.text_delta(its.item_id, its.delta),
-    "item/started": lambda turn, its: turn.item_started(its.item),
-    "item/completed": lambda turn, its: turn.item_completed(its.item),
-    "rawResponseItem/completed": lambda turn, its: turn.raw_item(its),
-    "rawResponse/completed": lambda turn, its: turn.response_completed(its),
-    "thread/tokenUsage/updated": lambda turn, its: turn.counted(its.token_usage.total),
-    "turn/completed": lambda turn, its: turn.completed(its.turn),
-}
-"""What a turn does with each notification; the others are no news to it."""
-
-
-def _turn_id(params: Any) -> str:
-    """Which turn a notification is about."""
-    ends = isinstance(params, notifications.TurnNotification)
-    turn_id: str = params.turn.id if ends else params.turn_id
-    return turn_id
-
-
-_tool_call: Final = msgspec.json.Decoder(appserver.ToolCallParams)
-
-
-class Routes:
-    """Finds the turn a notification belongs to."""
-
-    def __init__(self, on_other: Callable[[Any], None]) -> None:
-        self.turns: dict[str, TurnReader] = {}
-        self._on_other = on_other
-        self._decoders = {
-            method: msgspec.json.Decoder(params)
-            for method, params in notifications.NOTIFICATIONS.items()
-        }
-        self._text_delta = msgspec.json.Decoder(_TextDeltaLine)
-
-    def text_delta(self, line: bytes) -> None:
-        """Take the whole line of a token: where the hot path enters.
-
-        Raises:
-            DecodeError: it is not such a line.
-        """
-        delta = jsonrpc.decode_body(line, self._text_delta).params
-        turn = self.turns.get(delta.thread_id)
-        if turn is not None and delta.turn_id not in turn.past:
-            turn.text_delta(delta.item_id, delta.delta)
-
-    def notification(self, method: str, raw: msgspec.Raw) -> None:
-        """Take one notification.
-
-        Raises:
-            DecodeError: its params are not of its method.
-        """
-        decoder = self._decoders.get(method)
-        if decoder is not None:
-            self._dispatch(method, jsonrpc.decode_body(raw, decoder))
-
-    def _dispatch(self, method: str, params: Any) -> None:
-        turn = self.turns.get(getattr(params, "thread_id", None) or "")
-        if turn is None:
-            self._on_other(params)
-            return
-        read = _READS.get(method)
-        if read is not None and _turn_id(params) not in turn.past:
-            read(turn, params)
-
-    def request(self, rpc_id: jsonrpc.Id, method: str, raw: msgspec.Raw) -> bool:
-        """Take one request of the worker's; False where it shall be refused.
-
-        Raises:
-            DecodeError: its params are not of its method.
-        """
-        if method not in appserver.SERVER_REQUESTS:
-            return False
-        params = jsonrpc.decode_body(raw, _tool_call)
-        turn = self.turns.get(params.thread_id)
-        if turn is None or turn.tools is None:
-            return False
-        turn.asked(rpc_id, params.call_id)
-        return True

@@ -3,13 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
-from engine import failures, parking, worker
+from engine import containment, failures, parking, worker
 from engine.attempt import Attempt, Seat
 from machines import events
-
-_log = structlog.get_logger(component="codex")
 
 
 class Unavailable(Exception):
@@ -67,8 +63,10 @@ class CodexTurn:
         try:
             if not await self._resumed():
                 await self._attempts()
-        except Exception:
-            _log.exception("turn_broke", stream=self._turn.stream_id)
+        except Exception as error:
+            turn = self._turn
+            ids = {"req_id": turn.request_id, "stream": turn.stream_id}
+            containment.report(containment.Boundary.TURN, error, **ids)
             self._feed.event(failures.DEFECT.event(self._turn.choice))
 
     async def _resumed(self) -> bool:
@@ -97,8 +95,7 @@ class CodexTurn:
             except Unavailable as unavailable:
                 self._feed.event(unavailable.failure.event(self._turn.choice))
                 return
-            recall = self._parking.recall(self._turn.key_id)
-            trial = self._trial = Attempt(self._turn, self._feed, seat, recall)
+            trial = self._trial = self._seated(seat)
             failure = await trial.run()
             if failure is None:
                 return
@@ -111,3 +108,12 @@ class CodexTurn:
                 events.RetryScheduled(attempt, int(delay * 1000), failure.code, self._turn.choice)
             )
             await asyncio.sleep(delay)
+
+    def _seated(self, seat: Seat) -> Attempt:
+        """An attempt that has the seat; one that cannot be made does not keep it."""
+        try:
+            recall = self._parking.recall(self._turn.key_id)
+            return Attempt(self._turn, self._feed, seat, recall)
+        except Exception:
+            seat.leave()
+            raise

@@ -15,6 +15,7 @@ from engine import (
     appserver,
     codexhome,
     codexmodels,
+    containment,
     conversation,
     failures,
     notifications,
@@ -25,8 +26,9 @@ from engine import (
 )
 from engine.attempt import Seat
 from engine.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex import Routes
 from engine.codexturn import CodexTurn, Unavailable
+from engine.containment import Boundary
+from engine.dispatcher import Dispatcher
 from machines import errors, jsonrpc, supervisor
 
 QUEUE_LENGTH: Final = 16
@@ -100,12 +102,12 @@ class AppServer:
         self._options = options
         self._on_free = on_free
         self._read = read
-        self._routes = Routes(self._not_of_a_turn)
+        self._routes = Dispatcher(self._not_of_a_turn)
         self._account_updated = asyncio.Event()
 
     def connected(self, write: Callable[[bytes], None]) -> None:
         """A process runs: everything begins anew."""
-        self._routes = Routes(self._not_of_a_turn)
+        self._routes = Dispatcher(self._not_of_a_turn)
         self._account_updated.clear()
         self.taken = 0
         self.channel = Channel(
@@ -134,10 +136,9 @@ class AppServer:
     def lost(self, reason: str) -> None:
         """Every turn of this process is over."""
         _log.warning("worker_lost", worker=self.name, reason=reason, turns=len(self._routes.turns))
-        readers = list(self._routes.turns.values())
-        self._routes.turns.clear()
-        for reader in readers:
-            reader.lost()
+        if self.channel is not None:
+            self.channel.finish_lines()
+        self._routes.lost()
         if self.channel is not None:
             self.channel.close()
 
@@ -160,13 +161,16 @@ class AppServer:
             # Else it has been left, or the process has been replaced, and its count with it.
             if places and places.pop() is self.channel:
                 self.taken -= 1
-                self._on_free()
+                containment.each(Boundary.CALLBACK, AppServer._freed, (self,))
 
         def again() -> Seat | None:
             return self.seat() if self.channel is channel and self.free_seats() > 0 else None
 
         deaf = self.process.went_deaf
         return Seat(channel, self._routes, self._options.thread, leave, again, deaf)
+
+    def _freed(self) -> None:
+        self._on_free()
 
     async def _introduce(self, channel: Channel) -> str:
         params = appserver.introduction(self._options.client_version)

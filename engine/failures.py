@@ -9,7 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from machines import events
+from machines import events, parse
+
+MESSAGE_CHARACTERS: Final = 2000
+"""What is looked at of a provider's message, and passed on: some echo the whole request."""
+
+WORD_CHARACTERS: Final = 128
+"""What is passed on of a provider's own code, or of the name of a field."""
 
 REDACTED: Final = "The model provider failed to answer."
 """In place of any text of a 5xx: it may name hosts, and tells a client nothing it can act on."""
@@ -25,14 +31,14 @@ _SECRETS: Final = re.compile(
       ,?[ ]?url:[ ]\S+ | \b[a-z][a-z\d+.-]{0,20}://\S+
     | \bBearer\s+\S+ | \bsk-[\w*-]+ | \beyJ[\w.-]+               # the last is a JSON Web Token
     | \b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?
-    | \[[\da-f:.]+:[\da-f:.]*(?:%\w+)?\](?::\d+)?
+    | \[(?=[\da-f]{0,4}:)[\da-f:.]{2,45}(?:%\w{1,15})?\](?::\d+)?  # IPv6 as URLs have it
     | (?<![\w:])(?=[\da-f:]*::|(?:[\da-f]+:){7})[\da-f:.]+(?:%\w+)?  # IPv6, not the time of day
     | \blocalhost(?::\d+)? | \b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}:\d+
     | \b(?:[\w-]{1,63}\.){1,8}(?:ai|app|cloud|co|com|corp|dev|internal|io|lan|local|net|org|svc)\b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_INCOMPLETE: Final = re.compile(r"Incomplete response returned, reason: (\w+)")
+_INCOMPLETE: Final = re.compile(r"Incomplete response returned, reason: (\w{1,64})")
 
 
 class Incomplete(msgspec.Struct, frozen=True):
@@ -145,8 +151,26 @@ DEAF: Final = ProviderFailure(
 )
 """A request that the worker left without a reply."""
 
-DEFECT: Final = ProviderFailure(code="internal_error", message="The server had an error.")
+DEFECT: Final = ProviderFailure(
+    kind="defect", code="internal_error", message="The server had an error."
+)
 """A bug of ours: its traceback is in the diagnostics, and nowhere else."""
+
+UNREADABLE: Final = ProviderFailure(
+    code="upstream_decode_error", message="The worker sent a line that cannot be read."
+)
+"""A part of the answer is missing, and nobody knows which."""
+
+TOO_LARGE: Final = ProviderFailure(
+    code="upstream_event_too_large", message="The worker sent a line over the size limit."
+)
+"""What came is more than is read of one line."""
+
+TEXT_MISMATCH: Final = ProviderFailure(
+    code="upstream_text_mismatch",
+    message="The whole text of a message does not continue the pieces that were sent of it.",
+)
+"""A piece was lost on the way, or the provider said another text than it had sent."""
 
 RUNAWAY: Final = ProviderFailure(
     code="upstream_error",
@@ -180,8 +204,8 @@ def retry_delay(attempt: int) -> float:
 
 
 def safe(message: str) -> str:
-    """A message without URLs, hosts, addresses and keys."""
-    return _SECRETS.sub("", message).strip()
+    """The beginning of a message, without URLs, hosts, addresses and keys."""
+    return _SECRETS.sub("", message[:MESSAGE_CHARACTERS]).strip()
 
 
 def classify(word: str, status: int | None, message: str) -> ProviderFailure | Incomplete:
@@ -192,7 +216,7 @@ def classify(word: str, status: int | None, message: str) -> ProviderFailure | I
         status: the provider's HTTP status, as far as Codex tells.
         message: Codex's text; of a 400 it is the provider's body.
     """
-    incomplete = _INCOMPLETE.search(message)
+    incomplete = _INCOMPLETE.search(message[:MESSAGE_CHARACTERS])
     if incomplete:
         return Incomplete(incomplete[1])
     if word in NAMED:
@@ -219,14 +243,19 @@ def _from_status(status: int | None) -> ProviderFailure:
 def _from_body(message: str) -> ProviderFailure:
     """A 400 arrives whole: its message, param and code are the client's to see."""
     try:
-        error: Any = msgspec.json.decode(message)["error"]
+        error: Any = parse.lenient(message)["error"]
         text = error["message"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (parse.ParseError, KeyError, TypeError):
         return ProviderFailure(code="upstream_error", message=REDACTED)
-    code, param = error.get("code"), error.get("param")
     return ProviderFailure(
-        code=code if isinstance(code, str) else "provider_rejected",
-        message=safe(str(text)),
+        code=_word(error.get("code")) or "provider_rejected",
+        message=safe(text) if isinstance(text, str) else REDACTED,
         status=400,
-        param=param if isinstance(param, str) else None,
+        param=_word(error.get("param")),
     )
+
+
+def _word(value: object) -> str | None:
+    """A provider's own code or param, without keys and of bounded length; None for none."""
+    word = safe(value[:WORD_CHARACTERS]) if isinstance(value, str) else ""
+    return word or None

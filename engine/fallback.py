@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from engine import limits, worker
+from engine import containment, failures, limits, worker
 from machines import events
 
 NOT_THE_REQUEST: Final = frozenset({401, 402, 404, 408, 429})
@@ -217,10 +217,13 @@ class _Trial:
 
     def event(self, event: events.StreamInput) -> None:
         """Take one event of the target's."""
-        if self._phase is Phase.SPEAKING:
-            self._say.event(event)
-        elif self._phase is Phase.SILENT:
-            self._first(event)
+        try:
+            if self._phase is Phase.SPEAKING:
+                self._say.event(event)
+            elif self._phase is Phase.SILENT:
+                self._first(event)
+        except Exception as error:
+            self._break_off(error)
 
     def settle(self, event: events.StreamInput) -> None:
         """This target it is: what it says goes on."""
@@ -264,7 +267,18 @@ class _Trial:
                 running.cancel()
 
     def _late(self) -> None:
-        self._owner.failed(self, LATE)
+        try:
+            self._owner.failed(self, LATE)
+        except Exception as error:
+            self._break_off(error)
+
+    def _break_off(self, error: Exception) -> None:
+        """Of what was lost here the stream must know: it cannot end as if it were whole."""
+        turn = self.running[0][0] if self.running else None
+        ids = {"req_id": turn.request_id, "stream": turn.stream_id} if turn is not None else {}
+        containment.report(containment.Boundary.FEED, error, **ids)
+        self._phase = Phase.OVER
+        self.feed.event(failures.DEFECT.event(0))
 
 
 class _Share:

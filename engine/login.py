@@ -7,8 +7,8 @@ from typing import Any
 
 from engine import appserver, codexhome, notifications, process
 from engine.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex import Routes
 from engine.codexworker import Options, say
+from engine.dispatcher import Dispatcher
 
 
 class LoginFailed(Exception):
@@ -27,7 +27,7 @@ class Login:
 
     def connected(self, write: Callable[[bytes], None]) -> None:
         """The process runs."""
-        routes = Routes(self._received)
+        routes = Dispatcher(self._received)
         self._channel = Channel(write, routes, self._options.request_timeout)
 
     async def handshake(self) -> str:

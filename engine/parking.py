@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import attempt, conversation, modelstep, worker
+from engine import attempt, containment, conversation, modelstep, worker
+from machines import parse
 
 STEPS_A_TURN: Final = 16
 """Steps kept for each turn that may be parked: a conversation that is sent anew has several."""
@@ -129,8 +130,7 @@ class Parking:
 
     def close(self) -> None:
         """Let every turn go."""
-        for call_id in list(self._turns):
-            self._drop(call_id)
+        containment.each(containment.Boundary.SHUTDOWN, self._drop, list(self._turns))
 
     def _find(
         self,
@@ -235,6 +235,6 @@ def _text(message: worker.Message) -> str:
 
 def _json(text: str) -> object:
     try:
-        return msgspec.json.decode(text or "{}")
-    except (msgspec.DecodeError, RecursionError):
+        return parse.value(text or "{}")
+    except parse.ParseError:
         return text

@@ -10,8 +10,9 @@ from typing import Final, Protocol, cast
 import msgspec
 import structlog
 
-from engine import gathering
-from machines import errors, supervisor
+from engine import containment, gathering
+from engine.containment import Boundary
+from machines import errors, parse, supervisor
 
 STDERR_LINE_CHARACTERS: Final = 2000
 """What is kept of one line of the child's stderr."""
@@ -121,7 +122,7 @@ class Process(asyncio.SubprocessProtocol):
         """Bytes from the child: its output to the tenant, its stderr to the log."""
         assert isinstance(data, bytes)
         if fd == 2:
-            self._stderr.feed(data)
+            containment.each(Boundary.PROCESS, self._stderr.feed, (data,), worker=self._name)
             return
         if self._gathering is not None:
             self._gathering.took(data)
@@ -129,20 +130,29 @@ class Process(asyncio.SubprocessProtocol):
             self._tenant.received(data)
         except errors.MachineError as error:
             self.went_deaf(str(error))
+        except Exception as error:  # what was lost with it, nobody knows
+            containment.report(Boundary.PROCESS, error, worker=self._name)
+            self.went_deaf("its output was lost")
 
     def process_exited(self) -> None:
         """The operating system's word that the child is gone."""
-        assert self._transport is not None
+        if self._transport is None:
+            return  # it was given up when it was started
         returncode = self._transport.get_returncode()
         self._transport.close()
         self._transport = None
         self._step(supervisor.Exited(returncode if returncode is not None else -1))
 
     def _step(self, event: supervisor.AnyEvent) -> None:
-        actions = self._machine.step(event)
-        self._on_change(self._machine.state, event)
-        for action in actions:
-            self._act(action)
+        """Take one event, and do everything that follows: a part that fails stops no other."""
+        try:
+            actions = self._machine.step(event)
+        except errors.IllegalEvent as error:
+            containment.report(Boundary.PROCESS, error, worker=self._name)
+            return
+        state = self._machine.state
+        containment.each(Boundary.PROCESS, lambda change: self._on_change(state, change), (event,))
+        containment.each(Boundary.PROCESS, self._act, actions, worker=self._name)
         if self._machine.state == "stopped":
             self._stopped.set()
 
@@ -201,22 +211,42 @@ class Process(asyncio.SubprocessProtocol):
                 # A terminal's Ctrl-C is for the server, which drains; its children wait for it.
                 start_new_session=True,
             )
+            pid = self._connect(transport)
         except OSError as error:
             self._step(supervisor.SpawnFailed(os.strerror(error.errno or 0)))
-            return
+        except Exception as error:  # without an end of its attempt the supervisor would wait on
+            containment.report(Boundary.PROCESS, error, worker=self._name)
+            self._give_up()
+            self._step(supervisor.SpawnFailed("it could not be connected to"))
+        else:
+            self._step(supervisor.Spawned(pid))
+
+    def _connect(self, transport: asyncio.SubprocessTransport) -> int:
+        """Have the tenant speak with a process that runs; its id."""
         self._transport = transport
         # uvloop's pipe transports do not say that they are what they are.
         stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         stdout = cast(asyncio.ReadTransport, transport.get_pipe_transport(1))
         self._gathering = gathering.Gathering(self._loop, stdout)
         self._tenant.connected(stdin.write)
-        self._step(supervisor.Spawned(transport.get_pid()))
+        return transport.get_pid()
+
+    def _give_up(self) -> None:
+        """End a process that nobody could be connected to."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            with contextlib.suppress(ProcessLookupError):
+                transport.kill()
+            transport.close()
 
     async def _shake_hands(self) -> None:
         try:
             version = await self._tenant.handshake()
         except HandshakeRefused as refused:
             event: supervisor.AnyEvent = supervisor.HandshakeFailed(str(refused))
+        except Exception as error:
+            containment.report(Boundary.PROCESS, error, worker=self._name)
+            event = supervisor.HandshakeFailed("it was met with an error of the server")
         else:
             event = supervisor.HandshakeDone(version)
         if self._machine.state == "handshake":
@@ -265,13 +295,15 @@ class _StderrRecord(msgspec.Struct):
     target: str = ""
 
 
+_stderr_record: Final = msgspec.json.Decoder(_StderrRecord)
+
 _LEVELS: Final = {"TRACE": 10, "DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
 
 
 def _severity(line: bytes) -> tuple[int, str]:
     """Level and text of a line: Codex writes JSON, but for its first words."""
     try:
-        record = msgspec.json.decode(line, type=_StderrRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        record = parse.parse(line, _stderr_record)
+    except parse.ParseError:
         return 30, line.decode(errors="replace")
     return _LEVELS.get(record.level, 30), f"{record.target}: {record.fields.message}"

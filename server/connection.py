@@ -14,6 +14,7 @@ from typing import NamedTuple
 import h11
 import structlog
 
+from engine import containment
 from server import errors, http, outbound
 
 READ_BYTES = 64 * 1024
@@ -105,8 +106,8 @@ class Connection:
             await self._linger()
         except asyncio.CancelledError:
             self._writer.transport.abort()
-        except Exception:
-            log.exception("connection failed")
+        except Exception as error:
+            containment.report(containment.Boundary.CONNECTION, error)
             self._writer.transport.abort()
         finally:
             self._receiver.cancel()
@@ -359,6 +360,9 @@ class Connection:
         except OSError:
             # A reset ends the input as a close does.
             pass
+        except Exception as error:
+            containment.report(containment.Boundary.CONNECTION, error)
+        # Whoever waits for more must learn that none comes, whatever ended it.
         self._put(b"")
         self._loop.call_soon(self.lost)
 

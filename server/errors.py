@@ -87,6 +87,9 @@ CASES: dict[str, ErrorCase] = {
     "upstream_event_too_large": ErrorCase(
         502, SERVER, "the upstream sent an event of over 16 MiB", None, False
     ),
+    "upstream_text_mismatch": ErrorCase(
+        502, SERVER, "a whole text does not continue the pieces that were sent of it", 1
+    ),
     "too_many_tool_calls": ErrorCase(
         502, SERVER, "the model made more calls than `PROXY_MAX_TOOL_CALLS`", None, False
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from engine import containment
 from server import connection, http
 
 STREAM_LIMIT = 32 * 1024
@@ -85,8 +86,8 @@ class HttpServer:
             How many connections were still open after `deadline` seconds.
         """
         self.stop_accepting()
-        for open_connection in self._connections.values():
-            open_connection.drain()
+        shutdown = containment.Boundary.SHUTDOWN
+        containment.each(shutdown, connection.Connection.drain, self._open())
         if self._connections:
             await asyncio.wait(set(self._connections), timeout=deadline)
         return self.connections
@@ -95,8 +96,8 @@ class HttpServer:
         """Cut whatever is open and wait for its end."""
         self.stop_accepting()
         tasks = set(self._connections)
-        for open_connection in self._connections.values():
-            open_connection.abort()
+        shutdown = containment.Boundary.SHUTDOWN
+        containment.each(shutdown, connection.Connection.abort, self._open())
         if tasks:
             await asyncio.wait(tasks)
 
@@ -108,9 +109,17 @@ class HttpServer:
             log.warning("too many connections", limit=self._limits.max_connections)
             writer.transport.abort()
             return
-        accepted = connection.Connection(reader, writer, self._site)
+        try:
+            accepted = connection.Connection(reader, writer, self._site)
+        except Exception as error:
+            containment.report(containment.Boundary.CONNECTION, error)
+            writer.transport.abort()
+            return
         self._connections[accepted.task] = accepted
         accepted.task.add_done_callback(self._forget)
+
+    def _open(self) -> list[connection.Connection]:
+        return list(self._connections.values())
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._connections[task]

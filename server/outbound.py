@@ -13,6 +13,8 @@ import sys
 import termios
 from typing import Protocol
 
+from engine import containment
+
 SAMPLES_A_STALL = 4
 """How often within the shorter stall limit the buffer is looked at: a stall is found a quarter of
 that limit late at most."""
@@ -185,7 +187,8 @@ class Outbound:
 
     async def _await_relief(self, buffered: int) -> None:
         # In this order whatever happens: who is told of pressure last would wait for ever.
-        self._listener.pressed(buffered)
+        connection = containment.Boundary.CONNECTION
+        containment.each(connection, self._listener.pressed, (buffered,))
         # The transport's low-water mark, set in the constructor, is what ends this wait.
         with contextlib.suppress(OSError):
             await self._writer.drain()

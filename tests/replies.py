@@ -54,11 +54,16 @@ Piece = str | Gate | Cut
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """An assistant's message. Not `streamed`: its text comes with its end only, no deltas."""
+    """An assistant's message. Not `streamed`: its text comes with its end only, no deltas.
+
+    Attributes:
+        whole: the text that comes with its end, where that is not what the pieces make.
+    """
 
     pieces: tuple[Piece, ...]
     phase: Literal["commentary", "final_answer"] | None = None
     streamed: bool = True
+    whole: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +240,8 @@ def _message(message: Message, index: int, response: Json) -> Rendered:
     bare: Json = {"id": place["item_id"], "type": "message", "role": "assistant", "content": []}
     if message.phase:
         bare["phase"] = message.phase
-    whole = {**bare, "content": [{**part, "text": joined(message.pieces)}]}
+    text = joined(message.pieces) if message.whole is None else message.whole
+    whole = {**bare, "content": [{**part, "text": text}]}
 
     def deltas() -> Iterator[Step]:
         if message.streamed:

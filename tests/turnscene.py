@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench import appframes
-from engine import appserver, attempt, codex, codexturn, parking, tools, worker
+from engine import appserver, attempt, codexturn, dispatcher, parking, tools, worker
 from engine.channel import Channel
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
@@ -60,7 +60,7 @@ class Server:
         self.seats = 0
         self.left = 0
         self.suspicions: list[str] = []
-        self.routes = codex.Routes(lambda _: None)
+        self.routes = dispatcher.Dispatcher(lambda _: None)
         self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
         self._refusals = dict(refusals or {})

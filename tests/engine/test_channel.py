@@ -27,6 +27,7 @@ class Worker:
         self.notified: list[tuple[str, bytes]] = []
         self.text_deltas: list[bytes] = []
         self.asked: list[tuple[Any, str]] = []
+        self.lost: list[bytes] = []
         self.channel = channel.Channel(self._read, self, TIMEOUT_S)
 
     @property
@@ -54,6 +55,16 @@ class Worker:
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1
         self.heard.append(msgspec.json.decode(line))
+
+    @property
+    def turns(self) -> set[str]:
+        return {"th"}
+
+    def unreadable(self, line: bytes) -> None:
+        self.lost.append(line)
+
+    def too_large(self, thread: str) -> None:
+        self.lost.append(thread.encode())
 
     def text_delta(self, line: bytes) -> None:
         self.text_deltas.append(line)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import channel, codex, failures
+from engine import channel, codex, dispatcher, failures
 from engine.codex import Progress
 from machines import errors, events
 from machines.events import (
@@ -29,7 +29,7 @@ class Turn:
         self.progress: list[Progress] = []
         self.failures: list[failures.ProviderFailure] = []
         self.others: list[Any] = []
-        self.routes = codex.Routes(self.others.append)
+        self.routes = dispatcher.Dispatcher(self.others.append)
         self.reader = codex.TurnReader(self, choice, self.progress.append, self.failures.append)
         self.routes.turns[THREAD] = self.reader
 
@@ -309,7 +309,7 @@ def test_a_silent_turn_is_lost_with_its_process() -> None:
     turn = Turn()
     turn.reader.lost()
     assert turn.failures == [failures.LOST]
-    assert turn.reader.progress is Progress.SILENT
+    assert not turn.reader.spoke
 
 
 @pytest.mark.parametrize("text", ["token", "", 'a"b\\n\n', "漢字", "\u2028\U0001f469\u200d"])

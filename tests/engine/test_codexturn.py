@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from engine import appserver, attempt, codexturn, failures, parking, worker
+from engine import appserver, attempt, codexturn, ending, failures, parking, worker
 from machines.events import (
     RetryScheduled,
     RpcReplied,
@@ -118,7 +118,7 @@ def test_a_whole_answer_without_an_end_is_finished_for_it() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        with takes(attempt.STEP_GRACE_S, attempt.STEP_GRACE_S + 0.1):
+        with takes(ending.STEP_GRACE_S, ending.STEP_GRACE_S + 0.1):
             assert await play.end() == TurnFinished("stop", 2)
         assert play.of(TokensCounted) == [TokensCounted(None, 2)]
         assert server.methods == [*OPENING, "turn/interrupt", "thread/unsubscribe"]
@@ -134,9 +134,9 @@ def test_an_answer_that_goes_on_is_not_finished() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        await asyncio.sleep(attempt.STEP_GRACE_S - 1)
+        await asyncio.sleep(ending.STEP_GRACE_S - 1)
         server.say(lambda turn: turn.started())
-        await asyncio.sleep(10 * attempt.STEP_GRACE_S)
+        await asyncio.sleep(10 * ending.STEP_GRACE_S)
         assert play.of(TurnFinished, TurnFailed) == []
         server.say(lambda turn: turn.completed("Hello", 1))
         assert await play.end() == TurnFinished("stop", 2)

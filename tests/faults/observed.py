@@ -34,7 +34,7 @@ LINE_BYTES: Final = "FAULTS_LINE_BYTES"
 """The variable for how long a line of a worker's process may be."""
 
 CONSTANTS: Final = "FAULTS_CONSTANTS"
-"""The variable for constants, a JSON object: `{"engine.attempt.STEP_GRACE_S": 0.5}`."""
+"""The variable for constants, a JSON object: `{"engine.ending.STEP_GRACE_S": 0.5}`."""
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ OPEN = standin.Turn(deltas=2, texts=("so ", "far"), ending="silent")
 
 SHORT = {
     **codexstage.PROMPTLY,
-    "engine.attempt.STEP_GRACE_S": 0.3,
+    "engine.ending.STEP_GRACE_S": 0.3,
     "engine.attempt.INTERRUPT_GRACE_S": 0.5,
 }
 """Constants of a server that waits less."""
@@ -47,11 +47,21 @@ GARBAGE = (
     '{"method":7}',
     "\x00\x1b[31m",
     '{"id":1}',
-    '{"method":"item/agentMessage/delta","params":{"threadId":"{thread}","delta":7}}',
+    '{"method":"item/agentMessage/delta","params":{"threadId":"no-such-thread","delta":7}}',
     '{"method":"item/started","params":[]}',
-    '{"method":"turn/completed","params":{"threadId":"{thread}","turn":{"status":"failed"}}}',
 )
-"""Lines that are no JSON-RPC, or not what their method says."""
+"""Lines that are no JSON-RPC, or not what their method says, and about no turn."""
+
+HOLES = {
+    "delta": '{"method":"item/agentMessage/delta","params":{"threadId":"{thread}","delta":7}}',
+    "end": '{"method":"turn/completed","params":{"threadId":"{thread}","turn":{"status":"x"}}}',
+    "deep": '{"method":"item/started","params":{"threadId":"{thread}","item":'
+    + "[" * 5000
+    + "]" * 5000
+    + "}}",
+    "half": '{"method":"item/agentMessage/delta","params":{"threadId":"{thread}","turnId',
+}
+"""Lines of a turn that cannot be read: something of it is lost."""
 
 ASKS = {
     "approval": (standin.APPROVAL, 0),
@@ -63,6 +73,7 @@ ASKS = {
 TURNS = {
     "open": OPEN,
     "garbage": standin.Turn(before=GARBAGE, deltas=2),
+    **{name: standin.Turn(before=(line,), deltas=2) for name, line in HOLES.items()},
     "stderr": standin.Turn(stderr_lines=20_000, deltas=2),
     "endless": standin.Turn(deltas=2, texts=("so ", "far"), ending="endless"),
     "exit": standin.Turn(deltas=2, texts=("so ", "far"), ending="exit"),
@@ -128,6 +139,17 @@ def test_row_16_what_is_no_json_is_said_and_skipped(on: StandIn) -> None:
     on.stage.survived("completed", None, answer)
     asking.until(lambda: len(on.said("undecodable_line")) >= len(GARBAGE))
     assert len(on.said("undecodable_line")) == len(GARBAGE)
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_row_16_a_turn_whose_line_cannot_be_read_ends_and_says_so(on: StandIn, name: str) -> None:
+    answer = on.stage.ask(name)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_decode_error")
+    on.stage.survived("upstream_error", "upstream_decode_error", answer)
+    garbled = [each["data"] for each in on.stage.server.records() if "data" in each]
+
+    assert garbled[-1].startswith(HOLES[name][:40])
+    assert len(garbled[-1]) <= 1024
 
 
 def test_row_18_a_whole_answer_does_not_wait_for_the_last_word(on: StandIn) -> None:

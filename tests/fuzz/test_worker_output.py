@@ -8,7 +8,7 @@ import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import appserver, channel, codex, notifications
+from engine import appserver, channel, codex, dispatcher, notifications
 from machines import errors, events, eventsource, jsonrpc
 from tests.fuzz import inputs
 from tests.simulator import clock
@@ -79,7 +79,7 @@ class Heard:
 def test_any_output_of_a_worker_is_read_or_skipped(lines: list[bytes], cuts: list[int]) -> None:
     async def scene() -> None:
         feed = Heard()
-        routes = codex.Routes(lambda _: None)
+        routes = dispatcher.Dispatcher(lambda _: None)
         routes.turns["t"] = codex.TurnReader(feed, 0, lambda _: None, lambda _: None)
         written: list[bytes] = []
         line = channel.Channel(written.append, routes, timeout=10)
