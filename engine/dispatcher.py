@@ -137,7 +137,7 @@ class Dispatcher:
         readers = list(self.turns.values())
         self.turns.clear()
         for reader in readers:
-            _tell(reader, TurnReader.lost)
+            _tell(reader, lambda its: its.lost())
 
 
 def _turn_id(params: Any) -> str:

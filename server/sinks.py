@@ -172,7 +172,11 @@ class Sink:
         elif phase is Phase.NOTHING:
             error = ApiError("internal_error", "The server had an error.")
             headers = [*self._headers, *error.headers()]
-            self._outlet.respond(error.status, headers, error.body())
+            try:
+                self._outlet.respond(error.status, headers, error.body())
+            except Exception:
+                self._outlet.abort()
+                raise
 
     def _send(self, status: int, data: bytes, *, last: bool) -> None:
         if self._phase is Phase.NOTHING and status:

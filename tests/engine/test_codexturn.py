@@ -1,9 +1,11 @@
 """The life of one turn, against an app-server that is written here by hand, in virtual time."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from engine import appserver, attempt, codexturn, ending, failures, parking, worker
 from machines.events import (
@@ -397,6 +399,68 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
         failed = await play.end()
         assert isinstance(failed, TurnFailed)
         assert failed.code == "internal_error"
+        assert server.left == 1
+
+    run(scene())
+
+
+def raising(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("planted")
+
+
+@pytest.mark.parametrize("when", ["interrupting", "interrupted", "released", "late"])
+def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        server = Server(deaf=("thread/start",) if when == "late" else ())
+        play = Scene(server)
+        await server.until("thread/start" if when == "late" else "turn/start")
+        place = {
+            "interrupting": "_ask_to_stop",
+            "interrupted": "_interrupted",
+            "released": "_release",
+            "late": "_release_late_thread",
+        }
+        monkeypatch.setattr(attempt.Attempt, place[when], raising)
+        with structlog.testing.capture_logs() as lines:
+            play.turn.cancel()
+            await asyncio.sleep(0.01)
+            if when == "late":
+                server.answer(server.unanswered[0])
+            await asyncio.sleep(0.01)
+        assert server.left == 1
+        assert [line["stream"] for line in lines if line["event"] == "defect"] == [TURN.stream_id]
+
+    run(scene())
+
+
+def test_a_bug_met_while_an_attempt_is_made_gives_the_seat_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene() -> None:
+        server = Server()
+        monkeypatch.setattr(attempt.Attempt, "__init__", raising)
+        with structlog.testing.capture_logs():
+            play = Scene(server)
+            failed = await play.end()
+        assert isinstance(failed, TurnFailed)
+        assert (failed.kind, failed.code, server.left) == ("defect", "internal_error", 1)
+
+    run(scene())
+
+
+def test_a_turn_that_is_given_up_here_is_stopped_there() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("so far")
+        server.say(lambda turn: turn.item_completed("something else"))
+        failed = await play.end()
+        assert isinstance(failed, TurnFailed)
+        assert failed.code == "upstream_text_mismatch"
+        assert await server.until("turn/interrupt")
         assert server.left == 1
 
     run(scene())

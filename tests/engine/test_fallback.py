@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from engine import fallback, limits, worker
 from machines import events
@@ -432,5 +433,23 @@ def test_limits_that_nobody_else_keeps_are_kept_of_who_stands_in() -> None:
         assert second.turns[0].calls == ["cancel"]
         free = Scene(Target("a", TextDelta("abc")), second, bounds=limits.Limits(max_bytes=2))
         assert free.told == [TextDelta("abc")]
+
+    scene(play)
+
+
+def test_a_bug_met_between_worker_and_stream_is_a_failure_of_the_stream() -> None:
+    def play() -> None:
+        first = Target("first")
+        on = Scene(first)
+        trial = first.turns[0].feed
+
+        def broken(_: events.StreamInput) -> None:
+            raise RuntimeError("planted")
+
+        trial._first = broken  # type: ignore[attr-defined]  # planted
+        with structlog.testing.capture_logs() as lines:
+            first.turns[0].say(TextDelta("lost"), TextDelta("more"), TurnFinished("stop"))
+        assert [(each.kind, each.code) for each in on.told] == [("defect", "internal_error")]
+        assert [line["stream"] for line in lines if line["event"] == "defect"] == ["st_1"]
 
     scene(play)

@@ -377,3 +377,87 @@ def test_a_childs_own_stderr_arrives() -> None:
     with structlog.testing.capture_logs() as said:
         play(scene)
     assert [line["text"] for line in said if line["event"] == "worker_stderr"] == ["careful"]
+
+
+# --- Bugs of ours, which must leave no process standing still ---
+
+
+class Broken(Tenant):
+    """Fails at what it is told to fail at, the first time."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__(agreed)
+        self._at = at
+        self.failed = 0
+
+    def _fail(self, at: str) -> None:
+        if at == self._at and not self.failed:
+            self.failed += 1
+            raise RuntimeError("planted")
+
+    def connected(self, write: Callable[[bytes], None]) -> None:
+        self._fail("connected")
+        super().connected(write)
+
+    async def handshake(self) -> str:
+        self._fail("handshake")
+        return "1.2.3"
+
+    def ready(self) -> None:
+        super().ready()
+        self._fail("ready")
+
+    def received(self, data: bytes) -> None:
+        self._fail("received")
+        super().received(data)
+
+    def lost(self, reason: str) -> None:
+        super().lost(reason)
+        self._fail("lost")
+
+
+@pytest.mark.parametrize("at", ["connected", "handshake", "received", "lost"])
+def test_a_bug_met_by_a_tenant_costs_one_process_at_most(at: str) -> None:
+    async def scene() -> None:
+        child = Child("read line; echo $line; exec cat")
+        tenant = child.tenant = child.process._tenant = Broken(at)
+        with structlog.testing.capture_logs() as lines:
+            async with child:
+                await child.ready()
+                if at in ("received", "lost"):
+                    tenant.write(b"hi\n")
+                if at == "lost":
+                    os.kill(child.process.pid or 0, signal.SIGKILL)
+                if at in ("received", "lost"):
+                    await child.ready(2)
+                assert child.process.state == "ready"
+        assert tenant.failed == 1
+        assert [line["worker"] for line in lines if line["event"] == "defect"] == ["child-0"]
+
+    play(scene)
+
+
+def test_a_bug_met_by_whoever_is_told_of_changes_stops_nothing() -> None:
+    async def scene() -> None:
+        child = Child(ECHO)
+
+        def broken(state: str, event: supervisor.AnyEvent) -> None:
+            child._changed(state, event)
+            raise RuntimeError("planted")
+
+        child.process._on_change = broken
+        with structlog.testing.capture_logs():
+            async with child:
+                await child.ready()
+        assert child.states == ["spawning", "handshake", "ready", "stopping", "stopped"]
+
+    play(scene)
+
+
+def test_what_cannot_be_an_argument_of_a_program_is_a_failed_start() -> None:
+    async def scene() -> None:
+        async with Child(("sh", "-c", "nul \0 byte")) as child:
+            await child.been("failed")
+
+    with structlog.testing.capture_logs():
+        play(scene)
