@@ -332,6 +332,8 @@ class TurnReader:
         return counts.output_tokens > counts.reasoning_output_tokens
 
     def _advance(self, progress: Progress) -> None:
+        if self.progress in ENDED:
+            return  # what still comes of a turn that has failed does not bring it back
         self.progress = progress
         self.spoke = True
         self._on_progress(progress)

@@ -82,11 +82,14 @@ def test_row_32_a_line_in_small_reads_takes_time_in_proportion(on: StandIn) -> N
 def test_row_32_long_lines_leave_no_memory_behind(on: StandIn) -> None:
     server = on.stage.server
     on.stage.ask("8 MiB", stream=True)
-    before = server.resident()
-    lengths = {len(on.stage.ask("8 MiB", stream=True).raw) for _ in range(4)}
+    resident, lengths = [server.resident()], set()
+    for _ in range(8):
+        lengths.add(len(on.stage.ask("8 MiB", stream=True).raw))
+        resident.append(server.resident())
     assert len(lengths) == 1
     on.stage.released()
-    assert server.resident() - before < 8 * MIB
+    # The allocator may keep a line's worth for a while: what leaks is never given back.
+    assert min(resident[-4:]) - min(resident[:2]) < 8 * MIB
 
 
 def test_row_32_a_line_over_the_cap_costs_its_process_and_nothing_else() -> None:
@@ -98,7 +101,8 @@ def test_row_32_a_line_over_the_cap_costs_its_process_and_nothing_else() -> None
         before = on.stage.server.resident()
         on.replace_process()
         costs_its_process(on)
-        assert on.stage.server.resident() - before < 8 * MIB
+        # As much again as the allocator may keep of a line, and not a second line's worth.
+        assert on.stage.server.resident() - before < 2 * CAP
 
 
 def costs_its_process(on: StandIn) -> None:
