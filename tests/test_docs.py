@@ -125,6 +125,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+@functools.cache
 def subcommands() -> set[str]:
     """The commands of the command line."""
     found = re.findall(r"(?m)^ {4}(\w+) {2,}", run("--help"))

@@ -14,6 +14,8 @@ import pytest
 from bench import standin
 from tests import serving
 
+pytestmark = pytest.mark.slow
+
 
 def turntape(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """One command, run to its end, with no settings but the given ones."""

@@ -19,6 +19,8 @@ import pytest
 from bench import standin
 from tests import asking, serving
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 60.0
 """Longer than any start and stop on a busy machine."""
 
