@@ -14,6 +14,8 @@ from engine import (
     conversation,
     failures,
     modelstep,
+    preparation,
+    slices,
     toolanswers,
     tools,
     worker,
@@ -76,14 +78,14 @@ class Attempt:
     """
 
     def __init__(
-        self, turn: worker.Turn, feed: worker.Feed, seat: Seat, recall: conversation.Recall
+        self, turn: worker.Turn, feed: worker.Feed, seat: Seat, prepared: preparation.Prepared
     ) -> None:
         self.step: modelstep.ModelStep | None = None
         self._turn = turn
         self._feed = feed
         self._seat = seat
-        self._recall = recall
-        self._toolset = tools.Toolset(turn.tools) if turn.tools else None
+        self._items = prepared.items
+        self._toolset = prepared.toolset
         self._answers = toolanswers.ToolAnswers(seat.channel.answer)
         self._past: set[str] = set()
         self._phase = Phase.RUNNING
@@ -178,21 +180,23 @@ class Attempt:
 
     async def _begin(self) -> None:
         turn = self._turn
-        alias = self._toolset.alias if self._toolset is not None else str
-        items = conversation.items(turn.messages, alias, self._recall)
         self._thread_start = self._send("thread/start", self._seat.thread(turn, self._toolset))
         # Shielded: a thread that starts after all must be found, to be released.
         result = await self._reply(self._thread_start)
         self._thread_id = result.thread.id
+        items, self._items = self._items, ()  # it may be parked for long, and they may be large
         await self._begin_turn(items)
 
-    async def _begin_turn(self, items: list[Any]) -> None:
+    async def _begin_turn(self, items: tuple[msgspec.Raw, ...]) -> None:
         """Add items to the thread, and have the model go on from there."""
-        raw = tuple(msgspec.Raw(msgspec.json.encode(item)) for item in items)
         self._seat.routes.turns[self._thread_id] = self._reader
-        injected = self._send(
-            "thread/inject_items", appserver.ThreadInjectItemsParams(self._thread_id, raw)
-        )
+        own = slices.Slice()
+        injected = []
+        for batch in conversation.batches(items):
+            params = appserver.ThreadInjectItemsParams(self._thread_id, batch)
+            injected.append(self._send("thread/inject_items", params))
+            if own.spent:
+                await own.pause()
         started = self._send(
             "turn/start",
             appserver.TurnStartParams(
@@ -202,21 +206,23 @@ class Attempt:
                 output_schema=self._turn.output_schema,
             ),
         )
-        await self._reply(injected)
+        for call in injected:
+            await self._reply(call)
         begun = await self._reply(started)
         if not self._ending.known.done():
             self._feed.event(events.TurnStarted(self._thread_id, begun.turn.id, self._turn.choice))
 
     async def _answered(self) -> failures.ProviderFailure | None:
         """Wait for the end; a model that owes a call is asked for it."""
-        for demand in range(1, CALL_DEMANDS + 1):
+        for count in range(1, CALL_DEMANDS + 1):
             failure = await self._ending.known
             if failure is not None or not self._reader.uncalled:
                 return failure
-            self._feed.event(events.CallDemanded(demand, self._turn.choice))
+            self._feed.event(events.CallDemanded(count, self._turn.choice))
             self._listen(self._reader.usage)
             words = [{"type": "input_text", "text": DEMAND}]
-            await self._begin_turn([{"type": "message", "role": "developer", "content": words}])
+            demand = {"type": "message", "role": "developer", "content": words}
+            await self._begin_turn((msgspec.Raw(msgspec.json.encode(demand)),))
         failure = await self._ending.known
         return failures.UNCALLED if self._reader.uncalled else failure
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from engine import containment, failures, parking, worker
+from engine import containment, failures, parking, preparation, slices, worker
 from engine.attempt import Attempt, Seat
 from machines import events
 
@@ -35,6 +35,7 @@ class CodexTurn:
         self._take_seat = take_seat
         self._parking = lot
         self._trial: Attempt | None = None
+        self._prepared: preparation.Prepared | None = None
         self._task = asyncio.get_running_loop().create_task(self._live())
 
     def cancel(self) -> None:
@@ -95,7 +96,7 @@ class CodexTurn:
             except Unavailable as unavailable:
                 self._feed.event(unavailable.failure.event(self._turn.choice))
                 return
-            trial = self._trial = self._seated(seat)
+            trial = self._trial = await self._seated(seat)
             failure = await trial.run()
             if failure is None:
                 return
@@ -109,11 +110,14 @@ class CodexTurn:
             )
             await asyncio.sleep(delay)
 
-    def _seated(self, seat: Seat) -> Attempt:
+    async def _seated(self, seat: Seat) -> Attempt:
         """An attempt that has the seat; one that cannot be made does not keep it."""
         try:
-            recall = self._parking.recall(self._turn.key_id)
-            return Attempt(self._turn, self._feed, seat, recall)
-        except Exception:
+            if self._prepared is None:
+                recall = self._parking.recall(self._turn.key_id)
+                steps = preparation.prepare(self._turn, recall)
+                self._prepared = await slices.in_slices(steps)
+            return Attempt(self._turn, self._feed, seat, self._prepared)
+        except BaseException:  # a turn may be cancelled meanwhile
             seat.leave()
             raise

@@ -22,6 +22,7 @@ from engine import (
     parking,
     process,
     tools,
+    toolschema,
     worker,
 )
 from engine.attempt import Seat
@@ -291,9 +292,8 @@ class CodexWorker:
 
     def check(self, turn: worker.Turn) -> None:
         """Refuse content Codex cannot take, and turns it has no login for."""
-        conversation.items(turn.messages)
-        if turn.output_schema is not None:
-            _check_schema(turn.output_schema)
+        conversation.check(turn.messages)
+        _check_schemas(turn)
         ready = [server for server in self._servers if server.free_seats()]
         if ready and not any(server.logged_in for server in ready):
             raise worker.TurnRefused("worker_unauthorized", self._login_advice())
@@ -352,13 +352,29 @@ class CodexWorker:
         return advice
 
 
-def _check_schema(schema: msgspec.Raw) -> None:
-    """Refuse a schema that no line to the app-server can hold."""
+def _check_schemas(turn: worker.Turn) -> None:
+    """Refuse schemas that are too large to be read, and one that no line can hold."""
+    for tool in turn.tools:
+        if tool.parameters is not None:
+            _check_size(tool.parameters, f"The schema of '{tool.name[:64]}'", "tools")
+    if turn.output_schema is not None:
+        where = "response_format.json_schema.schema"
+        _check_size(turn.output_schema, "The schema", where)
+        _check_depth(turn.output_schema, where)
+
+
+def _check_size(schema: msgspec.Raw, what: str, where: str) -> None:
+    size = memoryview(schema).nbytes
+    if size > toolschema.MAX_BYTES:
+        message = f"{what} is too large: {size} bytes, of {toolschema.MAX_BYTES} at most."
+        raise worker.TurnRefused("invalid_request", message, where)
+
+
+def _check_depth(schema: msgspec.Raw, where: str) -> None:
     params = appserver.TurnStartParams(thread_id="", output_schema=schema)
     try:
         jsonrpc.encode_request(0, "turn/start", params)
     except errors.TooLarge as error:
-        where = "response_format.json_schema.schema"
         raise worker.TurnRefused("invalid_request", f"The schema is {error}.", where) from None
 
 

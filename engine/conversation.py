@@ -4,12 +4,12 @@ Codex drops what it does not know without a word (`docs/codex.md`): role `system
 without their call. So each of these is turned into what it keeps, or refused by name.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine import reasoning
+from engine import reasoning, slices
 from engine.worker import (
     ImagePart,
     Message,
@@ -23,19 +23,41 @@ from engine.worker import (
 ROLES: Final = {"system": "developer", "developer": "developer", "user": "user"}
 """Codex's role for each role of the API whose content is input; it drops `system`."""
 
-Item = dict[str, Any]
+BATCH_BYTES: Final = 1 << 20
+"""What is sent to Codex in one line, if it is of several items: every line is encoded, checked and
+written in one go."""
 
+Item = dict[str, Any]
+T = TypeVar("T")
 
 Recall = Callable[[Message], tuple[msgspec.Raw, ...] | None]
 """Finds the model's own items behind an assistant message; None where they are not kept."""
+
+
+def check(messages: tuple[Message, ...]) -> None:
+    """Look for what `items` would refuse.
+
+    Raises:
+        TurnRefused: for a part Codex cannot take, or a tool result that answers no call.
+    """
+    calls = _CallIds()
+    for index, message in enumerate(messages):
+        if message.role in ("tool", "function"):
+            _answered(message, index, calls)
+        for call in message.calls if message.role == "assistant" else ():
+            calls.made(call.call_id)
+        takes = _text if message.role == "assistant" else _input_part
+        for part in message.parts:
+            if not isinstance(part, TextPart):
+                takes(part)
 
 
 def items(
     messages: tuple[Message, ...],
     alias: Callable[[str], str] = str,
     recall: Recall = lambda _: None,
-) -> list[Any]:
-    """The conversation as Responses items.
+) -> slices.Steps[tuple[msgspec.Raw, ...]]:
+    """The conversation as Responses items, each as JSON.
 
     Args:
         alias: Codex's name of a function.
@@ -43,18 +65,36 @@ def items(
     Raises:
         TurnRefused: for a part Codex cannot take, or a tool result that answers no call.
     """
-    found: list[Any] = []
+    found: list[msgspec.Raw] = []
     calls = _CallIds()
     for index, message in enumerate(messages):
+        yield
         if message.role in ("tool", "function"):
-            found.append(_result(message, index, calls))
+            result = {"type": "function_call_output", "call_id": _answered(message, index, calls)}
+            found.append(_raw(result | {"output": (yield from _output(message))}))
         elif message.role == "assistant":
             kept = recall(message)
             sent = [calls.made(call.call_id) for call in message.calls]
-            found += kept if kept is not None else _answer(message, sent, alias)
+            found += kept if kept is not None else (yield from _answer(message, sent, alias))
         else:
-            found.append(_message(ROLES[message.role], _input_parts(message)))
-    return found
+            parts = yield from _input_parts(message)
+            found.append(_raw(_message(ROLES[message.role], parts)))
+    return tuple(found)
+
+
+def batches(
+    found: tuple[msgspec.Raw, ...], size: int = BATCH_BYTES
+) -> Iterator[tuple[msgspec.Raw, ...]]:
+    """Items in pieces of about so many bytes, and at least one of one item at the most."""
+    batch: list[msgspec.Raw] = []
+    room = size
+    for item in found:
+        room -= memoryview(item).nbytes
+        if batch and room < 0:
+            yield tuple(batch)
+            batch, room = [], size - memoryview(item).nbytes
+        batch.append(item)
+    yield tuple(batch)
 
 
 class _CallIds:
@@ -90,33 +130,56 @@ def output(message: Message) -> str | list[Item]:
     Raises:
         TurnRefused: for a part Codex cannot take.
     """
+    return slices.at_once(_output(message))
+
+
+def _output(message: Message) -> slices.Steps[str | list[Item]]:
     if any(isinstance(part, ImagePart) for part in message.parts):
-        return [_output_part(part) for part in message.parts]
-    return "".join(_text(part) for part in message.parts)
+        return (yield from _each(_output_part, message))
+    return "".join((yield from _each(_text, message)))
+
+
+def _each(convert: Callable[[Part], T], message: Message) -> slices.Steps[list[T]]:
+    found = []
+    for part in message.parts:
+        found.append(convert(part))
+        yield
+    return found
 
 
 def _message(role: str, content: list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _answer(message: Message, call_ids: list[str], alias: Callable[[str], str]) -> list[Any]:
-    text = "".join(_text(part) for part in message.parts)
+def _answer(
+    message: Message, call_ids: list[str], alias: Callable[[str], str]
+) -> slices.Steps[list[msgspec.Raw]]:
+    found = []
+    for thought in message.reasoning:
+        found.append(_raw(reasoning.restored(thought)))
+        yield
+    text = "".join((yield from _each(_text, message)))
     if text and message.name is not None:
         text = f"{message.name}: {text}"
-    spoken = [_message("assistant", [{"type": "output_text", "text": text}])] if text else []
-    calls = [
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": alias(call.name),
-            "arguments": call.arguments,
-        }
-        for call_id, call in zip(call_ids, message.calls, strict=True)
-    ]
-    return [*map(reasoning.restored, message.reasoning), *spoken, *calls]
+    if text:
+        found.append(_raw(_message("assistant", [{"type": "output_text", "text": text}])))
+    for call_id, call in zip(call_ids, message.calls, strict=True):
+        found.append(
+            _raw(
+                {
+                    "type": "function_call",
+                    "call_id": call_id,
+                    "name": alias(call.name),
+                    "arguments": call.arguments,
+                }
+            )
+        )
+        yield
+    return found
 
 
-def _result(message: Message, index: int, calls: _CallIds) -> Item:
+def _answered(message: Message, index: int, calls: _CallIds) -> str:
+    """Codex's id of the call that a result is for."""
     call_id = calls.answered(answered(message))
     if call_id is None:
         raise TurnRefused(
@@ -124,7 +187,7 @@ def _result(message: Message, index: int, calls: _CallIds) -> Item:
             "A tool message must answer a tool call of an earlier assistant message.",
             f"messages[{index}]",
         )
-    return {"type": "function_call_output", "call_id": call_id, "output": output(message)}
+    return call_id
 
 
 def _output_part(part: Part) -> Item:
@@ -132,8 +195,8 @@ def _output_part(part: Part) -> Item:
     return _input_part(part) | ({"detail": "high"} if isinstance(part, ImagePart) else {})
 
 
-def _input_parts(message: Message) -> list[Item]:
-    parts = [_input_part(part) for part in message.parts]
+def _input_parts(message: Message) -> slices.Steps[list[Item]]:
+    parts = yield from _each(_input_part, message)
     if message.name is not None:
         # Codex drops `name`; speakers of a group chat must stay apart.
         parts.insert(0, {"type": "input_text", "text": f"{message.name}: "})
@@ -162,3 +225,7 @@ def _text(part: Part) -> str:
             raise TurnRefused(
                 "unsupported_content", f"This worker takes no parts of type {kind!r}.", param
             )
+
+
+def _raw(item: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(item))

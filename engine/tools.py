@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from engine import appserver, toolschema, worker
+from engine import appserver, schemahints, slices, toolschema, worker
 
 NAME: Final = re.compile(r"(?!mcp(__|$))[a-zA-Z0-9_-]{1,128}")
 """Names that `thread/start` takes: `mcp` and `mcp__…` are reserved, 128 is the longest."""
@@ -56,7 +56,7 @@ class Toolset:
         tools: of several by one name the first counts.
 
     Attributes:
-        dynamic_tools: for `thread/start`, in the client's order.
+        dynamic_tools: for `thread/start`, in the client's order; none before `describe` has run.
     """
 
     def __init__(self, tools: tuple[worker.Tool, ...]) -> None:
@@ -68,7 +68,16 @@ class Toolset:
         for name in sorted(declared.keys() - self._aliases.keys()):
             alias = self._aliases[name] = _alias(name, self._names)
             self._names[alias] = name
-        self.dynamic_tools = tuple(self._dynamic_tool(tool) for tool in declared.values())
+        self.dynamic_tools: tuple[appserver.DynamicTool, ...] = ()
+        self._declared = tuple(declared.values())
+
+    def describe(self) -> slices.Steps[None]:
+        """Reduce the functions' schemas to what Codex takes."""
+        found = []
+        for tool in self._declared:
+            found.append((yield from self._dynamic_tool(tool)))
+            yield
+        self.dynamic_tools = tuple(found)
 
     def alias(self, name: str) -> str:
         """What Codex knows a function as, also one of an earlier answer that is gone since."""
@@ -87,12 +96,12 @@ class Toolset:
         """Whether Codex was told of a function by this alias."""
         return alias in self._names
 
-    def _dynamic_tool(self, tool: worker.Tool) -> appserver.DynamicTool:
+    def _dynamic_tool(self, tool: worker.Tool) -> slices.Steps[appserver.DynamicTool]:
         alias = self._aliases[tool.name]
         also = "" if alias == tool.name else f"Also called {tool.name[:NAME_CHARACTERS]}"
-        schema, words = toolschema.reduce(tool.parameters)
+        schema, words = yield from toolschema.reduce(tool.parameters)
         description = "\n\n".join(filter(None, (tool.description, also, words)))
-        return appserver.DynamicTool(alias, toolschema.well_formed(description), schema)
+        return appserver.DynamicTool(alias, schemahints.well_formed(description), schema)
 
 
 def _passes(name: str) -> bool:

@@ -6,12 +6,19 @@ the function's description.
 """
 
 import itertools
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+
+from engine import slices
+from engine.schemahints import Schema, Start, encode, hints_of, plain, well_formed
+from machines import parse
+
+MAX_BYTES: Final = 256 << 10
+"""The largest schema that is read, of a function or of an answer: several times the largest that
+is known. It can only be read in one go, and that much may take 20 ms."""
 
 COMPACT_BYTES: Final = 5000
 """The longest schema, as compact JSON, that Codex leaves whole. Of a longer one it drops the
@@ -20,33 +27,37 @@ descriptions, and if that is not enough, definitions, unions and all that is nes
 CARRIED_BYTES: Final = 16 << 10
 """What a description says of a schema at most."""
 
-VALUE_CHARACTERS: Final = 200
-"""What a hint says of one keyword's value."""
-
 PATH_CHARACTERS: Final = 200
 """What a hint says of where it belongs."""
 
 LEVELS: Final = 32
 """Levels of a schema that are kept; one is two of JSON, and a line may have 100 of those."""
 
-Schema = dict[str, Any]
 
-
-def reduce(parameters: msgspec.Raw | None) -> tuple[msgspec.Raw, str]:
+def reduce(parameters: msgspec.Raw | None) -> slices.Steps[tuple[msgspec.Raw, str]]:
     """The schema that Codex gets, and in words what it loses of the client's.
 
     Args:
-        parameters: as the client wrote them; what is no schema of an object counts as none.
+        parameters: as the client wrote them, at most `MAX_BYTES`; what is no schema of an object
+            counts as none.
     """
     theirs = _resolved(_parsed(parameters))
-    whole = _Reduction(theirs)
-    schema = _json(whole.schema)
+    yield
+    whole = _Reduction()
+    yield from whole.walk(theirs)
+    schema = encode(whole.schema)
+    yield
     if len(schema) <= COMPACT_BYTES:
         return msgspec.Raw(schema), whole.hints(described=False)
-    if len(_json(_Reduction(theirs, described=False).schema)) > COMPACT_BYTES:
-        text = _json(_plain(theirs, 2 * LEVELS))
+    bare = _Reduction(described=False)
+    yield from bare.walk(theirs)
+    if len(encode(bare.schema)) > COMPACT_BYTES:
+        yield
+        # Every value is a character and more, so of a longer schema the start is too long.
+        text = encode(Start(CARRIED_BYTES).of(theirs, 2 * LEVELS))
         if len(text) <= CARRIED_BYTES:
             return msgspec.Raw(schema), f"JSON schema of the arguments:\n{text.decode()}"
+    yield
     return msgspec.Raw(schema), whole.hints(described=True)
 
 
@@ -55,10 +66,18 @@ def _parsed(parameters: msgspec.Raw | None) -> Schema:
     if parameters is None:
         return {}
     try:
-        found = json.loads(bytes(parameters))  # takes surrogates and numbers that msgspec refuses
-    except (ValueError, RecursionError):
-        return {}
+        found = parse.value(parameters)
+    except parse.ParseError:
+        found = _parsed_leniently(parameters)
     return found if isinstance(found, dict) else {}
+
+
+def _parsed_leniently(parameters: msgspec.Raw) -> Any:
+    """A schema with a number that no 64 bits can hold, or the like."""
+    try:
+        return parse.lenient(parameters)
+    except parse.ParseError:
+        return {}
 
 
 def _resolved(root: Schema) -> Schema:
@@ -78,21 +97,24 @@ class _Reduction:
     """One walk over a schema: what Codex keeps of it, and what is to be said of the rest.
 
     Args:
-        root: references are not followed, so that it ends.
         described: whether descriptions are kept.
 
     Attributes:
         schema: an object's, with no keyword or value that Codex refuses or changes.
     """
 
-    def __init__(self, root: Schema, *, described: bool = True) -> None:
+    def __init__(self, *, described: bool = True) -> None:
+        self.schema: Schema = {}
         self._described = described
         self._descriptions: dict[str, dict[str, None]] = {}
         self._hints: dict[str, dict[str, None]] = {}
-        schema = self._schema(root, "", LEVELS)
+
+    def walk(self, root: Schema) -> slices.Steps[None]:
+        """Reduce a schema; references are not followed, so that it ends."""
+        schema = yield from self._schema(root, "", LEVELS)
         if "object" not in schema.get("type", "object"):
             schema = {}
-        self.schema: Schema = {"properties": {}, **schema, "type": "object"}
+        self.schema = {"properties": {}, **schema, "type": "object"}
 
     def hints(self, *, described: bool) -> str:
         """What is lost, a line an argument; empty if nothing is.
@@ -109,46 +131,59 @@ class _Reduction:
                 lines.append(f"{path or '(all)'}: {'; '.join(said)}")
         return _cut("\n".join(("Argument hints:", *lines)), CARRIED_BYTES) if lines else ""
 
-    def _schema(self, node: Any, path: str, levels: int) -> Schema:
+    def _schema(self, node: Any, path: str, levels: int) -> slices.Steps[Schema]:
         if not isinstance(node, dict) or not levels:
             return {}
         self._note(node, path)
+        yield
         kept: Schema = {}
         for keyword, value in node.items():
             reduce = _VALUES.get(keyword)
-            reduced = reduce(value) if reduce else self._nested(keyword, value, path, levels - 1)
+            if reduce is not None:
+                reduced = reduce(value)
+            else:
+                reduced = yield from self._nested(keyword, value, path, levels - 1)
             if reduced is not None:
                 kept[keyword] = reduced
         if not self._described:
             kept.pop("description", None)
         return _typed(kept, node)
 
-    def _nested(self, keyword: str, value: Any, path: str, levels: int) -> Any:
+    def _nested(self, keyword: str, value: Any, path: str, levels: int) -> slices.Steps[Any]:
         """The schemas inside of one, None where Codex would refuse or drop them."""
         match keyword, value:
             case "properties", dict():
                 dot = "." if path else ""
-                return self._each(value, f"{path}{dot}", levels)
+                return (yield from self._each(value, f"{path}{dot}", levels))
             case (("$defs" | "definitions"), dict()):
-                return self._each(value, "#", levels)
+                return (yield from self._each(value, "#", levels))
             case "items", (dict() | bool()):
-                return self._schema(value, f"{path}[]", levels)
+                return (yield from self._schema(value, f"{path}[]", levels))
             case "additionalProperties", dict():
-                return self._schema(value, f"{path}.*" if path else "*", levels)
+                return (yield from self._schema(value, f"{path}.*" if path else "*", levels))
             case "additionalProperties", bool():
                 return value
             case (("anyOf" | "oneOf" | "allOf"), [_, *_]):
-                return [self._schema(one, path, levels) for one in value]
+                return (yield from self._all(value, path, levels))
         return None
 
-    def _each(self, schemas: Schema, prefix: str, levels: int) -> Schema:
-        return {
-            well_formed(name): self._schema(one, f"{prefix}{name}"[:PATH_CHARACTERS], levels)
-            for name, one in schemas.items()
-        }
+    def _all(self, schemas: list[Any], path: str, levels: int) -> slices.Steps[list[Schema]]:
+        found = []
+        for one in schemas:
+            found.append((yield from self._schema(one, path, levels)))
+            yield
+        return found
+
+    def _each(self, schemas: Schema, prefix: str, levels: int) -> slices.Steps[Schema]:
+        found = {}
+        for name, one in schemas.items():
+            path = f"{prefix}{name}"[:PATH_CHARACTERS]
+            found[well_formed(name)] = yield from self._schema(one, path, levels)
+            yield
+        return found
 
     def _note(self, node: Schema, path: str) -> None:
-        self._hints.setdefault(path, {}).update(dict.fromkeys(_hints(node, path)))
+        self._hints.setdefault(path, {}).update(dict.fromkeys(hints_of(node, path)))
         descriptions = self._descriptions.setdefault(path, {})
         description = node.get("description")
         if isinstance(description, str) and description:
@@ -178,7 +213,7 @@ IMPLIED: Final = {
 def _typed(kept: Schema, node: Schema) -> Schema:
     """With what Codex would add where it is not said; left to itself it thinks in strings."""
     if "const" in node:
-        kept["enum"] = [_plain(node["const"])]
+        kept["enum"] = [plain(node["const"])]
     if not kept.keys() & {"type", "$ref", "anyOf", "oneOf", "allOf"}:
         implied = (IMPLIED[keyword] for keyword in node if keyword in IMPLIED)
         types = list(dict.fromkeys(TYPES[type(one)] for one in kept.get("enum", ())))
@@ -203,7 +238,7 @@ def _types(value: Any) -> str | list[str] | None:
 
 
 def _values(value: Any) -> list[Any] | None:
-    return [_plain(one) for one in value] or None if isinstance(value, list) else None
+    return [plain(one) for one in value] or None if isinstance(value, list) else None
 
 
 def _names(value: Any) -> list[str] | None:
@@ -226,91 +261,6 @@ _VALUES: Final[dict[str, Callable[[Any], Any]]] = {
 }
 """Keywords that Codex keeps whose value is no schema; None for a value that it refuses."""
 
-RANGES: Final = (
-    ("minimum", "maximum", ""),
-    ("minLength", "maxLength", " characters"),
-    ("minProperties", "maxProperties", " properties"),
-)
-"""Keywords that bound the same thing from both sides, and what it is counted in."""
-
-WORDS: Final = {
-    "title": "{}",
-    "format": "format {}",
-    "pattern": "pattern {}",
-    "exclusiveMinimum": "over {}",
-    "exclusiveMaximum": "under {}",
-    "multipleOf": "multiple of {}",
-    "maxItems": "at most {} items",
-    "contentEncoding": "encoded as {}",
-    "contentMediaType": "of type {}",
-    "default": "default {}",
-    "example": "such as {}",
-    "examples": "such as {}",
-}
-"""How a keyword that Codex drops is said."""
-
-FLAGS: Final = {
-    "uniqueItems": "no item twice",
-    "nullable": "may be null",
-    "deprecated": "deprecated",
-}
-"""How one is said that is true."""
-
-RULES: Final = frozenset(
-    (
-        "contains",
-        "dependencies",
-        "dependentRequired",
-        "dependentSchemas",
-        "else",
-        "if",
-        "maxContains",
-        "minContains",
-        "not",
-        "patternProperties",
-        "prefixItems",
-        "propertyNames",
-        "then",
-    )
-)
-"""Those for which there are no better words than the keyword and its value."""
-
-
-def _hints(node: Schema, path: str) -> Iterator[str]:
-    """What a schema says that Codex drops, without what is inside of it."""
-    for low, high, unit in RANGES:
-        match node.get(low), node.get(high):
-            case (int() | float()) as least, (int() | float()) as most:
-                yield f"{_shown(least)} to {_shown(most)}{unit}"
-            case (int() | float()) as least, _:
-                yield f"at least {_shown(least)}{unit}"
-            case _, (int() | float()) as most:
-                yield f"at most {_shown(most)}{unit}"
-    for keyword, value in node.items():
-        if keyword in WORDS and value is not None and not _is_idle_title(keyword, value, path):
-            is_json = keyword in ("default", "example", "examples")
-            yield WORDS[keyword].format(_shown(value, is_json=is_json))
-        elif keyword in FLAGS and value is True:
-            yield FLAGS[keyword]
-        elif keyword in RULES or (keyword == "items" and isinstance(value, list)):
-            yield f"{keyword} {_shown(value, is_json=True)}"
-
-
-def _is_idle_title(keyword: str, value: Any, path: str) -> bool:
-    """Whether a title is only the argument's name again, as generators of schemas write it."""
-    name = re.split(r"[.#]", path)[-1]
-    return keyword == "title" and (not path or _letters(str(value)) == _letters(name))
-
-
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).casefold()
-
-
-def _shown(value: Any, *, is_json: bool = False) -> str:
-    raw = isinstance(value, str) and not is_json
-    text = value if raw else _json(_plain(value)).decode()
-    return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}…"
-
 
 def _cut(text: str, limit: int) -> str:
     """At most that many bytes of a text, and a sign where there were more."""
@@ -318,29 +268,3 @@ def _cut(text: str, limit: int) -> str:
     if len(encoded) <= limit:
         return text
     return f"{encoded[:limit].decode('utf-8', 'ignore')}…"
-
-
-def _plain(value: Any, levels: int = 8) -> Any:
-    """A value that can be encoded, and that Codex can read; what is nested deeper is null."""
-    match value:
-        case str():
-            return well_formed(value)
-        case int() if not -(1 << 63) <= value < 1 << 64:
-            return str(value)
-        case dict():
-            pairs = value.items() if levels else ()
-            return {well_formed(key): _plain(one, levels - 1) for key, one in pairs}
-        case list():
-            return [_plain(one, levels - 1) for one in value] if levels else []
-    return value
-
-
-def well_formed(text: str) -> str:
-    """The text with every surrogate joined to its other half, or replaced where it has none."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _json(value: Any) -> bytes:
-    return msgspec.json.encode(value)

@@ -201,7 +201,7 @@ def test_a_turn_that_is_whole_is_released_and_not_interrupted() -> None:
 
 def test_a_schema_that_no_line_can_hold_is_refused_and_costs_no_place() -> None:
     schema: Any = {}
-    for _ in range(150):
+    for _ in range(110):
         schema = {"properties": schema}
     wanted = {"type": "json_schema", "json_schema": {"name": "deep", "schema": schema}}
     with standing(WORKER_MAX_CONCURRENCY="1") as up:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import appserver, codexhome, notifications, tools, worker
+from engine import appserver, codexhome, notifications, slices, tools, worker
 from tests.codex.toolplay import PIXEL
 from tests.pipe import Frame, Pipe, message
 from tests.provider import Provider, Request, Script
@@ -21,6 +21,13 @@ COUNTS = Usage(input_tokens=21, output_tokens=34, cached_tokens=13, reasoning_to
 WEATHER = worker.Tool("get_weather", "The weather.")
 
 
+def described(declared: tuple[worker.Tool, ...]) -> tools.Toolset:
+    """Functions as a thread is told of them."""
+    made = tools.Toolset(declared)
+    slices.at_once(made.describe())
+    return made
+
+
 class Thread(Pipe):
     """A process, and what a turn with functions needs of it."""
 
@@ -30,7 +37,7 @@ class Thread(Pipe):
             model="gpt-5.5",
             cwd=str(cwd),
             experimental_raw_events=True,
-            dynamic_tools=tools.Toolset(declared).dynamic_tools,
+            dynamic_tools=described(declared).dynamic_tools,
         )
         thread_id = self.start(params, *items)
         self.call("turn/start", appserver.TurnStartParams(thread_id=thread_id))
@@ -360,7 +367,7 @@ def test_no_functions_are_none(tmp_path: Path) -> None:
 
 def test_functions_of_every_name_reach_the_model_and_are_called(tmp_path: Path) -> None:
     names = ("get_weather", "mcp__fs__read", "files.read", "天気", *sorted(tools.BUILT_IN))
-    found = tools.Toolset(tuple(worker.Tool(name) for name in names))
+    found = described(tuple(worker.Tool(name) for name in names))
 
     def script(request: Request) -> Stream:
         if results(request):
@@ -393,7 +400,7 @@ def test_a_hundred_and_twenty_eight_functions_arrive_as_they_were_reduced(tmp_pa
         thread_id = pipe.begin(cwd, message("user", "hi"), declared=declared)
         assert pipe.end(thread_id) == "completed"
         arrived = provider.requests[0].body["tools"]
-    sent = tools.Toolset(declared).dynamic_tools
+    sent = described(declared).dynamic_tools
     assert [(one["name"], one["description"]) for one in arrived] == [
         (tool.name, tool.description) for tool in sent
     ]

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import strategies
 
-from engine import tools, worker
+from engine import slices, tools, worker
 
 TAKEN = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
 """What `thread/start` says it takes."""
@@ -19,7 +19,14 @@ NAMES = strategies.text() | strategies.sampled_from(
 
 def toolset(*names: str) -> tools.Toolset:
     """Functions of these names."""
-    return tools.Toolset(tuple(worker.Tool(name) for name in names))
+    return described(*(worker.Tool(name) for name in names))
+
+
+def described(*declared: worker.Tool) -> tools.Toolset:
+    """These functions, ready for a thread."""
+    made = tools.Toolset(declared)
+    slices.at_once(made.describe())
+    return made
 
 
 def declared(found: tools.Toolset) -> list[str]:
@@ -59,7 +66,7 @@ def test_any_other_name_is_aliased_and_back(name: str, alias: str) -> None:
 
 
 def test_the_model_is_told_the_name_that_its_user_knows() -> None:
-    found = tools.Toolset((worker.Tool("天気", "The weather."),))
+    found = described(worker.Tool("天気", "The weather."))
     assert found.dynamic_tools[0].description == "The weather.\n\nAlso called 天気"
 
 
@@ -96,13 +103,13 @@ def test_a_function_of_history_is_not_mistaken_for_a_declared_one() -> None:
 
 
 def test_of_two_functions_by_one_name_the_first_counts() -> None:
-    found = tools.Toolset((worker.Tool("f", "one"), worker.Tool("f", "two")))
+    found = described(worker.Tool("f", "one"), worker.Tool("f", "two"))
     assert [(tool.name, tool.description) for tool in found.dynamic_tools] == [("f", "one")]
 
 
 def test_a_function_is_what_thread_start_takes() -> None:
     schema = msgspec.Raw(b'{"type":"object","properties":{"city":{"type":"string"}}}')
-    found = tools.Toolset((worker.Tool("weather", "Tells \ud800it.", schema),))
+    found = described(worker.Tool("weather", "Tells \ud800it.", schema))
     assert msgspec.json.decode(msgspec.json.encode(found.dynamic_tools)) == [
         {
             "type": "function",

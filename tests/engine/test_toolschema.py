@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import strategies
 
-from engine import toolschema
+from engine import slices, toolschema
 from machines import jsonrpc
 
 EMPTY = {"type": "object", "properties": {}}
@@ -16,7 +16,7 @@ EMPTY = {"type": "object", "properties": {}}
 
 def reduced(schema: Any) -> tuple[Any, str]:
     """What becomes of a schema that a client wrote."""
-    found, words = toolschema.reduce(msgspec.Raw(json.dumps(schema).encode()))
+    found, words = slices.at_once(toolschema.reduce(msgspec.Raw(json.dumps(schema).encode())))
     return msgspec.json.decode(found), words
 
 
@@ -36,9 +36,9 @@ def test_what_is_no_objects_schema_is_one_without_arguments(schema: Any) -> None
 
 @pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b'{"a":"\xff"}', b"[" * 100_000])
 def test_so_is_what_is_no_json(text: bytes) -> None:
-    found, words = toolschema.reduce(msgspec.Raw(text))
+    found, words = slices.at_once(toolschema.reduce(msgspec.Raw(text)))
     assert (msgspec.json.decode(found), words) == (EMPTY, "")
-    assert msgspec.json.decode(toolschema.reduce(None)[0]) == EMPTY
+    assert msgspec.json.decode(slices.at_once(toolschema.reduce(None))[0]) == EMPTY
 
 
 def test_what_codex_keeps_stays_as_it_is() -> None:
@@ -166,7 +166,7 @@ def test_references_in_a_circle_end(target: str) -> None:
 def test_what_is_nested_too_deep_for_a_line_is_cut() -> None:
     deep: Any = {"type": "string"}
     value: Any = 1
-    for _ in range(200):
+    for _ in range(60):
         deep, value = {"type": "object", "properties": {"p": deep}}, [value]
     found, _ = reduced({**deep, "properties": {**deep["properties"], "e": {"enum": [value]}}})
     line = jsonrpc.encode_request(1, "thread/start", {"dynamicTools": [{"inputSchema": found}]})
