@@ -10,6 +10,7 @@ works, and else by cutting the answer. Either way there is one terminal record, 
 """
 
 import asyncio
+import collections
 import enum
 import operator
 from collections.abc import Callable, Iterable
@@ -18,9 +19,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import containment, worker
+from engine import containment, pieces, worker
 from engine import log as eventlog
 from engine.containment import Boundary
+from engine.deadlines import Deadlines, Times, due
 from engine.sink import LostBytes, Part, Sink
 from engine.terminal import terminal
 from engine.wakeups import Wakeups
@@ -50,19 +52,6 @@ _TOKENS: Final = (
 """What the model makes."""
 
 _log = structlog.get_logger(component="pump")
-
-
-class Deadlines(msgspec.Struct, frozen=True):
-    """Limits of a stream in microseconds; 0 means none. Defaults as `docs/configuration.md`."""
-
-    heartbeat: int = 15_000_000
-    head_hold: int = 30_000_000
-    first_chunk: int = 300_000_000
-    idle: int = 300_000_000
-    total: int = 0
-    finish_grace: int = 1_000_000
-    truncate: int = 0
-    tool_grace: int = 0
 
 
 class Life(enum.Enum):
@@ -107,16 +96,11 @@ class Pump:
         self._timer: asyncio.TimerHandle | None = None
         self._state = "held"
         self._life = Life.RUNNING
-        self._opened_at = log.open(opened)
-        self._last_event = self._opened_at
-        self._last_output = self._opened_at
-        self._finished_at = 0
-        self._called_at = 0
-        self._pressed_at = 0
-        self._first_token_at = 0
-        self._longest_gap = 0
+        now = log.open(opened)
+        self._at = Times(now, now, now)
         self._texts: list[str] = []
         self._texts_choice = 0
+        self._waiting: collections.deque[events.StreamInput] = collections.deque()
         self._wakeups.join(self)
         self._arm()
 
@@ -147,7 +131,10 @@ class Pump:
                 self._texts.append(event.text)
                 return
             self._flush_texts()
-            self._step(event)
+            if isinstance(event, pieces.TEXTS) and len(event.text) > pieces.PIECE:
+                self._take_in_pieces(event)
+            else:
+                self._step(event)
         except Exception as error:
             self.broke(Boundary.STREAM, error)
 
@@ -197,13 +184,13 @@ class Pump:
     def pressed(self, buffered: int) -> None:
         """The client reads too slowly: `buffered` bytes wait for it."""
         self.event(events.BufferPressure(buffered))
-        self._pressed_at = self._last_event
+        self._at.pressed = self._at.event
         self._release(self._turns.values(), PAUSE)
 
     def relieved(self) -> None:
         """The client has caught up: the worker's silence begins now, for until now it was held."""
-        self._pressed_at = 0
-        self._last_event = self._log.now()
+        self._at.pressed = 0
+        self._at.event = self._log.now()
         if self._life is Life.RUNNING:
             self._arm()
         self._release(self._turns.values(), RESUME)
@@ -211,9 +198,9 @@ class Pump:
     def tick(self, timer: events.TimerName) -> None:
         """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
         self.flush_texts()
-        last_event, longest_gap = self._last_event, self._longest_gap
+        last_event, longest_gap = self._at.event, self._at.longest_gap
         self.event(events.TimerFired(timer))
-        self._last_event, self._longest_gap = last_event, longest_gap
+        self._at.event, self._at.longest_gap = last_event, longest_gap
 
     @property
     def _ids(self) -> dict[str, str]:
@@ -225,24 +212,41 @@ class Pump:
             return
         texts, self._texts = self._texts, []
         now = self._log.append_texts(self._texts_choice, texts)
-        self._saw_event(now)
-        self._last_output = now
+        self._at.saw_event(now)
+        self._at.output = now
         self._sink.take_texts(self._texts_choice, texts)
         self._wakeups.join(self)
 
-    def _saw_event(self, now: int) -> None:
-        if now - self._last_event > self._longest_gap:
-            self._longest_gap = now - self._last_event
-        self._last_event = now
+    def _take_in_pieces(self, event: events.StreamInput) -> None:
+        """Take a piece in each round of the loop; what the worker says meanwhile waits behind."""
+        self._waiting.extend(pieces.of(event))
+        # Which method takes the next event is a state: no token pays for a check of it.
+        self.event = self._wait_behind  # type: ignore[method-assign]  # see above
+        self._loop.call_soon(self._next_piece)
+
+    def _wait_behind(self, event: events.StreamInput) -> None:
+        if isinstance(event, pieces.AT_ONCE):
+            Pump.event(self, event)
+        else:
+            self._waiting.extend(pieces.of(event))
+
+    def _next_piece(self) -> None:
+        if self._life is not Life.RUNNING:
+            self._waiting.clear()
+        if self._waiting:
+            Pump.event(self, self._waiting.popleft())
+            self._loop.call_soon(self._next_piece)
+        else:
+            del self.event
 
     def _step(self, event: events.StreamInput) -> None:
         if self._state in FINAL:
             return
         step = self.stream.step(event)
         now = self._log.append(event, step)
-        self._saw_event(now)
+        self._at.saw_event(now)
         if step.outputs:
-            self._last_output = now
+            self._at.output = now
             self._sink.take(step.outputs, now)
         self._wakeups.join(self)
         moved = step.state != self._state or len(step.outputs) > 1
@@ -252,15 +256,15 @@ class Pump:
     def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
         """What changes with the state, a handful of times a stream."""
         self._state = step.state
-        if self._first_token_at == 0 and isinstance(event, _TOKENS):
-            self._first_token_at = now
+        if self._at.token == 0 and isinstance(event, _TOKENS):
+            self._at.token = now
         for output in step.outputs:
             self._act(output, now)
         if step.state in FINAL:
             self._end(now)
             return
         if self.stream.position == "finish":
-            self._finished_at = self._finished_at or now
+            self._at.finished = self._at.finished or now
         self._arm()
 
     def _act(self, output: outputs.AnyOutput, now: int) -> None:
@@ -272,7 +276,7 @@ class Pump:
                 if turn is not None:
                     self._release((turn,), CANCEL)
             case outputs.ToolCall() | outputs.ToolArguments():
-                self._called_at = now
+                self._at.called = now
             case outputs.ToolBufferAborted(reason):
                 _log.warning("tool_buffer_aborted", reason=reason, **self._ids)
 
@@ -323,17 +327,17 @@ class Pump:
     def _terminal(self, now: int) -> events.Terminal:
         """The last record; where its figures cannot be had, what is certain."""
         try:
-            first = self._first_token_at - self._opened_at if self._first_token_at else None
-            lasted = now - self._opened_at
+            first = self._at.token - self._at.opened if self._at.token else None
+            lasted = now - self._at.opened
             summary = self._sink.summary()
-            made = terminal(self.stream, summary, first, lasted, self._longest_gap)
+            made = terminal(self.stream, summary, first, lasted, self._at.longest_gap)
         except Exception as error:
             containment.report(Boundary.STREAM_END, error, **self._ids)
             made = events.Terminal(
                 kind=self.stream.kind or "defect",
                 emission_trigger=self.stream.emission_trigger,
                 status=0,
-                duration_us=now - self._opened_at,
+                duration_us=now - self._at.opened,
             )
         if self._life is Life.ENDED:
             return made
@@ -341,37 +345,13 @@ class Pump:
             made, kind=DEFECT.kind, emission_trigger="defect", code=DEFECT.code
         )
 
-    def _due(self) -> dict[events.TimerName, int]:
-        """When each deadline that counts in this state passes, in log time."""
-        limits = self._deadlines
-        due: dict[events.TimerName, int] = {}
-        streaming = self.stream.opened.streaming
-        position = self.stream.position
-        if limits.total and position != "finish":
-            due["total"] = self._opened_at + limits.total
-        if position in ("held", "role") and limits.first_chunk:
-            due["first_chunk"] = self._opened_at + limits.first_chunk
-        if position == "held" and streaming and limits.heartbeat and limits.head_hold:
-            due["head_hold"] = self._opened_at + limits.head_hold
-        if position in ("content", "tool_buffering") and limits.idle and not self._pressed_at:
-            due["idle"] = self._last_event + limits.idle
-        if position in ("content", "tool_buffering") and limits.tool_grace and self.stream.bursts:
-            due["tool_grace"] = self._called_at + limits.tool_grace
-        if position == "finish":
-            due["finish_grace"] = self._finished_at + limits.finish_grace
-        if position != "held" and streaming and limits.heartbeat:
-            due["heartbeat"] = self._last_output + limits.heartbeat
-        if not streaming and limits.truncate and position != "finish":
-            due["truncate"] = self._opened_at + limits.truncate
-        return due
-
     def _arm(self) -> None:
         """Sleep until the next deadline; tokens move deadlines, but never the timer."""
         if self._timer is not None:
             self._timer.cancel()
-        due = self._due()
-        if due:
-            delay = max(0, min(due.values()) - self._log.now())
+        passing = due(self._deadlines, self.stream, self._at)
+        if passing:
+            delay = max(0, min(passing.values()) - self._log.now())
             self._timer = self._loop.call_later(delay / 1_000_000, self._wake)
 
     def _wake(self) -> None:
@@ -383,7 +363,8 @@ class Pump:
     def _take_due(self) -> None:
         self.flush_texts()
         now = self._log.now()
-        for timer, when in sorted(self._due().items(), key=lambda item: item[1]):
+        passing = due(self._deadlines, self.stream, self._at)
+        for timer, when in sorted(passing.items(), key=lambda item: item[1]):
             if when <= now and self._life is Life.RUNNING:
                 self.tick(timer)
         if self._life is Life.RUNNING:

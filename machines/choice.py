@@ -9,6 +9,9 @@ from machines import events, outputs
 from machines.cutoff import CutOff
 from machines.toolbuffer import Said, ToolBuffer
 
+LONGEST_TEXT: Final = 1 << 16
+"""Code points of a delta that is passed on as it came: what a longer one costs, others feel."""
+
 UNKNOWN: Final = "unknown"
 """In place of a choice's counts: they will never come."""
 

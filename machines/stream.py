@@ -73,7 +73,8 @@ class Stream:
     def passes(self, choice: int, text: str) -> bool:
         """Whether `step` would answer this delta with its text as it came, and change nothing."""
         its = self.choices[choice]
-        return its.state == "content" and text != "" and (its.plain or its.passes(text))
+        fits = 0 < len(text) <= choices.LONGEST_TEXT
+        return its.state == "content" and fits and (its.plain or its.passes(text))
 
     def step(
         self, event: events.StreamInput, decided: outputs.Decision | None = None

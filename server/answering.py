@@ -9,7 +9,17 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import containment, fallback, keptrequest, limits, pump, routing, slices, worker
+from engine import (
+    containment,
+    deadlines,
+    fallback,
+    keptrequest,
+    limits,
+    pump,
+    routing,
+    slices,
+    worker,
+)
 from machines import events, tooloptions
 from server import asked, permits, reading, standins, version
 from server.call import JSON, Call
@@ -193,7 +203,7 @@ async def begin(
     return running
 
 
-def _deadlines(context: Context, opened: events.Opened, targets: int) -> pump.Deadlines:
+def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
     """The stream's deadlines; a heartbeat is a comment, and each target has a time of its own."""
     usual = context.deadlines
     if opened.tools.comments and targets == 1:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 
-from engine import log, models, pump, responsestore, routing, wakeups, worker
+from engine import deadlines, log, models, pump, responsestore, routing, wakeups, worker
 from machines import lifecycle, tooloptions
 from server import modelsfile
 from server.config import ConfigError
@@ -45,7 +45,7 @@ class Context:
         self.streams: dict[str, pump.Pump] = {}
         self.runs = Runs()
         self.permits = Permits(config.sse_max_concurrency)
-        self.deadlines = deadlines(config)
+        self.deadlines = stream_deadlines(config)
 
     @property
     def worker(self) -> worker.Worker:
@@ -93,10 +93,10 @@ def stop_after_tools(config: Config) -> tooloptions.StopAfterTools | None:
     return config.stop_after_tools_mode if config.stop_after_tools else None
 
 
-def deadlines(config: Config) -> pump.Deadlines:
+def stream_deadlines(config: Config) -> deadlines.Deadlines:
     """The stream's deadlines as configured, in microseconds."""
     cuts = stop_after_tools(config) == "burst"
-    return pump.Deadlines(
+    return deadlines.Deadlines(
         heartbeat=config.sse_keepalive_ms * 1000,
         head_hold=config.head_hold_ms * 1000,
         first_chunk=config.first_chunk_timeout_ms * 1000,

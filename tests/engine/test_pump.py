@@ -6,7 +6,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
-from engine import log, pump, wakeups, worker
+import pytest
+
+from engine import deadlines, log, pieces, pump, replay, segments, wakeups, worker
 from machines import events
 from machines.events import (
     ClientGone,
@@ -76,7 +78,7 @@ class Turn:
 class Stage:
     """A pump with everything real around it but the worker and the socket."""
 
-    def __init__(self, directory: Path, deadlines: pump.Deadlines, **options: Any) -> None:
+    def __init__(self, directory: Path, limits: deadlines.Deadlines, **options: Any) -> None:
         loop = asyncio.get_running_loop()
         self._directory = directory
         self._log = log.EventLog(
@@ -92,7 +94,7 @@ class Stage:
             self._log.stream("st_1"),
             sinks.Sink(self.exchange, renderers.renderer(first), [], b"k"),
             wakeups.Wakeups(loop, self._log),
-            deadlines,
+            limits,
             self.ended.append,
         )
         for choice in self.turns:
@@ -131,7 +133,7 @@ def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 def test_records_are_on_file_before_their_bytes_are_sent(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines())
+        stage = Stage(tmp_path, deadlines.Deadlines())
         await stage.say(TextDelta("a"))
         await stage.say(TextDelta("b"), TextDelta("c"))
         await stage.say(COUNTS, TurnFinished("stop"))
@@ -158,7 +160,7 @@ def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> Non
             event_log.stream("st_1"),
             sinks.Sink(exchange, renderers.renderer(first), [], b"k"),
             joined,
-            pump.Deadlines(),
+            deadlines.Deadlines(),
             lambda _: None,
         )
         await asyncio.sleep(0)
@@ -177,7 +179,7 @@ def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> Non
 
 
 def test_silence_before_the_first_token_is_held_then_filled_then_ended(tmp_path: Path) -> None:
-    limits = pump.Deadlines(
+    limits = deadlines.Deadlines(
         heartbeat=5 * SECOND, head_hold=10 * SECOND, first_chunk=22 * SECOND, idle=SECOND
     )
 
@@ -197,7 +199,7 @@ def test_silence_before_the_first_token_is_held_then_filled_then_ended(tmp_path:
 
 
 def test_without_heartbeats_the_head_is_held_to_the_first_chunk_limit(tmp_path: Path) -> None:
-    limits = pump.Deadlines(heartbeat=0, head_hold=10 * SECOND, first_chunk=20 * SECOND)
+    limits = deadlines.Deadlines(heartbeat=0, head_hold=10 * SECOND, first_chunk=20 * SECOND)
 
     async def scene() -> None:
         stage = Stage(tmp_path, limits)
@@ -210,7 +212,7 @@ def test_without_heartbeats_the_head_is_held_to_the_first_chunk_limit(tmp_path: 
 
 
 def test_reasoning_and_items_put_the_idle_limit_off_and_heartbeats_do_not(tmp_path: Path) -> None:
-    limits = pump.Deadlines(heartbeat=2 * SECOND, idle=10 * SECOND)
+    limits = deadlines.Deadlines(heartbeat=2 * SECOND, idle=10 * SECOND)
 
     async def scene() -> None:
         stage = Stage(tmp_path, limits)
@@ -230,7 +232,7 @@ def test_reasoning_and_items_put_the_idle_limit_off_and_heartbeats_do_not(tmp_pa
 
 def test_a_worker_that_is_held_back_is_not_silent(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines(heartbeat=0, idle=10 * SECOND))
+        stage = Stage(tmp_path, deadlines.Deadlines(heartbeat=0, idle=10 * SECOND))
         await stage.say(TextDelta("a"), after=1)
         stage.pump.pressed(300_000)
         await stage.say(after=30)
@@ -245,7 +247,7 @@ def test_a_worker_that_is_held_back_is_not_silent(tmp_path: Path) -> None:
 
 
 def test_a_finish_waits_a_grace_for_its_counts_and_the_total_limit_is_over(tmp_path: Path) -> None:
-    limits = pump.Deadlines(total=3 * SECOND, finish_grace=5 * SECOND)
+    limits = deadlines.Deadlines(total=3 * SECOND, finish_grace=5 * SECOND)
 
     async def scene() -> None:
         stage = Stage(tmp_path, limits, include_usage=True)
@@ -260,7 +262,7 @@ def test_a_finish_waits_a_grace_for_its_counts_and_the_total_limit_is_over(tmp_p
 
 def test_the_grace_begins_with_the_last_finish(tmp_path: Path) -> None:
     async def scene() -> None:
-        limits = pump.Deadlines(finish_grace=5 * SECOND)
+        limits = deadlines.Deadlines(finish_grace=5 * SECOND)
         stage = Stage(tmp_path, limits, include_usage=True, n=2)
         await stage.say(TextDelta("a"), TextDelta("b", 1), TurnFinished("stop"), after=2)
         await stage.say(TurnFinished("stop", 1), after=8)
@@ -281,7 +283,7 @@ def test_one_event_after_another_end_changes_nothing(tmp_path: Path) -> None:
     ]
 
     async def scene(directory: Path, end: events.StreamInput) -> None:
-        stage = Stage(directory, pump.Deadlines())
+        stage = Stage(directory, deadlines.Deadlines())
         await stage.say(TextDelta("a"), end, *ends, TextDelta("late"))
         assert len(stage.ended) == 1
         assert stage.records()[-1]["event"] == "terminal"
@@ -299,7 +301,7 @@ def test_one_event_after_another_end_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_cut_after_the_other_choice_has_finished_cancels_its_turn(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines(), n=2, stop=("END",))
+        stage = Stage(tmp_path, deadlines.Deadlines(), n=2, stop=("END",))
         await stage.say(TextDelta("x", 0), COUNTS, TurnFinished("stop", 0))
         assert stage.turns[1].cancelled == 0
         await stage.say(TextDelta("one END", 1))
@@ -312,7 +314,7 @@ def test_a_cut_after_the_other_choice_has_finished_cancels_its_turn(tmp_path: Pa
 
 def test_a_cut_of_one_choice_stops_its_turn_and_not_the_other(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines(), n=2, stop=("END",))
+        stage = Stage(tmp_path, deadlines.Deadlines(), n=2, stop=("END",))
         await stage.say(TextDelta("one END", 0))
         assert [turn.cancelled for turn in stage.turns.values()] == [1, 0]
         await stage.say(TextDelta("two", 1), TurnFinished("stop", 1))
@@ -323,7 +325,7 @@ def test_a_cut_of_one_choice_stops_its_turn_and_not_the_other(tmp_path: Path) ->
 
 def test_a_body_is_cut_by_the_truncation_limit_as_length(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines(truncate=4 * SECOND), streaming=False)
+        stage = Stage(tmp_path, deadlines.Deadlines(truncate=4 * SECOND), streaming=False)
         await stage.say(TextDelta("so far"), after=1)
         await stage.say(after=4)
         body = json.loads(stage.exchange.body)
@@ -337,7 +339,7 @@ def test_a_body_is_cut_by_the_truncation_limit_as_length(tmp_path: Path) -> None
 
 def test_a_slow_client_slows_its_turns_down(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines(), n=2)
+        stage = Stage(tmp_path, deadlines.Deadlines(), n=2)
         await stage.say(TextDelta("a"))
         stage.pump.pressed(300_000)
         stage.pump.relieved()
@@ -352,7 +354,7 @@ def test_a_slow_client_slows_its_turns_down(tmp_path: Path) -> None:
 
 def test_texts_that_cannot_be_said_end_their_stream_and_no_other(tmp_path: Path) -> None:
     async def scene() -> None:
-        stage = Stage(tmp_path, pump.Deadlines())
+        stage = Stage(tmp_path, deadlines.Deadlines())
         await stage.say(TextDelta("a"))
         await stage.say(TextDelta("b"), TextDelta("\ud83d"), TextDelta("c"))
         assert [(each.kind, each.code) for each in stage.ended] == [("defect", "internal_error")]
@@ -360,3 +362,74 @@ def test_texts_that_cannot_be_said_end_their_stream_and_no_other(tmp_path: Path)
         assert stage.exchange.body.endswith(b"}\n\n")
 
     virtualtime.run(scene())
+
+
+LONG = "".join(chr(0x4E00 + number % 5000) for number in range(pieces.PIECE * 2 + 7))
+
+
+def texts_of(body: bytes, member: str = "content") -> list[str]:
+    """The texts in a stream's chunks, in order."""
+    chunks = [json.loads(frame[6:]) for frame in body.split(b"\n\n") if frame[6:7] == b"{"]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+    return [delta[member] for delta in deltas if delta.get(member)]
+
+
+@pytest.mark.parametrize(
+    ("event", "member"),
+    [(TextDelta(LONG), "content"), (ReasoningDelta(LONG), "reasoning_content")],
+)
+def test_a_long_text_goes_out_in_pieces_and_what_follows_waits_behind_it(
+    event: events.StreamInput, member: str, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, deadlines.Deadlines(heartbeat=0))
+        await stage.say(TextDelta("before "))
+        for each in (event, TextDelta(" behind"), TurnFinished("stop")):
+            stage.pump.event(each)
+        assert stage.ended == []
+        rounds = 0
+        while not stage.ended:
+            await asyncio.sleep(0)
+            rounds += 1
+        assert rounds >= 5
+        await asyncio.sleep(0)
+        found = texts_of(stage.exchange.body, member)
+        assert all(len(text) <= pieces.PIECE for text in found)
+        whole = LONG if member == "reasoning_content" else f"before {LONG} behind"
+        assert "".join(found) == whole
+        assert texts_of(stage.exchange.body)[-1].endswith(" behind")
+        assert [each.kind for each in stage.ended] == ["completed"]
+        again = replay.Replay(renderers.renderer)
+        again.run(segments.read(tmp_path))
+        assert again.divergence is None
+
+    play(scene)
+
+
+@pytest.mark.parametrize("end", [ClientGone("left"), ServerStopping()])
+def test_what_is_not_the_workers_does_not_wait_behind_a_long_text(
+    end: events.StreamInput, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, deadlines.Deadlines(heartbeat=0))
+        stage.pump.event(TextDelta(LONG))
+        stage.pump.event(TextDelta("late"))
+        stage.pump.event(end)
+        assert len(stage.ended) == 1
+        await stage.say(TextDelta("later"), after=1)
+        assert b"late" not in stage.exchange.body
+
+    play(scene)
+
+
+def test_several_long_texts_keep_their_order(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, deadlines.Deadlines(heartbeat=0))
+        said = [LONG, "a", LONG[::-1], "b", LONG]
+        await stage.say(*map(TextDelta, said), TurnFinished("stop"))
+        await stage.say(after=1)
+        assert len(stage.ended) == 1
+        assert "".join(texts_of(stage.exchange.body)) == "".join(said)
+        stage.pump.event(TextDelta("late"))
+
+    play(scene)

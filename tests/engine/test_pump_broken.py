@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 import structlog
 
-from engine import log, pump, replay, segments, wakeups, worker
+from engine import deadlines, log, pieces, pump, replay, segments, wakeups, worker
 from machines import events
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers, sinks
@@ -118,7 +118,7 @@ class Scene:
     def __init__(self, directory: Path, streaming: bool = True) -> None:
         loop = asyncio.get_running_loop()
         self.directory = directory
-        self.deadlines = pump.Deadlines(heartbeat=0, idle=5 * SECOND, finish_grace=SECOND)
+        self.deadlines = deadlines.Deadlines(heartbeat=0, idle=5 * SECOND, finish_grace=SECOND)
         settings = log.LogSettings(directory, content="full")
         self.log = log.EventLog(settings, lambda: int(loop.time() * SECOND))
         self.log.open()
@@ -389,7 +389,7 @@ def test_a_deadline_that_cannot_be_looked_at_ends_its_stream(tmp_path: Path) -> 
     async def scene() -> None:
         stage = Scene(tmp_path)
         await stage.say(TextDelta("one "))
-        break_off(stage.hit.pump, "_due")
+        break_off(stage.hit.pump, "_take_due")
         for each in stage.innocent:
             each.pump.event(TurnFinished("stop"))
             each.pump.event(TokensCounted(Usage(3, 2)))
@@ -409,5 +409,20 @@ def test_a_failing_log_costs_no_stream_a_byte(tmp_path: Path) -> None:
             await stage.answer()
         assert {each.outlet.ending for each in stage.streams} == {"whole"}
         assert {line["boundary"] for line in lines if line["event"] == "defect"} == {"log"}
+
+    virtualtime.run(scene())
+
+
+def test_a_piece_that_breaks_something_ends_its_stream_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Scene(tmp_path)
+        plant("machine", "step", only_call, 3)(stage.hit)
+        long = "x" * (pieces.PIECE * 3 + 5)
+        with structlog.testing.capture_logs():
+            await stage.say(ReasoningDelta(long), TextDelta("behind"), TurnFinished("stop"))
+            await stage.say(TokensCounted(Usage(3, 2)))
+        assert stage.terminals()["st_2"] == "defect"
+        assert b"behind" not in stage.hit.outlet.body
+        stage.check_innocent()
 
     virtualtime.run(scene())

@@ -263,7 +263,7 @@ def test_every_answer_says_that_it_may_be_cut(mode: str, stream: bool) -> None:
 def test_only_a_burst_of_calls_has_a_grace(
     tmp_path: Path, environ: dict[str, str], grace: int
 ) -> None:
-    assert context.deadlines(settings(tmp_path, environ)).tool_grace == grace
+    assert context.stream_deadlines(settings(tmp_path, environ)).tool_grace == grace
 
 
 def shown(language: str) -> list[str]:
