@@ -208,5 +208,5 @@ def test_a_schema_that_no_line_can_hold_is_refused_and_costs_no_place() -> None:
         for options in ({}, STREAMING):
             refused = asking.ask(up.server, "hi", response_format=wanted, **options)
             assert refused.status == 400
-            assert refused.error["code"] == "invalid_json"
+            assert refused.error["param"] == "response_format.json_schema.schema"
         assert asking.ask(up.server, "hi").status == 200
