@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import select
 import subprocess
 import sys
 import timeit
@@ -291,7 +292,7 @@ def test_lines_that_nobody_reads_cost_nobody_anything_and_are_told_of(
 ) -> None:
     reading, writing = os.pipe()
     before = diagnostics.lines_dropped()
-    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", 0) as pipe:
+    with os.fdopen(reading, "rb", 0) as reader, os.fdopen(writing, "wb", 0) as pipe:
         configure(pipe, log_level="error")
         log = structlog.get_logger(component="codex")
         for number in range(2000):
@@ -299,6 +300,7 @@ def test_lines_that_nobody_reads_cost_nobody_anything_and_are_told_of(
         numbers: list[int] = []
         gaps: list[dict[str, Any]] = []
         while len(numbers) + sum(gap["lines"] for gap in gaps) < 2000:
+            assert select.select((reader,), (), (), 20)[0], "nothing comes"
             read = json.loads(reader.readline())
             if read["event"] == "unread":
                 numbers.append(read["number"])

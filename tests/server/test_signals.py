@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench import standin
+from server import signals
 from tests import asking, serving
 
 pytestmark = pytest.mark.slow
@@ -127,6 +128,36 @@ def test_a_signal_during_the_start_is_a_clean_end(
     assert "stopped" in complained if point in STARTING else not complained
 
 
+ON_IMPORT = """
+import os, sys
+
+class OnImport:
+    def find_spec(self, name, path, target=None):
+        if name == "server.cli":
+            os.kill(os.getpid(), int(os.environ["SENT"]))
+
+sys.meta_path.insert(0, OnImport())
+"""
+"""A `sitecustomize`: the interpreter sends itself a signal when the command line is imported."""
+
+
+@pytest.mark.parametrize("number", signals.STOP)
+@pytest.mark.parametrize(("command", "status"), [("serve", 0), ("config", None)])
+def test_the_handler_is_in_force_before_the_command_line_is_loaded(
+    command: str, status: int | None, number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ON_IMPORT)
+    ran = subprocess.run(
+        (sys.executable, "-m", "server", command),
+        cwd=serving.ROOT,
+        env=environment(PYTHONPATH=str(tmp_path), SENT=str(int(number))),
+        capture_output=True,
+        text=True,
+    )
+    expected = 128 + number if status is None else status
+    assert (ran.returncode, ran.stdout, ran.stderr) == (expected, "", "")
+
+
 @pytest.mark.parametrize(("point", "number"), numbered(STOPPING))
 def test_a_signal_during_the_stop_is_a_clean_end(
     point: str, number: signal.Signals, tmp_path: Path
@@ -135,7 +166,8 @@ def test_a_signal_during_the_stop_is_a_clean_end(
         assert process.stdout is not None
         assert process.stdout.readline().startswith("turntape ")
         process.terminate()
-        check_end(process, tmp_path)
+        complained = check_end(process, tmp_path)
+    assert json.loads(complained.splitlines()[-1])["event"] == "stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -287,6 +319,19 @@ def test_a_stop_that_does_not_end_is_ended(tmp_path: Path) -> None:
         _, complained = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert json.loads(complained.splitlines()[-1])["event"] == "stop_timed_out"
+
+
+def test_a_signal_at_the_end_does_not_change_its_status(tmp_path: Path) -> None:
+    plants = {
+        "engine.log.EventLog.close": "raise",
+        "server.diagnostics.flush": int(signal.SIGTERM),
+    }
+    with program(tmp_path, plants, "serve", "--worker", "scripted", "--port", "0") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
 
 
 STEPS = {
