@@ -45,6 +45,12 @@ def pace() -> float:
     return max(SLOWEST, min(1.0, cores / max(runnable, 1)))
 
 
+def slowness() -> float:
+    """By how much things take longer than on an idle machine, now and in the last minute."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1.0, 1 / pace(), os.getloadavg()[0] / cores)
+
+
 class Stopwatch:
     """Counts the machine's seconds, at every `read`; the more often, the more exactly."""
 

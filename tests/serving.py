@@ -25,6 +25,17 @@ READY_S = 2 * machinetime.HANG_S
 
 JSON_HEADERS = {"content-type": "application/json"}
 
+SHORTENED = (
+    "PROXY_FIRST_CHUNK_TIMEOUT_MS",
+    "PROXY_NONSTREAM_TRUNCATE_AFTER_MS",
+    "PROXY_STREAM_IDLE_TIMEOUT_MS",
+    "PROXY_TIMEOUT_MS",
+    "WORKER_REQUEST_TIMEOUT_MS",
+    "WORKER_STARTUP_TIMEOUT_MS",
+)
+"""Limits that tests make short to see them run out, while other answers must come within them: on
+a busy machine they are longer."""
+
 
 class Serve:
     """One running server process.
@@ -48,7 +59,7 @@ class Serve:
         self.process = subprocess.Popen(
             (sys.executable, "-m", self.module, "serve", "--port", "0", *arguments),
             cwd=ROOT,
-            env={**inherited, "PROXY_DATA_DIR": str(data_dir), **environ},
+            env={**inherited, "PROXY_DATA_DIR": str(data_dir), **_stretched(environ)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -147,6 +158,15 @@ class Serve:
                     self.lines.append(json.loads(line))
                 except ValueError:
                     self.lines.append({"text": line})
+
+
+def _stretched(environ: Mapping[str, str]) -> dict[str, str]:
+    """Settings whose short limits are as much longer as the machine is slower."""
+    slowness = machinetime.slowness()
+    return {
+        name: str(round(int(value) * slowness)) if name in SHORTENED and value.isdigit() else value
+        for name, value in environ.items()
+    }
 
 
 @contextlib.contextmanager

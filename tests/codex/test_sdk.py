@@ -29,7 +29,7 @@ from tests.replies import (
 
 pytestmark = pytest.mark.codex
 
-KEY = "client-key-1"
+KEY = "client-key-of-24-letters"
 
 OWN_MODEL = "acme/über model:1"
 """A model that only the provider knows, with characters that a path must escape."""

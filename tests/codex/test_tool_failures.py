@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from engine import attempt
 from machines import events
 from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
@@ -101,7 +100,6 @@ def test_a_broken_step_is_told_as_what_it_is_and_its_calls_are_in_the_log(
     assert told.frames[-1]["error"]["code"] == "upstream_disconnected"
     last = asking.recorded(stage.server, told.answer)
     assert (last.kind, last.tool_calls_dropped) == ("upstream_error", 2)
-    assert last.duration_us < (attempt.RESULT_PATIENCE_S + 2) * 1e6
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import structlog.testing
 import uvloop
 
 from server import errors, http
+from tests import virtualtime
 from tests.feeding import feed_all_ways
 from tests.rawhttp import Held, Response, chunked, echo, get, post, rounds, serving
 
@@ -120,7 +121,7 @@ def test_a_connection_is_kept_and_ends_when_idle() -> None:
                 assert "connection" not in answer.headers
             assert await client.rest() == b""
 
-    uvloop.run(run())
+    virtualtime.run(run())
 
 
 def test_head_has_the_headers_of_get_and_no_body() -> None:

@@ -10,6 +10,7 @@ import structlog.testing
 import uvloop
 
 from server import errors, http
+from tests import virtualtime
 from tests.rawhttp import WAIT, chunked, echo, get, post, serving
 
 
@@ -119,7 +120,7 @@ def test_a_body_that_makes_progress_is_waited_for() -> None:
                 await client.send(b"x")
             assert (await client.response()).body == b"POST|/||xxxxxxxx"
 
-    uvloop.run(run())
+    virtualtime.run(run())
 
 
 @pytest.mark.parametrize("make", [post, chunked])
