@@ -180,7 +180,8 @@ class Attempt:
 
     async def _begin(self) -> None:
         turn = self._turn
-        self._thread_start = self._send("thread/start", self._seat.thread(turn, self._toolset))
+        params = self._seat.thread(turn, self._toolset)
+        self._thread_start = self._send("thread/start", params, tools.LEVELS)
         # Shielded: a thread that starts after all must be found, to be released.
         result = await self._reply(self._thread_start)
         self._thread_id = result.thread.id
@@ -194,7 +195,7 @@ class Attempt:
         injected = []
         for batch in conversation.batches(items):
             params = appserver.ThreadInjectItemsParams(self._thread_id, batch)
-            injected.append(self._send("thread/inject_items", params))
+            injected.append(self._send("thread/inject_items", params, conversation.LEVELS))
             if own.spent:
                 await own.pause()
         started = self._send(
@@ -276,8 +277,8 @@ class Attempt:
             containment.report(Boundary.CALLBACK, error, **self._reader.ids)
             self._reader.break_off()
 
-    def _send(self, method: str, params: msgspec.Struct) -> Call:
-        call = self._seat.channel.send(method, params)
+    def _send(self, method: str, params: msgspec.Struct, levels: int | None = None) -> Call:
+        call = self._seat.channel.send(method, params, levels=levels)
         self._feed.event(events.RpcSent(method, call.rpc_id, self._turn.choice))
         return call
 

@@ -143,11 +143,18 @@ class Channel:
                 containment.report(Boundary.WORKER_LINE, error, length=len(line))
                 containment.each(Boundary.WORKER_LINE, self._listener.unreadable, (line,))
 
-    def send(self, method: str, params: msgspec.Struct, timeout: float | None = None) -> Call:
+    def send(
+        self,
+        method: str,
+        params: msgspec.Struct,
+        timeout: float | None = None,
+        levels: int | None = None,
+    ) -> Call:
         """Make a request; `await call.reply` for its result.
 
         Args:
             timeout: seconds its reply may take, where that is not the channel's own.
+            levels: as `jsonrpc.encode_request` has it.
 
         The reply raises RpcError, RpcTimedOut or ChannelClosed.
 
@@ -155,7 +162,7 @@ class Channel:
             TooLarge: no line can hold these params; nothing was sent.
         """
         self._last_id += 1
-        line = jsonrpc.encode_request(self._last_id, method, params)
+        line = jsonrpc.encode_request(self._last_id, method, params, levels)
         call = Call(self._last_id, method, line, self._loop.create_future())
         # A reply that nobody waits for any more must not be reported as never retrieved.
         call.reply.add_done_callback(_retrieved)

@@ -19,6 +19,7 @@ from engine.worker import (
     TextPart,
     TurnRefused,
 )
+from machines import parse
 
 ROLES: Final = {"system": "developer", "developer": "developer", "user": "user"}
 """Codex's role for each role of the API whose content is input; it drops `system`."""
@@ -26,6 +27,13 @@ ROLES: Final = {"system": "developer", "developer": "developer", "user": "user"}
 BATCH_BYTES: Final = 1 << 20
 """What is sent to Codex in one line, if it is of several items: every line is encoded, checked and
 written in one go."""
+
+ITEM_LEVELS: Final = 16
+"""Levels of JSON that an item has at most. The deepest that is known, a message with an image, has
+three; one of a provider's own may have some more."""
+
+LEVELS: Final = 2 + ITEM_LEVELS
+"""Levels of JSON that `thread/inject_items` has at most."""
 
 Item = dict[str, Any]
 T = TypeVar("T")
@@ -50,6 +58,8 @@ def check(messages: tuple[Message, ...]) -> None:
         for part in message.parts:
             if not isinstance(part, TextPart):
                 takes(part)
+        for thought in message.reasoning:
+            _shallow(thought)
 
 
 def items(
@@ -75,7 +85,10 @@ def items(
         elif message.role == "assistant":
             kept = recall(message)
             sent = [calls.made(call.call_id) for call in message.calls]
-            found += kept if kept is not None else (yield from _answer(message, sent, alias))
+            if kept is not None:
+                found += map(_shallow, kept)
+            else:
+                found += yield from _answer(message, sent, alias)
         else:
             parts = yield from _input_parts(message)
             found.append(_raw(_message(ROLES[message.role], parts)))
@@ -156,7 +169,7 @@ def _answer(
 ) -> slices.Steps[list[msgspec.Raw]]:
     found = []
     for thought in message.reasoning:
-        found.append(_raw(reasoning.restored(thought)))
+        found.append(reasoning.restored(_shallow(thought)))
         yield
     text = "".join((yield from _each(_text, message)))
     if text and message.name is not None:
@@ -229,3 +242,11 @@ def _text(part: Part) -> str:
 
 def _raw(item: object) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(item))
+
+
+def _shallow(item: msgspec.Raw) -> msgspec.Raw:
+    """An item that was not made here, if its levels are few: they are not counted again."""
+    if parse.is_deeper(item, ITEM_LEVELS):
+        message = "An item of the conversation is nested too deeply."
+        raise TurnRefused("invalid_request", message)
+    return item

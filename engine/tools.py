@@ -45,6 +45,9 @@ BUILT_IN: Final = frozenset(
 STEM_CHARACTERS: Final = 48
 """What an alias keeps of a name; with its digest it is within the 64 of most providers."""
 
+LEVELS: Final = 3 + toolschema.JSON_LEVELS
+"""Levels of JSON that `thread/start` has with any functions."""
+
 NAME_CHARACTERS: Final = 200
 """What a description says of a name that is aliased."""
 

@@ -27,11 +27,15 @@ descriptions, and if that is not enough, definitions, unions and all that is nes
 CARRIED_BYTES: Final = 16 << 10
 """What a description says of a schema at most."""
 
-PATH_CHARACTERS: Final = 200
-"""What a hint says of where it belongs."""
-
 LEVELS: Final = 32
 """Levels of a schema that are kept; one is two of JSON, and a line may have 100 of those."""
+
+JSON_LEVELS: Final = 2 * LEVELS + 10
+"""Levels of JSON that a reduced schema has at most: two for one of its own, and what a constant or
+the values of an `enum` have inside of the last."""
+
+PATH_CHARACTERS: Final = 200
+"""What a hint says of where it belongs."""
 
 
 def reduce(parameters: msgspec.Raw | None) -> slices.Steps[tuple[msgspec.Raw, str]]:

@@ -168,16 +168,20 @@ class _Call(msgspec.Struct, omit_defaults=True):
     params: object = None
 
 
-def encode_request(rpc_id: Id, method: str, params: object = None) -> bytes:
+def encode_request(
+    rpc_id: Id, method: str, params: object = None, levels: int | None = None
+) -> bytes:
     """A line that asks for a reply.
 
     Args:
         params: anything that msgspec encodes; `msgspec.Raw` parts must be JSON. None: no params.
+        levels: of the params at most, where their maker knows; None: they are counted, which
+            takes as long as all the rest where they are megabytes of text.
 
     Raises:
         TooLarge: it is nested deeper than `MAX_NESTING`. The other `encode_` functions too.
     """
-    return _encode(_Call(method, rpc_id, params))
+    return _encode(_Call(method, rpc_id, params), levels)
 
 
 def encode_notification(method: str, params: object = None) -> bytes:
@@ -195,7 +199,7 @@ def encode_error(rpc_id: Id, code: int, message: str) -> bytes:
     return _encode({"id": rpc_id, "error": {"code": code, "message": message}})
 
 
-def _encode(message: _Call | dict[str, object]) -> bytes:
+def _encode(message: _Call | dict[str, object], levels: int | None = None) -> bytes:
     try:
         try:
             line = _JSON.encode(message)
@@ -204,9 +208,13 @@ def _encode(message: _Call | dict[str, object]) -> bytes:
             line = _JSON.encode(parse.well_formed(plain))
     except parse.ParseError:  # a Raw part is JSON, so it can only be too deep
         raise errors.TooLarge(f"nested deeper than {MAX_NESTING} levels") from None
-    if parse.is_deeper(line, MAX_NESTING):
+    too_deep = parse.is_deeper(line, MAX_NESTING) if levels is None else levels >= MAX_NESTING
+    if too_deep:
         raise errors.TooLarge(f"nested deeper than {MAX_NESTING} levels")
     # Only a Raw part can hold what follows: it is copied as it came, and was never decoded.
     if not line.isascii():
-        line = line.decode("utf-8", "replace").encode()
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            line = line.decode("utf-8", "replace").encode()
     return line.replace(b"\n", b" ") + b"\n"

@@ -182,6 +182,8 @@ def scan_depth(text: Text, depth: int = MAX_DEPTH) -> Generator[None, None, bool
     if isinstance(text, str) and text.count("[") + text.count("{") <= depth:
         return False
     data = _encoded(text)
+    if data[:1] == b'"':  # a string has no levels, whatever is in it
+        return False
     if data.count(b"[") + data.count(b"{") <= depth:
         return False
     scan = DepthScan(depth)

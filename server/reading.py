@@ -26,6 +26,10 @@ T = TypeVar("T")
 PIECE_BYTES: Final = 32 << 10
 """What is decoded in one call: at most some milliseconds, whatever it is."""
 
+AT_ONCE: Final = 1 << 16
+"""So many parts are made in one call, 15 ms, before they are counted; of more it is looked first
+whether there are too many."""
+
 Members = Mapping[str, msgspec.Raw]
 """The members of an object, each as it came."""
 
@@ -152,9 +156,10 @@ class _Array(_Cut):
     def read(
         self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
     ) -> slices.Steps[Any]:
-        if (yield from parse.scan_items(data, limit)):
+        if (yield from parse.scan_items(data, max(limit, AT_ONCE))):
             raise decoding.too_many(path, limit, "array")
         items = decoding.decode_outer(_items, data)
+        decoding.check_count(path, len(items), limit)
         if (found := mismatch.find(self._bounds, items, path)) is not None:
             raise decoding.refusal(found)
         read = []
@@ -279,9 +284,12 @@ def _config(struct: Any) -> msgspec.structs.StructConfig:
 
 
 def _cut_object(data: bytes | msgspec.Raw, path: str, limit: int) -> slices.Steps[Members]:
-    if (yield from parse.scan_items(data, limit)):
+    if (yield from parse.scan_items(data, max(limit, AT_ONCE))):
         raise decoding.too_many(path, limit, "object")
-    return decoding.decode_outer(_members, data)
+    members = decoding.decode_outer(_members, data)
+    if len(members) > limit:
+        raise decoding.too_many(path, limit, "object")
+    return members
 
 
 def check_depth(data: bytes | msgspec.Raw, depth: int) -> slices.Steps[None]:

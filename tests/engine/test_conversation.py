@@ -218,3 +218,15 @@ def test_a_long_conversation_can_be_interrupted_at_every_message_part_and_call()
     calls = Message("assistant", calls=tuple(Call(f"c{n}", "add", "{}") for n in range(2000)))
     results = tuple(Message("tool", text("3"), call_id=f"c{n}") for n in range(2000))
     assert sum(1 for _ in conversation.items((parts, calls, *results))) > 8000
+
+
+def test_an_item_that_was_not_made_here_has_few_levels() -> None:
+    around = b'{"type":"reasoning","a":%b}'
+    most = conversation.ITEM_LEVELS - 1
+    fits, deeper = (msgspec.Raw(around % (b"[" * n + b"]" * n)) for n in (most, most + 1))
+    assert len(items((Message("assistant", reasoning=(fits,)),))) == 1
+    with pytest.raises(TurnRefused):
+        items((Message("assistant", reasoning=(deeper,)),))
+    call = Message("assistant", calls=(Call("c1", "add", "{}"),))
+    with pytest.raises(TurnRefused):
+        slices.at_once(conversation.items((call,), recall=lambda _: (deeper,)))

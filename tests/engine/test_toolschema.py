@@ -1,6 +1,7 @@
 """A function's schema: what Codex gets of it, and what its description says instead."""
 
 import json
+import time
 from typing import Any
 
 import hypothesis
@@ -8,8 +9,8 @@ import msgspec
 import pytest
 from hypothesis import strategies
 
-from engine import slices, toolschema
-from machines import jsonrpc
+from engine import slices, tools, toolschema
+from machines import jsonrpc, parse
 
 EMPTY = {"type": "object", "properties": {}}
 
@@ -169,8 +170,11 @@ def test_what_is_nested_too_deep_for_a_line_is_cut() -> None:
     for _ in range(60):
         deep, value = {"type": "object", "properties": {"p": deep}}, [value]
     found, _ = reduced({**deep, "properties": {**deep["properties"], "e": {"enum": [value]}}})
+    schema = msgspec.json.encode(found)
+    assert schema.count(b'"p"') >= toolschema.LEVELS
+    assert not parse.is_deeper(schema, toolschema.JSON_LEVELS)
     line = jsonrpc.encode_request(1, "thread/start", {"dynamicTools": [{"inputSchema": found}]})
-    assert line.count(b'"p"') >= toolschema.LEVELS
+    assert not parse.is_deeper(line, 1 + tools.LEVELS)
 
 
 def of_size(size: int, **first: Any) -> dict[str, Any]:
@@ -249,3 +253,71 @@ def test_no_schema_is_too_weird(schema: Any) -> None:
     words.encode("utf-16", "surrogatepass")
     again, _ = reduced(found)
     assert again == found
+
+
+@hypothesis.given(
+    strategies.recursive(
+        strategies.integers() | strategies.text(max_size=2),
+        lambda inner: (
+            strategies.lists(inner, min_size=1, max_size=2)
+            | strategies.dictionaries(
+                strategies.sampled_from(
+                    [
+                        "properties",
+                        "items",
+                        "anyOf",
+                        "enum",
+                        "const",
+                        "$defs",
+                        "additionalProperties",
+                    ]
+                ),
+                inner,
+                min_size=1,
+            )
+        ),
+        max_leaves=60,
+    )
+)
+def test_a_reduced_schema_has_no_more_levels_than_it_may(value: Any) -> None:
+    for _ in range(20):
+        value = {"properties": {"p": value}}
+    reduced, _ = slices.at_once(toolschema.reduce(msgspec.Raw(json.dumps(value).encode())))
+    assert not parse.is_deeper(reduced, toolschema.JSON_LEVELS)
+
+
+def dense(size: int, unit: str) -> msgspec.Raw:
+    """A schema of this size, of so many of the same properties."""
+    count = size // (len(unit) + 12)
+    properties = ",".join(f'"{number:07}":{unit}' for number in range(count))
+    return msgspec.Raw(f'{{"properties":{{{properties}}}}}'.encode())
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{}",
+        '{"type":"string","minLength":1}',
+        '{"enum":[1,[2]]}',
+        '{"anyOf":[{},{}]}',
+        '{"not":{"a":[1]}}',
+        '{"const":{"a":[1]}}',
+        '{"properties":{"a":{"items":{"properties":{"b":{"title":"T"}}}}}}',
+    ],
+)
+def test_a_large_schema_is_reduced_in_many_steps_each_of_which_is_short(unit: str) -> None:
+    schema = dense(toolschema.MAX_BYTES, unit)
+    assert min(longest_step(toolschema.reduce(schema)) for _ in range(2)) < 0.05
+
+
+def longest_step(steps: slices.Steps[Any]) -> float:
+    """Seconds of CPU time that the longest step takes."""
+    longest = 0.0
+    with slices.gc_paused():
+        while True:
+            begun = time.thread_time()
+            try:
+                next(steps)
+            except StopIteration:
+                return max(longest, time.thread_time() - begun)
+            longest = max(longest, time.thread_time() - begun)

@@ -281,3 +281,11 @@ def test_any_value_becomes_one_line_of_utf_8(value: Any) -> None:
     assert line.index(b"\n") == len(line) - 1
     written = json.loads(line.decode("utf-8"), parse_constant=pytest.fail)
     json.dumps(written, ensure_ascii=False).encode("utf-8")
+
+
+def test_levels_that_are_known_are_not_counted() -> None:
+    deep = msgspec.Raw(b"[" * 200 + b"]" * 200)
+    assert jsonrpc.encode_request(1, "m", {"a": deep}, jsonrpc.MAX_NESTING - 1).count(b"[") == 200
+    for levels in (None, jsonrpc.MAX_NESTING):
+        with pytest.raises(errors.TooLarge):
+            jsonrpc.encode_request(1, "m", {"a": deep}, levels)
