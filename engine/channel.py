@@ -124,7 +124,8 @@ class Channel:
             return
         lines = self._lines.feed(data)
         longest = self._unfinished + len(data)
-        self._unfinished = len(data) - data.rfind(b"\n") - 1 if b"\n" in data else longest
+        end = data.rfind(b"\n")
+        self._unfinished = longest if end < 0 else len(data) - end - 1
         if longest > largelines.LARGE_BYTES or self._large:
             lines = self._large.divert(lines)
         self._take_lines(lines)

@@ -127,7 +127,10 @@ class TurnReader:
                 self._comment(item_id, delta)
                 return
             self._begin_answer(item_id)
-        self._answer.add(delta)
+        pieces = self._answer.pieces
+        pieces.append(delta)
+        if len(pieces) >= runningtext.FOLDED:
+            self._answer.fold()
         if self.tools is None:
             self._feed.event(events.TextDelta(delta, self._choice))
         else:

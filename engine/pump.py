@@ -23,7 +23,7 @@ from engine import containment, pieces, worker
 from engine import log as eventlog
 from engine.containment import Boundary
 from engine.deadlines import Deadlines, Times, due
-from engine.sink import LostBytes, Part, Sink
+from engine.sink import LostBytes, Severed, Sink
 from engine.terminal import terminal
 from engine.wakeups import Wakeups
 from machines import events, outputs, stream, streamstates
@@ -33,9 +33,6 @@ FINAL: Final = streamstates.TABLE.final
 
 DEFECT: Final = events.TurnFailed("defect", "internal_error", "The server had an error.")
 """What a bug of ours is to the stream that it hit."""
-
-NOTHING: Final = Part(0, 0, b"", last=True)
-"""In place of the last part of an answer that is cut."""
 
 CANCEL, KEEP, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "keep", "pause", "resume"))
 """What turns are told; see `worker.RunningTurn`."""
@@ -101,7 +98,7 @@ class Pump:
         self._texts: list[str] = []
         self._texts_choice = 0
         self._waiting: collections.deque[events.StreamInput] = collections.deque()
-        self._wakeups.join(self)
+        self._wakeups.join(self._sink, self)
         self._arm()
 
     def run(self, runner: worker.Runner, turn: worker.Turn) -> None:
@@ -125,12 +122,12 @@ class Pump:
         try:
             if type(event) is events.TextDelta and self.stream.passes(event.choice, event.text):
                 if event.choice != self._texts_choice or not self._texts:
-                    self._flush_texts()
+                    self.flush_texts()
                     self._texts_choice = event.choice
                     self._wakeups.flush_texts_later(self)
                 self._texts.append(event.text)
                 return
-            self._flush_texts()
+            self.flush_texts()
             if isinstance(event, pieces.TEXTS) and len(event.text) > pieces.PIECE:
                 self._take_in_pieces(event)
             else:
@@ -139,31 +136,15 @@ class Pump:
             self.broke(Boundary.STREAM, error)
 
     def flush_texts(self) -> None:
-        """Record and render the texts that wait, at once for all of them."""
-        try:
-            self._flush_texts()
-        except Exception as error:
-            self.broke(Boundary.STREAM, error)
-
-    def collect(self) -> Part | None:
-        """What was rendered since the last call; None where that cannot be had."""
-        if self._life is Life.BROKEN:
-            return NOTHING
-        try:
-            return self._sink.collect(self._life is Life.ENDED)
-        except Exception as error:
-            self.broke(Boundary.WAKEUP, error)
-            return None
-
-    def send(self, part: Part) -> None:
-        """Send a part whose records are on file."""
-        if self._life is Life.BROKEN:
-            self._cut()
+        """Record and render the texts that wait, at once for all of them; may raise."""
+        if not self._texts:
             return
-        try:
-            self._sink.send(part, self._broke_at_last)
-        except Exception as error:
-            self.broke(Boundary.WAKEUP, error)
+        texts, self._texts = self._texts, []
+        now = self._log.append_texts(self._texts_choice, texts)
+        self._at.saw_event(now)
+        self._at.output = now
+        self._sink.take_texts(self._texts_choice, texts)
+        self._wakeups.join(self._sink, self)
 
     def broke(self, boundary: Boundary, error: Exception) -> None:
         """Something of ours failed in this stream: it ends, and tells its client so."""
@@ -197,25 +178,18 @@ class Pump:
 
     def tick(self, timer: events.TimerName) -> None:
         """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
-        self.flush_texts()
-        last_event, longest_gap = self._at.event, self._at.longest_gap
-        self.event(events.TimerFired(timer))
-        self._at.event, self._at.longest_gap = last_event, longest_gap
+        try:
+            self.flush_texts()
+            last_event, longest_gap = self._at.event, self._at.longest_gap
+            self.event(events.TimerFired(timer))
+            self._at.event, self._at.longest_gap = last_event, longest_gap
+        except Exception as error:
+            self.broke(Boundary.STREAM_TIMER, error)
 
     @property
     def _ids(self) -> dict[str, str]:
         """What its lines in the diagnostics are found by."""
         return {"req_id": self.stream.opened.request_id, "stream": self._log.id}
-
-    def _flush_texts(self) -> None:
-        if not self._texts:
-            return
-        texts, self._texts = self._texts, []
-        now = self._log.append_texts(self._texts_choice, texts)
-        self._at.saw_event(now)
-        self._at.output = now
-        self._sink.take_texts(self._texts_choice, texts)
-        self._wakeups.join(self)
 
     def _take_in_pieces(self, event: events.StreamInput) -> None:
         """Take a piece in each round of the loop; what the worker says meanwhile waits behind."""
@@ -248,7 +222,7 @@ class Pump:
         if step.outputs:
             self._at.output = now
             self._sink.take(step.outputs, now)
-        self._wakeups.join(self)
+        self._wakeups.join(self._sink, self)
         moved = step.state != self._state or len(step.outputs) > 1
         if moved or step.state in ("tool_buffering", "finish"):
             self._moved(event, step, now)
@@ -290,7 +264,9 @@ class Pump:
 
     def _end(self, now: int, life: Life = Life.ENDED) -> None:
         """The one place that releases what a stream holds, on every path."""
-        self._life = Life.BROKEN if self._has_hole() else life
+        self._life = life
+        if life is Life.ENDED:
+            self._life = self._close_sink()
         if self._timer is not None:
             self._timer.cancel()
         # A client that was not told of every call can never bring every result.
@@ -301,15 +277,21 @@ class Pump:
         last = (self._terminal(now),)
         containment.each(Boundary.STREAM_END, self._close_log, last, **self._ids)
         containment.each(Boundary.STREAM_END, self._on_end, last, **self._ids)
-        self._wakeups.join(self)
+        ended = self._sink if self._life is Life.ENDED else Severed(self._sink)
+        self._wakeups.join(ended, self)
 
-    def _has_hole(self) -> bool:
-        """Whether bytes of an earlier wake-up never went out: then no end is a good one."""
-        unsent = 0 if self._wakeups.deferred else self._sink.unsent()
-        if unsent:
-            error = LostBytes(f"{unsent} bytes were rendered and not sent")
+    def _close_sink(self) -> Life:
+        """Have the next part be the last. Where bytes of an earlier one never went out, it is not:
+        no end of that body is a good one."""
+        try:
+            unsent = 0 if self._wakeups.deferred else self._sink.unsent()
+            if unsent:
+                raise LostBytes(f"{unsent} bytes were rendered and not sent")
+            self._sink.end()
+        except Exception as error:
             containment.report(Boundary.STREAM_END, error, **self._ids)
-        return unsent > 0
+            return Life.BROKEN
+        return Life.ENDED
 
     def _close_log(self, last: events.Terminal) -> None:
         self._log.close(last, self._state)
@@ -319,10 +301,6 @@ class Pump:
             self._sink.cut()
         except Exception as error:
             containment.report(Boundary.STREAM_END, error, **self._ids)
-
-    def _broke_at_last(self, error: Exception) -> None:
-        """The last part could not be sent when it was its time."""
-        self.broke(Boundary.STREAM_END, error)
 
     def _terminal(self, now: int) -> events.Terminal:
         """The last record; where its figures cannot be had, what is certain."""

@@ -15,31 +15,37 @@ a tenth of a checksum for each."""
 
 
 class RunningText:
-    """One text that comes in pieces."""
+    """One text that comes in pieces.
 
-    __slots__ = ("_crc", "_length", "_pieces")
+    Attributes:
+        pieces: the latest. A hot path appends to them what `add` would, and calls `fold` when
+            there are `FOLDED`.
+    """
+
+    __slots__ = ("_crc", "_length", "pieces")
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self.pieces: list[str] = []
         self._length = 0
         self._crc = 0
 
     def add(self, piece: str) -> None:
         """Another piece has gone out."""
-        self._pieces.append(piece)
-        if len(self._pieces) >= FOLDED:
-            self._fold()
+        self.pieces.append(piece)
+        if len(self.pieces) >= FOLDED:
+            self.fold()
 
     def rest_of(self, whole: str) -> str | None:
         """What a whole text has behind all that went out; None if it does not continue that."""
-        self._fold()
+        self.fold()
         if len(whole) < self._length or _crc(whole[: self._length]) != self._crc:
             return None
         return whole[self._length :]
 
-    def _fold(self) -> None:
-        text = "".join(self._pieces)
-        self._pieces.clear()
+    def fold(self) -> None:
+        """Replace the pieces by their length and checksum."""
+        text = "".join(self.pieces)
+        self.pieces.clear()
         self._length += len(text)
         self._crc = _crc(text, self._crc)
 

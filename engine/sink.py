@@ -1,7 +1,7 @@
 """Where a stream's outputs become bytes: what a pump and its wake-ups need of it."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -34,6 +34,10 @@ class Part(NamedTuple):
     ending: bytes = b""
 
 
+NOTHING: Final = Part(0, 0, b"", last=True)
+"""The last part of an answer that is cut."""
+
+
 class LostBytes(Exception):
     """Raised for a body that has a hole: bytes were rendered and hashed, and never handed on."""
 
@@ -50,17 +54,27 @@ class Sink(Protocol):
     def take_texts(self, choice: int, texts: list[str]) -> None:
         """Render a `Content` for each of the texts and keep the bytes."""
 
+    def end(self) -> None:
+        """No more outputs can come: the next part is the last."""
+
     def summary(self) -> Summary:
-        """Of the whole body; asked for once, when no more outputs can come."""
+        """Of the whole body; asked for once, after `end`."""
 
-    def collect(self, last: bool) -> Part:
-        """Hand over what was kept since the last call; `last`: no more outputs can come."""
+    def collect(self) -> Part:
+        """Hand over what was kept since the last call."""
 
-    def send(self, part: Part, failed: Callable[[Exception], None]) -> None:
+    def send(self, part: Part) -> None:
         """Send a part whose records are on file.
 
+        Raises:
+            LostBytes: the part before this one was never sent.
+        """
+
+    def finish(self, part: Part, failed: Callable[[Exception], None]) -> None:
+        """Send the last part. It may go out later than this returns.
+
         Args:
-            failed: called with what is raised where the part goes out later than this returns.
+            failed: called with what is raised then.
 
         Raises:
             LostBytes: the part before this one was never sent.
@@ -71,3 +85,24 @@ class Sink(Protocol):
 
     def cut(self) -> None:
         """End the answer where it is, so that the client sees a failure."""
+
+
+class Severed:
+    """In place of the sink of a stream that broke: its last part is the end of the connection.
+
+    It waits for the wake-up's end as any part does, so that the records are on file before.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def collect(self) -> Part:
+        """Nothing that was rendered can be relied upon."""
+        return NOTHING
+
+    def send(self, part: Part) -> None:
+        """There is no part but the last."""
+
+    def finish(self, part: Part, failed: Callable[[Exception], None]) -> None:
+        """Cut the answer."""
+        self._sink.cut()

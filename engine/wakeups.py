@@ -3,7 +3,7 @@
 A wake-up serves many streams at once: a read of a worker process holds lines of all its turns.
 Their events are stepped one by one; when the wake-up is over, the records of all of them go to
 the log with one write(2), and then each stream's bytes go out in one piece. What fails in one
-stream meanwhile is that stream's own: `Member` never raises, and the phase is always reset.
+stream meanwhile is told to that stream and to no other, and the phase is always reset.
 """
 
 import asyncio
@@ -14,19 +14,30 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine import containment, log, sink
+from engine.containment import Boundary
 
 
-class Member(Protocol):
-    """A stream that takes part in a wake-up. None of these raises: what fails ends the stream."""
+class Source(Protocol):
+    """Whose bytes a wake-up sends: a part of `sink.Sink`."""
 
-    def flush_texts(self) -> None:
-        """Record and render the texts that wait."""
-
-    def collect(self) -> sink.Part | None:
+    def collect(self) -> sink.Part:
         """Hand over what was rendered since the last call."""
 
     def send(self, part: sink.Part) -> None:
         """Send a part whose records are on file."""
+
+    def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
+        """Send the last part."""
+
+
+class Member(Protocol):
+    """A stream that takes part in a wake-up."""
+
+    def flush_texts(self) -> None:
+        """Record and render the texts that wait; may raise."""
+
+    def broke(self, boundary: Boundary, error: Exception) -> None:
+        """What was done for this stream failed; never raises."""
 
 
 class WakeupPhase(enum.Enum):
@@ -48,18 +59,20 @@ class Wakeups:
         self.deferred = 0
         self._loop = loop
         self._log = event_log
-        self._members: dict[Member, None] = {}
+        self._joined: dict[Source, Member] = {}
         self._with_texts: collections.deque[Member] = collections.deque()
         self._phase = WakeupPhase.NONE
 
-    def join(self, member: Member) -> None:
-        """Have the bytes of `member` sent when the current wake-up is over."""
-        self._begin()
-        self._members[member] = None
+    def join(self, source: Source, member: Member) -> None:
+        """Have the bytes of `source` sent when the current wake-up is over."""
+        if self._phase is WakeupPhase.NONE:
+            self._begin()
+        self._joined[source] = member
 
     def flush_texts_later(self, member: Member) -> None:
         """Have `member` flush its texts when the current wake-up is over."""
-        self._begin()
+        if self._phase is WakeupPhase.NONE:
+            self._begin()
         self._with_texts.append(member)
 
     def read(self, take: Callable[[bytes], None], data: bytes) -> None:
@@ -76,31 +89,43 @@ class Wakeups:
                 self._end()
 
     def _begin(self) -> None:
-        if self._phase is WakeupPhase.NONE:
-            self._phase = WakeupPhase.ENDS_LATER
-            self._loop.call_soon(self._end)
+        self._phase = WakeupPhase.ENDS_LATER
+        self._loop.call_soon(self._end)
 
     def _end(self) -> None:
-        try:
-            while self._with_texts:
-                self._with_texts.popleft().flush_texts()
-        finally:
-            self._phase = WakeupPhase.NONE
-        members, self._members = self._members, {}
+        while self._with_texts:
+            member = self._with_texts.popleft()
+            try:
+                member.flush_texts()
+            except Exception as error:
+                member.broke(Boundary.WAKEUP, error)
+        self._phase = WakeupPhase.NONE
+        joined, self._joined = self._joined, {}
         try:
             self._log.flush()
         except Exception as error:
-            containment.report(containment.Boundary.LOG, error)
+            containment.report(Boundary.LOG, error)
         # Collected now: what is rendered before the disk has answered belongs to a later group.
-        parts = [(each, part) for each in members if (part := each.collect()) is not None]
+        parts = []
+        for source, member in joined.items():
+            try:
+                parts.append((source, member, source.collect()))
+            except Exception as error:
+                member.broke(Boundary.WAKEUP, error)
         self.deferred += 1
         try:
             self._log.when_durable(functools.partial(self._send, parts))
         except Exception as error:  # the disk's thread is gone; the records are in the file
-            containment.report(containment.Boundary.WAKEUP, error)
+            containment.report(Boundary.LOG, error)
             self._send(parts)
 
-    def _send(self, parts: list[tuple[Member, sink.Part]]) -> None:
+    def _send(self, parts: list[tuple[Source, Member, sink.Part]]) -> None:
         self.deferred -= 1
-        for member, part in parts:
-            member.send(part)
+        for source, member, part in parts:
+            try:
+                if part.last:
+                    source.finish(part, functools.partial(member.broke, Boundary.STREAM_END))
+                else:
+                    source.send(part)
+            except Exception as error:
+                member.broke(Boundary.WAKEUP, error)

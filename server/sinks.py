@@ -72,6 +72,13 @@ class Phase(enum.Enum):
     ALL = enum.auto()
 
 
+class Rendering(enum.Enum):
+    """Whether further outputs can come."""
+
+    OPEN = enum.auto()
+    ENDED = enum.auto()
+
+
 class Sink:
     """Renders one stream and hands the bytes of a wake-up to its outlet in one piece.
 
@@ -104,6 +111,7 @@ class Sink:
         self._collected = 0
         self._sent = 0
         self._phase = Phase.NOTHING
+        self._rendering = Rendering.OPEN
 
     def take(self, emitted: tuple[outputs.AnyOutput, ...], now: int) -> None:
         """Render outputs; nothing is sent yet."""
@@ -116,8 +124,12 @@ class Sink:
         """Render a `Content` for each of the texts; nothing is sent yet."""
         self._pieces.append(self._renderer.contents(choice, texts))
 
+    def end(self) -> None:
+        """No more outputs can come: the next part is the last."""
+        self._rendering = Rendering.ENDED
+
     def summary(self) -> sink.Summary:
-        """Of the whole body; asked for once, when no more outputs can come."""
+        """Of the whole body; asked for once, after `end`."""
         self._join()
         self._digest.update(b"".join(self._endings))
         return sink.Summary(
@@ -127,30 +139,36 @@ class Sink:
             self._digest.hexdigest(),
         )
 
-    def collect(self, last: bool) -> sink.Part:
+    def collect(self) -> sink.Part:
         """What was rendered since the last call."""
         self._join()
         data, self._ready = self._ready, b""
         start = self._collected
         self._collected += len(data)
-        ending = b"".join(self._endings) if last else b""
-        return sink.Part(self._renderer.status, start, data, last, ending)
+        if self._rendering is Rendering.OPEN:
+            return sink.Part(self._renderer.status, start, data, False)
+        return sink.Part(self._renderer.status, start, data, True, b"".join(self._endings))
 
-    def send(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
+    def send(self, part: sink.Part) -> None:
         """Send a part, as long as there is a response to send it in."""
         if part.start != self._sent:
             raise sink.LostBytes(f"bytes {self._sent} to {part.start} of the body were not sent")
-        if not part.last:
-            self._send(part.status, part.data, last=False)
-            return
-        rest = part.data
+        data = part.data
+        if self._phase is Phase.HEAD and data:
+            self._outlet.write(data)
+            self._sent += len(data)
+        elif self._phase is Phase.NOTHING:
+            self._begin(part.status, data)
+
+    def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
+        """Send the last part, once what must be done before it is done."""
         if part.ending and part.data and self._renderer.chunked:
-            self._send(part.status, part.data, last=False)
-            rest = b""
+            self.send(part)
+            part = part._replace(start=self._sent, data=b"")
 
         def proceed() -> None:
             try:
-                self._send(part.status, rest + part.ending, last=True)
+                self._send_last(part)
             except Exception as error:
                 failed(error)
 
@@ -178,24 +196,32 @@ class Sink:
                 self._outlet.abort()
                 raise
 
-    def _send(self, status: int, data: bytes, *, last: bool) -> None:
-        if self._phase is Phase.NOTHING and status:
-            headers = [*self._headers, *self._renderer.headers]
-            if not self._renderer.chunked:
-                self._outlet.respond(status, headers, data)
-                self._phase = Phase.ALL
-            else:
-                self._outlet.start(status, headers)
-                self._phase = Phase.HEAD
-        if self._phase is Phase.HEAD:
-            if last:
-                self._outlet.finish(data)
-                self._phase = Phase.ALL
-            elif data:
+    def _begin(self, status: int, data: bytes) -> None:
+        """Send the head, and what of the body goes with it."""
+        headers = [*self._headers, *self._renderer.headers]
+        if not status:
+            if data:
+                raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
+        elif self._renderer.chunked:
+            self._outlet.start(status, headers)
+            self._phase = Phase.HEAD
+            if data:
                 self._outlet.write(data)
-        elif data and self._phase is Phase.NOTHING:
-            raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
+        else:
+            self._outlet.respond(status, headers, data)
+            self._phase = Phase.ALL
         self._sent += len(data)
+
+    def _send_last(self, part: sink.Part) -> None:
+        if part.start != self._sent:
+            raise sink.LostBytes(f"bytes {self._sent} to {part.start} of the body were not sent")
+        data = part.data + part.ending
+        if self._phase is Phase.NOTHING:
+            self._begin(part.status, b"" if self._renderer.chunked else data)
+        if self._phase is Phase.HEAD:
+            self._outlet.finish(data)
+            self._phase = Phase.ALL
+            self._sent += len(data)
 
     def _join(self) -> None:
         data = b"".join(self._pieces)

@@ -303,7 +303,7 @@ def test_bytes_that_were_lost_between_two_wakeups_are_missed(tmp_path: Path) -> 
         await stage.say(TextDelta("one "))
         stage.hit.pump.event(TextDelta("two "))
         stage.hit.pump.flush_texts()
-        assert stage.hit.pump.collect() is not None  # and nobody sends it
+        assert stage.hit.sink.collect().data  # and nobody sends it
         with structlog.testing.capture_logs() as lines:
             await stage.say(TextDelta("three"))
             await stage.say(TurnFinished("stop"), TokensCounted(Usage(3, 2)))
@@ -324,7 +324,7 @@ def test_bytes_that_were_lost_before_the_last_wakeup_are_missed(tmp_path: Path) 
         for each in stage.streams:
             each.pump.event(TextDelta("two "))
             each.pump.flush_texts()
-        assert stage.hit.pump.collect() is not None  # and nobody sends it
+        assert stage.hit.sink.collect().data  # and nobody sends it
         with structlog.testing.capture_logs():
             await stage.say(TurnFinished("stop"), TokensCounted(Usage(3, 2)))
         assert stage.terminals()["st_2"] == "defect"
@@ -423,6 +423,21 @@ def test_a_piece_that_breaks_something_ends_its_stream_alone(tmp_path: Path) -> 
             await stage.say(TokensCounted(Usage(3, 2)))
         assert stage.terminals()["st_2"] == "defect"
         assert b"behind" not in stage.hit.outlet.body
+        stage.check_innocent()
+
+    virtualtime.run(scene())
+
+
+@pytest.mark.parametrize("where", ["sink", "outlet"])
+def test_a_last_part_that_cannot_be_sent_is_a_cut_and_is_said(where: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Scene(tmp_path)
+        plant(where, "finish", from_call, 1)(stage.hit)
+        with structlog.testing.capture_logs() as lines:
+            await stage.answer()
+        assert stage.hit.outlet.ending == "cut"
+        assert b"[DONE]" not in stage.hit.outlet.body
+        assert {line["stream"] for line in lines if line["event"] == "defect"} == {"st_2"}
         stage.check_innocent()
 
     virtualtime.run(scene())

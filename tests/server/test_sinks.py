@@ -74,13 +74,17 @@ class Wire:
         """One wake-up: what the exchange was told in it."""
         self.sink.take(outputs, 0)
         if last:
+            self.sink.end()
             self.summary = self.sink.summary()
-        self.send(self.sink.collect(last))
+        self.send(self.sink.collect())
         return self.exchange.take_calls()
 
     def send(self, part: sink.Part) -> None:
         """Send a part; nothing may go wrong."""
-        self.sink.send(part, unexpected)
+        if part.last:
+            self.sink.finish(part, unexpected)
+        else:
+            self.sink.send(part)
 
 
 def unexpected(error: Exception) -> None:
@@ -101,10 +105,11 @@ def hash_of(body: bytes) -> str:
 def test_nothing_is_sent_before_its_records_are_on_file() -> None:
     wire = Wire()
     wire.sink.take((Head(), Content("a")), 0)
-    first = wire.sink.collect(last=False)
+    first = wire.sink.collect()
     wire.sink.take((Content("b"), Done()), 0)
+    wire.sink.end()
     wire.sink.summary()
-    second = wire.sink.collect(last=True)
+    second = wire.sink.collect()
     assert wire.exchange.calls == []
     wire.send(first)
     assert wire.exchange.take_calls() == [("start", 200, SSE_HEADERS), ("write", data("a"))]
@@ -116,11 +121,12 @@ def test_what_was_collected_is_not_collected_again() -> None:
     wire = Wire()
     wire.sink.take((Head(), Content("a")), 0)
     size = len(data("a"))
-    assert wire.sink.collect(last=False) == sink.Part(200, 0, data("a"), last=False)
-    assert wire.sink.collect(last=False) == sink.Part(200, size, b"", last=False)
+    assert wire.sink.collect() == sink.Part(200, 0, data("a"), last=False)
+    assert wire.sink.collect() == sink.Part(200, size, b"", last=False)
     wire.sink.take((Content("b"),), 0)
+    wire.sink.end()
     wire.sink.summary()
-    assert wire.sink.collect(last=True) == sink.Part(200, size, data("b"), last=True)
+    assert wire.sink.collect() == sink.Part(200, size, data("b"), last=True)
 
 
 class KeptWire(Wire):

@@ -57,9 +57,9 @@ def _sent_first(_: Any, its: Any) -> None:
     while its._with_texts:
         its._with_texts.popleft().flush_texts()
     its._phase = wakeups.WakeupPhase.NONE
-    members, its._members = its._members, {}
+    joined, its._joined = its._joined, {}
     its.deferred += 1
-    its._send([(each, each.collect()) for each in members])
+    its._send([(source, member, source.collect()) for source, member in joined.items()])
     its._log.flush()
 
 

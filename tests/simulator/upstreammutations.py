@@ -10,8 +10,8 @@ import msgspec
 
 from engine import (
     chunks,
+    deadlines,
     failures,
-    pump,
     upstreambody,
     upstreamclient,
     upstreamerrors,
@@ -110,7 +110,7 @@ UPSTREAM_MUTATIONS: Final[dict[str, Mutation]] = {
     "response_not_closed": replaced(aiohttp.ClientResponse, "close", nothing),
     "work_goes_on_for_nobody": replaced(upstreamturn.UpstreamTurn, "cancel", _deaf_to_cancel),
     "grace_without_an_end": lambda: mock.patch.object(upstreamturn, "GRACE_PART", 1_000),
-    "idle_timer_not_reset": replaced(pump.Pump, "_saw_event", nothing),
+    "idle_timer_not_reset": replaced(deadlines.Times, "saw_event", nothing),
     "comments_are_a_sign_of_life": replaced(upstreambody.AnswerBody, "feed", _alive_by_comments),
     "stale_connection_not_replaced": lambda: mock.patch.object(
         upstreamclient, "_reused", _unnoticed
