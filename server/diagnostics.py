@@ -18,12 +18,13 @@ import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from engine import containment
 from server import lineoutput, settings
 
 STDERR: Final = 2
@@ -113,7 +114,7 @@ def _configure(
             _Lead(env),
             *render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
+        wrapper_class=_contained(structlog.make_filtering_bound_logger(least)),
         logger_factory=lambda *_: output,
         # A cached logger would keep the configuration it first met, in tests as in `demo`.
         cache_logger_on_first_use=False,
@@ -136,6 +137,20 @@ def flush(seconds: float = FLUSH_S) -> None:
 def lines_dropped() -> int:
     """Lines that nobody will read, since the process began: the queue was full, or the disk."""
     return _output.dropped
+
+
+class _Contained(structlog.BoundLoggerBase):
+    """A logger whose calls never raise: a value that cannot be shown must not end a stream."""
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+        try:
+            return super()._proxy_to_logger(method_name, event, **fields)
+        except Exception:
+            containment.counts["unsaid"] += 1
+
+
+def _contained(logger: type[FilteringBoundLogger]) -> type[FilteringBoundLogger]:
+    return type("ContainedLogger", (_Contained, logger), {})
 
 
 class _Scrubber:

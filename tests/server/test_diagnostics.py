@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
+from engine import containment
 from server import diagnostics, settings
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,25 @@ def test_any_value_can_be_written(configure: Configure) -> None:
     assert written["long"] == "x" * 16_384 + "… (100000 characters)"
 
 
+class Unshowable:
+    """A value whose text is a defect."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("planted")
+
+
+def test_a_value_that_cannot_be_shown_fails_nobody_and_is_counted(configure: Configure) -> None:
+    stream = File()
+    configure(stream)
+    before = containment.counts["unsaid"]
+    log = structlog.get_logger(component="codex").bind(worker="codex-0")
+    log.info("shown", value=1)
+    log.info("not shown", value=Unshowable())
+    structlog.get_logger(component="codex").error("not shown either", value=Unshowable())
+    assert [each["event"] for each in lines(stream)] == ["shown"]
+    assert containment.counts["unsaid"] - before == 2
+
+
 def test_a_key_at_the_cut_is_not_left_in_part(configure: Configure) -> None:
     stream = File()
     configure(stream, api_key="operators-key")
@@ -265,6 +285,7 @@ def test_the_standard_library_logs_here_too(configure: Configure) -> None:
 def test_a_task_that_fails_unseen_is_a_json_line() -> None:
     program = """
 import asyncio, gc, pathlib
+from engine import containment
 from server import diagnostics, settings
 here = pathlib.Path(".")
 diagnostics.configure(settings.Config(data_dir=here, log_dir=here))

@@ -181,6 +181,56 @@ def test_a_command_that_a_signal_ends_says_so_with_its_status(
         assert not check_end(process, tmp_path, 128 + number)
 
 
+ERRANDS = {
+    "server.demo._stream_one": (("demo", "--port", "0"), 0),
+    "server.demo._replay": (("demo", "--port", "0"), 0),
+    "server.serve.Server.run": (("mock", "--port", "0"), 0),
+    "tempfile.TemporaryDirectory.__init__": (("mock", "--port", "0"), 0),
+    "engine.codexhome.find_binary": (("login",), 130),
+    "engine.process.Process.start": (("login",), 130),
+    "engine.login.Login.handshake": (("login",), 130),
+    "engine.login.Login.link": (("login",), 130),
+    "server.login._show": (("login",), 130),
+}
+"""Moments of the other commands, and how they end there."""
+
+
+@pytest.mark.parametrize("point", ERRANDS)
+def test_ctrl_c_ends_every_command_and_leaves_nothing(point: str, tmp_path: Path) -> None:
+    command, status = ERRANDS[point]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = {**codex(tmp_path), "TMPDIR": str(temporary), "PROXY_LOG_LEVEL": "error"}
+    plants = {point: int(signal.SIGINT)}
+    with program(tmp_path, plants, *command, **environ) as process:
+        _, complained = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, complained) == (status, "")
+    assert not list(temporary.iterdir())
+    assert not [pid for pid in standin.starts(tmp_path) if is_alive(pid)]
+
+
+@pytest.mark.parametrize(
+    ("point", "command"),
+    [
+        ("server.config.describe", ("config",)),
+        ("server.listener.HttpServer.serve", ("serve", "--port", "0")),
+        ("server.assembly.make_worker", ("serve", "--port", "0")),
+        ("engine.codexworker.CodexWorker.start", ("serve", "--port", "0")),
+    ],
+)
+def test_a_bug_of_ours_is_one_line_with_its_traceback(
+    point: str, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    environ = {**codex(tmp_path), "PROXY_LOG_LEVEL": "error"}
+    with program(tmp_path, {point: "raise"}, *command, **environ) as process:
+        _, complained = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
+    (line,) = (json.loads(each) for each in complained.splitlines())
+    assert (line["event"], line["boundary"]) == ("defect", "command")
+    assert "planted" in line["exception"]
+    assert not [pid for pid in standin.starts(tmp_path) if is_alive(pid)]
+
+
 def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", PROXY_DRAIN_TIMEOUT_MS="600000") as server:
         stream = asking.Asking(server, "x", model="text-short", stream=True)
