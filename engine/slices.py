@@ -26,6 +26,9 @@ from typing import Final, TypeVar
 SLICE_S: Final = 0.005
 """How long a slice is: what a large request adds to the delay of every other stream's token."""
 
+now: Callable[[], float] = time.perf_counter
+"""Seconds by the machine's clock, for everything that is not given another."""
+
 T = TypeVar("T")
 
 Steps = Generator[None, None, T]
@@ -65,15 +68,13 @@ class Slice:
 
     Args:
         seconds: how long; wall time, for that is what the others wait.
-        clock: seconds.
+        clock: seconds; None for the machine's own.
     """
 
-    def __init__(
-        self, seconds: float = SLICE_S, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, seconds: float = SLICE_S, clock: Callable[[], float] | None = None) -> None:
         self._seconds = seconds
-        self._clock = clock
-        self._end = clock() + seconds
+        self._clock = clock or now
+        self._end = self._clock() + seconds
 
     @property
     def spent(self) -> bool:

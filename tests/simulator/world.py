@@ -19,7 +19,7 @@ from unittest import mock
 import msgspec
 import structlog.testing
 
-from engine import segmentwriter
+from engine import segmentwriter, slices
 from server import errors, gates, http, listener, routes, serve, settings
 from tests.simulator import answers, client, clock, disk, net, plan, process, rules, upstream
 
@@ -156,6 +156,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
                 (serve, "wall_clock", lambda: self.loop.wall_us),
+                (slices, "now", lambda: 0.0),  # how fast the machine is decides nothing
                 (serve, "gc", no_collections),  # it would take longer than all the rest
                 (secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
                 (uuid, "uuid4", lambda: uuid.UUID(bytes=rng.randbytes(16))),
