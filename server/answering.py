@@ -73,9 +73,6 @@ class Api(msgspec.Struct, frozen=True):
     may_be_empty: bool
 
 
-Read = Callable[[routing.Target], slices.Steps[asked.Asked]]
-"""Reads the request once more, for the worker of another target; raises ApiError."""
-
 Keep = Callable[[events.Opened, Renderer], BeforeLast]
 """What is to be done with an answer before its client hears that it is whole."""
 
@@ -107,7 +104,7 @@ async def answer(
     ask: Ask,
     wanted: asked.Asked,
     api: Api,
-    read: Read | None = None,
+    read: standins.Read | None = None,
     keep: Keep | None = None,
 ) -> None:
     """Answer one request, to its end.
@@ -143,7 +140,7 @@ async def begin(
     wanted: asked.Asked,
     api: Api,
     place: Place,
-    read: Read | None = None,
+    read: standins.Read | None = None,
 ) -> pump.Pump:
     """Set a stream in motion.
 
@@ -163,13 +160,13 @@ async def begin(
         keptrequest.keep(ask.members, context.log.content, context.hash_key)
     )
     opened = _opened(context, ask, wanted, api, route, kept)
+    readings = await standins.readings(route, wanted, read)
 
     def prepare(target: routing.Target) -> fallback.Work:
-        try:
-            again = slices.at_once(read(target)) if read is not None else wanted
-        except ApiError as error:
-            raise worker.TurnRefused(error.code, error.message, error.param) from None
-        return _prepare(ask, again, target, opened, stream_id)
+        reading = readings[target.name]
+        if isinstance(reading, ApiError):
+            raise worker.TurnRefused(reading.code, reading.message, reading.param)
+        return _prepare(ask, reading, target, opened, stream_id)
 
     headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
     rendered = renderer(opened, ask.members)

@@ -6,8 +6,9 @@ from typing import Final
 
 import structlog
 
-from engine import fallback, routing, worker
+from engine import fallback, routing, slices, worker
 from machines import events
+from server import asked
 from server.errors import ApiError
 from server.gates import Headers
 
@@ -16,6 +17,9 @@ STOOD_IN: Final = "x-turntape-fallback"
 
 Prepare = Callable[[routing.Target], fallback.Work]
 """What the request asks of a target; raises TurnRefused."""
+
+Read = Callable[[routing.Target], slices.Steps[asked.Asked]]
+"""Reads the request once more, for the worker of another target; raises ApiError."""
 
 _log = structlog.get_logger(component="answering")
 
@@ -32,6 +36,26 @@ def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> None:
         if len(route) > 1 and fallback.may_pass(fallback.refusal(refused)):
             return  # it will be refused again, and the next one asked
         raise ApiError(refused.code, refused.message, refused.param) from None
+
+
+async def readings(
+    route: tuple[routing.Target, ...], wanted: asked.Asked, read: Read | None
+) -> dict[str, asked.Asked | ApiError]:
+    """What the request asks of each target that may stand in, or why it cannot be asked.
+
+    It is read before the stream opens: when a target fails there is no time to read in slices.
+    """
+    first = route[0]
+    found: dict[str, asked.Asked | ApiError] = {}
+    for target in route[1:]:
+        alike = (target.worker, target.defaults) == (first.worker, first.defaults)
+        try:
+            found[target.name] = (
+                wanted if read is None or alike else await slices.in_slices(read(target))
+            )
+        except ApiError as error:
+            found[target.name] = error
+    return found
 
 
 def runner(
