@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,9 @@ READY_S = 2 * machinetime.HANG_S
 """How long a server may take to become ready; a cold Codex binary takes 6 s."""
 
 JSON_HEADERS = {"content-type": "application/json"}
+
+FREE_PORTS = range(20_000, 30_000)
+"""Ports below those that a system hands out by itself, on Linux from 32,768."""
 
 SHORTENED = (
     "PROXY_FIRST_CHUNK_TIMEOUT_MS",
@@ -158,6 +163,14 @@ class Serve:
                     self.lines.append(json.loads(line))
                 except ValueError:
                     self.lines.append({"text": line})
+
+
+def free_port() -> int:
+    """A port of loopback that is free, and stays so: the system gives none of these away."""
+    while True:
+        port = secrets.choice(FREE_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _stretched(environ: Mapping[str, str]) -> dict[str, str]:

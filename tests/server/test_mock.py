@@ -615,16 +615,11 @@ def test_the_example_for_pytest_runs_as_it_stands(
     assert "2 passed" in done.stdout
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 def test_the_example_for_a_shell_runs_as_it_stands(
     tmp_path: Path, elsewhere: dict[str, str]
 ) -> None:
     (example,) = (each for each in readme.examples(PAGE, "sh") if "pytest" in each)
-    port = free_port()
+    port = str(serving.free_port())
     (tmp_path / "test_program.py").write_text(
         "import openai\n\n\n"
         "def test_program():\n"

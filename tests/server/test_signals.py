@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import termios
@@ -277,11 +276,6 @@ def test_elsewhere_a_hangup_and_a_broken_pipe_are_nothing(tmp_path: Path) -> Non
         assert server.stop() == 0
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 CLOSED = ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-", ">/dev/full", "2>/dev/full")
 """What a shell may do to the standard descriptors."""
 
@@ -298,7 +292,7 @@ def answers(url: str, body: bytes | None = None) -> bool:
 
 @pytest.mark.parametrize("redirection", CLOSED)
 def test_closed_and_full_descriptors_are_served_without(redirection: str, tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{serving.free_port()}"
     serve = (sys.executable, "-m", "server", "serve", "--worker", "scripted")
     with subprocess.Popen(
         ("sh", "-c", f'exec "$@" {redirection}', "sh", *serve, "--port", url.rpartition(":")[2]),
