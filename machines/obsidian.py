@@ -103,8 +103,9 @@ _KEY: Final = re.compile(r"[^\W\d][\w.-]*+")
 _NEXT: Final = re.compile(rf"\s*+(?:<(?P<key>{_KEY.pattern})\s*+(?P<empty>/?)>|\Z)")
 """What may follow a child: another one, or the end of the body."""
 
+# The branches are atomic because of CPython's gh-106052, as in `machines.parse`.
 _TAG: Final = re.compile(
-    rf"{OPENING}(?=[\s/>])(?P<attributes>(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+)>"
+    rf"{OPENING}(?=[\s/>])(?P<attributes>(?:[^\"'>]++|(?>\"[^\"]*+\")|(?>'[^']*+'))*+)>"
 )
 _ATTRIBUTE: Final = re.compile(
     r"(?<![^\s\"'=])(?P<key>[^\s\"'=]++)\s*+=\s*+(?P<quote>[\"'])(?P<value>.*?)(?P=quote)",

@@ -232,7 +232,9 @@ SLICE_BYTES: Final = 1 << 16
 PEELED: Final = 4
 """Levels that are taken off at the most before the rest is counted: a wide text has few."""
 
-_CLOSED: Final = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+# A branch of several parts is atomic in a possessive group: before 3.11.5 the group goes on from
+# where such a branch failed (CPython's gh-106052).
+_CLOSED: Final = re.compile(rb'(?:[^"]++|(?>"[^"\\]*+(?:\\.[^"\\]*+)*+"))*+', re.DOTALL)
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
