@@ -206,6 +206,15 @@ def codex(provider_url: str, **environ: str) -> contextlib.AbstractContextManage
     return running(data_dir=None, **{**settings, **environ})
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: one that nobody has waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """One command of the command line, run to its end."""
     return subprocess.run(

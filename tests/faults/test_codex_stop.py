@@ -28,16 +28,7 @@ def drained(on: Binary) -> None:
     """The server ends by itself, and well; the process goes with it."""
     codex = codexstage.codex_pid(on.stage.server)
     assert on.stage.server.process.wait(timeout=asking.WAIT_S) == 0
-    assert not is_alive(codex)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs: one that nobody has waited for does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    assert not serving.is_alive(codex)
 
 
 def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
@@ -124,7 +115,7 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
             server.stop(signal.SIGKILL)
             for request in provider.requests:
                 asking.until(request.left.is_set, scene.SECOND)
-            asking.until(lambda: not is_alive(codexstage.codex_pid(server)))
+            asking.until(lambda: not serving.is_alive(codexstage.codex_pid(server)))
             for each in (live, held):
                 assert not asking.has_ended(server, each.request_id)
         for _ in range(2):

@@ -93,21 +93,13 @@ def codex(tmp_path: Path) -> dict[str, str]:
     return {"CODEX_BIN": str(standin.install(tmp_path))}
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
 def check_end(process: "subprocess.Popen[str]", tmp_path: Path, status: int = 0) -> str:
     """It ends by itself with this status, says nothing of a failure, and leaves nobody behind."""
     said, complained = process.communicate(timeout=LIMIT_S)
     assert process.returncode == status, complained
     for wrong in ("Traceback", "defect", '"severity":"error"', "never awaited", "Exception"):
         assert wrong not in complained
-    assert not [pid for pid in standin.starts(tmp_path) if is_alive(pid)]
+    assert not [pid for pid in standin.starts(tmp_path) if serving.is_alive(pid)]
     assert said.count("\n") <= 1
     return complained
 
@@ -205,7 +197,7 @@ def test_ctrl_c_ends_every_command_and_leaves_nothing(point: str, tmp_path: Path
         _, complained = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, complained) == (status, "")
     assert not list(temporary.iterdir())
-    assert not [pid for pid in standin.starts(tmp_path) if is_alive(pid)]
+    assert not [pid for pid in standin.starts(tmp_path) if serving.is_alive(pid)]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +219,7 @@ def test_a_bug_of_ours_is_one_line_with_its_traceback(
     (line,) = (json.loads(each) for each in complained.splitlines())
     assert (line["event"], line["boundary"]) == ("defect", "command")
     assert "planted" in line["exception"]
-    assert not [pid for pid in standin.starts(tmp_path) if is_alive(pid)]
+    assert not [pid for pid in standin.starts(tmp_path) if serving.is_alive(pid)]
 
 
 def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
@@ -346,17 +338,11 @@ def test_diagnostics_that_nobody_reads_hold_nobody_up(tmp_path: Path) -> None:
 
 
 def test_a_stop_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    plants = {"engine.log.EventLog.close": "hang", "server.serve.STEP_S": [0.1]}
-    with program(
-        tmp_path,
-        plants,
-        "serve",
-        "--worker",
-        "scripted",
-        "--port",
-        "0",
-        PROXY_DRAIN_TIMEOUT_MS="0",
-    ) as process:
+    plants: dict[str, object] = {"engine.log.EventLog.close": "hang"}
+    plants |= {"server.serve.STEP_S": [0.1], "server.serve.CLOSE_S": [0.1]}
+    serve = ("serve", "--worker", "scripted", "--port", "0")
+    limits = {"PROXY_DRAIN_TIMEOUT_MS": "0", "WORKER_SHUTDOWN_GRACE_MS": "0"}
+    with program(tmp_path, plants, *serve, **limits) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
@@ -403,4 +389,4 @@ def test_a_step_of_the_stop_that_fails_is_told_and_stops_no_other(
     assert lines[-1]["event"] == "stopped"
     # The drain is only waited for; what it waits for is ended by what follows.
     assert process.returncode == (0 if STEPS[point] == "drain" else 1)
-    asking.until(lambda: not any(map(is_alive, standin.starts(tmp_path))))
+    asking.until(lambda: not any(map(serving.is_alive, standin.starts(tmp_path))))
