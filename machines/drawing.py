@@ -4,12 +4,16 @@ What is drawn is the table that runs. The library can draw a declaration too, bu
 self-transitions and gives every event an arrow of its own, which no one can read with a dozen.
 """
 
-import re
 from collections.abc import Mapping
+from typing import Final
 
 from machines.table import Table
 
-_BLOCK = re.compile(r"<!-- drawn: (?P<name>\w+) -->.*?<!-- end drawn -->", re.DOTALL)
+BEGIN: Final = "<!-- drawn: "
+"""What a block of a page begins with; its name and ` -->` follow."""
+
+END: Final = "<!-- end drawn -->"
+"""What it ends with."""
 
 
 def mermaid(table: Table) -> str:
@@ -37,7 +41,7 @@ def block(table: Table) -> str:
 
 def marked(name: str, text: str) -> str:
     """A text between the marks that `redraw` looks for."""
-    return f"<!-- drawn: {name} -->\n\n{text}\n\n<!-- end drawn -->"
+    return f"{BEGIN}{name} -->\n\n{text}\n\n{END}"
 
 
 def redraw(page: str, blocks: Mapping[str, str]) -> str:
@@ -46,7 +50,13 @@ def redraw(page: str, blocks: Mapping[str, str]) -> str:
     Args:
         blocks: by name, with their marks.
     """
-    return _BLOCK.sub(lambda found: blocks.get(found["name"], found[0]), page)
+    before, *parts = page.split(BEGIN)
+    drawn = [before]
+    for part in parts:
+        name = part.partition(" -->")[0]
+        _, ended, after = part.partition(END)
+        drawn.append(f"{blocks[name]}{after}" if ended and name in blocks else BEGIN + part)
+    return "".join(drawn)
 
 
 def _arrows(table: Table) -> dict[tuple[str, str], list[str]]:

@@ -235,7 +235,8 @@ PEELED: Final = 4
 # A branch of several parts is atomic in a possessive group: before 3.11.5 the group goes on from
 # where such a branch failed (CPython's gh-106052).
 _CLOSED: Final = re.compile(rb'(?:[^"]++|(?>"[^"\\]*+(?:\\.[^"\\]*+)*+"))*+', re.DOTALL)
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# One that does not end is matched too: else each of its quotes would be tried as a beginning.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))

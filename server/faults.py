@@ -294,8 +294,9 @@ class FaultyExchange(http.Exchange):
 
     def write(self, data: bytes) -> None:
         """Take events of a stream, whole ones."""
-        for event in re.findall(rb".+?\n\n", data, re.DOTALL):
-            self._events.put_nowait(event)
+        *events, _ = data.split(b"\n\n")
+        for event in events:
+            self._events.put_nowait(event + b"\n\n")
 
     def finish(self, data: bytes = b"") -> None:
         """Take the last of them."""

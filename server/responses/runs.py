@@ -32,7 +32,7 @@ BROKEN: Final = outputs.Failure("internal_error", "The server had an error.")
 """What becomes of a response whose stream was cut."""
 
 _FRAME: Final = re.compile(
-    rb'event: [^\n]+\ndata: \{"type":"[^"]+","sequence_number":(\d+)[^\n]*\n\n'
+    rb'(?m:^)event: [^\n]++\ndata: \{"type":"[^"\n]++","sequence_number":(\d++)[^\n]*+\n\n'
 )
 
 
