@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine import failures, segments, worker
+from engine import containment, failures, segments, worker
 from machines import events
 
 EVENTS_A_WAKEUP: Final = 64
@@ -143,12 +143,12 @@ class Playback:
     """
 
     def __init__(
-        self, cues: tuple[Cue, ...], choice: int, feed: worker.Feed, speed: float
+        self, cues: tuple[Cue, ...], turn: worker.Turn, feed: worker.Feed, speed: float
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._cues = self._timed(cues, speed)
-        self._choice = choice
+        self._turn = turn
         self._feed = feed
         self._next = next(self._cues, None)
         self._handle: asyncio.Handle = self._loop.call_soon(self._play)
@@ -175,13 +175,21 @@ class Playback:
             yield (self._began + cue.at_us / 1e6 / speed if speed else self._began), cue.event
 
     def _play(self) -> None:
+        try:
+            self._play_due()
+        except Exception as error:
+            ids = {"req_id": self._turn.request_id, "stream": self._turn.stream_id}
+            containment.report(containment.Boundary.TURN, error, **ids)
+            self._feed.event(failures.DEFECT.event(self._turn.choice))
+
+    def _play_due(self) -> None:
         now = self._loop.time()
         for _ in range(EVENTS_A_WAKEUP):
             if self._next is None or self._next[0] > now:
                 break
             event = self._next[1]
             self._next = next(self._cues, None)
-            self._feed.event(msgspec.structs.replace(event, choice=self._choice))
+            self._feed.event(msgspec.structs.replace(event, choice=self._turn.choice))
         if self._next is not None:
             self._handle = self._loop.call_at(max(now, self._next[0]), self._play)
 
@@ -240,7 +248,7 @@ class ScriptedWorker:
             cues = tuple(
                 cue for cue in cues if not isinstance(cue.event, events.ReasoningCompleted)
             )
-        return Playback(cues, turn.choice, feed, self._speed)
+        return Playback(cues, turn, feed, self._speed)
 
     def _cues(self, turn: worker.Turn) -> tuple[Cue, ...]:
         name = turn.transcript or self._everything or turn.target

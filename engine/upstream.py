@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from engine import upstreamclient, upstreamturn, worker
+from engine import containment, upstreamclient, upstreamturn, worker
 
 REFRESH_S: Final = 60.0
 """How often a reachable upstream is asked for its models."""
@@ -41,7 +41,9 @@ class UpstreamWorker:
     async def start(self) -> None:
         """Begin to ask the upstream for its models."""
         self._client = upstreamclient.Client(self._options)
-        self._watch = asyncio.get_running_loop().create_task(self._watch_upstream())
+        self._watch = asyncio.get_running_loop().create_task(
+            containment.keep_running("watch_upstream", self._watch_upstream)
+        )
 
     async def stop(self) -> None:
         """Close every connection, whatever runs on it."""

@@ -5,6 +5,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+import structlog
 
 from engine import failures, scripted, worker
 from engine.scripted import Cue, TranscriptError
@@ -389,3 +390,35 @@ def test_a_playback_that_is_cancelled_says_no_more(tmp_path: Path, at: int) -> N
         assert leaver.events == SAID[:at]
 
     asyncio.run(main())
+
+
+def test_a_bug_met_while_a_transcript_is_played_ends_its_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Feed:
+        def __init__(self) -> None:
+            self.events: list[events.StreamInput] = []
+
+        def event(self, event: events.StreamInput) -> None:
+            self.events.append(event)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    async def scene() -> None:
+        feed = Feed()
+        runner = scripted.ScriptedWorker(Path(__file__).parents[2] / "transcripts", 0)
+        monkeypatch.setattr(scripted.Playback, "_play_due", broken)
+        turn = worker.Turn(
+            stream_id="st_1", request_id="r", target=runner.models()[0], messages=()
+        )
+        with structlog.testing.capture_logs() as lines:
+            runner.run(turn, feed)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        (failed,) = feed.events
+        assert isinstance(failed, events.TurnFailed)
+        assert failed.code == "internal_error"
+        assert [line["stream"] for line in lines] == ["st_1"]
+
+    asyncio.run(scene())
