@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from machines import parse
 from server import mismatch
@@ -18,6 +19,12 @@ ABSENT: Final = msgspec.Raw(b"null")
 
 IGNORED_MAX: Final = 20
 """Names in `x-turntape-ignored` at most: a header must stay a header."""
+
+MODEL_MAX: Final = 256
+"""Characters of a model's name: every chunk of an answer repeats it. The models file takes as
+many."""
+
+ModelName = Annotated[str, Meta(max_length=MODEL_MAX)]
 
 NOT_JSON: Final[dict[parse.Fault, str]] = {
     "encoding": "The body is not valid UTF-8.",
@@ -126,10 +133,12 @@ def model_of(model: str | None) -> str:
     """The model that was named.
 
     Raises:
-        ApiError: `model_required`.
+        ApiError: `model_required`, or `invalid_request` for a name that is none.
     """
     if not model:
         raise ApiError("model_required", "You must provide a model parameter.", "model")
+    if (found := mismatch.find(ModelName, model, "model")) is not None:
+        raise refusal(found)
     return model
 
 

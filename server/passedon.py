@@ -97,13 +97,14 @@ def read(members: reading.Members, headers: Headers, config: Config) -> slices.S
 
 
 def _tools(request: PassedOn) -> slices.Steps[tuple[worker.Tool, ...]]:
-    """The declared functions by their names: blocks in the text may call them too."""
+    """The declared functions by their names: blocks in the text may call them too, unless a name
+    is longer than any that is taken elsewhere."""
     functions = itertools.chain(map(_function_of, request.tools or ()), request.functions or ())
     found = []
     for function in functions:
         named = _read(function, _function)
         name = _read(named.name, _text) if named is not None else None
-        if name is not None:
+        if name is not None and len(name) <= bodies.FUNCTION_NAME_MAX:
             found.append(worker.Tool(name))
         yield
     return tuple(found)

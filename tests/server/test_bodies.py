@@ -69,6 +69,16 @@ def test_a_model_is_required(model: str | None) -> None:
     assert refusal(json.dumps({"messages": HI}).encode()).code == "model_required"
 
 
+def test_the_name_of_a_model_is_a_name() -> None:
+    assert parse(model="m" * 256).model == "m" * 256
+    error = refusal(body(model="m" * 257))
+    assert (error.status, error.code, error.param) == (400, "invalid_request", "model")
+    assert error.message == (
+        "Invalid 'model': string too long. Expected a string with maximum length 256,"
+        " but got a string with length 257 instead."
+    )
+
+
 def test_messages_are_required() -> None:
     error = refusal(b'{"model":"m"}')
     assert (error.status, error.code, error.param) == (400, "invalid_request", "messages")
