@@ -36,8 +36,16 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float
 
 
+class Lag(msgspec.Struct, frozen=True):
+    """How late a server's loop was in its last minute, in milliseconds."""
+
+    p99: float = 0.0
+    max: float = 0.0
+
+
 class _Health(msgspec.Struct):
     streams: int
+    loop_lag_ms: Lag
 
 
 _HEALTH: Final = msgspec.json.Decoder(_Health)
@@ -80,12 +88,14 @@ class Probe:
         answers: microseconds that each took.
         lateness: microseconds that this process's loop was late for each question.
         streams: that were open at the last answer.
+        lag: of the server's loop, at its most.
     """
 
     def __init__(self, url: str) -> None:
         self.answers: list[int] = []
         self.lateness: list[int] = []
         self.streams = 0
+        self.lag = Lag()
         self._where = urllib.parse.urlsplit(url)
 
     async def run(self) -> None:
@@ -105,7 +115,9 @@ class Probe:
                 writer.write(request)
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(int(_LENGTH.findall(head)[0]))
-                self.streams = _HEALTH.decode(body).streams
+                health = _HEALTH.decode(body)
+                self.streams, lag = health.streams, health.loop_lag_ms
+                self.lag = Lag(max(self.lag.p99, lag.p99), max(self.lag.max, lag.max))
                 self.lateness.append(round((asked - due) * 1e6))
                 self.answers.append(round((time.monotonic() - asked) * 1e6))
         finally:

@@ -85,6 +85,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         chunk_rate: of them a second, under load.
         answers_us: that `/healthz` took.
         lateness_us: that the client's own loop was late.
+        loop_lag: of the server, by its own account.
         delays_ms: from a chunk's stamp to its check, how often each.
         client_cpu: of the load client, as a part of one core.
         machine_load: processes that wanted a core in the last five minutes, these and others.
@@ -100,6 +101,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     chunk_rate: float
     answers_us: list[int]
     lateness_us: list[int]
+    loop_lag: sampling.Lag
     delays_ms: dict[int, int]
     client_cpu: float
     log_bytes: int
@@ -191,6 +193,7 @@ class Run:
             chunk_rate=chunk_rate,
             answers_us=answers,
             lateness_us=lateness,
+            loop_lag=self._probe.lag,
             delays_ms=delays,
             client_cpu=client_cpu,
             log_bytes=self._tail.bytes_written,
@@ -202,6 +205,7 @@ class Run:
         self._samples = [sampling.sample(self._pid)]
         self._probe.answers.clear()
         self._probe.lateness.clear()
+        self._probe.lag = sampling.Lag()
         self._soak.delays.clear()
 
     async def _watch(self, seconds: float) -> None:
@@ -278,9 +282,14 @@ def figures(report: Report) -> list[tuple[str, str]]:
         ("server, load client: cores", f"{report.cpu:.2f}, {report.client_cpu:.2f}"),
         ("load average of the machine", f"{report.machine_load:.1f}"),
         ("`/healthz`, ms: p50, p99, most", _percentiles(report.answers_us)),
+        ("the server's loop late, ms: p99 of a minute, most", _lag(report.loop_lag)),
         ("the client's own loop late, ms", _percentiles(report.lateness_us)),
         ("chunk from stand-in to check, ms", _percentiles(delays)),
     ]
+
+
+def _lag(lag: sampling.Lag) -> str:
+    return f"{lag.p99:.1f}, {lag.max:.1f}"
 
 
 def _measured(report: Report) -> float:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 
-from engine import deadlines, log, models, pump, responsestore, routing, wakeups, worker
+from engine import deadlines, log, looplag, models, pump, responsestore, routing, wakeups, worker
 from machines import lifecycle, tooloptions
 from server import modelsfile
 from server.config import ConfigError
@@ -46,6 +46,7 @@ class Context:
         self.runs = Runs()
         self.permits = Permits(config.sse_max_concurrency)
         self.deadlines = stream_deadlines(config)
+        self.lag = looplag.LoopLag()
 
     @property
     def worker(self) -> worker.Worker:

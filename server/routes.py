@@ -115,6 +115,7 @@ async def health(context: Context, call: Call) -> None:
         "worker": {"kind": context.worker.name, "state": worker.state},
         "workers": {name: each.state for name, each in workers.items()},
         "streams": len(context.streams),
+        "loop_lag_ms": context.lag.figures(),
     }
     if worker.counts:
         body["turns"] = worker.counts

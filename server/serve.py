@@ -161,6 +161,7 @@ class Server:
         add("answers", CLOSE_S + STEP_S, lambda: self._http.drain(CLOSE_S))
         await self._listen(self._http.serve())
         add("tasks", STEP_S, self._cancel_tasks)
+        self._begin("watch_loop", self._context.lag.watch)
         self._begin("prune_log", self._prune_log)
         self._begin("prune_store", self._prune_store)
         add("streams", STEP_S, self._end_streams)

@@ -45,6 +45,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def hold(self, seconds: float) -> None:
+        """Have the callback that calls this take so long."""
+        self._jumping.now += seconds
+
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run to the end, as `asyncio.run` does."""

@@ -116,6 +116,7 @@ def report(**members: Any) -> soak.Report:
         "chunk_rate": 20.0,
         "answers_us": [1000, 2000],
         "lateness_us": [10, 20],
+        "loop_lag": sampling.Lag(3.0, 9.5),
         "delays_ms": {1: 90, 7: 10},
         "client_cpu": 0.1,
         "log_bytes": 1 << 20,

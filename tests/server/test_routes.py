@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from server import routes
-from tests import serving
+from tests import asking, serving
 
 KEY = "sk-client-1234567890"
 BODY = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}]}
@@ -226,6 +226,17 @@ def test_health_tells_no_pids_and_no_paths(keyless: serving.Serve) -> None:
     assert json.loads(body)["worker"] == {"kind": "scripted", "state": "ready"}
     assert str(keyless.process.pid).encode() not in body
     assert b"/" not in body
+
+
+def test_health_tells_how_late_the_loop_is(keyless: serving.Serve) -> None:
+    lag = json.loads(ask(keyless, "GET", "/healthz").body)["loop_lag_ms"]
+    assert set(lag) == {"p99", "max"}
+    assert 0 <= lag["p99"] <= lag["max"]
+    asking.until(lambda: health_lag(keyless) > 0)
+
+
+def health_lag(server: serving.Serve) -> float:
+    return float(server.get("/healthz")[1]["loop_lag_ms"]["max"])
 
 
 def test_with_codex_switched_off_every_turn_is_refused(tmp_path: Path) -> None:
