@@ -54,6 +54,12 @@ def _mount(options: str, directory: Path) -> None:
     subprocess.run(("mount", "-t", "tmpfs", "-o", options, "none", directory), check=True)
 
 
+def _remount(option: str, directory: Path) -> None:
+    # With the source named, `mount` does not add the options that the mount has, such as the uid
+    # of a user who is nobody in this namespace.
+    subprocess.run(("mount", "-o", f"remount,{option}", "none", directory), check=True)
+
+
 def full_disk(disk: Path, on_error: str) -> dict[str, Any]:
     """Streams on a disk that fills up, and has room again later."""
     _mount(f"size={SIZE}", disk)
@@ -99,7 +105,7 @@ def read_only_disk(disk: Path, on_error: str) -> dict[str, Any]:
     clock.advance(2)
     logs.write_stream(event_log, "t")
     seen["failures"] = event_log.counts.failures
-    subprocess.run(("mount", "-o", "remount,rw", disk), check=True)
+    _remount("rw", disk)
     clock.advance(2)
     seen["accepting_again"] = event_log.accepting
     event_log.flush()
@@ -177,9 +183,9 @@ def read_only_store(disk: Path) -> dict[str, Any]:
         return "opened"
 
     seen = {"none": asyncio.run(attempt())}
-    subprocess.run(("mount", "-o", "remount,rw", disk), check=True)
+    _remount("rw", disk)
     seen["writable"] = asyncio.run(attempt())
-    subprocess.run(("mount", "-o", "remount,ro", disk), check=True)
+    _remount("ro", disk)
     seen["one"] = asyncio.run(attempt())
     return seen
 
