@@ -1,8 +1,9 @@
 """Logs the server's own Codex home in with ChatGPT: a link to open, then the wait for it."""
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from engine import appserver, codexhome, notifications, process
@@ -86,16 +87,13 @@ class Login:
             self._completed.set_result(params)
 
 
-async def log_in(
-    options: Options, environ: Mapping[str, str], show: Callable[[str], None]
-) -> None:
-    """Log the home of `options` in.
+@contextlib.asynccontextmanager
+async def running(options: Options, environ: Mapping[str, str]) -> AsyncIterator[Login]:
+    """A Codex process on the home of `options`, for a login; it has ended when the block has.
 
-    Args:
-        show: told the URL to open.
+    Only what is done within the block is to be cancelled: who cancels the end leaves a process.
 
     Raises:
-        LoginFailed: with the reason.
         BinaryNotFound: there is no Codex.
     """
     setup = options.setup
@@ -111,7 +109,6 @@ async def log_in(
     )
     errand.start()
     try:
-        show(await login.link())
-        await login.completed()
+        yield login
     finally:
         await errand.stop()

@@ -16,24 +16,31 @@ def run(config: settings.Config) -> int:
 
 async def _log_in(config: settings.Config, caught: signals.Caught) -> int:
     options = assembly.codex_options(config)
-    waiting = asyncio.ensure_future(login.log_in(options, os.environ, _show))
     given_up: list[int] = []
+    async with login.running(options, os.environ) as errand:
+        waiting = asyncio.ensure_future(_wait(errand))
 
-    def give_up(number: int) -> None:
-        given_up.append(number)
-        waiting.cancel()
+        def give_up(number: int) -> None:
+            given_up.append(number)
+            waiting.cancel()
 
-    eventloop.forward(caught, give_up)
+        eventloop.forward(caught, give_up)
+        await asyncio.wait({waiting})
+    if given_up:
+        return signals.status_of(given_up[0])
     try:
-        await waiting
+        waiting.result()
     except login.LoginFailed as error:
         diagnostics.say(f"turntape: login failed: {error}")
         return exits.FAILED
-    except asyncio.CancelledError:
-        return signals.status_of(given_up[0])
     sys.stdout.write(f"Logged in. The login is kept in {options.setup.home}.\n")
     sys.stdout.write("Restart a server that is running on it.\n")
     return exits.CLEAN
+
+
+async def _wait(errand: login.Login) -> None:
+    _show(await errand.link())
+    await errand.completed()
 
 
 def _show(url: str) -> None:

@@ -132,3 +132,10 @@ def test_a_hangup_without_a_terminal_is_told_and_stops_nothing(
 
     with signals.caught() as caught:
         assert eventloop.run(work(caught)) == ["hangup"]
+
+
+def test_a_hangup_that_is_ignored_from_the_start_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with signals.caught():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL

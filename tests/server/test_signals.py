@@ -1,13 +1,11 @@
 """Signals at any moment of a real process: its exit status, its last words, what it leaves."""
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-import termios
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -182,6 +180,7 @@ ERRANDS = {
     "engine.login.Login.handshake": (("login",), 130),
     "engine.login.Login.link": (("login",), 130),
     "server.login._show": (("login",), 130),
+    "engine.process.Process.stop": (("login",), 130),
 }
 """Moments of the other commands, and how they end there."""
 
@@ -235,17 +234,25 @@ def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
         assert answer.error["code"] == "server_shutdown"
 
 
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "server", *sys.argv[1:]])
+"""
+"""Makes standard input the terminal of the session, and becomes the program."""
+
+
 def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
     leader, terminal = os.openpty()
+    serve = ("serve", "--worker", "scripted", "--port", "0")
     with subprocess.Popen(
-        (sys.executable, "-m", "server", "serve", "--worker", "scripted", "--port", "0"),
+        (sys.executable, "-c", TAKE_TERMINAL, *serve),
         cwd=serving.ROOT,
         env=environment(PROXY_DATA_DIR=str(tmp_path)),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(terminal)
         shown = b""
