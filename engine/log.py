@@ -12,6 +12,7 @@ and a stream that lost one ends in the log where it was whole last; the next sta
 """
 
 import asyncio
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable
@@ -21,14 +22,24 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
-from engine import retention, segments, segmentwriter, streamlog
+from engine import (
+    chainfile,
+    containment,
+    livesegment,
+    recovery,
+    regular,
+    retention,
+    segmentwriter,
+    streamlog,
+)
 from machines import events
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
 
 CHECK_US: Final = 1_000_000
-"""How often a flush looks whether the live segment is still there, and not too old."""
+"""How often it is looked whether the live segment is still there, and not too old. While anything
+was written since, a timer does it."""
 
 BACKLOG_BYTES: Final = 8 << 20
 """Records kept in memory while the log is failing; about 80,000 tokens."""
@@ -91,13 +102,14 @@ class EventLog:
     def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
         self.counts = LogCounts()
         self.now = now_us
-        self._pending: list[segmentwriter.Pending] = []
+        self._pending: list[livesegment.Pending] = []
         self._settings = settings
         self._writer = segmentwriter.SegmentWriter(
             settings.directory, settings.fsync, settings.segment_bytes
         )
         self._state: Literal["closed", "writing", "failing"] = "closed"
-        self._recovery: segments.Recovery | None = None
+        self._recovery: recovery.Recovery | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._keeping = streamlog.KEEPING[settings.content]
         self._streams: dict[bytes, StreamLog] = {}
         self._backlog_bytes = 0
@@ -106,27 +118,29 @@ class EventLog:
         self._checked_us = 0
         self._failed_us = 0
 
-    def open(self) -> segments.Recovery:
+    def open(self) -> recovery.Recovery:
         """Begin a segment, and close the streams that a killed process left open.
 
         A directory that cannot be written makes a failing log, not an error.
 
         Raises:
             LogLocked: another process writes there.
+            NotRegular: something else is in the place of one of its files.
         """
         if self._settings.content == "off":
-            return segments.Recovery()
+            return recovery.Recovery()
         now = self.now()
         try:
             self._resume(now)
             self._write(now)
-        except segmentwriter.LogLocked:
+        except (segmentwriter.LogLocked, regular.NotRegular):
+            self._writer.close()
             raise
-        except OSError as error:
+        except Exception as error:
             self._fail(error, now)
         else:
             self._state = "writing"
-        return self._recovery or segments.Recovery()
+        return self._recovery or recovery.Recovery()
 
     def stream(self, stream_id: str) -> StreamLog:
         """The log of a new stream, which must be closed; its id is like no other's."""
@@ -143,6 +157,7 @@ class EventLog:
             self.now,
             self._keeping,
             self._ended,
+            self._spoiled,
             first_segment,
             seq,
         )
@@ -158,8 +173,6 @@ class EventLog:
     @property
     def accepting(self) -> bool:
         """Whether new streams may begin: not while the log is failing, if policy says refuse."""
-        if self._state == "failing":
-            self.flush()  # for while everything is refused, nothing else tries again
         return self._state != "failing" or self._settings.on_error == "continue"
 
     def flush(self) -> None:
@@ -197,15 +210,18 @@ class EventLog:
             now = self.now()
             self._checked_us = now - CHECK_US
             self._attempt(now)
-            self._writer.later(self._prune, now)
+            self._writer.with_chain(self._prune, now)
 
     def close(self) -> None:
         """Flush, bring everything to the disk as policy has it, and let another process write."""
         if self._state == "closed":
             return
         self._attempt(self.now())
+        if self._timer is not None:
+            self._timer.cancel()
         if self._pending:
-            self._lose_backlog()
+            self._lose(self._pending)
+            self._pending.clear()
         self._writer.retire()
         if self._state == "writing":
             self._checkpoint(self._writer.number + 1)
@@ -220,7 +236,7 @@ class EventLog:
             elif abs(now - self._checked_us) >= CHECK_US:
                 self._check(now)
             self._write(now)
-        except OSError as error:
+        except Exception as error:
             self._fail(error, now)
             return
         if self._state == "failing":
@@ -229,23 +245,28 @@ class EventLog:
 
     def _resume(self, now: int) -> None:
         """Make the directory ready, at the start and after a failure."""
-        self._writer.acquire()
-        if self._recovery is None:
-            self._recovery = segments.recover(self._settings.directory)
-            self._settle(self._recovery)
+        found = self._writer.acquire()
+        if found is not None:
+            self._recovery = self._recovery or found.recovery
+            self._close_recovered(found.recovery)
         self._writer.renew(now)
         self._checked_us = now
 
-    def _settle(self, recovery: segments.Recovery) -> None:
-        """Say what was found, and close what was left open."""
-        if recovery.torn_bytes_cut:
-            _log.warning("event_log_torn_tail_cut", bytes=recovery.torn_bytes_cut)
-        if recovery.problems:
-            first = str(recovery.problems[0])
-            _log.error("event_log_corrupt", problems=len(recovery.problems), first=first)
-        if recovery.open_streams:
-            _log.warning("event_log_streams_closed", count=len(recovery.open_streams))
-        for left in recovery.open_streams:
+    def _close_recovered(self, found: recovery.Recovery) -> None:
+        """Say what was found, and close what was left open, but for streams of this process."""
+        if found.torn_bytes_cut:
+            _log.warning("event_log_torn_tail_cut", bytes=found.torn_bytes_cut)
+        corrupt = [problem for problem in found.problems if problem.kind == "corrupt"]
+        if corrupt:
+            _log.error("event_log_corrupt", problems=len(corrupt), first=str(corrupt[0]))
+        later = [problem for problem in found.problems if problem.kind == "later"]
+        if later:
+            _log.warning("event_log_later_version", count=found.later, first=str(later[0]))
+        live = {stream.id for stream in self._streams.values()}
+        left_open = [each for each in found.open_streams if each.stream not in live]
+        if left_open:
+            _log.warning("event_log_streams_closed", count=len(left_open))
+        for left in left_open:
             terminal = events.Terminal(
                 kind="shutdown",
                 emission_trigger=RECOVERY_TRIGGER,
@@ -259,57 +280,107 @@ class EventLog:
         self._checked_us = now
         self._writer.check()
         longest = self._settings.max_age_s * 1_000_000 // AGE_PARTS
-        if longest and self._writer.records and now - self._writer.opened_us >= longest:
+        if longest and self._writer.records and now - self._writer.created_us >= longest:
             self._writer.rotate(now)
 
     def _write(self, now: int) -> None:
         self._backlog_bytes = self._backlog_weighed = 0
-        self._writer.append(self._pending, now)
+        if self._pending and self._timer is None:
+            self._wake_later()
+        try:
+            self._writer.append(self._pending, now)
+        except OSError:
+            raise
+        except Exception as error:
+            if not self._drop_unwritable(error):
+                raise
+            self._writer.append(self._pending, now)
         if self._checkpointed != self._writer.number:
             self._checkpointed = self._writer.number
             self._checkpoint(self._writer.number)
-            self._writer.later(self._prune, now)
+            self._writer.with_chain(self._prune, now)
+
+    def _drop_unwritable(self, error: Exception) -> bool:
+        """Lose what makes a group impossible to write, and the rest of each stream that it is of;
+        whether there was anything."""
+        poisoned = {each[0] for each in self._pending if not livesegment.is_writable(each)}
+        if not poisoned:
+            return False
+        containment.report(containment.Boundary.RECORD, error, streams=len(poisoned))
+        self._lose([each for each in self._pending if each[0] in poisoned])
+        self._pending[:] = [each for each in self._pending if each[0] not in poisoned]
+        return True
 
     def _checkpoint(self, default: int) -> None:
         """Note where a recovery may begin: at the oldest open stream, or else at `default`."""
         if self.counts.records_lost:
             return  # streams were left open that nobody here knows any more
         first = min((each.first_segment for each in self._streams.values()), default=default)
-        self._writer.later(segments.write_checkpoint, self._settings.directory, first)
+        self._writer.save_first(first)
 
-    def _prune(self, now: int) -> None:
+    def _prune(self, kept: chainfile.ChainFile, now: int) -> None:
         settings = self._settings
         # The live segment will fill, so the others leave it room.
         others = settings.max_bytes and max(1, settings.max_bytes - settings.segment_bytes)
-        gone = retention.prune(settings.directory, now, others, settings.max_age_s)
+        gone = retention.prune(settings.directory, kept, now, others, settings.max_age_s)
         self.counts.segments_pruned += len(gone)
         self.counts.bytes_pruned += sum(segment.size for segment in gone)
 
-    def _fail(self, error: OSError, now: int) -> None:
+    def _wake_later(self) -> None:
+        """Look at the log once more in a while, though nothing may be recorded until then.
+
+        The loop's clock is monotonic; without a loop nobody is idle.
+        """
+        with contextlib.suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(CHECK_US / 1_000_000, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self._state != "closed":
+            now = self.now()
+            self._checked_us = now - CHECK_US
+            self._attempt(now)
+
+    def _fail(self, error: Exception, now: int) -> None:
         self.counts.failures += 1
+        if not isinstance(error, OSError):
+            containment.report(containment.Boundary.LOG, error)
         if self._state != "failing":
             _log.error("event_log_failing", error=str(error), on_error=self._settings.on_error)
         self._state = "failing"
         self._failed_us = now
         self._limit_backlog()
+        if self._timer is None:
+            self._wake_later()
 
     def _limit_backlog(self) -> None:
         fresh = itertools.islice(self._pending, self._backlog_weighed, None)
-        self._backlog_bytes += sum(len(rest) for _, _, rest in fresh)
+        try:
+            self._backlog_bytes += sum(len(rest) for _, _, rest in fresh)
+        except Exception as error:
+            self._drop_unwritable(error)
         self._backlog_weighed = len(self._pending)
         if self._backlog_bytes > BACKLOG_BYTES:
-            self._lose_backlog()
+            self._lose(self._pending)
+            self._pending.clear()
+            self._backlog_bytes = self._backlog_weighed = 0
 
-    def _lose_backlog(self) -> None:
-        """Give up what waits, and the rest of every stream that has a part in it."""
-        _log.error("event_log_records_lost", count=len(self._pending))
-        self.counts.records_lost += len(self._pending)
-        for prefix, _, _ in self._pending:
+    def _lose(self, lost: list[livesegment.Pending]) -> None:
+        """Give up records, and the rest of every stream that has a part in them."""
+        _log.error("event_log_records_lost", count=len(lost))
+        self.counts.records_lost += len(lost)
+        for prefix in {prefix for prefix, _, _ in lost}:
             stream = self._streams.pop(prefix, None)
             if stream is not None:
-                stream.give_up(self._lose)
-        self._pending.clear()
-        self._backlog_bytes = self._backlog_weighed = 0
+                stream.give_up(self._count_lost)
 
-    def _lose(self, _: segmentwriter.Pending) -> None:
+    def _spoiled(self, stream: StreamLog, error: Exception) -> None:
+        """A record could not be made: its stream's log ends before it, and nothing else does."""
+        containment.report(containment.Boundary.RECORD, error, stream=stream.id)
+        self._streams.pop(stream.prefix, None)
+        self.counts.records_lost += 1
+        stream.give_up(self._count_lost)
+
+    def _count_lost(self, _: livesegment.Pending) -> None:
         self.counts.records_lost += 1

@@ -164,6 +164,7 @@ def _mask_texts(event: events.StreamEvent) -> events.StreamEvent:
         case events.Opened():
             return msgspec.structs.replace(
                 event,
+                schema=events.SCHEMA_VERSION,
                 content="masked",
                 stop=tuple(mask_text(sequence) for sequence in event.stop),
                 hash_key=None,
@@ -183,7 +184,7 @@ def keep_event(event: events.StreamEvent) -> events.StreamEvent:
     """An event as a full log keeps it."""
     if not isinstance(event, events.Opened):
         return event
-    return msgspec.structs.replace(event, content="full")
+    return msgspec.structs.replace(event, schema=events.SCHEMA_VERSION, content="full")
 
 
 SPELLING: Final = re.compile(r"[\w.:/#$+-]{1,128}", re.ASCII)

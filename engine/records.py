@@ -1,14 +1,46 @@
-"""The members of a record between its place and its checksum: the event's, then the machine's."""
+"""The members of a record: its place, the event's own, then the machine's, and its checksum."""
 
 import functools
+import re
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from machines import events, outputs
+from machines import events, outputs, parse
 
+DEPTH: Final = parse.MAX_DEPTH + 2
+"""Levels of a record: those of the request that it keeps, and its own."""
+
+OWN: Final = ("stream", "seq", "seg", "t", "event", "state", "out", "states", "crc")
+"""Members that are of no event; beside them are those of `outputs.Decision`."""
+
+_TEXT_DELTA: Final = re.compile(
+    rb'\{"stream":"[^"\\]*","seq":\d+,"seg":\d+,"t":\d+,"event":"text_delta",'
+    rb'"text":"[^"\\]*(?:\\.[^"\\]*)*"(?:,"choice":\d+)?,'
+    rb'"state":"[a-z_]+","out":\["content"\],"crc":"[0-9a-f]{8}"\}\n',
+    re.DOTALL,
+)
+"""Nearly every record there is: to look at each of its members takes longer than all the rest."""
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def unknown(line: bytes, event: events.StreamEvent) -> list[str]:
+    """Names of members of a record that this version does not know.
+
+    Raises:
+        ParseError: it is no record.
+    """
+    if _TEXT_DELTA.fullmatch(line):
+        return []
+    return sorted(parse.parse(line, _MEMBERS, DEPTH).keys() - _known(type(event)))
+
+
+@functools.cache
+def _known(kind: type[events.StreamEvent]) -> frozenset[str]:
+    return frozenset((*OWN, *outputs.Decision.__struct_fields__, *kind.__struct_fields__))
 
 
 def decided(decision: outputs.Decision) -> bytes:
@@ -36,7 +68,11 @@ def around(
     return before, after + outcome(state, (output,))
 
 
-def outcome(state: str, outputs: Iterable[type[outputs.AnyOutput]]) -> bytes:
-    """What the machine made of the event: its state, and the tags of its outputs."""
+def outcome(
+    state: str, outputs: Iterable[type[outputs.AnyOutput]], states: tuple[str, ...] = ()
+) -> bytes:
+    """What the machine made of the event: its state, the tags of its outputs, and all states that
+    it passed through, where they were several."""
     tags = [output.__struct_config__.tag for output in outputs]
-    return b',"state":%b,"out":%b' % (_encode(state), _encode(tags))
+    found = b',"state":%b,"out":%b' % (_encode(state), _encode(tags))
+    return found + b',"states":%b' % _encode(states) if states else found

@@ -13,8 +13,15 @@ from machines import errors, events, outputs, stream
 CONTEXT_STEPS: Final = 5
 """Steps before a divergence that are shown with it."""
 
+STATES_SINCE: Final = 2
+"""Version of the records that name all states of a step."""
+
 RECOVERED: Final = "recovery"
 """`emission_trigger` of a terminal record that a later start wrote: nothing to compare."""
+
+
+DEFECT: Final = "defect"
+"""Kind of a stream that a bug ended: what that did to machine and bytes cannot be done again."""
 
 
 class Renderer(Protocol):
@@ -52,15 +59,24 @@ class Tally(msgspec.Struct):
     Attributes:
         streams: replayed to their end.
         full: of these, the ones whose bytes were compared too.
+        defects: ended by a bug of the server's own, and compared up to there.
         unfinished: without an end in the log: open, or closed by a later start.
         skipped: whose beginning is no longer in the log.
+        later: that a later version wrote, and that are not compared.
     """
 
     streams: int = 0
     full: int = 0
     records: int = 0
+    defects: int = 0
     unfinished: int = 0
     skipped: int = 0
+    later: int = 0
+
+    @property
+    def compared(self) -> int:
+        """Streams that came to an end, whichever."""
+        return self.streams + self.defects
 
 
 class Replay:
@@ -78,22 +94,22 @@ class Replay:
         self._open: dict[str, _StreamReplay] = {}
 
     def run(self, reading: segments.Reading) -> None:
-        """Replay up to the first divergence, the first corrupt line, or the end.
-
-        Raises:
-            msgspec.ValidationError: a record is not of this version's vocabulary.
-        """
+        """Replay up to the first divergence, the first corrupt line, or the end."""
         for record in reading:
-            if any(problem.kind == "corrupt" for problem in reading.problems):
+            if reading.counts["corrupt"]:
                 return
-            self._take(record)
+            event = reading.load(record)
+            if event is not None:
+                self._take(record, event)
             if self.divergence is not None:
                 return
+        for stream_id in reading.later:
+            self._open.pop(stream_id, None)
+        self.tally.later += len(reading.later)
         self.tally.unfinished += len(self._open)
-        self.tally.skipped += len(reading.incomplete)
+        self.tally.skipped += len(reading.incomplete - reading.later)
 
-    def _take(self, record: segments.Record) -> None:
-        event = record.load()
+    def _take(self, record: segments.Record, event: segments.LoggedEvent) -> None:
         if isinstance(event, events.Opened):
             if self._request in (None, event.request_id, record.stream):
                 self._open[record.stream] = _StreamReplay(event, self._make_renderer(event))
@@ -105,12 +121,7 @@ class Replay:
         self.tally.records += 1
         if isinstance(event, events.Terminal):
             del self._open[record.stream]
-            if event.emission_trigger == RECOVERED:
-                self.tally.unfinished += 1
-                return
-            self.tally.streams += 1
-            self.tally.full += replayed.compares_bytes
-            same = replayed.end(record, event)
+            same = self._end(replayed, record, event)
         else:
             same = replayed.step(record, event)
         if not same:
@@ -120,12 +131,31 @@ class Replay:
                 record.stream, opened.request_id, where, tuple(replayed.rows)
             )
 
+    def _end(
+        self, replayed: "_StreamReplay", record: segments.Record, terminal: events.Terminal
+    ) -> bool:
+        """Whether a stream ended as recorded."""
+        if terminal.emission_trigger == RECOVERED:
+            self.tally.unfinished += 1
+            return True
+        if replayed.is_broken or terminal.kind == DEFECT:
+            self.tally.defects += 1
+            return True
+        self.tally.streams += 1
+        self.tally.full += replayed.compares_bytes
+        return replayed.end(record, terminal)
+
 
 class _StreamReplay:
-    """One stream, folded again."""
+    """One stream, folded again.
+
+    Attributes:
+        is_broken: whether it met a bug; nothing is compared from there on.
+    """
 
     def __init__(self, opened: events.Opened, renderer: Renderer) -> None:
         self.opened = opened
+        self.is_broken = False
         self.rows: collections.deque[Row] = collections.deque(maxlen=CONTEXT_STEPS + 1)
         self._machine = stream.Stream(opened)
         self._renderer = renderer
@@ -138,8 +168,12 @@ class _StreamReplay:
 
     def step(self, record: segments.Record, event: events.StreamInput) -> bool:
         """Whether the step comes out as recorded."""
+        self.is_broken |= isinstance(event, events.TurnFailed) and event.kind == DEFECT
+        if self.is_broken:
+            return True
         decided = record.decision if self.opened.content == "masked" else None
-        recorded = _describe(record.state, record.out, record.decision)
+        tells_states = self.opened.schema >= STATES_SINCE
+        recorded = _describe(record.state, record.states, record.out, record.decision)
         try:
             step = self._machine.step(event, decided)
         except errors.MachineError as error:
@@ -147,7 +181,8 @@ class _StreamReplay:
         for output in step.outputs:
             self._digest.update(self._renderer.render(output, record.t))
         out = tuple(str(output.__struct_config__.tag) for output in step.outputs)
-        return self._row(record, recorded, _describe(step.state, out, step.decision))
+        states = step.states if tells_states else ()
+        return self._row(record, recorded, _describe(step.state, states, out, step.decision))
 
     def end(self, record: segments.Record, terminal: events.Terminal) -> bool:
         """Whether the stream ended as recorded, down to its last byte."""
@@ -174,8 +209,13 @@ class _StreamReplay:
         return recorded == replayed
 
 
-def _describe(state: str, out: tuple[str, ...], decision: outputs.Decision | None) -> str:
-    text = f"{state} [{' '.join(out)}]"
+def _describe(
+    state: str,
+    states: tuple[str, ...],
+    out: tuple[str, ...],
+    decision: outputs.Decision | None,
+) -> str:
+    text = f"{' > '.join(states) or state} [{' '.join(out)}]"
     if decision is not None:
         text += f" released {decision.released}"
         text += f", cut by {decision.cut}" if decision.cut else ""

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
 import structlog
 
-from engine import segments
+from engine import chain, chainfile, segments
 
 _log = structlog.get_logger(component="retention")
 
@@ -36,14 +37,28 @@ def expired(
 
 
 def prune(
-    directory: Path, now_us: int, max_bytes: int, max_age_s: float
+    directory: Path, kept: chainfile.ChainFile, now_us: int, max_bytes: int, max_age_s: float
 ) -> list[segments.SegmentInfo]:
     """Delete what `expired` names, and say so; the segments that are gone.
 
-    One that cannot be deleted ends it, and is tried again the next time.
+    The chain says first what will go, so a kill in between leaves files that nobody reads, and no
+    hole. They go with the next; so does what could not be deleted.
+
+    A segment is as old as the log's own time says: the system's clock may have been set since.
+
+    Raises:
+        OSError: the chain cannot be written, and nothing was deleted.
     """
+    found = [
+        msgspec.structs.replace(each, modified_us=kept.ended.get(each.number, each.modified_us))
+        for each in segments.list_segments(directory)
+    ]
+    left = [each for each in found if each.number <= kept.pruned]
+    going = expired(found[len(left) :], now_us, max_bytes, max_age_s)
+    if going:
+        kept.append(chain.Pruned(going[-1].number))
     gone: list[segments.SegmentInfo] = []
-    for segment in expired(segments.list_segments(directory), now_us, max_bytes, max_age_s):
+    for segment in (*left, *going):
         try:
             segment.path.unlink(missing_ok=True)
         except OSError as error:

@@ -1,37 +1,36 @@
-"""The event log on disk, and its read side: file names, the form of a line, reading, recovery.
+"""The event log on disk, and its read side: file names, records, one pass over them.
 
 A log is a directory of segments, `events-00000001.jsonl` and so on, each a file of records, one a
 line, written by one process at a time. A line ends in a checksum over everything before it; `seg`
-counts the records of a segment, `seq` those of a stream. So a changed bit, a line that is gone,
-doubled or cut are all found and located:
+counts the records of a segment, `seq` those of a stream; `engine.chain` says what whole segments
+hold. So a changed bit, and a line or a segment that is gone, doubled, cut or misplaced are all
+found and located:
 
-    torn     the last line of the last segment has no newline: its writer was stopped in the
-             middle of it. Recovery cuts it off.
+    torn     behind what is known to be on the disk, the newest segment ends in the middle of a
+             line, or in zeros: its writer was stopped there. Recovery cuts that off.
     corrupt  anything else that is not as it was written.
+    later    as it was written, by a later version: what this one cannot read of it is skipped.
 
-A stream whose beginning went with a segment past its age is neither: it is incomplete.
+A stream whose beginning went with a segment past its age is none of these: it is incomplete. A log
+of schema 1 has neither headers nor a chain: there a missing end is not noticed.
 """
 
 import itertools
-import os
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, get_args
 
 import msgspec
 
-from machines import events, outputs
-
-LINE_LIMIT: Final = 64 << 20
-"""Bytes a line may have. The largest record holds a request's body, which is at most 16 MiB."""
+from engine import chain, manifest, records, sealed, segmentread
+from machines import events, outputs, parse
 
 PROBLEMS_KEPT: Final = 1000
 """Problems a `Reading` describes; it counts them all."""
 
-CHECKPOINT: Final = "checkpoint"
-"""File with the number of a segment before which no stream began that may still be open."""
+LOOKS: Final = 20
+"""How often a directory is looked at again that changes meanwhile."""
 
 Appended = events.StreamInput | events.WorkerChanged
 """What is recorded between the first record of a life and its last."""
@@ -39,12 +38,7 @@ Appended = events.StreamInput | events.WorkerChanged
 LoggedEvent = events.Opened | Appended | events.Terminal
 """Every event that is a record: of a stream's life, or of a worker process's."""
 
-ProblemKind = Literal["torn", "corrupt"]
-"""What may be wrong with a line; see above."""
-
 _NAME: Final = re.compile(r"events-(\d{8,})\.jsonl")
-_SEAL_BYTES: Final = len(b',"crc":"00000000"}\n')
-_BLOCK: Final = 1 << 16
 
 
 class SegmentInfo(msgspec.Struct, frozen=True):
@@ -56,6 +50,10 @@ class SegmentInfo(msgspec.Struct, frozen=True):
     modified_us: int
 
 
+class LaterVersion(ValueError):
+    """Raised for a record that is as it was written, and not of this version's vocabulary."""
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One intact line of a log.
 
@@ -63,9 +61,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         event: tag of what happened; `load` gives the event itself.
         state: the stream's state after it.
         out: tags of what the machine answered.
-        decision: what a scanner decided on the way.
+        states: all states that the step led through, where they were several.
         raw: the line as on disk.
+        released: code points that a scanner let go on, where one decided.
         line: its number in `path`, from 1.
+        offset: of its first byte there.
     """
 
     stream: str
@@ -75,38 +75,42 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     event: str
     state: str
     out: tuple[str, ...]
-    decision: outputs.Decision | None
+    states: tuple[str, ...]
+    released: int | None
     raw: bytes
     path: Path
     line: int
+    offset: int
 
     def load(self) -> LoggedEvent:
         """The event.
 
         Raises:
-            msgspec.ValidationError: it is not of this version's vocabulary.
+            LaterVersion: it has members, types or words that this version does not know.
         """
-        return _EVENTS.decode(self.raw)
+        try:
+            event = parse.parse(self.raw, _EVENTS, records.DEPTH)
+            unknown = records.unknown(self.raw, event)
+            _ = self.decision
+        except parse.ParseError as error:
+            raise LaterVersion(f"{self.event}: {error.detail}") from None
+        if unknown:
+            raise LaterVersion(f"{self.event}: {', '.join(unknown)}")
+        return event
 
+    @property
+    def decision(self) -> outputs.Decision | None:
+        """What a scanner decided on the way.
 
-class Problem(msgspec.Struct, frozen=True):
-    """Something in a log that is not as it was written.
-
-    Attributes:
-        line: number in the file, from 1.
-        offset: of the line's first byte in the file.
-        stream: the one that is hurt, where the line says so.
-    """
-
-    kind: ProblemKind
-    path: Path
-    line: int
-    offset: int
-    reason: str
-    stream: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line} (byte {self.offset}): {self.kind}: {self.reason}"
+        Raises:
+            LaterVersion: as `load`.
+        """
+        if self.released is None:
+            return None
+        try:
+            return parse.parse(self.raw, _DECISIONS, records.DEPTH)
+        except parse.ParseError as error:
+            raise LaterVersion(f"{self.event}: {error.detail}") from None
 
 
 class OpenStream(msgspec.Struct):
@@ -125,14 +129,6 @@ class OpenStream(msgspec.Struct):
     answered: bool = False
 
 
-class Recovery(msgspec.Struct, frozen=True):
-    """What a writer found that came to a log after another."""
-
-    torn_bytes_cut: int = 0
-    open_streams: tuple[OpenStream, ...] = ()
-    problems: tuple[Problem, ...] = ()
-
-
 class _Line(msgspec.Struct, gc=False):
     """What every record has, whatever its event."""
 
@@ -143,17 +139,24 @@ class _Line(msgspec.Struct, gc=False):
     event: str
     state: str
     out: tuple[str, ...]
+    states: tuple[str, ...] = ()
     released: int | None = None
+    schema: int = 1
+
+
+class _Place(msgspec.Struct, gc=False):
+    """What says where a record belongs."""
+
+    stream: str
+    seq: int
+    seg: int
 
 
 _LINES: Final = msgspec.json.Decoder(_Line)
+_PLACES: Final = msgspec.json.Decoder(_Place)
 _DECISIONS: Final = msgspec.json.Decoder(outputs.Decision)
 _EVENTS: Final[msgspec.json.Decoder[LoggedEvent]] = msgspec.json.Decoder(LoggedEvent)
-
-
-def seal(body: bytes) -> bytes:
-    """A record's line: its members, without the closing brace, and their checksum as the last."""
-    return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+_TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(LoggedEvent))
 
 
 def segment_name(number: int) -> str:
@@ -170,10 +173,10 @@ def list_segments(directory: Path) -> list[SegmentInfo]:
     found = []
     for path in directory.iterdir():
         name = _NAME.fullmatch(path.name)
-        if name is None:
+        if name is None or path.name != segment_name(int(name[1])):
             continue
         try:
-            stat = path.stat()
+            stat = path.lstat()
         except FileNotFoundError:  # retention was faster
             continue
         found.append(SegmentInfo(int(name[1]), path, stat.st_size, stat.st_mtime_ns // 1000))
@@ -187,85 +190,100 @@ class Reading:
 
     Args:
         segments: oldest first.
+        known: what they should hold.
         pruned: whether streams may have begun before the first of them.
 
     Attributes:
         problems: the first `PROBLEMS_KEPT` of them, in order.
-        problem_count: how many there were.
+        counts: how many there were of each kind.
         open: the streams without a terminal record.
         incomplete: the streams whose beginning is no longer there.
+        later: the streams that a later version wrote something of.
+        measured: what each segment holds.
     """
 
-    def __init__(self, segments: list[SegmentInfo], *, pruned: bool) -> None:
-        self.problems: list[Problem] = []
-        self.problem_count = 0
+    def __init__(
+        self, segments: list[SegmentInfo], known: manifest.Manifest, *, pruned: bool
+    ) -> None:
+        self.problems: list[sealed.Problem] = []
+        self.counts: dict[sealed.ProblemKind, int] = {"torn": 0, "corrupt": 0, "later": 0}
         self.open: dict[str, OpenStream] = {}
         self.incomplete: set[str] = set()
+        self.later: set[str] = set()
+        self.measured: dict[int, chain.Figures] = {}
         self._segments = segments
+        self._known = known
         self._pruned = pruned
-        self._path = Path()
-        self._line = 0
-        self._offset = 0
+        self._uncounted = False
 
     def __iter__(self) -> Iterator[Record]:
-        number = self._segments[0].number if self._segments else 0
-        for segment in self._segments:
-            self._path, self._line, self._offset = segment.path, 1, 0
-            if segment.number != number:
-                self._complain("corrupt", f"segment {segment_name(number)} is missing before it")
-            number = segment.number + 1
-            yield from self._read(segment is self._segments[-1])
+        for problem in (*self._known.noted, *self._known.problems):
+            self._note(problem)
+        paths = [segment.path for segment in self._segments]
+        for segment, following in itertools.zip_longest(self._segments, paths[1:]):
+            reader = segmentread.SegmentReader(
+                segment.number, segment.path, self._known, following, self._note
+            )
+            yield from self._read(reader)
+            self._pruned |= reader.is_gone
+            self.measured[segment.number] = reader.figures
 
-    def _read(self, last: bool) -> Iterator[Record]:
+    def load(self, record: Record) -> LoggedEvent | None:
+        """The event of a record; None where a later version wrote it, which is noted."""
+        try:
+            return record.load()
+        except LaterVersion as error:
+            if record.stream not in self.later:
+                self.later.add(record.stream)
+                self._note(
+                    sealed.Problem(
+                        "later", record.path, record.line, record.offset, str(error), record.stream
+                    )
+                )
+            return None
+
+    def _read(self, reader: segmentread.SegmentReader) -> Iterator[Record]:
         due: int | None = 0
-        for raw in self._lines():
-            line = self._parse(raw, last)
+        for raw in reader:
+            line = self._parse(raw, reader)
             if line is None:
                 # Who knows how many records that was: the next one sets the count again.
                 due = None
                 continue
             if due is not None and line.seg < due:
-                self._complain("corrupt", f"record {line.seg} of the segment comes twice")
+                reader.complain("corrupt", f"record {line.seg} of the segment comes twice")
                 continue
             if due is not None and line.seg > due:
-                self._complain("corrupt", f"records {due} to {line.seg - 1} are missing before it")
+                missing = f"records {due} to {line.seg - 1} are missing before it"
+                reader.complain("corrupt", missing)
             due = line.seg + 1
-            self._follow(line)
-            yield self._record(line, raw)
+            self._follow(line, reader)
+            if self._is_known(line, reader):
+                yield _record(line, raw, reader)
 
-    def _lines(self) -> Iterator[bytes]:
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:  # retention was faster
-            self._pruned = True
-            return
-        with file:
-            for number in itertools.count(1):
-                line = file.readline(LINE_LIMIT)
-                if not line:
-                    return
-                self._line = number
-                yield line
-                self._offset += len(line)
-
-    def _parse(self, raw: bytes, last: bool) -> _Line | None:
+    def _parse(self, raw: bytes, reader: segmentread.SegmentReader) -> _Line | None:
         """The record of a line; None for a bad one, which is then on the list."""
-        if not raw.endswith(b"\n"):
-            if len(raw) == LINE_LIMIT:
-                self._complain("corrupt", f"a line has more than {LINE_LIMIT} bytes")
-            else:
-                self._complain("torn" if last else "corrupt", "the last line has no end")
-            return None
-        if seal(raw[:-_SEAL_BYTES]) != raw:
-            self._complain("corrupt", "its checksum does not fit")
+        if not sealed.is_sealed(raw):
+            reader.complain("corrupt", "its checksum does not fit")
             return None
         try:
-            return _LINES.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self._complain("corrupt", f"not a record: {error}")
+            if not sealed.is_kind(raw, "stream"):
+                raise parse.ParseError("syntax", "its first member is another")
+            return parse.parse(raw, _LINES, records.DEPTH)
+        except parse.ParseError as error:
+            if error.fault != "type":
+                reader.complain("corrupt", f"it is no record: {error}")
+                return None
+            detail = error.detail
+        try:
+            place = parse.parse(raw, _PLACES, records.DEPTH)
+        except parse.ParseError:
+            self._uncounted = True
+            reader.complain("later", detail)
             return None
+        return _Line(place.stream, place.seq, place.seg, 0, detail, "", ())
 
-    def _follow(self, line: _Line) -> None:
+    def _follow(self, line: _Line, reader: segmentread.SegmentReader) -> None:
         """Hold a record against what is known of its stream."""
         known = self.open.get(line.stream)
         if known is None:
@@ -274,113 +292,103 @@ class Reading:
             if line.seq and self._pruned:
                 self.incomplete.add(line.stream)
                 known.next_seq = line.seq
-        if line.seq != known.next_seq:
+        if line.seq != known.next_seq and not self._uncounted:
             reason = f"stream {line.stream}: record {line.seq} where {known.next_seq} was due"
-            self._complain("corrupt", reason, line.stream)
+            reader.complain("corrupt", reason, line.stream)
         if line.event == "terminal":
             del self.open[line.stream]
             return
         known.next_seq = line.seq + 1
-        known.state = line.state
-        known.last_us = line.t
+        if line.event in _TAGS:
+            known.state = line.state
+            known.last_us = line.t
         if "head" in line.out:
             known.answered = True
 
-    def _record(self, line: _Line, raw: bytes) -> Record:
-        decision = None if line.released is None else _DECISIONS.decode(raw)
-        return Record(
-            line.stream,
-            line.seq,
-            line.seg,
-            line.t,
-            line.event,
-            line.state,
-            line.out,
-            decision,
-            raw,
-            self._path,
-            self._line,
-        )
+    def _is_known(self, line: _Line, reader: segmentread.SegmentReader) -> bool:
+        """Whether this version knows what a record says; of one that it does not is noted."""
+        if line.stream in self.later:
+            return False
+        if line.event not in _TAGS:
+            reason = line.event
+        elif reader.is_later or line.schema > events.SCHEMA_VERSION:
+            reason = "its stream"
+        else:
+            return True
+        self.later.add(line.stream)
+        reader.complain("later", reason, line.stream)
+        return False
 
-    def _complain(self, kind: ProblemKind, reason: str, stream: str | None = None) -> None:
-        self.problem_count += 1
+    def _note(self, problem: sealed.Problem) -> None:
+        self.counts[problem.kind] += 1
         if len(self.problems) < PROBLEMS_KEPT:
-            problem = Problem(kind, self._path, self._line, self._offset, reason, stream)
             self.problems.append(problem)
+
+
+def _record(line: _Line, raw: bytes, reader: segmentread.SegmentReader) -> Record:
+    return Record(
+        line.stream,
+        line.seq,
+        line.seg,
+        line.t,
+        line.event,
+        line.state,
+        line.out,
+        line.states,
+        line.released,
+        raw,
+        reader.path,
+        reader.line,
+        reader.offset,
+    )
 
 
 def read(path: Path) -> Reading:
     """Read a log's directory, one file of records, or a directory of such files.
 
+    A file that is read without its directory shows what is wrong between its lines, and in its
+    header; not that its end is missing, nor that it is another's.
+
     Raises:
-        FileNotFoundError: there is nothing at `path`.
+        NotRegular: something else is in the place of the log's chain or checkpoint.
+        OSError: there is nothing at `path`, or it cannot be read.
     """
     if not path.is_dir():
-        return Reading([_file(1, path)], pruned=True)
-    found = list_segments(path)
-    if found:
-        return Reading(found, pruned=found[0].number > 1)
-    files = enumerate(sorted(path.glob("*.jsonl")), start=1)
-    return Reading([_file(number, each) for number, each in files], pruned=True)
+        return Reading([_alone(path)], manifest.NOTHING_KNOWN, pruned=True)
+    known, found = examine(path)
+    if found or known.problems or known.chain is not None:
+        return Reading(found, known, pruned=bool(found) and found[0].number > 1)
+    files = [_alone(each) for each in sorted(path.glob("*.jsonl"))]
+    return Reading(files, manifest.NOTHING_KNOWN, pruned=True)
 
 
-def _file(number: int, path: Path) -> SegmentInfo:
+def _alone(path: Path) -> SegmentInfo:
+    path = path.resolve() if path.is_symlink() else path
+    name = _NAME.fullmatch(path.name)
     stat = path.stat()
-    return SegmentInfo(number, path, stat.st_size, stat.st_mtime_ns // 1000)
+    return SegmentInfo(int(name[1]) if name else 0, path, stat.st_size, stat.st_mtime_ns // 1000)
 
 
-def recover(directory: Path) -> Recovery:
-    """Cut a torn tail and find the streams that were left open.
+def examine(directory: Path) -> tuple[manifest.Manifest, list[SegmentInfo]]:
+    """What a log's directory should hold, and the segments that it does, oldest first.
 
-    Reads on from the checkpoint: every stream that began earlier was over by then.
-
-    Raises:
-        OSError: the directory cannot be read, or the tail not be cut.
-    """
-    found = list_segments(directory)
-    if not found:
-        return Recovery()
-    cut = _cut_torn_tail(found[-1].path)
-    first = read_checkpoint(directory)
-    if first > found[-1].number + 1:  # it is of another log, which was taken away
-        first = 0
-    recent = [segment for segment in found if segment.number >= first]
-    reading = Reading(recent, pruned=True)
-    for _ in reading:
-        pass
-    return Recovery(cut, tuple(reading.open.values()), tuple(reading.problems))
-
-
-def _cut_torn_tail(path: Path) -> int:
-    """Shorten a segment to its last newline; the number of bytes that went."""
-    with path.open("rb") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        whole = 0
-        while end and not whole:
-            start = max(0, end - _BLOCK)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            whole, end = (start + newline + 1, end) if newline >= 0 else (0, start)
-    if whole < size:
-        os.truncate(path, whole)
-    return size - whole
-
-
-def read_checkpoint(directory: Path) -> int:
-    """The segment that recovery may begin with; 0 where nothing says so."""
-    try:
-        return int((directory / CHECKPOINT).read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
-
-
-def write_checkpoint(directory: Path, number: int) -> None:
-    """Say that no stream still open began before segment `number`.
+    Its writer may go on meanwhile.
 
     Raises:
-        OSError: the old checkpoint stands.
+        NotRegular: something else is in the place of its chain or checkpoint.
+        OSError: it cannot be read.
     """
-    draft = directory / f"{CHECKPOINT}.new"
-    with open(draft, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        file.write(f"{number}\n")
-    draft.replace(directory / CHECKPOINT)
+    for _ in range(LOOKS):
+        looked = manifest.look(directory)
+        found = list_segments(directory)
+        if manifest.look(directory) == looked:
+            break
+    headed = looked.chain is None and any(segmentread.peek_header(each.path) for each in found)
+    known = manifest.Manifest(directory, looked, headed)
+    present = [each.number for each in found]
+    for first, last in known.missing(present):
+        more = f", and all up to {segment_name(last)}" if last > first else ""
+        known.complain(directory / segment_name(first), f"it is missing{more}")
+    for number in known.strange(present):
+        known.complain(directory / segment_name(number), "it is not in the chain")
+    return known, [each for each in found if not known.is_pruned(each.number)]

@@ -2,7 +2,8 @@
 
 There is one writer a directory. A write that fails is undone before it is reported, so no part of
 a group stays behind. What takes its time (fsync, closing, deleting) is done by a helper thread,
-one thing after the other in the order it was asked for.
+one thing after the other in the order it was asked for; so is what the chain says of a segment
+that was left, for it must not be there before the segment is.
 """
 
 import contextlib
@@ -10,8 +11,9 @@ import errno
 import fcntl
 import itertools
 import os
+import secrets
 import threading
-import zlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,17 +21,20 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from engine import segments
+from engine import chain, chainfile, containment, livesegment, recovery, regular, sealed, segments
+from machines import events
 
 SYNC_INTERVAL_S: Final = 1.0
 """With `interval`: the longest that records are on file before they are forced to the disk."""
 
+SAVE_INTERVAL_S: Final = 1.0
+"""With `always`: the least between two checkpoints that say how much is on the disk."""
+
+LOCK: Final = "lock"
+"""File whose lock the one writer has, and the number of its process in it."""
+
 FsyncPolicy = Literal["none", "interval", "always"]
 """When records are forced to the disk: never, within an interval, before their bytes are sent."""
-
-Pending = tuple[bytes, int, bytes]
-"""A record before it has its place in a segment: what comes before the value of `seq`, `seq`, and
-the rest from the value of `t` on, without the checksum."""
 
 _log = structlog.get_logger(component="event_log")
 
@@ -43,62 +48,70 @@ class SegmentWriter:
 
     Attributes:
         number: of the live segment; 0 before the first.
-        size: its bytes.
-        records: how many it holds.
-        opened_us: when it was begun.
     """
 
     def __init__(self, directory: Path, fsync: FsyncPolicy, segment_bytes: int) -> None:
         self.number = 0
-        self.size = 0
-        self.records = 0
-        self.opened_us = 0
         self._directory = directory
         self._fsync = fsync
         self._segment_bytes = segment_bytes
-        self._fd: int | None = None
+        self._writer = secrets.token_hex(8)
+        self._live: livesegment.LiveSegment | None = None
+        self._before: tuple[int, chain.Figures] | None = None
         self._lock: int | None = None
+        self._chain: chainfile.ChainFile | None = None
         self._helper = ThreadPoolExecutor(1, "event-log")
         self._closing = threading.Event()
         self._guard = threading.Lock()
         self._batch: list[Callable[[], object]] | None = None
-        self._sync_error: OSError | None = None
+        self._error: OSError | None = None
+        self._saved_s = 0.0
 
-    def acquire(self) -> None:
-        """Make the directory and become its one writer, where that is not so already.
+    @property
+    def records(self) -> int:
+        """How many the live segment holds."""
+        return 0 if self._live is None else self._live.records
+
+    @property
+    def created_us(self) -> int:
+        """When the live segment was begun."""
+        return 0 if self._live is None else self._live.created_us
+
+    def acquire(self) -> recovery.Found | None:
+        """Make the directory and become its one writer.
+
+        Returns:
+            What was there; None where this was its writer already.
 
         Raises:
             LogLocked: another process writes there.
+            NotRegular: something else is in the place of one of its files.
             OSError: the directory cannot be made or written to.
         """
-        path = self._directory / "lock"
-        if self._lock is not None and _is_at(path, self._lock):
-            return
-        self._unlock()
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(lock, 20).decode(errors="replace").strip()
-            os.close(lock)
-            if not isinstance(error, BlockingIOError):
-                raise
-            reason = f"process {owner} writes its event log here already"
-            raise LogLocked(error.errno, reason, str(self._directory)) from None
-        self._lock = lock
-        with contextlib.suppress(OSError):  # it only serves the message above
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+        path = self._directory / LOCK
+        locked = self._lock is not None and regular.is_at(path, self._lock)
+        if locked and self._chain is not None and self._chain.is_there():
+            return None
+        self._settle_helper()
+        if not locked:
+            self._unlock()
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _locked(path)
+        found = recovery.recover(self._directory)
+        self.number = max(self.number, found.newest)
+        self._chain = chainfile.ChainFile(
+            self._directory, found, self.number + 1, syncs=self._fsync != "none"
+        )
+        self._before = _before(found)
+        return found
 
     def renew(self, now_us: int) -> None:
         """Go on in a segment that nothing was written to yet.
 
         Raises:
-            LogLocked, OSError: there is none to go on in.
+            OSError: there is none to go on in.
         """
-        self.acquire()
-        if self._fd is None or self.records:
+        if self._live is None or self._live.records:
             self.rotate(now_us)
 
     def rotate(self, now_us: int) -> None:
@@ -109,58 +122,54 @@ class SegmentWriter:
         """
         newest = segments.list_segments(self._directory)[-1:]
         number = 1 + max([self.number, *(segment.number for segment in newest)])
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(self._directory / segments.segment_name(number), flags, 0o600)
+        path = self._directory / segments.segment_name(number)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        live = livesegment.LiveSegment(number, path, regular.open_regular(path, flags), now_us)
+        try:
+            live.write(chain.header_line(self._header(number, now_us)))
+        except OSError:
+            os.close(live.fd)
+            with contextlib.suppress(OSError):  # empty, it is nobody's and in nobody's way
+                path.unlink()
+            raise
         self.retire()
-        self._fd, self.number, self.opened_us = fd, number, now_us
-        self.size = self.records = 0
+        self._live, self.number = live, number
         if self._fsync != "none":
             self.later(self._sync_directory)
 
-    def append(self, pending: list[Pending], now_us: int) -> None:
+    def append(self, pending: list[livesegment.Pending], now_us: int) -> None:
         """Write records with one write(2), and one more for each segment that they fill.
 
         What is on file is taken from the list.
 
         Raises:
+            RecordTooLarge: one of them is. As `OSError`:
             OSError: what is still in the list is not on file, nor is any part of it.
         """
         while pending:
-            lines = _numbered(pending, self.records)
-            data = b"".join(lines)
-            fits = len(lines)
-            if self.size + len(data) > self._segment_bytes:
-                fits = self._fitting(lines)
-                data = b"".join(lines[:fits])
+            live = self._live
+            assert live is not None, "renew() comes first"
+            numbered = livesegment.numbered(pending, live.records)
+            data = b"".join(numbered)
+            if len(data) > sealed.LINE_LIMIT:
+                livesegment.refuse_too_large(numbered)
+            fits = len(numbered)
+            if live.size + len(data) > self._segment_bytes:
+                fits = self._fitting(live, numbered)
+                data = b"".join(numbered[:fits])
             if fits:
-                self._write(data)
-                self.records += fits
+                self._write(live, data)
+                live.records += fits
+                live.ended_us = now_us
                 del pending[:fits]
             if pending:
                 self.rotate(now_us)
         if self._fsync == "interval" and self._batch is None:
             self._request_sync(())
 
-    def _fitting(self, lines: list[bytes]) -> int:
-        """How many of the lines the live segment has room for; an empty one has it for any."""
-        room = self._segment_bytes - self.size
-        fits = sum(end <= room for end in itertools.accumulate(map(len, lines)))
-        return fits if fits or self.records else 1
-
-    def _write(self, data: bytes) -> None:
-        assert self._fd is not None, "renew() comes first"
-        rest = data
-        try:
-            while rest:  # a second time only to hear why the first was short
-                rest = rest[os.write(self._fd, rest) :]
-        except OSError:
-            self._undo(self._fd)
-            raise
-        self.size += len(data)
-
     def retire(self) -> None:
         """Leave the live segment to the helper thread, which syncs it by policy and closes it."""
-        self._leave(self._finish)
+        self._leave(self._fsync != "none")
 
     def check(self) -> None:
         """Look whether what was written is still there and came to the disk.
@@ -168,14 +177,17 @@ class SegmentWriter:
         Raises:
             OSError: it is not, or did not; the live segment is given up.
         """
-        error, self._sync_error = self._sync_error, None
+        error, self._error = self._error, None
         if error is not None:
-            self._leave(os.close)  # to sync it once more may look like success
+            self._leave(False)  # to sync it once more may look like success
             raise error
-        path = self._directory / segments.segment_name(self.number)
-        if self._fd is not None and not _is_at(path, self._fd):
+        live = self._live
+        if live is not None and not regular.is_at(live.path, live.fd):
             self.retire()
-            raise FileNotFoundError(errno.ENOENT, "the live segment is gone", str(path))
+            raise FileNotFoundError(errno.ENOENT, "the live segment is gone", str(live.path))
+        if self._chain is not None and not self._chain.is_there():
+            path = str(self._directory / chain.CHAIN)
+            raise FileNotFoundError(errno.ENOENT, "the log's chain is gone", path)
 
     def when_synced(self, callback: Callable[[], object]) -> None:
         """Call back, on the helper thread, when all that is written now is on the disk."""
@@ -185,29 +197,99 @@ class SegmentWriter:
         """Do something on the helper thread, after everything it was asked before."""
         self._helper.submit(self._attempt, chore, *arguments)
 
+    def with_chain(self, chore: Callable[..., object], *arguments: Any) -> None:
+        """Do something with the chain, as `later` would."""
+        if self._chain is not None:
+            self.later(chore, self._chain, *arguments)
+
+    def save_first(self, segment: int) -> None:
+        """Have the checkpoint say that a recovery may begin with a segment, once the ends of all
+        streams that began before are on the disk."""
+        if self._live is not None:
+            self.later(self._save, self._live, self._chain, segment)
+        else:
+            self.with_chain(chainfile.ChainFile.save, segment)
+
     def close(self) -> None:
         """Wait for the helper thread, and let another process write."""
         self._closing.set()
         self.retire()
         self._helper.shutdown()
-        if self._sync_error is not None:
-            _log.error("event_log_not_synced", error=str(self._sync_error))
+        kept, self._chain = self._chain, None
+        if self._error is not None:
+            _log.error("event_log_not_synced", error=str(self._error))
+            if kept is not None:
+                kept.release()
+        elif kept is not None:
+            self._attempt(kept.close)
         self._unlock()
 
-    def _leave(self, chore: Callable[[int], None]) -> None:
-        if self._fd is None:
+    def _header(self, number: int, now_us: int) -> chain.Header:
+        before = self._before
+        if self._live is not None:
+            before = self._live.number, self._live.figures
+        known = before is not None and before[0] == number - 1
+        return chain.Header(
+            number,
+            events.SCHEMA_VERSION,
+            self._writer,
+            now_us,
+            before[1] if before is not None and known else None,
+        )
+
+    def _fitting(self, live: livesegment.LiveSegment, numbered: list[bytes]) -> int:
+        """How many of the lines a segment has room for; one without a record has it for any."""
+        room = self._segment_bytes - live.size
+        fits = sum(end <= room for end in itertools.accumulate(map(len, numbered)))
+        return fits if fits or live.records else 1
+
+    def _write(self, live: livesegment.LiveSegment, data: bytes) -> None:
+        try:
+            live.write(data)
+        except OSError:
+            try:
+                live.undo()
+            except OSError as error:
+                _log.error("event_log_write_not_undone", segment=live.number, error=str(error))
+                self.retire()
+            raise
+
+    def _leave(self, syncs: bool) -> None:
+        live, self._live = self._live, None
+        if live is None:
             return
+        self._before = live.number, live.figures
         with self._guard:
             self._batch = None
-        self.later(chore, self._fd)
-        self._fd = None
+        self.later(self._finish, live, self._chain, syncs)
 
-    def _undo(self, fd: int) -> None:
+    def _finish(
+        self, live: livesegment.LiveSegment, kept: chainfile.ChainFile | None, syncs: bool
+    ) -> None:
+        with contextlib.suppress(OSError):  # what could not be undone then, perhaps can be now
+            live.undo()
         try:
-            os.ftruncate(fd, self.size)
-        except OSError as error:
-            _log.error("event_log_write_not_undone", segment=self.number, error=str(error))
-            self.retire()
+            if syncs:
+                self._force(live.fd)
+        finally:
+            os.close(live.fd)
+        found = live.figures
+        if kept is not None:
+            kept.append(
+                chain.Closed(live.number, found.records, found.bytes, found.crc32, live.ended_us)
+            )
+
+    def _settle_helper(self) -> None:
+        """Wait until the helper thread has done all that it was asked."""
+        self._leave(False)
+        self._closing.set()
+        self._helper.shutdown()
+        self._closing.clear()
+        self._helper = ThreadPoolExecutor(1, "event-log")
+        if self._chain is not None:
+            self._chain.release()
+        self._chain = None
+        self._error = None
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -219,58 +301,99 @@ class SegmentWriter:
         with self._guard:
             if self._batch is None:
                 self._batch = []
-                self.later(self._sync, self._fd, self._batch)
+                self.later(self._sync, self._live, self._chain, self._batch)
             self._batch.extend(callbacks)
 
-    def _sync(self, fd: int, batch: list[Callable[[], object]]) -> None:
-        if self._fsync == "interval":
-            self._closing.wait(SYNC_INTERVAL_S)
-        with self._guard:
-            if self._batch is batch:
-                self._batch = None
-        self._force(fd)
-        for callback in batch:
-            callback()
+    def _sync(
+        self,
+        live: livesegment.LiveSegment,
+        kept: chainfile.ChainFile | None,
+        batch: list[Callable[[], object]],
+    ) -> None:
+        try:
+            if self._fsync == "interval":
+                self._closing.wait(SYNC_INTERVAL_S)
+            with self._guard:
+                if self._batch is batch:
+                    self._batch = None
+            size = live.size
+            if self._force(live.fd) and kept is not None and self._is_due():
+                kept.save(synced=(live.number, size))
+        finally:
+            containment.each(containment.Boundary.LOG, _call, batch)
 
-    def _finish(self, fd: int) -> None:
-        if self._fsync != "none":
-            self._force(fd)
-        os.close(fd)
+    def _save(
+        self, live: livesegment.LiveSegment, kept: chainfile.ChainFile | None, first: int
+    ) -> None:
+        size = live.size
+        on_disk = self._fsync != "none" and self._force(live.fd)
+        if kept is not None and (on_disk or self._fsync == "none"):
+            kept.save(first, synced=(live.number, size if on_disk else 0))
+
+    def _is_due(self) -> bool:
+        """Whether a checkpoint may say again how much is on the disk."""
+        now = time.monotonic()
+        if now - self._saved_s < SAVE_INTERVAL_S and self._fsync == "always":
+            return False
+        self._saved_s = now
+        return True
 
     def _sync_directory(self) -> None:
         """A new segment is on the disk when its name is."""
         fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._force(fd)
-        os.close(fd)
+        try:
+            self._force(fd)
+        finally:
+            os.close(fd)
 
-    def _force(self, fd: int) -> None:
+    def _force(self, fd: int) -> bool:
         try:
             os.fsync(fd)
         except OSError as error:
-            self._sync_error = error
+            self._error = error
+            return False
+        return True
 
     def _attempt(self, chore: Callable[..., object], *arguments: Any) -> None:
+        """Do a chore: nobody looks at its future, so a failure would pass unseen."""
         try:
             chore(*arguments)
-        except Exception:  # nobody looks at the future, so a failure would pass unseen
-            _log.exception("event_log_chore_failed", chore=chore.__name__)
+        except OSError as error:
+            self._error = error  # the next check fails for it
+        except Exception as error:
+            name = getattr(chore, "__name__", repr(chore))
+            containment.report(containment.Boundary.LOG, error, task=name)
 
 
-def _is_at(path: Path, fd: int) -> bool:
-    """Whether an open file is still the one that its path leads to."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
+def _call(callback: Callable[[], object]) -> None:
+    callback()
 
 
-def _numbered(pending: list[Pending], first: int) -> list[bytes]:
-    """The lines of records, numbered from `first` in their segment.
+def _locked(path: Path) -> int:
+    """A descriptor with the lock of the log's one writer.
 
-    It is `segments.seal` for each, without the call: this is a token's hot path.
+    Raises:
+        LogLocked, NotRegular, OSError: it cannot be had.
     """
-    lines = []
-    for seg, (prefix, seq, rest) in enumerate(pending, first):
-        body = b'%b%d,"seg":%d,"t":%b' % (prefix, seq, seg, rest)
-        lines.append(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
-    return lines
+    lock = regular.open_regular(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(lock, 20).decode(errors="replace").strip()
+        os.close(lock)
+        if not isinstance(error, BlockingIOError):
+            raise
+        reason = f"process {owner} writes its event log here already"
+        raise LogLocked(error.errno, reason, str(path.parent)) from None
+    with contextlib.suppress(OSError):  # it only serves the message above
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    return lock
+
+
+def _before(found: recovery.Found) -> tuple[int, chain.Figures] | None:
+    """What the newest segment holds that another writer left."""
+    if found.closings and found.closings[-1].segment == found.newest:
+        return found.newest, chain.figures(found.closings[-1])
+    holds = found.known.holds(found.newest)
+    return None if holds is None else (found.newest, holds)

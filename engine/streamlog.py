@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from engine import jsonstrings, mask, records, segments, segmentwriter
+from engine import jsonstrings, livesegment, mask, records, segments
 from machines import events, outputs, streamstates
 
 _DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
@@ -55,6 +55,7 @@ class StreamLog:
     Args:
         put: takes each record.
         ended: called with `prefix` once the stream has its last record.
+        spoiled: called where a record cannot be made; `give_up` must follow.
         seq: number of the next record.
 
     Attributes:
@@ -70,6 +71,7 @@ class StreamLog:
         "_keeping",
         "_put",
         "_seq",
+        "_spoiled",
         "first_segment",
         "id",
         "now",
@@ -79,10 +81,11 @@ class StreamLog:
     def __init__(
         self,
         stream_id: str,
-        put: Callable[[segmentwriter.Pending], object],
+        put: Callable[[livesegment.Pending], object],
         now: Callable[[], int],
         keeping: Keeping,
         ended: Callable[[bytes], object],
+        spoiled: "Callable[[StreamLog, Exception], object]",
         first_segment: int,
         seq: int = 0,
     ) -> None:
@@ -94,6 +97,7 @@ class StreamLog:
         self._keeping = keeping
         self._join = keeping.join
         self._ended = ended
+        self._spoiled = spoiled
         self._seq = seq
 
     def open(self, opened: events.Opened) -> int:
@@ -102,14 +106,17 @@ class StreamLog:
 
     def append(self, event: segments.Appended, step: outputs.Step) -> int:
         """Record an event and what the machine made of it: the hot path of a token."""
-        if len(step.outputs) != 1 or not isinstance(event, _DELTAS):
+        if len(step.outputs) != 1 or not isinstance(event, _DELTAS) or step.states:
             return self._record(event, step)
-        output = type(step.outputs[0])
-        more = (event.kind,) if isinstance(event, events.ReasoningDelta) else ()
-        before, after = records.around(type(event), event.choice, step.state, output, *more)
-        rest = before + self._join([event.text], b"") + after
-        if step.decision is not None:
-            rest += self._keeping.decision(step.decision)
+        try:
+            output = type(step.outputs[0])
+            more = (event.kind,) if isinstance(event, events.ReasoningDelta) else ()
+            before, after = records.around(type(event), event.choice, step.state, output, *more)
+            rest = before + self._join([event.text], b"") + after
+            if step.decision is not None:
+                rest += self._keeping.decision(step.decision)
+        except Exception as error:
+            return self._spoil(error)
         now = self.now()
         self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
         self._seq += 1
@@ -120,8 +127,11 @@ class StreamLog:
         before, after = records.around(events.TextDelta, choice, "content", outputs.Content)
         put, prefix, now = self._put, self.prefix, self.now()
         before = b"%d,%b" % (now, before)
-        # A line feed is escaped in JSON, so it can only be a mark of ours.
-        rests = before + self._join(texts, after + b"\n" + before) + after
+        try:
+            # A line feed is escaped in JSON, so it can only be a mark of ours.
+            rests = before + self._join(texts, after + b"\n" + before) + after
+        except Exception as error:
+            return self._spoil(error)
         for seq, rest in enumerate(rests.split(b"\n"), self._seq):
             put((prefix, seq, rest))
         self._seq += len(texts)
@@ -134,20 +144,28 @@ class StreamLog:
         self._put = _discard
         return now
 
-    def give_up(self, lose: Callable[[segmentwriter.Pending], object]) -> None:
+    def give_up(self, lose: Callable[[livesegment.Pending], object]) -> None:
         """Have what else comes counted as lost: what came before it was."""
         self._put = lose
 
     def _record(self, event: events.StreamEvent, step: outputs.Step) -> int:
         """What `append` does, for any event and any outputs."""
-        rest = _encode(self._keeping.event(event))[1:-1]
-        rest += records.outcome(step.state, map(type, step.outputs))
-        if step.decision is not None:
-            rest += self._keeping.decision(step.decision)
+        try:
+            rest = _encode(self._keeping.event(event))[1:-1]
+            rest += records.outcome(step.state, map(type, step.outputs), step.states)
+            if step.decision is not None:
+                rest += self._keeping.decision(step.decision)
+        except Exception as error:
+            return self._spoil(error)
         now = self.now()
         self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
         self._seq += 1
         return now
+
+    def _spoil(self, error: Exception) -> int:
+        """A record that cannot be made costs its own stream's log, and no answer."""
+        self._spoiled(self, error)
+        return self.now()
 
 
 class SilentStreamLog(StreamLog):
@@ -168,5 +186,5 @@ class SilentStreamLog(StreamLog):
         return self.now()
 
 
-def _discard(_: segmentwriter.Pending) -> None:
+def _discard(_: livesegment.Pending) -> None:
     pass

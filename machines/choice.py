@@ -1,12 +1,14 @@
 """What a stream knows of one of its choices: its state, its held text and calls, its counts."""
 
 import collections
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from machines import events, outputs
 from machines.cutoff import CutOff
+from machines.streamstates import TABLE
 from machines.toolbuffer import Said, ToolBuffer
 
 LONGEST_TEXT: Final = 1 << 16
@@ -20,14 +22,30 @@ Counts = events.Usage | str | None
 
 
 class Choice:
-    """One answer of a stream; only `machines.stream` changes it."""
+    """One answer of a stream; only `machines.stream` changes it.
 
-    __slots__ = ("counts", "cutoff", "held", "index", "plain", "reason", "state", "tools", "word")
+    Attributes:
+        path: the states that it came to in the step at hand, in order.
+    """
+
+    __slots__ = (
+        "counts",
+        "cutoff",
+        "held",
+        "index",
+        "path",
+        "plain",
+        "reason",
+        "state",
+        "tools",
+        "word",
+    )
 
     def __init__(self, index: int, opened: events.Opened, state: str) -> None:
         cuts = bool(opened.stop) or opened.max_bytes is not None
         self.index = index
         self.state = state
+        self.path: list[str] = []
         self.cutoff = CutOff(opened.stop, opened.max_bytes) if cuts else None
         self.tools = ToolBuffer(index, opened)
         self.plain = self.cutoff is None and self.tools.inert
@@ -35,6 +53,13 @@ class Choice:
         self.reason: str | None = None
         self.word: str | None = None
         self.counts: Counts = None
+
+    def move(self, trigger: str) -> None:
+        """Take the transition that the table has for `trigger`."""
+        state = TABLE.transitions[self.state, trigger]
+        if state != self.state:
+            self.state = state
+            self.path.append(state)
 
     def passes(self, text: str) -> bool:
         """Whether this text goes on as it came."""
@@ -104,6 +129,19 @@ class Choice:
         cut = "tool_calls" if self.tools.full else decision.cut
         cut = "call_limit" if self.tools.exceeds else cut
         return outputs.Decision(decision.released, cut, pieces), said
+
+
+def step(
+    among: tuple[Choice, ...],
+    choice: Choice,
+    said: Iterable[outputs.AnyOutput],
+    decision: outputs.Decision | None = None,
+) -> outputs.Step:
+    """What a step of a choice among others comes to, once all have made their transitions."""
+    states = tuple(choice.path) if len(choice.path) > 1 else ()
+    for each in among:
+        each.path.clear()
+    return outputs.Step(choice.state, tuple(said), decision, states)
 
 
 def merged(

@@ -15,7 +15,7 @@ from machines.vocabulary import TerminalKind as TerminalKind
 from machines.vocabulary import TimerName as TimerName
 from machines.vocabulary import Usage as Usage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the log's records. Raised when a reader of an older log would misread a newer one."""
 
 CHAT = "chat.completions"
@@ -44,6 +44,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
         length_on_worker_exit: whether a lost worker ends the answer as `length`.
         empty_is_failure: whether a stream without any event is an error, instead of empty too.
         stored: whether the answer is kept for later requests.
+        schema: version of the records of the stream; the log sets it.
         request: the client's body as the log keeps it: masked or not, an outline of a large one.
         versions: of Turntape, Python and the worker.
         hash_key: hex key of the terminal record's `body_hash`; only where the log keeps content.
@@ -66,7 +67,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     empty_is_failure: bool = False
     tools: tooloptions.ToolOptions = tooloptions.NO_TOOLS
     stored: bool = False
-    schema: int = SCHEMA_VERSION
+    schema: int = 1
     content: Literal["full", "masked"] = "full"
     request: msgspec.Raw = msgspec.Raw(b"null")
     versions: dict[str, str] = {}

@@ -19,7 +19,14 @@ PieceKind = Literal["text", "started", "call", "withheld", "verbatim", "aborted"
 too many, is content because nobody declared its name; held text that was no block."""
 
 
-class Piece(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+class Piece(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    array_like=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+):
     """A part of the released text.
 
     Attributes:
@@ -32,7 +39,14 @@ class Piece(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_default
     word: str = ""
 
 
-class Joined(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+class Joined(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    array_like=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+):
     """What a fragment turned out to be: the opening of a call with its name, or more of one.
 
     Attributes:
@@ -244,8 +258,14 @@ def aside(event: events.Aside) -> AnyOutput | None:
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """One transition: where it led, what is said, what a scanner decided on the way."""
+    """One transition: where it led, what is said, what a scanner decided on the way.
+
+    Attributes:
+        states: every state that the event's choice came to, in order, where they were several;
+            the last is `state`.
+    """
 
     state: str
     outputs: tuple[AnyOutput, ...]
     decision: Decision | None = None
+    states: tuple[str, ...] = ()

@@ -102,18 +102,18 @@ class Stream:
         said = self._say(choice, released)
         if decision is not None and decision.cut:
             said += self._cut(choice, decision.cut, "text_delta")
-        return outputs.Step(choice.state, tuple(said), decision)
+        return choices.step(self.choices, choice, said, decision)
 
     def _called(self, event: events.ToolCalled, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if (choice.state, "call") not in _NEXT:
             return self._ignored(choice, "call")
         said = self._begin()
-        choice.state = _NEXT[choice.state, "call"]
+        choice.move("call")
         choice.tools.called(event)
         if choice.tools.exceeds:
             said += self._cut(choice, "call_limit", "tool_called")
-        return outputs.Step(choice.state, tuple(said))
+        return choices.step(self.choices, choice, said)
 
     def _call_delta(
         self, event: events.ToolCallDelta, decided: outputs.Decision | None
@@ -122,12 +122,12 @@ class Stream:
         if (choice.state, "call") not in _NEXT:
             return self._ignored(choice, "call")
         said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
-        choice.state = _NEXT[choice.state, "call"]
+        choice.move("call")
         found, decision = choice.tools.fragment(event, decided)
         said += self._say(choice, found)
         if decision.cut:
             said += self._cut(choice, decision.cut, "tool_call_delta")
-        return outputs.Step(choice.state, tuple(said), decision)
+        return choices.step(self.choices, choice, said, decision)
 
     def _aside(self, event: events.Aside, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
@@ -140,8 +140,8 @@ class Stream:
         said: Said = []
         if state != choice.state:
             said += self._begin()
-            choice.state = state
-        return outputs.Step(state, (*said, output))
+            choice.move("text")
+        return choices.step(self.choices, choice, [*said, output])
 
     def _finished(
         self, event: events.TurnFinished, decided: outputs.Decision | None
@@ -159,7 +159,7 @@ class Stream:
             said += self._say(choice, calls)
             decision = choices.merged(decision, settled)
         said += self._finish(choice, word, "turn_finished")
-        return outputs.Step(choice.state, tuple(said), decision)
+        return choices.step(self.choices, choice, said, decision)
 
     def _counted(self, event: events.TokensCounted, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
@@ -167,7 +167,7 @@ class Stream:
             return self._ignored(choice, "counted")
         choice.count(event.usage)
         said = self._settle("tokens_counted")
-        return outputs.Step(choice.state, tuple(said))
+        return choices.step(self.choices, choice, said)
 
     def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
@@ -196,8 +196,8 @@ class Stream:
         head = (outputs.Head(),) if choice.state == "held" else ()
         self._end("empty", "turn_failed")
         for each in self.choices:
-            each.state = _NEXT[each.state, "fail"]
-        return outputs.Step(choice.state, head)
+            each.move("fail")
+        return choices.step(self.choices, choice, head)
 
     def _timer(self, event: events.TimerFired, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
@@ -226,8 +226,8 @@ class Stream:
         self._end("client_gone", "client_gone")
         self.cause = event.cause
         for choice in self.choices:
-            choice.state = _NEXT[choice.state, "abandon"]
-        return outputs.Step(first.state, ())
+            choice.move("abandon")
+        return choices.step(self.choices, first, ())
 
     def _stopping(self, _event: events.ServerStopping, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
@@ -253,8 +253,8 @@ class Stream:
             return self._ignored(choice, trigger)
         for each in self.choices:
             if each.state == before:
-                each.state = state
-        return outputs.Step(state, said)
+                each.move(trigger)
+        return choices.step(self.choices, choice, said)
 
     def _ignored(self, choice: Choice, trigger: str) -> outputs.Step:
         if trigger not in IGNORED.get(choice.state, ()):
@@ -269,7 +269,7 @@ class Stream:
             said.append(outputs.Head())
         if first.state in ("held", "role"):
             for choice in self.choices:
-                choice.state = _NEXT[choice.state, "begin"]
+                choice.move("begin")
                 said.append(outputs.Role(choice.index))
         return said
 
@@ -281,7 +281,7 @@ class Stream:
         for output in said:
             trigger = OUTPUT_TRIGGERS.get(type(output))
             if trigger is not None:
-                choice.state = _NEXT[choice.state, trigger]
+                choice.move(trigger)
         return begun + said
 
     def _cut(self, choice: Choice, word: str, trigger: str) -> Said:
@@ -301,7 +301,7 @@ class Stream:
         for each in self.choices:
             if self._rests(each):
                 said += self._cut(each, "tool_calls", "timer_fired")
-        return outputs.Step(choice.state, tuple(said))
+        return choices.step(self.choices, choice, said)
 
     def _rests(self, choice: Choice) -> bool:
         return choice.tools.rests and (choice.state, "finished") in _NEXT
@@ -309,7 +309,7 @@ class Stream:
     def _finish(self, choice: Choice, word: str, trigger: str) -> Said:
         choice.tools.give_up()
         counts = choice.tools.counts()
-        choice.state = _NEXT[choice.state, "finished"]
+        choice.move("finished")
         choice.reason = self._reason(word, choice.tools.calls > 0)
         choice.word = word if word != choice.reason else None
         finished = outputs.Finish(choice.reason, choice.index)
@@ -329,8 +329,8 @@ class Stream:
         said: Said = []
         for choice in self.choices:
             if self._wants_usage:
-                choice.state = _NEXT[choice.state, "counted"]
-            choice.state = _NEXT[choice.state, "completed"]
+                choice.move("counted")
+            choice.move("completed")
         if self._wants_usage:
             said.append(outputs.UsageTotals(self.usage))
         self._end(self._whole, trigger)
@@ -341,7 +341,7 @@ class Stream:
         for choice in waiting:
             choice.counts = choice.counts or UNKNOWN
         said = self._settle(trigger)
-        return outputs.Step(waiting[0].state, tuple(said))
+        return choices.step(self.choices, waiting[0], said)
 
     def _truncate(self, choice: Choice, trigger: str) -> outputs.Step:
         """End every open choice as `length`, with the text there is."""
@@ -352,7 +352,7 @@ class Stream:
                 each.counts = each.counts or UNKNOWN
                 said += self._say(each, each.spill())
                 said += self._cut(each, "length", trigger)
-        return outputs.Step(choice.state, tuple(said))
+        return choices.step(self.choices, choice, said)
 
     def _fail(
         self,
@@ -369,8 +369,8 @@ class Stream:
         self._end(kind, trigger)
         self.failure = failure
         for each in self.choices:
-            each.state = _NEXT[each.state, "fail"]
-        return outputs.Step(choice.state, (*said, failure))
+            each.move("fail")
+        return choices.step(self.choices, choice, (*said, failure))
 
     def _end(self, kind: events.TerminalKind, trigger: str) -> None:
         for choice in self.choices:

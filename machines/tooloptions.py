@@ -15,7 +15,9 @@ CALL_LIMIT: Final = 1024
 """Calls of a choice that no answer has: what makes more goes round in circles."""
 
 
-class ToolOptions(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class ToolOptions(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
+):
     """What a request and its server say about tool calls.
 
     Attributes:

@@ -38,7 +38,7 @@ ReasoningKind = Literal["summary", "text"]
 """What a model shows of its thinking: a summary, or the thinking itself."""
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Token counts as a worker reported them."""
 
     prompt_tokens: int

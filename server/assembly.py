@@ -1,6 +1,5 @@
 """Makes each part of the server as the configuration has it; `server.serve` runs them."""
 
-import contextlib
 import secrets
 import time
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from engine import (
     disabled,
     journal,
     log,
+    regular,
     responsestore,
     routing,
     scripted,
@@ -147,10 +147,17 @@ def hash_key(config: Config) -> bytes:
     """The key of the log's body hashes; of no use beyond this run where there is no log.
 
     A log that cannot be written is a matter of its `on_error` policy, not of its key.
+
+    Raises:
+        NotRegular: something else is in the place of its file.
     """
     if config.event_log != "off":
-        with contextlib.suppress(OSError):
+        try:
             return digest.load_key(config.log_dir)
+        except regular.NotRegular:
+            raise
+        except OSError:
+            pass
     return secrets.token_bytes(digest.HASH_BYTES)
 
 

@@ -1,60 +1,86 @@
 """`turntape replay` and `turntape inspect`: a log, read back for people."""
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
-import msgspec
-
-from engine import replay, segments
+from engine import regular, replay, segments
 from machines import events
+from server import printing
 from server.renderers import renderer
 
 SAME, DIVERGED, CORRUPT = 0, 1, 2
-"""Exit statuses of `replay`; a log that is damaged is never said to have diverged."""
+"""Exit statuses. `DIVERGED` is also for an id that nothing is found for; a log that is damaged is
+never said to have diverged, and one that a later version wrote neither."""
 
 
 def replay_command(options: argparse.Namespace) -> int:
     """`turntape replay PATH [--request ID]`."""
-    reading = segments.read(options.path)
+    reading = _read(options.path)
+    if reading is None:
+        return CORRUPT
     run = replay.Replay(renderer, options.request)
-    try:
-        run.run(reading)
-    except msgspec.ValidationError as error:
-        _print([f"not a log of this version: {error}"])
-        return CORRUPT
-    corrupt = [problem for problem in reading.problems if problem.kind == "corrupt"]
-    for problem in reading.problems:
-        _print([str(problem)])
+    run.run(reading)
+    corrupt = reading.counts["corrupt"]
+    printing.say_each(map(str, reading.problems))
     if run.divergence is not None and not corrupt:
-        _print(_divergence(run.divergence))
+        printing.say_each(_divergence(run.divergence))
         return DIVERGED
-    tally = run.tally
-    masked = tally.streams - tally.full
-    counted = f"{tally.streams} streams, {tally.records} records: same steps"
-    _print([f"{counted}; {tally.full} with the same bytes, {masked} masked"])
-    if tally.unfinished or tally.skipped:
-        _print([f"{tally.unfinished} without an end, {tally.skipped} without a beginning"])
+    printing.say_each(_summary(run.tally))
     if corrupt:
-        _print([f"corrupt: {reading.problem_count} problems"])
+        printing.say(f"corrupt: {corrupt} problems")
         return CORRUPT
-    if options.request is not None and not tally.streams:
-        _print([f"no finished stream of {options.request}"])
+    if options.request is not None and not run.tally.compared:
+        printing.say(f"no finished stream of {options.request}")
         return DIVERGED
     return SAME
 
 
 def inspect_command(options: argparse.Namespace) -> int:
     """`turntape inspect PATH [--request ID]`."""
-    reading = segments.read(options.path)
+    reading = _read(options.path)
+    if reading is None:
+        return CORRUPT
+    found = True
     if options.request is None:
-        _print(_streams(reading))
+        printing.say_each(_streams(reading))
     else:
-        _print(_steps(reading, options.request))
-    for problem in reading.problems:
-        _print([str(problem)])
-    return CORRUPT if any(problem.kind == "corrupt" for problem in reading.problems) else SAME
+        steps = _steps(reading, options.request)
+        first = next(steps, None)
+        found = first is not None
+        printing.say_each(() if first is None else itertools.chain((first,), steps))
+    printing.say_each(map(str, reading.problems))
+    if reading.later:
+        printing.say(f"{len(reading.later)} streams were written by a later version")
+    if reading.counts["corrupt"]:
+        return CORRUPT
+    if not found:
+        printing.say(f"no stream of {options.request}")
+        return DIVERGED
+    return SAME
+
+
+def _read(path: Path) -> segments.Reading | None:
+    """A reading of a log; None, and a line, where something else is in the place of its files."""
+    try:
+        return segments.read(path)
+    except regular.NotRegular as error:
+        printing.say(f"{error.filename}: corrupt: {error.strerror}")
+        return None
+
+
+def _summary(tally: replay.Tally) -> Iterator[str]:
+    masked = tally.streams - tally.full
+    counted = f"{tally.streams} streams, {tally.records} records: same steps"
+    yield f"{counted}; {tally.full} with the same bytes, {masked} masked"
+    if tally.defects:
+        yield f"{tally.defects} that a bug of the server ended: same steps up to there"
+    if tally.unfinished or tally.skipped:
+        yield f"{tally.unfinished} without an end, {tally.skipped} without a beginning"
+    if tally.later:
+        yield f"{tally.later} written by a later version: not compared"
 
 
 def _divergence(divergence: replay.Divergence) -> Iterator[str]:
@@ -68,7 +94,7 @@ def _divergence(divergence: replay.Divergence) -> Iterator[str]:
         yield f"{row.seq:>6}{mark} {row.event:<16}  {row.recorded:<{width}}  {row.replayed}"
 
 
-def _streams(reading: Iterable[segments.Record]) -> Iterator[str]:
+def _streams(reading: segments.Reading) -> Iterator[str]:
     yield (
         f"{'stream':<28}  {'opened':<26}  {'request':<28}  {'model':<16}  "
         f"{'kind':<14}  {'finish':<10}  {'ttft ms':>8}  {'ms':>9}  {'frames':>6}"
@@ -77,53 +103,46 @@ def _streams(reading: Iterable[segments.Record]) -> Iterator[str]:
     for record in reading:
         if record.event not in ("opened", "terminal"):
             continue
-        event = record.load()
+        event = reading.load(record)
         if isinstance(event, events.Opened):
             opened[record.stream] = record, event
         elif isinstance(event, events.Terminal) and record.stream in opened:
             yield _stream_line(*opened.pop(record.stream), event)
     for first, event in opened.values():
-        yield _stream_line(first, event, None)
+        end = "later version" if first.stream in reading.later else "open"
+        yield f"{_stream_start(first, event)}  {end}"
 
 
-def _stream_line(
-    first: segments.Record, opened: events.Opened, terminal: events.Terminal | None
-) -> str:
+def _stream_start(first: segments.Record, opened: events.Opened) -> str:
     when = _time(first.t)
-    start = f"{first.stream:<28}  {when}  {opened.request_id:<28}  {opened.model:<16}"
-    if terminal is None:
-        return f"{start}  open"
+    return f"{first.stream:<28}  {when}  {opened.request_id:<28}  {opened.model:<16}"
+
+
+def _stream_line(first: segments.Record, opened: events.Opened, terminal: events.Terminal) -> str:
     finish = ",".join(reason or "-" for reason in terminal.finish_reasons) or "-"
     ttft = "-" if terminal.ttft_us is None else f"{terminal.ttft_us / 1000:.1f}"
     return (
-        f"{start}  {terminal.kind:<14}  {finish:<10}  {ttft:>8}  "
+        f"{_stream_start(first, opened)}  {terminal.kind:<14}  {finish:<10}  {ttft:>8}  "
         f"{terminal.duration_us / 1000:>9.1f}  {terminal.frames:>6}"
     )
 
 
-def _steps(reading: Iterable[segments.Record], request: str) -> Iterator[str]:
+def _steps(reading: segments.Reading, request: str) -> Iterator[str]:
     streams: dict[str, int] = {}
     for record in reading:
         if record.event == "opened":
-            event = record.load()
-            assert isinstance(event, events.Opened)
-            if request in (record.stream, event.request_id):
+            event = reading.load(record)
+            if isinstance(event, events.Opened) and request in (record.stream, event.request_id):
                 streams[record.stream] = record.t
                 yield f"stream {record.stream}, request {event.request_id}, {_time(record.t)}"
                 yield f"{'seq':>6}  {'ms':>10}  {'event':<16}  {'state':<14}  out"
-        if record.stream in streams:
+        if record.stream in streams and reading.load(record) is not None:
             since = (record.t - streams[record.stream]) / 1000
+            states = " > ".join(record.states) or record.state
             out = " ".join(record.out)
-            yield (
-                f"{record.seq:>6}  {since:>10.3f}  {record.event:<16}  {record.state:<14}  {out}"
-            )
+            yield f"{record.seq:>6}  {since:>10.3f}  {record.event:<16}  {states:<14}  {out}"
 
 
 def _time(microseconds: int) -> str:
     moment = datetime.fromtimestamp(microseconds / 1e6, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")[:26]
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        sys.stdout.write(line + "\n")

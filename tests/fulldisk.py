@@ -107,8 +107,8 @@ def read_only_disk(disk: Path, on_error: str) -> dict[str, Any]:
     seen["failures"] = event_log.counts.failures
     _remount("rw", disk)
     clock.advance(2)
-    seen["accepting_again"] = event_log.accepting
     event_log.flush()
+    seen["accepting_again"] = event_log.accepting
     event_log.close()
     seen["all_there"] = list(logs.streams_of(disk / "log")) == ["s", "t"]
     seen["lost"] = event_log.counts.records_lost

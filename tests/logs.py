@@ -14,11 +14,14 @@ from typing import Any
 
 import msgspec
 
-from engine import log, segments
+from engine import log, sealed, segments
 from machines import events, outputs
 
 ROOT = Path(__file__).parents[1]
 """The checkout."""
+
+SCHEMA_1 = Path(__file__).parent / "engine" / "logs" / "schema-1"
+"""A log as version 1 of its records was written: full, masked, killed, closed by a start."""
 
 
 class Clock:
@@ -105,11 +108,12 @@ def texts(records: list[segments.Record]) -> list[str]:
 
 
 def lines_of(directory: Path) -> list[bytes]:
-    """Every line of a log, as on disk."""
+    """Every record of a log, as on disk."""
     return [
         line
         for segment in segments.list_segments(directory)
         for line in segment.path.read_bytes().splitlines(keepends=True)
+        if sealed.is_kind(line, "stream")
     ]
 
 
@@ -129,13 +133,10 @@ def fill_up(directory: Path) -> None:
 
 
 def left_behind(directory: Path) -> Path:
-    """What a process leaves that is killed now: a copy of its segments."""
+    """What a process leaves that is killed now: a copy of its files."""
     copy = directory.with_name(f"{directory.name}-left")
     shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir(parents=True)
-    for segment in segments.list_segments(directory):
-        shutil.copy(segment.path, copy)
-    return copy
+    return shutil.copytree(directory, copy)
 
 
 def child_environment() -> dict[str, str]:

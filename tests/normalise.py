@@ -251,4 +251,5 @@ def _written(
             stream_log.append(event, step)
         stream_log.close(terminal, steps[-1][1].state)
         event_log.close()
-        return (Path(directory) / segments.segment_name(1)).read_bytes()
+        _, *lines = (Path(directory) / segments.segment_name(1)).read_bytes().splitlines(True)
+        return b"".join(lines)  # a transcript is records alone

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from engine import segments
+from engine import sealed
 
 Record = dict[str, Any]
 """A record without what `lines` adds; `stream` and `t` may be left out."""
@@ -23,7 +23,7 @@ def lines(*records: Record) -> bytes:
         stream = record.get("stream", "st_1")
         head = {"stream": stream, "seq": seqs[stream], "seg": seg, "t": seg * STEP_US}
         seqs[stream] += 1
-        found.append(segments.seal(msgspec.json.encode(head | record)[:-1]))
+        found.append(sealed.seal(msgspec.json.encode(head | record)[:-1]))
     return b"".join(found)
 
 

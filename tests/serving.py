@@ -141,7 +141,7 @@ class Serve:
         found = []
         for path in sorted(self.log_dir.glob("events-*.jsonl")):
             found += [json.loads(line) for line in path.read_text().splitlines()]
-        return found
+        return [record for record in found if "stream" in record]
 
     def terminals(self) -> list[dict[str, Any]]:
         """The terminal records of its log."""

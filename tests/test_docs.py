@@ -177,15 +177,17 @@ def test_every_end_of_a_stream_is_documented() -> None:
     assert tuple(kinds) == get_args(events.TerminalKind)
 
 
-def test_the_record_that_is_shown_is_a_record(tmp_path: Path) -> None:
-    (line,) = readme.examples(redraw.DOCS / "events.md", "json")
-    log = tmp_path / "log.jsonl"
-    log.write_text(line, encoding="utf-8")
+def test_the_lines_that_are_shown_are_lines_of_a_log(tmp_path: Path) -> None:
+    line, header = readme.examples(redraw.DOCS / "events.md", "json")
+    log = tmp_path / "events-00000017.jsonl"
+    log.write_text(f"{header}{line}", encoding="utf-8")
     reading = segments.read(log)
     (record,) = reading
     assert isinstance(record.load(), events.TextDelta)
     keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in cells("events.md", "Form")))
     assert set(msgspec.json.decode(line)) - {"text"} <= set(keys)
+    # Somebody cut the records out that were between the two.
+    assert [problem.line for problem in reading.problems] == [2]
 
 
 def test_every_error_and_route_is_documented() -> None:

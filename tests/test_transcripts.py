@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import replay, scripted, segments
+from engine import replay, scripted, sealed, segments
 from machines import events
 from server.renderers import renderer
 from tests import asking, capture, normalise, serving, wire
@@ -83,7 +83,7 @@ def test_the_command_finds_a_changed_step_in_the_corpus(tmp_path: Path) -> None:
     path = corpus / "usage-on.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     body, _, _ = lines[-2].replace(b'"stop"', b'"length"').partition(b',"crc"')
-    lines[-2] = segments.seal(body)
+    lines[-2] = sealed.seal(body)
     path.write_bytes(b"".join(lines))
     done = serving.command("replay", str(corpus))
     assert done.returncode == 1, done.stdout

@@ -7,15 +7,12 @@ from typing import Any
 
 from engine import journal, log
 from machines import supervisor
+from tests import logs
 
 
 def lives(directory: Path) -> list[list[dict[str, Any]]]:
     """The records of each life, in order."""
-    lines = [
-        json.loads(line)
-        for path in sorted(directory.glob("events-*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
+    lines = map(json.loads, logs.lines_of(directory))
     by_stream = sorted(lines, key=lambda record: (record["stream"], record["seq"]))
     groups = itertools.groupby(by_stream, key=lambda record: record["stream"])
     found = [list(group) for _, group in groups]

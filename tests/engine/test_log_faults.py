@@ -3,6 +3,7 @@
 Nothing that was flushed is lost, nothing half-written is ever read as whole, nobody waits.
 """
 
+import asyncio
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,9 @@ import msgspec
 import pytest
 import structlog
 
-from engine import log, segments, segmentwriter
+from engine import log, recovery, segments, segmentwriter
 from machines import events, outputs
-from tests import fulldisk, logs
+from tests import fulldisk, logs, virtualtime
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def clock() -> logs.Clock:
     return logs.Clock()
 
 
-def write_and_be_killed(directory: Path, after: int) -> tuple[segments.Recovery, str, int]:
+def write_and_be_killed(directory: Path, after: int) -> tuple[recovery.Recovery, str, int]:
     """Have a process write until it has flushed `after` times, and kill it.
 
     Returns:
@@ -44,24 +45,24 @@ def write_and_be_killed(directory: Path, after: int) -> tuple[segments.Recovery,
         text=True,
     ) as child:
         assert child.stdout is not None
-        recovery = segments.Recovery()
+        found = recovery.Recovery()
         flushed = 0
         for line in child.stdout:
             if line.startswith("recovery ") and line.endswith("\n"):
-                recovery = msgspec.json.decode(line.split(" ", 1)[1], type=segments.Recovery)
+                found = msgspec.json.decode(line.split(" ", 1)[1], type=recovery.Recovery)
             if line.startswith("flushed ") and line.endswith("\n"):
                 flushed = int(line.split()[1])
             if flushed == after:
                 child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    return recovery, f"{child.pid}-", flushed
+    return found, f"{child.pid}-", flushed
 
 
 def test_a_killed_process_loses_nothing_that_it_flushed(directory: Path) -> None:
     flushed: dict[str, int] = {}
     for after in (300, 500, 700):
-        recovery, streams, last = write_and_be_killed(directory, after)
-        assert len(recovery.open_streams) == (3 if flushed else 0)
+        before, streams, last = write_and_be_killed(directory, after)
+        assert len(before.open_streams) == (3 if flushed else 0)
         flushed |= dict.fromkeys((f"{streams}{number}" for number in range(3)), last)
     for _ in range(3):
         logs.open_log(directory).close()
@@ -112,16 +113,17 @@ def test_a_start_that_is_killed_while_it_closes_streams_is_finished_by_the_next(
     killed.flush()
     left = logs.left_behind(directory)
     killed.close()
-    logs.open_log(left).close()
-    _, second = segments.list_segments(left)
+    checkpoint = (left / "checkpoint").read_bytes()
+    closing = logs.open_log(left)
+    half = logs.left_behind(left)
+    closing.close()
+    (half / "checkpoint").write_bytes(checkpoint)
+    _, second = segments.list_segments(half)
     closings = second.path.read_bytes()
     assert closings.count(b"terminal") == 5
-    (left / "checkpoint").unlink()
     for end in range(0, len(closings), 37):
-        for later in segments.list_segments(left)[1:]:
-            later.path.unlink()
         second.path.write_bytes(closings[:end])
-        again = logs.left_behind(left)
+        again = logs.left_behind(half)
         logs.open_log(again).close()
         found = logs.streams_of(again)
         assert len(found) == 5
@@ -145,7 +147,7 @@ def test_what_a_start_finds_wrong_is_said(directory: Path) -> None:
         ("event_log_streams_closed", "warning"),
     ]
     assert said[0]["bytes"] == 8
-    assert f"{live.path}:3 (byte " in said[1]["first"]
+    assert f"{live.path}:4 (byte " in said[1]["first"]
 
 
 def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> None:
@@ -164,14 +166,14 @@ def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> No
     for segment in found[: long.first_segment - 1]:
         segment.path.write_bytes(b"nobody reads this\n")
     event_log = log.EventLog(logs.settings(directory), logs.Clock())
-    recovery = event_log.open()
+    left = event_log.open()
     event_log.close()
-    assert recovery.problems == ()
-    assert [stream.stream for stream in recovery.open_streams] == ["long", "process"]
+    assert left.problems == ()
+    assert [stream.stream for stream in left.open_streams] == ["long", "process"]
     for segment in segments.list_segments(directory):
         segment.path.write_bytes(b"nor this, after a clean end\n")
     event_log = log.EventLog(logs.settings(directory), logs.Clock())
-    assert event_log.open() == segments.Recovery()
+    assert event_log.open() == recovery.Recovery()
     event_log.close()
 
 
@@ -206,7 +208,7 @@ def test_a_read_only_disk_stops_nothing_and_is_used_when_it_can_be(
 FILE_LIMIT = """
 import resource, sys
 from pathlib import Path
-from tests import fulldisk, logs
+from tests import fulldisk, logs, virtualtime
 
 clock = logs.Clock()
 event_log = logs.open_log(Path(sys.argv[1]), clock, content="full")
@@ -270,7 +272,7 @@ def test_a_directory_that_cannot_be_made_is_a_failing_log(
     directory.write_text("in the way")
     event_log = log.EventLog(logs.settings(directory, on_error=on_error), clock)
     with structlog.testing.capture_logs() as said:
-        assert event_log.open() == segments.Recovery()
+        assert event_log.open() == recovery.Recovery()
         for number in range(10):
             logs.write_stream(event_log, f"s{number}")
             clock.advance(0.25)
@@ -285,17 +287,63 @@ def test_a_directory_that_cannot_be_made_is_a_failing_log(
     assert list(logs.streams_of(directory)) == [f"s{number}" for number in range(10)]
 
 
-def test_a_refusing_log_tries_again_though_nothing_is_recorded(
+def block(directory: Path) -> None:
+    directory.write_text("in the way")
+
+
+def unblock(directory: Path) -> None:
+    directory.unlink()
+
+
+@pytest.mark.parametrize("on_error", ["continue", "refuse"])
+def test_a_failing_log_is_tried_again_each_second_though_nothing_is_recorded(
+    directory: Path, clock: logs.Clock, on_error: Any
+) -> None:
+    async def scenario() -> None:
+        block(directory)
+        event_log = logs.open_log(directory, clock, on_error=on_error)
+        logs.write_stream(event_log, "s")
+        await asyncio.sleep(5.5)
+        assert event_log.counts.failures == 6
+        assert event_log.accepting is (on_error == "continue")
+        unblock(directory)
+        await asyncio.sleep(1)
+        assert event_log.accepting
+        assert list(logs.streams_of(directory)) == ["s"]
+        event_log.close()
+
+    virtualtime.run(scenario())
+
+
+def test_an_idle_log_notices_within_a_second_that_it_is_gone(
     directory: Path, clock: logs.Clock
 ) -> None:
-    directory.write_text("in the way")
-    event_log = logs.open_log(directory, clock, on_error="refuse")
-    assert not event_log.accepting
-    directory.unlink()
-    assert not event_log.accepting
-    clock.advance(1)
-    assert event_log.accepting
-    event_log.close()
+    async def scenario() -> None:
+        event_log = logs.open_log(directory, clock)
+        logs.write_stream(event_log, "s")
+        delete(directory)
+        await asyncio.sleep(2.5)
+        assert event_log.counts.failures == 1
+        assert segments.list_segments(directory)
+        written = logs.begin(event_log, "t")
+        event_log.flush()
+        assert list(logs.streams_of(directory)) == ["t"]
+        written.close(logs.TERMINAL, "done")
+        event_log.close()
+
+    virtualtime.run(scenario())
+
+
+def test_an_idle_log_is_left_alone(directory: Path, clock: logs.Clock) -> None:
+    async def scenario() -> None:
+        event_log = logs.open_log(directory, clock)
+        logs.write_stream(event_log, "s")
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(1.5)
+        assert loop._scheduled == []  # type: ignore[attr-defined] # asyncio has no other name
+        event_log.close()
+
+    virtualtime.run(scenario())
 
 
 def test_a_start_that_could_not_read_the_log_closes_its_streams_later(

@@ -23,7 +23,7 @@ from machines.events import (
 )
 from server import renderers, sinks
 from server.http import Exchange
-from tests import virtualtime
+from tests import logs, virtualtime
 from tests.playbook import opened
 
 SECOND = 1_000_000
@@ -112,7 +112,7 @@ class Stage:
         return b"".join(path.read_bytes() for path in self._directory.glob("events-*.jsonl"))
 
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_file().splitlines()]
+        return [json.loads(line) for line in logs.lines_of(self._directory)]
 
     def timers(self) -> list[str]:
         """The timers that fired, in order."""

@@ -125,8 +125,10 @@ TOOLS: list[recording.Record] = [
 
 
 def changed(number: int, **members: Any) -> list[recording.Record]:
-    """`FULL` with other members in one of its records."""
-    return [record | members if at == number else record for at, record in enumerate(FULL)]
+    """`FULL` with other members in one of its records; all of them, where its event is another."""
+    before = {} if "event" in members else FULL[number]
+    own = {"out": FULL[number]["out"], "state": FULL[number]["state"]}
+    return [own | before | members if at == number else each for at, each in enumerate(FULL)]
 
 
 MASKED = changed(0, content="masked", hash_key=None)

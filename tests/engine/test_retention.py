@@ -4,11 +4,13 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import retention, segments
+from engine import chain, chainfile, recovery, retention, segments
+from tests import logs
 
 NOW_US = 1_700_000_000_000_000
 DAY_S = 86_400
@@ -77,32 +79,90 @@ def test_what_goes_is_the_least_that_does_it(
         assert too_old or (max_bytes and total + last.size > max_bytes)
 
 
+def chain_of(directory: Path) -> chainfile.ChainFile:
+    """The chain of a directory, to be written on."""
+    return chainfile.ChainFile(directory, recovery.recover(directory), 9, syncs=False)
+
+
+def make_segments(directory: Path, *numbers: int) -> None:
+    for number in numbers:
+        (directory / segments.segment_name(number)).write_bytes(b"x" * 99 + b"\n")
+
+
+def pruned(directory: Path) -> int:
+    """Up to where the chain says that segments are gone."""
+    return chain.Chain(directory, (directory / chain.CHAIN).read_bytes()).pruned
+
+
 def test_pruning_deletes_and_says_so(tmp_path: Path) -> None:
-    for number in (1, 2, 3):
-        (tmp_path / segments.segment_name(number)).write_bytes(b"x" * 100)
+    make_segments(tmp_path, 1, 2, 3)
     eight_days_ago = time.time() - 8 * DAY_S
     os.utime(tmp_path / segments.segment_name(1), (eight_days_ago, eight_days_ago))
     (tmp_path / "notes.txt").write_text("somebody else's")
+    kept = chain_of(tmp_path)
     with structlog.testing.capture_logs() as said:
-        gone = retention.prune(tmp_path, time.time_ns() // 1000, 0, 7 * DAY_S)
+        gone = retention.prune(tmp_path, kept, time.time_ns() // 1000, 0, 7 * DAY_S)
     assert numbers(gone) == [1]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "chain",
+        "checkpoint",
         "events-00000002.jsonl",
         "events-00000003.jsonl",
         "notes.txt",
     ]
+    assert pruned(tmp_path) == 1
     assert [(line["event"], line["count"], line["bytes"]) for line in said] == [
         ("segments_deleted", 1, 100)
     ]
 
 
-def test_a_segment_that_cannot_be_deleted_ends_it_loudly(tmp_path: Path) -> None:
-    (tmp_path / segments.segment_name(1)).write_bytes(b"x")
-    (tmp_path / segments.segment_name(2)).mkdir()
-    for number in (3, 4):
-        (tmp_path / segments.segment_name(number)).write_bytes(b"x")
+def test_a_segment_that_cannot_be_deleted_ends_it_loudly_and_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    make_segments(tmp_path, 1, 3, 4)
+    kept = chain_of(tmp_path)
+    in_the_way = tmp_path / segments.segment_name(2)
+    in_the_way.mkdir()
     with structlog.testing.capture_logs() as said:
-        gone = retention.prune(tmp_path, time.time_ns() // 1000, 1, 0)
+        gone = retention.prune(tmp_path, kept, time.time_ns() // 1000, 1, 0)
     assert numbers(gone) == [1]
     assert [line["event"] for line in said] == ["segment_not_deleted", "segments_deleted"]
-    assert len(segments.list_segments(tmp_path)) == 3
+    assert pruned(tmp_path) == 3
+    in_the_way.rmdir()
+    make_segments(tmp_path, 2)
+    assert numbers(retention.prune(tmp_path, kept, time.time_ns() // 1000, 0, 0)) == [2, 3]
+    assert numbers(segments.list_segments(tmp_path)) == [4]
+
+
+def test_what_the_chain_cannot_say_stays(tmp_path: Path) -> None:
+    make_segments(tmp_path, 1, 2)
+    kept = chain_of(tmp_path)
+    kept.release()  # so that it cannot be written
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        retention.prune(tmp_path, kept, time.time_ns() // 1000, 1, 0)
+    assert numbers(segments.list_segments(tmp_path)) == [1, 2]
+
+
+def test_a_segment_is_as_old_as_the_log_says_whatever_the_system_s_clock_does(
+    tmp_path: Path,
+) -> None:
+    clock = logs.Clock()
+    event_log = logs.open_log(tmp_path, clock, max_age_s=8 * DAY_S, segment_bytes=1000)
+    for number in range(4):
+        logs.write_stream(event_log, f"s{number}")
+        clock.advance(2 * DAY_S)
+    event_log.close()
+    closed = segments.list_segments(tmp_path)
+    for hours in (-1, 1, -24 * 365 * 30):  # what the kernel stamped files with
+        stamp = clock.us / 1e6 + hours * 3600
+        for each in closed:
+            os.utime(each.path, (stamp, stamp))
+        event_log = logs.open_log(tmp_path, clock, max_age_s=8 * DAY_S)
+        event_log.prune()
+        event_log.close()
+        assert {record.stream for record in segments.read(tmp_path)} >= {"s1", "s2", "s3"}
+    clock.advance(30 * DAY_S)
+    event_log = logs.open_log(tmp_path, clock, max_age_s=8 * DAY_S)
+    event_log.prune()
+    event_log.close()
+    assert list(segments.read(tmp_path)) == []

@@ -41,7 +41,8 @@ def test_files_and_directory_are_their_owners(directory: Path) -> None:
     assert closes & fcntl.FD_CLOEXEC
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
-    assert files == {"events-00000001.jsonl": 0o600, "lock": 0o600, "checkpoint": 0o600}
+    names = ("events-00000001.jsonl", "lock", "checkpoint", "chain")
+    assert files == dict.fromkeys(names, 0o600)
 
 
 def test_a_flush_is_one_write(directory: Path) -> None:
@@ -186,7 +187,7 @@ def test_what_nobody_waited_for_is_synced_when_its_segment_is_left(
     assert syncs.begun.wait(machinetime.HANG_S), "the name of the new segment"
     logs.write_stream(event_log, "s")
     event_log.close()
-    assert syncs.count == 2
+    assert syncs.count == 4, "the names, the segment twice, the chain"
 
 
 def test_groups_that_wait_together_are_synced_together_and_called_in_order(
@@ -258,4 +259,8 @@ def test_a_failed_sync_is_a_failure_of_the_log_and_nobody_waits_for_it(
     with structlog.testing.capture_logs() as said:
         asyncio.run(scenario())
     assert [line["event"] for line in said] == ["event_log_failing", "event_log_recovered"]
-    assert list(logs.streams_of(directory)) == ["before", "at once", "after"]
+    reading = segments.read(directory)
+    assert list({record.stream: None for record in reading}) == ["before", "at once", "after"]
+    (lost,) = reading.problems
+    assert (lost.kind, lost.path.name) == ("corrupt", segments.segment_name(1))
+    assert "it ends here" in lost.reason

@@ -157,7 +157,7 @@ VOCABULARY = {
     " body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls tool_calls_withheld"
     " tool_calls_dropped tool_buffers_started tool_buffers_flushed tool_buffers_aborted",
 }
-"""Fields of each event in schema version 1. A log of another vocabulary has another version."""
+"""Fields of each event in schema version 2. A log of another vocabulary has another version."""
 
 
 def fields(found: type[msgspec.Struct]) -> str:
@@ -169,7 +169,7 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
         str(found.__struct_config__.tag): fields(found)
         for found in events.StreamEvent.__subclasses__()
     }
-    assert (events.SCHEMA_VERSION, shapes) == (1, VOCABULARY)
+    assert (events.SCHEMA_VERSION, shapes) == (2, VOCABULARY)
     assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
     assert fields(tooloptions.ToolOptions) == (
         "names output_mode legacy most dedup delimiter stop_after suppress_tail comments "

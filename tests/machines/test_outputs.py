@@ -35,7 +35,7 @@ OUTPUT_TAGS = (
     " tool_buffer_started tool_buffer_flushed tool_buffer_aborted tool_counts finish"
     " usage done keepalive failure cancel_turn"
 )
-"""What stands in a record's `out` in schema version 1."""
+"""What stands in a record's `out` in schema version 2."""
 
 
 def fields(found: type[msgspec.Struct]) -> str:
@@ -44,7 +44,7 @@ def fields(found: type[msgspec.Struct]) -> str:
 
 def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
     tags = [str(found.__struct_config__.tag) for found in outputs.Output.__subclasses__()]
-    assert (events.SCHEMA_VERSION, " ".join(tags)) == (1, OUTPUT_TAGS)
+    assert (events.SCHEMA_VERSION, " ".join(tags)) == (2, OUTPUT_TAGS)
     assert fields(outputs.Decision) == "released cut pieces joined repeats"
     assert fields(outputs.Piece) == "kind length word"
     assert fields(outputs.Joined) == "index name"

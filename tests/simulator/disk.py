@@ -11,8 +11,9 @@ import errno
 import functools
 import os
 import shutil
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ DiskFault = Literal["full", "short", "broken"]
 
 
 class Disk:
-    """Stands for the module `os` in `engine.segmentwriter`.
+    """Stands for the module `os` where the log writes.
 
     Attributes:
         fault: what is wrong with the disk now.
@@ -37,11 +38,19 @@ class Disk:
 
     def write(self, fd: int, data: bytes) -> int:
         """As `os.write`."""
+        return os.write(fd, self._taken(data))
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        """As `os.pwrite`."""
+        return os.pwrite(fd, self._taken(data), offset)
+
+    def _taken(self, data: bytes) -> bytes:
+        """What there is room for of what is written."""
         if self.fault is None:
-            return os.write(fd, data)
+            return data
         self.faults += 1
         if self.fault == "short" and len(data) > 1:
-            return os.write(fd, data[: len(data) // 2])
+            return data[: len(data) // 2]
         raise OSError(errno.ENOSPC if self.fault != "broken" else errno.EIO, "simulated")
 
     def open(self, path: Any, flags: int, mode: int = 0o777) -> int:
@@ -100,6 +109,9 @@ class Unhurried:
     def set(self) -> None:
         """Nobody waits."""
 
+    def clear(self) -> None:
+        """Nobody waits."""
+
 
 class Threads:
     """Stands for the module `threading` in `engine.segmentwriter`."""
@@ -116,6 +128,13 @@ def memory_directory() -> Path:
 def snapshot(log_dir: Path, into: Path) -> None:
     """What a process leaves that is killed now."""
     into.mkdir(parents=True)
-    for path in sorted(log_dir.glob("events-*")):
+    for path in sorted(log_dir.glob("[ce]*")):
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(path, into / path.name)
+
+
+@contextlib.contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """A directory in memory, gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=memory_directory()) as name:
+        yield Path(name)

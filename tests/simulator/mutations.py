@@ -10,7 +10,7 @@ from unittest import mock
 
 import msgspec
 
-from engine import attempt, log, parking, pump, segmentwriter, wakeups
+from engine import attempt, livesegment, log, parking, pump, wakeups
 from machines import choice, events, outputs, stream
 from server import connection, fold, http, outbound, permits, sse
 
@@ -125,7 +125,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "heartbeat_is_a_sign_of_life": replaced(pump.Pump, "tick", _alive_by_itself),
     "record_dropped": replaced(log.StreamLog, "append", _dropped_record),
     "bytes_before_their_records": replaced(wakeups.Wakeups, "_end", _sent_first),
-    "failed_write_not_undone": replaced(segmentwriter.SegmentWriter, "_undo", nothing),
+    "failed_write_not_undone": replaced(livesegment.LiveSegment, "undo", nothing),
     "gone_client_not_noticed": replaced(connection.Connection, "lost", nothing),
     "stalled_client_never_cut": replaced(outbound.StallWatch, "stalled", lambda *_, **__: False),
     "answers_never_end": replaced(

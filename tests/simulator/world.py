@@ -19,7 +19,7 @@ from unittest import mock
 import msgspec
 import structlog.testing
 
-from engine import segmentwriter, slices
+from engine import chainfile, livesegment, regular, segmentwriter, slices
 from server import errors, gates, http, listener, routes, serve, settings
 from tests.simulator import answers, client, clock, disk, net, plan, process, rules, upstream
 
@@ -160,7 +160,7 @@ class World:
                 (serve, "gc", no_collections),  # it would take longer than all the rest
                 (secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
                 (uuid, "uuid4", lambda: uuid.UUID(bytes=rng.randbytes(16))),
-                (segmentwriter, "os", self.disk),
+                *((module, "os", self.disk) for module in (livesegment, regular, chainfile)),
                 (segmentwriter, "ThreadPoolExecutor", lambda *_: helper),
                 (segmentwriter, "threading", disk.Threads),
                 *self.backend.replaced,
@@ -319,7 +319,7 @@ class World:
 
 _LASTING: Final = (
     *("Process._step", "Helper._work", "Timeout._on_timeout", "Server."),
-    *("World._play", "keep_running", "sleep", "_set_result_unless_cancelled"),
+    *("World._play", "keep_running", "sleep", "_set_result_unless_cancelled", "EventLog._wake"),
 )
 """Timers and tasks that there are in every world; who sleeps is a task, and noticed as one."""
 
