@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from engine import codexmodels
+from engine import codexmodels, regular
 
 PROVIDER = "turntape"
 """Id of the model provider that the settings define."""
@@ -291,10 +291,12 @@ def prepare(setup: Setup) -> None:
     """Write what Codex needs, once, before the first process is started.
 
     An operator's home is left alone. In ours, instructions that somebody put there are removed.
+
+    Raises:
+        NotRegular: something else is in the place of a file.
+        OSError: a file or a directory cannot be made.
     """
-    for directory in (setup.data_dir, setup.own_home, setup.sqlite_dir):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
+    _make_private(setup.data_dir, setup.own_home, setup.sqlite_dir)
     if setup.workdir is None:
         setup.cwd.mkdir(mode=0o700, exist_ok=True)
     for name in ("AGENTS.md", "AGENTS.override.md"):
@@ -307,11 +309,14 @@ def prepare(setup: Setup) -> None:
 def take(setup: Setup) -> int:
     """Keep other servers from this home; a descriptor that holds it as long as it is open.
 
+    It comes before `prepare`, which would change the files under another server's processes.
+
     Raises:
         HomeTaken: another server has it.
+        NotRegular: something else is in the place of the lock.
     """
-    path = setup.own_home / "lock"
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _make_private(setup.data_dir, setup.own_home)
+    held = regular.open_regular(setup.own_home / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -326,10 +331,18 @@ def wipe_databases(setup: Setup) -> None:
         database.unlink()
 
 
+def _make_private(*directories: Path) -> None:
+    for directory in directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+
+
 def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text, encoding="utf-8")
+    """Write a file that is none but its owner's, as it may be from before."""
+    with os.fdopen(regular.open_regular(path, os.O_WRONLY | os.O_CREAT), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.truncate()
+        file.write(text.encode())
 
 
 _PASSED_ON = frozenset(

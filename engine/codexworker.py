@@ -237,8 +237,8 @@ class CodexWorker:
     async def start(self) -> None:
         """Begin to start the processes."""
         setup = self._options.setup
-        codexhome.prepare(setup)
         self._home = codexhome.take(setup)
+        codexhome.prepare(setup)
         codexhome.wipe_databases(setup)
         command = process.Command(
             codexhome.command(self._binary, setup),

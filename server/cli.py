@@ -18,6 +18,7 @@ from server import (
     exits,
     login,
     mock,
+    printing,
     readback,
     serve,
     settings,
@@ -78,7 +79,7 @@ def load_config(options: argparse.Namespace) -> settings.Config:
     }
     config, warnings = configuration.load(os.environ, flags, options.env_file)
     for warning in warnings:
-        diagnostics.say(f"turntape: warning: {warning}")
+        printing.complain(f"warning: {warning}")
     return config
 
 
@@ -99,7 +100,7 @@ def config_command(options: argparse.Namespace) -> int:
     rows = configuration.describe(load_config(options))
     width = max(len(row.name) for row in rows)
     for row in rows:
-        _say(f"{row.name:<{width}}  {row.value}  ({row.source})  {row.meaning}")
+        printing.say(f"{row.name:<{width}}  {row.value}  ({row.source})  {row.meaning}")
     return 0
 
 
@@ -161,10 +162,6 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--env-file", type=Path, help="file of NAME=value lines")
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a command line
-
-
 def _complain(text: str, status: int = exits.FAILED) -> int:
-    diagnostics.say(f"turntape: {text}")
+    printing.complain(text)
     return status

@@ -5,7 +5,7 @@ import os
 import sys
 
 from engine import login
-from server import assembly, diagnostics, eventloop, exits, settings, signals
+from server import assembly, eventloop, exits, printing, settings, signals
 
 
 def run(config: settings.Config) -> int:
@@ -31,7 +31,7 @@ async def _log_in(config: settings.Config, caught: signals.Caught) -> int:
     try:
         waiting.result()
     except login.LoginFailed as error:
-        diagnostics.say(f"turntape: login failed: {error}")
+        printing.complain(f"login failed: {error}")
         return exits.FAILED
     sys.stdout.write(f"Logged in. The login is kept in {options.setup.home}.\n")
     sys.stdout.write("Restart a server that is running on it.\n")

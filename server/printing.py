@@ -8,6 +8,8 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 
+from server import diagnostics
+
 
 def printable(text: str) -> str:
     """The text in one line, with everything that is not drawn in its place as an escape."""
@@ -36,5 +38,5 @@ def say_each(lines: Iterable[str]) -> None:
 
 
 def complain(text: str) -> None:
-    """Print what is wrong to stderr."""
-    sys.stderr.write(f"turntape: {printable(text)}\n")
+    """Print what is wrong to stderr, in order with diagnostics."""
+    diagnostics.say(f"turntape: {printable(text)}")

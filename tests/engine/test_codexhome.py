@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import codexhome, codexmodels
+from engine import codexhome, codexmodels, regular
 
 URL = "http://127.0.0.1:1/v1"
 
@@ -172,14 +173,33 @@ def test_the_databases_of_the_last_run_are_wiped(tmp_path: Path) -> None:
 
 
 def test_a_home_is_one_servers_until_it_lets_go(tmp_path: Path) -> None:
-    setup = codexhome.Setup(data_dir=tmp_path)
-    codexhome.prepare(setup)
+    setup = codexhome.Setup(data_dir=tmp_path / "data")
     held = codexhome.take(setup)
     with pytest.raises(codexhome.HomeTaken, match="another server uses it"):
         codexhome.take(setup)
     os.close(held)
     os.close(codexhome.take(setup))
     assert mode(setup.own_home / "lock") == 0o600
+
+
+def put_link(path: Path) -> None:
+    target = path.parent / "target"
+    target.write_text("precious")
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("put", [put_link, os.mkfifo, Path.mkdir])
+@pytest.mark.parametrize("name", ["lock", "config.toml", "catalog.json"])
+def test_what_is_no_file_is_neither_waited_for_nor_written_to(
+    name: str, put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    setup = codexhome.Setup(data_dir=tmp_path)
+    setup.own_home.mkdir()
+    put(setup.own_home / name)
+    with pytest.raises(regular.NotRegular, match=f"{setup.own_home / name}"):
+        (codexhome.take if name == "lock" else codexhome.prepare)(setup)
+    if put is put_link:
+        assert (setup.own_home / "target").read_text() == "precious"
 
 
 def test_preparing_again_removes_instructions_and_keeps_what_runs(tmp_path: Path) -> None:

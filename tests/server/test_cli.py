@@ -71,6 +71,23 @@ def a_log_that_cannot_be_made(data: Path) -> tuple[str, str]:
     return f"PROXY_LOG_DIR={data}/file/log", f"{data}/file/log: Not a directory"
 
 
+def a_link_for_a_lock(data: Path) -> tuple[str, str]:
+    (data / "log").mkdir()
+    (data / "log" / "lock").symlink_to(data / "elsewhere")
+    return "", f"{data}/log/lock: is not a regular file"
+
+
+def a_pipe_for_a_key(data: Path) -> tuple[str, str]:
+    (data / "log").mkdir()
+    os.mkfifo(data / "log" / "hash.key")
+    return "", f"{data}/log/hash.key: is not a regular file"
+
+
+def a_name_that_steers_a_terminal(data: Path) -> tuple[str, str]:
+    (data / "file").touch()
+    return f"PROXY_LOG_DIR={data}/file/\x1b[31m", f"{data}/file/\\x1b[31m: Not a directory"
+
+
 def data_that_cannot_be_written(data: Path) -> tuple[str, str]:
     return "PROXY_DATA_DIR=/sys", "/sys/log: Operation not permitted"
 
@@ -91,6 +108,9 @@ def a_host_that_is_not_here(data: Path) -> tuple[str, str]:
         a_directory_for_the_store,
         a_file_for_the_data,
         a_log_that_cannot_be_made,
+        a_link_for_a_lock,
+        a_pipe_for_a_key,
+        a_name_that_steers_a_terminal,
         data_that_cannot_be_written,
         no_transcripts,
         a_host_that_is_not_here,
@@ -130,6 +150,7 @@ def test_a_codex_home_in_use_is_said(tmp_path: Path) -> None:
         )
     assert failed.returncode == 1
     assert failed.stderr == f"turntape: {home}: another server uses it\n"
+    assert [path.name for path in home.iterdir()] == ["lock"]
 
 
 def test_a_worker_whose_packages_are_missing_is_said(tmp_path: Path) -> None:
