@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = _parser().parse_args(arguments)
-    except SystemExit as left:  # argparse has said what there was to say
+    except SystemExit as left:  # argparse has printed what there was to print
         return exits.USAGE if left.code else exits.CLEAN
     status: int = options.run(options)
     return status

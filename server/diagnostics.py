@@ -130,7 +130,7 @@ def say(text: str) -> None:
 
 
 def flush(seconds: float = FLUSH_S) -> None:
-    """Have what was said be written, unless that takes longer: nobody may be reading."""
+    """Wait until the lines so far are written, but no longer: nobody may be reading."""
     _output.flush(seconds)
 
 

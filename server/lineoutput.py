@@ -27,8 +27,8 @@ class LineOutput:
     """Lines on their way to one descriptor, which stays its owner's.
 
     Args:
-        on_gap: told from the writing thread, once lines can be written again, how many were
-            dropped since it was last told.
+        on_gap: called in the writing thread, once lines can be written again, with how many were
+            dropped since its last call.
     """
 
     def __init__(self, descriptor: int, on_gap: Callable[[int], object]) -> None:

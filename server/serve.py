@@ -65,7 +65,7 @@ class Server:
     """One server, which runs once. Nothing is opened before `run`.
 
     Args:
-        announce: told where it listens, once it does.
+        announce: called with address and port, once it listens there.
         front: puts something before the routes.
 
     Raises:

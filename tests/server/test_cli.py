@@ -53,7 +53,7 @@ def test_serve_without_a_worker_is_codex(tmp_path: Path) -> None:
 
 
 Prepare = Callable[[Path], tuple[str, str]]
-"""Spoils a directory for data; a flag or setting as `NAME=value`, and what is said of it."""
+"""Spoils a directory for data; a flag or setting as `NAME=value`, and the reason that is given."""
 
 
 def a_directory_for_the_store(data: Path) -> tuple[str, str]:

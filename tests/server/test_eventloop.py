@@ -119,15 +119,15 @@ def test_a_hangup_without_a_terminal_is_told_and_stops_nothing(
 
     async def work(caught: signals.Caught) -> list[str]:
         came: list[str] = []
-        told = asyncio.Event()
+        acted = asyncio.Event()
 
         def hangup() -> None:
             came.append("hangup")
-            told.set()
+            acted.set()
 
         eventloop.forward(caught, lambda _: came.append("stop"), hangup)
         os.kill(os.getpid(), signal.SIGHUP)
-        await asyncio.wait_for(told.wait(), 20)
+        await asyncio.wait_for(acted.wait(), 20)
         return came
 
     with signals.caught() as caught:

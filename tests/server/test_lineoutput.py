@@ -1,4 +1,4 @@
-"""Lines for standard error: in order, never waited for, and what is lost of them is told."""
+"""Lines for standard error: in order, never waited for, and what is lost of them is counted."""
 
 import contextlib
 import fcntl

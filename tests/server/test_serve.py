@@ -87,7 +87,7 @@ def test_one_kind_of_pruning_that_fails_is_begun_again_and_keeps_no_other(tmp_pa
 def test_one_stream_that_cannot_be_ended_keeps_neither_the_others_nor_the_server(
     tmp_path: Path,
 ) -> None:
-    told: list[str] = []
+    ended: list[str] = []
 
     class Stream:
         def __init__(self, name: str) -> None:
@@ -96,7 +96,7 @@ def test_one_stream_that_cannot_be_ended_keeps_neither_the_others_nor_the_server
         def event(self, _: object) -> None:
             if self._name == "second":
                 raise RuntimeError("planted")
-            told.append(self._name)
+            ended.append(self._name)
 
     async def live() -> Any:
         async with Running(tmp_path, drain_timeout_ms=600_000) as server:
@@ -107,7 +107,7 @@ def test_one_stream_that_cannot_be_ended_keeps_neither_the_others_nor_the_server
 
     with structlog.testing.capture_logs() as lines:
         server = asyncio.run(live())
-    assert told == ["first", "third"]
+    assert ended == ["first", "third"]
     assert server.undone == []
     (defect,) = (line for line in lines if line["event"] == "defect")
     assert defect["boundary"] == "shutdown"

@@ -93,12 +93,12 @@ def codex(tmp_path: Path) -> dict[str, str]:
 
 def check_end(process: "subprocess.Popen[str]", tmp_path: Path, status: int = 0) -> str:
     """It ends by itself with this status, says nothing of a failure, and leaves nobody behind."""
-    said, complained = process.communicate(timeout=LIMIT_S)
+    output, complained = process.communicate(timeout=LIMIT_S)
     assert process.returncode == status, complained
     for wrong in ("Traceback", "defect", '"severity":"error"', "never awaited", "Exception"):
         assert wrong not in complained
     assert not [pid for pid in standin.starts(tmp_path) if serving.is_alive(pid)]
-    assert said.count("\n") <= 1
+    assert output.count("\n") <= 1
     return complained
 
 
