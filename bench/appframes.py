@@ -59,7 +59,7 @@ def introduction(version: str) -> dict[str, Any]:
     }
 
 
-def models() -> dict[str, Any]:
+def models(names: Iterable[str] = MODELS) -> dict[str, Any]:
     """The result of `model/list`."""
     efforts = [{"reasoningEffort": effort, "description": effort} for effort in ("low", "high")]
     data = [
@@ -74,7 +74,7 @@ def models() -> dict[str, Any]:
             "inputModalities": ["text", "image"],
             "isDefault": name == MODELS[0],
         }
-        for name in MODELS
+        for name in names
     ]
     return {"data": data, "nextCursor": None}
 

@@ -7,15 +7,15 @@ from typing import Final
 import pytest
 
 from tests.simulator import __main__ as command
-from tests.simulator import draw, mutations, plan, shrink, upstreammutations, world
+from tests.simulator import draw, mutations, plan, run, shrink, upstreammutations
 
 FIRST: Final = 200
 """Seed of the first of the runs that are always the same."""
 
-FIXED: Final = 600
+FIXED: Final = 300
 """How many of them there are in each world."""
 
-RANDOM: Final = 400
+RANDOM: Final = 200
 """Further runs, in any world, with seeds that nobody has seen."""
 
 ENOUGH: Final = 300
@@ -36,7 +36,7 @@ def first_failure(first: int, count: int, of: str) -> str | None:
     """What the first failing run of a range says; None where all keep the rules."""
     for seed in range(first, first + count):
         drawn = draw.plan_of(seed, of)
-        wrong = world.run(drawn).wrong
+        wrong = run.run(drawn).wrong
         if wrong:
             return shrink.report(drawn, wrong)
     return None
@@ -59,7 +59,7 @@ def test_seeds_that_nobody_has_seen_keep_every_rule(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(("of", "plant"), PLANTED)
 def test_a_planted_bug_breaks_a_rule(of: str, plant: mutations.Mutation) -> None:
     with plant():
-        found = any(world.run(draw.plan_of(seed, of)).wrong for seed in range(ENOUGH))
+        found = any(run.run(draw.plan_of(seed, of)).wrong for seed in range(ENOUGH))
     gc.collect()  # what the bug left open complains now, and not in another test
     assert found, f"{ENOUGH} runs did not notice it"
 
@@ -67,7 +67,7 @@ def test_a_planted_bug_breaks_a_rule(of: str, plant: mutations.Mutation) -> None
 @pytest.mark.parametrize("of", plan.WORLDS)
 def test_a_seed_is_the_same_run_every_time(of: str) -> None:
     for seed in range(20):
-        assert world.run(draw.plan_of(seed, of)) == world.run(draw.plan_of(seed, of))
+        assert run.run(draw.plan_of(seed, of)) == run.run(draw.plan_of(seed, of))
 
 
 def test_a_seed_decides_its_world() -> None:

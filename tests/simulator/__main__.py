@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.simulator import clock, draw, plan, shrink, world
+from tests.simulator import clock, draw, plan, run, shrink
 
 
 def main(arguments: list[str]) -> int:
@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> int:
         if asked.steps is not None:
             drawn = drawn.only(asked.steps)
         if asked.plan:
-            print(world.describe(drawn))
-        wrong = world.run(drawn).wrong
+            print(run.describe(drawn))
+        wrong = run.run(drawn).wrong
         if wrong:
             failed += 1
             print(shrink.report(drawn, wrong))

@@ -135,7 +135,7 @@ def heard_body(answer: Answer, n: int) -> Heard:
     """What a whole JSON answer says."""
     body = msgspec.json.decode(answer.body)
     if "error" in body:
-        return Heard([], error=_error(body) or "", frames=1)
+        return Heard([], error=error_of(body) or "", frames=1)
     if answer.status != 200:
         raise Broken(f"status {answer.status} with {sorted(body)}")
     choices = [_message(choice) for choice in body["choices"]]
@@ -161,7 +161,8 @@ def _message(choice: dict[str, Any]) -> Choice:
     return Choice(message["content"] or "", refusal, thoughts, calls, choice["finish_reason"])
 
 
-def _error(body: dict[str, Any]) -> str | None:
+def error_of(body: dict[str, Any]) -> str | None:
+    """The code in an error's envelope."""
     error = body["error"]
     if set(body) != {"error"} or set(error) != {"message", "type", "param", "code"}:
         raise Broken(f"not an error's envelope: {body}")
@@ -239,7 +240,7 @@ class Frames:
             raise Broken("an error after usage")
         if all(choice.finish is not None for choice in self.heard.choices):
             raise Broken("an error after the finish")
-        self.heard.error = _error(frame) or ""
+        self.heard.error = error_of(frame) or ""
 
     def _chunk(self, frame: dict[str, Any]) -> None:
         constant = tuple(frame[name] for name in ("id", "object", "created", "model"))

@@ -28,7 +28,7 @@ class AppServer:
     Args:
         name: of its generator and of its threads' ids.
         write: takes its output.
-        leave: called with its exit code when it ends by itself.
+        leave: called with its exit code, and what it says last, to end by itself.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class AppServer:
         directed_by: director.Director,
         weather: plan.Weather,
         write: Callable[[bytes], None],
-        leave: Callable[[int], None],
+        leave: Callable[[int, bytes], None],
     ) -> None:
         self.threads: dict[str, director.Thread] = {}
         self.frozen = False
@@ -57,8 +57,18 @@ class AppServer:
         """Threads whose turn goes on and waits for nobody."""
         return [each for each in self.threads.values() if each.running and not each.asked]
 
+    def holds_innocents(self) -> bool:
+        """Whether a thread of an innocent's is here."""
+        return any(each.is_innocent for each in self.threads.values())
+
+    def expose(self, why: str) -> None:
+        """Something hits all of this process."""
+        for thread in self.threads.values():
+            self._director.expose(thread.model, why)
+
     def end(self) -> None:
         """It is no more."""
+        self.expose("dead")
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -66,10 +76,11 @@ class AppServer:
 
     def hear(self, line: bytes) -> None:
         """One line of its input."""
+        message = msgspec.json.decode(line)
         if self.frozen:
+            self._director.expose(self._model(message.get("params") or {}), "deaf")
             self._unheard.append(line)
             return
-        message = msgspec.json.decode(line)
         if "method" not in message:
             self._answered(message)
         elif "id" in message:
@@ -85,6 +96,7 @@ class AppServer:
     def freeze(self, seconds: float) -> None:
         """Neither hear nor speak for a while."""
         self.frozen = True
+        self.expose("deaf")
         self._later(seconds, self._thaw)
 
     def _thaw(self) -> None:
@@ -106,26 +118,43 @@ class AppServer:
     # Requests.
 
     def _requested(self, rpc_id: int, method: str, params: Json) -> None:
-        fault = self._director.fault(method)
-        delay = self._rng.uniform(0, self._weather.latency) if self._weather.latency else 0.0
+        model = self._model(params)
+        fault = "" if model in plan.MODELS else self._director.fault(method)
         if fault == "silent":
             return
         if fault in ("overloaded", "refused"):
             code = appframes.OVERLOADED if fault == "overloaded" else appframes.INVALID_REQUEST
-            self._later(delay, self.say, appframes.refusal(rpc_id, code, "no"))
+            self._later(self._delay(params), self.say, appframes.refusal(rpc_id, code, "no"))
             return
         # A thread keeps the order of its requests: they are done now, and answered later.
         try:
             result, begin = self._act(method, params)
         except KeyError:
             refusal = appframes.refusal(rpc_id, appframes.INVALID_REQUEST, "thread not found")
-            self._later(delay, self.say, refusal)
+            self._later(self._delay(params), self.say, refusal)
             return
-        if begin is not None and self._rng.random() < 0.3:  # a turn may be faster than its reply
+        delay = self._delay(params, result)
+        # A turn may be faster than its reply.
+        if begin is not None and self._rng_of(params, result).random() < 0.3:
             self._later(delay / 2, begin)
             begin = None
         reply = appframes.reply(rpc_id, 7 if fault == "nonsense" else result)
         self._later(RPC_LATE_S if fault == "late" else delay, self._reply, reply, begin)
+
+    def _model(self, params: Json) -> str:
+        """The model of the thread that a request is about; none for other requests."""
+        thread = self.threads.get(params.get("threadId", ""))
+        return thread.model if thread is not None else str(params.get("model", ""))
+
+    def _rng_of(self, params: Json, result: Any = None) -> random.Random:
+        """What a reply draws from, which may be the one that a thread begins with."""
+        begun = result.get("thread", {}) if isinstance(result, dict) else {}
+        thread = self.threads.get(params.get("threadId") or begun.get("id", ""))
+        return thread.rng if thread is not None and thread.rng is not None else self._rng
+
+    def _delay(self, params: Json, result: Any = None) -> float:
+        latency = self._weather.latency
+        return self._rng_of(params, result).uniform(0, latency) if latency else 0.0
 
     def _reply(self, reply: bytes, begin: Callable[[], None] | None) -> None:
         self.say(reply)
@@ -137,7 +166,7 @@ class AppServer:
             case "initialize":
                 return appframes.introduction("0.163.0"), None
             case "model/list":
-                return appframes.models(), None
+                return appframes.models((*appframes.MODELS, *plan.MODELS)), None
             case "account/read":
                 return appframes.account(has_key=True), None
             case "account/login/start":
@@ -162,7 +191,8 @@ class AppServer:
     def _start(self, params: Json) -> object:
         number = next(self._numbers)
         thread_id = f"{self._name}-{number}"
-        self.threads[thread_id] = director.Thread(thread_id, number, params)
+        thread = self.threads[thread_id] = director.Thread(thread_id, number, params)
+        self._director.begin(thread)
         return appframes.thread(thread_id, params["model"], params["cwd"])
 
     def _inject(self, thread: director.Thread, items: list[Json]) -> None:
@@ -188,7 +218,7 @@ class AppServer:
     # Turns.
 
     def _play(self, thread: director.Thread) -> None:
-        script = self._director.next(thread.step)
+        script = self._director.next(thread, self._loop.time())
         lines = list(self._lines(thread, script))
         delays = itertools.cycle(script.delays)
         self._later(next(delays), self._advance, thread, thread.turn_id, lines, script, delays)
@@ -247,11 +277,10 @@ class AppServer:
             case "silent" | "silent_when_whole":
                 return
             case "exit_mid_line":
-                self.say(b'{"method":"item/agentMessage/delta","params":{"threadId":"')
-                self._leave(1)
+                self._leave(1, b'{"method":"item/agentMessage/delta","params":{"threadId":"')
                 return
             case "exit" | "exit_when_whole":
-                self._leave(0)
+                self._leave(0, b"")
                 return
         if script.ending == "completed" and thread.raw:
             counts = None if script.counts is None else frames.counts(script.counts)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.simulator import answers, clock, net, plan
+from tests.simulator import answers, clock, net, plan, responseanswers
 
 WAIT_S: Final = 60.0
 """Longer than anything a server may take to answer: the sum of the deadlines of the weather."""
@@ -39,8 +39,9 @@ class Request(msgspec.Struct, eq=False):
     def bytes(self) -> bytes:
         """The request on the wire."""
         body = json.dumps(self.body(), ensure_ascii=False).encode()
+        path = "/v1/responses" if self.ask.api == "responses" else "/v1/chat/completions"
         head = [
-            "POST /v1/chat/completions HTTP/1.1",
+            f"POST {path} HTTP/1.1",
             "host: localhost",
             "content-type: application/json",
             f"authorization: Bearer {self.ask.key}",
@@ -53,8 +54,12 @@ class Request(msgspec.Struct, eq=False):
 
     def body(self) -> dict[str, Any]:
         """What is asked."""
+        return self._response_body() if self.ask.api == "responses" else self.chat_body()
+
+    def chat_body(self) -> dict[str, Any]:
+        """The same as a chat completion is asked for."""
         ask = self.ask
-        body: dict[str, Any] = {"model": "gpt-5.5", "messages": self.messages, "n": ask.n}
+        body: dict[str, Any] = {"model": ask.model, "messages": self.messages, "n": ask.n}
         body["stream"] = ask.stream
         if ask.include_usage:
             body["stream_options"] = {"include_usage": True}
@@ -69,6 +74,20 @@ class Request(msgspec.Struct, eq=False):
             body["tools"] = [{"type": "function", "function": each} for each in functions]
             body["parallel_tool_calls"] = ask.parallel
             body["tool_choice"] = "required" if ask.required else "auto"
+        return body
+
+    def _response_body(self) -> dict[str, Any]:
+        ask = self.ask
+        body: dict[str, Any] = {"model": ask.model, "input": self.messages, "store": ask.keeps}
+        body["stream"] = ask.stream
+        if ask.max_tokens is not None:
+            body["max_output_tokens"] = ask.max_tokens
+        if ask.tools:
+            body["tools"] = [
+                {"type": "function", "name": name, "parameters": SCHEMA}
+                for name in plan.FUNCTIONS[: ask.tools]
+            ]
+            body["parallel_tool_calls"] = ask.parallel
         return body
 
 
@@ -122,6 +141,10 @@ class Visitor:
     def heard(self, index: int) -> answers.Heard:
         """What one of the answers says."""
         answer, ask = self.answers[index], self.requests[index].ask
+        if ask.api == "responses":
+            if answer.streams:
+                return responseanswers.stream(answer.body, answer.whole)
+            return responseanswers.body(answer) if answer.whole else answers.Heard([])
         if answer.streams:
             usage = ask.stream and ask.include_usage
             frames = answers.Frames(ask.n, usage, ask.legacy)
@@ -136,6 +159,7 @@ class Visitor:
         self.wire = self._loop.port.connect(reading.room)
         if self.wire is None:
             self.refused = True
+            self.left_at = self._loop.time()
             return
         if self.on_wire is not None:
             self.on_wire(self.wire)

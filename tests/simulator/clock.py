@@ -6,6 +6,8 @@ the simulation.
 """
 
 import asyncio
+import collections
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
@@ -17,6 +19,9 @@ START: Final = 1_700_000_000
 
 ROUND_S: Final = 1e-6
 """What one round of the loop takes: so that no two rounds are at the same time."""
+
+CHORE_S: Final = 0.0005
+"""What a chore takes that is done in another thread."""
 
 ROUNDS_MOST: Final = 400_000
 """Rounds of a run: above, something turns in circles."""
@@ -84,6 +89,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.complaints: list[str] = []
         self._selector = self._timeline = _Timeline()
         self._clock_resolution = 1e-9
+        self._chores: collections.deque[Callable[[], object]] = collections.deque()
         self.set_exception_handler(self._complain)
 
     def time(self) -> float:
@@ -126,13 +132,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def run_in_executor(
         self, executor: Any, func: Callable[[*Arguments], Result], *args: *Arguments
     ) -> asyncio.Future[Result]:
-        """There is no other thread: it is done now."""
+        """There is one thread for all of them, which takes its time for each chore."""
         done: asyncio.Future[Result] = self.create_future()
-        try:
-            done.set_result(func(*args))
-        except Exception as error:
-            done.set_exception(error)
+        self._chores.append(functools.partial(_do, done, func, *args))
+        if len(self._chores) == 1:
+            self.call_later(CHORE_S, self._work)
         return done
+
+    def _work(self) -> None:
+        self._chores[0]()
+        self._chores.popleft()
+        if self._chores:
+            self.call_later(CHORE_S, self._work)
 
     def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
@@ -142,6 +153,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """Nobody sleeps who would have to be woken."""
+
+
+def _do(
+    done: "asyncio.Future[Result]", func: Callable[[*Arguments], Result], *args: *Arguments
+) -> None:
+    try:
+        result = func(*args)
+    except Exception as error:
+        if not done.cancelled():
+            done.set_exception(error)
+    else:
+        if not done.cancelled():
+            done.set_result(result)
 
 
 def real_seconds() -> float:

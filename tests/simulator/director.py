@@ -1,5 +1,6 @@
 """Who says what: hands out a plan's scripts to threads, and keeps what was seen of them."""
 
+import random
 import re
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ class Thread:
     Attributes:
         step: the ask that it is to answer.
         owner: whose that is.
+        place: which of its model's threads it is.
+        rng: what replies about it draw from, of a thread of an innocent's.
         running: whether its turn goes on, or waits for results.
         asked: the calls whose results are awaited, by the id of their request.
     """
@@ -27,14 +30,22 @@ class Thread:
     def __init__(self, thread_id: str, number: int, params: Json) -> None:
         self.id = thread_id
         self.number = number
+        self.model: str = params["model"]
         self.tools = [tool["name"] for tool in params.get("dynamicTools") or ()]
         self.raw = bool(params.get("experimentalRawEvents"))
         self.step = -1
         self.owner = ""
+        self.place = 0
+        self.rng: random.Random | None = None
         self.turn_id = ""
         self.running = False
         self.subscribed = True
         self.asked: dict[str, scripts.Called] = {}
+
+    @property
+    def is_innocent(self) -> bool:
+        """Whether it is a thread of an innocent's."""
+        return self.model in plan.MODELS
 
 
 class Director:
@@ -43,22 +54,43 @@ class Director:
     Attributes:
         faults: what the next calls of a method meet.
         played: for each ask, the scripts that were begun.
+        begun: for each ask, when the first of them was.
+        exposed: innocents by the number of their visit, and what hit all that they shared.
         wrong: rules that a worker can see broken.
     """
 
     def __init__(self, of: plan.Plan) -> None:
         self.faults: dict[str, list[str]] = {}
         self.played: dict[int, list[scripts.Script]] = {}
+        self.begun: dict[int, float] = {}
+        self.exposed: dict[int, str] = {}
         self.wrong: list[str] = []
         self._asks = plan.asks(of)
+        self._seed = of.seed
+        self._places = dict.fromkeys(plan.MODELS, 0)
 
-    def next(self, ask: int) -> scripts.Script:
-        """The script of the next turn of an ask."""
+    def begin(self, thread: Thread) -> None:
+        """Give a thread of an innocent's what is its own, so that nobody else changes it."""
+        if thread.is_innocent:
+            thread.place = self._places[thread.model]
+            thread.rng = random.Random(f"{self._seed}/{thread.model}/{thread.place}")
+            self._places[thread.model] += 1
+
+    def expose(self, model: str, why: str) -> None:
+        """Something hit a whole process that an innocent was on."""
+        if model in plan.MODELS:
+            self.exposed.setdefault(plan.INNOCENT + plan.MODELS.index(model), why)
+
+    def next(self, thread: Thread, now: float) -> scripts.Script:
+        """The script of the next turn of a thread."""
+        ask = thread.step
+        self.begun.setdefault(ask, now)
         if ask not in self._asks:  # its history was lost on the way
             return SPEECHLESS
         played = self.played.setdefault(ask, [])
         known = self._asks[ask].turns
-        script = known[min(len(played), len(known) - 1)]
+        place = thread.place if thread.is_innocent else len(played)
+        script = known[min(place, len(known) - 1)]
         played.append(script)
         return script
 

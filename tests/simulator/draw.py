@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from bench import appframes
-from tests.simulator import drawupstream, plan, scripts
+from tests.simulator import drawinnocents, drawupstream, plan, scripts
 
 STEPS_MOST: Final = 8
 """Steps of a run: many small runs find more than a few large ones."""
@@ -36,7 +36,9 @@ def plan_of(seed: int, world: str = ANY) -> plan.Plan:
     for number in range(count):
         steps.append(_step(random.Random(f"{seed}/{number}"), number, mood, steps))
     drawn = plan.Plan(world, seed, weather, tuple(enumerate(steps)))
-    return drawupstream.converted(drawn, mood == "calm") if world == "upstream" else drawn
+    if world == "upstream":
+        drawn = drawupstream.converted(drawn, mood == "calm")
+    return msgspec.structs.replace(drawn, innocents=drawinnocents.drawn(drawn))
 
 
 def _weather(rng: random.Random) -> plan.Weather:
@@ -46,10 +48,10 @@ def _weather(rng: random.Random) -> plan.Weather:
         "log_segment_bytes": rng.choice((64 << 20, 64 << 20, 20_000, 3_000)),
         "log_on_error": rng.choice(("continue", "refuse")),
         "worker_count": rng.choice((1, 1, 2)),
-        "worker_max_concurrency": rng.choice((1, 2, 64, 64)),
+        "worker_max_concurrency": rng.choice((1, 2, 64, 64, 64, 64)),
         "worker_request_timeout_ms": 2_000,
         "worker_exit": rng.choice(("error", "length")),
-        "sse_max_concurrency": rng.choice((0, 0, 0, 2)),
+        "sse_max_concurrency": rng.choice((0, 0, 0, 0, 0, 2)),
         "sse_keepalive_ms": rng.choice((0, 500, 1_000)),
         "head_hold_ms": rng.choice((0, 300, 2_000)),
         "first_chunk_timeout_ms": 8_000,
@@ -62,13 +64,23 @@ def _weather(rng: random.Random) -> plan.Weather:
         "output_mode": rng.choice(("auto", "auto", "auto", "auto", "obsidian-xml")),
         "stop_after_tools": rng.random() < 0.15,
         "stop_after_tools_mode": rng.choice(("first", "burst")),
+        "store": rng.choice(("off", "off", "off", "sqlite")),
     }
     crash_at = rng.randint(1, 12) if rng.random() < 0.15 else None
     delay = rng.choice((0.0, 0.01, 0.3))
     if config["log_fsync"] == "always" and delay > 0.01:
         # Each segment brings further chores, and what is to be sent waits for all of them.
         config["log_segment_bytes"] = 64 << 20
-    return plan.Weather(config, delay, rng.choice((0.0, 0.01, 0.3)), rng.random() < 0.6, crash_at)
+    return plan.Weather(
+        config=config,
+        chore_delay=delay,
+        latency=rng.choice((0.0, 0.01, 0.3)),
+        cuts=rng.random() < 0.6,
+        crash_at=crash_at,
+        slice_steps=rng.choice((1_000_000, 40, 4)),
+        tick=rng.choice((0.0, 0.01, 0.1)),
+        sheltered=rng.random() < 0.7,
+    )
 
 
 def _calm(weather: plan.Weather) -> plan.Weather:

@@ -6,12 +6,18 @@ transport for both.
 
 import asyncio
 import collections
+import math
 import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 NO_DESCRIPTOR: Final = 1 << 30
 """A number that no file is open under: asking the kernel about it fails, as it may."""
+
+
+def next_tick(now: float, tick: float) -> float:
+    """When what is written now is read, where that is done so often."""
+    return math.floor(now / tick + 1) * tick
 
 
 class _Socket:
@@ -63,6 +69,7 @@ class Wire(asyncio.Transport):
 
     Attributes:
         received: what has come to the peer.
+        arrivals: times, and how many bytes had come by then.
         delivered: how many bytes have come to the product.
         most_waiting: how many bytes have waited for the peer at most.
         over: set when no more will come.
@@ -74,6 +81,7 @@ class Wire(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any, room: int | None) -> None:
         super().__init__()
         self.received = bytearray()
+        self.arrivals: list[tuple[float, int]] = []
         self.delivered = 0
         self.most_waiting = 0
         self.over = False
@@ -217,6 +225,7 @@ class Wire(asyncio.Transport):
         count = len(self._out) if self._room is None else min(len(self._out), self._room)
         if count:
             self.received += self._out[:count]
+            self.arrivals.append((self._loop.time(), len(self.received)))
             del self._out[:count]
             if self._room is not None:
                 self._room -= count

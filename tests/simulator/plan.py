@@ -15,6 +15,12 @@ WORLDS: Final = ("codex", "upstream")
 BUSY_S: Final = 1.6
 """When every process is ready, if nothing hinders it."""
 
+INNOCENT: Final = 100
+"""The first number of those steps that are innocent visits: no other step has so many."""
+
+MODEL: Final = "gpt-5.5"
+"""What clients ask for; innocent ones have names of their own, see `model_of`."""
+
 FUNCTIONS: Final = ("add", "exec_command", "get weather")
 """Of which Codex knows the second and third by other names."""
 
@@ -27,6 +33,10 @@ class Weather(msgspec.Struct, frozen=True):
         chore_delay: seconds that each chore of the log's helper takes.
         latency: seconds that a reply of the worker takes at most.
         cuts: whether the worker's output comes in arbitrary pieces.
+        tick: seconds between two reads of what a worker or an upstream writes: what comes in
+            between is read together. 0: everything is read as it comes.
+        slice_steps: how much of a long piece of work is done in one go.
+        sheltered: whether what hits a whole process spares those that innocents are on.
         crash_at: the write to a client after which the disk is seen as a kill would leave it.
         host: where the upstream is: an address, or a name.
         idle_close: seconds after which the upstream closes a connection that is not used.
@@ -39,6 +49,9 @@ class Weather(msgspec.Struct, frozen=True):
     latency: float
     cuts: bool
     crash_at: int | None
+    tick: float = 0.0
+    slice_steps: int = 1_000_000
+    sheltered: bool = True
     host: str = "10.0.0.7"
     idle_close: float | None = None
     idle_end: Literal["at_once", "when_asked"] = "at_once"
@@ -59,10 +72,15 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         turns: what Codex says, in the order that turns begin; then the last again.
         answered: what an upstream answers, in the order of requests; then the last again.
         results: how: all of them, some, or all of them behind an edited history.
+        api: the endpoint that is asked; `stop`, `n` and `legacy` are of chat alone.
+        keeps: whether the answer is to be kept in the store of responses.
         cuts: where the request is cut, in bytes from its start; `pause` is made at each.
     """
 
     key: str = "alice"
+    model: str = MODEL
+    api: Literal["chat", "responses"] = "chat"
+    keeps: bool = False
     stream: bool = True
     n: int = 1
     stop: tuple[str, ...] = ()
@@ -188,29 +206,71 @@ Step = Visit | Noise | Death | Deafness | RpcFault | Babble | Outage | HangUp | 
 """Everything that a run may hold."""
 
 
+Numbered = tuple[tuple[int, Step], ...]
+"""Steps by their numbers."""
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """A run; `steps` have their numbers, which stay theirs when others are left out."""
+    """A run; `steps` have their numbers, which stay theirs when others are left out.
+
+    Attributes:
+        innocents: visits of clients whose workers do as they should, and that nothing aims at.
+            What they get must be what they get alone.
+    """
 
     world: str
     seed: int
     weather: Weather
-    steps: tuple[tuple[int, Step], ...]
+    steps: Numbered
+    innocents: tuple[tuple[int, Visit], ...] = ()
 
     def only(self, numbers: set[int]) -> "Plan":
-        """The same run without the other steps."""
-        kept = tuple(step for step in self.steps if step[0] in numbers)
-        return msgspec.structs.replace(self, steps=kept)
+        """The same run without the other steps, and without the other innocents."""
+        return msgspec.structs.replace(
+            self,
+            steps=tuple(step for step in self.steps if step[0] in numbers),
+            innocents=tuple(visit for visit in self.innocents if visit[0] in numbers),
+        )
+
+    def alone(self) -> "Plan":
+        """The same innocents without their neighbours."""
+        return msgspec.structs.replace(self, steps=())
+
+    @property
+    def everything(self) -> Numbered:
+        """The steps and the innocents."""
+        return (*self.steps, *self.innocents)
+
+    @property
+    def contended(self) -> bool:
+        """Whether there may be more work than places for it: then somebody is turned away."""
+        config = self.weather.config
+        return config["worker_max_concurrency"] <= 2 or bool(config["sse_max_concurrency"])
 
     def of(self, *kinds: type) -> bool:
         """Whether there is a step of such a kind."""
         return any(isinstance(step, kinds) for _, step in self.steps)
 
 
+def is_innocent(ask: int) -> bool:
+    """Whether a request is one of an innocent's."""
+    return ask // 10 >= INNOCENT
+
+
+def model_of(number: int) -> str:
+    """What the client of an innocent visit asks for: its requests are told from all others."""
+    return f"calm-{number}"
+
+
+MODELS: Final = tuple(model_of(INNOCENT + number) for number in range(4))
+"""The models of innocents."""
+
+
 def asks(of: Plan) -> dict[int, Ask]:
     """The requests of a plan by their numbers: that of the step, and a digit for which of it."""
     return {
         10 * number + index: ask
-        for number, step in of.steps
+        for number, step in of.everything
         if isinstance(step, Visit)
         for index, ask in enumerate(step.asks)
     }

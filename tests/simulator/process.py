@@ -1,13 +1,15 @@
 """Child processes in memory, and the app-servers in them: what the Codex worker stands on."""
 
 import asyncio
+import math
 import random
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from engine import codexhome
-from tests.simulator import appserver, clock, codexrules, director, plan
+from engine import codexhome, codexworker
+from tests.simulator import appserver, clock, codexrules, director, net, plan
 
 if TYPE_CHECKING:
     from tests.simulator import answers, client, world
@@ -37,16 +39,27 @@ class Pipe:
 
 
 class Child:
-    """One process, as `loop.subprocess_exec` gives it to the server."""
+    """One process, as `loop.subprocess_exec` gives it to the server.
+
+    Args:
+        is_sheltered: whether it must not end by itself now.
+    """
 
     def __init__(
-        self, number: int, protocol: Any, weather: plan.Weather, directed_by: director.Director
+        self,
+        number: int,
+        protocol: Any,
+        weather: plan.Weather,
+        directed_by: director.Director,
+        is_sheltered: Callable[["Child"], bool],
     ) -> None:
         self.paused = False
         self.alive = True
         self.server = appserver.AppServer(
-            f"p{number}", directed_by, weather, self._write, self.exit
+            f"p{number}", directed_by, weather, self._write, self.leave
         )
+        self._is_sheltered = is_sheltered
+        self._tick = weather.tick
         self._pid = 1000 + number
         self._protocol = protocol
         self._cuts = weather.cuts
@@ -85,6 +98,12 @@ class Child:
             if self.alive:
                 self.server.hear(line)
 
+    def leave(self, returncode: int, last: bytes = b"") -> None:
+        """It ends by itself, unless that is spared those that are innocent."""
+        if not self._is_sheltered(self):
+            self.server.say(last)
+            self.exit(returncode)
+
     def exit(self, returncode: int) -> None:
         """It ends; what it has written still comes, before the word that it is gone or after."""
         if not self.alive:
@@ -104,14 +123,19 @@ class Child:
         """Have what was written come to the server, if nothing is on its way yet."""
         if self._out and not self._flushing and not self.paused:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            if self._tick:
+                self._loop.call_at(net.next_tick(self._loop.time(), self._tick), self._flush)
+            else:
+                self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
         if self.paused or not self._out:
             return
         self._deliver(self._rng.randint(1, len(self._out)) if self._cuts else len(self._out))
-        self.flush()
+        if self._out and not self.paused:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     def _deliver(self, count: int) -> None:
         data = bytes(self._out[:count])
@@ -124,7 +148,7 @@ class Codex:
     """The Codex worker's side of a run: every process that it starts.
 
     Attributes:
-        config, limits, replaced, lasting, wrong: as `world.Backend` has them.
+        config, limits, replaced, lasting, wrong, exposed: as `world.Backend` has them.
         children: all there ever were, by their number.
         failing_starts: how many of the next starts fail.
     """
@@ -137,13 +161,55 @@ class Codex:
         self.children: list[Child] = []
         self.failing_starts = 0
         self.config: dict[str, Any] = {"codex_bin": sys.executable, "codex_api_key": "sk-sim"}
-        # It takes long to write, and nobody reads it.
-        self.replaced: tuple[tuple[Any, str, Any], ...] = ((codexhome, "catalog", lambda _: {}),)
+        self.replaced: tuple[tuple[Any, str, Any], ...] = (
+            (codexhome, "catalog", lambda _: {}),  # it takes long to write, and nobody reads it
+            (codexworker, "say", self._changed),
+        )
+        self.exposed = self.director.exposed
+        self._dark: list[tuple[float, float]] = []
         self._weather = of.weather
+        self._states: dict[str, str] = {}
+        self._dark_since: float | None = None
+        self._expected = {number for number, _ in of.innocents}
 
     def install(self, loop: clock.VirtualLoop) -> None:
         """Have the server's child processes be these."""
         loop.spawn = self.spawn
+        self._loop = loop
+
+    def innocent_over(self, number: int) -> None:
+        """An innocent has what it asked for."""
+        self._expected.discard(number)
+
+    def begun_at(self, ask: int) -> float | None:
+        """When the answer to a request began."""
+        return self.director.begun.get(ask)
+
+    def _changed(self, name: str, state: str, _: Any) -> None:
+        """A process is in another state: while none is ready, nobody can be served."""
+        self._states[name] = state
+        now = self._loop.time()
+        if self._ready():
+            if self._dark_since is not None:
+                self._dark.append((self._dark_since, now))
+            self._dark_since = None
+        elif self._dark_since is None:
+            self._dark_since = now
+
+    @property
+    def blackouts(self) -> list[tuple[float, float]]:
+        """Spans in which no process was ready."""
+        since = self._dark_since
+        return [*self._dark, *([] if since is None else [(since, math.inf)])]
+
+    def _ready(self) -> int:
+        return sum(state == "ready" for state in self._states.values())
+
+    def _is_sheltered(self, child: Child) -> bool:
+        """Whether innocents need this process: they are on it, or will be."""
+        if not (self._weather.sheltered and self._expected):
+            return False
+        return child.server.holds_innocents() or self._ready() < 2
 
     def is_ready(self, worker: Any) -> bool:
         """Whether every process is."""
@@ -156,7 +222,9 @@ class Codex:
             self.failing_starts -= 1
             raise FileNotFoundError(2, "simulated")
         protocol = protocol_factory()
-        child = Child(len(self.children), protocol, self._weather, self.director)
+        child = Child(
+            len(self.children), protocol, self._weather, self.director, self._is_sheltered
+        )
         self.children.append(child)
         return child, protocol
 
@@ -171,10 +239,13 @@ class Codex:
             case plan.Death():
                 self.failing_starts += step.failed_starts
                 for child in alive[step.process : step.process + 1]:
-                    child.exit(step.returncode)
+                    child.leave(step.returncode)
             case plan.Deafness():
+                # Its next turns may be innocent ones: nobody knows yet that it is deaf.
+                spared = self._weather.sheltered and self._expected
                 for child in alive[step.process : step.process + 1]:
-                    child.server.freeze(step.lasts)
+                    if not spared:
+                        child.server.freeze(step.lasts)
             case plan.RpcFault():
                 waiting = self.director.faults.setdefault(step.method, [])
                 waiting += [step.kind] * step.count

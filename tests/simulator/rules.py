@@ -116,6 +116,8 @@ def _check_log(of: "world.World") -> None:
             raise Broken(f"{stream_id} ends {len(terminals)} times")
     _replay(directory)
     by_request = {opened[each].request_id: ends[each][0] for each in opened if each in ends}
+    of.ends = dict(by_request)
+    of.logs_all = not lost
     _compare(of, by_request, bool(lost))
     if of.snapshot is not None:
         _check_snapshot(of, of.directory / "left", of.snapshot)
@@ -223,4 +225,4 @@ class _Partial:
         opened, machine, renderer = folded
         if opened.content == "full":
             for output in machine.step(event).outputs:
-                self._bodies[opened.request_id] += renderer.render(output)
+                self._bodies[opened.request_id] += renderer.render(output, record.t)

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.simulator import answers, replies, scripts, upstreamend
+from tests.simulator import answers, plan, replies, scripts, upstreamend
 
 
 def atoms(entry: upstreamend.Entry, number: int) -> tuple[replies.Atom, ...]:
@@ -68,17 +68,19 @@ class Saying:
                     calls.append((call.name, call.arguments))
         return content + scripts.BLOCK.sub(take, held), calls
 
-    def is_whole(self, choice: answers.Choice, legacy: bool) -> bool:
+    def is_whole(self, choice: answers.Choice, ask: plan.Ask) -> bool:
         """Whether a client may have been told this, and that it is whole."""
         word = self._word()
-        whole_calls = self.calls[:1] if legacy else self.calls
+        # On the Responses API one call is all that a client gets who takes one at a time.
+        one = ask.legacy or (ask.api == "responses" and not ask.parallel)
+        whole_calls = self.calls[:1] if one else self.calls
         calls = [(name, arguments) for _, name, arguments in choice.calls]
         if word in ("length", "content_filter"):
             same_calls = _begin(calls, whole_calls)
         else:
             same_calls = calls == whole_calls
             if calls:
-                word = "function_call" if legacy else "tool_calls"
+                word = "function_call" if ask.legacy else "tool_calls"
         return (
             same_calls
             and choice.content == self.content

@@ -1,6 +1,6 @@
 """Makes a failing plan smaller, and says how to run what is left."""
 
-from tests.simulator import plan, world
+from tests.simulator import plan, run
 
 
 def numbers(text: str) -> set[int]:
@@ -15,9 +15,9 @@ def numbers(text: str) -> set[int]:
 def smallest(failing: plan.Plan) -> plan.Plan:
     """The plan without every step that it fails without as well."""
     kept = failing
-    for number, _ in reversed(failing.steps):
-        fewer = kept.only({each for each, _ in kept.steps} - {number})
-        if world.run(fewer).wrong:
+    for number, _ in reversed(failing.everything):
+        fewer = kept.only({each for each, _ in kept.everything} - {number})
+        if run.run(fewer).wrong:
             kept = fewer
     return kept
 
@@ -25,7 +25,7 @@ def smallest(failing: plan.Plan) -> plan.Plan:
 def report(failing: plan.Plan, wrong: list[str]) -> str:
     """What is wrong, and the one command that shows it again."""
     small = smallest(failing)
-    steps = ",".join(str(number) for number, _ in small.steps) or "''"
+    steps = ",".join(str(number) for number, _ in small.everything) or "''"
     lines = [f"seed {failing.seed}: {len(wrong)} rules broken"]
     lines += [f"  {each}" for each in wrong[:5]]
     again = f"--world {failing.world} --seed {failing.seed} --steps {steps}"

@@ -56,7 +56,7 @@ class Upstream:
     """The upstream worker's side of a run.
 
     Attributes:
-        config, limits, replaced, lasting, wrong: as `world.Backend` has them.
+        config, limits, replaced, lasting, wrong, exposed: as `world.Backend` has them.
         played: for each ask, the requests that came for it.
         connections: those that neither side has closed.
         sockets: those that were made, and not yet connected.
@@ -66,6 +66,8 @@ class Upstream:
         self.seed = of.seed
         self.weather = of.weather
         self.wrong: list[str] = []
+        self.exposed: dict[int, str] = {}
+        self.blackouts: list[tuple[float, float]] = []
         self.played: dict[int, list[upstreamend.Entry]] = {}
         self.connections: dict[upstreamend.Connection, None] = {}
         self.sockets: set[Dialled] = set()
@@ -156,7 +158,8 @@ class Upstream:
     def generator(self, body: Json) -> random.Random:
         """What the answer to the latest request of an ask draws from."""
         ask = _number(body)
-        return random.Random(f"{self.seed}/{ask}/{len(self.played[ask])}")
+        answered = sum(entry.reply is not None for entry in self.played[ask])
+        return random.Random(f"{self.seed}/{ask}/{answered}")
 
     def note(self, entry: upstreamend.Entry) -> None:
         """Keep a request."""
@@ -176,11 +179,22 @@ class Upstream:
         """Have a step happen, if it is one of an upstream."""
         match step:
             case plan.Outage():
-                self._outage, self._outage_ends = step, self._loop.time() + step.lasts
+                now = self._loop.time()
+                self._outage, self._outage_ends = step, now + step.lasts
+                if step.kind != "deaf":
+                    self.blackouts.append((now, self._outage_ends))
             case plan.HangUp():
                 for connection in list(self.connections):
-                    if step.busy or connection.is_idle:
+                    busy = step.busy and not connection.answers_innocent
+                    if busy or connection.is_idle:
                         connection.hang_up(step.how)
+
+    def innocent_over(self, number: int) -> None:
+        """An innocent has what it asked for."""
+
+    def begun_at(self, ask: int) -> float | None:
+        """When the answer to a request began."""
+        return next((each.begun for each in self.played.get(ask, ()) if each.reply), None)
 
     def is_ready(self, worker: Any) -> bool:
         """Whether it was reached, and is not just being asked again."""

@@ -25,6 +25,7 @@ class Entry(msgspec.Struct, eq=False):
         told: what each choice has said so far.
         finished: the choices that have ended; all of them once the sentinel has come.
         counts: counts told so far, with the time.
+        begun: when it came.
         life: when the last event came that says anything.
         whole_at: when the answer was whole.
         over: how the connection was lost, if the upstream broke it.
@@ -40,6 +41,7 @@ class Entry(msgspec.Struct, eq=False):
     told: list[list[replies.Atom]] = []
     finished: set[int] = set()
     counts: list[tuple[float, tuple[int, int]]] = []
+    begun: float = 0.0
     life: float = 0.0
     whole_at: float | None = None
     over: str = ""
@@ -119,12 +121,20 @@ class Connection:
         self._latest: Entry | None = None
         self._served = 0
         self.task = self._loop.create_task(self._serve())
+        self.task.add_done_callback(_raise)
         wire.on_over = self._over
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is answered on it, and all that was has been read."""
         return self.entry is None and not self._wire.undelivered
+
+    @property
+    def answers_innocent(self) -> bool:
+        """Whether an innocent is answered on it, or waits to be."""
+        latest = self._latest
+        busy = latest is not None and not self.is_idle
+        return busy and latest is not None and latest.body["model"] in plan.MODELS
 
     def hang_up(self, how: str) -> None:
         """Break it off, whatever goes on."""
@@ -195,7 +205,7 @@ class Connection:
         entry = Entry(headers, body, reply, self._served > 0, self._wire, offset)
         self._latest = entry
         entry.told = [[] for _ in range(body.get("n", 1))]
-        entry.life = self._loop.time()
+        entry.begun = entry.life = self._loop.time()
         self._served += 1
         self._upstream.note(entry)
         return entry
@@ -225,8 +235,10 @@ class Connection:
     async def _send(self, data: bytes, delay: float) -> None:
         """Send some bytes, a while from now, if the upstream is awake by then."""
         if delay:
-            await asyncio.sleep(delay)
-        await self._upstream.awake()
+            tick, now = self._upstream.weather.tick, self._loop.time()
+            await asyncio.sleep(net.next_tick(now + delay, tick) - now if tick else delay)
+        if not self.answers_innocent:
+            await self._upstream.awake()
         if not data:
             return
         if not self._upstream.weather.cuts:
@@ -310,3 +322,9 @@ class Connection:
         if reply.framing == "chunked":
             await self._send(b"0\r\n\r\n", 0)
         return reply.framing != "close" and "closes" not in reply.habits
+
+
+def _raise(task: "asyncio.Task[None]") -> None:
+    """Have what is wrong with the simulation itself be seen."""
+    if not task.cancelled():
+        task.result()

@@ -156,9 +156,9 @@ class _Writer:
         found: list[Event] = []
         for atom in said.atoms:
             delta = self._delta(atom)
-            if self.has("together") and found and "tool_calls" in delta:
+            if self.has("together") and found and delta.get("tool_calls"):
                 before = _choices(found[-1])[0]["delta"]
-                if "tool_calls" in before and self._rng.random() < 0.5:
+                if before.get("tool_calls") and self._rng.random() < 0.5:
                     before["tool_calls"] += delta["tool_calls"]
                     found[-1].atoms.append((number, atom))
                     continue

@@ -93,7 +93,10 @@ class Judge:
         """The upstream was asked what the client asked, with the server's key."""
         if entry.headers["authorization"] != "bearer sk-upstream":
             raise Broken(f"the upstream was given {entry.headers['authorization']}")
-        asked, sent = self._request.body(), dict(entry.body)
+        sent = dict(entry.body)
+        asked = self._request.chat_body()
+        if self._ask.api == "responses":  # which says as little as it can
+            asked = {name: value for name, value in asked.items() if name in sent}
         if not (sent["stream"] and sent["stream_options"]["include_usage"]):
             raise Broken("the upstream was not asked for a counted stream")
         for ours in ("stream", "stream_options"):
@@ -134,7 +137,7 @@ class Judge:
             return "told that an answer is whole that is not"
         for number, choice in enumerate(self._heard.choices):
             saying = sayings.Saying(entry.reply, number, sayings.atoms(entry, number), self._names)
-            if not saying.is_whole(choice, self._ask.legacy):
+            if not saying.is_whole(choice, self._ask):
                 return f"choice {number} is {choice}, of {entry.reply}"
         return ""
 

@@ -6,9 +6,10 @@ another worker needs another backend, and nothing here changes.
 
 import asyncio
 import contextlib
+import itertools
+import math
 import random
 import secrets
-import tempfile
 import types
 import uuid
 from collections.abc import Callable, Iterator, MutableMapping
@@ -20,6 +21,7 @@ import msgspec
 import structlog.testing
 
 from engine import chainfile, livesegment, regular, segmentwriter, slices
+from machines import events
 from server import errors, gates, http, listener, routes, serve, settings
 from tests.simulator import answers, client, clock, disk, net, plan, process, rules, upstream
 
@@ -31,6 +33,9 @@ REST_S: Final = 45.0
 
 RECOVER_S: Final = 120
 """How long processes may take to come back."""
+
+LOG_RETRY_S: Final = 1.2
+"""How soon a log is tried again that could not be written, and a margin."""
 
 STOP_S: Final = 30.0
 """How long a stop may take: the drain, then the worker's grace."""
@@ -57,6 +62,8 @@ class Backend(Protocol):
         replaced: what of the product's surroundings it stands for: owner, name and value.
         lasting: names of timers and tasks that there always are.
         wrong: the rules that it has seen broken.
+        exposed: innocents by number, and what has hit all of something that they shared.
+        blackouts: spans in which nobody could be served.
     """
 
     config: dict[str, Any]
@@ -64,9 +71,20 @@ class Backend(Protocol):
     replaced: tuple[tuple[Any, str, Any], ...]
     lasting: tuple[str, ...]
     wrong: list[str]
+    exposed: dict[int, str]
+
+    @property
+    def blackouts(self) -> list[tuple[float, float]]:
+        """See above."""
 
     def install(self, loop: clock.VirtualLoop) -> None:
         """Be what the server finds."""
+
+    def innocent_over(self, number: int) -> None:
+        """An innocent has what it asked for."""
+
+    def begun_at(self, ask: int) -> float | None:
+        """When the answer to a request began."""
 
     def take(self, step: plan.Step) -> None:
         """Have a step happen, if it is one of this backend."""
@@ -110,6 +128,9 @@ class World:
 
     Attributes:
         wrong: the rules that were broken, in words.
+        ends: the last records of streams, by request.
+        logs_all: whether the log has one for each.
+        over: whether it came to its end.
     """
 
     def __init__(self, of: plan.Plan, directory: Path) -> None:
@@ -121,6 +142,9 @@ class World:
         self.backend = BACKENDS[of.world](of)
         self.visitors: dict[int, client.Visitor] = {}
         self.snapshot: dict[int, int] | None = None
+        self.ends: dict[str, events.Terminal] = {}
+        self.logs_all = False
+        self.over = False
         self.backend.install(self.loop)
         self._writes = 0
 
@@ -131,6 +155,7 @@ class World:
             with structlog.testing.capture_logs() as lines:
                 with self._simulated():
                     self.loop.run_until_complete(self._play())
+                self.over = True
                 self._check_lines(lines)
                 rules.check(self)
         except clock.Stuck as stuck:
@@ -156,7 +181,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
                 (serve, "wall_clock", lambda: self.loop.wall_us),
-                (slices, "now", lambda: 0.0),  # how fast the machine is decides nothing
+                (slices, "now", self._slices()),
                 (serve, "gc", no_collections),  # it would take longer than all the rest
                 (secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
                 (uuid, "uuid4", lambda: uuid.UUID(bytes=rng.randbytes(16))),
@@ -168,6 +193,10 @@ class World:
             ):
                 stack.enter_context(mock.patch.object(owner, name, value))
             yield
+
+    def _slices(self) -> Callable[[], float]:
+        """A clock by which long work is interrupted after some steps, however fast they are."""
+        return itertools.count(0.0, slices.SLICE_S / self.plan.weather.slice_steps).__next__
 
     def _server(self) -> serve.Server:
         config = settings.Config(
@@ -188,11 +217,17 @@ class World:
         server = self._server()
         running = self.loop.create_task(server.run())
         tasks = [
-            self.loop.create_task(self._happen(number, step)) for number, step in self.plan.steps
+            self.loop.create_task(self._happen(number, step))
+            for number, step in self.plan.everything
         ]
         for task in tasks:
             await task
         if self.plan.of(plan.Drain):
+            await self._stopped(running)
+            return
+        if not self.plan.steps:
+            # What is left behind is looked at where the neighbours are.
+            server.stop()
             await self._stopped(running)
             return
         await asyncio.sleep(SETTLE_S)
@@ -249,6 +284,26 @@ class World:
         told = None if follows is None else self.visitors.get(follows)
         visitor.on_wire = self._watch
         await visitor.visit(told)
+        if number >= plan.INNOCENT:
+            self.backend.innocent_over(number)
+
+    def exposure(self, number: int) -> str | None:
+        """What may have become of an innocent by something that hit all alike; None if nothing."""
+        visitor = self.visitors[number]
+        life = (visitor.step.at, visitor.left_at)
+        for start, end in (*self.backend.blackouts, *self._own_blackouts()):
+            if start <= life[1] and life[0] <= end:
+                return f"nobody could be served from {start:.3f} to {end:.3f}"
+        return self.backend.exposed.get(number)
+
+    def _own_blackouts(self) -> Iterator[tuple[float, float]]:
+        """Spans in which the server takes nobody: it stops, or its log cannot be written."""
+        refuses = self.plan.weather.config["log_on_error"] == "refuse"
+        for _, step in self.plan.steps:
+            if isinstance(step, plan.Drain):
+                yield step.at, math.inf
+            elif isinstance(step, plan.DiskTrouble) and refuses:
+                yield step.at, step.at + step.lasts + LOG_RETRY_S
 
     async def _noise(self, step: plan.Noise) -> None:
         wire = self.loop.port.connect(None)
@@ -330,35 +385,3 @@ def _authenticate(_: Any, request: http.Request) -> str:
     if scheme == "Bearer" and key in plan.KEYS:
         return key
     raise errors.ApiError("invalid_api_key", "Incorrect API key provided.")
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What came of a run.
-
-    Attributes:
-        wrong: the rules it broke, none if all is well.
-        received: what each client got, byte for byte.
-        lasted: seconds of virtual time.
-    """
-
-    wrong: list[str]
-    received: dict[int, bytes]
-    lasted: float
-
-
-def run(of: plan.Plan) -> Outcome:
-    """Run a plan."""
-    with tempfile.TemporaryDirectory(dir=disk.memory_directory(), prefix="simulator-") as name:
-        world = World(of, Path(name))
-        world.run()
-    wires = ((number, visitor.wire) for number, visitor in world.visitors.items())
-    received = {number: bytes(wire.received) for number, wire in wires if wire is not None}
-    return Outcome(world.wrong, received, world.loop.time())
-
-
-def describe(of: plan.Plan) -> str:
-    """A plan in words: one line a step."""
-    lines = [f"world {of.world}", f"weather {msgspec.json.encode(of.weather).decode()}"]
-    for number, step in of.steps:
-        lines.append(f"{number:3} {step}")
-    return "\n".join(lines)
