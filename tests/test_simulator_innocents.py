@@ -120,7 +120,7 @@ def wakeups_that_wait_for_the_busy() -> Iterator[None]:
     original = wakeups.Wakeups._end
 
     def instead(its: Any) -> None:
-        if len(its._members) > 1 and not its.__dict__.pop("late", False):
+        if len(its._joined) > 1 and not its.__dict__.pop("late", False):
             its.late = True
             its._loop.call_later(0.05, instead, its)
         else:
