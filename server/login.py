@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 
 from engine import login
 from server import assembly, eventloop, exits, printing, settings, signals
@@ -33,8 +32,8 @@ async def _log_in(config: settings.Config, caught: signals.Caught) -> int:
     except login.LoginFailed as error:
         printing.complain(f"login failed: {error}")
         return exits.FAILED
-    sys.stdout.write(f"Logged in. The login is kept in {options.setup.home}.\n")
-    sys.stdout.write("Restart a server that is running on it.\n")
+    printing.say(f"Logged in. The login is kept in {options.setup.home}.")
+    printing.say("Restart a server that is running on it.")
     return exits.CLEAN
 
 
@@ -44,6 +43,5 @@ async def _wait(errand: login.Login) -> None:
 
 
 def _show(url: str) -> None:
-    sys.stdout.write(f"Open this link in a browser on this machine:\n\n  {url}\n\n")
-    sys.stdout.write("Waiting for the login. Ctrl-C gives up.\n")
-    sys.stdout.flush()
+    printing.say("Open this link in a browser on this machine:", "", f"  {url}", "")
+    printing.say("Waiting for the login. Ctrl-C gives up.")
