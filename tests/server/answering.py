@@ -13,7 +13,7 @@ import httpx
 from engine import log, wakeups, worker
 from machines import events, lifecycle
 from server import config, context, http, listener, routes, serve
-from tests import wire
+from tests import logs, wire
 
 END = (events.TokensCounted(events.Usage(11, 5)), events.TurnFinished("stop"))
 """What a worker says last."""
@@ -141,8 +141,7 @@ async def _ask(
         response = await client.post(path, json=body, headers=headers)
     await server.close()
     event_log.close()
-    files = sorted(loaded.log_dir.glob("*.jsonl"))
-    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    records = [json.loads(line) for line in logs.lines_of(loaded.log_dir)]
     turn = player.turns[0] if player.turns else None
     first = records[0] if records else {}
     return Answer(response.status_code, response.headers, response.content, turn, first)
