@@ -35,6 +35,10 @@ WHOLE: Final = expected.role() + expected.content("Hello") + expected.finish("st
 """A stream of one chunk; its sentinel is missing."""
 
 
+UNASKED: Final = {"engine.upstream.REFRESH_S": 3600.0}
+"""Models are listed once: where that falls into an answer, it takes a connection of its own."""
+
+
 class Staged(NamedTuple):
     """A server, and the upstream behind it."""
 
@@ -120,7 +124,7 @@ def upstream(
         settings: dict[str, Any] = {
             "PROXY_UPSTREAM_URL": source.url,
             "PROXY_UPSTREAM_API_KEY": "sk-hidden-7c1d",
-            observed.CONSTANTS: json.dumps(constants or {}),
+            observed.CONSTANTS: json.dumps({**UNASKED, **(constants or {})}),
             **environ,
         }
         hidden = ("sk-hidden-7c1d", f":{source.upstream.port}")
