@@ -12,8 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from engine import appserver, containment, largelines
-from engine.containment import Boundary
+from engine import appserver, largelines
 from machines import errors, jsonrpc
 
 IN_FLIGHT: Final = 64
@@ -81,6 +80,9 @@ class Listener(Protocol):
     def unreadable(self, line: bytes) -> None:
         """Take the loss of a line."""
 
+    def broke(self, line: bytes, error: Exception) -> None:
+        """A bug of ours was met in a line, which is lost; never raises."""
+
     def too_large(self, thread: str) -> None:
         """Take the loss of a line of a thread, which was over the limit."""
 
@@ -141,8 +143,7 @@ class Channel:
             except errors.DecodeError:
                 self._listener.unreadable(line)
             except Exception as error:
-                containment.report(Boundary.WORKER_LINE, error, length=len(line))
-                containment.each(Boundary.WORKER_LINE, self._listener.unreadable, (line,))
+                self._listener.broke(line, error)
 
     def send(
         self,
@@ -168,7 +169,7 @@ class Channel:
         # A reply that nobody waits for any more must not be reported as never retrieved.
         call.reply.add_done_callback(_retrieved)
         if self._write is None:
-            self._resolve(call, ChannelClosed())
+            self._conclude(call, ChannelClosed())
             return call
         seconds = self._timeout if timeout is None else timeout
         call.deadline = self._loop.call_later(seconds, self._timed_out, call)
@@ -200,7 +201,8 @@ class Channel:
         self._pending.clear()
         self._waiting.clear()
         closed = ChannelClosed()
-        containment.each(Boundary.PROCESS, lambda call: self._resolve(call, closed), calls)
+        for call in calls:
+            self._conclude(call, closed)
 
     def _take(self, message: jsonrpc.Message) -> None:
         match message:
@@ -228,15 +230,23 @@ class Channel:
                 answer = jsonrpc.decode_body(answer, msgspec.json.Decoder(result_type))
             except errors.DecodeError as error:
                 answer = RpcError(0, f"{call.method}: {error}")
-        self._resolve(call, answer)
+        self._conclude(call, answer)
         self._send_waiting()
 
     def _timed_out(self, call: Call) -> None:
         self._pending.pop(call.rpc_id, None)
         if call in self._waiting:
             self._waiting.remove(call)
-        self._resolve(call, RpcTimedOut(call.method))
+        self._conclude(call, RpcTimedOut(call.method))
         self._send_waiting()
+
+    def _conclude(self, call: Call, answer: object) -> None:
+        """Resolve a call; a bug of ours goes to whoever waits: they know whose turn it hit."""
+        try:
+            self._resolve(call, answer)
+        except Exception as error:
+            if not call.reply.done():
+                call.reply.set_exception(error)
 
     def _resolve(self, call: Call, answer: object) -> None:
         if call.deadline is not None:

@@ -128,6 +128,14 @@ class Dispatcher:
         if turn is not None:
             _tell(turn, lambda its: its.unreadable(line))
 
+    def broke(self, line: bytes, error: Exception) -> None:
+        """A bug of ours was met in a line: if a turn's, then that turn ends with it."""
+        turn = self.turns.get(largelines.thread_of(line) or "")
+        if turn is not None:
+            _break_off(turn, error)
+        else:
+            containment.report(Boundary.WORKER_LINE, error, length=len(line))
+
     def too_large(self, thread: str) -> None:
         """A line of a turn was over what is read of one."""
         _tell(self.turns[thread], lambda its: its.fail(failures.TOO_LARGE))

@@ -28,6 +28,7 @@ class Worker:
         self.text_deltas: list[bytes] = []
         self.asked: list[tuple[Any, str]] = []
         self.lost: list[bytes] = []
+        self.broken: list[tuple[bytes, Exception]] = []
         self.channel = channel.Channel(self._read, self, TIMEOUT_S)
 
     @property
@@ -62,6 +63,9 @@ class Worker:
 
     def unreadable(self, line: bytes) -> None:
         self.lost.append(line)
+
+    def broke(self, line: bytes, error: Exception) -> None:
+        self.broken.append((line, error))
 
     def too_large(self, thread: str) -> None:
         self.lost.append(thread.encode())
@@ -288,3 +292,53 @@ def test_notifications_come_in_order_however_they_are_cut() -> None:
         assert whole.lost == halves.lost == bytewise.lost == [b"not JSON", b"[]"]
 
     run(scene())
+
+
+class Planted(Exception):
+    """A bug of ours."""
+
+
+def broken(*_: Any) -> None:
+    raise Planted
+
+
+@pytest.mark.parametrize("ending", ["reply", "deadline", "close"])
+def test_a_bug_met_in_a_reply_reaches_whoever_waits_for_it(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        hit, other = worker.interrupt(), worker.interrupt()
+        with monkeypatch.context() as planted:
+            planted.setattr(worker.channel, "_resolve", broken)
+            if ending == "reply":
+                worker.reply(hit.rpc_id)
+            elif ending == "deadline":
+                await asyncio.sleep(TIMEOUT_S)
+            else:
+                worker.channel.close()
+        with pytest.raises(Planted):
+            await hit.reply
+        if ending == "reply":
+            worker.reply(other.rpc_id)
+            assert await other.reply == EMPTY
+        else:
+            with pytest.raises(Planted):
+                await other.reply
+
+    virtualtime.run(scene())
+
+
+def test_a_bug_met_in_a_line_costs_no_other_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        delta = channel.TEXT_DELTA_LINE
+        monkeypatch.setattr(worker, "notification", broken)
+        worker.say(delta + b"1", b'{"method":"turn/started","params":{}}', delta + b"2")
+        assert worker.text_deltas == [delta + b"1", delta + b"2"]
+        ((line, error),) = worker.broken
+        assert line.startswith(b'{"method":"turn/started"')
+        assert isinstance(error, Planted)
+        assert worker.lost == []
+
+    virtualtime.run(scene())

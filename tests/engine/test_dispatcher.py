@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from engine import channel, codex, dispatcher, failures
-from machines import events
+from machines import events, jsonrpc
 from machines.events import TextDelta, TurnFinished, UpstreamGarbled
 from tests import virtualtime
 
@@ -150,5 +150,32 @@ def test_what_no_turn_is_named_by_is_skipped() -> None:
         process.read(delta("a", "x"), *garbage, delta("a", "y"))
         assert process.a.text == "xy"
         assert process.a.failures == []
+
+    virtualtime.run(scene())
+
+
+def test_a_bug_met_in_a_line_ends_the_turn_that_it_is_about_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene() -> None:
+        process = Process()
+        decode = jsonrpc.decode
+
+        def instead(line: bytes) -> jsonrpc.Message:
+            if b'"r"' in line:
+                raising()
+            return decode(line)
+
+        monkeypatch.setattr(jsonrpc, "decode", instead)
+        item = {"type": "reasoning", "id": "r"}
+        with structlog.testing.capture_logs() as lines:
+            process.read(*interleaved(lambda t: notification("item/started", t, item=item)))
+            process.read(notification("item/started", "nobody", item=item))
+        for innocent in (process.a, process.c):
+            assert (innocent.text, innocent.finished) == ("".join(TEXTS), True)
+        assert process.b.failures == [failures.DEFECT]
+        hit, nobody = (line for line in lines if line["event"] == "defect")
+        assert hit["stream"] == "st_b"
+        assert nobody["boundary"] == "worker_line"
 
     virtualtime.run(scene())
