@@ -1,24 +1,29 @@
 """Reads the answer of a Chat Completions upstream: events in, events of a stream out.
 
 Theory of operation. Providers are sloppy, each in its own way, so nothing but the outermost
-object has a type: what is not of the kind that is looked for counts as absent. All choices of one
-chunk are read before any of them is finished, and what a chunk says is told in one order:
-deltas, counts, finishes.
+object has a type; `engine.chunkfields` finds what is meant. All choices of one chunk are read
+before any of them is finished, and what a chunk says is told in one order: deltas, counts,
+finishes. It comes in batches, because one event may hold a million calls: who reads them can let
+others run between two.
 
 Counts are for all choices together: the first choice is told them whole, the others the prompt
 alone, so that the stream's sum is the upstream's. Some upstreams count on every chunk; what they
 said so far is held until the answer ends, because a larger count may follow.
+
+Some upstreams repeat the whole message at the end of a stream. It is compared with what went out:
+what continues that goes out too, and what contradicts it is a failure, for then a piece was lost.
 """
 
 import enum
-import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
-from engine import upstreamerrors
+from engine import chunkfields, failures, pieces, runningtext, slices, upstreamerrors
+from engine.chunkfields import Batch, Batches, Form
 from engine.failures import ProviderFailure
-from machines import events, eventsource
+from machines import events, eventsource, parse
 
 SENTINELS: Final = frozenset({b"[DONE]", b"DONE"})
 """What stands for the end of a stream in place of JSON."""
@@ -32,10 +37,14 @@ FAILED_WORD: Final = "error"
 GARBLED_BYTES: Final = 1024
 """How much of an event that is not JSON goes on record."""
 
-COUNT_MAX: Final = 2**53
-"""The largest count that is believed; JSON readers lose the digits of larger ones."""
+SENTINEL_BYTES: Final = max(map(len, SENTINELS))
+"""No longer event is a sentinel."""
 
-Said = list[events.StreamInput]
+PLAIN: Final = frozenset({"role", "content"})
+"""The members of a delta that is nothing but text."""
+
+SMALL_BYTES: Final = 1 << 16
+"""An event up to this size is read in one go."""
 
 
 class UpstreamDecodeError(Exception):
@@ -48,6 +57,10 @@ class UpstreamDecodeError(Exception):
     def __init__(self, data: bytes) -> None:
         super().__init__("not a JSON object")
         self.data = data[:GARBLED_BYTES]
+
+
+class _Mismatch(Exception):
+    """Raised where a message that is repeated contradicts what went out of it."""
 
 
 class Stage(enum.IntEnum):
@@ -78,6 +91,15 @@ class Chunk(msgspec.Struct, gc=False):
 _CHUNKS: Final = msgspec.json.Decoder(Chunk)
 
 
+class _Texts:
+    """What went out of one choice, text by text, to compare a repeated message with."""
+
+    def __init__(self) -> None:
+        self.content = runningtext.RunningText()
+        self.reasoning = runningtext.RunningText()
+        self.refusal = runningtext.RunningText()
+
+
 class ChunkReader:
     """The events of one response.
 
@@ -91,9 +113,10 @@ class ChunkReader:
         self._choices = range(first, first + choices)
         self._open = list(self._choices)
         self._usage: events.Usage | None = None
+        self._texts = {number: _Texts() for number in self._choices}
         self._refusals: set[int] = set()
 
-    def take(self, event: eventsource.Event) -> Said:
+    def take(self, event: eventsource.Event) -> Batches:
         """What an event says.
 
         Raises:
@@ -101,81 +124,103 @@ class ChunkReader:
         """
         data = event.data.strip()
         if not data or self.stage >= Stage.OVER:
-            return []
-        if data in SENTINELS:
-            return self._sentinel()
+            return
+        if len(data) <= SENTINEL_BYTES and data in SENTINELS:
+            yield self._end_open()
+            return
+        if len(data) > SMALL_BYTES and (yield from parse.scan_depth(data)):
+            raise UpstreamDecodeError(data)
         chunk, error = _read(event.event, data)
-        self.stage = max(self.stage, Stage.BEGUN)
-        said, finished = self._deltas(chunk.choices)
-        if said or finished:
-            self.stage = max(self.stage, Stage.SPEAKING)
-        counted = self._count(chunk.usage)
-        if error is None and any(word == FAILED_WORD for _, word in finished):
+        repeats = self.stage >= Stage.SPEAKING
+        self._advance(Stage.BEGUN)
+        finished: dict[int, str] = {}
+        try:
+            if isinstance(chunk.choices, list):
+                yield from self._choices_of(chunk.choices, repeats, finished)
+        except _Mismatch:
+            yield self.fail(failures.TEXT_MISMATCH)
+            return
+        counted = chunk.usage is not None and self._count(chunk.usage)
+        if error is None and FAILED_WORD in finished.values():
             error = upstreamerrors.reported({})
         if error is not None:
-            return said + self.fail(error)
-        return said + self._finish(finished, counted)
+            yield self.fail(error)
+        elif finished or counted:
+            yield self._finish(finished, counted)
 
-    def take_body(self, body: bytes) -> Said:
+    def take_body(self, body: bytes) -> Batches:
         """What a whole completion says, which came although a stream was asked for.
 
         Raises:
             UpstreamDecodeError: it is not JSON.
         """
-        said = self.take(eventsource.Event("message", body))
-        if self.stage < Stage.SPEAKING:
-            return self.fail(upstreamerrors.NO_ANSWER)
-        return said + self._sentinel()
+        yield from self.take(eventsource.Event("message", body))
+        speaking = self.stage >= Stage.SPEAKING
+        yield self._end_open() if speaking else self.fail(upstreamerrors.NO_ANSWER)
 
-    def close(self) -> Said:
+    def close(self) -> Batch:
         """What it means that nothing more comes, although nothing broke."""
         if self.stage < Stage.WHOLE:
             silent = self.stage is Stage.SILENT
             return self.fail(upstreamerrors.EMPTY if silent else upstreamerrors.TRUNCATED)
         return self._tell_counts()
 
-    def fail(self, failure: ProviderFailure) -> Said:
+    def fail(self, failure: ProviderFailure) -> Batch:
         """What a failure means now: to an answer that is whole, that no counts will come."""
         if self.stage >= Stage.WHOLE:
             return self._tell_counts()
-        said = self._tell_counts() if self._usage is not None else []
+        counts = self._tell_counts() if self._usage is not None else []
         self.stage = Stage.FAILED
-        return [*said, failure.event(self._open[0])]
+        return [*counts, failure.event(self._open[0])]
 
-    def garbled(self, data: bytes) -> Said:
+    def garbled(self, data: bytes) -> Batch:
         """What it means that an event cannot be read: a record of its data, and a failure."""
         text = data.decode("utf-8", "replace")
         noted = events.UpstreamGarbled(text, self._choices.start)
         return [noted, *self.fail(upstreamerrors.UNDECODABLE)]
 
-    def _sentinel(self) -> Said:
+    def _end_open(self) -> Batch:
+        """What a sentinel means."""
         if self.stage >= Stage.OVER:
             return []
         if self.stage < Stage.SPEAKING:
             return self.fail(upstreamerrors.EMPTY)
-        ends = [(number, self._word(number, SENTINEL_WORD)) for number in self._open]
-        return self._finish(ends, counted=True)
+        return self._finish(dict.fromkeys(self._open, SENTINEL_WORD), counted=True)
 
-    def _word(self, number: int, reason: str) -> str:
-        """Why a choice ended; no upstream's word for a refusal is relied upon."""
-        refused = number in self._refusals and reason != FAILED_WORD
-        return "content_filter" if refused else reason
+    def _advance(self, stage: Stage) -> None:
+        if self.stage < stage:
+            self.stage = stage
 
-    def _deltas(self, choices: Any) -> tuple[Said, list[tuple[int, str]]]:
-        """The output of every choice of a chunk, and the choices that it finishes."""
-        said: Said = []
-        finished: list[tuple[int, str]] = []
-        if not isinstance(choices, list):
-            return said, finished
+    def _choices_of(self, choices: list[Any], repeats: bool, finished: dict[int, str]) -> Batches:
+        """The output of every choice of a chunk.
+
+        Args:
+            repeats: whether a message in it may repeat what went out.
+            finished: gets the choices that the chunk finishes, and why.
+
+        Raises:
+            _Mismatch: it contradicts that.
+        """
         for position, choice in enumerate(choices):
+            if position % chunkfields.BATCH == chunkfields.BATCH - 1:
+                yield None
             number = self._number(choice, position)
             if number not in self._open:
                 continue
-            self._delta(number, choice, said)
+            text = _plain_text(choice)
+            if text:  # nearly every choice is that: a token's cost
+                self._advance(Stage.SPEAKING)
+                self._texts[number].content.add(text)
+                yield [events.TextDelta(text, number)]
+            else:
+                for batch in self._output(number, choice, repeats):
+                    if batch:
+                        self._advance(Stage.SPEAKING)
+                    yield batch
             reason = choice.get("finish_reason")
             if reason and isinstance(reason, str):
-                finished.append((number, self._word(number, reason)))
-        return said, finished
+                self._advance(Stage.SPEAKING)
+                finished.setdefault(number, reason[: chunkfields.WORD_MAX])
 
     def _number(self, choice: Any, position: int) -> int:
         """Which choice this is; a number beyond all choices for none."""
@@ -186,198 +231,138 @@ class ChunkReader:
             index = position
         return self._choices.start + index if index >= 0 else self._choices.stop
 
-    def _delta(self, number: int, choice: dict[str, Any], said: Said) -> None:
-        delta = choice.get("delta")
-        whole = False
-        if not isinstance(delta, dict):
-            # Some repeat the whole message at the end of a stream.
-            delta = choice.get("message") if self.stage < Stage.SPEAKING else None
-            whole = True
-        if not isinstance(delta, dict):
-            return
-        thought, text = _texts(delta.get("content"))
-        thought = _reasoning(delta) or thought
-        if thought:
-            said.append(events.ReasoningDelta(thought, number, "text"))
-        if text:
-            said.append(events.TextDelta(text, number))
-        refusal = delta.get("refusal")
-        if refusal and isinstance(refusal, str):
-            self._refusals.add(number)
-            said.append(events.RefusalDelta(refusal, number))
-        if delta.get("tool_calls") or delta.get("function_call"):
-            said += _calls(delta, number, whole)
+    def _output(
+        self, number: int, choice: dict[str, Any], repeats: bool
+    ) -> Iterable[Batch | None]:
+        """The output of one choice: its delta, or the whole message in place of one."""
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(delta, dict) and (delta or not isinstance(message, dict)):
+            return self._message(number, delta, "delta")
+        if isinstance(message, dict):
+            return self._message(number, message, "repeated" if repeats else "whole")
+        return ()
 
-    def _finish(self, finished: list[tuple[int, str]], counted: bool) -> Said:
+    def _message(self, number: int, message: dict[str, Any], form: Form) -> Batches:
+        texts, content = self._texts[number], message.get("content")
+        repeats = form == "repeated"
+        for thought in _news(chunkfields.thoughts(message), texts.reasoning, repeats):
+            yield from _pieces(events.ReasoningDelta(thought, number, "text"))
+        for text in _news(chunkfields.texts(content), texts.content, repeats):
+            yield from _pieces(events.TextDelta(text, number))
+        for refusal in _news(chunkfields.refusals(message), texts.refusal, repeats):
+            self._refusals |= {number} if refusal else set()
+            yield from _pieces(events.RefusalDelta(refusal, number))
+        if chunkfields.has_calls(message):
+            yield from chunkfields.calls(message, number, form)
+
+    def _finish(self, finished: dict[int, str], counted: bool) -> Batch:
         """End choices; with the last of them, or after it, counts that are known to be final."""
-        said: Said = []
-        ends: Said = []
-        for number, reason in finished:
+        counts: Batch = []
+        ends: Batch = []
+        for number, reason in finished.items():
             if number in self._open:
                 self._open.remove(number)
-                ends.append(events.TurnFinished(reason, number))
+                # No upstream's word for a refusal is relied upon.
+                refused = number in self._refusals and reason != FAILED_WORD
+                ends.append(events.TurnFinished("content_filter" if refused else reason, number))
         if not self._open:
             self.stage = Stage.WHOLE
             if counted:
-                said = self._tell_counts()
-        return said + ends
+                counts = self._tell_counts()
+        return counts + ends
 
     def _count(self, usage: Any) -> bool:
         """Keep the larger counts, field by field; whether there were any."""
-        found = _usage(usage)
-        if found is None:
-            return False
-        known = self._usage or found
-        self._usage = events.Usage(
-            max(known.prompt_tokens, found.prompt_tokens),
-            max(known.completion_tokens, found.completion_tokens),
-            max(known.cached_tokens, found.cached_tokens),
-            max(known.reasoning_tokens, found.reasoning_tokens),
-        )
-        return True
+        found = chunkfields.usage(usage)
+        if found is not None:
+            self._usage = chunkfields.larger(self._usage, found)
+        return found is not None
 
-    def _tell_counts(self) -> Said:
+    def _tell_counts(self) -> Batch:
         """The last word of an answer."""
         if self.stage >= Stage.OVER:
             return []
         self.stage = Stage.OVER
         usage = self._usage
-        said: Said = [events.TokensCounted(usage, self._choices.start)]
+        counts: Batch = [events.TokensCounted(usage, self._choices.start)]
         if usage is not None:
             usage = events.Usage(usage.prompt_tokens, 0, usage.cached_tokens)
-        said += [events.TokensCounted(usage, number) for number in self._choices[1:]]
-        return said
+        counts += [events.TokensCounted(usage, number) for number in self._choices[1:]]
+        return counts
+
+
+def _plain_text(choice: dict[str, Any]) -> str:
+    """The text of a delta that is a short text and nothing else; empty for any other."""
+    delta = choice.get("delta")
+    if isinstance(delta, dict) and delta.keys() <= PLAIN:
+        content = delta.get("content")
+        if isinstance(content, str) and len(content) <= pieces.PIECE:
+            return content
+    return ""
+
+
+def _pieces(event: events.TextDelta | events.ReasoningDelta | events.RefusalDelta) -> Batches:
+    """The batches of a text: a piece each, so that a reader may stop after any of them."""
+    for piece in pieces.of(event) if event.text else ():
+        yield [piece]
+    yield None
+
+
+def _news(texts: Iterable[str], before: runningtext.RunningText, repeats: bool) -> Iterable[str]:
+    """The texts, but for what only repeats what went out before.
+
+    Raises:
+        _Mismatch: they do not repeat that.
+    """
+    if repeats:
+        whole = "".join(texts)
+        rest = before.rest_of(whole) if whole else ""
+        if rest is None:
+            raise _Mismatch
+        texts = (rest,)
+    for text in texts:
+        before.add(text)
+        yield text
 
 
 def _read(kind: str, data: bytes) -> tuple[Chunk, ProviderFailure | None]:
-    """A chunk, and the error that it is or holds.
+    """A chunk, and the error that it is or holds. How deep it is has been looked at if it is
+    large.
 
     Args:
         kind: the event's type.
     """
     try:
-        chunk = _CHUNKS.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = _object(data)
+        if len(data) <= SMALL_BYTES:
+            chunk = parse.parse(data, _CHUNKS)
+        else:
+            with slices.gc_paused():
+                chunk = parse.parse_outer(data, _CHUNKS)
+    except parse.ParseError as error:
+        value = None if error.fault == "type" else _lenient(data)
         if value is None and kind != "error":
             raise UpstreamDecodeError(data) from None
-        chunk = msgspec.convert(value or {}, Chunk)
+        chunk = Chunk(*((value or {}).get(name) for name in Chunk.__struct_fields__))
     if chunk.error or kind == "error" or chunk.object == "error":
-        value = _object(data)
-        text = data.decode("utf-8", "replace")
-        return chunk, upstreamerrors.reported(text if value is None else value)
+        return chunk, upstreamerrors.reported(_error(data))
     return chunk, None
 
 
-def _object(data: bytes) -> dict[str, Any] | None:
+def _error(data: bytes) -> Any:
+    """The object that an error is in; its text where it is none."""
+    try:
+        value = parse.value(data)
+    except parse.ParseError:
+        value = _lenient(data)
+    if isinstance(value, dict):
+        return value
+    return data[: upstreamerrors.MESSAGE_BYTES].decode("utf-8", "replace")
+
+
+def _lenient(data: bytes) -> dict[str, Any] | None:
     """An object, read by a parser that also takes bad UTF-8, half surrogates and NaN."""
     try:
-        value = _mended(json.loads(data.decode("utf-8", "replace")))
-    except (ValueError, RecursionError):
+        value = parse.lenient(data)
+    except parse.ParseError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def _mended(value: Any) -> Any:
-    """The value with every half of a surrogate pair replaced: it cannot be encoded again."""
-    match value:
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case dict():
-            return {_mended(key): _mended(item) for key, item in value.items()}
-        case list():
-            return [_mended(item) for item in value]
-    return value
-
-
-def _texts(content: Any) -> tuple[str, str]:
-    """The thinking and the text in a delta's content."""
-    if isinstance(content, str):
-        return "", content
-    if not isinstance(content, list):
-        return "", ""
-    thoughts = [
-        _plain(part["thinking"])
-        for part in content
-        if isinstance(part, dict) and "thinking" in part
-    ]
-    return "".join(thoughts), _plain(content)
-
-
-def _plain(content: Any) -> str:
-    """The text of a string, or of the text parts of a list."""
-    if isinstance(content, str):
-        return content
-    texts: list[str] = []
-    for part in content if isinstance(content, list) else ():
-        match part:
-            case str(text) | {"text": str(text)}:
-                texts.append(text)
-    return "".join(texts)
-
-
-def _reasoning(delta: dict[str, Any]) -> str:
-    """Both names are in use, and sometimes both at once for the same text."""
-    for key in ("reasoning_content", "reasoning"):
-        text = delta.get(key)
-        if text and isinstance(text, str):
-            return text
-    return ""
-
-
-def _calls(delta: dict[str, Any], number: int, whole: bool) -> Said:
-    """The fragments of calls in a delta, or the calls of a whole message."""
-    calls = delta.get("tool_calls")
-    if not calls:
-        calls = {"index": 0, "function": delta["function_call"]}
-    said: Said = []
-    for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
-        if not isinstance(call, dict):
-            continue
-        index = call.get("index")
-        if type(index) is not int:
-            index = position if whole else None
-        function = call.get("function")
-        if not isinstance(function, dict):
-            function = {}
-        fragment = events.ToolCallDelta(
-            index,
-            _word(call.get("id")),
-            _word(function.get("name")),
-            _arguments(function.get("arguments")),
-            number,
-        )
-        said.append(fragment)
-    return said
-
-
-def _word(value: Any) -> str | None:
-    return str(value) if isinstance(value, str | int) else None
-
-
-def _arguments(value: Any) -> str | None:
-    """A piece of JSON text; some send the arguments parsed."""
-    if isinstance(value, dict):
-        return msgspec.json.encode(value).decode()
-    return value if isinstance(value, str) else None
-
-
-def _usage(value: Any) -> events.Usage | None:
-    """Counts, None where there are none: no prompt has no tokens."""
-    if not isinstance(value, dict):
-        return None
-    prompt, completion = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
-    usage = events.Usage(
-        _tokens(value, "prompt_tokens"),
-        _tokens(value, "completion_tokens"),
-        _tokens(prompt, "cached_tokens"),
-        _tokens(completion, "reasoning_tokens"),
-    )
-    return usage if usage.total_tokens else None
-
-
-def _tokens(counts: Any, key: str) -> int:
-    value = counts.get(key) if isinstance(counts, dict) else None
-    if not isinstance(value, int | float) or not 0 <= value <= COUNT_MAX:
-        return 0
-    return int(value)

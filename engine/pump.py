@@ -97,6 +97,7 @@ class Pump:
         self._at = Times(now, now, now)
         self._texts: list[str] = []
         self._texts_choice = 0
+        self._warned: set[str] = set()
         self._waiting: collections.deque[events.StreamInput] = collections.deque()
         self._wakeups.join(self._sink, self)
         self._arm()
@@ -251,7 +252,8 @@ class Pump:
                     self._release((turn,), CANCEL)
             case outputs.ToolCall() | outputs.ToolArguments():
                 self._at.called = now
-            case outputs.ToolBufferAborted(reason):
+            case outputs.ToolBufferAborted(reason) if reason not in self._warned:
+                self._warned.add(reason)  # the terminal record says how often
                 _log.warning("tool_buffer_aborted", reason=reason, **self._ids)
 
     def _release(

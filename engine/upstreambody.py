@@ -1,7 +1,13 @@
 """The body of an upstream's answer: an event stream, or a completion in one piece."""
 
+from typing import Final
+
 from engine import chunks, upstreamerrors
+from engine.chunkfields import Batches
 from machines import errors, eventsource
+
+SLICE_BYTES: Final = 1 << 14
+"""Bytes of an event stream that are cut into lines in one go."""
 
 
 class AnswerBody:
@@ -17,50 +23,50 @@ class AnswerBody:
         self._source: eventsource.EventSource | None = None
         self._whole = bytearray()
 
-    def feed(self, data: bytes) -> chunks.Said:
-        """What these bytes say."""
+    def feed(self, data: bytes) -> Batches:
+        """What these bytes say; to be read to its end before the next are fed."""
         if self._source is None and not self._whole:
             data = data.lstrip()
             if data and not data.startswith((b"{", b"[")):
                 self._source = eventsource.EventSource()
-        if self._source is not None:
-            return self._take(self._source, data)
-        self._whole += data
-        if len(self._whole) > eventsource.MAX_EVENT_BYTES:
-            return self._reader.fail(upstreamerrors.TOO_LARGE)
-        return []
+        if self._source is None:
+            self._whole += data
+            if len(self._whole) > eventsource.MAX_EVENT_BYTES:
+                yield self._reader.fail(upstreamerrors.TOO_LARGE)
+            return
+        try:
+            for start in range(0, len(data), SLICE_BYTES):
+                for event in self._source.feed(data[start : start + SLICE_BYTES]):
+                    yield from self._reader.take(event)
+                yield None
+        except errors.TooLarge:
+            yield self._reader.fail(upstreamerrors.TOO_LARGE)
+        except chunks.UpstreamDecodeError as error:
+            yield self._reader.garbled(error.data)
 
-    def end(self) -> chunks.Said:
+    def end(self) -> Batches:
         """What it means that the body ends here, as it should."""
         if self._source is None:
-            return self._end_whole()
-        said: chunks.Said = []
+            yield from self._end_whole()
+            return
         try:
             for event in self._source.end():
-                said += self._reader.take(event)
+                yield from self._reader.take(event)
         except errors.TooLarge:
-            return said + self._reader.fail(upstreamerrors.TOO_LARGE)
+            yield self._reader.fail(upstreamerrors.TOO_LARGE)
+            return
         except chunks.UpstreamDecodeError:
             pass  # the last event was cut off: what is missing is the end, not a brace
         if self._reader.stage is chunks.Stage.SILENT and not self._is_event_stream:
-            return self._reader.fail(upstreamerrors.NO_ANSWER)
-        return said + self._reader.close()
+            yield self._reader.fail(upstreamerrors.NO_ANSWER)
+        else:
+            yield self._reader.close()
 
-    def _take(self, source: eventsource.EventSource, data: bytes) -> chunks.Said:
-        said: chunks.Said = []
-        try:
-            for event in source.feed(data):
-                said += self._reader.take(event)
-        except errors.TooLarge:
-            said += self._reader.fail(upstreamerrors.TOO_LARGE)
-        except chunks.UpstreamDecodeError as error:
-            said += self._reader.garbled(error.data)
-        return said
-
-    def _end_whole(self) -> chunks.Said:
+    def _end_whole(self) -> Batches:
         if not self._whole and self._is_event_stream:
-            return self._reader.close()
+            yield self._reader.close()
+            return
         try:
-            return self._reader.take_body(bytes(self._whole))
+            yield from self._reader.take_body(bytes(self._whole))
         except chunks.UpstreamDecodeError:
-            return self._reader.fail(upstreamerrors.NO_ANSWER)
+            yield self._reader.fail(upstreamerrors.NO_ANSWER)

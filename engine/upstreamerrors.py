@@ -10,6 +10,9 @@ from engine.failures import ProviderFailure
 MESSAGE_MAX: Final = 2000
 """Characters that are kept of an upstream's message: some echo the whole request."""
 
+MESSAGE_BYTES: Final = 4 * MESSAGE_MAX
+"""Bytes that so many characters have at the most."""
+
 RETRIED: Final = frozenset({500, 502, 503, 529})
 """Statuses that another attempt may change. Not 504: that one has had its time."""
 

@@ -1,19 +1,34 @@
 """One turn of an HTTP upstream: its request, as often as it is made, and its answer as events."""
 
 import asyncio
-import enum
+from collections.abc import Iterable
 from typing import Final
 
 import aiohttp
 import msgspec
 import structlog
 
-from engine import chunks, failures, upstreambody, upstreamclient, upstreamerrors, worker
+from engine import (
+    chunkfields,
+    chunks,
+    failures,
+    slices,
+    upstreambody,
+    upstreamclient,
+    upstreamerrors,
+    worker,
+)
 from engine.failures import ProviderFailure
 from machines import events
 
 RETRY_AFTER_MAX_S: Final = 5.0
 """Longest wait that an upstream may ask for; for a longer one the client is told."""
+
+SLICE_WEIGHT: Final = 1 << 18
+"""Code points that a stream is given in one wake-up: what they cost is paid at its end."""
+
+EVENT_WEIGHT: Final = 1 << 8
+"""What an event weighs apart from its text."""
 
 GRACE_PART: Final = 0.9
 """How much of the finish grace is waited for counts: what is known must reach a stream before its
@@ -25,13 +40,6 @@ METHOD: Final = "chat/completions"
 _log = structlog.get_logger(component="upstream")
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class Flow(enum.Enum):
-    """Whether more of an answer is wanted now."""
-
-    OPEN = enum.auto()
-    PAUSED = enum.auto()
 
 
 class UpstreamTurn:
@@ -55,7 +63,8 @@ class UpstreamTurn:
         self._client = client
         self._grace = grace
         self._read = read
-        self._flow = Flow.OPEN
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._response: aiohttp.ClientResponse | None = None
         self._reader = chunks.ChunkReader(turn.choices, turn.choice)
         self.task = asyncio.get_running_loop().create_task(self._live())
@@ -67,12 +76,12 @@ class UpstreamTurn:
 
     def pause(self) -> None:
         """Read no more: the upstream's own connection holds it back."""
-        self._flow = Flow.PAUSED
+        self._flowing.clear()
         self._regulate()
 
     def resume(self) -> None:
         """Read on."""
-        self._flow = Flow.OPEN
+        self._flowing.set()
         self._regulate()
 
     def keep(self) -> None:
@@ -87,7 +96,7 @@ class UpstreamTurn:
         self.resume()
 
     def _regulate(self) -> None:
-        """Have the transport do what `flow` says, while there is more of the answer to read.
+        """Have the transport read or not, while there is more of the answer to read.
 
         It is not left to the response's own buffer: a connection that breaks takes that along.
         """
@@ -95,10 +104,10 @@ class UpstreamTurn:
         transport = connection.transport if connection is not None else None
         if transport is None or transport.is_closing():
             return
-        if self._flow is Flow.PAUSED:
-            transport.pause_reading()
-        else:
+        if self._flowing.is_set():
             transport.resume_reading()
+        else:
+            transport.pause_reading()
 
     async def _live(self) -> None:
         try:
@@ -144,33 +153,69 @@ class UpstreamTurn:
         self._response = response
         is_event_stream = response.content_type == "text/event-stream"
         body = upstreambody.AnswerBody(self._reader, is_event_stream)
-
-        def take(data: bytes) -> None:
-            self._say(body.feed(data))
-
+        deadline: float | None = None
         try:
-            async with asyncio.timeout(None) as patience:
-                while data := await response.content.readany():
-                    if self._flow is Flow.PAUSED:
-                        self._regulate()  # a read resumes its transport
-                    self._read(take, data)
-                    if self._reader.stage is chunks.Stage.FAILED:
-                        return
-                    if self._reader.stage >= chunks.Stage.WHOLE and patience.when() is None:
-                        now = asyncio.get_running_loop().time()
-                        patience.reschedule(now + self._grace * GRACE_PART)
-            self._say(body.end())
+            while data := await _read_until(deadline, response):
+                if not self._flowing.is_set():
+                    self._regulate()  # a read resumes its transport
+                await self._pass_on(body.feed(data))
+                if self._reader.stage is chunks.Stage.FAILED:
+                    return
+                if self._reader.stage >= chunks.Stage.WHOLE and deadline is None:
+                    now = asyncio.get_running_loop().time()
+                    deadline = now + self._grace * GRACE_PART
+            await self._pass_on(body.end())
         except TimeoutError:
-            self._say(self._reader.close())
+            await self._pass_on([self._reader.close()])
         except (aiohttp.ClientError, OSError):
-            self._say(self._reader.fail(upstreamerrors.DISCONNECTED))
+            await self._pass_on([self._reader.fail(upstreamerrors.DISCONNECTED)])
 
-    def _say(self, said: chunks.Said) -> None:
-        for event in said:
-            self._feed.event(event)
+    async def _pass_on(self, batches: Iterable[chunkfields.Batch | None]) -> None:
+        """Give the stream what the answer says, in slices that are a wake-up each.
+
+        Between two of them others run, and a client that reads slowly catches up.
+        """
+        own = slices.Slice()
+        rest = iter(batches)
+        progress = "begun"
+
+        def give(_: bytes) -> None:
+            nonlocal progress
+            weight = 0
+            for batch in rest:
+                for event in batch or ():
+                    self._feed.event(event)
+                    weight += _weight(event)
+                if own.spent or weight > SLICE_WEIGHT:
+                    return
+            progress = "over"
+
+        self._read(give, b"")
+        while progress != "over":
+            await own.pause()
+            await self._flowing.wait()
+            self._read(give, b"")
 
     def _note(self, attempt: int, error: str | None) -> None:
         self._feed.event(events.RpcReplied(attempt, error, self._turn.choice))
+
+
+async def _read_until(deadline: float | None, response: aiohttp.ClientResponse) -> bytes:
+    """What comes next of a body; empty at its end.
+
+    Raises:
+        TimeoutError: nothing came by then.
+    """
+    if deadline is None:
+        return await response.content.readany()
+    async with asyncio.timeout_at(deadline):
+        return await response.content.readany()
+
+
+def _weight(event: events.StreamInput) -> int:
+    """How much an event adds to a wake-up, about."""
+    text = event.text if isinstance(event, events.TextDelta) else ""
+    return EVENT_WEIGHT + len(text)
 
 
 def _delay(failure: ProviderFailure, attempt: int) -> float | None:

@@ -7,10 +7,15 @@ are kept and nothing goes out, until one of them can no longer become JSON, or n
 decides is the `Shape` alone: brackets, strings, commas and colons in their places. It is looked at
 only where there is a doubt, and never twice at the same character of a reading, so time is linear
 in what comes in.
+
+A large fragment comes in parts. What it is, is known once it has parted from what came before it,
+or has repeated all of that; until then nothing of it goes on.
 """
 
 import re
 from typing import Final, Literal
+
+from machines import parse
 
 Place = Literal[
     "value", "element", "member", "key", "colon", "scalar", "after", "name", "text", "broken"
@@ -49,16 +54,25 @@ SPACE = " \t\r\n"
 """What JSON allows between its tokens."""
 
 
+UNREAD_MAX: Final = 1 << 14
+"""Code points of a reading that wait until its shape is asked for: more would be too long a step
+then."""
+
+
 class Shape:
     """Follows a text, fed in pieces, on its way to become one JSON value.
 
     It looks at brackets, strings, commas and colons; how numbers, literals and escapes are
-    spelled is not checked.
+    spelled is not checked. What is nested deeper than anything that is parsed is broken.
+
+    Attributes:
+        opening: the first character that is not space; empty until it has come.
     """
 
-    __slots__ = ("_carry", "_inner", "_place")
+    __slots__ = ("_carry", "_inner", "_place", "opening")
 
     def __init__(self) -> None:
+        self.opening = ""
         self._place: Place = "value"
         self._inner: list[Place] = []
         self._carry = ""
@@ -77,10 +91,12 @@ class Shape:
         """A copy to feed with something else."""
         copy = Shape()
         copy._place, copy._inner, copy._carry = self._place, self._inner.copy(), self._carry
+        copy.opening = self.opening
         return copy
 
     def feed(self, text: str) -> None:
         """Read on; stops at the first character that breaks it."""
+        self.opening = self.opening or text.lstrip(SPACE)[:1]
         text, self._carry = self._carry + text, ""
         position = 0
         while position < len(text) and self._place != "broken":
@@ -115,66 +131,172 @@ class Shape:
             del self._inner[-1:]
         else:
             self._inner += [_INNER[kind]] if kind in _INNER else []
-            self._place = _NEXT.get((self._place, kind), "broken")
+            deeper = len(self._inner) > parse.MAX_DEPTH
+            self._place = "broken" if deeper else _NEXT.get((self._place, kind), "broken")
 
 
-class Reading:
-    """Arguments as one way to read their fragments has them."""
+class _Text:
+    """A text that grows, joined no further than somebody compares with it."""
 
-    __slots__ = ("_pieces", "_shape", "_unread", "length")
+    __slots__ = ("_parts", "is_blank", "length")
 
     def __init__(self) -> None:
         self.length = 0
-        self._pieces: list[str] = []
-        self._unread: list[str] = []
-        self._shape = Shape()
-
-    def fork(self) -> "Reading":
-        """A copy to be continued otherwise."""
-        copy = Reading()
-        copy.length, copy._pieces, copy._shape = self.length, [self.text()], self.shape().fork()
-        return copy
+        self.is_blank = True
+        self._parts: list[str] = []
 
     def append(self, piece: str) -> None:
         """Continue with a piece."""
         self.length += len(piece)
-        self._pieces.append(piece)
-        self._unread.append(piece)
+        self.is_blank = self.is_blank and not piece.strip(SPACE)
+        self._parts.append(piece)
+
+    def joined(self) -> str:
+        """All of it."""
+        self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+    def has(self, piece: str, position: int) -> bool:
+        """Whether a piece stands at a position."""
+        end = position + len(piece)
+        if end > self.length:
+            return False
+        first = self._parts[0] if self._parts else ""
+        return (first if end <= len(first) else self.joined()).startswith(piece, position)
+
+
+Progress = Literal["between", "comparing", "adding"]
+"""Where a reading is in a fragment: before its first part, comparing it with all there was before
+it, past what was to be compared."""
+
+
+class Reading:
+    """Arguments as one way to read their fragments has them.
+
+    Args:
+        base: what this reading continues; None for a reading of its own.
+    """
+
+    __slots__ = ("_base", "_held", "_own", "_progress", "_shape", "_size", "_to_repeat", "_unread")
+
+    def __init__(self, base: "Reading | None" = None) -> None:
+        self._own: _Text = _Text()
+        self._base: _Text = _Text() if base is None else base._own
+        self._shape = Shape() if base is None else base.shape().fork()
+        self._unread: list[str] = []
+        self._size = 0
+        self._progress: Progress = "between"
+        self._held: list[str] = []
+        self._to_repeat = 0
+
+    @property
+    def length(self) -> int:
+        """Code points of all of it."""
+        return self._base.length + self._own.length
+
+    @property
+    def added(self) -> str:
+        """What it has behind its base."""
+        return self._own.joined()
 
     def text(self) -> str:
         """All of it."""
-        self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
+        return self._base.joined() + self._own.joined()
 
     def shape(self) -> Shape:
         """The shape of all of it; what was appended since the last call is read now."""
         if self._unread:
             self._shape.feed("".join(self._unread))
             self._unread.clear()
+            self._size = 0
         return self._shape
 
-    def begins(self, piece: str) -> bool:
-        """Whether a piece begins with all of it, if it is more than space."""
-        if len(piece) < self.length:
+    def append(self, piece: str) -> None:
+        """Continue with a piece."""
+        self._own.append(piece)
+        self._unread.append(piece)
+        self._size += len(piece)
+        if self._size > UNREAD_MAX:
+            self.shape()
+
+    def adopt(self, other: "Reading") -> None:
+        """Continue with what another reading has behind this one, and with its shape."""
+        self._own.append(other.added)
+        self._shape = other.shape()
+        self._unread.clear()
+        self._size = 0
+
+    def has(self, piece: str, position: int = 0) -> bool:
+        """Whether a piece stands at a position."""
+        split = max(0, self._base.length - position)
+        if split and not self._base.has(piece[:split], position):
             return False
-        return piece.startswith(self.text()) and bool(self.text().strip(SPACE))
+        return self._own.has(piece[split:], max(0, position - self._base.length))
+
+    def may_be_repeated(self, part: str, more: bool) -> bool:
+        """Whether a fragment that begins so may hold all of it again, if it is more than space."""
+        if self._is_blank or not (more or len(part) >= self.length):
+            return False
+        return self.has(part[: self.length])
+
+    def append_news(self, part: str, more: bool) -> bool:
+        """Continue with a fragment, but for what only repeats all there was before it.
+
+        Args:
+            more: whether another part of the fragment follows.
+
+        Returns:
+            Whether it is known by now if there is such a thing.
+        """
+        if self._progress == "between":
+            self._progress, self._to_repeat = "comparing", self.length
+        if self._progress == "comparing":
+            position = self.length - self._to_repeat
+            again = part[: self._to_repeat]
+            self._held.append(part)
+            if self._is_blank or not self.has(again, position):
+                part = "".join(self._held)
+            else:
+                self._to_repeat -= len(again)
+                if self._to_repeat and more:
+                    return False
+                part = "".join(self._held) if self._to_repeat else part[len(again) :]
+            self._held.clear()
+        self.append(part)
+        self._progress = "adding" if more else "between"
+        return True
+
+    def end(self) -> None:
+        """No more will come: what is held was no repeat."""
+        self.append("".join(self._held))
+        self._held.clear()
+
+    @property
+    def _is_blank(self) -> bool:
+        return self._base.is_blank and self._own.is_blank
 
 
 class Arguments:
     """The arguments of one call: what is settled, and two readings of what is not."""
 
-    __slots__ = ("_joined", "_repeated", "_settled", "_whole")
+    __slots__ = ("_fragment", "_joined", "_repeated", "_settled")
 
     def __init__(self) -> None:
         self._settled = Reading()
         self._joined: Reading | None = None
         self._repeated: Reading | None = None
-        self._whole: Reading | None = None
+        self._fragment: Literal["begins", "goes on", "ignored"] = "begins"
 
     @property
     def begun(self) -> bool:
         """Whether there are any."""
         return self._settled.length > 0
+
+    @property
+    def is_object(self) -> bool:
+        """Whether they are a whole object beyond doubt, so that nothing can follow."""
+        shape = self._settled.shape()
+        return self._joined is None and shape.complete and shape.opening == "{"
 
     def text(self) -> str:
         """What is settled of them."""
@@ -187,35 +309,61 @@ class Arguments:
 
     def are(self, text: str) -> bool:
         """Whether this is what they may be."""
-        return any(reading.text() == text for reading in self._readings())
+        readings = self._readings()
+        return any(len(text) == reading.length and reading.has(text) for reading in readings)
 
-    def add(self, piece: str) -> str:
-        """Take a fragment's piece; what goes on now."""
-        if self._whole is not None:
+    def may_be(self, part: str) -> bool:
+        """Whether a text that begins so may be what they are."""
+        return any(reading.has(part) for reading in self._readings())
+
+    def is_value(self, text: str) -> bool:
+        """Whether they may be the JSON value of this text, however they are written."""
+        return any(_is_same(reading, text) for reading in self._readings())
+
+    def add(self, part: str, more: bool = False) -> str:
+        """Take a fragment; what goes on now.
+
+        Args:
+            more: whether this is only a part of it, and another follows.
+        """
+        if self._fragment == "ignored":
             return ""
-        if self._joined is None and not self._settled.begins(piece):
-            self._settled.append(piece)
-            return piece
-        joined = self._joined = self._joined or self._settled.fork()
-        repeated = self._repeated = self._repeated or self._settled.fork()
-        joined.append(piece)
-        repeated.append(piece[repeated.length :] if repeated.begins(piece) else piece)
+        goes_on, self._fragment = self._fragment == "goes on", "goes on" if more else "begins"
+        if self._joined is None or self._repeated is None:
+            if goes_on or not self._settled.may_be_repeated(part, more):
+                self._settled.append(part)
+                return part
+            self._joined, self._repeated = Reading(self._settled), Reading(self._settled)
+        joined, repeated = self._joined, self._repeated
+        joined.append(part)
+        if not repeated.append_news(part, more):
+            return ""
         if joined.shape().broken and not repeated.shape().broken:
             return self._settle(repeated)
         return self._settle(joined) if repeated.shape().broken else ""
 
-    def complete(self, text: str) -> str:
-        """Take all of them at once; what goes on now. Text that parts from the settled is not."""
-        if not text.startswith(self._settled.text()):
-            return ""
-        self._whole = Reading()
-        self._whole.append(text)
-        return self._settle(self._whole)
+    def take_whole(self, text: str) -> str | None:
+        """Take all of them at once, after which no fragment counts; what goes on now.
+
+        Returns:
+            None where they are others than those that came so far.
+        """
+        self._fragment = "ignored"
+        begun = self._settled.text()
+        if text.startswith(begun):
+            self._joined = self._repeated = None
+            self._settled.append(text[len(begun) :])
+            return text[len(begun) :]
+        for reading in self._readings():
+            if _is_same(reading, text):
+                return "" if reading is self._settled else self._settle(reading)
+        return None
 
     def end(self) -> str:
         """No more will come; what goes on now."""
         if self._joined is None or self._repeated is None:
             return ""
+        self._repeated.end()
         only = self._repeated.shape().complete and not self._joined.shape().complete
         return self._settle(self._repeated if only else self._joined)
 
@@ -225,6 +373,10 @@ class Arguments:
         return (self._joined, self._repeated)
 
     def _settle(self, reading: Reading) -> str:
-        held = reading.text()[self._settled.length :]
-        self._settled, self._joined, self._repeated = reading, None, None
-        return held
+        self._settled.adopt(reading)
+        self._joined = self._repeated = None
+        return reading.added
+
+
+def _is_same(reading: Reading, text: str) -> bool:
+    return parse.canonical(reading.text()) == parse.canonical(text)

@@ -11,8 +11,9 @@ from machines.cutoff import CutOff
 from machines.streamstates import TABLE
 from machines.toolbuffer import Said, ToolBuffer
 
-LONGEST_TEXT: Final = 1 << 16
-"""Code points of a delta that is passed on as it came: what a longer one costs, others feel."""
+LONGEST_TEXT: Final = 1 << 14
+"""Code points of a delta that is passed on as it came: what a longer one costs, others feel. So
+many may be a thousand blocks of `<use_tool>`, which take some 20 ms."""
 
 UNKNOWN: Final = "unknown"
 """In place of a choice's counts: they will never come."""

@@ -137,14 +137,24 @@ class ToolCallDropped(StreamEvent, frozen=True, tag="tool_call_dropped"):
     choice: int = 0
 
 
+Extent = Literal["piece", "part", "whole"]
+"""How much of a call an event has."""
+
+
 class ToolCallDelta(StreamEvent, frozen=True, tag="tool_call_delta"):
-    """A fragment of a call, as an upstream sent it; `machines.toolcalls` joins them."""
+    """A fragment of a call, as an upstream sent it; `machines.toolcalls` joins them.
+
+    Attributes:
+        extent: a piece by itself; a part of a large piece, which the next event goes on with; a
+            whole call, of a message that may repeat what came in pieces.
+    """
 
     index: int | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
     choice: int = 0
+    extent: Extent = "piece"
 
 
 class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):

@@ -9,9 +9,9 @@ import msgspec
 
 from machines import events
 
-Cut = Literal["stop", "length", "tool_calls", "call_limit"]
+Cut = Literal["stop", "length", "tool_calls", "call_limit", "mismatch"]
 """Why an answer ends before the worker's own end: a stop sequence, its byte budget, a call, more
-calls than any answer has."""
+calls than any answer has, a call that contradicts itself."""
 
 
 PieceKind = Literal["text", "started", "call", "withheld", "verbatim", "aborted"]

@@ -115,6 +115,14 @@ def value(text: Text, depth: int = MAX_DEPTH) -> Any:
     return parse(text, _ANYTHING, depth)
 
 
+def canonical(text: str) -> str:
+    """One way to write a JSON value, for all that there are; what is no JSON is left as it is."""
+    try:
+        return msgspec.json.encode(value(text), order="sorted").decode()
+    except ParseError:
+        return text
+
+
 def is_object(text: Text) -> bool:
     """Whether a text is a JSON object within the limits."""
     try:
@@ -172,7 +180,10 @@ def is_deeper(text: Text, depth: int = MAX_DEPTH) -> bool:
     One that is too short for so many to be opened and closed is not looked at: most lines of a
     worker are.
     """
-    if not isinstance(text, msgspec.Raw) and len(text) <= 2 * depth + 1:
+    if type(text) is bytes:
+        if len(text) <= 2 * depth + 1 or text.count(b"[") + text.count(b"{") <= depth:
+            return False
+    elif not isinstance(text, msgspec.Raw) and len(text) <= 2 * depth + 1:
         return False
     return _at_once(scan_depth(text, depth))
 
@@ -300,6 +311,11 @@ class DepthScan(_Scan):
     """
 
     _dropped = _NOT_BRACKETS
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every bracket that was opened is closed, and every string."""
+        return self._depth <= 0 and self._string == "outside"
 
     def __init__(self, limit: int = MAX_DEPTH) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from machines import choice as choices
 from machines import errors, events, finish, outputs
 from machines.choice import UNKNOWN, Choice
 from machines.streamstates import IGNORED, OUTPUT_TRIGGERS, TABLE, TIMEOUTS
-from machines.toolbuffer import TOO_MANY_CALLS, Said
+from machines.toolbuffer import BROKEN, Said
 
 _NEXT: Final = TABLE.transitions
 
@@ -286,8 +286,8 @@ class Stream:
 
     def _cut(self, choice: Choice, word: str, trigger: str) -> Said:
         """End a choice before its worker does."""
-        if word == "call_limit":
-            return list(self._fail(choice, "upstream_error", TOO_MANY_CALLS, trigger).outputs)
+        if word in BROKEN:
+            return list(self._fail(choice, "upstream_error", BROKEN[word], trigger).outputs)
         choice.counts = choice.counts or UNKNOWN
         said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
         if word == "tool_calls":

@@ -14,18 +14,23 @@ and everything else follows from it.
 import collections
 from typing import Final
 
-import msgspec
-
 from machines import events, outputs, parse, toolcalls, usetool
 
 Said = list[outputs.AnyOutput]
 
 Pieces = tuple[outputs.Piece, ...]
 
-TOO_MANY_CALLS: Final = outputs.Failure(
-    "too_many_tool_calls", "The model made more tool calls than this server takes of one answer."
-)
-"""How an answer ends whose worker goes on and on."""
+BROKEN: Final = {
+    "call_limit": outputs.Failure(
+        "too_many_tool_calls",
+        "The model made more tool calls than this server takes of one answer.",
+    ),
+    "mismatch": outputs.Failure(
+        "upstream_text_mismatch",
+        "The provider repeated a tool call with other arguments than it had sent.",
+    ),
+}
+"""The cuts after which an answer is not whole, and what its client is told."""
 
 
 class ToolBuffer:
@@ -135,14 +140,22 @@ class ToolBuffer:
         """What a fragment says, and what it turned out to be."""
         if decided is not None:
             return self._replayed(decided.joined), decided
-        fragment = toolcalls.Fragment(delta.index, delta.call_id, delta.name, delta.arguments)
-        said, joined = self._joined(self._joiner.ingest_delta(fragment))
+        fragment = toolcalls.Fragment(
+            delta.index, delta.call_id, delta.name, delta.arguments, delta.extent == "part"
+        )
+        if delta.extent == "whole":
+            changes = self._joiner.ingest_whole(fragment)
+        else:
+            changes = self._joiner.ingest_delta(fragment)
+        if changes is None:
+            return [], outputs.Decision(cut="mismatch")
+        said, joined = self._joined(changes)
         begins = any(each.name for each in joined)
         over = begins and self.full and self.withheld > 0
         cut: outputs.Cut | None = None
         if self._is_over(self._joiner.count):
             cut = "call_limit"
-        elif over and parse.is_object(self._joiner.arguments(0)):
+        elif over and self._joiner.is_whole(0):
             cut = "tool_calls"
         return said, outputs.Decision(cut=cut, joined=joined)
 
@@ -335,7 +348,7 @@ class ToolBuffer:
         return joined + len(self._waiting) + self._blocks > self._options.call_limit
 
     def _is_repeat(self, name: str, arguments: str, seen: set[tuple[str, str]]) -> bool:
-        return self._options.dedup and (name, _canonical(arguments)) in seen
+        return self._options.dedup and (name, parse.canonical(arguments)) in seen
 
     def _repeats(self) -> tuple[int, ...]:
         """Which of the waiting calls repeat an earlier one."""
@@ -347,13 +360,13 @@ class ToolBuffer:
             arguments = call.arguments or "{}"
             if self._is_repeat(call.name, arguments, seen):
                 found.append(index)
-            seen.add((call.name, _canonical(arguments)))
+            seen.add((call.name, parse.canonical(arguments)))
         return tuple(found)
 
     def _emit(self, call_id: str, name: str, arguments: str) -> Said:
         """A whole call."""
         if self._options.dedup:
-            self._seen.add((name, _canonical(arguments)))
+            self._seen.add((name, parse.canonical(arguments)))
         said = self._begin(call_id, name, arguments)
         if self._xml:
             said.append(outputs.ToolBlock(name, arguments, self._choice))
@@ -376,11 +389,3 @@ class ToolBuffer:
             unique, made = made, f"{made}_"
         self._ids.add(unique)
         return unique
-
-
-def _canonical(text: str) -> str:
-    """One way to write a JSON value, for all that there are; what is no JSON is left as it is."""
-    try:
-        return msgspec.json.encode(parse.value(text), order="sorted").decode()
-    except parse.ParseError:
-        return text

@@ -5,9 +5,10 @@ by both, by neither; some give every call index 0, some a new id to every fragme
 decides, from the id, from the place the upstream named, from whether the arguments so far are
 over. A call opens for the client when its name is known, and its id or that none will come; from
 then on each piece of its arguments goes out as soon as `machines.arguments` is sure of it.
-"""
 
-from collections.abc import Sequence
+Some upstreams say every call once more, as a whole, at the end. Such a call is known by its id,
+else by its name and arguments: what it continues goes out, what it contradicts is an error.
+"""
 
 import msgspec
 
@@ -20,12 +21,15 @@ class Fragment(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         index: the upstream's, which may be missing or the same for all calls.
         arguments: a piece of JSON text, or all of it so far; None where the field is missing.
+        more: whether this is only a part of what the upstream sent. The next fragment goes on
+            with it, and names no call.
     """
 
     index: int | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    more: bool = False
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +62,11 @@ Change = Opened | Extended
 
 
 class Entry:
-    """What is known of one call; `index` and `given_id` are the client's, once it is opened."""
+    """What is known of one call.
+
+    Attributes:
+        index, given_id: the client's, once it is opened.
+    """
 
     __slots__ = ("arguments", "call_id", "given_id", "index", "name", "place")
 
@@ -87,10 +95,13 @@ class Joiner:
         self._entries: list[Entry] = []
         self._opened: list[Entry] = []
         self._without_id: list[Entry] = []
+        self._unrepeated: dict[Entry, None] = {}
+        self._repeated: dict[tuple[str, str, str], Entry] = {}
         self._ids: set[str] = set()
         self._known: dict[tuple[int | None, str], Entry] = {}
         self._latest: dict[int, Entry] = {}
         self._last: Entry | None = None
+        self._held: list[Fragment] = []
         self._dropped: tuple[str, ...] = ()
 
     @property
@@ -107,30 +118,43 @@ class Joiner:
         """Take a fragment of a stream."""
         if not (fragment.call_id or fragment.name or fragment.arguments):
             return ()
+        if self._held or self._is_ambiguous(fragment):
+            self._held.append(fragment)
+            if fragment.more:
+                return ()
+            first, text = self._held[0], "".join(part.arguments or "" for part in self._held)
+            fragment = msgspec.structs.replace(first, arguments=text, more=False)
+            self._held.clear()
         changes: list[Change] = []
         entry = self._find(fragment) or self._begin(fragment.index, changes)
         self._learn(entry, fragment)
-        piece = entry.arguments.add(fragment.arguments) if fragment.arguments else ""
+        piece = entry.arguments.add(fragment.arguments or "", fragment.more)
         self._tell(entry, piece, changes)
         return tuple(changes)
 
-    def ingest_message(self, calls: Sequence[Fragment]) -> tuple[Change, ...]:
-        """Take whole calls: new ones are opened, begun ones completed, known ones left alone.
+    def ingest_whole(self, call: Fragment) -> tuple[Change, ...] | None:
+        """Take a call that is whole, whatever of it came before.
 
-        A call is known by its id, else by its name and arguments. Fragments that still come
-        for it are ignored.
+        A new one is opened, a begun one completed, a known one left alone; fragments that still
+        come for it are ignored.
+
+        Returns:
+            None where it contradicts the call that it repeats.
         """
         changes: list[Change] = []
-        earlier = self._entries.copy()
-        for whole in calls:
-            entry = self._counterpart(whole, earlier)
-            if entry is None:
-                entry = self._begin(None, changes)
-            else:
-                earlier.remove(entry)
-            self._learn(entry, whole)
-            piece = entry.arguments.complete(whole.arguments) if whole.arguments else ""
-            self._tell(entry, piece, changes)
+        entry = self._counterpart(call)
+        if entry is None:
+            entry = self._begin(None, changes)
+        elif entry not in self._unrepeated:
+            return ()
+        self._learn(entry, call)
+        del self._unrepeated[entry]
+        for call_id in ("", entry.call_id):
+            self._repeated[call_id, entry.name, call.arguments or ""] = entry
+        piece = entry.arguments.take_whole(call.arguments) if call.arguments else ""
+        if piece is None:
+            return None
+        self._tell(entry, piece, changes)
         self._open_waiting(changes)
         return tuple(changes)
 
@@ -152,9 +176,9 @@ class Joiner:
             for index, entry in enumerate(self._opened)
         )
 
-    def arguments(self, index: int) -> str:
-        """The arguments that the client was told of a call so far."""
-        return self._opened[index].arguments.text()
+    def is_whole(self, index: int) -> bool:
+        """Whether the arguments that the client was told of a call are an object."""
+        return self._opened[index].arguments.is_object
 
     def _find(self, fragment: Fragment) -> Entry | None:
         """The call a fragment belongs to; None for a new one."""
@@ -173,24 +197,40 @@ class Joiner:
             continues = not _is_next_call(fragment, entry)
         return entry if continues else None
 
-    def _counterpart(self, whole: Fragment, earlier: list[Entry]) -> Entry | None:
-        """The earlier call that a whole call is, if it is one."""
-        named = [entry for entry in earlier if not whole.name or entry.name in ("", whole.name)]
-        known = self._known.get((None, whole.call_id or ""))
-        if known in named:
-            return known
+    def _is_ambiguous(self, part: Fragment) -> bool:
+        """Whether only the other parts of a fragment tell if it repeats a call or begins one."""
+        entry = self._latest.get(part.index) if part.index is not None else None
+        if entry is None or not part.more:
+            return False
+        resent = part.name == entry.name != "" and not part.call_id
+        return resent and entry.arguments.may_be(part.arguments or "")
+
+    def _counterpart(self, whole: Fragment) -> Entry | None:
+        """The earlier call that a whole call is, if it is one.
+
+        Messages have their calls in the order in which they were made, so the first one that is
+        looked at is the right one, nearly always.
+        """
         text = whole.arguments or ""
-        for entry in named:
-            same_id = not (whole.call_id and entry.call_id) or whole.call_id == entry.call_id
-            if same_id and (not text or text.startswith(entry.arguments.text())):
-                return entry
-        return None
+        known = self._known.get((None, whole.call_id or ""))
+        if known in self._unrepeated and _may_be(known, whole):
+            return known
+        first: Entry | None = None
+        for entry in self._unrepeated:
+            if _may_be(entry, whole):
+                if text.startswith(entry.arguments.text()):
+                    return entry
+                first = first or entry
+        if first is not None and first.arguments.is_value(text):
+            return first
+        return self._repeated.get((whole.call_id or "", whole.name or "", text))
 
     def _begin(self, place: int | None, changes: list[Change]) -> Entry:
         """Make room for a new call; those that waited for an id wait no longer."""
         self._open_waiting(changes)
         entry = Entry(place)
         self._entries.append(entry)
+        self._unrepeated[entry] = None
         if place is not None:
             self._latest[place] = entry
         return entry
@@ -238,6 +278,12 @@ class Joiner:
         return unique
 
 
+def _may_be(entry: Entry, whole: Fragment) -> bool:
+    """Whether a call may be repeated by a whole call, as far as id and name say."""
+    same_id = not (whole.call_id and entry.call_id) or whole.call_id == entry.call_id
+    return same_id and (not whole.name or entry.name in ("", whole.name))
+
+
 def _is_late_id(fragment: Fragment, entry: Entry) -> bool:
     """Whether an id not seen before still belongs to the call before it.
 
@@ -263,4 +309,5 @@ def _is_next_call(fragment: Fragment, entry: Entry) -> bool:
         return other or entry.arguments.over(piece)
     if not entry.arguments.over(piece):
         return False
-    return other or not (piece.strip(SPACE) == "" or entry.arguments.are(piece))
+    same = piece.strip(SPACE) == "" or entry.arguments.are(piece)
+    return other or not same

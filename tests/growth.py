@@ -9,8 +9,8 @@ from typing import Final
 LINEAR: Final = 2.3
 """Times as long that double the input may take. Twice is linear; what is quadratic takes four."""
 
-ROUNDS: Final = 5
-"""How often both sizes are tried before the best of each counts."""
+ROUNDS: Final = 12
+"""How often both sizes are tried at the most; the best of each counts."""
 
 
 def check_linear(prepare: Callable[[int], Callable[[], object]], size: int) -> None:

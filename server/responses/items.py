@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from machines import arguments, events, parse
+from machines import events, parse
 from server.responses.parts import NAMES, Event, Part
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -162,25 +162,22 @@ class FunctionCall(Item):
         self._call_id = call_id
         self._name = name
         self._pieces: list[str] = []
-        self._shape = arguments.Shape()
-        self._is_object: bool | None = None
+        self._opening = ""
+        self._scan = parse.DepthScan()
 
     def delta(self, piece: str) -> Event:
         """Adds to the arguments, and tells so."""
         self._pieces.append(piece)
-        self._shape.feed(piece)
+        self._opening = self._opening or piece.lstrip()[:1]
+        self._scan.feed(piece.encode("utf-8", "surrogatepass"))
         return {"type": "response.function_call_arguments.delta", **self.place, "delta": piece}
 
     def is_whole(self) -> bool:
         """Whether the arguments are an object, and so all there is.
 
-        They are parsed once, when their last bracket has come: an open call is asked many times.
+        Only brackets and strings are looked at, as they come: what they hold is the model's.
         """
-        if not self._shape.complete:
-            return False
-        if self._is_object is None:
-            self._is_object = parse.is_object(self._arguments())
-        return self._is_object
+        return self._opening == "{" and self._scan.is_closed
 
     def _members(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import chunks
+from engine import chunkfields, chunks
+from engine.chunkfields import Batch, Batches
 from engine.chunks import Stage, UpstreamDecodeError
 from machines import stream
 from machines.events import (
@@ -26,10 +27,15 @@ from machines.eventsource import Event
 from tests.upstreams import chunk, counted, usage
 
 
-def said(*sent: Any, n: int = 1, first: int = 0) -> chunks.Said:
+def said(*sent: Any, n: int = 1, first: int = 0) -> Batch:
     """What a reader makes of events: decoded ones, or data as it stands."""
     reader = chunks.ChunkReader(n, first)
-    return [event for each in sent for event in reader.take(event_of(each))]
+    return [event for each in sent for event in all_of(reader.take(event_of(each)))]
+
+
+def all_of(batches: Batches) -> Batch:
+    """The events of batches."""
+    return [event for batch in batches for event in batch or ()]
 
 
 def event_of(sent: Any, kind: str = "message") -> Event:
@@ -43,7 +49,7 @@ def delta(**members: Any) -> dict[str, Any]:
     return chunk(choices=[{"index": 0, "delta": members, "finish_reason": None}])
 
 
-def text(events: chunks.Said, choice: int = 0) -> str:
+def text(events: Batch, choice: int = 0) -> str:
     """The answer in events."""
     texts = [each for each in events if isinstance(each, TextDelta) and each.choice == choice]
     return "".join(each.text for each in texts)
@@ -296,7 +302,7 @@ def test_an_answer_is_whole_with_its_last_choice() -> None:
     reader = chunks.ChunkReader(2)
     stages = []
     for sent in (of_choices((1, "b", "stop")), chunk("a", finish="stop")):
-        reader.take(event_of(sent))
+        all_of(reader.take(event_of(sent)))
         stages.append(reader.stage)
     assert stages == [Stage.SPEAKING, Stage.WHOLE]
 
@@ -331,10 +337,10 @@ ERROR = {"error": {"message": "slow down", "type": "x", "param": "p", "code": "t
 
 def test_row_15_an_error_object_keeps_message_and_code_and_ends_the_answer() -> None:
     reader = chunks.ChunkReader(1)
-    assert reader.take(event_of(chunk("a"))) == [TextDelta("a")]
-    (failed,) = reader.take(event_of(ERROR))
+    assert all_of(reader.take(event_of(chunk("a")))) == [TextDelta("a")]
+    (failed,) = all_of(reader.take(event_of(ERROR)))
     assert failed == TurnFailed("upstream_error", "too_fast", "slow down", param="p")
-    assert reader.take(event_of(chunk("b", finish="stop"))) == []
+    assert all_of(reader.take(event_of(chunk("b", finish="stop")))) == []
     assert reader.close() == []
 
 
@@ -352,7 +358,7 @@ def test_row_15_an_error_object_keeps_message_and_code_and_ends_the_answer() -> 
 )
 def test_row_15_errors_in_every_form(kind: str, sent: Any, code: str, message: str | None) -> None:
     reader = chunks.ChunkReader(1)
-    (failed,) = reader.take(event_of(sent, kind))
+    (failed,) = all_of(reader.take(event_of(sent, kind)))
     assert isinstance(failed, TurnFailed)
     assert (failed.code, failed.status) == (code, None)
     assert failed.message == (message or "The model provider failed to answer.")
@@ -383,7 +389,7 @@ def test_an_error_after_the_whole_answer_only_ends_the_wait_for_counts() -> None
 def test_row_3_an_end_without_a_finish_is_truncated() -> None:
     for sent in (chunk("a"), chunk(choices=[])):
         reader = chunks.ChunkReader(1)
-        reader.take(event_of(sent))
+        all_of(reader.take(event_of(sent)))
         (failed,) = reader.close()
         assert isinstance(failed, TurnFailed)
         assert (failed.kind, failed.code) == ("upstream_error", "upstream_truncated")
@@ -391,7 +397,7 @@ def test_row_3_an_end_without_a_finish_is_truncated() -> None:
 
 def test_row_1_an_end_after_the_finish_is_the_end() -> None:
     reader = chunks.ChunkReader(1)
-    reader.take(event_of(chunk("a", finish="stop")))
+    all_of(reader.take(event_of(chunk("a", finish="stop"))))
     assert reader.close() == [TokensCounted(None)]
     assert reader.close() == []
     assert reader.stage is Stage.OVER
@@ -403,7 +409,7 @@ def test_row_1_an_end_after_the_finish_is_the_end() -> None:
 def test_row_16_what_is_no_json_object_is_named_with_its_first_bytes(data: bytes) -> None:
     reader = chunks.ChunkReader(1)
     with pytest.raises(UpstreamDecodeError) as raised:
-        reader.take(Event("message", data))
+        all_of(reader.take(Event("message", data)))
     assert raised.value.data == data[:1024]
 
 
@@ -432,10 +438,10 @@ def test_row_30_what_json_parsers_differ_on_does_not_end_an_answer(
             said(data)
 
 
-def body(body: Any, n: int = 1) -> chunks.Said:
+def body(body: Any, n: int = 1) -> Batch:
     """What a whole completion says."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return chunks.ChunkReader(n).take_body(data)
+    return all_of(chunks.ChunkReader(n).take_body(data))
 
 
 def test_row_34_a_completion_is_a_whole_stream() -> None:
@@ -521,10 +527,10 @@ def test_any_json_gives_events_of_its_choices_and_at_most_one_end_each(
     sent: list[Any], n: int
 ) -> None:
     reader = chunks.ChunkReader(n)
-    events: chunks.Said = []
+    events: Batch = []
     for each in sent:
         wrapped = each if isinstance(each, dict) else {"choices": [{"delta": each}]}
-        events += reader.take(event_of(wrapped))
+        events += all_of(reader.take(event_of(wrapped)))
     events += reader.close()
     machine = stream.Stream(opened(n))
     for event in events:
@@ -541,6 +547,120 @@ def test_any_json_gives_events_of_its_choices_and_at_most_one_end_each(
 def test_any_bytes_give_events_or_the_documented_error(data: bytes) -> None:
     reader = chunks.ChunkReader(1)
     try:
-        reader.take(Event("message", data))
+        all_of(reader.take(Event("message", data)))
     except UpstreamDecodeError as error:
         assert error.data == data.strip()[:1024]
+
+
+def message(finish: str | None = None, **members: Any) -> dict[str, Any]:
+    """A chunk whose one choice has a whole message."""
+    return chunk(choices=[{"index": 0, "message": members, "finish_reason": finish}])
+
+
+MISMATCH = "upstream_text_mismatch"
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning_content", "refusal"])
+@pytest.mark.parametrize(
+    ("whole", "rest"),
+    [("Hello", ""), ("Hello you", " you"), ("", ""), (None, ""), ("Hell", None), ("Hallo!", None)],
+)
+def test_row_43_a_message_at_the_end_is_held_against_what_went_out(
+    field: str, whole: str | None, rest: str | None
+) -> None:
+    parts = [delta(**{field: "Hel"}), delta(**{field: "lo"})]
+    events = said(*parts, message("stop", role="assistant", **{field: whole}))
+    texts = [getattr(event, "text", None) for event in events]
+    if rest is None:
+        assert texts == ["Hel", "lo", None]
+        assert isinstance(events[-1], TurnFailed)
+        assert events[-1].code == MISMATCH
+    else:
+        assert "".join(text for text in texts if text) == "Hello" + rest
+        assert isinstance(events[-1], TurnFinished)
+
+
+def test_row_43_an_empty_delta_beside_a_message_does_not_hide_it() -> None:
+    both = {"index": 0, "delta": {}, "message": {"content": "Hello"}, "finish_reason": "stop"}
+    assert said(chunk("Hel"), chunk(choices=[both]))[:2] == [TextDelta("Hel"), TextDelta("lo")]
+
+
+def test_row_43_choices_are_held_apart() -> None:
+    whole = [{"index": at, "message": {"content": text}} for at, text in enumerate("ab")]
+    deltas = [{"index": at, "delta": {"content": text}} for at, text in enumerate("ab")]
+    assert said(chunk(choices=deltas), chunk(choices=whole), n=2) == [
+        TextDelta("a"),
+        TextDelta("b", 1),
+    ]
+    last = said(chunk(choices=deltas), chunk(choices=whole[::-1]), n=2)[-1]
+    assert last == TextDelta("b", 1), "their order says nothing"
+
+
+def test_row_43_calls_of_a_message_at_the_end_are_told_from_fragments() -> None:
+    call = {"id": "a", "function": {"name": "f", "arguments": "{}"}}
+    events = said(chunk("x"), message("tool_calls", content="x", tool_calls=[call]))
+    assert events[1] == ToolCallDelta(0, "a", "f", "{}", extent="whole")
+    alone = said(message("tool_calls", tool_calls=[call]))
+    assert alone[0] == ToolCallDelta(0, "a", "f", "{}")
+
+
+LONG = "漢a" * chunkfields.ARGUMENTS_MAX
+
+
+@pytest.mark.parametrize("form", ["delta", "message"])
+def test_a_long_text_is_read_piece_by_piece(form: str) -> None:
+    members = {"content": LONG, "reasoning_content": LONG, "refusal": LONG}
+    sent = chunk(choices=[{"index": 0, form: members, "finish_reason": None}])
+    batches = [batch for batch in chunks.ChunkReader(1).take(event_of(sent)) if batch]
+    assert [len(batch) for batch in batches] == [1] * 6
+    for kind in (TextDelta, ReasoningDelta, RefusalDelta):
+        texts = [event.text for (event,) in batches if isinstance(event, kind)]
+        assert "".join(texts) == LONG
+
+
+def test_long_arguments_are_parts_and_a_call_beside_them_is_not_theirs() -> None:
+    arguments = json.dumps({"text": LONG}, ensure_ascii=False)
+    calls = [
+        {"index": at, "id": f"c{at}", "function": {"name": "f", "arguments": text}}
+        for at, text in enumerate([arguments, "{}"])
+    ]
+    events = said(delta(tool_calls=calls))
+    assert [event.extent for event in events if isinstance(event, ToolCallDelta)] == [
+        *["part"] * (len(events) - 2),
+        *["piece"] * 2,
+    ]
+    machine = stream.Stream(opened(1))
+    outputs = [output for event in events for output in machine.step(event).outputs]
+    texts = [output.arguments for output in outputs if hasattr(output, "arguments")]
+    assert "".join(texts) == arguments + "{}"
+    assert max(map(len, texts)) == chunkfields.ARGUMENTS_MAX
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"index": 0, "delta": {"tool_calls": [{"id": "a"}] * 10_000}}],
+        [{"index": 0, "delta": {"tool_calls": [None] * 10_000}}],
+        [{"index": 0, "delta": {"content": [{"text": "x"}] * 10_000}}],
+        [{"index": 0, "delta": {"content": [{"thinking": "x"}] * 10_000}}],
+        [{"index": 0, "delta": {"content": [None] * 10_000}}],
+        [{"index": 0, "delta": {"content": "x"}}] * 10_000,
+        [None] * 10_000,
+    ],
+)
+def test_one_event_is_read_in_batches(choices: list[Any]) -> None:
+    batches = list(chunks.ChunkReader(1).take(event_of(chunk(choices=choices))))
+    assert len(batches) >= 10_000 // chunkfields.BATCH
+    assert all(len(batch or ()) <= chunkfields.BATCH for batch in batches)
+
+
+def test_words_of_any_length_are_capped() -> None:
+    long = "x" * 100_000
+    call = {"id": long, "function": {"name": long}}
+    called, finished = said(
+        chunk(choices=[{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": long}])
+    )
+    assert isinstance(called, ToolCallDelta)
+    assert isinstance(finished, TurnFinished)
+    lengths = [len(called.call_id or ""), len(called.name or ""), len(finished.reason)]
+    assert lengths == [chunkfields.WORD_MAX] * 3

@@ -91,7 +91,7 @@ KEPT = {
     "opened": "request_id completion_id model target worker endpoint effort versions request",
     "reasoning_delta": "kind",
     "tool_called": "call_id name",
-    "tool_call_delta": "call_id name",
+    "tool_call_delta": "call_id name extent",
     "tool_call_dropped": "call_id name",
     "turn_resumed": "thread_id",
     "park_missed": "reason",

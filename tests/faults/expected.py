@@ -40,6 +40,11 @@ def content(*texts: str, choice: int = 0, asks_usage: bool = False) -> bytes:
     return b"".join(chunk({"content": text}, None, choice, asks_usage) for text in texts)
 
 
+def long_content(text: str) -> bytes:
+    """The chunks of a text from an upstream: of so many characters at the most."""
+    return content(*(text[start : start + 16_384] for start in range(0, len(text), 16_384)))
+
+
 def call(index: int, call_id: str, name: str, arguments: str = "") -> bytes:
     """The first chunk of a tool call."""
     function = {"name": name, "arguments": arguments}

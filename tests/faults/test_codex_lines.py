@@ -16,7 +16,7 @@ MIB = 1 << 20
 CAP = 16 * MIB
 """The longest line here; by itself the server takes more."""
 
-PIECE = 1 << 16
+PIECE = 1 << 14
 """The longest text in one frame."""
 
 READ = 4096

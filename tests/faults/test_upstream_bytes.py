@@ -76,7 +76,7 @@ def test_row_32_a_large_event_takes_linear_time_and_its_memory_is_given_back() -
                 spent[size] += seconds(staged) - began
                 assert answer.body == (
                     expected.role()
-                    + expected.content("x" * size)
+                    + expected.long_content("x" * size)
                     + expected.finish("stop")
                     + expected.DONE
                 )

@@ -274,7 +274,7 @@ def test_row_20_an_event_of_any_size_is_read(staged: Staged, size: int) -> None:
     text = "x" * size
     answer = staged.streamed([STREAM_HEAD + framed(sse(chunk(text))) + FINISHED])
     assert answer.body == (
-        expected.role() + expected.content(text) + expected.finish("stop") + expected.DONE
+        expected.role() + expected.long_content(text) + expected.finish("stop") + expected.DONE
     )
     staged.survived("completed", None, answer)
 

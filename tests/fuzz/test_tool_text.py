@@ -63,6 +63,7 @@ FRAGMENTS = st.builds(
     st.none() | st.sampled_from(("", "i", "j")),
     st.none() | st.sampled_from(("", "f", "g")),
     st.none() | st.text('{}[]"\\:, a1', max_size=6),
+    st.booleans(),
 )
 
 
@@ -73,7 +74,8 @@ def test_any_fragments_are_calls_with_ids_and_arguments_of_their_own(
 ) -> None:
     joiner = toolcalls.Joiner("call_")
     changes = [change for each in fragments for change in joiner.ingest_delta(each)]
-    changes += [*joiner.ingest_message(whole), *joiner.end()]
+    changes += [change for each in whole for change in joiner.ingest_whole(each) or ()]
+    changes += joiner.end()
     told: dict[int, str] = {}
     for change in changes:
         assert isinstance(change, toolcalls.Opened) == (change.index not in told)

@@ -133,7 +133,7 @@ VOCABULARY = {
     "refusal_delta": "text choice",
     "tool_called": "call_id name arguments choice",
     "tool_call_dropped": "call_id name choice",
-    "tool_call_delta": "index call_id name arguments choice",
+    "tool_call_delta": "index call_id name arguments choice extent",
     "turn_finished": "reason choice",
     "tokens_counted": "usage choice",
     "turn_failed": "kind code message choice status param retry_after",

@@ -140,6 +140,26 @@ for depth in (100, 128, 129, 300, 3000, 100000):
 """
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":[1,{"b":"}"}],"c\\"":"\\\\"}',
+        "[[],{}]",
+        '{"a":"[{"}',
+        ' { "漢" : [ ] }',
+        '{"a":"\\u007d"}',
+    ],
+)
+def test_a_text_is_closed_at_its_last_bracket_however_it_is_cut(text: str) -> None:
+    data = text.encode()
+    for start in range(1, len(data)):
+        scan = parse.DepthScan()
+        scan.feed(data[:start])
+        assert scan.is_closed == (not data[:start].strip())
+        scan.feed(data[start:])
+        assert scan.is_closed
+
+
 def test_the_stack_decides_nothing() -> None:
     def outcome(limit: int) -> str:
         command = [sys.executable, "-c", READS, str(limit)]

@@ -135,7 +135,10 @@ def pieces(
 
 @given(
     stories.stories(
-        n=1, stop=(), max_bytes=None, tools=stories.tools(stop_after=None, suppress_tail=False)
+        n=1,
+        stop=(),
+        max_bytes=None,
+        tools=stories.tools(stop_after=None, suppress_tail=False, call_limit=1000),
     )
 )
 def test_every_character_is_content_or_of_a_block(story: stories.Story) -> None:

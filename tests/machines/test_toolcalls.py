@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,16 @@ def tell(fragments: Sequence[Fragment]) -> tuple[toolcalls.Joiner, Told]:
         told += joiner.ingest_delta(fragment)
     told += joiner.end()
     return joiner, told
+
+
+def repeat_whole(joiner: toolcalls.Joiner, calls: Sequence[Fragment]) -> Told:
+    """What a client hears of the calls of a whole message."""
+    told: Told = []
+    for call in calls:
+        changes = joiner.ingest_whole(call)
+        assert changes is not None
+        told += changes
+    return told
 
 
 def fold(told: Told) -> list[Call]:
@@ -396,18 +407,18 @@ def test_a_doubt_is_settled_as_soon_as_it_can_be() -> None:
 def test_a_message_is_taken_once() -> None:
     joiner = toolcalls.Joiner("c")
     message = frags(
-        (None, "a", "clock", PARIS), (None, None, "clock", PARIS), (0, None, "stop", "")
+        (None, "a", "clock", PARIS), (None, None, "clock", OSLO), (0, None, "stop", "")
     )
-    assert joiner.ingest_message(message) == (
+    assert repeat_whole(joiner, message) == [
         Opened(0, "a", "clock", PARIS),
-        Opened(1, "c1", "clock", PARIS),
+        Opened(1, "c1", "clock", OSLO),
         Opened(2, "c2", "stop", ""),
-    )
-    assert joiner.ingest_message(message) == ()
+    ]
+    assert repeat_whole(joiner, message) == []
     assert joiner.ingest_delta(Fragment(None, "a", None, PARIS[:5])) == ()
-    assert joiner.ingest_message(frags((None, None, "clock", OSLO))) == (
-        Opened(3, "c3", "clock", OSLO),
-    )
+    assert repeat_whole(joiner, frags((None, "d", "clock", OSLO))) == [
+        Opened(3, "d", "clock", OSLO)
+    ]
 
 
 def test_a_message_completes_what_was_streamed() -> None:
@@ -417,42 +428,51 @@ def test_a_message_completes_what_was_streamed() -> None:
     ):
         joiner.ingest_delta(fragment)
     message = frags((None, None, "x", PARIS), (None, "a", "clock", '{"a":1}'))
-    assert joiner.ingest_message(message) == (Opened(1, "c1", "x", PARIS), Extended(0, "1}"))
+    assert repeat_whole(joiner, message) == [Opened(1, "c1", "x", PARIS), Extended(0, "1}")]
     assert joiner.end() == ()
     assert [call.arguments for call in joiner.snapshot()] == ['{"a":1}', PARIS]
-
-
-@pytest.mark.parametrize("call_id", [None, "b"])
-def test_a_message_may_have_the_same_call_once_more(call_id: str | None) -> None:
-    joiner = toolcalls.Joiner("c")
-    joiner.ingest_delta(Fragment(0, "a", "clock", PARIS))
-    message = frags((None, "a", "clock", PARIS), (None, call_id, "clock", PARIS))
-    again = (Opened(1, call_id or "c1", "clock", PARIS),)
-    assert joiner.ingest_message(message) == again
-    assert joiner.ingest_message(message) == ()
 
 
 def test_a_message_of_another_id_is_another_call() -> None:
     joiner = toolcalls.Joiner("c")
     joiner.ingest_delta(Fragment(0, "a", "clock", PARIS))
     other = Fragment(None, "b", "clock", PARIS)
-    assert joiner.ingest_message([other]) == (Opened(1, "b", "clock", PARIS),)
+    assert repeat_whole(joiner, [other]) == [Opened(1, "b", "clock", PARIS)]
 
 
 def test_a_message_tells_calls_of_one_id_apart() -> None:
     joiner = toolcalls.Joiner("c")
     told: Told = []
-    for fragment in frags((0, "a", "weather", PARIS), (1, "a", "clock", OSLO)):
+    calls = frags((0, "a", "weather", PARIS), (1, "a", "clock", OSLO))
+    for fragment in calls:
         told += joiner.ingest_delta(fragment)
-    assert joiner.ingest_message(frags((0, "a", "weather", PARIS), (1, "a", "clock", OSLO))) == ()
+    assert repeat_whole(joiner, calls) == []
     assert joiner.snapshot() == tuple(fold(told))
 
 
-def test_a_message_does_not_take_back_what_was_said() -> None:
+def test_calls_of_a_message_that_were_not_streamed_are_new() -> None:
+    joiner = toolcalls.Joiner("c")
+    joiner.ingest_delta(Fragment(0, "a", "weather", PARIS))
+    message = frags((0, "a", "weather", PARIS), (1, "a", "clock", OSLO))
+    assert repeat_whole(joiner, message) == [Opened(1, "c1", "clock", OSLO)]
+
+
+@pytest.mark.parametrize("call_id", ["a", None])
+def test_a_message_may_write_the_same_arguments_otherwise(call_id: str | None) -> None:
+    joiner = toolcalls.Joiner("c")
+    joiner.ingest_delta(Fragment(0, "a", "clock", '{"x":[1],"y":"\u00e9"}'))
+    message = frags((0, call_id, "clock", '{"y": "é", "x": [1]}'))
+    assert repeat_whole(joiner, message) == []
+
+
+@pytest.mark.parametrize("arguments", [OSLO, PARIS[:5], PARIS + PARIS])
+def test_a_message_that_contradicts_a_call_is_told_from_one_that_goes_on(arguments: str) -> None:
     joiner = toolcalls.Joiner("c")
     joiner.ingest_delta(Fragment(0, "a", "clock", PARIS))
-    assert joiner.ingest_message([Fragment(None, "a", "clock", OSLO)]) == ()
-    assert joiner.snapshot() == (Call(0, "a", "clock", PARIS),)
+    goes_on = arguments.startswith(PARIS)
+    changes = joiner.ingest_whole(Fragment(None, "a", "clock", arguments))
+    assert changes == ((Extended(0, PARIS),) if goes_on else None)
+    assert joiner.snapshot()[0].arguments == (arguments if goes_on else PARIS)
 
 
 def test_a_turn_is_forgotten() -> None:
@@ -579,15 +599,60 @@ def test_the_order_of_calls_is_kept_and_messages_change_nothing(data: st.DataObj
     whole = [Fragment(None, call.call_id, call.name, call.arguments) for call in fold(told)]
     unnamed = [Fragment(None, None, call.name, call.arguments) for call in fold(told)]
     for message in (whole, unnamed, whole):
-        assert joiner.ingest_message(message) == ()
+        assert repeat_whole(joiner, message) == []
 
 
-@given(calls=st.lists(st.tuples(st.sampled_from(["f", "g"]), arguments()), max_size=4))
+@given(
+    calls=st.lists(st.tuples(st.sampled_from(["f", "g"]), arguments()), unique=True, max_size=4)
+)
 def test_a_message_is_its_calls(calls: list[tuple[str, str]]) -> None:
     joiner = toolcalls.Joiner("c")
-    told = list(joiner.ingest_message([Fragment(None, None, *call) for call in calls]))
+    message = [Fragment(None, f"id{at}", *call) for at, call in enumerate(calls)]
+    told = repeat_whole(joiner, message)
     assert [(call.name, call.arguments) for call in fold(told)] == calls
     assert joiner.end() == ()
+
+
+def parted(fragment: Fragment, places: list[int]) -> list[Fragment]:
+    """A fragment in parts."""
+    text = fragment.arguments or ""
+    edges = sorted({0, *(place for place in places if place < len(text)), len(text)})
+    pieces = [text[start:end] for start, end in itertools.pairwise(edges)] or [text]
+    first, *others = (Fragment(None, None, None, piece, more=True) for piece in pieces)
+    first = msgspec.structs.replace(fragment, arguments=first.arguments, more=True)
+    *before, last = (first, *others)
+    return [*before, msgspec.structs.replace(last, more=False)]
+
+
+@pytest.mark.parametrize("way", [*WAYS, "one index, no id"])
+@given(data=st.data())
+def test_a_fragment_in_parts_is_that_fragment(way: str, data: st.DataObject) -> None:
+    if way in WAYS:
+        _, fragments = data.draw(streams(way))
+    else:
+        texts = data.draw(st.lists(arguments(), max_size=3))
+        pieces = [piece for text in texts for piece in data.draw(cut(text) | st.just([text] * 2))]
+        fragments = [Fragment(0, None, "f", piece) for piece in pieces]
+    at_once, told = tell(fragments)
+    places = st.lists(st.integers(1, 20), max_size=4)
+    parts = [part for each in fragments for part in parted(each, data.draw(places))]
+    joiner, told_of_parts = tell(parts)
+    assert fold(told_of_parts) == fold(told)
+    assert joiner.dropped == at_once.dropped
+
+
+def test_parts_go_on_at_once_while_there_is_no_doubt() -> None:
+    joiner = toolcalls.Joiner("c")
+    changes = [
+        joiner.ingest_delta(Fragment(0, "a", "f", '{"a":"', more=True)),
+        joiner.ingest_delta(Fragment(None, None, None, '{"a":"', more=True)),
+        joiner.ingest_delta(Fragment(None, None, None, '"}')),
+    ]
+    assert changes == [
+        (Opened(0, "a", "f", '{"a":"'),),
+        (Extended(0, '{"a":"'),),
+        (Extended(0, '"}'),),
+    ]
 
 
 LONG = json.dumps({"text": "😀" * 131_000}, ensure_ascii=False)

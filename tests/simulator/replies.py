@@ -53,7 +53,16 @@ WholeEnding = Literal["done", "no_sentinel", "no_finish", "hang", "reset_after"]
 """How a stream ends that has said all it had to say."""
 
 BrokenEnding = Literal[
-    "end", "cut", "reset", "short", "silent", "error", "bad_json", "too_large", "error_word"
+    "end",
+    "cut",
+    "reset",
+    "short",
+    "silent",
+    "error",
+    "bad_json",
+    "too_large",
+    "error_word",
+    "contradiction",
 ]
 """How one ends that has not."""
 

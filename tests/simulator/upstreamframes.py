@@ -80,10 +80,11 @@ def parts(reply: replies.Stream, rng: random.Random) -> tuple[list[Event], list[
             text = "w" * (replies.MAX_EVENT_BYTES + 1)
             rest = [Event({"choices": [{"index": 0, "delta": {"content": text}}]})]
         case "error_word":
-            ended = {number for event in events[:kept] for number in event.finished}
-            going = min(set(range(len(reply.choices))) - ended)
-            choice = {"index": going, "delta": {}, "finish_reason": "error"}
+            choice = {"index": _going(reply, events[:kept]), "delta": {}, "finish_reason": "error"}
             rest = [Event({"choices": [choice]}), Event(SENTINEL)]
+        case "contradiction":
+            piece, message = _contradiction(_going(reply, events[:kept]))
+            return [*events[:kept], piece], [message, *events[kept:]]
         case _:
             rest = []
     return events[:kept], rest
@@ -174,10 +175,9 @@ class _Writer:
             _choices(found[-1])[0]["finish_reason"] = said.word
         else:
             choice = self._choice(number, {}, said.word)
-            texts = [atom.text for atom in said.atoms if isinstance(atom, replies.Text)]
-            if self.has("repeats_message") and any(texts):
+            if self.has("repeats_message"):
                 del choice["delta"]
-                choice["message"] = {"role": "assistant", "content": "".join(texts)}
+                choice["message"] = _message(said)
             found.append(self.chunk(choices=[choice]))
         found[-1].finished = [number]
 
@@ -230,6 +230,40 @@ class _Writer:
             found.append(_told(self.chunk(choices=[]), counts))
         if self.has("counts_twice"):
             found.append(_told(self.chunk(choices=self._rng.choice(([], None))), counts))
+
+
+def _going(reply: replies.Stream, told: list[Event]) -> int:
+    """The first choice that has not finished."""
+    ended = {number for event in told for number in event.finished}
+    return min(set(range(len(reply.choices))) - ended)
+
+
+def _contradiction(number: int) -> tuple[Event, Event]:
+    """A piece of a text, and a message that has another in its place."""
+    piece = Event({"choices": [{"index": number, "delta": {"content": "w"}}]})
+    piece.atoms = [(number, replies.Text("w"))]
+    message = {"index": number, "message": {"content": "no"}, "finish_reason": "stop"}
+    return piece, Event({"choices": [message]})
+
+
+def _message(said: replies.Said) -> Json:
+    """All of what a choice says, once more."""
+    texts = [atom for atom in said.atoms if isinstance(atom, replies.Text)]
+    fragments = [atom for atom in said.atoms if isinstance(atom, replies.Fragment)]
+    calls = []
+    for number, call in enumerate(said.calls):
+        ids = (each.members.get("id") for each in fragments if each.call == number)
+        function = {"name": call.name, "arguments": call.arguments}
+        calls.append({"id": next(filter(None, ids), None), "function": function})
+    return {
+        "role": "assistant",
+        "content": "".join(atom.text for atom in texts if not atom.refusal),
+        "refusal": "".join(atom.text for atom in texts if atom.refusal) or None,
+        "reasoning_content": "".join(
+            atom.text for atom in said.atoms if isinstance(atom, replies.Thought)
+        ),
+        "tool_calls": calls,
+    }
 
 
 def _choices(event: Event) -> list[Json]:

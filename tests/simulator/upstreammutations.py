@@ -12,18 +12,20 @@ from engine import (
     chunks,
     deadlines,
     failures,
+    runningtext,
     upstreambody,
     upstreamclient,
     upstreamerrors,
     upstreamturn,
     worker,
 )
+from engine.chunkfields import Batch, Batches
 from machines import events, eventsource, toolcalls
 from tests.simulator.mutations import Mutation, nothing, replaced
 
 
-def _truncation_is_a_success(_: Any, reader: chunks.ChunkReader) -> chunks.Said:
-    return reader._sentinel()
+def _truncation_is_a_success(_: Any, reader: chunks.ChunkReader) -> Batch:
+    return reader._end_open()
 
 
 async def _again_after_output(original: Any, turn: Any, body: bytes, attempt: int) -> Any:
@@ -34,10 +36,10 @@ async def _again_after_output(original: Any, turn: Any, body: bytes, attempt: in
     return msgspec.structs.replace(upstreamerrors.DISCONNECTED, retryable=True)
 
 
-def _silently(original: Any, reader: Any, failure: failures.ProviderFailure) -> chunks.Said:
+def _silently(original: Any, reader: Any, failure: failures.ProviderFailure) -> Batch:
     """`ChunkReader.fail` that leaves it to another attempt."""
-    said: chunks.Said = original(reader, failure)
-    return [event for event in said if not isinstance(event, events.TurnFailed)]
+    batch: Batch = original(reader, failure)
+    return [event for event in batch if not isinstance(event, events.TurnFailed)]
 
 
 @contextlib.contextmanager
@@ -46,6 +48,11 @@ def _retried_after_output() -> Iterator[None]:
     failures_kept = replaced(chunks.ChunkReader, "fail", _silently)
     with attempts(), failures_kept():
         yield
+
+
+def _pasted(original: Any, texts: runningtext.RunningText, whole: str) -> str | None:
+    """`RunningText.rest_of` that goes by the length alone."""
+    return original(texts, whole) if len(whole) < texts._length else whole[texts._length :]
 
 
 def _summed(original: Any, reader: chunks.ChunkReader, usage: Any) -> bool:
@@ -69,9 +76,13 @@ def _no_error(original: Any, kind: str, data: bytes) -> Any:
     return original(kind, data)[0], None
 
 
-def _alive_by_comments(original: Any, body: upstreambody.AnswerBody, data: bytes) -> chunks.Said:
-    said: chunks.Said = original(body, data)
-    return said or [events.RpcReplied(1, None, body._reader._choices.start)]
+def _alive_by_comments(original: Any, body: upstreambody.AnswerBody, data: bytes) -> Batches:
+    found = False
+    for batch in original(body, data):
+        found = found or bool(batch)
+        yield batch
+    if not found:
+        yield [events.RpcReplied(1, None, body._reader._choices.start)]
 
 
 def _deaf_to_cancel(_: Any, turn: Any) -> None:
@@ -91,16 +102,20 @@ def _by_position(_: Any, reader: Any, choice: Any, position: int) -> int:
     return int(reader._choices.start + position)
 
 
-def _body_ends_in_error(original: Any, body: upstreambody.AnswerBody) -> chunks.Said:
+def _body_ends_in_error(original: Any, body: upstreambody.AnswerBody) -> Batches:
     if body._reader.stage is chunks.Stage.BEGUN:
-        return body._reader.fail(upstreamerrors.UNDECODABLE)
-    said: chunks.Said = original(body)
-    return said
+        yield body._reader.fail(upstreamerrors.UNDECODABLE)
+    else:
+        yield from original(body)
 
 
 UPSTREAM_MUTATIONS: Final[dict[str, Mutation]] = {
     "truncation_is_a_success": replaced(chunks.ChunkReader, "close", _truncation_is_a_success),
     "retried_after_output": _retried_after_output,
+    "message_pasted": replaced(runningtext.RunningText, "rest_of", _pasted),
+    "message_said_twice": replaced(
+        runningtext.RunningText, "rest_of", lambda original, texts, whole: whole
+    ),
     "usage_summed": replaced(chunks.ChunkReader, "_count", _summed),
     "calls_joined_into_one": replaced(toolcalls.Joiner, "_find", _one_call),
     "choices_by_position": replaced(chunks.ChunkReader, "_number", _by_position),

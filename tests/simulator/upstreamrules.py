@@ -215,6 +215,8 @@ class Judge:
                 return {"upstream_decode_error"}
             case "too_large":
                 return {"upstream_event_too_large"}
+            case "contradiction":
+                return {"upstream_text_mismatch"}
             case "error_word":
                 return {"upstream_error"}
         return set()

@@ -181,6 +181,17 @@ def test_a_whole_call_ends_where_the_next_begins() -> None:
     ]
 
 
+@pytest.mark.parametrize("arguments", ['{"x":"}"', '{"x":["}"]', '{"x":"\\"}', "[]", '"{}"', ""])
+def test_a_call_whose_object_is_not_closed_stays_open_when_another_begins(arguments: str) -> None:
+    found = output()
+    found.add_call(0, "call_a", "f", arguments)
+    found.add_call(1, "call_b", "g", "{}")
+    assert [item["status"] for item in found.objects()] == ["in_progress", "in_progress"]
+    found.add_arguments(0, "x")
+    found.finish("completed")
+    assert found.objects()[0]["arguments"] == arguments + "x"
+
+
 def test_calls_may_grow_side_by_side() -> None:
     found = output()
     told = [

@@ -1,0 +1,185 @@
+"""The fields of a Chat Completions answer, in every way that providers write them.
+
+Nothing here has a type that can be relied on: what is not of the kind that is looked for counts
+as absent. A field may be as large as an event, so what is made of one comes in batches, each a
+moment's work.
+"""
+
+import itertools
+from collections.abc import Generator, Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from machines import events
+
+Batch = list[events.StreamInput]
+"""A moment's worth of events, in order."""
+
+Batches = Generator[Batch | None, None, None]
+"""What takes more than a moment to read; None stands for a moment in which nothing was found."""
+
+Form = Literal["delta", "whole", "repeated"]
+"""What a message is: a part of one, all of one, all of one that went out in parts before."""
+
+ARGUMENTS_MAX: Final = 1 << 14
+"""Code points of one event's arguments: how they are nested is followed bracket by bracket."""
+
+WORD_MAX: Final = 4096
+"""Code points that are kept of an id, a name or a reason: no provider's comes near."""
+
+BATCH: Final = 256
+"""Parts or calls that are read in one go."""
+
+COUNT_MAX: Final = 2**53
+"""The largest count that is believed; JSON readers lose the digits of larger ones."""
+
+
+def texts(content: Any) -> Iterator[str]:
+    """The text in a message's content; empty texts stand for parts without any."""
+    if isinstance(content, str):
+        yield content
+        return
+    for parts in _batches(content if isinstance(content, list) else []):
+        yield "".join(map(_text_of, parts))
+
+
+def thoughts(message: dict[str, Any]) -> Iterator[str]:
+    """The thinking in a message or a delta of one, as `texts` has it.
+
+    Both names of the field are in use, and sometimes both at once for the same text; others have
+    it among the parts of the content.
+    """
+    for key in ("reasoning_content", "reasoning"):
+        text = message.get(key)
+        if text and isinstance(text, str):
+            yield text
+            return
+    content = message.get("content")
+    for parts in _batches(content if isinstance(content, list) else []):
+        for part in parts:
+            if isinstance(part, dict) and "thinking" in part:
+                yield from texts(part["thinking"])
+        yield ""
+
+
+def refusals(message: dict[str, Any]) -> Iterator[str]:
+    """A refusal."""
+    text = message.get("refusal")
+    if isinstance(text, str):
+        yield text
+
+
+def has_calls(message: dict[str, Any]) -> bool:
+    """Whether there are calls in a message or a delta of one."""
+    return bool(message.get("tool_calls") or message.get("function_call"))
+
+
+def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
+    """The fragments of calls in a delta, or the calls of a whole message, which count from 0 if
+    they do not say.
+
+    Args:
+        number: of the choice.
+    """
+    found = message.get("tool_calls") or {"index": 0, "function": message.get("function_call")}
+    position = itertools.count()
+    for some in _batches(found if isinstance(found, list) else [found]):
+        batch: Batch = []
+        for call in some:
+            at = next(position)
+            if not isinstance(call, dict):
+                continue
+            delta = _fragment(call, None if form == "delta" else at, number)
+            if form == "repeated":
+                batch.append(msgspec.structs.replace(delta, extent="whole"))
+            elif delta.arguments is not None and len(delta.arguments) > ARGUMENTS_MAX:
+                yield batch
+                yield from _parts(delta)
+                batch = []
+            else:
+                batch.append(delta)
+        yield batch
+
+
+def _fragment(call: dict[str, Any], position: int | None, number: int) -> events.ToolCallDelta:
+    """One entry of `tool_calls`; `position` stands in for an index that is missing."""
+    index = call.get("index")
+    function = call.get("function")
+    if not isinstance(function, dict):
+        function = {}
+    return events.ToolCallDelta(
+        index if type(index) is int else position,
+        word(call.get("id")),
+        word(function.get("name")),
+        _arguments(function.get("arguments")),
+        number,
+    )
+
+
+def _parts(delta: events.ToolCallDelta) -> Iterator[Batch]:
+    """A large fragment as several events."""
+    text = delta.arguments or ""
+    starts = range(0, len(text), ARGUMENTS_MAX)
+    first, *others, last = (text[start : start + ARGUMENTS_MAX] for start in starts)
+    yield [msgspec.structs.replace(delta, arguments=first, extent="part")]
+    for piece in others:
+        yield [events.ToolCallDelta(arguments=piece, choice=delta.choice, extent="part")]
+    yield [events.ToolCallDelta(arguments=last, choice=delta.choice)]
+
+
+def word(value: Any) -> str | None:
+    """An id or a name."""
+    return str(value)[:WORD_MAX] if isinstance(value, str | int) else None
+
+
+def usage(value: Any) -> events.Usage | None:
+    """Counts, None where there are none: no prompt has no tokens."""
+    if not isinstance(value, dict):
+        return None
+    prompt, completion = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
+    found = events.Usage(
+        _tokens(value, "prompt_tokens"),
+        _tokens(value, "completion_tokens"),
+        _tokens(prompt, "cached_tokens"),
+        _tokens(completion, "reasoning_tokens"),
+    )
+    return found if found.total_tokens else None
+
+
+def larger(known: events.Usage | None, found: events.Usage) -> events.Usage:
+    """The larger counts, field by field."""
+    known = known or found
+    return events.Usage(
+        max(known.prompt_tokens, found.prompt_tokens),
+        max(known.completion_tokens, found.completion_tokens),
+        max(known.cached_tokens, found.cached_tokens),
+        max(known.reasoning_tokens, found.reasoning_tokens),
+    )
+
+
+def _text_of(part: Any) -> str:
+    """The text of one part of a content."""
+    match part:
+        case str(text) | {"text": str(text)}:
+            return text
+    return ""
+
+
+def _arguments(value: Any) -> str | None:
+    """A piece of JSON text; some send the arguments parsed."""
+    if isinstance(value, dict):
+        return msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else None
+
+
+def _tokens(counts: Any, key: str) -> int:
+    value = counts.get(key) if isinstance(counts, dict) else None
+    if not isinstance(value, int | float) or not 0 <= value <= COUNT_MAX:
+        return 0
+    return int(value)
+
+
+def _batches(items: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

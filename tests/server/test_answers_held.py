@@ -1,0 +1,76 @@
+"""An answer of a MiB holds the loop no longer than a moment, whatever is in it."""
+
+import json
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests import heldloop, upstreams, upstreamshapes
+
+MIB: Final = 1 << 20
+
+CALLS: Final = 8000
+"""Calls of one chunk that held every stream for 8.7 s once."""
+
+
+class Staged(NamedTuple):
+    """A server in front of an upstream."""
+
+    server: heldloop.MeasuredServe
+    source: upstreams.Hosted
+
+
+@pytest.fixture(scope="module")
+def staged() -> Iterator[Staged]:
+    with upstreams.Hosted() as source:
+        environ = {"PROXY_UPSTREAM_URL": source.url, "PROXY_MAX_TOOL_CALLS": str(CALLS)}
+        with heldloop.running("--worker", "upstream", **environ) as server:
+            yield Staged(server, source)
+
+
+def of_a_mib(name: str) -> bytes:
+    """An answer of about a MiB, and of no more calls than the server takes."""
+    make = upstreamshapes.SHAPES[name]
+    each = len(make(200)) - len(make(100))
+    most = CALLS if "call" in name or "blocks" in name else MIB
+    return make(min(most, MIB * 100 // each))
+
+
+@pytest.mark.parametrize(
+    ("path", "streaming"),
+    [("/chat/completions", True), ("/responses", True), ("/responses", False)],
+    ids=["chat", "responses", "response"],
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "calls in one chunk",
+        "a call that is repeated",
+        "arguments",
+        "blocks",
+        "blocks in blocks",
+        "choices",
+        "members of nobody",
+        "one text",
+        "texts and thoughts",
+    ],
+)
+def test_an_answer_holds_the_loop_for_a_moment(
+    staged: Staged, name: str, path: str, streaming: bool
+) -> None:
+    prompt = staged.source.prompt(upstreams.raw_stream(of_a_mib(name)))
+    function = {"name": "f", "parameters": {}}
+    if path == "/responses":
+        body = {"input": prompt, "tools": [{"type": "function", **function}]}
+    else:
+        body = {
+            "messages": [{"role": "user", "content": prompt}],
+            "tools": [{"type": "function", "function": function}],
+        }
+    held = staged.server.measure(
+        path, json.dumps({"model": "m", "stream": streaming, **body}).encode()
+    )
+    assert held.status == 200
+    assert b'"error":{' not in held.body
+    assert held.longest_ms < heldloop.LIMIT_MS, held.where
