@@ -99,8 +99,12 @@ class Pump:
         self._texts_choice = 0
         self._warned: set[str] = set()
         self._waiting: collections.deque[events.StreamInput] = collections.deque()
-        self._wakeups.join(self._sink, self)
-        self._arm()
+        try:
+            self._wakeups.join(self._sink, self)
+            self._arm()
+        except Exception as error:
+            # Not now: who makes this pump does not know it yet, and takes note of its end.
+            self._loop.call_soon(self.broke, Boundary.STREAM, error)
 
     def run(self, runner: worker.Runner, turn: worker.Turn) -> None:
         """Have a worker begin the turn of one choice."""
@@ -155,7 +159,8 @@ class Pump:
             return
         self._texts.clear()
         try:
-            if self._state not in FINAL:
+            # A machine that has ended already answers no more: its last word was lost.
+            if self.stream.kind is None:
                 self._step(DEFECT)
         except Exception as again:
             containment.report(boundary, again, **self._ids)

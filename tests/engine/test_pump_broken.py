@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from engine import deadlines, log, pieces, pump, replay, segments, wakeups, worker
-from machines import events
+from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers, sinks
 from tests import virtualtime
@@ -217,6 +217,21 @@ def plant(owner: str, name: str, when: Callable[..., Any], number: int) -> Plant
     return planted
 
 
+def at(owner: str, name: str, kind: type) -> Plant:
+    """Something of a stream that fails at one kind of what it is given first."""
+
+    def planted(stream: Stream) -> None:
+        target = getattr(stream, owner)
+        original = getattr(target, name)
+
+        def instead(given: object, *more: Any) -> Any:
+            return failing() if isinstance(given, kind) else original(given, *more)
+
+        setattr(target, name, instead)
+
+    return planted
+
+
 BROKEN: dict[str, Plant] = {
     "a step of the machine": plant("machine", "step", only_call, 2),
     "every step of the machine": plant("machine", "step", from_call, 2),
@@ -235,6 +250,8 @@ BROKEN: dict[str, Plant] = {
     "writing": plant("outlet", "write", only_call, 2),
     "writing, always": plant("outlet", "write", from_call, 2),
     "starting": plant("outlet", "start", from_call, 1),
+    "the rendering of the end": at("renderer", "render", outputs.Done),
+    "the record of the last event": at("log", "append", TokensCounted),
 }
 """Where a stream is broken before its end."""
 
@@ -396,6 +413,28 @@ def test_a_deadline_that_cannot_be_looked_at_ends_its_stream(tmp_path: Path) -> 
         with structlog.testing.capture_logs():
             await asyncio.sleep(6)
         assert stage.terminals()["st_2"] == "defect"
+        stage.check_innocent()
+
+    virtualtime.run(scene())
+
+
+def test_a_stream_that_breaks_as_it_is_made_has_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        stage = Scene(tmp_path)
+        with monkeypatch.context() as planted:
+            planted.setattr(pump, "due", failing)
+            hit = Stream(stage, STREAMS, streaming=True)
+            known = {hit.pump}  # as a server takes note of it, until it has ended
+            hit.pump._on_end = lambda _: known.clear()
+        assert known
+        with structlog.testing.capture_logs() as lines:
+            await stage.answer()
+        assert not known
+        assert stage.terminals()[f"st_{STREAMS}"] == "defect"
+        assert (hit.outlet.status, hit.outlet.ending) == (500, "whole")
+        assert {line["stream"] for line in lines if line["event"] == "defect"} == {"st_5"}
         stage.check_innocent()
 
     virtualtime.run(scene())
