@@ -34,6 +34,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 Count = Annotated[int, Kind()]
 Positive = Annotated[int, Kind(minimum=1)]
+Items = Annotated[int, Kind(minimum=1, maximum=1 << 18)]
 Port = Annotated[int, Kind(maximum=65535)]
 Processes = Annotated[int, Kind(minimum=1, maximum=64)]
 Choices = Annotated[int, Kind(minimum=1, maximum=128)]

@@ -58,6 +58,13 @@ def find(kind: Any, value: Any, path: str = "") -> Mismatch | None:
     return _find(_described(kind), value, path)
 
 
+def find_length(kind: Any, items: list[Any], path: str) -> Mismatch | None:
+    """The mismatch of an array with its type, as far as the number of its items goes."""
+    described = _described(kind)
+    assert isinstance(described, inspect.ListType)
+    return _length(described, items, path, "array")
+
+
 @functools.lru_cache(maxsize=256)
 def _described(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)

@@ -27,8 +27,8 @@ PIECE_BYTES: Final = 32 << 10
 """What is decoded in one call: at most some milliseconds, whatever it is."""
 
 AT_ONCE: Final = 1 << 16
-"""So many parts are made in one call, 15 ms, before they are counted; of more it is looked first
-whether there are too many."""
+"""So many parts are made in one call, 15 ms, before they are counted. Where there may be more it
+is looked first whether there are too many."""
 
 Members = Mapping[str, msgspec.Raw]
 """The members of an object, each as it came."""
@@ -151,16 +151,16 @@ class _Array(_Cut):
 
     def __init__(self, kind: Any, bounds: tuple[Any, ...]) -> None:
         self._item = reader(*get_args(kind))
-        self._bounds = Annotated[list[Any], *bounds] if bounds else list
+        self._bounds = Annotated[list[Any], *bounds] if bounds else list[Any]
 
     def read(
         self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
     ) -> slices.Steps[Any]:
-        if (yield from parse.scan_items(data, max(limit, AT_ONCE))):
+        if (yield from _has_more(data, limit)):
             raise decoding.too_many(path, limit, "array")
         items = decoding.decode_outer(_items, data)
         decoding.check_count(path, len(items), limit)
-        if (found := mismatch.find(self._bounds, items, path)) is not None:
+        if (found := mismatch.find_length(self._bounds, items, path)) is not None:
             raise decoding.refusal(found)
         read = []
         for index, item in enumerate(items):
@@ -284,12 +284,19 @@ def _config(struct: Any) -> msgspec.structs.StructConfig:
 
 
 def _cut_object(data: bytes | msgspec.Raw, path: str, limit: int) -> slices.Steps[Members]:
-    if (yield from parse.scan_items(data, max(limit, AT_ONCE))):
+    if (yield from _has_more(data, limit)):
         raise decoding.too_many(path, limit, "object")
     members = decoding.decode_outer(_members, data)
     if len(members) > limit:
         raise decoding.too_many(path, limit, "object")
     return members
+
+
+def _has_more(data: bytes | msgspec.Raw, limit: int) -> slices.Steps[bool]:
+    """Whether there are more parts than `limit`, as far as it matters before they are made."""
+    if bytes(data).count(b",") < AT_ONCE:
+        return False
+    return (yield from parse.scan_items(data, limit))
 
 
 def check_depth(data: bytes | msgspec.Raw, depth: int) -> slices.Steps[None]:

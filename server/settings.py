@@ -18,6 +18,7 @@ from server.declared import (
     Count,
     Deadline,
     Declared,
+    Items,
     Milliseconds,
     Origins,
     Positive,
@@ -85,7 +86,7 @@ class Config(HostSettings, frozen=True, kw_only=True):
     ] = 0
     max_chat_choices: Annotated[Choices, Setting("PROXY_MAX_CHAT_CHOICES", "largest `n`")] = 5
     max_input_items: Annotated[
-        Positive,
+        Items,
         Setting(
             "PROXY_MAX_INPUT_ITEMS",
             "messages, items, parts, calls or tools of a request, each by itself; above it 400",

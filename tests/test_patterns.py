@@ -22,6 +22,8 @@ from machines import usetool
 from server import diagnostics
 from tests.test_layers import PRODUCT, Module
 
+pytestmark = pytest.mark.slow
+
 SHORT: Final = 4_000
 """Characters that every input has."""
 
@@ -194,7 +196,8 @@ def worst(use: Use) -> str | None:
     for first, number in took[:3]:
         size = SHORT if first > SUSPICIOUS_S else LONG
         once, twice = (nth_input(use, number, each) for each in (size, 2 * size))
-        if best(use, twice) > MOST * best(use, once) + 0.0001:
+        # What is not linear is so every time; the machine beside it is busy now and then.
+        if all(best(use, twice) > MOST * best(use, once) for _ in range(3)):
             return once[:100]
     return None
 

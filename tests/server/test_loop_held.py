@@ -1,0 +1,76 @@
+"""Whatever a request is full of, up to a MiB of it holds the loop for no more than 50 ms.
+
+What is measured is the CPU time of the longest callback of a real server's loop, from the last
+byte of the body to the worker's first line and the answer.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import standin
+from tests import heldloop, largebodies, upstreams
+
+pytestmark = pytest.mark.slow
+
+MIB = 1 << 20
+
+
+class Plain(upstreams.Hosted):
+    """An upstream that takes everything."""
+
+    def _answer(self, request: upstreams.Request) -> upstreams.Answer:
+        return upstreams.PLAIN
+
+
+@contextlib.contextmanager
+def in_front_of(worker: str, **environ: str) -> Iterator[heldloop.MeasuredServe]:
+    """A server with a worker that takes everything."""
+    if worker == "upstream":
+        with (
+            Plain() as source,
+            heldloop.running(
+                "--worker", "upstream", PROXY_UPSTREAM_URL=source.url, **environ
+            ) as server,
+        ):
+            yield server
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            program = standin.install(Path(directory), standin.Scenario())
+            with heldloop.running(CODEX_BIN=str(program), **environ) as server:
+                yield server
+
+
+@pytest.fixture(scope="module", params=["codex", "upstream"])
+def server(request: pytest.FixtureRequest) -> Iterator[heldloop.MeasuredServe]:
+    with in_front_of(request.param) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", largebodies.KINDS)
+def test_no_callback_is_long(server: heldloop.MeasuredServe, kind: str) -> None:
+    # What is refused for its size when it is a MiB may be taken when it is less.
+    for size in (MIB, MIB // 4 - 1000):
+        body = largebodies.of_size(kind, size)
+        assert 0.9 * size < len(body) < 1.1 * size
+        held = least_of(2, server, body)
+        assert held.longest_ms < heldloop.LIMIT_MS, held.where
+        assert held.status == 200 or held.error["type"] == "invalid_request_error"
+
+
+def least_of(times: int, server: heldloop.MeasuredServe, body: bytes) -> heldloop.Held:
+    """What a request costs, without what the machine did beside it."""
+    found = (server.measure("/chat/completions", body) for _ in range(times))
+    return min(found, key=lambda held: held.longest_ms)
+
+
+@pytest.mark.parametrize("worker", ["codex", "upstream"])
+def test_without_slices_the_same_is_long(worker: str) -> None:
+    body = largebodies.of_size("calls and results", MIB)
+    with in_front_of(worker, **{heldloop.UNSLICED: "1"}) as unsliced:
+        once = least_of(2, unsliced, body).longest_ms
+    with in_front_of(worker) as sliced:
+        assert once > 2 * least_of(2, sliced, body).longest_ms
