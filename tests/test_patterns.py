@@ -113,7 +113,7 @@ def every_use() -> list[Use]:
     found: dict[tuple[Any, int, str], Use] = {}
     for where, pattern in named_patterns():
         called = methods.get(where) or methods.get(where.rsplit(".", 1)[-1])
-        for method in called or {"match", "search", "sub"}:
+        for method in sorted(called or {"match", "search", "sub"}):  # the same in every process
             found.setdefault((pattern.pattern, pattern.flags, method), Use(where, pattern, method))
     for use in itertools.chain.from_iterable(map(literal_uses, PRODUCT)):
         found.setdefault((use.pattern.pattern, use.pattern.flags, use.method), use)
