@@ -12,7 +12,6 @@ import enum
 from typing import NamedTuple
 
 import h11
-import structlog
 
 from engine import containment
 from server import errors, http, outbound
@@ -31,8 +30,6 @@ LINGER_BYTES = 64 * 1024 * 1024
 
 SUPPORTED_VERSIONS = frozenset({b"1.0", b"1.1"})
 """Protocol versions that are answered."""
-
-log = structlog.get_logger(__name__)
 
 
 class Phase(enum.Enum):
@@ -219,11 +216,13 @@ class Connection:
 
     def _fail(self, exchange: http.Exchange, error: Exception) -> None:
         """A defect of ours: logged, and answered as well as is still possible."""
+        hidden = errors.ApiError("internal_error", "the server failed to answer")
+        status, headers, body = self._site.error_response(hidden)
         request = exchange.request
-        log.error("handler failed", method=request.method, path=request.path, exc_info=error)
+        ids = {"req_id": dict(headers).get("x-request-id"), "method": request.method}
+        containment.report(containment.Boundary.REQUEST, error, path=request.path, **ids)
         if exchange.stage is http.Stage.PENDING:
-            hidden = errors.ApiError("internal_error", "the server failed to answer")
-            exchange.respond(*self._site.error_response(hidden))
+            exchange.respond(status, headers, body)
         else:
             exchange.abort()
 

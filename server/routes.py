@@ -5,17 +5,14 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
-import structlog
 
+from engine import containment
 from server import chat, diagnostics, gates
 from server.call import JSON, Call
 from server.context import Context
 from server.errors import ApiError
 from server.http import Exchange, HeaderList
 from server.responses import endpoint as responses
-
-_log = structlog.get_logger(component="routes")
-
 
 Endpoint = Callable[[Context, Call], Awaitable[None]]
 
@@ -51,8 +48,9 @@ class Router:
             await self._handle(exchange, request_id, headers)
         except ApiError as error:
             exchange.respond(error.status, [*headers, *error.headers()], error.body())
-        except Exception:
-            _log.exception("request_failed", req_id=request_id, path=request.path)
+        except Exception as error:
+            where = containment.Boundary.REQUEST
+            containment.report(where, error, req_id=request_id, path=request.path)
             fault = ApiError("internal_error", "The server had an error. Please try again.")
             exchange.respond(fault.status, [*headers, *fault.headers()], fault.body())
 

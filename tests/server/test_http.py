@@ -291,7 +291,9 @@ def test_a_defect_is_a_500_without_internals_and_logged_once() -> None:
         answer = uvloop.run(run())
     assert (answer.status, answer.code) == (500, "internal_error")
     assert b"secret" not in answer.body
-    assert [(line["event"], line["path"]) for line in logs] == [("handler failed", "/p")]
+    said = [(line["event"], line["boundary"], line["path"]) for line in logs]
+    assert said == [("defect", "request", "/p")]
+    assert logs[0]["req_id"] == answer.headers["x-request-id"]
     assert "secret" in str(logs[0]["exc_info"])
 
 
