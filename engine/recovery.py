@@ -71,6 +71,8 @@ def recover(directory: Path) -> Found:
     ended: dict[Path, int] = {}
     for record in reading:
         ended[record.path] = record.t
+        if record.event in ("opened", "terminal"):  # of the many others only their order matters
+            reading.load(record)
     closings = tuple(
         _closing(each, reading.measured[each.number], ended.get(each.path)) for each in unclosed
     )

@@ -278,7 +278,9 @@ class Reading:
         try:
             place = parse.parse(raw, _PLACES, records.DEPTH)
         except parse.ParseError:
+            # Of whichever stream that was, there is one that has it, and now has a hole.
             self._uncounted = True
+            self.later.update(self.open)
             reader.complain("later", detail)
             return None
         return _Line(place.stream, place.seq, place.seg, 0, detail, "", ())

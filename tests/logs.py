@@ -16,6 +16,7 @@ import msgspec
 
 from engine import log, sealed, segments
 from machines import events, outputs
+from machines import stream as machine
 
 ROOT = Path(__file__).parents[1]
 """The checkout."""
@@ -76,6 +77,25 @@ def write_stream(event_log: log.EventLog, stream_id: str, deltas: int = 3) -> No
     for _ in range(deltas):
         stream.append(*content("hello"))
     stream.close(TERMINAL, "done")
+    event_log.flush()
+
+
+def play(event_log: log.EventLog, stream_id: str, *texts: str, **fields: Any) -> None:
+    """A whole stream with the steps that the machine takes, flushed."""
+    first = opened(**fields)
+    written, played = event_log.stream(stream_id), machine.Stream(first)
+    written.open(first)
+    happened: list[events.StreamInput] = [*map(events.TextDelta, texts)]
+    for event in (*happened, events.TurnFinished("stop")):
+        if not played.ended:
+            written.append(event, played.step(event))
+    ended = events.Terminal(
+        kind="completed",
+        emission_trigger=played.emission_trigger,
+        status=200,
+        finish_reasons=("stop",),
+    )
+    written.close(ended, "done")
     event_log.flush()
 
 
