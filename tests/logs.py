@@ -8,15 +8,17 @@ import itertools
 import os
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine import log, sealed, segments
+from engine import chain, log, sealed, segments
 from machines import events, outputs
 from machines import stream as machine
+from tests import machinetime
 
 ROOT = Path(__file__).parents[1]
 """The checkout."""
@@ -152,11 +154,23 @@ def fill_up(directory: Path) -> None:
     os.close(full)
 
 
+def wait_for_chores(event_log: log.EventLog) -> None:
+    """Wait until the log's helper thread has done all that it was asked."""
+    done = threading.Event()
+    event_log._writer.later(done.set)
+    assert done.wait(machinetime.HANG_S)
+
+
 def left_behind(directory: Path) -> Path:
     """What a process leaves that is killed now: a copy of its files."""
     copy = directory.with_name(f"{directory.name}-left")
     shutil.rmtree(copy, ignore_errors=True)
-    return shutil.copytree(directory, copy)
+    copy.mkdir(parents=True)
+    # In the order in which a reader looks: what comes later may be newer, for a thread writes on.
+    first = [directory / name for name in (chain.CHECKPOINT, chain.CHAIN)]
+    for path in (*first, *(each for each in directory.iterdir() if each not in first)):
+        shutil.copy(path, copy)
+    return copy
 
 
 def child_environment() -> dict[str, str]:
