@@ -186,7 +186,7 @@ class EventLog:
         if self._state == "writing" or abs(now - self._failed_us) >= RETRY_US:
             self._attempt(now)
         else:
-            self._limit_backlog()
+            self._guard(self._limit_backlog)
 
     def when_durable(self, callback: Callable[[], object]) -> None:
         """Call back when what was flushed is as safe as it must be before its bytes go out.
@@ -303,13 +303,20 @@ class EventLog:
     def _drop_unwritable(self, error: Exception) -> bool:
         """Lose what makes a group impossible to write, and the rest of each stream that it is of;
         whether there was anything."""
-        poisoned = {each[0] for each in self._pending if not livesegment.is_writable(each)}
-        if not poisoned:
-            return False
-        containment.report(containment.Boundary.RECORD, error, streams=len(poisoned))
-        self._lose([each for each in self._pending if each[0] in poisoned])
-        self._pending[:] = [each for each in self._pending if each[0] not in poisoned]
-        return True
+        hit: set[bytes] = set()
+        kept: list[livesegment.Pending] = []
+        lost: list[livesegment.Pending] = []
+        for each in self._pending:
+            if each[0] not in hit and not livesegment.is_writable(each):
+                hit.add(each[0])
+                stream = self._streams.get(each[0])
+                stream_id = None if stream is None else stream.id
+                containment.report(containment.Boundary.RECORD, error, stream=stream_id)
+            (lost if each[0] in hit else kept).append(each)
+        if lost:
+            self._pending[:] = kept
+            self._lose(lost)
+        return bool(lost)
 
     def _checkpoint(self, default: int) -> None:
         """Note where a recovery may begin: at the oldest open stream, or else at `default`."""
@@ -350,9 +357,16 @@ class EventLog:
             _log.error("event_log_failing", error=str(error), on_error=self._settings.on_error)
         self._state = "failing"
         self._failed_us = now
-        self._limit_backlog()
+        self._guard(self._limit_backlog)
         if self._timer is None:
             self._wake_later()
+
+    def _guard(self, action: Callable[[], object]) -> None:
+        """Do something that is no cause for a wake-up to fail."""
+        try:
+            action()
+        except Exception as error:
+            containment.report(containment.Boundary.LOG, error)
 
     def _limit_backlog(self) -> None:
         fresh = itertools.islice(self._pending, self._backlog_weighed, None)
