@@ -62,6 +62,32 @@ def test_what_is_not_a_json_object_is_refused(data: bytes, message: str) -> None
     assert error.message == message
 
 
+@pytest.mark.parametrize("size", [1, 100_000], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("before", "after", "around"),
+    [
+        (b'"x":', b"", 1),
+        (b'"x":{"y":[1,', b"]}", 3),
+        (b'"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":', b"}}", 3),
+        (b'"tools":[{"type":"function","function":{"name":"f","parameters":{"a":', b"}}}]", 5),
+        (b'"logit_bias":null,"z":[[', b"]]", 3),
+    ],
+)
+def test_a_body_may_have_128_levels_wherever_they_are(
+    before: bytes, after: bytes, around: int, size: int
+) -> None:
+    for levels, fits in ((128 - around, True), (129 - around, False)):
+        deep = b"[" * levels + b"]" * levels
+        start = b'{"model":"m","messages":[{"role":"user","content":"%b"}],' % (b"a" * size)
+        data = start + before + deep + after + b"}"
+        if fits:
+            assert chatrequests.parse(data)[0].model == "m"
+        else:
+            error = refusal(data)
+            assert (error.code, error.param) == ("invalid_json", None)
+            assert error.message == "The body is nested too deeply: more than 128 levels."
+
+
 @pytest.mark.parametrize("model", [None, ""])
 def test_a_model_is_required(model: str | None) -> None:
     error = refusal(body(model=model))
