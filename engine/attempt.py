@@ -325,6 +325,7 @@ class Attempt:
             step()
         except Exception as error:
             containment.report(Boundary.CALLBACK, error, **self._reader.ids)
+            self._seat.routes.turns.pop(self._thread_id, None)
             self._seat.leave()
 
     def _interrupt(self) -> None:

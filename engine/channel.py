@@ -242,6 +242,8 @@ class Channel:
 
     def _conclude(self, call: Call, answer: object) -> None:
         """Resolve a call; a bug of ours goes to whoever waits: they know whose turn it hit."""
+        if call.deadline is not None:
+            call.deadline.cancel()
         try:
             self._resolve(call, answer)
         except Exception as error:
@@ -249,8 +251,6 @@ class Channel:
                 call.reply.set_exception(error)
 
     def _resolve(self, call: Call, answer: object) -> None:
-        if call.deadline is not None:
-            call.deadline.cancel()
         if call.reply.done():
             return
         if isinstance(answer, Exception):

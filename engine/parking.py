@@ -8,12 +8,14 @@ them, are kept as long, so that the model is shown the same conversation.
 
 import asyncio
 import collections
+import functools
 from typing import Final
 
 import msgspec
 import structlog
 
 from engine import attempt, containment, conversation, modelstep, worker
+from engine.containment import Boundary
 from machines import parse
 
 STEPS_A_TURN: Final = 16
@@ -90,7 +92,8 @@ class Parking:
         elif len(self._turns) >= self._most:
             self.counts.evicted += 1
             self._drop(next(iter(self._turns)))
-        expiry = self._loop.call_later(self._ttl, self._expire, call_id)
+        expire = functools.partial(containment.each, Boundary.CALLBACK, self._expire)
+        expiry = self._loop.call_later(self._ttl, expire, (call_id,))
         self._turns[call_id] = Parked(waiting, turn, step, expiry)
         self.counts.parked += 1
 
@@ -130,7 +133,7 @@ class Parking:
 
     def close(self) -> None:
         """Let every turn go."""
-        containment.each(containment.Boundary.SHUTDOWN, self._drop, list(self._turns))
+        containment.each(Boundary.SHUTDOWN, self._drop, list(self._turns))
 
     def _find(
         self,
@@ -154,10 +157,11 @@ class Parking:
             raise Missed("options_changed")
         if not _says(answer, parked.step) or not _same(before, parked.turn.messages):
             raise Missed("history_edited")
+        self._forget(call_id)  # before it has a place, which nobody else would give back
         if not parked.attempt.reseat():
-            self._drop(call_id)
+            parked.attempt.let_go()
             raise Missed("worker_busy")
-        return self._forget(call_id)
+        return parked
 
     def _forget(self, call_id: str) -> Parked:
         parked = self._turns.pop(call_id)
@@ -169,8 +173,8 @@ class Parking:
 
     def _expire(self, call_id: str) -> None:
         self.counts.expired += 1
-        _log.info("parked_turn_expired", call_id=call_id)
         self._drop(call_id)
+        _log.info("parked_turn_expired", call_id=call_id)
 
     def _keep_step(self, key_id: str, step: modelstep.ModelStep) -> None:
         now = self._loop.time()

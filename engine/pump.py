@@ -321,6 +321,7 @@ class Pump:
             made = events.Terminal(
                 kind=self.stream.kind or "defect",
                 emission_trigger=self.stream.emission_trigger,
+                code=self.stream.failure.code if self.stream.failure is not None else None,
                 status=0,
                 duration_us=now - self._at.opened,
             )

@@ -11,6 +11,7 @@ import structlog
 from engine import (
     chunkfields,
     chunks,
+    containment,
     failures,
     slices,
     upstreambody,
@@ -126,8 +127,9 @@ class UpstreamTurn:
                     )
                 )
                 await asyncio.sleep(delay)
-        except Exception:
-            _log.exception("turn_broke", stream=self._turn.stream_id)
+        except Exception as error:
+            ids = {"req_id": self._turn.request_id, "stream": self._turn.stream_id}
+            containment.report(containment.Boundary.TURN, error, **ids)
             self._feed.event(failures.DEFECT.event(self._turn.choice))
 
     async def _attempt(self, body: bytes, attempt: int) -> ProviderFailure | None:

@@ -408,7 +408,9 @@ def raising(*_: Any, **__: Any) -> Any:
     raise RuntimeError("planted")
 
 
-@pytest.mark.parametrize("when", ["interrupting", "interrupted", "released", "late"])
+@pytest.mark.parametrize(
+    "when", ["interrupting", "interrupted", "unsubscribing", "released", "late"]
+)
 def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
     when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +422,7 @@ def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
             "interrupting": "_ask_to_stop",
             "interrupted": "_interrupted",
             "released": "_release",
+            "unsubscribing": "_unsubscribe",
             "late": "_release_late_thread",
         }
         monkeypatch.setattr(attempt.Attempt, place[when], raising)
@@ -430,6 +433,7 @@ def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
                 server.answer(server.unanswered[0])
             await asyncio.sleep(0.01)
         assert server.left == 1
+        assert server.routes.turns == {}
         assert [line["stream"] for line in lines if line["event"] == "defect"] == [TURN.stream_id]
 
     run(scene())

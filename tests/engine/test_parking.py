@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from engine import modelstep, parking, worker
 from tests import virtualtime
@@ -37,6 +38,10 @@ class Waiting:
 
     def reseat(self) -> bool:
         return self._free
+
+
+def failing(*_: Any) -> Any:
+    raise RuntimeError("planted")
 
 
 def step(*ids: str, text: str = "") -> modelstep.ModelStep:
@@ -222,5 +227,30 @@ def test_nothing_waits_where_nothing_may_or_after_the_end() -> None:
         none = parking.Parking(0, 10)
         assert park(none, "c1").state == "let go"
         assert missed(none, brought("c1")) == "not_parked"
+
+    run(scene)
+
+
+def test_a_turn_whose_time_ends_badly_keeps_none_of_the_others() -> None:
+    async def scene(lot: parking.Parking) -> None:
+        broken, other = park(lot, "c1"), park(lot, "c2")
+        broken.let_go = failing
+        with structlog.testing.capture_logs() as lines:
+            await asyncio.sleep(20)
+        assert other.state == "let go"
+        assert [line["boundary"] for line in lines if line["event"] == "defect"] == ["callback"]
+        assert missed(lot, brought("c1")) == missed(lot, brought("c2")) == "not_parked"
+
+    run(scene)
+
+
+def test_a_turn_that_cannot_go_on_waits_no_longer() -> None:
+    """Neither where it waited nor on the place that it may have taken."""
+
+    async def scene(lot: parking.Parking) -> None:
+        park(lot, "c1").reseat = failing
+        with pytest.raises(RuntimeError):
+            lot.take(brought("c1"))
+        assert missed(lot, brought("c1")) == "not_parked"
 
     run(scene)

@@ -297,6 +297,9 @@ def test_an_error_in_accounting_changes_no_byte(broken: Plant, tmp_path: Path) -
         assert stage.hit.outlet.ending == "whole"
         assert [last.kind for last in stage.hit.ended] == ["completed"]
         assert [line["boundary"] for line in lines if line["event"] == "defect"] == ["stream_end"]
+        again = replay.Replay(renderers.renderer, f"st_{HIT}")
+        again.run(segments.read(stage.directory))
+        assert again.divergence is None
 
     virtualtime.run(scene())
 
