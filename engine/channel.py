@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from engine import appserver, largelines
+from engine import appserver, containment, largelines
+from engine.containment import Boundary
 from machines import errors, jsonrpc
 
 IN_FLIGHT: Final = 64
@@ -247,7 +248,9 @@ class Channel:
         try:
             self._resolve(call, answer)
         except Exception as error:
-            if not call.reply.done():
+            if call.reply.done():
+                containment.report(Boundary.CALLBACK, error, method=call.method)
+            else:
                 call.reply.set_exception(error)
 
     def _resolve(self, call: Call, answer: object) -> None:

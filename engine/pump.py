@@ -25,7 +25,7 @@ from engine.containment import Boundary
 from engine.deadlines import Deadlines, Times, due
 from engine.sink import LostBytes, Severed, Sink
 from engine.terminal import terminal
-from engine.wakeups import Wakeups
+from engine.wakeups import Source, Wakeups
 from machines import events, outputs, stream, streamstates
 
 FINAL: Final = streamstates.TABLE.final
@@ -284,7 +284,10 @@ class Pump:
         last = (self._terminal(now),)
         containment.each(Boundary.STREAM_END, self._close_log, last, **self._ids)
         containment.each(Boundary.STREAM_END, self._on_end, last, **self._ids)
-        ended = self._sink if self._life is Life.ENDED else Severed(self._sink)
+        ended: Source = self._sink
+        if self._life is Life.BROKEN:
+            self._wakeups.leave(self._sink)  # where it may wait with a whole answer
+            ended = Severed(self._sink)
         self._wakeups.join(ended, self)
 
     def _close_sink(self) -> Life:

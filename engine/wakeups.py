@@ -69,6 +69,10 @@ class Wakeups:
             self._begin()
         self._joined[source] = member
 
+    def leave(self, source: Source) -> None:
+        """Have nothing of `source` sent that was not collected yet."""
+        self._joined.pop(source, None)
+
     def flush_texts_later(self, member: Member) -> None:
         """Have `member` flush its texts when the current wake-up is over."""
         if self._phase is WakeupPhase.NONE:

@@ -483,3 +483,20 @@ def test_a_last_part_that_cannot_be_sent_is_a_cut_and_is_said(where: str, tmp_pa
         stage.check_innocent()
 
     virtualtime.run(scene())
+
+
+@pytest.mark.parametrize("where", ["unsent", "end"])
+def test_a_body_that_was_made_before_its_stream_broke_is_not_sent(
+    where: str, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        stage = Scene(tmp_path, streaming=False)
+        plant("sink", where, from_call, 1)(stage.hit)
+        with structlog.testing.capture_logs():
+            await stage.answer()
+        assert stage.terminals()["st_2"] == "defect"
+        assert stage.hit.outlet.status == 500
+        assert b'"code":"internal_error"' in stage.hit.outlet.body
+        stage.check_innocent()
+
+    virtualtime.run(scene())
