@@ -178,9 +178,12 @@ class Pump:
         """The client has caught up: the worker's silence begins now, for until now it was held."""
         self._at.pressed = 0
         self._at.event = self._log.now()
-        if self._life is Life.RUNNING:
-            self._arm()
         self._release(self._turns.values(), RESUME)
+        try:
+            if self._life is Life.RUNNING:
+                self._arm()
+        except Exception as error:
+            self.broke(Boundary.STREAM_TIMER, error)
 
     def tick(self, timer: events.TimerName) -> None:
         """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""

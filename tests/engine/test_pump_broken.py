@@ -500,3 +500,21 @@ def test_a_body_that_was_made_before_its_stream_broke_is_not_sent(
         stage.check_innocent()
 
     virtualtime.run(scene())
+
+
+def test_a_client_that_has_caught_up_in_vain_is_told_so(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Scene(tmp_path)
+        await stage.say(TextDelta("one "))
+        stage.hit.pump.pressed(1)
+        break_off(stage.hit.pump, "_arm")
+        with structlog.testing.capture_logs() as lines:
+            stage.hit.pump.relieved()
+            await stage.say(TextDelta("two "))
+        assert stage.hit.turn.told == ["pause", "resume", "cancel"]
+        assert {line["stream"] for line in lines if line["event"] == "defect"} == {"st_2"}
+        await stage.say(TurnFinished("stop"), TokensCounted(Usage(3, 2)))
+        assert stage.terminals()["st_2"] == "defect"
+        stage.check_innocent()
+
+    virtualtime.run(scene())
