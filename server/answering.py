@@ -153,8 +153,8 @@ async def begin(
     """
     route = _route(context, wanted.model)
     stream_id = f"st_{secrets.token_hex(12)}"
-    turns = _turns(ask, wanted, route[0], stream_id)
     _check_limits(context, ask, wanted, api)
+    turns = _turns(ask, wanted, route[0], stream_id)
     standins.check(route, turns[0])
     kept = await slices.in_slices(
         keptrequest.keep(ask.members, context.log.content, context.hash_key)

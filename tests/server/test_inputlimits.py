@@ -109,3 +109,9 @@ def test_a_client_is_told_of_the_limit() -> None:
 def test_no_real_conversation_meets_the_default() -> None:
     assert answering.ask({"messages": hi(16_384)}).status == 200
     assert answering.ask({"messages": hi(16_385)}).status == 400
+
+
+def test_choices_are_counted_before_a_turn_is_made_for_each() -> None:
+    refused = answering.ask({"n": 10**15})
+    assert refused.status == 400
+    assert json.loads(refused.body)["error"]["param"] == "n"
