@@ -17,6 +17,9 @@ from server.settings import Config
 BYTES_PER_TOKEN: Final = 4
 """UTF-8 bytes that count as one token where no tokenizer is at hand: `max_tokens` cuts by it."""
 
+UNREACHABLE_BYTES: Final = 1 << 53
+"""A limit that no answer meets: what is above it is the same, and a log need not hold it."""
+
 JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
 """What stands in for `response_format: json_object`, which Codex does not have."""
 
@@ -90,13 +93,20 @@ def read(members: reading.Members, headers: Headers, config: Config) -> slices.S
         most_calls=config.tool_block_max if wanted.parallel else 1,
         legacy=wanted.legacy,
         stop=bodies.stop_sequences(request),
-        max_bytes=max_tokens * BYTES_PER_TOKEN if max_tokens else None,
+        max_bytes=bytes_of(max_tokens),
         effort=request.reasoning_effort,
         output_schema=bodies.output_schema(request),
         messages=messages,
         ignored=(*ignored, *wanted.ignored)[: decoding.IGNORED_MAX],
         emulated=("response_format",) if as_json else (),
     )
+
+
+def bytes_of(max_tokens: int | None) -> int | None:
+    """The bytes of content that so many tokens are."""
+    if not max_tokens:
+        return None
+    return min(max_tokens * BYTES_PER_TOKEN, UNREACHABLE_BYTES)
 
 
 def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:

@@ -68,6 +68,13 @@ def choice(count: int) -> bytes:
     return b'{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":%b}}' % named
 
 
+ROLES: Final = (
+    message(b'"Be brief."', b"system"),
+    message(b'"Be kind."', b"developer"),
+    message(b"null", b"assistant", b',"function_call":{"name":"f","arguments":"{}"}'),
+    message(b'"done"', b"function", b',"name":"f"'),
+)
+
 KINDS: Final[dict[str, tuple[int, Fill]]] = {
     "text": (12, lambda n: request(message(b'"%b"' % (b"hello world " * n)))),
     "text of escapes": (4, lambda n: request(message(b'"%b"' % (rb"\"\n" * n)))),
@@ -75,8 +82,15 @@ KINDS: Final[dict[str, tuple[int, Fill]]] = {
     "text in Unicode escapes": (6, lambda n: request(message(b'"%b"' % (rb"\u00e9" * n)))),
     "text in UTF-8": (5, lambda n: request(message(b'"%b"' % ("é漢".encode() * n)))),
     "messages": (31, lambda n: request(b",".join([HI] * n))),
+    "messages of every role": (54, lambda n: request(b",".join(ROLES[i % 4] for i in range(n)))),
     "elements for messages": (2, lambda n: request(b",".join([b"1"] * n))),
     "parts": (27, lambda n: request(message(listed(b'{"type":"text","text":"a"}', n)))),
+    "images": (
+        64,
+        lambda n: request(
+            message(listed(b'{"type":"image_url","image_url":{"url":"data:image/png,"}}', n))
+        ),
+    ),
     "calls": (
         78,
         lambda n: request(message(b"null", b"assistant", b',"tool_calls":' + listed(CALL, n))),

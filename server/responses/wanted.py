@@ -38,7 +38,6 @@ def read(
     """
     wanted = yield from _asked(request, messages, headers, config)
     text = request.text or bodies.TextOptions()
-    max_tokens = request.max_output_tokens
     as_json = isinstance(text.format, bodies.JsonObjectFormat)
     if as_json:
         instruction = worker.TextPart(asked.JSON_INSTRUCTION)
@@ -47,7 +46,7 @@ def read(
     return msgspec.structs.replace(
         wanted,
         messages=messages,
-        max_bytes=max_tokens * asked.BYTES_PER_TOKEN if max_tokens else None,
+        max_bytes=asked.bytes_of(request.max_output_tokens),
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
         output_schema=_schema(text),

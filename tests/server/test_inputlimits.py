@@ -115,3 +115,12 @@ def test_choices_are_counted_before_a_turn_is_made_for_each() -> None:
     refused = answering.ask({"n": 10**15})
     assert refused.status == 400
     assert json.loads(refused.body)["error"]["param"] == "n"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(None, None), (1, 4), (10**15, 4 * 10**15), (10**4000, 1 << 53)]
+)
+def test_a_limit_that_no_answer_meets_is_one_number(given: int | None, kept: int | None) -> None:
+    settings, _ = config.load({"HOME": "/"})
+    body = json.dumps({"model": "m", "messages": hi(), "max_tokens": given}).encode()
+    assert chatrequests.read(body, settings).max_bytes == kept
