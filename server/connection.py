@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import h11
 
-from engine import containment
+from engine import containment, slices
 from server import errors, http, outbound
 
 READ_BYTES = 64 * 1024
@@ -252,13 +252,14 @@ class Connection:
     async def _read_body(self) -> bytes:
         """A request's body; after a failure here the connection is not used again."""
         body = bytearray()
+        own = slices.Slice()  # a body may come in chunks of a byte, thousands of them in a read
         try:
-            while (
-                len(body) <= self._limits.body_bytes and self._declared <= self._limits.body_bytes
-            ):
+            while max(len(body), self._declared) <= self._limits.body_bytes:
                 event = self._next_event()
                 if isinstance(event, h11.Data):
                     body += event.data
+                    if own.spent:
+                        await own.pause()
                 elif isinstance(event, h11.EndOfMessage):
                     return bytes(body)
                 else:
@@ -269,9 +270,8 @@ class Connection:
         except TimeoutError:
             found = errors.ApiError("request_timeout_client", "the request's body came too slowly")
         else:
-            found = errors.ApiError(
-                "request_too_large", f"the body is over {self._limits.body_bytes} bytes"
-            )
+            message = f"the body is over {self._limits.body_bytes} bytes"
+            found = errors.ApiError("request_too_large", message)
         self._phase = Phase.LAST
         raise found
 

@@ -5,14 +5,16 @@ byte of the body to the worker's first line and the answer.
 """
 
 import contextlib
+import http.client
 import tempfile
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import standin
-from tests import heldloop, largebodies, upstreams
+from tests import heldloop, largebodies, serving, upstreams
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +67,25 @@ def least_of(times: int, server: heldloop.MeasuredServe, body: bytes) -> heldloo
     """What a request costs, without what the machine did beside it."""
     found = (server.measure("/chat/completions", body) for _ in range(times))
     return min(found, key=lambda held: held.longest_ms)
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_a_body_in_small_chunks_is_read_in_slices(
+    server: heldloop.MeasuredServe, chunk: int
+) -> None:
+    body = largebodies.of_size("text", MIB // 4)
+    server.longest()
+    where = urllib.parse.urlsplit(server.url)
+    assert where.hostname is not None
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=heldloop.WAIT_S)
+    pieces = (body[start : start + chunk] for start in range(0, len(body), chunk))
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
+    headers = serving.JSON_HEADERS | {"transfer-encoding": "chunked"}
+    with contextlib.closing(connection):
+        connection.request("POST", f"{where.path}/chat/completions", framed, headers)
+        with connection.getresponse() as response:
+            assert (response.status, response.read() != b"") == (200, True)
+    assert server.longest()["longest_ms"] < heldloop.LIMIT_MS / 2
 
 
 @pytest.mark.parametrize("worker", ["codex", "upstream"])
