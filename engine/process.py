@@ -87,6 +87,7 @@ class Process(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._gathering: gathering.Gathering | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._again: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshake: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -144,7 +145,14 @@ class Process(asyncio.SubprocessProtocol):
         self._step(supervisor.Exited(returncode if returncode is not None else -1))
 
     def _step(self, event: supervisor.AnyEvent) -> None:
-        """Take one event, and do everything that follows: a part that fails stops no other."""
+        """Take one event, and do everything that follows: a part that fails stops no other.
+
+        It is tried again until the next event: a deadline that was not set never passes, and
+        the process would stand where it is for ever.
+        """
+        for again in self._again:
+            again.cancel()
+        self._again.clear()
         try:
             actions = self._machine.step(event)
         except errors.IllegalEvent as error:
@@ -152,9 +160,18 @@ class Process(asyncio.SubprocessProtocol):
             return
         state = self._machine.state
         containment.each(Boundary.PROCESS, lambda change: self._on_change(state, change), (event,))
-        containment.each(Boundary.PROCESS, self._act, actions, worker=self._name)
+        for action in actions:
+            self._try(action)
         if self._machine.state == "stopped":
             self._stopped.set()
+
+    def _try(self, action: supervisor.AnyAction) -> None:
+        try:
+            self._act(action)
+        except Exception as error:
+            containment.report(Boundary.PROCESS, error, worker=self._name, action=repr(action))
+            pause = containment.RESTART_PAUSE_S
+            self._again.append(self._loop.call_later(pause, self._try, action))
 
     def _act(self, action: supervisor.AnyAction) -> None:
         match action:
@@ -193,6 +210,8 @@ class Process(asyncio.SubprocessProtocol):
         return task
 
     def _after(self, delay_ms: int, event: supervisor.AnyEvent) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._deadline = self._loop.call_later(delay_ms / 1000, self._step, event)
 
     def _kill(self, number: signal.Signals) -> None:

@@ -454,6 +454,33 @@ def test_a_bug_met_by_whoever_is_told_of_changes_stops_nothing() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("action", [supervisor.BeginHandshake, supervisor.ScheduleRestart])
+def test_an_action_that_fails_is_tried_again(
+    action: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        child = Child("read line; echo $line; exec cat")
+        act = child.process._act
+        failed = []
+
+        def broken(asked: supervisor.AnyAction) -> None:
+            if isinstance(asked, action) and not failed:
+                failed.append(asked)
+                raise RuntimeError("planted")
+            act(asked)
+
+        monkeypatch.setattr(child.process, "_act", broken)
+        with structlog.testing.capture_logs() as lines:
+            async with child:
+                await child.ready()
+                os.kill(child.process.pid or 0, signal.SIGKILL)
+                await child.ready(2)
+        assert [type(each) for each in failed] == [action]
+        assert [line["worker"] for line in lines if line["event"] == "defect"] == ["child-0"]
+
+    play(scene)
+
+
 def test_what_cannot_be_an_argument_of_a_program_is_a_failed_start() -> None:
     async def scene() -> None:
         async with Child(("sh", "-c", "nul \0 byte")) as child:
