@@ -12,7 +12,7 @@ import pytest
 import structlog
 import uvloop
 
-from engine import process
+from engine import containment, process
 from machines import errors, supervisor
 from tests import machinetime
 
@@ -461,7 +461,7 @@ def test_an_action_that_fails_is_tried_again(
     async def scene() -> None:
         child = Child("read line; echo $line; exec cat")
         act = child.process._act
-        failed = []
+        failed: list[supervisor.AnyAction] = []
 
         def broken(asked: supervisor.AnyAction) -> None:
             if isinstance(asked, action) and not failed:
@@ -470,6 +470,7 @@ def test_an_action_that_fails_is_tried_again(
             act(asked)
 
         monkeypatch.setattr(child.process, "_act", broken)
+        monkeypatch.setattr(containment, "RESTART_PAUSE_S", 0.05)
         with structlog.testing.capture_logs() as lines:
             async with child:
                 await child.ready()
