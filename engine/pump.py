@@ -20,10 +20,10 @@ import msgspec
 import structlog
 
 from engine import containment, pieces, worker
-from engine import log as eventlog
 from engine.containment import Boundary
 from engine.deadlines import Deadlines, Times, due
 from engine.sink import LostBytes, Severed, Sink
+from engine.streamlog import StreamLog
 from engine.terminal import terminal
 from engine.wakeups import Source, Wakeups
 from machines import events, outputs, stream, streamstates
@@ -76,7 +76,7 @@ class Pump:
     def __init__(
         self,
         opened: events.Opened,
-        log: eventlog.StreamLog,
+        log: StreamLog,
         sink: Sink,
         wakeups: Wakeups,
         deadlines: Deadlines,

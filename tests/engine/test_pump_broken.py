@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 import structlog
 
-from engine import deadlines, log, pieces, pump, replay, segments, wakeups, worker
+from engine import deadlines, log, pieces, pump, replay, segments, streamlog, wakeups, worker
 from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers, sinks
@@ -98,7 +98,7 @@ class Stream:
         self.log = Seam(scene.log.stream(f"st_{number}"))
         self.pump = pump.Pump(
             first,
-            cast(log.StreamLog, self.log),
+            cast(streamlog.StreamLog, self.log),
             self.sink,
             scene.wakeups,
             scene.deadlines,
