@@ -58,11 +58,7 @@ class CodexTurn:
         self._feed = worker.SILENCE
         trial = self._trial
         if trial is not None and trial.step is not None:
-            try:
-                self._parking.park(trial, self._turn, trial.step)
-            except Exception:
-                trial.let_go()  # nobody would bring it its results
-                raise
+            self._parking.park(trial, self._turn, trial.step)
 
     async def _live(self) -> None:
         try:

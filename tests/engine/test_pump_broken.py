@@ -385,6 +385,7 @@ def test_a_turn_that_fails_at_what_it_is_told_harms_nobody(told: str, tmp_path: 
         assert [last.kind for last in stage.hit.ended] == [
             "client_gone" if told == "cancel" else "completed"
         ]
+        assert ("cancel" in stage.hit.turn.told) == (told == "keep")
         stage.check_innocent()
 
     virtualtime.run(scene())
