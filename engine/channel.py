@@ -6,7 +6,6 @@ app-server's queue holds 128, refuses what is beyond it, and from 500 on answers
 
 import asyncio
 import collections
-import re
 from collections.abc import Callable, Container
 from typing import Any, Final, Protocol
 
@@ -28,12 +27,6 @@ METHOD_NOT_FOUND: Final = -32601
 
 TEXT_DELTA_LINE: Final = b'{"method":"item/agentMessage/delta",'
 """How the app-server begins the line of a token: it is decoded in one pass, not in two."""
-
-REPLY_END: Final = 40
-"""Bytes in which the id of a refusal stands, at the end of its line."""
-
-_REPLY: Final = re.compile(rb'\{"id":(\d{1,15}),"result"')
-_REFUSAL: Final = re.compile(rb'"id":(\d{1,15})\}$')
 
 _log = structlog.get_logger(component="channel")
 
@@ -151,17 +144,7 @@ class Channel:
             except errors.DecodeError:
                 self._listener.unreadable(line)
             except Exception as error:
-                self._broke(line, error)
-
-    def _broke(self, line: bytes, error: Exception) -> None:
-        """A bug of ours was met in a line: who waits for a reply must not take it for silence."""
-        reply = _REPLY.match(line) or _REFUSAL.search(line[-REPLY_END:])
-        call = self._pending.pop(int(reply[1]), None) if reply is not None else None
-        if call is not None:
-            self._conclude(call, error)
-            self._send_waiting()
-        else:
-            self._listener.broke(line, error)
+                self._listener.broke(line, error)
 
     def send(
         self,

@@ -58,7 +58,11 @@ class CodexTurn:
         self._feed = worker.SILENCE
         trial = self._trial
         if trial is not None and trial.step is not None:
-            self._parking.park(trial, self._turn, trial.step)
+            try:
+                self._parking.park(trial, self._turn, trial.step)
+            except Exception:
+                trial.let_go()  # nobody would bring it its results
+                raise
 
     async def _live(self) -> None:
         try:

@@ -4,7 +4,7 @@ import secrets
 
 import msgspec
 
-from engine import log, streamlog
+from engine import log
 from machines import events, outputs, supervisor
 
 
@@ -13,7 +13,7 @@ class WorkerJournal:
 
     def __init__(self, event_log: log.EventLog) -> None:
         self._log = event_log
-        self._lives: dict[str, streamlog.StreamLog] = {}
+        self._lives: dict[str, log.StreamLog] = {}
 
     def changed(self, worker: str, state: str, event: supervisor.AnyEvent) -> None:
         """Take one transition: it is on file before anything is done about it."""

@@ -50,6 +50,9 @@ AGE_PARTS: Final = 8
 RECOVERY_TRIGGER: Final = "recovery"
 """`emission_trigger` of the terminal records that a start writes after a process was killed."""
 
+StreamLog = streamlog.StreamLog
+"""What `EventLog.stream` makes."""
+
 _log = structlog.get_logger(component="event_log")
 
 
@@ -108,7 +111,7 @@ class EventLog:
         self._recovery: recovery.Recovery | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keeping = streamlog.KEEPING[settings.content]
-        self._streams: dict[bytes, streamlog.StreamLog] = {}
+        self._streams: dict[bytes, StreamLog] = {}
         self._backlog_bytes = 0
         self._backlog_weighed = 0
         self._checkpointed = 0
@@ -139,17 +142,15 @@ class EventLog:
             self._state = "writing"
         return self._recovery or recovery.Recovery()
 
-    def stream(self, stream_id: str) -> streamlog.StreamLog:
+    def stream(self, stream_id: str) -> StreamLog:
         """The log of a new stream, which must be closed; its id is like no other's."""
         stream = self._stream(stream_id, self._writer.number)
         if self._settings.content != "off":
             self._streams[stream.prefix] = stream
         return stream
 
-    def _stream(self, stream_id: str, first_segment: int, seq: int = 0) -> streamlog.StreamLog:
-        make = (
-            streamlog.SilentStreamLog if self._settings.content == "off" else streamlog.StreamLog
-        )
+    def _stream(self, stream_id: str, first_segment: int, seq: int = 0) -> StreamLog:
+        make = streamlog.SilentStreamLog if self._settings.content == "off" else StreamLog
         return make(
             stream_id,
             self._pending.append,
@@ -388,7 +389,7 @@ class EventLog:
             if stream is not None:
                 stream.give_up(self._count_lost)
 
-    def _spoiled(self, stream: streamlog.StreamLog, error: Exception) -> None:
+    def _spoiled(self, stream: StreamLog, error: Exception) -> None:
         """A record could not be made: its stream's log ends before it, and nothing else does."""
         containment.report(containment.Boundary.RECORD, error, stream=stream.id)
         self._streams.pop(stream.prefix, None)

@@ -170,9 +170,8 @@ class Process(asyncio.SubprocessProtocol):
             self._act(action)
         except Exception as error:
             containment.report(Boundary.PROCESS, error, worker=self._name, action=repr(action))
-            if self._machine.state != "stopped":
-                pause = containment.RESTART_PAUSE_S
-                self._again.append(self._loop.call_later(pause, self._try, action))
+            pause = containment.RESTART_PAUSE_S
+            self._again.append(self._loop.call_later(pause, self._try, action))
 
     def _act(self, action: supervisor.AnyAction) -> None:
         match action:

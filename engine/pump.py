@@ -20,10 +20,10 @@ import msgspec
 import structlog
 
 from engine import containment, pieces, worker
+from engine import log as eventlog
 from engine.containment import Boundary
 from engine.deadlines import Deadlines, Times, due
 from engine.sink import LostBytes, Severed, Sink
-from engine.streamlog import StreamLog
 from engine.terminal import terminal
 from engine.wakeups import Source, Wakeups
 from machines import events, outputs, stream, streamstates
@@ -34,7 +34,7 @@ FINAL: Final = streamstates.TABLE.final
 DEFECT: Final = events.TurnFailed("defect", "internal_error", "The server had an error.")
 """What a bug of ours is to the stream that it hit."""
 
-CANCEL, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "pause", "resume"))
+CANCEL, KEEP, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "keep", "pause", "resume"))
 """What turns are told; see `worker.RunningTurn`."""
 
 SHARED: Final = -1
@@ -76,7 +76,7 @@ class Pump:
     def __init__(
         self,
         opened: events.Opened,
-        log: StreamLog,
+        log: eventlog.StreamLog,
         sink: Sink,
         wakeups: Wakeups,
         deadlines: Deadlines,
@@ -283,7 +283,7 @@ class Pump:
         completed = self._life is Life.ENDED and self.stream.kind == "completed"
         turns, self._turns = self._turns, {}
         keeps = completed and not self.stream.withheld
-        self._release(turns.values(), _keep if keeps else CANCEL)
+        self._release(turns.values(), KEEP if keeps else CANCEL)
         last = (self._terminal(now),)
         containment.each(Boundary.STREAM_END, self._close_log, last, **self._ids)
         containment.each(Boundary.STREAM_END, self._on_end, last, **self._ids)
@@ -361,12 +361,3 @@ class Pump:
                 self.tick(timer)
         if self._life is Life.RUNNING:
             self._arm()
-
-
-def _keep(turn: worker.RunningTurn) -> None:
-    """Tell a turn that its answer has reached the client; where that fails, nobody keeps it."""
-    try:
-        turn.keep()
-    except Exception:
-        turn.cancel()
-        raise

@@ -98,14 +98,12 @@ class Replay:
         for record in reading:
             if reading.counts["corrupt"]:
                 return
-            if record.stream in reading.incomplete:
-                continue
             event = reading.load(record)
             if event is not None:
                 self._take(record, event)
             if self.divergence is not None:
                 return
-        for stream_id in reading.later | reading.incomplete:
+        for stream_id in reading.later:
             self._open.pop(stream_id, None)
         self.tally.later += len(reading.later)
         self.tally.unfinished += len(self._open)

@@ -31,22 +31,6 @@ Place = tuple[int, int]
 """Where a response stands by age: `created_at` and number."""
 
 
-class _Item(msgspec.Struct):
-    id: str
-
-
-_item: Final = msgspec.json.Decoder(_Item)
-
-
-def item_ids(response: StoredResponse) -> list[str]:
-    """The ids of a response's items.
-
-    Raises:
-        ValueError: one is not an object with an id.
-    """
-    return [_item.decode(item).id for item in response.items]
-
-
 class ResponseFile:
     """The open file; all calls are to be made from one thread.
 

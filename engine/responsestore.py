@@ -5,9 +5,11 @@ on from (`previous_response_id`), and by the ids of its items (`item_reference`)
 store belongs to the key that made it; asked with another key's id it is not there.
 """
 
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
+
+from machines import parse
 
 Status = Literal["completed", "incomplete", "failed", "cancelled", "in_progress", "queued"]
 """What becomes of a response, in the API's own words."""
@@ -42,6 +44,24 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     def items(self) -> tuple[msgspec.Raw, ...]:
         """Its part of the conversation, oldest first."""
         return self.input + self.output
+
+
+class Identified(msgspec.Struct):
+    """What every item that is kept has."""
+
+    id: str
+
+
+_identified: Final = msgspec.json.Decoder(Identified)
+
+
+def item_id(item: msgspec.Raw) -> str:
+    """The id of an item.
+
+    Raises:
+        ParseError: it is not an object with one.
+    """
+    return parse.parse(item, _identified).id
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -114,7 +134,7 @@ class ResponseStore(Protocol):
         """Keep a response, in the place of one with its id; returns once that is committed.
 
         Raises:
-            ValueError: an item is not an object with an `id`.
+            ParseError: an item is not an object with an `id`.
         """
 
     async def get(self, response_id: str, key_id: str) -> StoredResponse | None:

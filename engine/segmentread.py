@@ -9,9 +9,6 @@ from typing import BinaryIO, Final
 from engine import chain, manifest, regular, sealed
 from machines import events, parse
 
-HEADER_LIMIT: Final = 4096
-"""Bytes that a header has at most, many times as many as it needs."""
-
 LIMITLESS: Final = 1 << 62
 """In place of the length of a segment that nobody knows."""
 
@@ -20,7 +17,7 @@ def peek_header(path: Path) -> chain.Header | None:
     """The header of a segment; None where there is none that this version can read."""
     try:
         with regular.reader(path) as file:
-            line = file.readline(HEADER_LIMIT)
+            line = file.readline(sealed.LINE_LIMIT)
     except (FileNotFoundError, regular.NotRegular):
         return None
     if not sealed.is_kind(line, "segment") or not sealed.is_sealed(line):

@@ -197,7 +197,7 @@ class Reading:
         problems: the first `PROBLEMS_KEPT` of them, in order.
         counts: how many there were of each kind.
         open: the streams without a terminal record.
-        incomplete: the streams whose beginning, or a part behind it, is no longer there.
+        incomplete: the streams whose beginning is no longer there.
         later: the streams that a later version wrote something of.
         measured: what each segment holds.
     """
@@ -225,10 +225,7 @@ class Reading:
                 segment.number, segment.path, self._known, following, self._note
             )
             yield from self._read(reader)
-            if reader.is_gone:  # retention was faster, and took a part of what is open
-                self._pruned = True
-                self.incomplete.update(self.open)
-                self.open.clear()
+            self._pruned |= reader.is_gone
             self.measured[segment.number] = reader.figures
 
     def load(self, record: Record) -> LoggedEvent | None:

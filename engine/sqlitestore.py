@@ -21,7 +21,7 @@ from typing import Final, Literal, ParamSpec, TypeVar
 import msgspec
 import structlog
 
-from engine import responsefile
+from engine import responsefile, responsestore
 from engine.responsestore import Limits, StoreCounts, StoredResponse, StoreError
 
 GROUP_BYTES: Final = 4 << 20
@@ -96,10 +96,10 @@ class SqliteStore:
         """Keep a response, in the place of one with its id; returns once that is committed.
 
         Raises:
-            ValueError: an item is not an object with an `id`.
+            ParseError: an item is not an object with an `id`.
             StoreError: it is not kept; or it is larger than the store may be.
         """
-        item_ids = responsefile.item_ids(response)
+        item_ids = [responsestore.item_id(item) for item in response.items]
         if 0 < self._limits.max_bytes < response.size:
             raise StoreError(f"{response.response_id} is larger than the whole store may be")
         group = self._join(response, item_ids)

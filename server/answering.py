@@ -28,6 +28,7 @@ from server.errors import ApiError
 from server.gates import Caller, Headers, check_life
 from server.http import Exchange, Request
 from server.renderers import renderer
+from server.responses import echo
 from server.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
@@ -48,6 +49,7 @@ class Ask(msgspec.Struct, frozen=True):
         headers: of every answer to it.
         body: as it came.
         members: of the body.
+        repeated: what the answer repeats of the request, where it does.
     """
 
     exchange: Exchange
@@ -55,6 +57,7 @@ class Ask(msgspec.Struct, frozen=True):
     headers: Headers
     body: bytes
     members: reading.Members
+    repeated: echo.Echo | None = None
 
 
 class Api(msgspec.Struct, frozen=True):
@@ -169,7 +172,7 @@ async def begin(
         return _prepare(ask, reading, target, opened, stream_id)
 
     headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
-    rendered = renderer(opened, ask.members)
+    rendered = renderer(opened, ask.repeated)
     outlet, before_last = place(opened, rendered)
     sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
     permit = context.permits.take(opened.n if opened.streaming else 0)

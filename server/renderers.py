@@ -2,7 +2,7 @@
 
 from machines import events
 from server.fold import ChatBody
-from server.reading import Members
+from server.responses.echo import Echo
 from server.responses.fold import ResponseBody
 from server.responses.stream import ResponseEvents
 from server.sinks import Renderer
@@ -12,13 +12,14 @@ RESPONSES = "responses"
 """The endpoint of the Responses API, as the log names it."""
 
 
-def renderer(opened: events.Opened, members: Members | None = None) -> Renderer:
+def renderer(opened: events.Opened, repeated: Echo | None = None) -> Renderer:
     """What turns the stream's outputs into bytes, live and in a replay.
 
     Args:
-        members: of the request; None in a replay, which has what the log kept of it.
+        repeated: what a response repeats of its request; None in a replay, which has what the log
+            kept of that.
     """
     if opened.endpoint == RESPONSES:
         made = ResponseEvents if opened.streaming else ResponseBody
-        return made(opened, members)
+        return made(opened, repeated)
     return ChatChunks(opened) if opened.streaming else ChatBody(opened)

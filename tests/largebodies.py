@@ -150,5 +150,9 @@ KINDS: Final[dict[str, tuple[int, Fill]]] = {
 
 def of_size(kind: str, size: int) -> bytes:
     """A body of one kind, of at most about this many bytes."""
-    each, fill = KINDS[kind]
+    return filled(*KINDS[kind], size)
+
+
+def filled(each: int, fill: Fill, size: int) -> bytes:
+    """A body of so many items, of about as many bytes each, that it has this size."""
     return fill(max(1, (size - 200) // each))

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from engine import chain, log, sealed, segments, streamlog
+from engine import chain, log, sealed, segments
 from machines import events, outputs
 from machines import stream as machine
 from tests import machinetime
@@ -66,7 +66,7 @@ def content(text: str, choice: int = 0) -> tuple[events.TextDelta, outputs.Step]
     )
 
 
-def begin(event_log: log.EventLog, stream_id: str) -> streamlog.StreamLog:
+def begin(event_log: log.EventLog, stream_id: str) -> log.StreamLog:
     """A stream with its first record, not flushed."""
     stream = event_log.stream(stream_id)
     stream.open(opened())

@@ -35,7 +35,12 @@ def settings() -> Config:
 def for_codex(body: bytes, settings: Config) -> None:
     """What a request for Codex goes through."""
     found = chatrequests.read(body, settings)
-    _keep(body, settings)
+    keep(body, settings)
+    to_codex(found)
+
+
+def to_codex(found: asked.Asked) -> None:
+    """What Codex's worker does with what was read."""
     turn = _turn(found)
     conversation.check(turn.messages)
     codexworker._check_schemas(turn)
@@ -47,14 +52,21 @@ def for_codex(body: bytes, settings: Config) -> None:
 def for_upstream(body: bytes, settings: Config) -> None:
     """What a request for an upstream goes through."""
     found = chatrequests.pass_on(body, settings)
-    _keep(body, settings)
+    keep(body, settings)
+    to_upstream(found)
+
+
+def to_upstream(found: asked.Asked) -> None:
+    """What an upstream's worker does with what was read."""
     upstreamturn.request_of(_turn(found))
 
 
+SEND: Final = {"codex": to_codex, "upstream": to_upstream}
 WORK: Final = {"codex": for_codex, "upstream": for_upstream}
 
 
-def _keep(body: bytes, settings: Config) -> None:
+def keep(body: bytes, settings: Config) -> None:
+    """What the log does with a request."""
     members = chatrequests.members(body, settings.max_input_items)
     slices.at_once(keptrequest.keep(members, "masked", b"k"))
 

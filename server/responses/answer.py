@@ -6,7 +6,7 @@ from typing import Any, Final
 from machines import events, outputs
 from server import toolrender
 from server.errors import case_of
-from server.reading import Members
+from server.responses.echo import Echo
 from server.responses.envelope import INCOMPLETE, Envelope, error_object, usage_object
 from server.responses.items import OutputItems, Status
 from server.responses.parts import Event, Part
@@ -21,8 +21,8 @@ class Answer:
         usage: None where the counts are unknown.
     """
 
-    def __init__(self, opened: events.Opened, members: Members | None = None) -> None:
-        self._envelope = Envelope(opened, members)
+    def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
+        self._envelope = Envelope(opened, repeated)
         self.output = OutputItems(opened.completion_id, self._envelope.shows_encrypted)
         self.response: dict[str, Any] | None = None
         self.usage: events.Usage | None = None

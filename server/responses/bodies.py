@@ -9,8 +9,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from engine import slices
 from server import bodies as chatbodies
-from server import decoding
+from server import decoding, reading
 from server.errors import ApiError
 from server.responses import inputitems
 
@@ -143,28 +144,33 @@ class ResponsesRequest(Fields):
     functions: tuple[tuple[str, chatbodies.DeclaredFunction], ...] = ()
 
 
-_decoder: Final = msgspec.json.Decoder(Fields)
-_raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_tool_kinds: Final = msgspec.json.Decoder(ToolKind)
-_functions: Final = msgspec.json.Decoder(chatbodies.DeclaredFunction)
+_reader: Final[reading.Reader[Fields]] = reading.reader(Fields)
+_tool_kinds: Final[reading.Reader[ToolKind]] = reading.reader(ToolKind)
+_functions: Final[reading.Reader[chatbodies.DeclaredFunction]] = reading.reader(
+    chatbodies.DeclaredFunction
+)
 
 
-def parse(body: bytes) -> tuple[ResponsesRequest, tuple[str, ...]]:
+def parse(
+    members: reading.Members, limit: int
+) -> slices.Steps[tuple[ResponsesRequest, tuple[str, ...]]]:
     """The request, and the names of its active fields, items and tools that nothing honours.
 
+    Args:
+        limit: `PROXY_MAX_INPUT_ITEMS`, for items, parts and tools, each by itself.
+
     Raises:
-        ApiError: `invalid_json`, `model_required`, `unsupported_parameter`, or `invalid_request`
-            with the path of the field at fault.
+        ApiError: `invalid_json`, `model_required`, `unsupported_parameter`,
+            `array_above_max_length`, or `invalid_request` with the path of the field at fault.
     """
-    raw = decoding.decode(_raw_fields, body)
-    fields = decoding.decode(_decoder, body)
+    fields = yield from _reader.from_members(members, limit)
     decoding.model_of(fields.model)
     _refuse_unsupported(fields)
     if not fields.input and fields.input != "" and fields.previous_response_id is None:
         raise decoding.missing("input")
-    items = _items(fields.input, "input", "user")
-    prologue = _items(fields.instructions or None, "instructions", "developer")
-    functions = _declared(fields.tools or [])
+    items = yield from _items(fields.input, "input", "user", limit)
+    prologue = yield from _items(fields.instructions or None, "instructions", "developer", limit)
+    functions = yield from _declared(fields.tools or [], limit)
     request = ResponsesRequest(
         **msgspec.structs.asdict(fields),
         items=tuple(items.values()),
@@ -172,7 +178,7 @@ def parse(body: bytes) -> tuple[ResponsesRequest, tuple[str, ...]]:
         functions=tuple((path, each) for path, each in functions.items() if each is not None),
     )
     ignored = (
-        *decoding.unknown(raw, Fields.__struct_fields__),
+        *decoding.unknown(members, Fields.__struct_fields__),
         *(path for path, each in functions.items() if each is None),
         *(
             path
@@ -184,27 +190,42 @@ def parse(body: bytes) -> tuple[ResponsesRequest, tuple[str, ...]]:
 
 
 def _items(
-    given: str | list[msgspec.Raw] | None, field: str, role: Literal["user", "developer"]
-) -> dict[str, inputitems.AnyItem]:
+    given: str | list[msgspec.Raw] | None,
+    field: str,
+    role: Literal["user", "developer"],
+    limit: int,
+) -> slices.Steps[dict[str, inputitems.AnyItem]]:
     """The items of a field by their paths."""
     if isinstance(given, str):
         return {field: inputitems.Message(role=role, content=given)}
-    found = {}
+    found: dict[str, inputitems.AnyItem] = {}
+    parts = 0
+    decoding.check_count(field, len(given or ()), limit)
     for index, raw in enumerate(given or ()):
         path = f"{field}[{index}]"
-        found[path] = inputitems.read(raw, path)
-        if field != "input" and isinstance(found[path], inputitems.ItemReference):
+        item = found[path] = yield from inputitems.read(raw, path, limit)
+        if field != "input" and isinstance(item, inputitems.ItemReference):
             raise decoding.invalid(f"{path}.type", "only the input may refer to items")
+        for inner, count in inputitems.part_counts(item):
+            parts += count
+            decoding.check_count(f"{path}.{inner}", parts, limit)
+        yield
     return found
 
 
-def _declared(tools: list[msgspec.Raw]) -> dict[str, chatbodies.DeclaredFunction | None]:
+def _declared(
+    tools: list[msgspec.Raw], limit: int
+) -> slices.Steps[dict[str, chatbodies.DeclaredFunction | None]]:
     """The tools by their paths; None for what is no function."""
     found: dict[str, chatbodies.DeclaredFunction | None] = {}
+    decoding.check_count("tools", len(tools), limit)
     for index, raw in enumerate(tools):
         path = f"tools[{index}]"
-        kind = decoding.decode(_tool_kinds, raw, path).type
-        found[path] = decoding.decode(_functions, raw, path) if kind == "function" else None
+        kind = yield from _tool_kinds.read(raw, path, limit, inputitems.DEPTH)
+        found[path] = None
+        if kind.type == "function":
+            found[path] = yield from _functions.read(raw, path, limit, inputitems.DEPTH)
+        yield
     return found
 
 
@@ -226,5 +247,6 @@ def _refuse_unsupported(fields: Fields) -> None:
             raise decoding.unsupported(name)
     choice = fields.tool_choice
     if isinstance(choice, ToolChoice) and choice.type not in ("function", "allowed_tools"):
-        message = f"Unsupported value for 'tool_choice': no tools of type '{choice.type}' here."
+        kind = choice.type[:100]
+        message = f"Unsupported value for 'tool_choice': no tools of type '{kind}' here."
         raise ApiError("unsupported_parameter", message, "tool_choice")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import worker
+from engine import slices, worker
 from server import bodies as chatbodies
 from server import reading
 from server.errors import ApiError
@@ -32,7 +32,7 @@ the response that is kept here."""
 
 def chat_body(
     request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
-) -> reading.Members:
+) -> slices.Steps[reading.Members]:
     """The members of the body: `worker.Turn.body` of a worker that passes it on.
 
     Args:
@@ -45,7 +45,7 @@ def chat_body(
     text = request.text or bodies.TextOptions()
     body = {
         "model": request.model,
-        "messages": [_message(each) for each in _joined(messages)],
+        "messages": (yield from _messages(messages)),
         # The older name: some servers ignore the newer one, and would answer without a limit.
         "max_tokens": request.max_output_tokens,
         "reasoning_effort": request.reasoning.effort if request.reasoning else None,
@@ -61,24 +61,38 @@ def chat_body(
     }
 
 
-def _joined(messages: Iterable[worker.Message]) -> list[worker.Message]:
+def _messages(messages: Iterable[worker.Message]) -> slices.Steps[msgspec.Raw]:
     """The messages a chat has: of one step, all calls are in one message, before their results.
 
     Those that hold nothing but what a model thought are left out.
     """
-    found: list[worker.Message] = []
+    found: list[bytes] = []
+    step: list[worker.Message] = []
     for message in messages:
-        if message.role != "assistant":
-            found.append(message)
-        elif found and found[-1].calls:
-            found[-1] = msgspec.structs.replace(
-                found[-1],
-                parts=(*found[-1].parts, *message.parts),
-                calls=(*found[-1].calls, *message.calls),
-            )
-        elif message.parts or message.calls:
-            found.append(message)
-    return found
+        if step and message.role == "assistant":
+            step.append(message)
+        else:
+            found += _step(step)
+            step.clear()
+            if message.role == "assistant" and message.calls:
+                step.append(message)
+            elif message.role != "assistant" or message.parts:
+                found.append(msgspec.json.encode(_message(message)))
+        yield
+    found += _step(step)
+    return msgspec.Raw(b"[" + b",".join(found) + b"]")
+
+
+def _step(messages: list[worker.Message]) -> list[bytes]:
+    """What the model said and called in one step, as one message; nothing of nothing."""
+    if not messages:
+        return []
+    joined = msgspec.structs.replace(
+        messages[0],
+        parts=tuple(part for message in messages for part in message.parts),
+        calls=tuple(call for message in messages for call in message.calls),
+    )
+    return [msgspec.json.encode(_message(joined))]
 
 
 def _message(message: worker.Message) -> dict[str, Any]:

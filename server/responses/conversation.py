@@ -1,22 +1,25 @@
 """The input of a request as items that can be kept, and kept items as a worker's messages.
 
 Nothing is flattened: every item stays an item, in its place, until a worker's messages are made of
-them, and these have every role, call and result in the order of the items.
+them, and these have every role, call and result in the order of the items. A conversation may have
+tens of thousands of items, so each is worked on once, and what there is to do for one is a step.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
-from engine import worker
+from engine import responsestore, slices, worker
 from server import decoding
 from server.errors import ApiError
-from server.responses import bodies, inputitems
+from server.responses import inputitems
 
 PREVIOUS: Final = "previous_response_id"
 """The field that earlier items come from."""
+
+Items = Sequence[inputitems.AnyItem]
 
 _PREFIXES: Final[dict[type, str]] = {
     inputitems.Message: "msg_",
@@ -29,51 +32,83 @@ _PREFIXES: Final[dict[type, str]] = {
 }
 """How the API's ids of items begin."""
 
+
+_identified: Final = msgspec.json.Decoder(responsestore.Identified)
 _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def items_of(request: bodies.ResponsesRequest) -> tuple[msgspec.Raw, ...]:
-    """The request's own input as the API lists items: each in full, and with an id."""
-    return tuple(_kept(item) for item in request.items)
+class Listed(NamedTuple):
+    """An item as the API lists it, in full and with an id: read, and as JSON."""
+
+    item: inputitems.AnyItem
+    raw: msgspec.Raw
 
 
-def references(items: Iterable[msgspec.Raw]) -> tuple[str, ...]:
+def listed(items: Items) -> slices.Steps[list[Listed]]:
+    """Items of a request as the API lists them.
+
+    Raises:
+        ApiError: for an id that is none.
+    """
+    found = []
+    for index, item in enumerate(items):
+        found.append(_listed(item, f"input[{index}]"))
+        yield
+    return found
+
+
+def references(items: Items) -> tuple[str, ...]:
     """The ids of items to look up, each once: what is only referred to, and thoughts whose
     encrypted form the client does not have."""
-    found = (_referred(item) for item in _read(items))
+    found = map(_referred, items)
     return tuple(dict.fromkeys(item_id for item_id in found if item_id is not None))
 
 
 def resolve(
-    items: Iterable[msgspec.Raw], found: Mapping[str, msgspec.Raw]
-) -> tuple[msgspec.Raw, ...]:
-    """The items, with those that were found in the places of what refers to them.
+    items: Iterable[Listed], found: Mapping[str, msgspec.Raw], limit: int
+) -> slices.Steps[list[Listed]]:
+    """Items, with those that were found in the places of what refers to them.
 
     Raises:
         ApiError: 404 for a reference to what was not found.
     """
-    resolved = []
-    items = tuple(items)
-    for index, (raw, item) in enumerate(zip(items, _read(items), strict=True)):
-        item_id = _referred(item)
-        if isinstance(item, inputitems.ItemReference) and item.id not in found:
-            message = f"Item with id '{item.id}' not found."
-            raise ApiError("invalid_request", message, f"input[{index}]", status=404)
-        resolved.append(raw if item_id is None else found.get(item_id, raw))
-    return tuple(resolved)
+    resolved: list[Listed] = []
+    for index, each in enumerate(items):
+        path = f"input[{index}]"
+        item_id = _referred(each.item)
+        if item_id is not None and item_id in found:
+            raw = found[item_id]
+            each = Listed((yield from inputitems.read(raw, path, limit)), raw)
+        elif isinstance(each.item, inputitems.ItemReference):
+            message = f"Item with id '{each.item.id[:100]}' not found."
+            raise ApiError("invalid_request", message, path, status=404)
+        resolved.append(each)
+        yield
+    return resolved
+
+
+def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[Items]:
+    """Items of earlier responses.
+
+    Raises:
+        ApiError: for one that cannot be read again.
+    """
+    found = []
+    for raw in kept:
+        found.append((yield from inputitems.read(raw, PREVIOUS, limit)))
+        yield
+    return found
 
 
 def messages(
-    items: Iterable[msgspec.Raw],
-    prologue: Iterable[inputitems.AnyItem] = (),
-    earlier: int = 0,
-) -> tuple[worker.Message, ...]:
+    items: Items, prologue: Items = (), earlier: Items = ()
+) -> slices.Steps[tuple[worker.Message, ...]]:
     """What a worker is told: the instructions of this request, then the items, in their order.
 
     Args:
-        items: those of earlier responses, then the request's own; none of them a reference.
-        prologue: the instructions, as they were read.
-        earlier: how many of the items are of earlier responses.
+        items: the request's own; none of them a reference.
+        prologue: the instructions.
+        earlier: the items of earlier responses, which come before the request's own.
 
     Raises:
         ApiError: for a result whose call is not before it.
@@ -81,9 +116,33 @@ def messages(
     told = _Messages()
     for index, item in enumerate(prologue):
         told.add(item, f"instructions[{index}]")
-    for index, item in enumerate(_read(items)):
-        told.add(item, PREVIOUS if index < earlier else f"input[{index - earlier}]")
+        yield
+    for item in earlier:
+        told.add(item, PREVIOUS)
+        yield
+    for index, item in enumerate(items):
+        told.add(item, f"input[{index}]")
+        yield
     return told.all()
+
+
+class _Step:
+    """What the model thought, said and called at once: one message."""
+
+    def __init__(self) -> None:
+        self.thoughts: list[msgspec.Raw] = []
+        self.parts: tuple[worker.Part, ...] = ()
+        self.calls: list[worker.Call] = []
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is more than thoughts."""
+        return bool(self.parts or self.calls)
+
+    def message(self) -> worker.Message:
+        """All of it."""
+        calls, thoughts = tuple(self.calls), tuple(self.thoughts)
+        return worker.Message("assistant", self.parts, calls=calls, reasoning=thoughts)
 
 
 class _Messages:
@@ -91,8 +150,8 @@ class _Messages:
 
     def __init__(self) -> None:
         self._whole: list[worker.Message] = []
-        self._step = worker.Message("assistant")
         self._called: set[str] = set()
+        self._step = _Step()
 
     def all(self) -> tuple[worker.Message, ...]:
         """All that was said."""
@@ -119,19 +178,16 @@ class _Messages:
                 self._think(item)
 
     def _think(self, item: inputitems.Reasoning | inputitems.Compaction) -> None:
-        if self._step.parts or self._step.calls:
+        if self._step.speaks:
             self._end_step()
-        thought = _encrypted(item)
-        self._step = msgspec.structs.replace(
-            self._step, reasoning=(*self._step.reasoning, thought)
-        )
+        self._step.thoughts.append(_encrypted(item))
 
     def _say(self, parts: tuple[worker.Part, ...]) -> None:
         if not parts:
             return
-        if self._step.parts or self._step.calls:
+        if self._step.speaks:
             self._end_step()
-        self._step = msgspec.structs.replace(self._step, parts=parts)
+        self._step.parts = parts
 
     def _call(self, item: inputitems.FunctionCall | inputitems.CustomCall) -> None:
         self._called.add(item.call_id)
@@ -140,11 +196,11 @@ class _Messages:
         else:
             arguments = msgspec.json.encode({"input": item.input}).decode()
             call = worker.Call(item.call_id, item.name, arguments)
-        self._step = msgspec.structs.replace(self._step, calls=(*self._step.calls, call))
+        self._step.calls.append(call)
 
     def _answer(self, call_id: str, parts: tuple[worker.Part, ...], path: str) -> None:
         if call_id not in self._called:
-            message = f"No tool call found for function call output with call_id {call_id}."
+            message = f"No tool call found for function call output with call_id {call_id[:100]}."
             raise ApiError("invalid_request", message, path)
         self._tell(worker.Message("tool", parts, call_id=call_id))
 
@@ -153,13 +209,9 @@ class _Messages:
         self._whole.append(message)
 
     def _end_step(self) -> None:
-        if self._step != worker.Message("assistant"):
-            self._whole.append(self._step)
-        self._step = worker.Message("assistant")
-
-
-def _read(items: Iterable[msgspec.Raw]) -> tuple[inputitems.AnyItem, ...]:
-    return tuple(inputitems.read(raw, f"input[{index}]") for index, raw in enumerate(items))
+        if self._step.speaks or self._step.thoughts:
+            self._whole.append(self._step.message())
+        self._step = _Step()
 
 
 def _referred(item: inputitems.AnyItem) -> str | None:
@@ -214,35 +266,37 @@ def _chat_file(part: inputitems.InputFile) -> msgspec.Raw | None:
     return _raw({"type": "file", "file": given})
 
 
-def _kept(item: inputitems.AnyItem) -> msgspec.Raw:
+def _listed(item: inputitems.AnyItem, path: str) -> Listed:
     """An item as the API lists it."""
     if isinstance(item, inputitems.ItemReference):
-        return _raw(item)
+        return Listed(item, _raw(item))
     if isinstance(item, inputitems.Unshown):
-        return _identified(item.item)
+        return Listed(item, _with_id(item.item, path))
     item = msgspec.structs.replace(
         item, id=item.id or _new_id(_PREFIXES[type(item)]), status=item.status or "completed"
     )
     match item:
         case inputitems.Message():
-            item.content = _listed(item.content, item.role)
+            item.content = _listed_parts(item.content, item.role)
         case inputitems.FunctionCallOutput() | inputitems.CustomCallOutput():
             if isinstance(item.output, list):
-                item.output = _listed(item.output, "tool")
+                item.output = _listed_parts(item.output, "tool")
         case inputitems.Reasoning():
             item.summary = item.summary or []
-    return _raw(item)
+    return Listed(item, _raw(item))
 
 
-def _identified(raw: msgspec.Raw) -> msgspec.Raw:
+def _with_id(raw: msgspec.Raw, path: str) -> msgspec.Raw:
     """An item that is kept as it came, but for the id that it may lack."""
-    fields = decoding.decode(_raw_fields, raw)
-    if decoding.is_active(fields.get("id", decoding.ABSENT)):
-        return raw
-    return _raw(fields | {"id": _new_id("item_")})
+    fields = decoding.decode_outer(_raw_fields, raw)
+    item_id = fields.get("id", decoding.ABSENT)
+    if not decoding.is_active(item_id):
+        return _raw(fields | {"id": _new_id("item_")})
+    decoding.decode(_identified, _raw({"id": item_id}), path)
+    return raw
 
 
-def _listed(content: str | list[inputitems.Part], role: str) -> list[inputitems.Part]:
+def _listed_parts(content: str | list[inputitems.Part], role: str) -> list[inputitems.Part]:
     """Content as the API lists it: texts by who said them, images with their detail."""
     if isinstance(content, str):
         content = [inputitems.PlainText(content)]

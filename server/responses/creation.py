@@ -6,12 +6,11 @@ import msgspec
 
 from engine import responsestore, routing, slices, worker
 from machines import events
-from server import answering, asked, decoding, reading, sinks
+from server import answering, asked, reading, sinks
 from server import bodies as chatbodies
 from server.context import Context
 from server.errors import ApiError
-from server.responses import bodies, chatbody, conversation, keeping, wanted
-from server.responses.envelope import ENCRYPTED_REASONING
+from server.responses import bodies, chatbody, conversation, echo, keeping, wanted
 from server.responses.fold import ResponseBody
 from server.responses.stream import ResponseEvents
 
@@ -19,19 +18,11 @@ PREVIOUS: Final = "previous_response_id"
 """The field that names what a request goes on from."""
 
 
-class _Identified(msgspec.Struct):
-    """What every item that is kept has."""
-
-    id: str
-
-
-_identified: Final = msgspec.json.Decoder(_Identified)
-
-
 class Creation(msgspec.Struct, frozen=True):
     """A request to create a response.
 
     Attributes:
+        ask: with what the answer repeats.
         ignored: names of what nothing honours.
         own: the items of the request itself.
         messages: the whole conversation.
@@ -67,9 +58,9 @@ class Creation(msgspec.Struct, frozen=True):
         )
         body: reading.Members = {}
         if passed_on:
-            translated = chatbody.chat_body(self.request, self.messages)
+            translated = yield from chatbody.chat_body(self.request, self.messages)
             body = chatbodies.with_defaults(translated, target.defaults)
-        encrypted = ENCRYPTED_REASONING in (self.request.include or ())
+        encrypted = echo.ENCRYPTED_REASONING in (self.request.include or ())
         return msgspec.structs.replace(
             found,
             stream=found.stream or bool(self.request.background),
@@ -105,19 +96,23 @@ async def read(context: Context, ask: answering.Ask) -> Creation:
     Raises:
         ApiError: with the field at fault.
     """
-    request, ignored = bodies.parse(ask.body)
-    own = conversation.items_of(request)
-    for index, item in enumerate(own):
-        decoding.decode(_identified, item, f"input[{index}]")
-    ids = conversation.references(own)
+    limit = context.config.max_input_items
+    request, ignored = await slices.in_slices(bodies.parse(ask.members, limit))
+    listed = await slices.in_slices(conversation.listed(request.items))
+    ids = conversation.references(request.items)
     found: dict[str, msgspec.Raw] = {}
     if ids and context.store is not None:
         with keeping.needed():
             found = await context.store.items(ids, ask.caller.key_id)
-    own = conversation.resolve(own, found)
-    earlier = await _earlier(context, ask, request.previous_response_id)
-    messages = conversation.messages((*earlier, *own), request.prologue, len(earlier))
-    return Creation(context, ask, request, ignored, own, messages)
+    own = await slices.in_slices(conversation.resolve(listed, found, limit))
+    kept = await _earlier(context, ask, request.previous_response_id)
+    earlier = await slices.in_slices(conversation.read(kept, limit))
+    items = [each.item for each in own]
+    messages = await slices.in_slices(conversation.messages(items, request.prologue, earlier))
+    repeated = await slices.in_slices(echo.of(ask.members))
+    ask = msgspec.structs.replace(ask, repeated=repeated)
+    raws = tuple(each.raw for each in own)
+    return Creation(context, ask, request, ignored, raws, messages)
 
 
 async def _earlier(

@@ -1,11 +1,13 @@
 """`/v1/responses`: an answer in motion, and what was kept of earlier ones."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
 
 from engine import responsestore, slices
+from machines import parse
 from server import answering, gates
 from server.call import JSON, Call
 from server.context import Context
@@ -26,6 +28,15 @@ PAGE_MAX: Final = 100
 Query = dict[str, list[str]]
 
 
+class _Background(msgspec.Struct):
+    """Whether a kept response was made in the background."""
+
+    background: bool
+
+
+_backgrounds: Final = msgspec.json.Decoder(_Background)
+
+
 async def create(context: Context, call: Call) -> None:
     """`POST /v1/responses`."""
     ask = await answering.receive(context, call)
@@ -37,7 +48,7 @@ async def create(context: Context, call: Call) -> None:
         await background.create(wanted, API)
     else:
         first = await slices.in_slices(wanted.read(wanted.target()))
-        await answering.answer(context, ask, first, API, wanted.read, wanted.keep)
+        await answering.answer(context, wanted.ask, first, API, wanted.read, wanted.keep)
 
 
 async def retrieve(context: Context, call: Call) -> None:
@@ -59,7 +70,7 @@ async def cancel(context: Context, call: Call) -> None:
         run.cancel()
         await run.over.wait()
     kept = await _kept(context, call)
-    if not msgspec.json.decode(kept.body)["background"]:
+    if not parse.parse(kept.body, _backgrounds).background:
         message = "Only a response that is made in the background can be cancelled."
         raise ApiError("invalid_request", message)
     call.exchange.respond(200, [*call.headers, JSON], kept.body)
@@ -70,18 +81,17 @@ async def input_items(context: Context, call: Call) -> None:
     kept = await _kept(context, call)
     query = _query(call)
     limit = _number(query, "limit", PAGE, 1, PAGE_MAX)
-    items: list[dict[str, Any]] = [msgspec.json.decode(item) for item in kept.input]
-    if _order(query) == "desc":
-        items.reverse()
+    items = kept.input if _order(query) == "asc" else kept.input[::-1]
+    start = 0
     if "after" in query:
-        items = items[_place(items, query["after"][0]) + 1 :]
-    page = items[:limit]
+        start = 1 + await slices.in_slices(_place(items, query["after"][0]))
+    page = items[start : start + limit]
     listed = {
         "object": "list",
         "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": len(items) > limit,
+        "first_id": responsestore.item_id(page[0]) if page else None,
+        "last_id": responsestore.item_id(page[-1]) if page else None,
+        "has_more": len(items) > start + limit,
     }
     call.answer(200, listed)
 
@@ -152,8 +162,9 @@ def _order(query: Query) -> str:
     return given
 
 
-def _place(items: list[dict[str, Any]], item_id: str) -> int:
-    ids = [item["id"] for item in items]
-    if item_id not in ids:
-        raise invalid("after", "the response has no such item")
-    return ids.index(item_id)
+def _place(items: Sequence[msgspec.Raw], item_id: str) -> slices.Steps[int]:
+    for index, item in enumerate(items):
+        if responsestore.item_id(item) == item_id:
+            return index
+        yield
+    raise invalid("after", "the response has no such item")

@@ -5,8 +5,8 @@ import msgspec
 from machines import events, outputs
 from server import toolrender
 from server.errors import ApiError
-from server.reading import Members
 from server.responses.answer import Answer
+from server.responses.echo import Echo
 
 
 class ResponseBody:
@@ -21,11 +21,11 @@ class ResponseBody:
 
     chunked = False
 
-    def __init__(self, opened: events.Opened, members: Members | None = None) -> None:
+    def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
         self.status = 0
         self.frames = 0
         self.headers: list[tuple[str, str]] = [("content-type", "application/json")]
-        self.answer = Answer(opened, members)
+        self.answer = Answer(opened, repeated)
         self._counts: toolrender.Counts | None = None
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:

@@ -4,11 +4,14 @@ Clients write them in many ways: messages without a type, references with nothin
 items of an answer as it came. Every one of them is read as one of these.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
 
-from server import decoding
+from engine import slices
+from machines import parse
+from server import decoding, reading
 
 
 class InputText(msgspec.Struct, tag_field="type", tag="input_text"):
@@ -210,42 +213,54 @@ class _Kind(msgspec.Struct):
     id: msgspec.Raw = decoding.ABSENT
 
 
-_kinds: Final = msgspec.json.Decoder(_Kind)
+DEPTH: Final = parse.MAX_DEPTH - 2
+"""Levels of an item: the body and its input stand around it."""
+
+_kinds: Final[reading.Reader[_Kind]] = reading.reader(_Kind)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_decoders: Final[dict[str, msgspec.json.Decoder[AnyItem]]] = {
-    "message": msgspec.json.Decoder(Message),
-    "function_call": msgspec.json.Decoder(FunctionCall),
-    "function_call_output": msgspec.json.Decoder(FunctionCallOutput),
-    "custom_tool_call": msgspec.json.Decoder(CustomCall),
-    "custom_tool_call_output": msgspec.json.Decoder(CustomCallOutput),
-    "reasoning": msgspec.json.Decoder(Reasoning),
-    "compaction": msgspec.json.Decoder(Compaction),
-    "item_reference": msgspec.json.Decoder(ItemReference),
+_readers: Final[dict[str, reading.Reader[AnyItem]]] = {
+    "message": reading.reader(Message),
+    "function_call": reading.reader(FunctionCall),
+    "function_call_output": reading.reader(FunctionCallOutput),
+    "custom_tool_call": reading.reader(CustomCall),
+    "custom_tool_call_output": reading.reader(CustomCallOutput),
+    "reasoning": reading.reader(Reasoning),
+    "compaction": reading.reader(Compaction),
+    "item_reference": reading.reader(ItemReference),
 }
 
 
-def read(raw: msgspec.Raw, path: str) -> AnyItem:
+def read(raw: msgspec.Raw, path: str, limit: int) -> slices.Steps[AnyItem]:
     """One item, whichever it is.
 
     Args:
         path: where it stands in the request.
+        limit: parts that it may have.
 
     Raises:
         ApiError: with the path of the field at fault.
     """
-    kind = decoding.decode(_kinds, raw, path)
+    kind = yield from _kinds.read(raw, path, limit, DEPTH)
     if kind.type is None:  # no type is as good as none
-        fields = decoding.decode(_fields, raw)
+        fields = decoding.decode_outer(_fields, raw)
         raw = msgspec.Raw(msgspec.json.encode({k: v for k, v in fields.items() if k != "type"}))
     name = kind.type or _untyped(kind)
     if name is None:
         raise decoding.missing(f"{path}.type")
     if name in HOSTED:
         return Unshown(raw)
-    decoder = _decoders.get(name)
-    if decoder is None:
-        raise decoding.invalid(f"{path}.type", f"there are no items of type '{name}' here")
-    return decoding.decode(decoder, raw, path)
+    reader = _readers.get(name)
+    if reader is None:
+        raise decoding.invalid(f"{path}.type", f"there are no items of type '{name[:100]}' here")
+    return (yield from reader.read(raw, path, limit, DEPTH))
+
+
+def part_counts(item: AnyItem) -> Iterator[tuple[str, int]]:
+    """How many parts an item has, by the field that they stand in."""
+    for field in ("content", "output", "summary"):
+        parts = getattr(item, field, None)
+        if isinstance(parts, list):
+            yield field, len(parts)
 
 
 def _untyped(kind: _Kind) -> str | None:

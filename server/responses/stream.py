@@ -7,8 +7,8 @@ import msgspec
 from machines import events, outputs
 from server import sse, toolrender
 from server.errors import ApiError
-from server.reading import Members
 from server.responses.answer import Answer
+from server.responses.echo import Echo
 from server.responses.parts import Event, Part
 
 _BEFORE_SEQUENCE: Final = (
@@ -30,12 +30,12 @@ class ResponseEvents:
         chunked: False once a failure came before the head: it is a body of its own.
     """
 
-    def __init__(self, opened: events.Opened, members: Members | None = None) -> None:
+    def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
         self.status = 0
         self.frames = 0
         self.headers = list(sse.HEADERS)
         self.chunked = True
-        self.answer = Answer(opened, members)
+        self.answer = Answer(opened, repeated)
         self._comments = opened.tools.comments
         self._counts = toolrender.Counts()
         self._sequence = 0

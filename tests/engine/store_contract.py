@@ -13,6 +13,7 @@ import uvloop
 
 from engine import responsestore
 from engine.responsestore import Limits, ResponseStore, StoredResponse
+from machines import parse
 
 KEY = "3b8e41d0c2f7a965"
 """Whose responses they are."""
@@ -252,7 +253,7 @@ class StoreContract(abc.ABC):
                 return_exceptions=True,
             )
             assert [type(each) for each in outcomes[::2]] == [type(None)] * 2
-            assert isinstance(outcomes[1], ValueError)
+            assert isinstance(outcomes[1], parse.ParseError)
             assert await there(store, "1", "bad", "2") == "1 2"
 
         self.play(tmp_path, scene)

@@ -275,3 +275,24 @@ def test_a_model_that_calls_what_it_was_not_given_is_stopped() -> None:
         assert server.methods == [*OPENING, *RELEASE]
 
     run(scene())
+
+
+def failing(*_: Any) -> Any:
+    raise RuntimeError("planted")
+
+
+def test_a_turn_that_cannot_be_parked_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        server = Server()
+        lot = parking.Parking(64, 300)
+        play = Scene(server, turn=CALLING, lot=lot)
+        await server.until("turn/start")
+        server.say_step(("c0", "add", "{}"))
+        await play.end()
+        monkeypatch.setattr(lot, "park", failing)
+        with pytest.raises(RuntimeError):
+            play.turn.keep()
+        await play.end()
+        assert (server.methods, server.left) == ([*OPENING, *RELEASE], 1)
+
+    run(scene())

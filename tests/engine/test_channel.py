@@ -11,7 +11,7 @@ import structlog
 
 from engine import appserver, channel
 from engine.channel import IN_FLIGHT, ChannelClosed, RpcError, RpcTimedOut
-from machines import errors, jsonrpc
+from machines import errors
 from tests import virtualtime
 
 TIMEOUT_S = 10.0
@@ -325,28 +325,6 @@ def test_a_bug_met_in_a_reply_reaches_whoever_waits_for_it(
         else:
             with pytest.raises(Planted):
                 await other.reply
-
-    virtualtime.run(scene())
-
-
-@pytest.mark.parametrize("refused", [False, True])
-def test_a_bug_met_in_the_line_of_a_reply_is_no_silence(
-    refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scene() -> None:
-        worker = Worker()
-        hit, other = worker.interrupt(), worker.interrupt()
-        with monkeypatch.context() as planted:
-            planted.setattr(jsonrpc, "decode", broken)
-            if refused:
-                worker.say({"error": {"code": -1, "message": "no"}, "id": hit.rpc_id})
-            else:
-                worker.reply(hit.rpc_id)
-        with pytest.raises(Planted):
-            await hit.reply
-        worker.reply(other.rpc_id)
-        assert await other.reply == EMPTY
-        assert worker.broken == []
 
     virtualtime.run(scene())
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from engine import log, recovery, sealed, segmentwriter, streamlog
+from engine import log, recovery, sealed, segmentwriter
 from machines import events, outputs
 from tests import logs, virtualtime
 
@@ -39,23 +39,23 @@ UNENCODABLE = "\ud800"
 """Half of a surrogate pair, which no UTF-8 has."""
 
 
-def spoil_text(stream: streamlog.StreamLog) -> None:
+def spoil_text(stream: log.StreamLog) -> None:
     stream.append(*logs.content(UNENCODABLE))
 
 
-def spoil_texts(stream: streamlog.StreamLog) -> None:
+def spoil_texts(stream: log.StreamLog) -> None:
     stream.append_texts(0, ["fine", UNENCODABLE])
 
 
-def spoil_event(stream: streamlog.StreamLog) -> None:
+def spoil_event(stream: log.StreamLog) -> None:
     stream.append(events.RpcReplied(1, UNENCODABLE), outputs.Step("content", ()))
 
 
-def spoil_outputs(stream: streamlog.StreamLog) -> None:
+def spoil_outputs(stream: log.StreamLog) -> None:
     stream.append(events.ItemStarted("x"), outputs.Step("content", (object(),)))  # type: ignore[arg-type] # on purpose
 
 
-def spoil_end(stream: streamlog.StreamLog) -> None:
+def spoil_end(stream: log.StreamLog) -> None:
     stream.close(
         events.Terminal(kind="completed", emission_trigger=UNENCODABLE, status=200), "done"
     )
@@ -67,7 +67,7 @@ def spoil_end(stream: streamlog.StreamLog) -> None:
     ids=lambda f: f.__name__,
 )
 def test_a_record_that_cannot_be_made_costs_its_own_stream_s_log(
-    directory: Path, spoil: Callable[[streamlog.StreamLog], None]
+    directory: Path, spoil: Callable[[log.StreamLog], None]
 ) -> None:
     event_log = logs.open_log(directory, content="full")
     hit, beside = logs.begin(event_log, "hit"), logs.begin(event_log, "beside")

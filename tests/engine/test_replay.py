@@ -273,61 +273,6 @@ def test_a_step_that_comes_out_differently_is_shown_beside_what_was_recorded(
     assert all(row.recorded == row.replayed for row in found.rows[:-1])
 
 
-STATES = ["finish", "done"]
-
-
-@pytest.mark.parametrize(
-    ("schema", "members", "recorded"),
-    [
-        (2, {"states": STATES}, None),
-        (2, {}, "done [finish done]"),
-        (2, {"states": ["content", *STATES]}, "content > finish > done [finish done]"),
-        (1, {}, None),
-    ],
-)
-def test_the_states_of_a_step_are_compared_where_records_tell_them(
-    tmp_path: Path, schema: int, members: dict[str, Any], recorded: str | None
-) -> None:
-    records = changed(4, **members)
-    records[0] = records[0] | {"schema": schema}
-    if recorded is None:
-        assert run(tmp_path, records).divergence is None
-        return
-    last = divergence(tmp_path, records).rows[-1]
-    assert (last.recorded, last.replayed) == (recorded, "finish > done [finish done]")
-
-
-DEFECT = {"event": "turn_failed", "kind": "defect", "code": "internal_error", "message": "Oh."}
-
-BROKEN: list[recording.Record] = [
-    *FULL[:3],
-    DEFECT | {"state": "failed", "out": ["failure"]},
-    FULL[5] | {"kind": "defect", "state": "failed", "body_hash": "00" * 16, "finish_reasons": []},
-]
-"""A stream that a bug ended: its client got an error frame, and who knows what before."""
-
-
-@pytest.mark.parametrize(
-    "records",
-    [
-        BROKEN,
-        # The machine itself had failed, and was left who knows where.
-        [*BROKEN[:3], BROKEN[3] | {"state": "done", "out": []}, BROKEN[4]],
-        # Bytes were lost after the machine's end.
-        [*FULL[:5], FULL[5] | {"kind": "defect", "body_bytes": 7}],
-    ],
-)
-def test_a_stream_that_a_bug_ended_is_compared_up_to_there_and_counted(
-    tmp_path: Path, records: list[recording.Record]
-) -> None:
-    found = run(tmp_path, records)
-    assert found.divergence is None
-    assert found.tally == replay.Tally(records=len(records), defects=1)
-    assert found.tally.compared == 1
-    records[2] = records[2] | {"released": 1}
-    assert divergence(tmp_path, records).rows[-1].seq == 2
-
-
 def test_a_masked_decision_that_does_not_fit_its_outputs_is_found(tmp_path: Path) -> None:
     records = [*MASKED]
     records[2] = records[2] | {"cut": "stop"}

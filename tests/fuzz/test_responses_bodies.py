@@ -11,7 +11,8 @@ from engine import slices
 from server import config, decoding
 from server.errors import ApiError
 from server.http import Headers
-from server.responses import bodies, chatbody, conversation, inputitems, wanted
+from server.responses import bodies, conversation, echo, inputitems, wanted
+from tests import chatrequests, responserequests
 from tests.fuzz import inputs
 from tests.simulator import answers
 
@@ -79,14 +80,14 @@ REQUESTS = st.builds(
 def is_refused_or_read(body: bytes) -> None:
     """Read a body as far as that goes without a worker, for either kind of worker."""
     try:
-        request, ignored = bodies.parse(body)
+        request, ignored = responserequests.parse(body)
         assert len(ignored) <= decoding.IGNORED_MAX
-        items = conversation.items_of(request)
-        found = dict.fromkeys(conversation.references(items), CALL)
-        messages = conversation.messages(conversation.resolve(items, found), request.prologue)
+        found = dict.fromkeys(conversation.references(request.items), CALL)
+        messages = responserequests.messages(request, found)
         for way in (wanted.read, wanted.passed_on):
             slices.at_once(way(request, ignored, messages, Headers([]), SETTINGS))
-        assert msgspec.json.decode(msgspec.json.encode(chatbody.chat_body(request, messages)))
+        assert responserequests.decoded(responserequests.chat_body(request, messages))
+        slices.at_once(echo.of(chatrequests.members(body)))
     except ApiError as error:
         assert 400 <= error.status < 500
         answers.heard_body(answers.Answer(error.status, {}, error.body(), True), 1)

@@ -1,10 +1,8 @@
 """One stream, told as playbooks: the rules of the wire for one choice and for several."""
 
-from typing import Any
-
 import pytest
 
-from machines import events, stream
+from machines import events
 from machines.events import (
     BufferPressure,
     ClientGone,
@@ -528,36 +526,3 @@ def test_a_client_of_several_choices_leaves_them_all() -> None:
     )
     assert book
     assert [choice.state for choice in book.stream.choices] == ["abandoned", "abandoned"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "happened", "states"),
-    [
-        ({}, [TextDelta("a"), TurnFinished("stop")], [(), ("finish", "done")]),
-        (
-            {"include_usage": True},
-            [TextDelta("a"), TokensCounted(COUNTS), TurnFinished("stop")],
-            [(), (), ("finish", "usage", "done")],
-        ),
-        (
-            {"include_usage": True},
-            [TurnFinished("stop"), TokensCounted(COUNTS)],
-            [("content", "finish"), ("usage", "done")],
-        ),
-        ({"stop": ("b",)}, [TextDelta("ab")], [("content", "finish", "done")]),
-        ({}, [TimerFired("head_hold"), TextDelta("a"), ClientGone("left")], [(), (), ()]),
-        (
-            {"n": 2, "include_usage": True},
-            [
-                *(TokensCounted(COUNTS, 0), TokensCounted(COUNTS, 1)),
-                *(TurnFinished("stop", 0), TurnFinished("stop", 1)),
-            ],
-            [(), (), ("content", "finish"), ("finish", "usage", "done")],
-        ),
-    ],
-)
-def test_a_step_names_its_states_where_there_are_several(
-    fields: dict[str, Any], happened: list[events.StreamInput], states: list[tuple[str, ...]]
-) -> None:
-    machine = stream.Stream(opened(**fields))
-    assert [machine.step(event).states for event in happened] == states

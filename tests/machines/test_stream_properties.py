@@ -215,26 +215,3 @@ def test_a_text_passes_exactly_if_its_step_is_that_text_and_changes_nothing(
 def held(machine: stream.Stream) -> list[tuple[str, str]]:
     """The state of each choice and the text that it holds for a stop sequence."""
     return [(choice.state, choice.held) for choice in machine.choices]
-
-
-@given(stories.stories())
-def test_the_states_of_a_step_are_a_way_through_the_table(story: stories.Story) -> None:
-    """Invariant: each leads to the next, the last is the step's; no token names any."""
-    table = streamstates.TABLE
-    leads = {
-        (before, after) for (before, _), after in table.transitions.items() if before != after
-    }
-    machine = stream.Stream(story.opened)
-    before = [choice.state for choice in machine.choices]
-    for event, step in stories.steps(machine, story.events):
-        at = before[getattr(event, "choice", 0)]
-        if step.states:
-            assert len(step.states) > 1
-            assert step.states[-1] == step.state
-            assert set(itertools.pairwise(step.states)) <= leads
-            assert any((each, step.states[0]) in leads for each in before)
-        elif step.state != at and story.opened.n == 1:
-            assert (at, step.state) in leads
-        if machine.passes(0, "x"):
-            assert machine.step(events.TextDelta("x")).states == ()
-        before = [choice.state for choice in machine.choices]

@@ -10,7 +10,7 @@ from unittest import mock
 
 import msgspec
 
-from engine import attempt, livesegment, parking, pump, streamlog, wakeups
+from engine import attempt, livesegment, log, parking, pump, wakeups
 from machines import choice, events, outputs, stream
 from server import connection, fold, http, outbound, permits, sse
 
@@ -123,7 +123,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "texts_out_of_order": replaced(pump.Pump, "event", _last_text_first),
     "timer_not_cancelled": replaced(pump.Pump, "_end", _without_timer),
     "heartbeat_is_a_sign_of_life": replaced(pump.Pump, "tick", _alive_by_itself),
-    "record_dropped": replaced(streamlog.StreamLog, "append", _dropped_record),
+    "record_dropped": replaced(log.StreamLog, "append", _dropped_record),
     "bytes_before_their_records": replaced(wakeups.Wakeups, "_end", _sent_first),
     "failed_write_not_undone": replaced(livesegment.LiveSegment, "undo", nothing),
     "gone_client_not_noticed": replaced(connection.Connection, "lost", nothing),

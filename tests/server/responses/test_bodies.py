@@ -11,6 +11,8 @@ from openai.types.responses import response_input_item_param
 from server import bodies as chatbodies
 from server import decoding, errors
 from server.responses import bodies, inputitems
+from tests import responserequests
+from tests.server import answering
 
 
 def body(**fields: Any) -> bytes:
@@ -19,11 +21,11 @@ def body(**fields: Any) -> bytes:
 
 
 def parse(**fields: Any) -> bodies.ResponsesRequest:
-    return bodies.parse(body(**fields))[0]
+    return responserequests.parse(body(**fields))[0]
 
 
 def ignored(**fields: Any) -> tuple[str, ...]:
-    return bodies.parse(body(**fields))[1]
+    return responserequests.parse(body(**fields))[1]
 
 
 def items(*given: Any) -> tuple[inputitems.AnyItem, ...]:
@@ -32,7 +34,7 @@ def items(*given: Any) -> tuple[inputitems.AnyItem, ...]:
 
 def refusal(**fields: Any) -> errors.ApiError:
     with pytest.raises(errors.ApiError) as refused:
-        bodies.parse(body(**fields))
+        responserequests.parse(body(**fields))
     return refused.value
 
 
@@ -45,7 +47,7 @@ def item(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_the_smallest_request() -> None:
-    request, names = bodies.parse(body())
+    request, names = responserequests.parse(body())
     assert (request.model, request.items) == (
         "m",
         (inputitems.Message(role="user", content="hi"),),
@@ -66,7 +68,7 @@ def test_the_smallest_request() -> None:
 )
 def test_what_is_not_a_json_object_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(errors.ApiError) as refused:
-        bodies.parse(data)
+        responserequests.parse(data)
     error = refused.value
     assert (error.status, error.code, error.message) == (400, "invalid_json", message)
 
@@ -242,9 +244,9 @@ def test_a_conversation_and_a_response_cannot_both_go_before() -> None:
 
 def test_null_is_as_good_as_absent() -> None:
     optional = set(bodies.Fields.__struct_fields__) - {"model", "input"}
-    assert bodies.parse(body(**dict.fromkeys(sorted(optional)), unknown=None)) == bodies.parse(
-        body()
-    )
+    assert responserequests.parse(
+        body(**dict.fromkeys(sorted(optional)), unknown=None)
+    ) == responserequests.parse(body())
     options = parse(text={"format": None, "verbosity": None}, reasoning={"effort": None})
     assert (options.text, options.reasoning) == (bodies.TextOptions(), bodies.Reasoning())
     nothing = {"type": None, "id": None, "status": None, "phase": None}
@@ -350,14 +352,14 @@ def test_every_item_of_the_sdk_is_read_or_refused_by_its_type() -> None:
     assert len(kinds) > 25
     for kind in kinds:
         try:
-            inputitems.read(msgspec.Raw(json.dumps({"type": kind}).encode()), "input[0]")
+            responserequests.read_item(msgspec.Raw(json.dumps({"type": kind}).encode()))
         except errors.ApiError as error:
             unknown = error.param == "input[0].type"
             assert unknown == (kind in ("compaction_trigger", "configuration_update")), kind
 
 
 def test_items_of_tools_that_run_elsewhere_are_left_out_and_named() -> None:
-    request, names = bodies.parse(
+    request, names = responserequests.parse(
         body(
             input=[
                 {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}},
@@ -373,7 +375,7 @@ def test_items_of_tools_that_run_elsewhere_are_left_out_and_named() -> None:
 
 
 def test_tools_that_are_no_functions_are_left_out_and_named() -> None:
-    request, names = bodies.parse(
+    request, names = responserequests.parse(
         body(
             tools=[
                 {"type": "web_search", "name": 5},
@@ -416,3 +418,50 @@ def test_what_nobody_knows_is_named() -> None:
     many = {f"field_{index}": index for index in range(30)}
     assert len(ignored(**many)) == decoding.IGNORED_MAX
     assert parse(**strange).items == parse().items
+
+
+USER = {"role": "user", "content": "hi"}
+TEXT = {"type": "input_text", "text": "a"}
+SUMMARY = {"type": "summary_text", "text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("param", "most", "more"),
+    [
+        ("input", {"input": [USER] * 3}, {"input": [USER] * 4}),
+        ("instructions", {"instructions": [USER] * 3}, {"instructions": [USER] * 4}),
+        (
+            "input[1].content",
+            {"input": [USER | {"content": [TEXT] * 2}, USER | {"content": [TEXT]}]},
+            {"input": [USER | {"content": [TEXT] * 2}, USER | {"content": [TEXT] * 2}]},
+        ),
+        (
+            "input[0].output",
+            {"input": [{"type": "function_call_output", "output": [TEXT] * 3}]},
+            {"input": [{"type": "function_call_output", "output": [TEXT] * 4}]},
+        ),
+        (
+            "input[0].summary",
+            {"input": [{"type": "reasoning", "summary": [SUMMARY] * 3}]},
+            {"input": [{"type": "reasoning", "summary": [SUMMARY] * 4}]},
+        ),
+        ("tools", {"tools": [{"type": "x"}] * 3}, {"tools": [{"type": "x"}] * 4}),
+    ],
+)
+def test_one_more_than_the_limit_is_refused(
+    param: str, most: dict[str, Any], more: dict[str, Any]
+) -> None:
+    responserequests.parse(body(**most), limit=3)
+    with pytest.raises(errors.ApiError) as refused:
+        responserequests.parse(body(**more), limit=3)
+    assert (refused.value.code, refused.value.param) == ("array_above_max_length", param)
+
+
+def test_the_limit_is_the_operators() -> None:
+    for items, status in ((3, 200), (4, 400)):
+        answer = answering.ask(
+            {"input": [USER] * items},
+            path="/v1/responses",
+            environ={"PROXY_MAX_INPUT_ITEMS": "3"},
+        )
+        assert answer.status == status

@@ -14,7 +14,7 @@ from openai.types.chat import (
 from pydantic import TypeAdapter
 
 from server import errors
-from server.responses import bodies, chatbody, conversation
+from tests import responserequests
 from tests.server.responses import clients
 
 F = {"type": "function", "name": "f", "description": "does it", "strict": True}
@@ -27,12 +27,11 @@ TOLD = {"role": "user", "content": "hi"}
 
 def translated(**fields: Any) -> Any:
     """The chat completion of a request with these fields."""
-    request, _ = bodies.parse(json.dumps({"model": "m", "input": "hi"} | fields).encode())
-    items = conversation.items_of(request)
+    body = json.dumps({"model": "m", "input": "hi"} | fields).encode()
+    request, _ = responserequests.parse(body)
     call = msgspec.Raw(json.dumps(clients.CALL | {"id": "fc_1"}).encode())
-    items = conversation.resolve(items, {"fc_1": call})
-    messages = conversation.messages(items, request.prologue)
-    return msgspec.json.decode(msgspec.json.encode(chatbody.chat_body(request, messages)))
+    messages = responserequests.messages(request, {"fc_1": call})
+    return responserequests.decoded(responserequests.chat_body(request, messages))
 
 
 def messages(*items: Any) -> Any:
@@ -227,8 +226,8 @@ def test_schemas_reach_the_upstream_as_the_client_wrote_them() -> None:
     tool = G | {"parameters": "HERE"}
     text = {"format": {"type": "json_schema", "name": "n", "strict": True, "schema": "HERE"}}
     given = json.dumps({"model": "m", "input": "hi", "tools": [tool], "text": text})
-    request, _ = bodies.parse(given.encode().replace(b'"HERE"', written))
-    body = chatbody.chat_body(request, ())
+    request, _ = responserequests.parse(given.encode().replace(b'"HERE"', written))
+    body = responserequests.chat_body(request, ())
     assert b'"schema":' + written in bytes(body["response_format"])
     assert b'{"b":{ "maximum":1.50 },"a":{}}' in bytes(body["tools"])
 

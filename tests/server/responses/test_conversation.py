@@ -14,7 +14,7 @@ from openai.types.responses import response_item
 from engine import worker
 from server import config, errors
 from server.responses import bodies, conversation
-from tests import chatrequests
+from tests import chatrequests, responserequests
 from tests.server.responses import clients
 
 USER = {"role": "user", "content": "hi"}
@@ -30,18 +30,18 @@ def said(text: str, **fields: Any) -> dict[str, Any]:
 
 
 def request_of(*items: Any, **fields: Any) -> bodies.ResponsesRequest:
-    return bodies.parse(json.dumps({"model": "m", "input": list(items)} | fields).encode())[0]
+    body = {"model": "m", "input": list(items)} | fields
+    return responserequests.parse(json.dumps(body).encode())[0]
 
 
 def kept(*items: Any) -> list[Any]:
     """The items as they are kept."""
-    return [msgspec.json.decode(item) for item in conversation.items_of(request_of(*items))]
+    return [msgspec.json.decode(item) for item in responserequests.kept(request_of(*items))]
 
 
 def told(*items: Any, **fields: Any) -> tuple[worker.Message, ...]:
     """The messages a worker is given."""
-    request = request_of(*items, **fields)
-    return conversation.messages(conversation.items_of(request), request.prologue)
+    return responserequests.messages(request_of(*items, **fields))
 
 
 def raw(value: Any) -> msgspec.Raw:
@@ -97,8 +97,8 @@ def test_what_a_client_says_of_an_item_stays() -> None:
 
 
 def test_a_text_alone_is_a_message() -> None:
-    request, _ = bodies.parse(b'{"model":"m","input":"hi"}')
-    (item,) = conversation.items_of(request)
+    request, _ = responserequests.parse(b'{"model":"m","input":"hi"}')
+    (item,) = responserequests.kept(request)
     assert msgspec.json.decode(item)["content"] == [{"type": "input_text", "text": "hi"}]
 
 
@@ -137,34 +137,33 @@ def request_items(name: str) -> list[Any]:
 
 
 def test_references_are_looked_up_once() -> None:
-    items = conversation.items_of(
-        request_of(
-            {"type": "item_reference", "id": "msg_1"},
-            USER,
-            {"id": "msg_1"},
-            {"type": "reasoning", "id": "rs_1", "summary": []},
-            {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "e"},
-        )
+    request = request_of(
+        {"type": "item_reference", "id": "msg_1"},
+        USER,
+        {"id": "msg_1"},
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "e"},
     )
-    assert conversation.references(items) == ("msg_1", "rs_1")
+    assert conversation.references(request.items) == ("msg_1", "rs_1")
 
 
 def test_a_reference_becomes_the_item() -> None:
-    items = conversation.items_of(request_of(USER, {"id": "msg_1"}, {"id": "msg_1"}))
+    request = request_of(USER, {"id": "msg_1"}, {"id": "msg_1"})
     answer = raw(said("Hello", id="msg_1"))
-    assert conversation.resolve(items, {"msg_1": answer}) == (items[0], answer, answer)
+    assert responserequests.kept(request, {"msg_1": answer})[1:] == (answer, answer)
+    texts = [message.parts for message in responserequests.messages(request, {"msg_1": answer})]
+    assert texts == [text("hi"), text("Hello"), text("Hello")]
 
 
 def test_a_thought_is_completed_where_it_is_kept() -> None:
-    items = conversation.items_of(request_of({"type": "reasoning", "id": "rs_1"}))
-    assert conversation.resolve(items, {}) == items
-    assert conversation.resolve(items, {"rs_1": raw(THOUGHT)}) == (raw(THOUGHT),)
+    request = request_of({"type": "reasoning", "id": "rs_1"})
+    assert json.loads(bytes(responserequests.kept(request)[0]))["summary"] == []
+    assert responserequests.kept(request, {"rs_1": raw(THOUGHT)}) == (raw(THOUGHT),)
 
 
 def test_an_unknown_reference_is_not_found() -> None:
-    items = conversation.items_of(request_of(USER, {"id": "msg_1"}))
     with pytest.raises(errors.ApiError) as refused:
-        conversation.resolve(items, {"msg_2": items[0]})
+        responserequests.kept(request_of(USER, {"id": "msg_1"}), {"msg_2": raw(USER)})
     error = refused.value
     assert (error.status, error.param) == (404, "input[1]")
     assert error.message == "Item with id 'msg_1' not found."
@@ -278,8 +277,8 @@ def test_a_result_without_its_call_is_refused_where_it_stands(items: list[Any]) 
 
 def test_parts_name_the_field_they_came_from() -> None:
     image = {"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}
-    own = conversation.items_of(request_of(USER, image))
-    found = conversation.messages((own[1], *own), earlier=1)
+    request = request_of(USER, image)
+    found = responserequests.messages(request, earlier=responserequests.kept(request)[1:])
     (first,), _, (second,) = (message.parts for message in found)
     assert isinstance(first, worker.ImagePart)
     assert isinstance(second, worker.ImagePart)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
-from engine import mask
+from engine import mask, slices
 from machines import events, outputs
 from machines.events import Usage
-from server.responses import envelope
+from server import reading
+from server.responses import echo, envelope
 from tests import responsescript as script
 from tests.server.responses import clients
 from tests.server.responses.opening import opened
@@ -100,15 +101,65 @@ def test_tools_have_every_member_and_those_that_are_no_functions_are_left_out() 
     assert begun({"tools": given})["tools"] == [bare | {"strict": None}]
 
 
-@pytest.mark.parametrize(
-    "request_body",
-    [b'{"user":"u","seed":1e999}', b'{"user":"u","x":"\xff"}', b'{"user":' + b"[" * 9999],
-    ids=["number", "text", "depth"],
-)
+def of_bytes(request: bytes) -> Any:
+    """The object of a request as it came, as a client reads it."""
+    members = slices.at_once(reading.members_of(request, 100))
+    repeated = slices.at_once(echo.of(members))
+    found = envelope.Envelope(first(), repeated).object("in_progress", [])
+    return json.loads(msgspec.json.encode(found))
+
+
+@pytest.mark.parametrize("request_body", [b"[1]", b"null", b'{"user":' + b"[" * 9999, b'{"user"'])
 def test_of_what_cannot_be_read_nothing_is_repeated(request_body: bytes) -> None:
     unread = msgspec.structs.replace(first(), request=msgspec.Raw(request_body))
     found = envelope.Envelope(unread).object("in_progress", [])
-    assert found == script.response("in_progress", [])
+    assert json.loads(msgspec.json.encode(found)) == script.response("in_progress", [])
+
+
+@pytest.mark.parametrize(
+    ("value", "repeated"),
+    [
+        (b'"\xff"', "\ufffd"),
+        (b"1e999", None),
+        (b"9" * 5000, None),
+        (b'[1.50, "\\u00e9" ]', [1.5, "é"]),
+    ],
+)
+def test_what_is_odd_is_repeated_as_well_as_it_can_be(value: bytes, repeated: Any) -> None:
+    assert of_bytes(b'{"metadata":%b}' % value)["metadata"] == repeated
+    tool = of_bytes(b'{"tools":[{"type":"function","parameters":%b}]}' % value)["tools"][0]
+    assert tool["parameters"] == repeated
+
+
+def test_what_is_too_large_for_the_log_is_repeated_as_it_came_on_one_line() -> None:
+    large = json.dumps(["漢 \n"] * 100_000, indent=1, ensure_ascii=False).encode()
+    members = slices.at_once(reading.members_of(b'{"instructions":%b}' % large, 100))
+    written = bytes(slices.at_once(echo.of(members)).members["instructions"])
+    assert json.loads(written) == json.loads(large)
+    assert b"\n" not in written
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_replay_repeats_what_the_stream_did(size: int) -> None:
+    request = json.dumps(
+        {
+            "model": "m",
+            "input": "hi",
+            "instructions": "é" * size,
+            "tools": [FUNCTION, {"type": "function", "name": "g", "strict": None}],
+            "metadata": {"a": "b"},
+            "text": {"verbosity": None, "format": {"type": "json_object"}},
+        },
+        indent=1,
+        ensure_ascii=False,
+    ).encode()
+    logged = msgspec.Raw(msgspec.json.encode(json.loads(request)))
+    again = envelope.Envelope(first(json.loads(request))).object("in_progress", [])
+    assert of_bytes(request) == json.loads(msgspec.json.encode(again))
+    members = slices.at_once(reading.members_of(request, 100))
+    live, replayed = slices.at_once(echo.of(members)), echo.logged(logged)
+    assert live == replayed
+    assert list(live.members) == list(replayed.members)
 
 
 @pytest.mark.parametrize("client", clients.REQUESTS)
@@ -137,7 +188,7 @@ def test_an_end_adds_what_only_it_knows() -> None:
         completed_at=9,
         reason="max_output_tokens",
     )
-    assert found == script.response(
+    assert json.loads(msgspec.json.encode(found)) == script.response(
         "incomplete",
         [{"id": "msg_1"}],
         usage=script.usage(1, 2),
@@ -193,7 +244,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 REQUESTS = st.dictionaries(
-    st.sampled_from([*envelope.ECHOED, "reasoning", "text", "tool_choice", "tools", "include"]),
+    st.sampled_from([*echo.USUAL, "reasoning", "text", "tool_choice", "tools", "include"]),
     JSON,
 )
 

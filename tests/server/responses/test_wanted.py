@@ -9,8 +9,9 @@ import pytest
 from engine import slices, worker
 from server import asked, config, errors
 from server.http import Headers
-from server.responses import bodies, conversation, wanted
+from server.responses import wanted
 from server.settings import Config
+from tests import responserequests
 from tests.server.responses import clients
 
 F = {"type": "function", "name": "f", "description": "does it", "parameters": {"type": "object"}}
@@ -31,8 +32,8 @@ def read(
 ) -> asked.Asked:
     """What a request with these fields asks for."""
     body = json.dumps({"model": "m", "input": "hi"} | fields).encode()
-    request, ignored = bodies.parse(body)
-    messages = conversation.messages(conversation.items_of(request), request.prologue)
+    request, ignored = responserequests.parse(body)
+    messages = responserequests.messages(request)
     found: asked.Asked = slices.at_once(
         way(
             request, ignored, messages, Headers(headers or []), settings or config.load(ENVIRON)[0]
@@ -222,11 +223,9 @@ def test_every_client_is_understood(way: Any, client: str) -> None:
     """What clients send by themselves asks for something, and loses none of its functions."""
     fields = clients.REQUESTS[client]
     given = json.dumps({"model": "m"} | fields).encode()
-    request, ignored = bodies.parse(given)
-    items = conversation.items_of(request)
+    request, ignored = responserequests.parse(given)
     call = msgspec.Raw(json.dumps(clients.CALL | {"id": "fc_1"}).encode())
-    items = conversation.resolve(items, {"fc_1": call})
-    messages = conversation.messages(items, request.prologue)
+    messages = responserequests.messages(request, {"fc_1": call})
     settings = config.load(ENVIRON)[0]
     found = slices.at_once(way(request, ignored, messages, Headers([]), settings))
     functions = [tool for tool in fields.get("tools") or () if tool["type"] == "function"]

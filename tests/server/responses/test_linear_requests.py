@@ -1,0 +1,55 @@
+"""Twice as many items of a Responses request take about twice as long, whatever they are."""
+
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from engine import responsestore, slices, worker
+from server.errors import ApiError
+from server.http import Headers
+from server.responses import conversation, echo, wanted
+from tests import chatrequests, growth, largeresponses, requestwork, responserequests
+
+pytestmark = pytest.mark.slow
+
+SIZE = 400_000
+"""Bytes of the smaller body: of several thousand items, so that copies of copies show."""
+
+
+def read(body: bytes, name: str) -> None:
+    """All that is done to a request before a worker's first line, and for the store."""
+    settings = requestwork.settings()
+    limit = settings.max_input_items
+    request, ignored = responserequests.parse(body, limit)
+    listed = slices.at_once(conversation.listed(request.items))
+    found = dict.fromkeys(conversation.references(request.items), listed[0].raw)
+    own = slices.at_once(conversation.resolve(listed, found, limit))
+    kept = [each.raw for each in own]
+    slices.at_once(echo.of(chatrequests.members(body, limit)))
+    earlier = slices.at_once(conversation.read(kept, limit))
+    items = [each.item for each in own]
+    messages = slices.at_once(conversation.messages(items, request.prologue, earlier))
+    way = wanted.passed_on if name == "upstream" else wanted.read
+    asked = slices.at_once(way(request, ignored, messages, Headers([]), settings))
+    for item in kept:
+        responsestore.item_id(item)
+    requestwork.keep(body, settings)
+    translated = responserequests.chat_body(request, messages) if name == "upstream" else {}
+    requestwork.SEND[name](msgspec.structs.replace(asked, body=translated))
+
+
+@pytest.mark.parametrize("kind", largeresponses.KINDS)
+@pytest.mark.parametrize("name", requestwork.WORK)
+def test_time_is_linear_in_the_items(name: str, kind: str) -> None:
+    def prepare(size: int) -> Callable[[], object]:
+        body = largeresponses.of_size(kind, size)
+
+        def run() -> None:
+            with contextlib.suppress(ApiError, worker.TurnRefused):  # which must not take long
+                read(body, name)
+
+        return run
+
+    growth.check_linear(prepare, SIZE)
