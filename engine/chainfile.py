@@ -121,10 +121,8 @@ class ChainFile:
             self._point = msgspec.structs.replace(self._point, first=first)
         if synced is not None:
             segment, size = synced
-            if (
-                segment == self._point.segment
-            ):  # of the same segment the most is known that ever was
-                size = max(size, self._point.synced)
+            # What was on the disk once is so for ever.
+            size = max(size, self._point.synced) if segment == self._point.segment else size
             self._point = msgspec.structs.replace(self._point, segment=segment, synced=size)
         self._point = msgspec.structs.replace(self._point, state=state)
         _write_all(self._point_fd, chain.checkpoint_line(self._point), 0)

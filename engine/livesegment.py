@@ -78,8 +78,20 @@ def refuse_too_large(lines: list[bytes]) -> None:
             raise RecordTooLarge(index)
 
 
-def is_writable(record: Pending) -> bool:
-    """Whether a record can be written, and read back."""
+def without_unwritable(pending: list[Pending]) -> tuple[list[Pending], list[Pending]]:
+    """The records that can be written, and read back; and those that cannot, each with all that
+    follow of its stream."""
+    hit: set[bytes] = set()
+    kept: list[Pending] = []
+    lost: list[Pending] = []
+    for record in pending:
+        if record[0] not in hit and not _is_writable(record):
+            hit.add(record[0])
+        (lost if record[0] in hit else kept).append(record)
+    return kept, lost
+
+
+def _is_writable(record: Pending) -> bool:
     try:
         refuse_too_large(numbered([record], 0))
     except Exception:  # whatever it is: the caller has it already, and looks for its cause

@@ -303,16 +303,11 @@ class EventLog:
     def _drop_unwritable(self, error: Exception) -> bool:
         """Lose what makes a group impossible to write, and the rest of each stream that it is of;
         whether there was anything."""
-        hit: set[bytes] = set()
-        kept: list[livesegment.Pending] = []
-        lost: list[livesegment.Pending] = []
-        for each in self._pending:
-            if each[0] not in hit and not livesegment.is_writable(each):
-                hit.add(each[0])
-                stream = self._streams.get(each[0])
-                stream_id = None if stream is None else stream.id
-                containment.report(containment.Boundary.RECORD, error, stream=stream_id)
-            (lost if each[0] in hit else kept).append(each)
+        kept, lost = livesegment.without_unwritable(self._pending)
+        for prefix in {prefix for prefix, _, _ in lost}:
+            stream = self._streams.get(prefix)
+            stream_id = None if stream is None else stream.id
+            containment.report(containment.Boundary.RECORD, error, stream=stream_id)
         if lost:
             self._pending[:] = kept
             self._lose(lost)
@@ -329,7 +324,11 @@ class EventLog:
         settings = self._settings
         # The live segment will fill, so the others leave it room.
         others = settings.max_bytes and max(1, settings.max_bytes - settings.segment_bytes)
-        gone = retention.prune(settings.directory, kept, now, others, settings.max_age_s)
+        try:
+            gone = retention.prune(settings.directory, kept, now, others, settings.max_age_s)
+        except OSError as error:  # what is written is not in danger for it
+            _log.error("segment_not_deleted", path=str(settings.directory), error=str(error))
+            return
         self.counts.segments_pruned += len(gone)
         self.counts.bytes_pruned += sum(segment.size for segment in gone)
 

@@ -143,8 +143,7 @@ class SegmentWriter:
         What is on file is taken from the list.
 
         Raises:
-            RecordTooLarge: one of them is. As `OSError`:
-            OSError: what is still in the list is not on file, nor is any part of it.
+            RecordTooLarge, OSError: what is still in the list is not on file, nor any part of it.
         """
         while pending:
             live = self._live
@@ -216,12 +215,12 @@ class SegmentWriter:
         self.retire()
         self._helper.shutdown()
         kept, self._chain = self._chain, None
-        if self._error is not None:
-            _log.error("event_log_not_synced", error=str(self._error))
-            if kept is not None:
-                kept.release()
-        elif kept is not None:
+        if kept is not None and self._error is None:
             self._attempt(kept.close)
+        elif kept is not None:
+            kept.release()
+        if self._error is not None:
+            _log.error("event_log_not_closed", error=str(self._error))
         self._unlock()
 
     def _header(self, number: int, now_us: int) -> chain.Header:

@@ -1,5 +1,6 @@
 """What a start makes of what the last process left: cut, closed, noted, and never hidden."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,3 +215,34 @@ def test_a_chain_that_is_damaged_is_kept_aside(tmp_path: Path, clean: bool) -> N
     assert problems_of(directory) == [("corrupt", "chain")]
     kept = chain.Chain(path, path.read_bytes())
     assert isinstance(kept.damaged[0][0], chain.Damaged)
+
+
+def test_a_segment_of_another_log_is_found_by_what_it_says_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    left = []
+    for name in ("one", "other"):
+        event_log = logs.open_log(tmp_path / name, segment_bytes=1000)
+        for stream_id in ("s1", "s2"):
+            logs.write_stream(event_log, stream_id)
+        logs.wait_for_chores(event_log)
+        left.append(logs.left_behind(tmp_path / name))
+        event_log.close()
+    one, other = left
+    assert problems_of(one) == problems_of(other) == []
+    (one / newest(one).name).write_bytes(newest(other).read_bytes())
+    assert problems_of(one) == [("corrupt", newest(one).name)]
+
+
+def test_a_segment_that_is_newer_than_the_rest_of_a_closed_log_is_found(tmp_path: Path) -> None:
+    """Somebody put a copy of the log back, and not all of it."""
+    directory = tmp_path / "log"
+    for name in ("s1", "s2"):
+        event_log = logs.open_log(directory)
+        logs.write_stream(event_log, name)
+        event_log.close()
+        if name == "s1":
+            copy = logs.left_behind(directory)
+    shutil.copy(newest(directory), copy)
+    assert problems_of(directory) == []
+    assert problems_of(copy) == [("corrupt", newest(directory).name)]

@@ -366,7 +366,7 @@ class World:
         """Nothing is said at the level of an error but what the plan has caused."""
         expected = set()
         if self.plan.of(plan.DiskTrouble):
-            expected |= {"event_log_failing", "event_log_records_lost", "event_log_not_synced"}
+            expected |= {"event_log_failing", "event_log_records_lost", "event_log_not_closed"}
         for line in lines:
             if line["log_level"] in ("error", "critical") and line["event"] not in expected:
                 self.wrong.append(f"an error in the diagnostics: {line}")
