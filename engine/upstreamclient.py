@@ -12,6 +12,7 @@ import msgspec
 
 from engine import upstreamerrors
 from engine.failures import ProviderFailure
+from machines import parse
 
 ERROR_BYTES: Final = 64 * 1024
 """How much is read of a response that is an error."""
@@ -186,8 +187,8 @@ def _failure(error: Exception) -> ProviderFailure:
 def _ids(body: bytes) -> tuple[str, ...]:
     """The models of a listing, each once."""
     try:
-        listed: Any = msgspec.json.decode(body)["data"]
+        listed: Any = parse.value(body)["data"]
         ids = [model["id"] for model in listed]
-    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
+    except (parse.ParseError, LookupError, TypeError):
         return ()
     return tuple(dict.fromkeys(name for name in ids if isinstance(name, str)))

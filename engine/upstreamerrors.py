@@ -6,6 +6,7 @@ import msgspec
 
 from engine import failures
 from engine.failures import ProviderFailure
+from machines import parse
 
 MESSAGE_MAX: Final = 2000
 """Characters that are kept of an upstream's message: some echo the whole request."""
@@ -120,8 +121,8 @@ def reported(value: Any) -> ProviderFailure:
 def _parsed(body: bytes) -> Any:
     """What a body says: a value, or its text if it is meant for people to read."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parse.value(body)
+    except parse.ParseError:
         text = body.decode("utf-8", "replace").strip()
         return "" if text.startswith(("<", "{", "[")) else text
 

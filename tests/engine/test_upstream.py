@@ -450,7 +450,10 @@ def test_the_models_are_the_upstreams() -> None:
     assert listing(200, listed) == (READY, ("b", "a"))
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data":{}}', b'{"data":[1]}', b"null"])
+NO_LISTINGS = [b"", b"<html>", b"[]", b'{"data":{}}', b'{"data":[1]}', b"null", b"[" * 5000]
+
+
+@pytest.mark.parametrize("body", [*NO_LISTINGS, b'{"data":%b}' % (b"[" * 5000 + b"]" * 5000)])
 def test_a_listing_that_is_none_lists_nothing(body: bytes) -> None:
     assert listing(200, body) == (READY, ())
 

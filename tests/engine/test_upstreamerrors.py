@@ -60,6 +60,15 @@ def test_row_11_without_a_message_there_is_one(body: bytes) -> None:
     assert refused(404, body).message == message
 
 
+@pytest.mark.parametrize("levels", [127, 128, 129, 950, 5000])
+def test_row_44_an_error_is_read_to_the_limit_of_depth_whatever_the_stack(levels: int) -> None:
+    inner = b"[" * (levels - 1) + b"]" * (levels - 1)
+    message = refused(400, b'{"message":"m","x":%b}' % inner).message
+    read = message == "m"
+    assert read or message == "The provider refused the request with status 400."
+    assert read == (levels <= 128)
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [
