@@ -113,13 +113,13 @@ class Turn:
 
     def beginning(self) -> bytes:
         """What comes before the first delta."""
-        ids = {"{thread}": self.thread.id, "{turn}": self.frames.turn_id}
-        lines = [self.frames.started()]
-        for line in self.plan.before:
-            for name, value in ids.items():
-                line = line.replace(name, value)
-            lines.append(line.encode() + b"\n")
-        return b"".join(lines)
+        lines = (self._about(line.encode() + b"\n") for line in self.plan.before)
+        return b"".join((self.frames.started(), *lines))
+
+    def _about(self, line: bytes) -> bytes:
+        """A line of the plan's as it is about this turn."""
+        line = line.replace(b"{thread}", self.thread.id.encode())
+        return line.replace(b"{turn}", self.frames.turn_id.encode())
 
     @property
     def is_told(self) -> bool:
@@ -134,9 +134,12 @@ class Turn:
             texts = [pacing.stamp(len(self.said) + number) for number in range(count)]
             self.said += texts
             return self.frames.deltas(texts)
-        chosen = list(itertools.islice(self._cycle, count))
-        self.said += [text for text, _ in chosen]
-        return [line for _, line in chosen]
+        lines = []
+        for text, line in itertools.islice(self._cycle, count):
+            odd = self.plan.instead.get(len(self.said))
+            lines.append(line if odd is None else self._about(odd))
+            self.said.append(text)
+        return lines
 
 
 def _padded(plan: standin.Turn, frames: appframes.TurnFrames) -> list[str]:
@@ -159,6 +162,7 @@ class StandIn:
         self._schedule: pacing.Schedule[Turn] = pacing.Schedule()
         self._threads: dict[str, Thread] = {}
         self._numbers = itertools.count(1)
+        self._in_step: list[Turn] = []
         self._overloads = collections.Counter(plan.overloads)
         self._introduced = False
         self._has_key = False
@@ -258,8 +262,20 @@ class StandIn:
         self._out.append(turn.beginning())
         if plan.stderr_lines:
             _write(STDERR, STDERR_LINE * plan.stderr_lines)
-        self._schedule.add(turn, plan.interval)
+        if plan.in_step:
+            self._join(turn)
+        else:
+            self._schedule.add(turn, plan.interval)
         return turn.frames.begun()
+
+    def _join(self, turn: Turn) -> None:
+        """Have a turn begin with others that go in step: they are all due in the same moments."""
+        self._in_step.append(turn)
+        if len(self._in_step) == turn.plan.in_step:
+            now = time.monotonic()
+            for each in self._in_step:
+                self._schedule.again(each, now, each.plan.interval)
+            self._in_step.clear()
 
     def _interrupt(self, params: Params) -> object:
         thread = self._thread(params)

@@ -44,6 +44,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         stderr_lines: written before the first delta.
         line_bytes: length that each delta's line is brought to by a longer text; 0: as it is.
         cuts: where each delta's line is cut; a piece follows when the last one has been read.
+        instead: what is written in place of a delta's line, by its number from 0, `{thread}` and
+            `{turn}` in it replaced. Its text counts as said.
+        in_step: so many turns begin together, and each write holds a line of every one of them.
     """
 
     deltas: int = 8
@@ -55,6 +58,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     stderr_lines: int = 0
     line_bytes: int = 0
     cuts: tuple[int, ...] = ()
+    instead: dict[int, bytes] = {}
+    in_step: int = 0
     ending: Ending = "completed"
 
 

@@ -71,10 +71,13 @@ class MeasuredServe(serving.Serve):
 
     module = "tests.heldloop"
 
+    asked_by = signal.SIGUSR1
+    """The signal that asks for the longest callback."""
+
     def longest(self) -> dict[str, Any]:
         """The longest callback since the last call."""
         before = self._said()
-        self.process.send_signal(signal.SIGUSR1)
+        self.process.send_signal(self.asked_by)
         deadline = time.monotonic() + WAIT_S
         while len(said := self._said()) == len(before):
             assert time.monotonic() < deadline, "no answer to the signal"
@@ -165,16 +168,21 @@ class _Longest:
         os.write(2, json.dumps(line).encode() + b"\n")
 
 
-def main() -> int:
-    """Run the command line."""
+def install(number: signal.Signals) -> None:
+    """Measure callbacks, and say so when this signal comes."""
     longest = _Longest()
-    if os.environ.get(UNSLICED):
-        setattr(slices, "now", lambda: 0.0)  # noqa: B010 -- mypy; a slice is never over
-    signal.signal(signal.SIGUSR1, longest.asked)
+    signal.signal(number, longest.asked)
     # There is no public hook around a callback, nor a setting for the loop.
     usual = asyncio.Handle._run
     setattr(asyncio.Handle, "_run", lambda handle: longest.run(handle, usual))  # noqa: B010 -- mypy
     setattr(eventloop, "uvloop", asyncio)  # noqa: B010 -- it has `new_event_loop` too
+
+
+def main() -> int:
+    """Run the command line."""
+    if os.environ.get(UNSLICED):
+        setattr(slices, "now", lambda: 0.0)  # noqa: B010 -- mypy; a slice is never over
+    install(signal.SIGUSR1)
     return cli.main()
 
 

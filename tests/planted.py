@@ -39,10 +39,8 @@ def happen(what: object) -> None:
 
 def plant(name: str, what: object) -> None:
     """Have something happen at the first call of a function, or give a constant a value."""
-    owner: Any
-    module, attribute = _resolve(name)
-    *path, last = attribute.split(".")
-    owner = functools.reduce(getattr, path, module)
+    path, _, last = name.rpartition(".")
+    owner = find(path)
     if isinstance(what, list):
         setattr(owner, last, what[0])
         return
@@ -58,14 +56,15 @@ def plant(name: str, what: object) -> None:
     setattr(owner, last, planted)
 
 
-def _resolve(name: str) -> tuple[ModuleType, str]:
-    """The module of a name, and the rest of it."""
+def find(name: str) -> Any:
+    """The module or the class of this full name."""
     parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
+    for end in range(len(parts), 0, -1):
         try:
-            return importlib.import_module(".".join(parts[:end])), ".".join(parts[end:])
+            module = importlib.import_module(".".join(parts[:end]))
         except ModuleNotFoundError:
             continue
+        return functools.reduce(getattr, parts[end:], module)
     raise AttributeError(name)
 
 

@@ -18,8 +18,9 @@ from typing import Any, Final, NamedTuple
 
 from bench import standin
 from tests import asking, replies, serving
-from tests.faults import observed, scene
+from tests.faults import expected, observed, scene
 from tests.provider import HELLO, Provider, Request
+from tests.replies import Gate, Message, Stream
 
 NO_CODEX_FORM: Final = {
     23: "calls come whole from Codex, with a name and an id of their own: there are no fragments",
@@ -86,6 +87,29 @@ class Binary(NamedTuple):
             told = streamed.result(), whole.result()
         assert self.attempts(prompts[0]) == self.attempts(prompts[1])
         return prompts[0], *told
+
+    @contextlib.contextmanager
+    def neighbours(self, count: int = 3) -> Iterator[None]:
+        """Streams in the middle of their answers, which nothing that happens meanwhile changes."""
+        gate = Gate()
+        texts = [("Hel", "lo", f" and {number}") for number in range(count)]
+        prompts = [
+            self.plan.prompt(Stream((Message((*before, gate, last)),))) for *before, last in texts
+        ]
+        with contextlib.ExitStack() as stack:
+            live = [
+                stack.enter_context(self.stage.asked(each, {"x-no-keepalive": "1"}, stream=True))
+                for each in prompts
+            ]
+            for each in live:
+                each.until(b'"lo"')
+            yield
+            gate.open()
+            answers = [each.answer() for each in live]
+        for answer, said in zip(answers, texts, strict=True):
+            assert (answer.status, answer.whole) == (200, True)
+            assert answer.body == expected.role() + expected.content(*said) + expected.ENDED
+            self.stage.recorded("completed", None, answer)
 
     def kill(self) -> None:
         """Kill Codex in the way that cannot be caught."""

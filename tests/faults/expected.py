@@ -107,3 +107,7 @@ def _frame(members: Json) -> bytes:
 def as_json(value: Json) -> bytes:
     """JSON as it stands on the wire."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+ENDED: Final = finish("stop") + DONE
+"""How a stream ends well."""

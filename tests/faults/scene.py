@@ -19,7 +19,6 @@ import collections
 import contextlib
 import http.client
 import json
-import os
 import re
 import secrets
 import signal
@@ -36,6 +35,7 @@ from engine import digest
 from machines import events
 from tests import asking, machinetime, serving
 from tests.faults import observed
+from tests.faults.watched import Held, ObservedServe
 
 SECOND: Final = machinetime.SECOND
 """How long anything may be held after the end of its stream."""
@@ -46,6 +46,9 @@ PLAIN: Final = "hi"
 MODEL: Final = "gpt-5.5"
 """The model that is asked for."""
 
+DEFECT: Final = "defect"
+"""The event of a line about a bug of the server's own."""
+
 STILL: Final = 5
 """Counts in a row that are equal when a server has come to rest."""
 
@@ -53,8 +56,6 @@ PAUSE_S: Final = 0.02
 """Seconds between two of them."""
 
 Json = dict[str, Any]
-Held = collections.Counter[str]
-"""What a process holds, by kind: `fd socket`, `task Connection.run`, `child`."""
 
 
 class Answer(NamedTuple):
@@ -91,6 +92,7 @@ class Asked:
 
     Args:
         text: the prompt, unless `fields` has messages.
+        headers: beside the usual ones; the request's id may be among them.
         receive_buffer: bytes the client's system takes in for it; 0 for the usual.
     """
 
@@ -110,7 +112,9 @@ class Asked:
         receive_buffer: int = 0,
         **fields: Any,
     ) -> None:
-        self.request_id = f"req-{secrets.token_hex(8)}"
+        own = {"content-type": "application/json", "x-request-id": f"req-{secrets.token_hex(8)}"}
+        headers = {**own, **(headers or {})}
+        self.request_id = headers["x-request-id"]
         where = urllib.parse.urlsplit(server.url)
         assert where.hostname is not None
         self._connection = http.client.HTTPConnection(
@@ -122,11 +126,7 @@ class Asked:
             "POST",
             f"{where.path}{self.path}",
             json.dumps({"model": MODEL, **self.prompt(text), **fields}),
-            {
-                "content-type": "application/json",
-                "x-request-id": self.request_id,
-                **(headers or {}),
-            },
+            headers,
         )
         self._response: http.client.HTTPResponse | None = None
         self._raw = bytearray()
@@ -194,45 +194,14 @@ def _narrow_socket(host: str, port: int | None, receive_buffer: int) -> socket.s
     return narrow
 
 
-class ObservedServe(serving.Serve):
-    """A server process that says what it holds."""
-
-    module = observed.__name__
-
-    def held(self) -> Held:
-        """What the process holds now: descriptors, tasks of its loop, child processes."""
-        pid = self.process.pid
-        found: Held = collections.Counter(f"task {name}" for name in self.tasks())
-        for each in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # closed while it was looked at
-                found[f"fd {re.sub(r'[0-9]+', '', each.readlink().name)}"] += 1
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found["child"] += len((task / "children").read_text().split())
-        return +found
-
-    def tasks(self) -> list[str]:
-        """The coroutines that run as tasks."""
-        before = self._listings()
-        self.process.send_signal(signal.SIGUSR1)
-        asking.until(lambda: len(self._listings()) > len(before))
-        names: list[str] = self._listings()[-1]["names"]
-        return names
-
-    def resident(self) -> int:
-        """Bytes of memory the process has now."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE")
-
-    def _listings(self) -> list[Json]:
-        return [line for line in list(self.lines) if line.get("event") == observed.TASKS]
-
-
 class Stage:
     """A server under test, and what it holds when nothing is asked of it.
 
     Args:
         server: ready.
+
+    Attributes:
+        complaints: errors in its diagnostics that a test has seen, and found right.
     """
 
     asks: type[Asked] = Asked
@@ -240,6 +209,7 @@ class Stage:
 
     def __init__(self, server: ObservedServe) -> None:
         self.server = server
+        self.complaints: list[str] = []
         self._plainly()
         self.rest = self._at_rest()
 
@@ -286,15 +256,46 @@ class Stage:
         Args:
             answer: whole; or one that its client left, whose bytes nobody can know.
         """
-        asking.until(lambda: asking.has_ended(self.server, answer.request_id), SECOND)
-        last = asking.terminal(self.server, answer.request_id)
-        assert (last.kind, last.code, last.cause) == (kind, code, cause)
+        last = self.ended(kind, code, answer, cause)
         if isinstance(answer, Answer):
             body = digest.BodyDigest(digest.load_key(self.server.log_dir))
             body.update(answer.raw)
             assert (last.status, last.body_bytes) == (answer.status, len(answer.raw))
             assert last.body_hash == body.hexdigest()
         return last
+
+    def ended(
+        self,
+        kind: events.TerminalKind,
+        code: str | None,
+        answer: Answer | Asked,
+        cause: events.GoneCause | None = None,
+    ) -> events.Terminal:
+        """The one terminal record of a stream, where the bytes that came may be others."""
+        asking.until(lambda: asking.has_ended(self.server, answer.request_id), SECOND)
+        last = asking.terminal(self.server, answer.request_id)
+        assert (last.kind, last.code, last.cause) == (kind, code, cause)
+        return last
+
+    def broke(self, *answers: Answer | Asked) -> list[Json]:
+        """The lines about bugs since the last call, each of which has the ids of one of these."""
+        lines = self.defects()
+        assert {line["req_id"] for line in lines} == {each.request_id for each in answers}, lines
+        return lines
+
+    def defects(self, count: int = 0) -> list[Json]:
+        """The lines about bugs since the last call, once there are so many, and all there are."""
+        known = self.complaints.count(DEFECT)
+        asking.until(lambda: self._defects() >= known + count)
+        lines = self.server.told(DEFECT)[known:]
+        self.complaints += [DEFECT] * len(lines)
+        return lines
+
+    def _defects(self) -> int:
+        """How many there were so far, once a line tells of each."""
+        count = sum(self.server.defects().values())
+        asking.until(lambda: len(self.server.told(DEFECT)) >= count)
+        return count
 
     def story(self, answer: Answer | Asked) -> list[Any]:
         """The events of a stream, from its first record to its last."""
@@ -337,14 +338,15 @@ def running(
 
     Args:
         hidden: what must be in no line of its diagnostics.
-        said: the errors that its diagnostics must name, and no others.
+        said: the errors that its diagnostics must name, beside those that tests have seen.
         stage: how a server is asked to show that it is well, where `PLAIN` will not do.
         arguments, http_limits, environ: as `started` has them.
     """
     with started(*arguments, http_limits=http_limits, data_dir=None, **environ) as server:
         server.wait_ready()
-        yield stage(server)
-        asking.audit(server, *hidden, said=said)
+        staged = stage(server)
+        yield staged
+        asking.audit(server, *hidden, said=(*said, *staged.complaints))
 
 
 @contextlib.contextmanager

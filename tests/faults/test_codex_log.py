@@ -16,7 +16,7 @@ import pytest
 from bench import standin
 from engine import segments
 from tests import asking, machinetime
-from tests.faults import codexstage, expected, scene
+from tests.faults import codexstage, expected, scene, watched
 from tests.faults.codexstage import StandIn
 
 FAILING = ("event_log_failing",)
@@ -128,7 +128,7 @@ def test_row_39_a_read_only_directory_is_a_matter_of_policy(
         "PROXY_LOG_DIR": READ_ONLY,
         "PROXY_LOG_ON_ERROR": policy,
     }
-    server = scene.ObservedServe(tmp_path / "data", (), settings)
+    server = watched.ObservedServe(tmp_path / "data", (), settings)
     try:
         asking.until(lambda: any(line.get("worker_state") == "ready" for line in server.lines))
         assert server.get("/readyz")[0] == status

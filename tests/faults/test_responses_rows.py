@@ -11,7 +11,7 @@ import pytest
 from machines import events
 from tests import asking, machinetime, upstreams
 from tests import responsescript as script
-from tests.faults import scene
+from tests.faults import scene, watched
 from tests.faults.responsesstage import BEGUN, MEMBERS, Asked, Stage, broken, completed
 from tests.faults.upstreamstage import FINISHED, TOLD, Staged, upstream
 from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
@@ -305,7 +305,7 @@ def test_row_38_the_deadline_of_a_drain_fails_responses() -> None:
         staged.stage.recorded("shutdown", "server_shutdown", answer)
 
 
-def drain(server: scene.ObservedServe) -> None:
+def drain(server: watched.ObservedServe) -> None:
     """Have a server stop, and wait until it says that it does."""
     server.process.send_signal(signal.SIGTERM)
     asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))

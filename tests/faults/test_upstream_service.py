@@ -16,7 +16,7 @@ import pytest
 
 from machines import events
 from tests import asking, rawhttp, upstreams
-from tests.faults import expected, scene
+from tests.faults import expected, scene, watched
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
 from tests.upstreams import LAST, STREAM_HEAD, chunk, framed, sse
 
@@ -25,7 +25,7 @@ REST = expected.finish("stop") + expected.DONE
 STOPPING = "The server is stopping."
 
 
-def connected(server: scene.ObservedServe) -> socket.socket:
+def connected(server: watched.ObservedServe) -> socket.socket:
     """A connection of its own."""
     where = urllib.parse.urlsplit(server.url)
     return socket.create_connection((where.hostname, where.port), timeout=asking.WAIT_S)
