@@ -1,5 +1,6 @@
 """The upstream worker's part of the fault matrix: servers before an upstream that misbehaves."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -8,27 +9,24 @@ from typing import Any, Final, NamedTuple
 from machines import events
 from tests import asking, upstreams
 from tests.faults import expected, observed, scene
+from tests.upstreams import chunk, framed, sse
 
 NO_UPSTREAM_FORM: Final = {
     21: "an HTTP upstream asks for nothing: what it wants to run is a tool call of the client's",
+    42: "no read holds more than one answer: each has a connection to itself while it comes",
 }
 """Rows that cannot happen to the upstream worker, and why."""
 
 USAGE: Final[dict[str, Any]] = {"stream_options": {"include_usage": True}}
 """Fields of a request for a stream with counts."""
 
-TOLD: Final = upstreams.STREAM_HEAD + b"".join(
-    upstreams.framed(upstreams.sse(upstreams.chunk(text))) for text in ("Hel", "lo")
-)
+TOLD: Final = upstreams.STREAM_HEAD + b"".join(framed(sse(chunk(text))) for text in ("Hel", "lo"))
 """What an upstream has said before most faults."""
 
 SO_FAR: Final = expected.role() + expected.content("Hel", "lo")
 """What a client has of it."""
 
-FINISHED: Final = (
-    upstreams.framed(upstreams.sse(upstreams.chunk(finish="stop")) + upstreams.DONE)
-    + upstreams.LAST
-)
+FINISHED: Final = framed(sse(chunk(finish="stop")) + upstreams.DONE) + upstreams.LAST
 """How an upstream ends well."""
 
 WHOLE: Final = expected.role() + expected.content("Hello") + expected.finish("stop")
@@ -52,6 +50,31 @@ class Staged(NamedTuple):
     def whole(self, *answers: upstreams.Answer, **fields: Any) -> scene.Answer:
         """The same, not streamed."""
         return self.stage.ask(self.source.prompt(*answers), **fields)
+
+    @contextlib.contextmanager
+    def neighbours(self, count: int = 3) -> Iterator[None]:
+        """Streams in the middle of their answers, which nothing that happens meanwhile changes.
+
+        They want no heartbeats: how many there would be depends on the machine.
+        """
+        gate = asyncio.Event()
+        texts = [f" and {number}" for number in range(count)]
+        rests = (framed(sse(chunk(text))) + FINISHED for text in texts)
+        prompts = [self.source.prompt([TOLD, gate, rest, "close"]) for rest in rests]
+        with contextlib.ExitStack() as stack:
+            live = [
+                stack.enter_context(self.stage.asked(each, {"x-no-keepalive": "1"}, stream=True))
+                for each in prompts
+            ]
+            for each in live:
+                each.until(b'"lo"')
+            yield
+            self.source.open(gate)
+            answers = [each.answer() for each in live]
+        for answer, text in zip(answers, texts, strict=True):
+            assert (answer.status, answer.whole) == (200, True)
+            assert answer.body == SO_FAR + expected.content(text) + expected.ENDED
+            self.stage.recorded("completed", None, answer)
 
     def survived(
         self,
