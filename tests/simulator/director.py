@@ -21,7 +21,6 @@ class Thread:
     Attributes:
         step: the ask that it is to answer.
         owner: whose that is.
-        place: which of its model's threads it is.
         rng: what replies about it draw from, of a thread of an innocent's.
         running: whether its turn goes on, or waits for results.
         asked: the calls whose results are awaited, by the id of their request.
@@ -35,7 +34,6 @@ class Thread:
         self.raw = bool(params.get("experimentalRawEvents"))
         self.step = -1
         self.owner = ""
-        self.place = 0
         self.rng: random.Random | None = None
         self.turn_id = ""
         self.running = False
@@ -67,14 +65,12 @@ class Director:
         self.wrong: list[str] = []
         self._asks = plan.asks(of)
         self._seed = of.seed
-        self._places = dict.fromkeys(plan.MODELS, 0)
 
     def begin(self, thread: Thread) -> None:
         """Give a thread of an innocent's what is its own, so that nobody else changes it."""
         if thread.is_innocent:
-            thread.place = self._places[thread.model]
-            thread.rng = random.Random(f"{self._seed}/{thread.model}/{thread.place}")
-            self._places[thread.model] += 1
+            # The same for all its choices: which thread is whose is not known to a worker.
+            thread.rng = random.Random(f"{self._seed}/{thread.model}")
 
     def expose(self, model: str, why: str) -> None:
         """Something hit a whole process that an innocent was on."""
@@ -89,8 +85,7 @@ class Director:
             return SPEECHLESS
         played = self.played.setdefault(ask, [])
         known = self._asks[ask].turns
-        place = thread.place if thread.is_innocent else len(played)
-        script = known[min(place, len(known) - 1)]
+        script = known[min(len(played), len(known) - 1)]
         played.append(script)
         return script
 

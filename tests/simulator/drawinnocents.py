@@ -63,15 +63,11 @@ def _ask(rng: random.Random, number: int, of: plan.Plan) -> plan.Ask:
         names = plan.FUNCTIONS[: ask.tools]
         reply = drawreplies.draw(rng, f"{number}", names, n, legacy, calm=True)
         return msgspec.structs.replace(ask, answered=(_jittered(rng, reply),))
-    turns = [scripts.draw(rng, f"{number}.{turn}", tools, calm=True) for turn in range(n)]
-    delays = [[_delay(rng) for _ in turn.delays] for turn in turns]
-    return msgspec.structs.replace(
-        ask,
-        turns=tuple(
-            msgspec.structs.replace(turn, delays=tuple(each), again=False)
-            for turn, each in zip(turns, delays, strict=True)
-        ),
-    )
+    # One for all choices: which turn is whose is not known to a worker.
+    turn = scripts.draw(rng, f"{number}", tools, calm=True)
+    delays = tuple(_delay(rng) for _ in turn.delays)
+    turn = msgspec.structs.replace(turn, delays=delays, again=False)
+    return msgspec.structs.replace(ask, turns=(turn,))
 
 
 def _delay(rng: random.Random) -> float:
