@@ -143,11 +143,8 @@ class EventLog:
         return self._recovery or recovery.Recovery()
 
     def stream(self, stream_id: str) -> StreamLog:
-        """The log of a new stream, which must be closed; its id is like no other's."""
-        stream = self._stream(stream_id, self._writer.number)
-        if self._settings.content != "off":
-            self._streams[stream.prefix] = stream
-        return stream
+        """The log of a new stream, which must be closed once it has a record. Its id is unique."""
+        return self._stream(stream_id, self._writer.number)
 
     def _stream(self, stream_id: str, first_segment: int, seq: int = 0) -> StreamLog:
         make = streamlog.SilentStreamLog if self._settings.content == "off" else StreamLog
@@ -156,11 +153,15 @@ class EventLog:
             self._pending.append,
             self.now,
             self._keeping,
+            self._began,
             self._ended,
             self._spoiled,
             first_segment,
             seq,
         )
+
+    def _began(self, stream: StreamLog) -> None:
+        self._streams[stream.prefix] = stream
 
     def _ended(self, prefix: bytes) -> None:
         self._streams.pop(prefix, None)

@@ -54,6 +54,7 @@ class StreamLog:
 
     Args:
         put: takes each record.
+        began: called with this log as the stream gets its first record, which is no delta.
         ended: called with `prefix` once the stream has its last record.
         spoiled: called where a record cannot be made; `give_up` must follow.
         seq: number of the next record.
@@ -66,6 +67,7 @@ class StreamLog:
     """
 
     __slots__ = (
+        "_began",
         "_ended",
         "_join",
         "_keeping",
@@ -84,6 +86,7 @@ class StreamLog:
         put: Callable[[livesegment.Pending], object],
         now: Callable[[], int],
         keeping: Keeping,
+        began: "Callable[[StreamLog], object]",
         ended: Callable[[bytes], object],
         spoiled: "Callable[[StreamLog, Exception], object]",
         first_segment: int,
@@ -96,6 +99,7 @@ class StreamLog:
         self._put = put
         self._keeping = keeping
         self._join = keeping.join
+        self._began = began
         self._ended = ended
         self._spoiled = spoiled
         self._seq = seq
@@ -158,6 +162,8 @@ class StreamLog:
         except Exception as error:
             return self._spoil(error)
         now = self.now()
+        if not self._seq:
+            self._began(self)
         self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
         self._seq += 1
         return now

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from engine import log, recovery, sealed, segmentwriter
+from engine import log, recovery, sealed, segments, segmentwriter
 from machines import events, outputs
 from tests import logs, virtualtime
 
@@ -87,6 +87,32 @@ def test_a_record_that_cannot_be_made_costs_its_own_stream_s_log(
     assert logs.texts(found["beside"]) == ["after"]
     assert event_log.counts.records_lost >= 1
     assert [left.stream for left in recovery.recover(directory).recovery.open_streams] == ["hit"]
+
+
+def test_a_stream_that_never_began_keeps_no_segment(directory: Path) -> None:
+    clock = logs.Clock()
+    broken = False
+
+    def now() -> int:
+        if broken:
+            raise ValueError("no time")
+        return clock()
+
+    event_log = log.EventLog(logs.settings(directory, segment_bytes=1000), now)
+    event_log.open()
+    hit = event_log.stream("hit")
+    broken = True
+    with pytest.raises(ValueError, match="no time"):
+        hit.open(logs.opened())
+    broken = False
+    event_log.stream("forgotten")
+    for number in range(5):
+        logs.write_stream(event_log, f"beside-{number}")
+    event_log.close()
+    found = segments.examine(directory)[0].checkpoint
+    assert found is not None
+    assert found.first == segments.list_segments(directory)[-1].number + 1 > 3
+    assert set(logs.streams_of(directory)) == {f"beside-{number}" for number in range(5)}
 
 
 @pytest.mark.parametrize("content", ["full", "masked"])
