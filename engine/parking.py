@@ -227,7 +227,8 @@ def _essence(message: worker.Message) -> tuple[object, ...]:
 
 def _same_calls(one: tuple[worker.Call, ...], other: tuple[worker.Call, ...]) -> bool:
     return len(one) == len(other) and all(
-        (a.call_id, a.name) == (b.call_id, b.name) and _json(a.arguments) == _json(b.arguments)
+        (a.call_id, a.name) == (b.call_id, b.name)
+        and (a.arguments == b.arguments or _json(a.arguments) == _json(b.arguments))
         for a, b in zip(one, other, strict=True)
     )
 
