@@ -103,11 +103,11 @@ def test_heartbeats_are_counted_and_not_compared() -> None:
 
 @contextlib.contextmanager
 def rest_of_a_read_lost() -> Iterator[None]:
-    """A turn that fails takes the lines along that came behind its last one."""
+    """A turn that ends takes the lines along that came behind its last one."""
     original = channel.Channel._take_lines
 
     def instead(its: Any, lines: list[bytes]) -> None:
-        bad = [at for at, line in enumerate(lines) if b'"status":"failed"' in line]
+        bad = [at for at, line in enumerate(lines) if b'"turn/completed"' in line]
         original(its, lines[: bad[0] + 1] if bad else lines)
 
     with mock.patch.object(channel.Channel, "_take_lines", instead):
