@@ -1,6 +1,5 @@
 """The HTTP client of an upstream: its connections, its requests, what can go wrong with them."""
 
-import email.utils
 import ssl
 import time
 import types
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from engine import upstreamerrors
+from engine import retryafter, upstreamerrors
 from engine.failures import ProviderFailure
 from machines import parse
 
@@ -163,13 +162,7 @@ async def start_of(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 def retry_after_of(response: aiohttp.ClientResponse) -> float | None:
     """Seconds until the upstream wants to be asked again; None where it does not say."""
-    said = response.headers.get("retry-after", "").strip()
-    if said.isascii() and said.isdigit():
-        return float(said[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
-        return None
+    return retryafter.seconds(response.headers.get("retry-after", ""), time.time())
 
 
 def _failure(error: Exception) -> ProviderFailure:

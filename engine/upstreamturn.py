@@ -20,7 +20,7 @@ from engine import (
     worker,
 )
 from engine.failures import ProviderFailure
-from machines import events
+from machines import events, parse
 
 RETRY_AFTER_MAX_S: Final = 5.0
 """Longest wait that an upstream may ask for; for a longer one the client is told."""
@@ -254,8 +254,8 @@ def request_of(turn: worker.Turn) -> bytes:
 def _stream_options(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     """The client's own; null, or anything that is no object, for none."""
     try:
-        return _FIELDS.decode(fields["stream_options"])
-    except (KeyError, msgspec.ValidationError):
+        return parse.parse(fields["stream_options"], _FIELDS)
+    except (KeyError, parse.ParseError):
         return {}
 
 

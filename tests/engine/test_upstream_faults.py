@@ -178,6 +178,7 @@ REFUSAL = {
         ("Retry-After: 0", 0.0),
         ("retry-after: Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("retry-after: soon", None),
+        ("retry-after: Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
         ("x-other: 1", None),
     ],
 )
