@@ -4,13 +4,15 @@ Nothing here knows of the event loop: `engine.sqlitestore` calls all of it from 
 Whatever it is asked is done as a whole, and on the disk when it returns, or not at all.
 """
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine import responseschema
+from engine import responseschema, responsestore, storefiles
 from engine.responsestore import ConversationTooLarge, ResponseMissing, StoredResponse
 
 STEP_BYTES: Final = 1 << 20
@@ -19,20 +21,32 @@ STEP_BYTES: Final = 1 << 20
 STEP_ROWS: Final = 256
 """Responses that one step of housekeeping looks at."""
 
-INTERRUPTED: Final = msgspec.json.encode(
-    {"code": "server_error", "message": "The response was interrupted by a restart."}
-)
-"""`error` of a response whose process has gone."""
-
-Kept = tuple[StoredResponse, list[str]]
-"""A response, and the ids of its items."""
+INTERRUPTED: Final = "The response was interrupted by a restart."
+"""What is said of a response whose process has gone."""
 
 Place = tuple[int, int]
 """Where a response stands by age: `created_at` and number."""
 
 
+class Outcome(NamedTuple):
+    """What became of a group.
+
+    Attributes:
+        refused: what failed, by the position of its response.
+        pruned: sizes of the responses that went to make room.
+        unpruned: why there is not as much room as there should be.
+    """
+
+    refused: dict[int, Exception]
+    pruned: list[int]
+    unpruned: Exception | None
+
+
 class ResponseFile:
     """The open file; all calls are to be made from one thread.
+
+    Attributes:
+        files: what it and the files beside it are on the disk.
 
     Raises:
         StoreError: it is another process's, another program's, or a newer version's.
@@ -40,20 +54,55 @@ class ResponseFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = responseschema.lock(path)
+        self._path = path
+        self.files = storefiles.StoreFiles(path)
+        self._open()
+
+    def _open(self) -> None:
+        self.files.refuse_others()
+        self._lock: int | None = responseschema.lock(self._path)
         try:
-            self._database = responseschema.connect(path)
+            self._database = responseschema.connect(self._path)
+            self._page_bytes = self._number("PRAGMA page_size")
+            self.files.begin()
         except BaseException:
-            os.close(self._lock)
+            self._release()
             raise
-        self._page_bytes = self._number("PRAGMA page_size")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file: not after a `reopen` that failed."""
+        return self._lock is not None
 
     def close(self) -> None:
         """Bring everything into the one file, and let another process have it."""
         try:
             self._database.close()
         finally:
-            os.close(self._lock)
+            self._release()
+
+    def _release(self) -> None:
+        """Let another process have the store."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def reopen(self) -> None:
+        """Begin anew with what is at the path now: another file, or none.
+
+        Raises:
+            As the class; the file is closed then, and another call tries again.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
+        self.files.remove_logs()
+        self._open()
+
+    def try_writing(self) -> None:
+        """Write what is there already, to see whether anything can be written."""
+        with responseschema.transaction(self._database):
+            version = self._number("PRAGMA user_version")
+            self._database.execute(f"PRAGMA user_version = {version}")
 
     @property
     def used(self) -> int:
@@ -61,16 +110,32 @@ class ResponseFile:
         held = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
         return held * self._page_bytes
 
-    def put(self, group: list[Kept], max_bytes: int) -> list[int]:
-        """Commit responses together, and make room for them; the sizes of those that went for it.
+    def put(self, group: list[StoredResponse], max_bytes: int) -> Outcome:
+        """Commit responses together, and make room for them.
 
-        The file grows to `max_bytes`, and no further if it is larger already.
+        One that cannot be written is left out, and takes none of the others along; nor does room
+        that cannot be made. The file grows to `max_bytes`, and no further if it is larger already.
         """
+        refused: dict[int, Exception] = {}
         with responseschema.transaction(self._database):
             most = max(self.used, max_bytes)
-            for response, item_ids in group:
-                self._put(response, item_ids)
-            return self._make_room(most) if max_bytes else []
+            for position, response in enumerate(group):
+                try:
+                    with responseschema.savepoint(self._database):
+                        self._put(response)
+                except Exception as error:
+                    if not self._database.in_transaction:  # SQLite gave up on all of them
+                        raise
+                    refused[position] = error
+            pruned: list[int] = []
+            try:
+                with responseschema.savepoint(self._database):
+                    pruned = self._make_room(most) if max_bytes else []
+            except Exception as error:
+                if not self._database.in_transaction:
+                    raise
+                return Outcome(refused, [], error)
+            return Outcome(refused, pruned, None)
 
     def get(self, response_id: str, key_id: str) -> StoredResponse | None:
         """A response, with its own items."""
@@ -155,9 +220,7 @@ class ResponseFile:
             ).fetchall()
             for (number,) in numbers:
                 (body,) = self._row("SELECT body FROM responses WHERE number = ?", (number,))
-                fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-                fields |= {"status": msgspec.Raw(b'"failed"'), "error": msgspec.Raw(INTERRUPTED)}
-                failed = msgspec.json.encode(fields)
+                failed = responsestore.failed(body, INTERRUPTED)
                 self._database.execute(
                     "UPDATE responses SET status = 'failed', body = ?, size = size + ?"
                     " WHERE number = ?",
@@ -214,7 +277,8 @@ class ResponseFile:
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._database.execute(f"PRAGMA busy_timeout = {responseschema.BUSY_S * 1000:.0f}")
 
-    def _put(self, response: StoredResponse, item_ids: list[str]) -> None:
+    def _put(self, response: StoredResponse) -> None:
+        item_ids = [responsestore.item_id(item) for item in response.items]
         self._database.execute(
             "INSERT INTO responses (key_id, response_id, created_at, status,"
             " previous_response_id, size, body) VALUES (?, ?, ?, ?, ?, ?, ?)"

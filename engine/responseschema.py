@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from engine import regular, storefiles
 from engine.responsestore import StoreError
 
 APPLICATION_ID: Final = 0x54545250
@@ -72,10 +73,14 @@ def lock(path: Path) -> int:
 
     Args:
         path: of the store; directories above it are made, for their owner only.
+
+    Raises:
+        StoreError: another process has it.
+        OSError: there is no file that could be held; `NotRegular` where something else is.
     """
     _make_private(path.parent)
-    beside = path.with_name(f"{path.name}.lock")
-    held = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    beside = path.with_name(f"{path.name}{storefiles.LOCK}")
+    held = regular.open_regular(beside, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -98,7 +103,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sqlite3.Error, OSError: it cannot be read or written.
     """
     # SQLite would have everybody read it; the files it adds itself take after this one.
-    file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = regular.open_regular(path, os.O_RDONLY | os.O_CREAT)
     mode = stat.S_IMODE(os.fstat(file).st_mode)
     if mode & ~stat.S_IRWXU:  # of a copy that was put back
         os.fchmod(file, mode & stat.S_IRWXU)
@@ -158,3 +163,17 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
         if database.in_transaction:  # some failures end it themselves
             database.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def savepoint(database: sqlite3.Connection) -> Iterator[None]:
+    """What is done within, inside a transaction, is done as a whole or not at all."""
+    database.execute("SAVEPOINT one")
+    try:
+        yield
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK TO one")
+            database.execute("RELEASE one")
+        raise
+    database.execute("RELEASE one")

@@ -46,6 +46,10 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
         return self.input + self.output
 
 
+Health = Literal["working", "failing"]
+"""Whether a store does what it is asked."""
+
+
 class Identified(msgspec.Struct):
     """What every item that is kept has."""
 
@@ -53,6 +57,7 @@ class Identified(msgspec.Struct):
 
 
 _identified: Final = msgspec.json.Decoder(Identified)
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def item_id(item: msgspec.Raw) -> str:
@@ -62,6 +67,13 @@ def item_id(item: msgspec.Raw) -> str:
         ParseError: it is not an object with one.
     """
     return parse.parse(item, _identified).id
+
+
+def failed(body: bytes, message: str) -> bytes:
+    """A response object that was not finished, as one that has failed."""
+    fields = parse.parse_outer(body, _members)
+    error = {"code": "server_error", "message": message}
+    return msgspec.json.encode({**fields, "status": "failed", "error": error})
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -82,11 +94,13 @@ class StoreCounts(msgspec.Struct):
     """What a store went through since its process began, for metrics.
 
     Attributes:
-        failures: calls that failed for the store's own reasons.
+        failures: calls that failed for the store's own reasons, and files that were lost.
+        files_lost: files that were deleted, replaced or cut short while they were open.
         responses_pruned: responses that went by age or size, of `bytes_pruned` together.
     """
 
     failures: int = 0
+    files_lost: int = 0
     responses_pruned: int = 0
     bytes_pruned: int = 0
 
@@ -120,9 +134,11 @@ class ResponseStore(Protocol):
 
     Attributes:
         counts: for metrics.
+        health: whether what was last asked to be kept is.
     """
 
     counts: StoreCounts
+    health: Health
 
     async def open(self) -> None:
         """Make the store ready, for this process alone."""
@@ -162,6 +178,12 @@ class ResponseStore(Protocol):
         """Have all that is unfinished be failed, since its process has gone; how many there were.
 
         For a start, before anything new is put.
+        """
+
+    async def check(self) -> None:
+        """Notice what became of the store's files, and try again what failed; never raises.
+
+        Whoever has the store calls it once a second.
         """
 
     async def prune(self) -> None:

@@ -11,21 +11,37 @@ nor a power cut takes it back.
 import asyncio
 import contextlib
 import functools
+import math
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Literal, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 import structlog
 
-from engine import responsefile, responsestore
-from engine.responsestore import Limits, StoreCounts, StoredResponse, StoreError
+from engine import containment, regular, responsefile, responsestore
+from engine.responsestore import (
+    ConversationTooLarge,
+    Limits,
+    ResponseMissing,
+    StoreCounts,
+    StoredResponse,
+    StoreError,
+)
+from machines import parse
 
 GROUP_BYTES: Final = 4 << 20
 """Most that one commit takes, but for a response that is larger alone."""
+
+LOOK_S: Final = 1.0
+"""How often it is looked whether the files are still those that are open."""
+
+LOOKING_SHARE: Final = 10
+"""How much longer than a look the time to the next one is at least."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -38,14 +54,14 @@ class _Group:
 
     Attributes:
         size: bytes of the responses.
-        committed: done when they are on the disk.
+        committed: done when they are on the disk; what failed of each that is not, by position.
     """
 
-    committed: asyncio.Future[None]
+    committed: asyncio.Future[dict[int, Exception]]
 
     def __init__(self) -> None:
         self.size = 0
-        self.responses: list[responsefile.Kept] = []
+        self.responses: list[StoredResponse] = []
 
 
 class SqliteStore:
@@ -54,19 +70,30 @@ class SqliteStore:
     Args:
         path: of the file; it and what SQLite puts beside it are readable by their owner only.
         now: wall time in seconds since the epoch.
+        clock: seconds that no one sets.
 
     Attributes:
         counts: for metrics.
+        health: whether what was last asked to be kept is.
     """
 
-    def __init__(self, path: Path, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        now: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.counts = StoreCounts()
         self._path = path
         self._limits = limits
         self._now = now
+        self._clock = clock
+        self._look_at = -math.inf
+        self._is_damaged = False
         self._thread = ThreadPoolExecutor(1, "response-store")
         self._file: responsefile.ResponseFile | None = None
-        self._health: Literal["working", "failing"] = "working"
+        self.health: responsestore.Health = "working"
         self._said = StoreCounts()
         self._guard = threading.Lock()
         self._group: _Group | None = None
@@ -99,11 +126,12 @@ class SqliteStore:
             ParseError: an item is not an object with an `id`.
             StoreError: it is not kept; or it is larger than the store may be.
         """
-        item_ids = [responsestore.item_id(item) for item in response.items]
         if 0 < self._limits.max_bytes < response.size:
             raise StoreError(f"{response.response_id} is larger than the whole store may be")
-        group = self._join(response, item_ids)
-        await asyncio.shield(group.committed)  # for it is the others' too
+        group, position = self._join(response)
+        refused = await asyncio.shield(group.committed)  # for it is the others' too
+        if position in refused:
+            raise refused[position]
 
     async def get(self, response_id: str, key_id: str) -> StoredResponse | None:
         """A response, with its own items."""
@@ -152,23 +180,29 @@ class SqliteStore:
             _log.info("responses_pruned", count=count, bytes=size)
             self._said = msgspec.structs.replace(self.counts)
 
+    async def check(self) -> None:
+        """Look after the file though nobody asks for anything."""
+        if self._file is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
+
     @property
     def _opened(self) -> responsefile.ResponseFile:
         if self._file is None:
             raise StoreError(f"{self._path}: the store is not open")
         return self._file
 
-    def _join(self, response: StoredResponse, item_ids: list[str]) -> _Group:
+    def _join(self, response: StoredResponse) -> tuple[_Group, int]:
         """Have a response be in the commit that comes next, or in a new one behind it."""
         file = self._opened
         with self._guard:
             group = self._group
             if group is None or group.size + response.size > GROUP_BYTES:
                 group = self._group = _Group()
-                group.committed = self._submit(self._commit, file, group)
-            group.responses.append((response, item_ids))
+                loop = asyncio.get_running_loop()
+                group.committed = loop.run_in_executor(self._thread, self._commit, file, group)
+            group.responses.append(response)
             group.size += response.size
-            return group
+            return group, len(group.responses) - 1
 
     def _end_group(self) -> None:
         """Have the puts that follow come after what is asked now."""
@@ -186,23 +220,89 @@ class SqliteStore:
 
     def _attempt(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
+            self._look_after_file()
             return call(*args, **kwargs)
-        except (sqlite3.Error, OSError, StoreError) as error:
-            self.counts.failures += 1
-            if self._health == "working" and self._file is not None:  # else the start says it
-                _log.error("response_store_failing", path=str(self._path), error=str(error))
-            self._health = "failing"
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise StoreError(f"{self._path}: {reason}") from error
+        except (ResponseMissing, ConversationTooLarge):
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        finally:
+            if self._file is not None:
+                self._file.files.note_size()
 
-    def _commit(self, file: responsefile.ResponseFile, group: _Group) -> None:
-        with self._guard:
+    def _look_after_file(self) -> None:
+        """Begin anew where the file is no longer the one that is open."""
+        file, begun = self._file, self._clock()
+        if file is None or (begun < self._look_at and not file.files.is_cut):
+            return
+        self._look_at = begun + LOOK_S
+        try:
+            self._begin_anew(file)
+        finally:  # to look through a large file takes long
+            took = self._clock() - begun
+            self._look_at = max(self._look_at, begun + LOOKING_SHARE * took)
+
+    def _begin_anew(self, file: responsefile.ResponseFile) -> None:
+        if file.is_open and not self._is_damaged:
+            lost = file.files.lost()
+            if lost is None:
+                return
+            self.counts.failures += 1
+            self.counts.files_lost += 1
+            name, problem = lost
+            _log.error("response_store_lost", path=str(self._path), file=name, problem=problem)
+        file.reopen()
+        self._is_damaged = False
+
+    def _failed(self, error: Exception) -> StoreError:
+        """Count and say a failure, and give it the store's name."""
+        self.counts.failures += 1
+        self._fail(error)
+        where = error.filename if isinstance(error, regular.NotRegular) else self._path
+        reason = error.strerror if isinstance(error, OSError) else error
+        return StoreError(f"{where}: {reason}")
+
+    def _fail(self, error: Exception) -> None:
+        """Have the store be failing; the first that makes it so is said."""
+        if not isinstance(error, sqlite3.Error | OSError | StoreError):
+            containment.report(containment.Boundary.STORE, error, path=str(self._path))
+        if type(error) is sqlite3.DatabaseError:  # of a file that makes no sense
+            self._is_damaged = True
+        if self.health == "working" and self._file is not None:  # else the start says it
+            _log.error("response_store_failing", path=str(self._path), error=str(error))
+        self.health = "failing"
+
+    def _recover(self) -> None:
+        if self.health == "failing":
+            self.health = "working"
+            _log.warning("response_store_recovered", path=str(self._path))
+
+    def _check(self) -> None:
+        try:
+            self._look_after_file()
+            if self.health == "failing" and self._file is not None and self._file.is_open:
+                self._file.try_writing()
+                self._recover()
+        except Exception as error:
+            self._fail(error)
+
+    def _commit(self, file: responsefile.ResponseFile, group: _Group) -> dict[int, Exception]:
+        with self._guard:  # first, for whoever joins a group that has failed would fail with it
             if self._group is group:
                 self._group = None
-        self._count(file.put(group.responses, self._limits.max_bytes))
-        if self._health == "failing":
-            self._health = "working"
-            _log.warning("response_store_recovered", path=str(self._path))
+        return self._attempt(self._put, file, group)
+
+    def _put(self, file: responsefile.ResponseFile, group: _Group) -> dict[int, Exception]:
+        refused, pruned, unpruned = file.put(group.responses, self._limits.max_bytes)
+        self._count(pruned)
+        if unpruned is not None:
+            self._failed(unpruned)
+        elif not refused:
+            self._recover()
+        return {
+            position: error if isinstance(error, parse.ParseError) else self._failed(error)
+            for position, error in refused.items()
+        }
 
     def _expire(
         self, file: responsefile.ResponseFile, below: responsefile.Place

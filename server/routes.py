@@ -107,12 +107,15 @@ async def health(context: Context, call: Call) -> None:
     """`GET /healthz`: the state of everything, for people."""
     workers = {name: each.health() for name, each in context.fleet.workers.items()}
     worker = context.worker.health()
+    store = _store_health(context)
+    is_well = store["state"] != "failing" and all(each.ready for each in workers.values())
     body: dict[str, object] = {
-        "status": "ok" if all(each.ready for each in workers.values()) else "degraded",
+        "status": "ok" if is_well else "degraded",
         "state": context.lifecycle.state,
         "worker": {"kind": context.worker.name, "state": worker.state},
         "workers": {name: each.state for name, each in workers.items()},
         "streams": len(context.streams),
+        "store": store,
         "loop_lag_ms": context.lag.figures(),
     }
     if worker.counts:
@@ -122,6 +125,18 @@ async def health(context: Context, call: Call) -> None:
     if context.config.env is not None:
         body["env"] = context.config.env
     call.answer(200, body)
+
+
+def _store_health(context: Context) -> dict[str, object]:
+    store = context.store
+    if store is None:
+        return {"state": "off"}
+    counts = store.counts
+    return {
+        "state": store.health,
+        "failures": counts.failures,
+        "files_lost": counts.files_lost,
+    }
 
 
 async def readiness(context: Context, call: Call) -> None:

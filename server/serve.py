@@ -21,6 +21,9 @@ from server.settings import Config
 PRUNE_S = 3600.0
 """How often the limits of log and store are applied to a server that writes nothing."""
 
+WATCH_S = 1.0
+"""How often the files of the store are looked after while nobody asks for a response."""
+
 CLOSE_S = 2.0
 """How long connections may take to send what they hold once every stream has ended."""
 
@@ -164,6 +167,7 @@ class Server:
         self._begin("watch_loop", self._context.lag.watch)
         self._begin("prune_log", self._prune_log)
         self._begin("prune_store", self._prune_store)
+        self._begin("watch_store", self._watch_store)
         add("streams", STEP_S, self._end_streams)
         self._act(self._life.step(lifecycle.Started()))
         _log.info("listening", host=host, port=port, workers=list(self._fleet.workers))
@@ -203,6 +207,12 @@ class Server:
         while self._store is not None:
             await self._store.prune()
             await asyncio.sleep(PRUNE_S)
+
+    async def _watch_store(self) -> None:
+        """Notice what becomes of the store's files while nobody asks for a response."""
+        while self._store is not None:
+            await self._store.check()
+            await asyncio.sleep(WATCH_S)
 
     def stop(self) -> None:
         """Drain; asked again, do not wait any longer."""

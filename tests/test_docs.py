@@ -25,7 +25,7 @@ DEPLOY = sorted(path for path in (redraw.DOCS / "deploy").iterdir() if path.suff
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8")
     for layer in ("engine", "server")
-    for path in sorted((ROOT / layer).glob("*.py"))
+    for path in sorted((ROOT / layer).rglob("*.py"))
 )
 
 each_page = pytest.mark.parametrize(

@@ -25,6 +25,12 @@ PAGE: Final = 20
 PAGE_MAX: Final = 100
 """Most items of a page. Source: the API's own limit."""
 
+END_LOST: Final = "The end of the response could not be kept."
+"""What is said of a response that is unfinished in the store, and that nobody makes any more."""
+
+UNFINISHED: Final = ("in_progress", "queued")
+"""The statuses of a response that is being made."""
+
 Query = dict[str, list[str]]
 
 
@@ -130,6 +136,9 @@ async def _kept(context: Context, call: Call) -> responsestore.StoredResponse:
     run = context.runs.find(call.tail, call.caller.key_id)
     if run is not None and run.response is not None:  # which its end may not have been kept of
         kept = msgspec.structs.replace(kept, body=msgspec.json.encode(run.response))
+    elif run is None and kept.status in UNFINISHED:
+        body = responsestore.failed(kept.body, END_LOST)
+        kept = msgspec.structs.replace(kept, status="failed", body=body)
     return kept
 
 

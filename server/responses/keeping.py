@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import responsestore
+from engine import containment, responsestore
 from server.errors import ApiError
 from server.responses.answer import Answer
 
@@ -76,5 +76,7 @@ class Keeper:
         except (responsestore.StoreError, TimeoutError) as error:
             problem = str(error) or "no answer in time"
             _log.error("response_not_kept", response=kept.response_id, problem=problem)
+        except Exception as error:
+            containment.report(containment.Boundary.STORE, error, response=kept.response_id)
         finally:
             proceed()

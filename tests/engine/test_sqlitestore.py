@@ -392,7 +392,7 @@ def test_the_file_shrinks_with_what_it_holds(path: Path) -> None:
 
 def test_space_is_given_back_a_mebibyte_a_step(path: Path) -> None:
     file = responsefile.ResponseFile(path)
-    file.put([(response("1", body=b"x" * (5 << 20)), ["in_1", "rs_1", "out_1"])], max_bytes=0)
+    file.put([response("1", body=b"x" * (5 << 20))], max_bytes=0)
     file.checkpoint()
     sizes = [size(path)]
     assert file.delete("resp_1", KEY)

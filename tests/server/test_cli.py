@@ -58,7 +58,17 @@ Prepare = Callable[[Path], tuple[str, str]]
 
 def a_directory_for_the_store(data: Path) -> tuple[str, str]:
     (data / "responses.sqlite").mkdir()
-    return "", f"{data}/responses.sqlite: Is a directory"
+    return "", f"{data}/responses.sqlite: is not a regular file"
+
+
+def a_pipe_for_the_store(data: Path) -> tuple[str, str]:
+    os.mkfifo(data / "responses.sqlite")
+    return "", f"{data}/responses.sqlite: is not a regular file"
+
+
+def a_link_for_the_lock_of_the_store(data: Path) -> tuple[str, str]:
+    (data / "responses.sqlite.lock").symlink_to(data / "elsewhere")
+    return "", f"{data}/responses.sqlite.lock: is not a regular file"
 
 
 def a_file_for_the_data(data: Path) -> tuple[str, str]:
@@ -106,6 +116,8 @@ def a_host_that_is_not_here(data: Path) -> tuple[str, str]:
     "prepare",
     [
         a_directory_for_the_store,
+        a_pipe_for_the_store,
+        a_link_for_the_lock_of_the_store,
         a_file_for_the_data,
         a_log_that_cannot_be_made,
         a_link_for_a_lock,

@@ -235,6 +235,13 @@ def test_health_tells_how_late_the_loop_is(keyless: serving.Serve) -> None:
     asking.until(lambda: health_lag(keyless) > 0)
 
 
+def test_health_tells_of_the_store(keyless: serving.Serve) -> None:
+    store = json.loads(ask(keyless, "GET", "/healthz").body)["store"]
+    assert store == {"state": "working", "failures": 0, "files_lost": 0}
+    with serving.running("--worker", "scripted", PROXY_STORE="off") as server:
+        assert server.get("/healthz")[1]["store"] == {"state": "off"}
+
+
 def health_lag(server: serving.Serve) -> float:
     return float(server.get("/healthz")[1]["loop_lag_ms"]["max"])
 

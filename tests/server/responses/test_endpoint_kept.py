@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import http.client
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +186,74 @@ def test_a_store_that_cannot_be_read_is_a_503(tmp_path: Path, source: upstreams.
         )
         assert [each.problem[:2] for each in broken] == [(503, "store_unavailable")] * 6
         assert client.create("hi", store=False).status == 200
+
+
+def test_a_file_that_is_deleted_is_noticed_though_nobody_asks(
+    tmp_path: Path, source: upstreams.Hosted
+) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        client = Client(server)
+        before = client.made("hi")
+        for file in tmp_path.glob("responses.sqlite*"):
+            file.unlink()
+        asking.until(lambda: store_of(server)["files_lost"] == 1)
+        assert store_of(server)["state"] == "working"
+        after = client.made("hi")
+        assert client.get(before["id"]).status == 404
+        kill(server)
+    said = [line["event"] for line in server.lines if "response_store" in line["event"]]
+    assert said == ["response_store_lost"]
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        assert Client(server).get(after["id"]).body == after
+
+
+def test_a_store_whose_place_is_taken_is_failing_until_it_is_free(
+    tmp_path: Path, source: upstreams.Hosted
+) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url}
+    path = tmp_path / "responses.sqlite"
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        client = Client(server)
+        path.unlink()
+        path.mkdir()
+        asking.until(lambda: store_of(server)["state"] == "failing")
+        assert server.get("/healthz")[1]["status"] == "degraded"
+        lost = client.made("hi")
+        assert client.get(lost["id"]).problem[:2] == (503, "store_unavailable")
+        path.rmdir()
+        asking.until(lambda: store_of(server)["state"] == "working")
+        kept = client.made("hi")
+        assert client.get(kept["id"]).body == kept
+    said = [line["event"] for line in server.lines if "response" in line["event"]]
+    assert said == [
+        "response_store_lost",
+        "response_store_failing",
+        "response_not_kept",
+        "response_store_recovered",
+    ]
+
+
+def store_of(server: serving.Serve) -> dict[str, Any]:
+    return dict(server.get("/healthz")[1]["store"])
+
+
+def test_what_is_unfinished_and_made_by_nobody_has_failed(
+    tmp_path: Path, source: upstreams.Hosted
+) -> None:
+    settings = {"PROXY_UPSTREAM_URL": source.url}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        client = Client(server)
+        client.made("hi")
+        with contextlib.closing(sqlite3.connect(tmp_path / "responses.sqlite")) as database:
+            database.execute(
+                "INSERT INTO responses (key_id, response_id, created_at, status, size, body)"
+                " SELECT key_id, 'resp_left', created_at, 'in_progress', size, body"
+                " FROM responses"
+            )
+            database.commit()
+        found = client.get("resp_left").body
+    assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
 
 
 def test_the_head_of_an_answer_does_not_wait_for_the_store(
