@@ -21,6 +21,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "finish_reasons": reference.finish_table,
     "timeouts": reference.timeout_table,
     "errors": reference.error_table,
+    "chain": reference.chain_tables,
     "events": reference.event_tables,
     "outputs": reference.output_table,
     "protocol": reference.protocol_table,

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from engine import appserver, codexhome, failures, notifications, schema, segments
+from engine import appserver, chain, codexhome, failures, notifications, schema, segments
 from machines import events, finish, outputs, streamstates, tooloptions
 from server import errors, routes
 
@@ -28,6 +28,13 @@ WORDS: dict[Any, str] = {
 
 PARTS: dict[Any, str] = {events.Usage: "usage", tooloptions.ToolOptions: "tool options"}
 """Parts of events, and the headings they have."""
+
+AROUND: dict[Any, str] = {
+    chain.Header: "header of a segment",
+    chain.Figures: "figures",
+    chain.Checkpoint: "checkpoint",
+}
+"""What is known of segments beside their records, and the headings it has."""
 
 KEY = {"always": "yes", "never": "no", "models": "if `PROXY_PROTECT_MODELS`"}
 """When a route needs a key."""
@@ -104,6 +111,21 @@ def event_tables() -> str:
     return "\n\n".join(parts)
 
 
+def chain_tables() -> str:
+    """What stands in headers, in the chain and in the checkpoint."""
+    entries = get_args(chain.AnyEntry)
+    rows = (
+        (
+            code(_tag(kind)),
+            ", ".join(code(each.encode_name) for each in msgspec.structs.fields(kind)),
+            _described(kind)[0],
+        )
+        for kind in entries
+    )
+    parts = [_struct(kind, title) for kind, title in AROUND.items()]
+    return "\n\n".join([table(("`entry`", "members", "what it says"), rows), *parts])
+
+
 def output_table() -> str:
     """Every output, under the tag that a record's `out` has."""
     rows = ((code(_tag(kind)), _described(kind)[0]) for kind in get_args(outputs.AnyOutput))
@@ -153,8 +175,9 @@ def _type(hint: Any) -> str:
         return f"array of {_several(arguments[0])}"
     if origin is dict:
         return f"object of {_several(arguments[1])}"
-    if hint in PARTS:
-        return f"[{PARTS[hint]}](#{PARTS[hint].replace(' ', '-')})"
+    titles = PARTS | AROUND
+    if hint in titles:
+        return f"[{titles[hint]}](#{titles[hint].replace(' ', '-')})"
     return WORDS[hint]
 
 
