@@ -383,7 +383,7 @@ def _locked(path: Path) -> int:
         if not isinstance(error, BlockingIOError):
             raise
         reason = f"process {owner} writes its event log here already"
-        raise LogLocked(error.errno, reason, str(path.parent)) from None
+        raise LogLocked(f"{path.parent}: {reason}") from None
     with contextlib.suppress(OSError):  # it only serves the message above
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)

@@ -30,7 +30,7 @@ def replay_command(options: argparse.Namespace) -> int:
         return DIVERGED
     printing.say_each(_summary(run.tally))
     if corrupt:
-        printing.say(f"corrupt: {corrupt} problems")
+        printing.say(f"corrupt: {corrupt} problem{'s' if corrupt > 1 else ''}")
         return CORRUPT
     if options.request is not None and not run.tally.compared:
         printing.say(f"no finished stream of {options.request}")
