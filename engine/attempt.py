@@ -325,8 +325,20 @@ class Attempt:
             step()
         except Exception as error:
             containment.report(Boundary.CALLBACK, error, **self._reader.ids)
-            self._seat.routes.turns.pop(self._thread_id, None)
-            self._seat.leave()
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Leave a thread that could not be released: its turn is not to go on for nobody."""
+        self.step = None  # nobody could bring it results
+        unreleased, self._phase = self._phase is not Phase.RELEASED, Phase.RELEASED
+        self._seat.routes.turns.pop(self._thread_id, None)
+        self._seat.leave()
+        if self._thread_id and unreleased:
+            stop = appserver.TurnInterruptParams(self._thread_id, "")
+            leave = appserver.ThreadUnsubscribeParams(self._thread_id)
+            send = self._seat.channel.send
+            lasts = (("turn/interrupt", stop), ("thread/unsubscribe", leave))
+            containment.each(Boundary.CALLBACK, lambda last: send(*last), lasts)
 
     def _interrupt(self) -> None:
         """Stop the thread's turn and release it; its place is free when the process says so."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -135,13 +136,14 @@ class AppServer:
         self._on_free()
 
     def lost(self, reason: str) -> None:
-        """Every turn of this process is over."""
+        """Every turn of this process is over; safe to repeat."""
         _log.warning("worker_lost", worker=self.name, reason=reason, turns=len(self._routes.turns))
-        if self.channel is not None:
-            self.channel.finish_lines()
-        self._routes.lost()
-        if self.channel is not None:
-            self.channel.close()
+        with contextlib.ExitStack() as parts:  # one that fails stops no other
+            if self.channel is not None:
+                parts.callback(self.channel.close)
+            parts.callback(self._routes.lost)
+            if self.channel is not None:
+                parts.callback(self.channel.finish_lines)
 
     def free_seats(self) -> int:
         """Turns that could begin now."""

@@ -34,7 +34,7 @@ FINAL: Final = streamstates.TABLE.final
 DEFECT: Final = events.TurnFailed("defect", "internal_error", "The server had an error.")
 """What a bug of ours is to the stream that it hit."""
 
-CANCEL, KEEP, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "keep", "pause", "resume"))
+CANCEL, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "pause", "resume"))
 """What turns are told; see `worker.RunningTurn`."""
 
 SHARED: Final = -1
@@ -49,6 +49,15 @@ _TOKENS: Final = (
 """What the model makes."""
 
 _log = structlog.get_logger(component="pump")
+
+
+def _keep(turn: worker.RunningTurn) -> None:
+    """Tell a turn to keep what a later request can go on with; else it would stay for nobody."""
+    try:
+        turn.keep()
+    except Exception:
+        turn.cancel()
+        raise
 
 
 class Life(enum.Enum):
@@ -283,7 +292,7 @@ class Pump:
         completed = self._life is Life.ENDED and self.stream.kind == "completed"
         turns, self._turns = self._turns, {}
         keeps = completed and not self.stream.withheld
-        self._release(turns.values(), KEEP if keeps else CANCEL)
+        self._release(turns.values(), _keep if keeps else CANCEL)
         last = (self._terminal(now),)
         containment.each(Boundary.STREAM_END, self._close_log, last, **self._ids)
         containment.each(Boundary.STREAM_END, self._on_end, last, **self._ids)

@@ -434,6 +434,8 @@ def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
             await asyncio.sleep(0.01)
         assert server.left == (2 if when == "unsubscribing" else 1)  # it is safe to repeat
         assert server.routes.turns == {}
+        assert "thread/unsubscribe" in server.methods or when == "late"
+        assert "turn/interrupt" in server.methods or when == "late"
         assert [line["stream"] for line in lines if line["event"] == "defect"] == [TURN.stream_id]
 
     run(scene())

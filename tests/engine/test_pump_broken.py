@@ -385,6 +385,8 @@ def test_a_turn_that_fails_at_what_it_is_told_harms_nobody(told: str, tmp_path: 
         assert [last.kind for last in stage.hit.ended] == [
             "client_gone" if told == "cancel" else "completed"
         ]
+        # A turn that cannot be kept would hold its place for nobody.
+        assert told != "keep" or stage.hit.turn.told[-1] == "cancel"
         stage.check_innocent()
 
     virtualtime.run(scene())
