@@ -3,7 +3,8 @@
 "Released within a second" is a promise about what the server waits for and how much it has to
 compute. With three processes for each core a second of the clock is a third of a second for any of
 them, and such a limit measures the others. Here a second passes as fast as the machine lets a
-process run: with R processes that want to run on C cores, at C/R of the clock's pace.
+process run: with R processes that want to run on C cores, at C/R of the clock's pace; and while
+any process waits for a core or for the disk, as Linux counts that, hardly at all.
 
 A limit that only keeps a test from hanging needs none of this: it is `HANG_S` of the clock.
 """
@@ -30,6 +31,9 @@ SLOWEST: Final = 1 / 20
 
 _LOAD: Final = Path("/proc/loadavg")
 
+_PRESSURE: Final = (Path("/proc/pressure/cpu"), Path("/proc/pressure/io"))
+"""What Linux counts of processes that wait, where it does."""
+
 
 def pace() -> float:
     """How fast the machine's seconds pass now, as a part of the clock's.
@@ -51,18 +55,34 @@ def slowness() -> float:
     return max(1.0, 1 / pace(), os.getloadavg()[0] / cores)
 
 
+def waited() -> float:
+    """Seconds since the machine's start in which some process waited, for a core or for the disk.
+
+    The first line of each file is `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`, in
+    microseconds; see `Documentation/accounting/psi.rst` of Linux.
+    """
+    total = 0
+    for each in _PRESSURE:
+        with contextlib.suppress(OSError):
+            total += int(each.read_text().partition("\n")[0].rpartition("=")[2])
+    return total / 1_000_000
+
+
 class Stopwatch:
     """Counts the machine's seconds, at every `read`; the more often, the more exactly."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
         self._read_at = time.monotonic()
+        self._waited = waited()
 
     def read(self) -> float:
         """The seconds since the beginning."""
-        now = time.monotonic()
-        self._seconds += (now - self._read_at) * pace()
-        self._read_at = now
+        now, others = time.monotonic(), waited()
+        seconds = now - self._read_at
+        unhindered = seconds - (others - self._waited)
+        self._seconds += max(seconds * SLOWEST, min(seconds * pace(), unhindered))
+        self._read_at, self._waited = now, others
         return self._seconds
 
 

@@ -165,7 +165,7 @@ def test_row_18_a_whole_answer_does_not_wait_for_the_last_word(on: StandIn) -> N
 
 def test_row_18_an_answer_that_is_not_whole_fails_in_the_end(on: StandIn) -> None:
     before = len(on.received("turn/interrupt"))
-    answer = promptly(on, "open")
+    answer = told(on, "open")  # the error says which limit ran out, and no other is in reach
     assert answer.body == SO_FAR + expected.error(
         "idle_timeout", "The model stopped sending output before its answer was complete."
     )
