@@ -212,6 +212,8 @@ def story(server: Serve, request_id: str) -> list[segments.LoggedEvent]:
     mine: set[str] = set()
     found: list[segments.LoggedEvent] = []
     for record in segments.read(server.log_dir):
+        if record.event != "opened" and record.stream not in mine:
+            continue
         event = record.load()
         if isinstance(event, events.Opened) and event.request_id == request_id:
             mine.add(record.stream)

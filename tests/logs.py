@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,20 @@ def left_behind(directory: Path) -> Path:
     for path in (*first, *(each for each in directory.iterdir() if each not in first)):
         shutil.copy(path, copy)
     return copy
+
+
+Change = Callable[[dict[str, Any]], object]
+"""Changes the members of a line."""
+
+
+def rewrite(path: Path, number: int, change: Change) -> None:
+    """Have a line of a file be as a later version would have written it."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    members = msgspec.json.decode(lines[number])
+    del members["crc"]
+    change(members)
+    lines[number] = sealed.seal(msgspec.json.encode(members)[:-1])
+    path.write_bytes(b"".join(lines))
 
 
 def child_environment() -> dict[str, str]:

@@ -8,9 +8,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 import structlog.testing
 
@@ -18,9 +16,7 @@ from engine import sealed, segments
 from server import readback
 from tests import logs
 
-Change = Callable[[dict[str, Any]], object]
-
-OF_RECORDS: dict[str, tuple[int, Change]] = {
+OF_RECORDS: dict[str, tuple[int, logs.Change]] = {
     "an event": (2, lambda record: record.update(event="text_inverted")),
     "a member": (2, lambda record: record.update(tone="warm")),
     "a member of the first record": (1, lambda record: record.update(region="eu")),
@@ -45,7 +41,7 @@ OF_RECORDS: dict[str, tuple[int, Change]] = {
 }
 """Changes of a record of the stream `new`, by its line in the segment."""
 
-OF_FILES: dict[str, tuple[str, Change]] = {
+OF_FILES: dict[str, tuple[str, logs.Change]] = {
     "a schema of a segment": ("events-00000002.jsonl", lambda header: header.update(schema=3)),
     "a header of another form": (
         "events-00000002.jsonl",
@@ -82,16 +78,6 @@ def directory(tmp_path: Path) -> Path:
     left = logs.left_behind(tmp_path / "log")
     event_log.close()
     return left
-
-
-def rewrite(path: Path, number: int, change: Change) -> None:
-    """Have a line of a file be as a later version would have written it."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    members = msgspec.json.decode(lines[number])
-    del members["crc"]
-    change(members)
-    lines[number] = sealed.seal(msgspec.json.encode(members)[:-1])
-    path.write_bytes(b"".join(lines))
 
 
 def run(
@@ -140,7 +126,7 @@ def check_start(directory: Path, says: bool) -> None:
 @pytest.mark.parametrize("name", OF_RECORDS)
 def test_a_record_of_a_later_version(directory: Path, name: str) -> None:
     number, change = OF_RECORDS[name]
-    rewrite(directory / segments.segment_name(2), number, change)
+    logs.rewrite(directory / segments.segment_name(2), number, change)
     check_replay(directory, 1, 1)
     check_inspect(directory, "new" if name in IN_DELTAS else None)
     check_start(directory, name not in IN_DELTAS)
@@ -150,10 +136,10 @@ def test_a_record_of_a_later_version(directory: Path, name: str) -> None:
 @pytest.mark.parametrize("name", OF_FILES)
 def test_a_file_of_a_later_version(directory: Path, name: str) -> None:
     path, change = OF_FILES[name]
-    rewrite(directory / path, -1 if path == "chain" else 0, change)
+    logs.rewrite(directory / path, -1 if path == "chain" else 0, change)
     if path == "chain":
         mark = sealed.crc_of((directory / path).read_bytes())
-        rewrite(directory / "checkpoint", 0, lambda point: point.update(mark=mark))
+        logs.rewrite(directory / "checkpoint", 0, lambda point: point.update(mark=mark))
     if name in SILENT:
         assert run(readback.replay_command, directory)[0] == 0
         check_start(directory, says=False)
@@ -168,7 +154,7 @@ def test_a_stream_that_goes_on_after_what_nobody_knows_is_not_said_to_have_a_hol
     directory: Path,
 ) -> None:
     path = directory / segments.segment_name(2)
-    rewrite(path, 2, lambda record: record.update(stream={"id": "new"}))
+    logs.rewrite(path, 2, lambda record: record.update(stream={"id": "new"}))
     reading = segments.read(directory)
     for _ in reading:
         pass
@@ -179,7 +165,7 @@ def test_a_stream_that_a_later_version_left_open_is_closed(directory: Path) -> N
     path = directory / segments.segment_name(2)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-1]))
-    rewrite(path, 2, lambda record: record.update(event="text_inverted"))
+    logs.rewrite(path, 2, lambda record: record.update(event="text_inverted"))
     event_log = logs.open_log(directory)
     event_log.close()
     reading = segments.read(directory)
@@ -190,7 +176,9 @@ def test_a_stream_that_a_later_version_left_open_is_closed(directory: Path) -> N
 
 
 def test_of_a_request_that_cannot_be_compared_it_is_said(directory: Path) -> None:
-    rewrite(directory / segments.segment_name(2), 2, lambda record: record.update(tone="warm"))
+    logs.rewrite(
+        directory / segments.segment_name(2), 2, lambda record: record.update(tone="warm")
+    )
     status, said = run(readback.replay_command, directory, "new")
     assert status == 1
     assert said.splitlines()[-2:] == [

@@ -26,7 +26,7 @@ from tests import heldloop, planted
 from tests.faults import planting
 
 TASKS: Final = "tasks"
-"""The event of a line that lists tasks, and the defects so far by boundary."""
+"""The event of a line that lists tasks, the defects so far by boundary, and the wall clock."""
 
 HTTP_LIMITS: Final = "FAULTS_HTTP_LIMITS"
 """The variable for members of `server.http.Limits`, a JSON object."""
@@ -43,6 +43,10 @@ CONSTANTS: Final = "FAULTS_CONSTANTS"
 PLANTED: Final = "FAULTS_PLANTED"
 """The variable for bugs, a JSON object of functions and their calls that raise, from 1. Set at all
 it plants those too that requests ask for."""
+
+SIGNALS: Final = "FAULTS_SIGNALS"
+"""The variable for moments at which it sends itself a signal, a JSON object: at the first call of
+a function, by its full name, the number of the signal."""
 
 JUMPS: Final = "FAULTS_CLOCK_JUMPS"
 """The variable for the seconds by which the wall clock jumps at each `JUMP`, a JSON array."""
@@ -81,6 +85,8 @@ def _change() -> None:
     """Put what the environment says in the place of the server's own."""
     for name, value in json.loads(os.environ.get(CONSTANTS, "{}")).items():
         planted.plant(name, [value])
+    for name, number in json.loads(os.environ.get(SIGNALS, "{}")).items():
+        planted.plant(name, number)
     limits = json.loads(os.environ.get(HTTP_LIMITS, "{}"))
     _replace(assembly, "http_limits", functools.partial(_limits, assembly.http_limits, limits))
     timeout = float(os.environ.get(CONNECT_TIMEOUT, 5))
@@ -108,7 +114,13 @@ def _say_tasks(_number: int, _frame: FrameType | None) -> None:
     """Straight to the descriptor: a handler may have interrupted a write to the stream."""
     coroutines = [task.get_coro() for task in asyncio.all_tasks()]
     names = [getattr(each, "__qualname__", str(each)) for each in coroutines]
-    line = {"event": TASKS, "severity": "info", "names": names, "defects": containment.counts}
+    line = {
+        "event": TASKS,
+        "severity": "info",
+        "names": names,
+        "defects": containment.counts,
+        "time": time.time(),
+    }
     os.write(2, json.dumps(line).encode() + b"\n")
 
 

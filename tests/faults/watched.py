@@ -2,13 +2,16 @@
 
 import collections
 import contextlib
+import fcntl
 import os
 import re
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from tests import asking, heldloop
+from tests import asking, heldloop, serving
 from tests.faults import observed
 
 Json = dict[str, Any]
@@ -47,6 +50,14 @@ class ObservedServe(heldloop.MeasuredServe):
         """Bugs that were met so far, by the boundary that contained them."""
         return collections.Counter(self._listing()["defects"])
 
+    def jump(self, seconds: float) -> None:
+        """Have its wall clock jump, and wait until it has; by how much says `observed.JUMPS`."""
+        before = self._listing()["time"] - time.monotonic()
+        self.process.send_signal(observed.JUMP)
+        asking.until(
+            lambda: abs(self._listing()["time"] - time.monotonic() - before) > abs(seconds) / 2
+        )
+
     def told(self, event: str) -> list[Json]:
         """The lines of an event that came so far."""
         return [line for line in list(self.lines) if line.get("event") == event]
@@ -61,3 +72,39 @@ class ObservedServe(heldloop.MeasuredServe):
         self.process.send_signal(signal.SIGUSR1)
         asking.until(lambda: len(self.told(observed.TASKS)) > before)
         return self.told(observed.TASKS)[-1]
+
+
+class UnreadServe(serving.Serve):
+    """A server process whose diagnostics nobody reads, until somebody does or closes them."""
+
+    module = observed.__name__
+
+    def __init__(self, *arguments: Any) -> None:
+        self._decided = threading.Event()
+        self._reads = False
+        super().__init__(*arguments)
+        assert self.process.stderr is not None
+        # As little as there is: a page.
+        fcntl.fcntl(self.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+
+    def read_on(self) -> None:
+        """Read what there is, and what comes."""
+        self._reads = True
+        self._decided.set()
+
+    def close(self) -> None:
+        """Close this end: what is written there from now on is an error."""
+        self._decided.set()
+        self._reader.join()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self._decided.set()
+        return super().stop(number)
+
+    def _read_stderr(self) -> None:
+        self._decided.wait()
+        if self._reads:
+            super()._read_stderr()
+            return
+        assert self.process.stderr is not None
+        self.process.stderr.close()
