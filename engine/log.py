@@ -112,8 +112,7 @@ class EventLog:
         self._timer: asyncio.TimerHandle | None = None
         self._keeping = streamlog.KEEPING[settings.content]
         self._streams: dict[bytes, StreamLog] = {}
-        self._backlog_bytes = 0
-        self._backlog_weighed = 0
+        self._backlog_bytes = self._backlog_weighed = 0
         self._checkpointed = 0
         self._checked_us = 0
         self._failed_us = 0
@@ -153,15 +152,12 @@ class EventLog:
             self._pending.append,
             self.now,
             self._keeping,
-            self._began,
+            self._streams.__setitem__,
             self._ended,
             self._spoiled,
             first_segment,
             seq,
         )
-
-    def _began(self, stream: StreamLog) -> None:
-        self._streams[stream.prefix] = stream
 
     def _ended(self, prefix: bytes) -> None:
         self._streams.pop(prefix, None)
@@ -306,8 +302,7 @@ class EventLog:
         whether there was anything."""
         kept, lost = livesegment.without_unwritable(self._pending)
         for prefix in {prefix for prefix, _, _ in lost}:
-            stream = self._streams.get(prefix)
-            stream_id = None if stream is None else stream.id
+            stream_id = getattr(self._streams.get(prefix), "id", None)
             containment.report(containment.Boundary.RECORD, error, stream=stream_id)
         if lost:
             self._pending[:] = kept

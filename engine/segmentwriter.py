@@ -183,7 +183,8 @@ class SegmentWriter:
         live = self._live
         if live is not None and not regular.is_at(live.path, live.fd):
             self.retire()
-            raise FileNotFoundError(errno.ENOENT, "the live segment is gone", str(live.path))
+            reason = f"the live segment is gone with {live.records} records"
+            raise FileNotFoundError(errno.ENOENT, reason, str(live.path))
         if self._chain is not None and not self._chain.is_there():
             path = str(self._directory / chain.CHAIN)
             raise FileNotFoundError(errno.ENOENT, "the log's chain is gone", path)

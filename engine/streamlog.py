@@ -54,7 +54,8 @@ class StreamLog:
 
     Args:
         put: takes each record.
-        began: called with this log as the stream gets its first record, which is no delta.
+        began: called with `prefix` and this log as the stream gets its first record, which is no
+            delta.
         ended: called with `prefix` once the stream has its last record.
         spoiled: called where a record cannot be made; `give_up` must follow.
         seq: number of the next record.
@@ -86,7 +87,7 @@ class StreamLog:
         put: Callable[[livesegment.Pending], object],
         now: Callable[[], int],
         keeping: Keeping,
-        began: "Callable[[StreamLog], object]",
+        began: "Callable[[bytes, StreamLog], object]",
         ended: Callable[[bytes], object],
         spoiled: "Callable[[StreamLog, Exception], object]",
         first_segment: int,
@@ -163,7 +164,7 @@ class StreamLog:
             return self._spoil(error)
         now = self.now()
         if not self._seq:
-            self._began(self)
+            self._began(self.prefix, self)
         self._put((self.prefix, self._seq, b"%d,%b" % (now, rest)))
         self._seq += 1
         return now

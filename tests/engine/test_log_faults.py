@@ -322,7 +322,9 @@ def test_an_idle_log_notices_within_a_second_that_it_is_gone(
         event_log = logs.open_log(directory, clock)
         logs.write_stream(event_log, "s")
         delete(directory)
-        await asyncio.sleep(2.5)
+        with structlog.testing.capture_logs() as said:
+            await asyncio.sleep(2.5)
+        assert "the live segment is gone with 5 records" in said[0]["error"]
         assert event_log.counts.failures == 1
         assert segments.list_segments(directory)
         written = logs.begin(event_log, "t")
