@@ -6,6 +6,7 @@ Each case is sent to a real server; with `-s` a line says what it cost. It is se
 and to one that takes as many items as it can be told to.
 """
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,10 @@ MIB = 1 << 20
 
 MEMORY_S = 4e-9
 """Seconds a byte that the copies of a body may take more, once it fits into no cache."""
+
+FEWEST, TRIES = 3, 15
+"""Tries of each size. A busy machine, whose caches others use too, only ever makes one longer, so
+more are made while the best of them do not fit."""
 
 CASES = {
     "20,000 calls, each with its result": largebodies.request(largebodies.steps(20_000)),
@@ -71,5 +76,11 @@ def test_no_callback_is_long(server: tuple[str, heldloop.MeasuredServe], case: s
 def test_time_is_linear_in_the_items(worker: str, kind: str) -> None:
     settings = requestwork.settings()
     bodies = [largebodies.of_size(kind, int(size * MIB)) for size in (7.9, 15.8)]
-    once, twice = (requestwork.seconds(worker, body, settings, times=3) for body in bodies)
-    assert twice < requestwork.MOST * once + MEMORY_S * len(bodies[1])
+    best = [math.inf, math.inf]
+    for tries in range(1, TRIES + 1):
+        for number, body in enumerate(bodies):
+            best[number] = min(best[number], requestwork.seconds(worker, body, settings, times=1))
+        linear = best[1] < requestwork.MOST * best[0] + MEMORY_S * len(bodies[1])
+        if linear and tries >= FEWEST:
+            return
+    raise AssertionError(f"{best[0]:.3f} s, twice as much {best[1]:.3f} s")
