@@ -249,7 +249,7 @@ def _from_body(message: str) -> ProviderFailure:
         return ProviderFailure(code="upstream_error", message=REDACTED)
     return ProviderFailure(
         code=_word(error.get("code")) or "provider_rejected",
-        message=safe(text) if isinstance(text, str) else REDACTED,
+        message=(safe(text) if isinstance(text, str) else "") or REDACTED,
         status=400,
         param=_word(error.get("param")),
     )

@@ -153,8 +153,7 @@ class UpstreamTurn:
     async def _answer(self, response: aiohttp.ClientResponse) -> None:
         """Tell the answer to its end, and read on to the end of the body within the grace."""
         self._response = response
-        is_event_stream = response.content_type == "text/event-stream"
-        body = upstreambody.AnswerBody(self._reader, is_event_stream)
+        body = upstreambody.AnswerBody(self._reader, upstreamclient.is_event_stream(response))
         deadline: float | None = None
         try:
             while data := await _read_until(deadline, response):

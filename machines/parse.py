@@ -52,6 +52,9 @@ class ParseError(errors.DecodeError):
         self.detail = detail
 
 
+_HALVES: Final = re.compile("[\ud800-\udfff]+")
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
 _ANYTHING: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
 
 
@@ -152,12 +155,21 @@ def well_formed(found: Any) -> Any:
     could not be encoded again."""
     match found:
         case str():
-            return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return _well_formed(found)
         case dict():
             return {well_formed(key): well_formed(member) for key, member in found.items()}
         case list() | tuple():
             return [well_formed(item) for item in found]
     return found
+
+
+def _well_formed(text: str) -> str:
+    if text.isascii() or _HALVES.search(text) is None:
+        return text
+    if _PAIR.search(text) is None:  # whatever a JSON reader made: it joins pairs itself
+        return _HALVES.sub(lambda run: "\ufffd" * len(run[0]), text)
+    # The codec calls back for every half that it replaces.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def compact(text: str, depth: int = MAX_DEPTH) -> str:

@@ -161,6 +161,13 @@ def test_a_400_without_code_or_param_is_still_the_clients_fault() -> None:
     )
 
 
+def test_a_400_of_nothing_but_a_host_has_a_message_all_the_same() -> None:
+    for message in ("api.internal.example.com", " "):
+        found = failures.classify("other", None, f'{{"error":{{"message":"{message}"}}}}')
+        assert isinstance(found, failures.ProviderFailure)
+        assert (found.status, found.message) == (400, failures.REDACTED)
+
+
 def test_a_400_does_not_tell_hosts_or_keys() -> None:
     failure = verdict("other", '{"error":{"message":"Wrong key sk-ab*****12, see https://x.y/z"}}')
     assert isinstance(failure, failures.ProviderFailure)

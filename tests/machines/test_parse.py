@@ -114,6 +114,12 @@ def test_an_object_is_told_from_what_is_none(text: str, expected: bool) -> None:
     assert parse.is_object(text) is expected
 
 
+@given(st.lists(st.sampled_from(("a", "é", "\ud83d", "\ude00", "\U0001f600"))).map("".join))
+def test_halves_of_pairs_are_what_the_codec_makes_of_them(text: str) -> None:
+    codec = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert parse.well_formed({text: [text]}) == {codec: [codec]}
+
+
 def test_a_lenient_reader_mends_what_can_be_mended() -> None:
     assert parse.lenient(b'{"a":"\xff"}') == {"a": "\ufffd"}
     assert parse.lenient(b'["\\ud83d\\ude00", "\\ud83d", NaN]')[:2] == ["\U0001f600", "\ufffd"]
