@@ -160,6 +160,7 @@ class _Longest:
     def _say(self) -> None:
         line = {
             "event": HELD,
+            "severity": "info",
             "longest_ms": self._longest * 1000,
             "total_ms": self._total * 1000,
             "where": self._where,
