@@ -55,22 +55,24 @@ def test_no_permit_follows_from_the_code_of_an_upstream(
 ) -> None:
     gate = asyncio.Event()
     waiting = source.prompt([STREAM_HEAD, framed(sse(chunk("Hi"))), gate, "close"])
+    hostile = source.prompt(failing(code)[where])
     with concurrent.futures.ThreadPoolExecutor(LIMIT) as pool:
-        held = pool.submit(server.stream, body(waiting))
-        source.request(waiting)
-        hostile = source.prompt(failing(code)[where])
-        for _ in range(LIMIT + 1):
-            if where == "after content":
-                assert b'"Hel"' in server.stream(body(hostile))
-            else:
-                assert server.post(body(hostile, stream=True))[0] >= 400
-        assert len(source.requests(hostile)) > LIMIT  # it was asked each time
-        other = pool.submit(server.stream, body(waiting))
-        asking.until(lambda: len(source.requests(waiting)) == LIMIT)
-        status, refused = server.post(body("one more", stream=True))
-        assert (status, refused["error"]["code"]) == (429, "concurrency_exceeded")
-        source.open(gate)
-        assert b'"Hi"' in held.result() and b'"Hi"' in other.result()
+        held = [pool.submit(server.stream, body(waiting))]
+        try:
+            source.request(waiting)
+            for _ in range(LIMIT + 1):
+                if where == "after content":
+                    assert b'"Hel"' in server.stream(body(hostile))
+                else:
+                    assert server.post(body(hostile, stream=True))[0] >= 400
+            assert len(source.requests(hostile)) > LIMIT  # it was asked each time
+            held.append(pool.submit(server.stream, body(waiting)))
+            asking.until(lambda: len(source.requests(waiting)) == LIMIT)
+            status, refused = server.post(body("one more", stream=True))
+            assert (status, refused["error"]["code"]) == (429, "concurrency_exceeded")
+        finally:
+            source.open(gate)
+        assert all(b'"Hi"' in each.result() for each in held)
     assert b"[DONE]" in server.stream(body("afterwards"))
 
 
