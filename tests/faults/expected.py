@@ -40,9 +40,14 @@ def content(*texts: str, choice: int = 0, asks_usage: bool = False) -> bytes:
     return b"".join(chunk({"content": text}, None, choice, asks_usage) for text in texts)
 
 
+def pieces(text: str) -> list[str]:
+    """A text from an upstream as it goes out: of so many characters at the most."""
+    return [text[start : start + 16_384] for start in range(0, len(text), 16_384)]
+
+
 def long_content(text: str) -> bytes:
-    """The chunks of a text from an upstream: of so many characters at the most."""
-    return content(*(text[start : start + 16_384] for start in range(0, len(text), 16_384)))
+    """The chunks of such a text."""
+    return content(*pieces(text))
 
 
 def call(index: int, call_id: str, name: str, arguments: str = "") -> bytes:
