@@ -165,18 +165,29 @@ class Attempt:
             await begin()
             return await self._answered()
         except RpcError as error:
-            return self._refused(error)
+            return self._or_known(self._refused(error))
         except RpcTimedOut as error:
             self._seat.suspect(f"{error} unanswered")
-            return failures.DEAF
+            return self._or_known(failures.DEAF)
         except ChannelClosed:
-            return failures.LOST
+            return self._or_known(failures.LOST)
         except Stopped as stopped:
             return stopped.failure
         except Overdue:
             if not self.over:
                 self._reader.finish("stop")
             return failures.UNCALLED if self._reader.uncalled else None
+
+    def _or_known(self, failure: failures.ProviderFailure) -> failures.ProviderFailure | None:
+        """A request's failure, unless the turn had an end before: then the request is to blame
+        for nothing."""
+        known = self._ending.known
+        if not known.done():
+            return failure
+        error = known.exception()
+        if isinstance(error, Stopped):
+            return error.failure
+        return known.result() if error is None else failure
 
     async def _begin(self) -> None:
         turn = self._turn

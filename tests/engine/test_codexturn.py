@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import structlog
 
-from engine import appserver, attempt, codexturn, ending, failures, parking, worker
+from engine import appserver, attempt, codex, codexturn, ending, failures, parking, worker
 from machines.events import (
     RetryScheduled,
     RpcReplied,
@@ -452,6 +452,25 @@ def test_a_bug_met_while_an_attempt_is_made_gives_the_seat_back(
             failed = await play.end()
         assert isinstance(failed, TurnFailed)
         assert (failed.kind, failed.code, server.left) == ("defect", "internal_error", 1)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("method", ["thread/inject_items", "turn/start"])
+def test_a_request_that_fails_after_a_bug_was_met_is_not_to_blame(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        server = Server(deaf=(method,))
+        monkeypatch.setattr(codex.TurnReader, "text_delta", raising)
+        with structlog.testing.capture_logs():
+            play = Scene(server)
+            await server.until("turn/start")
+            server.say_text("so far")
+            failed = await play.end()
+        assert isinstance(failed, TurnFailed)
+        assert (failed.kind, failed.code) == ("defect", "internal_error")
+        assert server.seats == server.left == 1, "and it is not tried again"
 
     run(scene())
 
