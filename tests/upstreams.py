@@ -382,5 +382,6 @@ class Hosted:
         return found[0]
 
     def _answer(self, request: Request) -> Answer:
-        answers = self._plans.get(request.prompt, [PLAIN])
+        prompt = request.prompt
+        answers = self._plans.get(prompt, [PLAIN]) if isinstance(prompt, str) else [PLAIN]
         return answers.pop(0) if len(answers) > 1 else answers[0]
