@@ -16,7 +16,7 @@ import structlog
 
 from engine import containment, responsefile, responseschema, sqlitestore, storefiles
 from engine.responsestore import Limits, StoredResponse, StoreError
-from tests.engine.store_contract import STILL, UNLIMITED, put, response, there
+from tests.engine.store_contract import KEY, STILL, UNLIMITED, put, response, there
 
 NAMES = [str(number) for number in range(9)]
 
@@ -51,17 +51,21 @@ async def opened(path: Path, clock: Clock, limits: Limits = UNLIMITED) -> Any:
         await store.close()
 
 
-def forbid(path: Path, name: str, action: str = "ABORT") -> None:
-    """Have SQLite refuse one response."""
+def forbid(path: Path, what: str, action: str = "ABORT") -> None:
+    """Have SQLite refuse a response or an item, by its id."""
+    table, column = (
+        ("responses", "response_id") if what.startswith("resp_") else ("items", "item_id")
+    )
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute(
-            f"CREATE TRIGGER no BEFORE INSERT ON responses WHEN new.response_id = 'resp_{name}'"
+            f"CREATE TRIGGER no BEFORE INSERT ON {table} WHEN new.{column} = '{what}'"
             f" BEGIN SELECT RAISE({action}, 'no'); END"
         )
 
 
 SPOILT: dict[str, Callable[[StoredResponse], StoredResponse]] = {
     "refused by SQLite": lambda good: good,
+    "its last item refused by SQLite": lambda good: good,
     "a number too large": lambda good: msgspec.structs.replace(good, created_at=1 << 70),
     "half of a surrogate pair": lambda good: msgspec.structs.replace(
         good, previous_response_id="\ud800"
@@ -82,7 +86,9 @@ def test_of_a_group_only_what_cannot_be_written_is_refused(
     async def run() -> None:
         async with opened(path, clock) as store:
             if how == "refused by SQLite":
-                forbid(path, "4")
+                forbid(path, "resp_4")
+            elif how == "its last item refused by SQLite":
+                forbid(path, "out_4")
             outcomes = await asyncio.gather(*map(store.put, group), return_exceptions=True)
             assert [each for each in outcomes if each is None] == [None] * 8
             assert isinstance(outcomes[4], Exception)
@@ -101,7 +107,7 @@ def test_of_a_group_only_what_cannot_be_written_is_refused(
 def test_where_sqlite_gives_up_on_all_of_a_group_all_are_told(path: Path, clock: Clock) -> None:
     async def run() -> None:
         async with opened(path, clock) as store:
-            forbid(path, "4", "ROLLBACK")
+            forbid(path, "resp_4", "ROLLBACK")
             group = map(store.put, map(response, NAMES))
             outcomes = await asyncio.gather(*group, return_exceptions=True)
             assert [type(each) for each in outcomes] == [StoreError] * 9
@@ -223,7 +229,7 @@ def test_a_file_that_cannot_be_made_anew_is_tried_each_second(path: Path, clock:
                 with pytest.raises(StoreError):
                     await store.put(response("2"))
                 with pytest.raises(StoreError):
-                    await store.get("resp_1", "k")
+                    await store.get("resp_1", KEY)
                 await store.check()
                 await store.prune()
             assert store.health == "failing"
@@ -290,7 +296,7 @@ def test_a_file_of_which_a_part_is_missing_is_failing_until_it_is_moved_away(
             os.truncate(path, 40_960)
             for _ in range(2):
                 with pytest.raises(StoreError):
-                    await store.get("resp_1", "k")
+                    await store.get("resp_1", KEY)
                 clock.seconds += 20
                 await store.check()
                 assert store.health == "failing"
@@ -300,6 +306,43 @@ def test_a_file_of_which_a_part_is_missing_is_failing_until_it_is_moved_away(
             assert (store.health, await there(store, "1", "2")) == ("working", "2")
 
     asyncio.run(run())
+
+
+def spoiled(path: Path) -> None:
+    """Write nonsense over most of a file, which stays as long as it is."""
+    with path.open("r+b") as file:
+        file.seek(1 << 16)
+        file.write(b"\xff" * (path.stat().st_size - (1 << 16)))
+
+
+def test_a_file_with_nonsense_in_it_is_failing_until_it_is_moved_away(
+    path: Path, clock: Clock
+) -> None:
+    # More than SQLite has in memory.
+    large = (msgspec.Raw(msgspec.json.encode({"id": "in", "text": "x" * (8 << 20)})),)
+
+    async def run() -> None:
+        async with opened(path, clock) as store:
+            await store.put(response("1", input=large))
+            await store.prune()
+            spoiled(path)
+            with pytest.raises(StoreError):
+                await store.get("resp_1", KEY)
+            for _ in range(2):
+                clock.seconds += 20
+                await store.check()
+                assert store.health == "failing"
+            gone(path)
+            clock.seconds += 20
+            await store.check()
+            assert store.health == "working"
+
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(run())
+    assert [line["event"] for line in logged] == [
+        "response_store_failing",
+        "response_store_recovered",
+    ]
 
 
 def test_room_that_cannot_be_made_is_made_by_a_later_put(path: Path, clock: Clock) -> None:
