@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import channel, codex, dispatcher, log, wakeups, worker
+from engine import channel, codex, dispatcher, log, slices, wakeups, worker
 from machines import lifecycle
 from server import assembly, config, context, http, listener, routes, serve
 
@@ -75,8 +75,9 @@ class PipelessWorker:
         """The stand-in's."""
         return appframes.MODELS
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """It takes all."""
+        yield
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Running:
         """Begin a turn, whose frames are the next in `frames`."""

@@ -22,6 +22,7 @@ from engine import (
     notifications,
     parking,
     process,
+    slices,
     tools,
     toolschema,
     worker,
@@ -292,9 +293,9 @@ class CodexWorker:
             *self._options.setup.extra_models,
         )
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """Refuse content Codex cannot take, and turns it has no login for."""
-        conversation.check(turn.messages)
+        yield from conversation.check(turn.messages)
         _check_schemas(turn)
         ready = [server for server in self._servers if server.free_seats()]
         if ready and not any(server.logged_in for server in ready):

@@ -42,7 +42,7 @@ Recall = Callable[[Message], tuple[msgspec.Raw, ...] | None]
 """Finds the model's own items behind an assistant message; None where they are not kept."""
 
 
-def check(messages: tuple[Message, ...]) -> None:
+def check(messages: tuple[Message, ...]) -> slices.Steps[None]:
     """Look for what `items` would refuse.
 
     Raises:
@@ -50,16 +50,20 @@ def check(messages: tuple[Message, ...]) -> None:
     """
     calls = _CallIds()
     for index, message in enumerate(messages):
+        yield
         if message.role in ("tool", "function"):
             _answered(message, index, calls)
         for call in message.calls if message.role == "assistant" else ():
             calls.made(call.call_id)
+            yield
         takes = _text if message.role == "assistant" else _input_part
         for part in message.parts:
             if not isinstance(part, TextPart):
                 takes(part)
+                yield
         for thought in message.reasoning:
             _shallow(thought)
+            yield
 
 
 def items(

@@ -1,6 +1,6 @@
 """Stands where Codex would, with `PROXY_USE_APP_SERVER=false` and no other worker."""
 
-from engine import worker
+from engine import slices, worker
 
 CODE = "app_server_disabled"
 """Why nothing is answered; a code of `server.errors`."""
@@ -29,8 +29,9 @@ class DisabledWorker:
         """None."""
         return ()
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """Refuse every turn."""
+        yield
         raise worker.TurnRefused(CODE, "The Codex worker is switched off.")
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> worker.RunningTurn:

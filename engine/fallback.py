@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from engine import containment, failures, limits, worker
+from engine import containment, failures, limits, slices, worker
 from machines import events
 
 NOT_THE_REQUEST: Final = frozenset({401, 402, 404, 408, 429})
@@ -118,7 +118,7 @@ class Fallback:
         if not self._trials:
             self._trials.append(_Trial(self, self._first, limits.NONE, feed, self._patience))
             try:
-                self._first.check(turn)
+                slices.at_once(self._first.check(turn))
             except worker.TurnRefused as refused:
                 self._trials[0].event(refusal(refused, turn.choice))
         self._trials[0].begin(turn)
@@ -163,7 +163,7 @@ class Fallback:
             leg = self._others.popleft()
             try:
                 work = leg.prepare()
-                leg.runner.check(work.turns[0])
+                slices.at_once(leg.runner.check(work.turns[0]))
             except worker.TurnRefused as refused:
                 skipped = events.FallbackSkipped(leg.model, leg.runner.name, refused.code)
                 trial.feed.event(skipped)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine import containment, failures, segments, worker
+from engine import containment, failures, segments, slices, worker
 from machines import events
 
 EVENTS_A_WAKEUP: Final = 64
@@ -237,8 +237,9 @@ class ScriptedWorker:
         first = [name for name in (DEFAULT,) if name in self._transcripts]
         return tuple(dict.fromkeys(itertools.chain(first, self._transcripts)))
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """Refuse a transcript that is not there."""
+        yield
         self._cues(turn)
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playback:

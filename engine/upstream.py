@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from engine import containment, upstreamclient, upstreamturn, worker
+from engine import containment, slices, upstreamclient, upstreamturn, worker
 
 REFRESH_S: Final = 60.0
 """How often a reachable upstream is asked for its models."""
@@ -65,8 +65,9 @@ class UpstreamWorker:
         """What the upstream lists; empty if it lists nothing, or has not been reached yet."""
         return self._models
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """Refuse what is no chat request; anything else is the upstream's to judge."""
+        yield
         if "messages" not in turn.body:
             message = "Missing required parameter: 'messages'."
             raise worker.TurnRefused("invalid_request", message, "messages")

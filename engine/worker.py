@@ -5,19 +5,20 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from engine import slices
 from machines import events
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 """The roles of a chat message."""
 
 
-class TextPart(msgspec.Struct, frozen=True, tag="text"):
+class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """Text of a message."""
 
     text: str
 
 
-class ImagePart(msgspec.Struct, frozen=True, tag="image"):
+class ImagePart(msgspec.Struct, frozen=True, gc=False, tag="image"):
     """An image.
 
     Attributes:
@@ -31,7 +32,7 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image"):
     detail: str | None = None
 
 
-class OtherPart(msgspec.Struct, frozen=True, tag="other"):
+class OtherPart(msgspec.Struct, frozen=True, gc=False, tag="other"):
     """A part that not every worker takes, such as `input_audio` or `file`.
 
     Attributes:
@@ -44,7 +45,7 @@ class OtherPart(msgspec.Struct, frozen=True, tag="other"):
     part: msgspec.Raw | None = None
 
 
-class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
+class RefusalPart(msgspec.Struct, frozen=True, gc=False, tag="refusal"):
     """An assistant's earlier refusal."""
 
     text: str
@@ -53,7 +54,7 @@ class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
 Part = TextPart | ImagePart | OtherPart | RefusalPart
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A tool call an earlier answer made; `arguments` is the exact JSON string."""
 
     call_id: str
@@ -61,7 +62,7 @@ class Call(msgspec.Struct, frozen=True):
     arguments: str
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of the conversation, its content always as parts.
 
     Attributes:
@@ -229,8 +230,8 @@ class Worker(Runner, Protocol):
     def models(self) -> tuple[str, ...]:
         """Targets this worker knows."""
 
-    def check(self, turn: Turn) -> None:
-        """Refuse what can be refused before anything is begun.
+    def check(self, turn: Turn) -> slices.Steps[None]:
+        """Refuse what can be refused before anything is begun: in steps, for a turn may be long.
 
         Raises:
             TurnRefused: with a message for the client.

@@ -158,7 +158,7 @@ async def begin(
     stream_id = f"st_{secrets.token_hex(12)}"
     _check_limits(context, ask, wanted, api)
     turns = _turns(ask, wanted, route[0], stream_id)
-    standins.check(route, turns[0])
+    await standins.check(route, turns[0])
     kept = await slices.in_slices(
         keptrequest.keep(ask.members, context.log.content, context.hash_key)
     )

@@ -24,14 +24,14 @@ Read = Callable[[routing.Target], slices.Steps[asked.Asked]]
 _log = structlog.get_logger(component="answering")
 
 
-def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> None:
+async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> None:
     """Refuse what the first target refuses, unless another may take it.
 
     Raises:
         ApiError: the refusal.
     """
     try:
-        route[0].worker.check(turn)
+        await slices.in_slices(route[0].worker.check(turn))
     except worker.TurnRefused as refused:
         if len(route) > 1 and fallback.may_pass(fallback.refusal(refused)):
             return  # it will be refused again, and the next one asked

@@ -42,7 +42,7 @@ def for_codex(body: bytes, settings: Config) -> None:
 def to_codex(found: asked.Asked) -> None:
     """What Codex's worker does with what was read."""
     turn = _turn(found)
-    conversation.check(turn.messages)
+    slices.at_once(conversation.check(turn.messages))
     codexworker._check_schemas(turn)
     prepared = slices.at_once(preparation.prepare(turn, lambda _: None))
     for batch in conversation.batches(prepared.items):

@@ -168,23 +168,21 @@ def parse(
     _refuse_unsupported(fields)
     if not fields.input and fields.input != "" and fields.previous_response_id is None:
         raise decoding.missing("input")
-    items = yield from _items(fields.input, "input", "user", limit)
-    prologue = yield from _items(fields.instructions or None, "instructions", "developer", limit)
+    unshown: list[str] = []
+    items = yield from _items(fields.input, "input", "user", limit, unshown)
+    instructions = fields.instructions or None
+    prologue = yield from _items(instructions, "instructions", "developer", limit, unshown)
     functions = yield from _declared(fields.tools or [], limit)
     request = ResponsesRequest(
         **msgspec.structs.asdict(fields),
-        items=tuple(items.values()),
-        prologue=tuple(prologue.values()),
+        items=tuple(items),
+        prologue=tuple(prologue),
         functions=tuple((path, each) for path, each in functions.items() if each is not None),
     )
     ignored = (
         *decoding.unknown(members, Fields.__struct_fields__),
         *(path for path, each in functions.items() if each is None),
-        *(
-            path
-            for path, item in (items | prologue).items()
-            if isinstance(item, inputitems.Unshown)
-        ),
+        *unshown,
     )
     return request, ignored[: decoding.IGNORED_MAX]
 
@@ -194,16 +192,20 @@ def _items(
     field: str,
     role: Literal["user", "developer"],
     limit: int,
-) -> slices.Steps[dict[str, inputitems.AnyItem]]:
-    """The items of a field by their paths."""
+    unshown: list[str],
+) -> slices.Steps[list[inputitems.AnyItem]]:
+    """The items of a field; the paths of those that nothing honours are added to `unshown`."""
     if isinstance(given, str):
-        return {field: inputitems.Message(role=role, content=given)}
-    found: dict[str, inputitems.AnyItem] = {}
+        return [inputitems.Message(role=role, content=given)]
+    found: list[inputitems.AnyItem] = []
     parts = 0
     decoding.check_count(field, len(given or ()), limit)
     for index, raw in enumerate(given or ()):
         path = f"{field}[{index}]"
-        item = found[path] = yield from inputitems.read(raw, path, limit)
+        item = yield from inputitems.read(raw, path, limit)
+        found.append(item)
+        if isinstance(item, inputitems.Unshown):
+            unshown.append(path)
         if field != "input" and isinstance(item, inputitems.ItemReference):
             raise decoding.invalid(f"{path}.type", "only the input may refer to items")
         for inner, count in inputitems.part_counts(item):

@@ -7,7 +7,7 @@ tens of thousands of items, so each is worked on once, and what there is to do f
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -37,7 +37,7 @@ _identified: Final = msgspec.json.Decoder(responsestore.Identified)
 _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class Listed(NamedTuple):
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """An item as the API lists it, in full and with an id: read, and as JSON."""
 
     item: inputitems.AnyItem
@@ -57,11 +57,16 @@ def listed(items: Items) -> slices.Steps[list[Listed]]:
     return found
 
 
-def references(items: Items) -> tuple[str, ...]:
+def references(items: Items) -> slices.Steps[tuple[str, ...]]:
     """The ids of items to look up, each once: what is only referred to, and thoughts whose
     encrypted form the client does not have."""
-    found = map(_referred, items)
-    return tuple(dict.fromkeys(item_id for item_id in found if item_id is not None))
+    found: dict[str, None] = {}
+    for item in items:
+        item_id = _referred(item)
+        if item_id is not None:
+            found[item_id] = None
+        yield
+    return tuple(found)
 
 
 def resolve(
@@ -87,7 +92,19 @@ def resolve(
     return resolved
 
 
-def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[Items]:
+def divided(
+    items: Iterable[Listed],
+) -> slices.Steps[tuple[list[inputitems.AnyItem], tuple[msgspec.Raw, ...]]]:
+    """Items as they were read, and as JSON."""
+    read_items, raws = [], []
+    for each in items:
+        read_items.append(each.item)
+        raws.append(each.raw)
+        yield
+    return read_items, tuple(raws)
+
+
+def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[inputitems.AnyItem]]:
     """Items of earlier responses.
 
     Raises:

@@ -97,21 +97,24 @@ async def read(context: Context, ask: answering.Ask) -> Creation:
         ApiError: with the field at fault.
     """
     limit = context.config.max_input_items
-    request, ignored = await slices.in_slices(bodies.parse(ask.members, limit))
-    listed = await slices.in_slices(conversation.listed(request.items))
-    ids = conversation.references(request.items)
+    own = slices.Slice()  # of all that follows together: many short parts are long as well
+    request, ignored = await slices.in_slices(bodies.parse(ask.members, limit), own)
+    listed = await slices.in_slices(conversation.listed(request.items), own)
+    ids = await slices.in_slices(conversation.references(request.items), own)
     found: dict[str, msgspec.Raw] = {}
     if ids and context.store is not None:
         with keeping.needed():
             found = await context.store.items(ids, ask.caller.key_id)
-    own = await slices.in_slices(conversation.resolve(listed, found, limit))
+    resolved = await slices.in_slices(conversation.resolve(listed, found, limit), own)
     kept = await _earlier(context, ask, request.previous_response_id)
-    earlier = await slices.in_slices(conversation.read(kept, limit))
-    items = [each.item for each in own]
-    messages = await slices.in_slices(conversation.messages(items, request.prologue, earlier))
-    repeated = await slices.in_slices(echo.of(ask.members))
+    earlier = await slices.in_slices(conversation.read(kept, limit), own)
+    items, raws = await slices.in_slices(conversation.divided(resolved), own)
+    made = conversation.messages(items, request.prologue, earlier)
+    messages = await slices.in_slices(made, own)
+    repeated = await slices.in_slices(echo.of(ask.members), own)
+    for each in (listed, resolved, items, earlier):
+        await slices.in_slices(slices.emptied(each), own)
     ask = msgspec.structs.replace(ask, repeated=repeated)
-    raws = tuple(each.raw for each in own)
     return Creation(context, ask, request, ignored, raws, messages)
 
 

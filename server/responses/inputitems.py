@@ -2,6 +2,9 @@
 
 Clients write them in many ways: messages without a type, references with nothing but an id, the
 items of an answer as it came. Every one of them is read as one of these.
+
+None refers to what refers to it, so the cyclic collector is not to look at them (`gc=False`): of
+tens of thousands a full collection would hold the loop.
 """
 
 from collections.abc import Iterator
@@ -14,32 +17,34 @@ from machines import parse
 from server import decoding, reading
 
 
-class InputText(msgspec.Struct, tag_field="type", tag="input_text"):
+class InputText(msgspec.Struct, gc=False, tag_field="type", tag="input_text"):
     """Text for the model."""
 
     text: str
 
 
-class OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
+class OutputText(msgspec.Struct, gc=False, tag_field="type", tag="output_text"):
     """Text of the model."""
 
     text: str
     annotations: list[msgspec.Raw] | None = None
 
 
-class PlainText(msgspec.Struct, tag_field="type", tag="text"):
+class PlainText(msgspec.Struct, gc=False, tag_field="type", tag="text"):
     """Text as Chat Completions has it, which many clients send here too."""
 
     text: str
 
 
-class Refusal(msgspec.Struct, tag_field="type", tag="refusal"):
+class Refusal(msgspec.Struct, gc=False, tag_field="type", tag="refusal"):
     """The model's words when it refused."""
 
     refusal: str
 
 
-class InputImage(msgspec.Struct, tag_field="type", tag="input_image", omit_defaults=True):
+class InputImage(
+    msgspec.Struct, gc=False, tag_field="type", tag="input_image", omit_defaults=True
+):
     """An image, by its URL or by a file's id."""
 
     image_url: str | None = None
@@ -51,7 +56,7 @@ class InputImage(msgspec.Struct, tag_field="type", tag="input_image", omit_defau
             raise decoding.Missing("image_url")
 
 
-class InputFile(msgspec.Struct, tag_field="type", tag="input_file", omit_defaults=True):
+class InputFile(msgspec.Struct, gc=False, tag_field="type", tag="input_file", omit_defaults=True):
     """A file, by its content, its URL or its id."""
 
     file_data: str | None = None
@@ -60,7 +65,7 @@ class InputFile(msgspec.Struct, tag_field="type", tag="input_file", omit_default
     filename: str | None = None
 
 
-class InputAudio(msgspec.Struct, tag_field="type", tag="input_audio"):
+class InputAudio(msgspec.Struct, gc=False, tag_field="type", tag="input_audio"):
     """A recording: its data and its format."""
 
     input_audio: dict[str, msgspec.Raw]
@@ -70,19 +75,19 @@ Text = InputText | OutputText | PlainText
 Part = Text | Refusal | InputImage | InputFile | InputAudio
 
 
-class SummaryText(msgspec.Struct, tag_field="type", tag="summary_text"):
+class SummaryText(msgspec.Struct, gc=False, tag_field="type", tag="summary_text"):
     """A part of a summary of the model's thinking."""
 
     text: str
 
 
-class ReasoningText(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+class ReasoningText(msgspec.Struct, gc=False, tag_field="type", tag="reasoning_text"):
     """A part of the model's thinking itself."""
 
     text: str
 
 
-class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Item(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
     """What every item may have."""
 
     id: str | None = None
@@ -151,13 +156,13 @@ class Compaction(Item, tag_field="type", tag="compaction"):
     encrypted_content: str
 
 
-class ItemReference(msgspec.Struct, tag_field="type", tag="item_reference"):
+class ItemReference(msgspec.Struct, gc=False, tag_field="type", tag="item_reference"):
     """An item that was kept, by its id."""
 
     id: str
 
 
-class Unshown(msgspec.Struct, tag_field="type", tag="unshown"):
+class Unshown(msgspec.Struct, gc=False, tag_field="type", tag="unshown"):
     """An item of a tool that the model is not shown here: the item as it came."""
 
     item: msgspec.Raw

@@ -15,10 +15,10 @@ def items(messages: tuple[Message, ...], **arguments: Any) -> list[Any]:
         found = slices.at_once(conversation.items(messages, **arguments))
     except TurnRefused as refused:
         with pytest.raises(TurnRefused) as before:
-            conversation.check(messages)
+            slices.at_once(conversation.check(messages))
         assert (before.value.args, before.value.param) == (refused.args, refused.param)
         raise
-    conversation.check(messages)
+    slices.at_once(conversation.check(messages))
     return [msgspec.json.decode(item) for item in found]
 
 

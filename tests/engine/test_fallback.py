@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from engine import fallback, limits, worker
+from engine import fallback, limits, slices, worker
 from machines import events
 from machines.events import (
     FallbackSkipped,
@@ -99,7 +99,8 @@ class Target:
     def models(self) -> tuple[str, ...]:
         return ()
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+        yield
         if self._refuses is not None:
             raise worker.TurnRefused(self._refuses, "refused", "model")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine import models, routing, worker
+from engine import models, routing, slices, worker
 from engine.routing import Fleet, Rule, UnknownModel
 
 
@@ -35,8 +35,9 @@ class Named:
     def models(self) -> tuple[str, ...]:
         return self.known
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """Nothing is refused."""
+        yield
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> worker.RunningTurn:
         raise NotImplementedError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from engine import failures, scripted, worker
+from engine import failures, scripted, slices, worker
 from engine.scripted import Cue, TranscriptError
 from machines import events
 from machines.events import (
@@ -237,10 +237,10 @@ def test_further_choices_begin_again_with_the_first_as_their_own(tmp_path: Path)
 def test_a_transcript_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     async def check() -> None:
         player = scripted.ScriptedWorker(corpus(tmp_path, short=SHORT), 0)
-        player.check(turn())
+        slices.at_once(player.check(turn()))
         for asked in (turn(target="long"), turn(transcript="long")):
             with pytest.raises(worker.TurnRefused, match="There is no transcript 'long'") as no:
-                player.check(asked)
+                slices.at_once(player.check(asked))
             assert no.value.code == "model_not_found"
 
     asyncio.run(check())

@@ -162,3 +162,9 @@ def test_the_collector_comes_back_as_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_list_is_emptied_in_steps() -> None:
+    numbers: list[object] = list(range(3))
+    steps = slices.emptied(numbers)
+    assert [len(numbers) for _ in steps] == [2, 1, 0]

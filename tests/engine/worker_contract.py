@@ -18,7 +18,7 @@ import msgspec
 import pytest
 import uvloop
 
-from engine import worker
+from engine import slices, worker
 from machines import events
 from machines.events import (
     TextDelta,
@@ -121,7 +121,7 @@ class WorkerContract(abc.ABC):
 
     def test_a_whole_turn_says_everything_in_order_and_ends_once(self, tmp_path: Path) -> None:
         async def scene(runner: worker.Worker) -> None:
-            runner.check(self.turn("whole"))
+            slices.at_once(runner.check(self.turn("whole")))
             feed = Feed()
             runner.run(self.turn("whole"), feed)
             await feed.until(*ENDS)
@@ -238,7 +238,7 @@ class WorkerContract(abc.ABC):
     def test_what_it_cannot_take_is_refused_before_it_begins(self, tmp_path: Path) -> None:
         async def scene(runner: worker.Worker) -> None:
             with pytest.raises(worker.TurnRefused) as refusal:
-                runner.check(self.refused())
+                slices.at_once(runner.check(self.refused()))
             assert refusal.value.code
             assert refusal.value.message
 

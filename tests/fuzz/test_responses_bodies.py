@@ -82,7 +82,7 @@ def is_refused_or_read(body: bytes) -> None:
     try:
         request, ignored = responserequests.parse(body)
         assert len(ignored) <= decoding.IGNORED_MAX
-        found = dict.fromkeys(conversation.references(request.items), CALL)
+        found = dict.fromkeys(slices.at_once(conversation.references(request.items)), CALL)
         messages = responserequests.messages(request, found)
         for way in (wanted.read, wanted.passed_on):
             slices.at_once(way(request, ignored, messages, Headers([]), SETTINGS))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from engine import log, wakeups, worker
+from engine import log, slices, wakeups, worker
 from machines import events, lifecycle
 from server import config, context, http, listener, routes, serve
 from tests import logs, wire
@@ -62,8 +62,9 @@ class Player:
         """The default model."""
         return ("gpt-5.5",)
 
-    def check(self, turn: worker.Turn) -> None:
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
         """Nothing is refused."""
+        yield
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playing:
         """Say it all when the request is through."""

@@ -1,5 +1,6 @@
 """A conversation of items is kept whole, and told to a worker in its order."""
 
+import gc
 import json
 import re
 from typing import Any
@@ -11,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import response_item
 
-from engine import worker
+from engine import slices, worker
 from server import config, errors
 from server.responses import bodies, conversation
-from tests import chatrequests, responserequests
+from tests import chatrequests, largeresponses, responserequests
 from tests.server.responses import clients
 
 USER = {"role": "user", "content": "hi"}
@@ -144,7 +145,7 @@ def test_references_are_looked_up_once() -> None:
         {"type": "reasoning", "id": "rs_1", "summary": []},
         {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "e"},
     )
-    assert conversation.references(request.items) == ("msg_1", "rs_1")
+    assert slices.at_once(conversation.references(request.items)) == ("msg_1", "rs_1")
 
 
 def test_a_reference_becomes_the_item() -> None:
@@ -447,3 +448,18 @@ def test_what_is_kept_is_kept_the_same_again(items: list[Any]) -> None:
         listed = kept(*items)
         assert kept(*listed) == listed
         assert told(*listed) == told(*items)
+
+
+@pytest.mark.parametrize("kind", largeresponses.KINDS)
+def test_the_collector_has_no_items_and_no_messages_to_look_at(kind: str) -> None:
+    """A full collection would hold the loop for tens of milliseconds."""
+    body = largeresponses.of_size(kind, 20_000)
+    try:
+        request, _ = responserequests.parse(body)
+        own = responserequests.resolved(request, {})
+        found = slices.at_once(conversation.messages([each.item for each in own]))
+    except errors.ApiError:
+        return
+    looked_at: list[object] = [*own, *(each.item for each in own), *found]
+    looked_at += [part for message in found for part in (*message.parts, *message.calls)]
+    assert [each for each in looked_at if gc.is_tracked(each)] == []

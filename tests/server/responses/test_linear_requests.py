@@ -24,7 +24,7 @@ def read(body: bytes, name: str) -> None:
     limit = settings.max_input_items
     request, ignored = responserequests.parse(body, limit)
     listed = slices.at_once(conversation.listed(request.items))
-    found = dict.fromkeys(conversation.references(request.items), listed[0].raw)
+    found = dict.fromkeys(slices.at_once(conversation.references(request.items)), listed[0].raw)
     own = slices.at_once(conversation.resolve(listed, found, limit))
     kept = [each.raw for each in own]
     slices.at_once(echo.of(chatrequests.members(body, limit)))
