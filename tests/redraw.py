@@ -7,6 +7,7 @@ from machines import drawing, lifecycle, streamstates, supervisor
 from server import config
 from tests import reference
 from tests.faults import matrix
+from tests.simulator import containments
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -27,6 +28,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "protocol": reference.protocol_table,
     "failures": reference.failure_table,
     "fault_tests": matrix.table,
+    "containments": containments.table,
     "codex_settings": reference.codex_settings,
     "settings": lambda: config.reference().rstrip("\n"),
 }

@@ -238,9 +238,10 @@ class Frames:
     def _failed(self, frame: dict[str, Any]) -> None:
         if self.heard.usage is not None:
             raise Broken("an error after usage")
-        if all(choice.finish is not None for choice in self.heard.choices):
-            raise Broken("an error after the finish")
         self.heard.error = error_of(frame) or ""
+        finished = all(choice.finish is not None for choice in self.heard.choices)
+        if finished and self.heard.error != "internal_error":
+            raise Broken("an error after the finish")
 
     def _chunk(self, frame: dict[str, Any]) -> None:
         constant = tuple(frame[name] for name in ("id", "object", "created", "model"))

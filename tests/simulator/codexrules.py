@@ -47,9 +47,14 @@ def is_calm(of: plan.Plan) -> bool:
     room = config["worker_max_concurrency"] > 2 and not config["sse_max_concurrency"]
     long = not config["timeout_ms"] and not config["nonstream_truncate_after_ms"]
     required = any(ask.required for ask in plan.asks(of).values())
-    started = all(step.at >= plan.BUSY_S for _, step in of.steps)
-    only_visits = all(isinstance(step, plan.Visit | plan.Noise) for _, step in of.steps)
-    return scripts_end and room and long and only_visits and started and not required
+    started = all(
+        step.at >= plan.BUSY_S for _, step in of.steps if not isinstance(step, plan.Defect)
+    )
+    harmless = plan.Visit | plan.Noise | plan.Defect
+    only_visits = all(isinstance(step, harmless) for _, step in of.steps)
+    well = of.defect is None or of.defect.is_of_a_request
+    calm = scripts_end and room and long and only_visits and started
+    return calm and well and not required
 
 
 def _check_choice(

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from bench import appframes
-from tests.simulator import drawinnocents, drawupstream, plan, scripts
+from tests.simulator import drawinnocents, drawupstream, plan, points, scripts
 
 STEPS_MOST: Final = 8
 """Steps of a run: many small runs find more than a few large ones."""
@@ -38,7 +38,59 @@ def plan_of(seed: int, world: str = ANY) -> plan.Plan:
     drawn = plan.Plan(world, seed, weather, tuple(enumerate(steps)))
     if world == "upstream":
         drawn = drawupstream.converted(drawn, mood == "calm")
-    return msgspec.structs.replace(drawn, innocents=drawinnocents.drawn(drawn))
+    rng = random.Random(f"{seed}/defect")
+    planted = _defect(rng, drawn)
+    steps_of = drawn.steps
+    for _, defect in planted:
+        steps_of = tuple(
+            (number, _kept(rng, step, drawn) if number == defect.victim else step)
+            for number, step in steps_of
+        )
+    return msgspec.structs.replace(
+        drawn, steps=(*steps_of, *planted), innocents=drawinnocents.drawn(drawn)
+    )
+
+
+DEFECTIVE: Final = 0.6
+"""How many of the runs have a bug of the server's own in them."""
+
+
+def _kept(rng: random.Random, step: plan.Step, of: plan.Plan) -> plan.Step:
+    """The visit of a victim, which may be one of the other endpoint, and wants to be kept."""
+    if not isinstance(step, plan.Visit) or step.leaves or step.reading.room is not None:
+        return step
+    first = step.asks[0]
+    plain = first.n == 1 and not (first.stop or first.legacy or first.required or first.max_tokens)
+    if len(step.asks) > 1 or first.tools or first.follows or not plain:
+        return step
+    keeps = of.weather.config["store"] != "off"
+    asked = msgspec.structs.replace(first, api="responses", keeps=keeps, cuts=())
+    return msgspec.structs.replace(step, asks=(asked,))
+
+
+def _defect(rng: random.Random, of: plan.Plan) -> tuple[tuple[int, plan.Defect], ...]:
+    """A bug in one of the visits of a plan, or none."""
+    if rng.random() >= DEFECTIVE:
+        return ()
+    victims = [number for number, step in of.steps if isinstance(step, plan.Visit)]
+    names = [rng.choice(points.of_world(of.world))]
+    if rng.random() < 0.25:
+        names.append(rng.choice(points.SECOND))
+    defect = plan.Defect(
+        at=0.0,
+        victim=rng.choice(victims),
+        points=tuple(names),
+        call=rng.choice((1, 1, 1, 2, 3, 5)),
+        lasting=rng.random() < 0.5,
+        after=rng.random() < 0.3,
+        error=rng.choice(("plain", "plain", "key", "recursion")),
+        speechless=rng.random() < 0.1,
+    )
+    store = random.Random(f"{of.seed}/store")
+    if of.weather.config["store"] != "off" and store.random() < 0.3:
+        name = store.choice(("store.put", "store.before_last"))
+        defect = msgspec.structs.replace(defect, points=(name, *names[1:]), call=1)
+    return ((plan.DEFECT, defect),)
 
 
 def _weather(rng: random.Random) -> plan.Weather:

@@ -202,7 +202,46 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
     again: float | None
 
 
-Step = Visit | Noise | Death | Deafness | RpcFault | Babble | Outage | HangUp | DiskTrouble | Drain
+class Defect(msgspec.Struct, frozen=True, kw_only=True, tag="defect"):
+    """A bug of the server's own, which raises in what one client's visit passes.
+
+    Attributes:
+        victim: the number of the visit.
+        points: where it raises, see `points.POINTS`; the second only once the first has.
+        call: of those that are about the victim, counted from 1, the first at which it does.
+        lasting: whether it does so from then on.
+        after: whether it does after what is done there, where that can be.
+        error: what is raised, see `defects.ERRORS`.
+        speechless: whether diagnostics fail as well.
+    """
+
+    at: float
+    victim: int
+    points: tuple[str, ...]
+    call: int
+    lasting: bool
+    after: bool
+    error: str
+    speechless: bool
+
+    @property
+    def is_of_a_request(self) -> bool:
+        """Whether it is met by requests alone, and not by what all of them share."""
+        return not self.points[0].startswith(("server.", "process.", "upstream.", "log."))
+
+    @property
+    def request_ids(self) -> tuple[str, ...]:
+        """The requests of the victim."""
+        return tuple(f"sim-{10 * self.victim + index}" for index in range(2))
+
+
+DEFECT: Final = INNOCENT - 1
+"""The number of a plan's defect among its steps."""
+
+WorkerStep = Death | Deafness | RpcFault | Babble | Outage | HangUp
+"""What happens behind the server."""
+
+Step = Visit | Noise | WorkerStep | DiskTrouble | Drain | Defect
 """Everything that a run may hold."""
 
 
@@ -246,6 +285,16 @@ class Plan(msgspec.Struct, frozen=True):
         """Whether there may be more work than places for it: then somebody is turned away."""
         config = self.weather.config
         return config["worker_max_concurrency"] <= 2 or bool(config["sse_max_concurrency"])
+
+    @property
+    def defect(self) -> Defect | None:
+        """The bug that is planted, if one is."""
+        return next((step for _, step in self.steps if isinstance(step, Defect)), None)
+
+    @property
+    def planted(self) -> tuple[str, ...]:
+        """Where it is."""
+        return self.defect.points if self.defect is not None else ()
 
     def of(self, *kinds: type) -> bool:
         """Whether there is a step of such a kind."""

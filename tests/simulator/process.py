@@ -88,6 +88,10 @@ class Child:
             raise ProcessLookupError
         self._loop.call_later(0.005, self.exit, -number if number == signal.SIGKILL else 0)
 
+    def kill(self) -> None:
+        """It ends, a little later."""
+        self.send_signal(signal.SIGKILL)
+
     def close(self) -> None:
         """Nobody holds its pipes any more."""
 
@@ -148,7 +152,7 @@ class Codex:
     """The Codex worker's side of a run: every process that it starts.
 
     Attributes:
-        config, limits, replaced, lasting, wrong, exposed: as `world.Backend` has them.
+        config, limits, replaced, lasting, wrong, exposed: as `backend.Backend` has them.
         children: all there ever were, by their number.
         failing_starts: how many of the next starts fail.
     """
@@ -263,6 +267,14 @@ class Codex:
     ) -> None:
         """An answer is true to a script."""
         codexrules.check(of, self.director, visitor, index, heard, answer)
+
+    def request_of(self, line: bytes) -> str:
+        """The request that a line is about; empty for none."""
+        for child in self.children:
+            for thread_id, thread in child.server.threads.items():
+                if b'"%b"' % thread_id.encode() in line:
+                    return f"sim-{thread.step}"
+        return ""
 
     def leaks(self, worker: Any) -> list[str]:
         """What is still held for turns, when there should be none."""

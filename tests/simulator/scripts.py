@@ -304,11 +304,11 @@ def _joined(items: tuple[Item, ...]) -> tuple[str, str]:
 def cut(text: str, asked: Asked) -> tuple[str, str | None]:
     """A text up to its first stop sequence or to its limit, and which it was."""
     kept, reason = text, None
-    for end in range(1, len(text) + 1):
-        found = [stop for stop in asked.stop if text.endswith(stop, 0, end)]
-        if found:
-            kept, reason = text[: end - max(map(len, found))], "stop"
-            break
+    ends = {stop: text.find(stop) + len(stop) for stop in asked.stop if stop in text}
+    if ends:
+        end = min(ends.values())
+        longest = max(len(stop) for stop, its in ends.items() if its == end)
+        kept, reason = text[: end - longest], "stop"
     if asked.max_tokens is not None and len(kept.encode()) > 4 * asked.max_tokens:
         return kept.encode()[: 4 * asked.max_tokens].decode(errors="ignore"), "length"
     return kept, reason

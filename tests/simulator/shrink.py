@@ -17,7 +17,7 @@ def smallest(failing: plan.Plan) -> plan.Plan:
     kept = failing
     for number, _ in reversed(failing.everything):
         fewer = kept.only({each for each, _ in kept.everything} - {number})
-        if run.run(fewer).wrong:
+        if fewer.everything and run.run(fewer).wrong:
             kept = fewer
     return kept
 

@@ -56,7 +56,7 @@ class Upstream:
     """The upstream worker's side of a run.
 
     Attributes:
-        config, limits, replaced, lasting, wrong, exposed: as `world.Backend` has them.
+        config, limits, replaced, lasting, wrong, exposed: as `backend.Backend` has them.
         played: for each ask, the requests that came for it.
         connections: those that neither side has closed.
         sockets: those that were made, and not yet connected.
@@ -195,6 +195,10 @@ class Upstream:
     def begun_at(self, ask: int) -> float | None:
         """When the answer to a request began."""
         return next((each.begun for each in self.played.get(ask, ()) if each.reply), None)
+
+    def request_of(self, line: bytes) -> str:
+        """None: each answer has a connection of its own."""
+        return ""
 
     def is_ready(self, worker: Any) -> bool:
         """Whether it was reached, and is not just being asked again."""

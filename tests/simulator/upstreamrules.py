@@ -283,7 +283,9 @@ class Judge:
             raise Broken(f"retry-after {after} of a {refusal}")
 
     def _may_be_empty(self) -> bool:
-        return self._ask.stream and self._config["empty_upstream"] == "empty"
+        """Whether an empty stream is an answer: it is none of the Responses API."""
+        allowed = self._config["empty_upstream"] == "empty" and self._ask.api == "chat"
+        return self._ask.stream and allowed
 
     def _check_empty(self) -> None:
         due = self._codes(self._entries[-1]) if self._entries else set()

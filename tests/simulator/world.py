@@ -1,7 +1,7 @@
 """A run: the real server on the virtual loop, a plan's steps happening to it, the rules checked.
 
-What stands behind the server is a `Backend`: `process.Codex`, or `upstream.Upstream`. A world with
-another worker needs another backend, and nothing here changes.
+What stands behind the server is a `backend.Backend`: `process.Codex`, or `upstream.Upstream`. A
+world with another worker needs another backend, and nothing here changes.
 """
 
 import asyncio
@@ -10,20 +10,33 @@ import itertools
 import math
 import random
 import secrets
+import traceback
 import types
 import uuid
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from unittest import mock
 
 import msgspec
 import structlog.testing
 
-from engine import chainfile, livesegment, regular, segmentwriter, slices
+from engine import chainfile, livesegment, looplag, regular, segmentwriter, slices
 from machines import events
 from server import errors, gates, http, listener, routes, serve, settings
-from tests.simulator import answers, client, clock, disk, net, plan, process, rules, upstream
+from tests.simulator import (
+    backend,
+    client,
+    clock,
+    defects,
+    disk,
+    net,
+    plan,
+    process,
+    rules,
+    upstream,
+    victims,
+)
 
 SETTLE_S: Final = 1.0
 """How soon after the last client everything must be released."""
@@ -36,6 +49,9 @@ RECOVER_S: Final = 120
 
 LOG_RETRY_S: Final = 1.2
 """How soon a log is tried again that could not be written, and a margin."""
+
+LAG_PERIOD_S: Final = 2.0
+"""Between two looks at the loop's lag: there is none, and looks would be half of all timers."""
 
 STOP_S: Final = 30.0
 """How long a stop may take: the drain, then the worker's grace."""
@@ -53,70 +69,7 @@ LIMITS: Final = http.Limits(
 """Of connections: small, so that small answers meet them."""
 
 
-class Backend(Protocol):
-    """What stands behind the server.
-
-    Attributes:
-        config: fields of `server.settings.Config` that choose it.
-        limits: members of `LIMITS` that are others for it.
-        replaced: what of the product's surroundings it stands for: owner, name and value.
-        lasting: names of timers and tasks that there always are.
-        wrong: the rules that it has seen broken.
-        exposed: innocents by number, and what has hit all of something that they shared.
-        blackouts: spans in which nobody could be served.
-    """
-
-    config: dict[str, Any]
-    limits: dict[str, Any]
-    replaced: tuple[tuple[Any, str, Any], ...]
-    lasting: tuple[str, ...]
-    wrong: list[str]
-    exposed: dict[int, str]
-
-    @property
-    def blackouts(self) -> list[tuple[float, float]]:
-        """See above."""
-
-    def install(self, loop: clock.VirtualLoop) -> None:
-        """Be what the server finds."""
-
-    def innocent_over(self, number: int) -> None:
-        """An innocent has what it asked for."""
-
-    def begun_at(self, ask: int) -> float | None:
-        """When the answer to a request began."""
-
-    def take(self, step: plan.Step) -> None:
-        """Have a step happen, if it is one of this backend."""
-
-    def is_ready(self, worker: Any) -> bool:
-        """Whether all of it is well."""
-
-    def leaks(self, worker: Any) -> list[str]:
-        """What is held for turns, when there should be none."""
-
-    def unstopped(self) -> list[str]:
-        """Work that goes on and that nobody waits for."""
-
-    def check_answer(
-        self,
-        of: "World",
-        visitor: client.Visitor,
-        index: int,
-        heard: answers.Heard,
-        answer: answers.Answer,
-    ) -> None:
-        """An answer is true to what this backend said.
-
-        Args:
-            index: of the answer on its connection.
-
-        Raises:
-            Broken: it is not.
-        """
-
-
-BACKENDS: Final[dict[str, Callable[[plan.Plan], Backend]]] = {
+BACKENDS: Final[dict[str, Callable[[plan.Plan], backend.Backend]]] = {
     "codex": process.Codex,
     "upstream": upstream.Upstream,
 }
@@ -146,6 +99,7 @@ class World:
         self.logs_all = False
         self.over = False
         self.backend.install(self.loop)
+        self.planter = defects.Planter(of.defect, self.backend, self.loop)
         self._writes = 0
 
     def run(self) -> None:
@@ -160,6 +114,8 @@ class World:
                 rules.check(self)
         except clock.Stuck as stuck:
             self.wrong.append(str(stuck))
+        except Exception as error:
+            self.wrong.append("".join(traceback.format_exception(error)[-2:]))
         finally:
             self.wrong += self.loop.complaints
             self._close_loop()
@@ -182,6 +138,7 @@ class World:
             for owner, name, value in (
                 (serve, "wall_clock", lambda: self.loop.wall_us),
                 (slices, "now", self._slices()),
+                (looplag, "PERIOD_S", LAG_PERIOD_S),
                 (serve, "gc", no_collections),  # it would take longer than all the rest
                 (secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
                 (uuid, "uuid4", lambda: uuid.UUID(bytes=rng.randbytes(16))),
@@ -192,6 +149,7 @@ class World:
                 (gates, "authenticate", _authenticate),
             ):
                 stack.enter_context(mock.patch.object(owner, name, value))
+            stack.enter_context(self.planter.planted())
             yield
 
     def _slices(self) -> Callable[[], float]:
@@ -238,8 +196,16 @@ class World:
         server.stop()
         await self._stopped(running)
 
+    @property
+    def _is_crippled(self) -> bool:
+        """Whether something that all share is broken for good."""
+        defect = self.plan.defect
+        return defect is not None and defect.lasting and not defect.is_of_a_request
+
     async def _until_ready(self) -> None:
-        """Whatever happened to the worker's processes, they come back."""
+        """Whatever happened to the worker's processes, they come back, unless they cannot."""
+        if self._is_crippled:
+            return
         for _ in range(RECOVER_S):
             if self.backend.is_ready(self.server._fleet.default):
                 return
@@ -255,7 +221,8 @@ class World:
         await asyncio.sleep(0.1)
         left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
         self.wrong += [f"a task is left: {task.get_coro()}" for task in left]
-        self.wrong += [f"a timer is left: {timer}" for timer in self.loop.timers()]
+        known = ("Process.",) if self._is_crippled else ()
+        self._check_timers(known)
         self._check_context()
 
     # Steps.
@@ -347,6 +314,11 @@ class World:
         if not self.plan.of(plan.RpcFault, plan.Deafness):
             self.wrong += self.backend.unstopped()
 
+    def _check_timers(self, known: tuple[str, ...]) -> None:
+        for timer in self.loop.timers():
+            if not any(each in repr(timer) for each in known):
+                self.wrong.append(f"a timer is left: {timer}")
+
     @property
     def _lasting(self) -> tuple[str, ...]:
         return _LASTING + self.backend.lasting
@@ -355,9 +327,7 @@ class World:
         """When nothing has been asked for long."""
         self.wrong += self.backend.leaks(self.server._fleet.default)
         self.wrong += self.backend.unstopped()
-        for timer in self.loop.timers():
-            if not any(known in repr(timer) for known in self._lasting):
-                self.wrong.append(f"a timer is left: {timer}")
+        self._check_timers((*self._lasting, "Process.") if self._is_crippled else self._lasting)
         for task in asyncio.all_tasks():
             if not any(known in repr(task.get_coro()) for known in self._lasting):
                 self.wrong.append(f"a task is left: {task.get_coro()}")
@@ -367,6 +337,12 @@ class World:
         expected = set()
         if self.plan.of(plan.DiskTrouble):
             expected |= {"event_log_failing", "event_log_records_lost", "event_log_not_closed"}
+        try:
+            victims.check_lines(self, lines)
+        except rules.Broken as broken:
+            self.wrong.append(f"diagnostics: {broken}")
+        if self.planter.firings:
+            expected |= {"defect", *victims.ELSEWHERE, "event_log_records_lost"}
         for line in lines:
             if line["log_level"] in ("error", "critical") and line["event"] not in expected:
                 self.wrong.append(f"an error in the diagnostics: {line}")
