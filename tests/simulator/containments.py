@@ -112,7 +112,7 @@ FOUND: Final[dict[str, Finds]] = {
     "boundary task": Finds("upstream", 446),
     "boundary shutdown": Finds("upstream", 158),
     "each stops at the first failure": Finds("upstream", 73),
-    "a background task is not begun again": Finds("upstream", 90),
+    "a background task is not begun again": Finds("upstream", 446),
     "a text is pasted by its length": Finds("upstream", 39),
     "a part that was collected is lost": Finds("codex", 0),
     "a reader comes back after its failure": Finds("codex", 11408),

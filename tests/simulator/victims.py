@@ -64,7 +64,8 @@ def check_answer(of: "world.World", request_id: str, heard: answers.Heard, whole
     effects = _effects(of, request_id)
     if heard.error not in (None, CODE) and whole and Effect.GONE not in effects:
         end = of.ends.get(request_id)
-        kind = "defect" if end is None and Effect.DEFECT in effects else end and end.kind
+        unknown = "" if of.plan.contended else "defect"  # there may have been no place for it
+        kind = unknown if end is None and Effect.DEFECT in effects else end and end.kind
         if kind == "defect":
             raise Broken(f"{request_id} was told {heard.error} of a bug of the server's own")
     ends = Effect.DEFECT in effects and Effect.CUT not in effects
