@@ -1,26 +1,32 @@
 """One HTTP/1.1 connection: requests read around h11, and handed on in order, one at a time.
 
 Two tasks share a connection. The *receiver* reads the stream until its end, whatever else goes on,
-so that a client's leaving is noticed at once; it pauses when too much has come ahead. The *server*
-takes what came, parses it, runs the handler and settles the connection for the next request. h11
-holds the protocol's state; `Phase` holds only what h11 cannot know.
+so that a client's leaving is noticed at once. It pauses when too much has come ahead, and asks the
+socket now and then whether the client is still there, for its end stands behind the rest. The
+*server* takes what came, parses it, runs the handler and settles the connection for the next
+request. h11 holds the protocol's state; `Phase` holds only what h11 cannot know.
 """
 
 import asyncio
 import contextlib
 import enum
+import select
+import socket
 from typing import NamedTuple
 
 import h11
 
 from engine import containment, slices
-from server import errors, http, outbound
+from server import errors, http, inbox, outbound
 
 READ_BYTES = 64 * 1024
 """Read from the stream in one go."""
 
-AHEAD_BYTES = 64 * 1024
-"""Received while a request is being answered, before reading pauses."""
+LOOK_S = 0.25
+"""Between two looks at a socket that is not read, whether its client has left."""
+
+CLIENT_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+"""What a socket says whose client closed or reset it; poll(2), POLLRDHUP is Linux's own."""
 
 DRAIN_BYTES = 64 * 1024
 """Of a body that the handler left unread, read to keep the connection; above it, it is closed."""
@@ -77,10 +83,7 @@ class Connection:
         self._phase = Phase.IDLE
         self._exchange: http.Exchange | None = None
         self._declared = 0
-        self._inbox: list[bytes] = []
-        self._ahead = 0
-        self._arrived = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._inbox = inbox.Inbox()
         self._grace: asyncio.TimerHandle | None = None
         self._receiver = self._loop.create_task(self._receive())
         self.task = self._loop.create_task(self._serve())
@@ -326,49 +329,41 @@ class Connection:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.linger):
                 while not self._receiver.done() and dropped < LINGER_BYTES:
-                    dropped += sum(map(len, await self._take(None)))
+                    dropped += sum(map(len, await self._inbox.take(None)))
 
     async def _feed(self, timeout: float | None) -> None:
         """Pass to h11 what has come; an empty piece tells it of the input's end."""
-        for data in await self._take(timeout):
+        for data in await self._inbox.take(timeout):
             self._protocol.receive_data(data)
 
-    async def _take(self, timeout: float | None) -> list[bytes]:
-        """What has come since the last time, waiting for it if need be.
-
-        Raises:
-            TimeoutError: nothing came within `timeout` seconds.
-        """
-        if not self._inbox:
-            self._arrived.clear()
-            async with asyncio.timeout(timeout):
-                await self._arrived.wait()
-        taken, self._inbox = self._inbox, []
-        self._ahead = 0
-        self._taken.set()
-        return taken
-
     async def _receive(self) -> None:
-        """Read until the client's end of the stream, or until too much has come ahead."""
+        """Read until the client's end of the stream, with pauses where too much came ahead."""
         try:
             while data := await self._reader.read(READ_BYTES):
-                self._put(data)
-                if self._ahead >= AHEAD_BYTES:
-                    self._taken.clear()
-                    await self._taken.wait()
+                self._inbox.put(data)
+                while self._inbox.is_full:
+                    try:
+                        await self._inbox.taken(LOOK_S)
+                    except TimeoutError:
+                        if self._has_left():
+                            self.lost()
         except OSError:
             # A reset ends the input as a close does.
             pass
         except Exception as error:
             containment.report(containment.Boundary.CONNECTION, error)
         # Whoever waits for more must learn that none comes, whatever ended it.
-        self._put(b"")
+        self._inbox.put(b"")
         self._loop.call_soon(self.lost)
 
-    def _put(self, data: bytes) -> None:
-        self._inbox.append(data)
-        self._ahead += len(data)
-        self._arrived.set()
+    def _has_left(self) -> bool:
+        """Whether the client has closed its side, though not all that it sent was read."""
+        connected: socket.socket = self._writer.get_extra_info("socket")
+        if connected.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(connected.fileno(), CLIENT_GONE)
+        return bool(poll.poll(0))
 
     def lost(self) -> None:
         """Nobody is left to answer."""

@@ -86,6 +86,25 @@ def test_too_much_sent_ahead_is_left_in_the_socket_and_the_client_served() -> No
     uvloop.run(run())
 
 
+@pytest.mark.parametrize("leave", [_close, _reset, _half_close])
+def test_a_client_that_leaves_behind_more_than_is_read_is_noticed(leave: Act) -> None:
+    async def run() -> None:
+        held = Held()
+        async with serving(held) as server:
+            client = await server.connect()
+            await client.send(get())
+            exchange = await held.next()
+            exchange.start(200, [])
+            await client.send(get("/", "x-a: " + "x" * 30_000) * 5)
+            await leave(client)
+            assert await held.cause() == "left"
+            assert await held.ended.get() is http.Stage.LEFT
+            assert await server.http.drain(WAIT) == 0
+            assert held.gone.empty()
+
+    uvloop.run(run())
+
+
 def test_a_handler_that_answers_at_once_answers_a_half_closed_client() -> None:
     async def run() -> None:
         async with serving(echo) as server:
