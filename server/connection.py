@@ -340,7 +340,7 @@ class Connection:
         """Read until the client's end of the stream, with pauses where too much came ahead."""
         try:
             while data := await self._reader.read(READ_BYTES):
-                self._inbox.put(data)
+                self._put(data)
                 while self._inbox.is_full:
                     try:
                         await self._inbox.taken(LOOK_S)
@@ -353,14 +353,17 @@ class Connection:
         except Exception as error:
             containment.report(containment.Boundary.CONNECTION, error)
         # Whoever waits for more must learn that none comes, whatever ended it.
-        self._inbox.put(b"")
+        self._put(b"")
         self._loop.call_soon(self.lost)
+
+    def _put(self, data: bytes) -> None:
+        self._inbox.put(data)
 
     def _has_left(self) -> bool:
         """Whether the client has closed its side, though not all that it sent was read."""
         connected: socket.socket = self._writer.get_extra_info("socket")
-        if connected.fileno() < 0:
-            return True
+        if connected.fileno() < 0:  # closed on our side, which ends the reading too
+            return False
         poll = select.poll()
         poll.register(connected.fileno(), CLIENT_GONE)
         return bool(poll.poll(0))

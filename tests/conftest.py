@@ -5,6 +5,8 @@ in one process, where it starts at once and can be debugged. `-n` says otherwise
 """
 
 import os
+import signal
+from collections.abc import Iterator
 from typing import Any, Final
 
 import hypothesis
@@ -54,3 +56,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put last what fills the gaps at the end of a run."""
     items.sort(key=lambda item: item.nodeid.partition("::")[0] in INDEPENDENT)
+
+
+@pytest.fixture
+def hangup_by_default() -> Iterator[None]:
+    """SIGHUP as a shell leaves it, also where the whole run ignores it, as `nohup` has it."""
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, usual)

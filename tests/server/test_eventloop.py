@@ -112,6 +112,7 @@ def test_signals_that_came_before_the_loop_and_during_it_are_acted_on_in_order()
     signal.raise_signal(signal.SIGINT)  # all is done: nothing happens
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 def test_a_hangup_without_a_terminal_is_told_and_stops_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

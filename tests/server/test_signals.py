@@ -242,6 +242,7 @@ os.execv(sys.executable, [sys.executable, "-m", "server", *sys.argv[1:]])
 """Makes standard input the terminal of the session, and becomes the program."""
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
     leader, terminal = os.openpty()
     serve = ("serve", "--worker", "scripted", "--port", "0")
@@ -266,6 +267,7 @@ def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
     assert b"Traceback" not in shown
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 def test_elsewhere_a_hangup_and_a_broken_pipe_are_nothing(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", data_dir=tmp_path) as server:
         server.process.send_signal(signal.SIGPIPE)
