@@ -9,7 +9,7 @@ from typing import Final
 LINEAR: Final = 2.3
 """Times as long that double the input may take. Twice is linear; what is quadratic takes four."""
 
-ROUNDS: Final = 12
+ROUNDS: Final = 40
 """How often both sizes are tried at the most; the best of each counts."""
 
 

@@ -11,7 +11,7 @@ from tests import growth, largebodies, requestwork
 
 pytestmark = pytest.mark.slow
 
-SIZE = 50_000
+SIZE = 25_000
 """Bytes of the smaller body; both are kept whole by the log."""
 
 
