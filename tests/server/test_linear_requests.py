@@ -11,8 +11,8 @@ from tests import growth, largebodies, requestwork
 
 pytestmark = pytest.mark.slow
 
-SIZE = 25_000
-"""Bytes of the smaller body; both are kept whole by the log."""
+SIZE = 50_000
+"""Bytes of the smaller body: both are read in slices, and kept whole by the log."""
 
 
 @pytest.mark.parametrize("kind", largebodies.KINDS)
