@@ -7,11 +7,13 @@ whatever a kill between two of these steps has left.
 """
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+import structlog
 
 from engine import chain, recovery, regular
 from machines import events
@@ -21,6 +23,9 @@ COMPACT_LINES: Final = 1024
 
 LIVE_SHARE: Final = 4
 """It does so where there are more than this many lines for each segment that is there."""
+
+
+_log = structlog.get_logger(component="event_log")
 
 
 class ChainFile:
@@ -72,9 +77,48 @@ class ChainFile:
             raise
 
     def is_there(self) -> bool:
-        """Whether the files are still the ones that their paths lead to."""
-        found = ((self._path, self._fd), (self._point_path, self._point_fd))
-        return all(regular.is_at(path, fd) for path, fd in found)
+        """Whether the files are still the ones that their paths lead to, and as long."""
+        return self._is_whole(self._path, self._fd, self._size) and self._is_whole(
+            self._point_path, self._point_fd, chain.CHECKPOINT_BYTES
+        )
+
+    def restore(self) -> None:
+        """Put back what somebody deleted or replaced: it is known here, and nothing need be read
+        again. For the thread that writes the files.
+
+        Raises:
+            OSError: it cannot be put back, or the chain was cut short.
+        """
+        if not self._is_whole(self._path, self._fd, self._size):
+            self._refuse_cut()
+            self._put_back(self._path, self._fd, os.pread(self._fd, self._size, 0))
+        if not self._is_whole(self._point_path, self._point_fd, chain.CHECKPOINT_BYTES):
+            self._put_back(self._point_path, self._point_fd, chain.checkpoint_line(self._point))
+
+    def _put_back(self, path: Path, fd: int, data: bytes) -> None:
+        draft = path.with_name(f"{path.name}.new")
+        made = regular.open_regular(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        try:
+            _write_all(made, data, 0)
+            self._force(made)
+            draft.replace(path)
+            os.dup2(made, fd, inheritable=False)
+        finally:
+            os.close(made)
+        _log.warning("event_log_file_restored", path=str(path))
+
+    def _refuse_cut(self) -> None:
+        """A chain that is cut short must not be filled up with zeros.
+
+        Raises:
+            OSError: it is.
+        """
+        if os.fstat(self._fd).st_size < self._size:
+            raise OSError(errno.EIO, "the log's chain was cut short", str(self._path))
+
+    @staticmethod
+    def _is_whole(path: Path, fd: int, size: int) -> bool:
+        return regular.is_at(path, fd) and os.fstat(fd).st_size >= size
 
     def append(self, *entries: chain.AnyEntry) -> None:
         """Write entries, behind those that could not be written before.
@@ -86,6 +130,7 @@ class ChainFile:
         if not self._owed:
             return
         data, mark = chain.joined(self._owed, self._point.mark)
+        self._refuse_cut()
         os.ftruncate(self._fd, self._size)  # what an earlier failure may have left
         try:
             _write_all(self._fd, data, self._size)

@@ -1,10 +1,11 @@
 """The segment that is written to, and the lines that are written."""
 
+import errno
 import os
 import zlib
 from pathlib import Path
 
-from engine import chain, sealed
+from engine import chain, regular, sealed
 
 Pending = tuple[bytes, int, bytes]
 """A record before it has its place in a segment: what comes before the value of `seq`, `seq`, and
@@ -64,7 +65,23 @@ class LiveSegment:
         Raises:
             OSError: it stays there.
         """
+        size = os.fstat(self.fd).st_size
+        if size < self.size:  # it would be filled up with zeros
+            raise OSError(errno.EIO, "somebody cut the live segment short", str(self.path))
         os.ftruncate(self.fd, self.size)
+
+    def problem(self) -> str | None:
+        """What somebody else did to the file; None where it is as it was written.
+
+        Raises:
+            OSError: that cannot be found out.
+        """
+        if not regular.is_at(self.path, self.fd):
+            return f"the live segment is gone with {self.records} records"
+        size = os.fstat(self.fd).st_size
+        if size != self.size:
+            return f"the live segment has {size} bytes, and {self.size} were written"
+        return None
 
 
 def refuse_too_large(lines: list[bytes]) -> None:

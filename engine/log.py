@@ -16,23 +16,23 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable
-from pathlib import Path
+from concurrent import futures
 from typing import Final, Literal
 
-import msgspec
 import structlog
 
 from engine import (
     chainfile,
     containment,
     livesegment,
+    logsettings,
     recovery,
     regular,
     retention,
     segmentwriter,
     streamlog,
+    writerlock,
 )
-from machines import events
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
@@ -41,51 +41,22 @@ CHECK_US: Final = 1_000_000
 """How often it is looked whether the live segment is still there, and not too old. While anything
 was written since, a timer does it."""
 
+PATIENCE_S: Final = 0.02
+"""How long the loop is held for what the helper thread finds in the directory after a failure."""
+
 BACKLOG_BYTES: Final = 8 << 20
 """Records kept in memory while the log is failing; about 80,000 tokens."""
 
 AGE_PARTS: Final = 8
 """A segment is left after this part of the age limit, since it can only be deleted as a whole."""
 
-RECOVERY_TRIGGER: Final = "recovery"
-"""`emission_trigger` of the terminal records that a start writes after a process was killed."""
+LogSettings = logsettings.LogSettings
+LogCounts = logsettings.LogCounts
 
 StreamLog = streamlog.StreamLog
 """What `EventLog.stream` makes."""
 
 _log = structlog.get_logger(component="event_log")
-
-
-class LogSettings(msgspec.Struct, frozen=True):
-    """How the log is kept; meanings and defaults as in `docs/configuration.md`.
-
-    Attributes:
-        max_bytes: of all segments together; 0 for no limit.
-        max_age_s: since a segment's last record; 0 for no limit.
-    """
-
-    directory: Path
-    content: Literal["off", "masked", "full"] = "masked"
-    fsync: segmentwriter.FsyncPolicy = "interval"
-    segment_bytes: int = 64 << 20
-    max_bytes: int = 1 << 30
-    max_age_s: int = 7 * 86_400
-    on_error: Literal["continue", "refuse"] = "continue"
-
-
-class LogCounts(msgspec.Struct):
-    """What the log went through since its process began, for metrics.
-
-    Attributes:
-        failures: tries to write that failed.
-        records_lost: records that will never be on file.
-        segments_pruned: segments deleted by retention, of `bytes_pruned` together.
-    """
-
-    failures: int = 0
-    records_lost: int = 0
-    segments_pruned: int = 0
-    bytes_pruned: int = 0
 
 
 class EventLog:
@@ -117,6 +88,16 @@ class EventLog:
         self._checked_us = 0
         self._failed_us = 0
 
+    async def look(self) -> None:
+        """Have the helper thread read what is there, so that `open` need not wait for it."""
+        if self._settings.content != "off":
+            with contextlib.suppress(Exception):  # `open` comes to it again
+                ready = self._writer.acquire()
+                if ready is not None:
+                    looked = asyncio.wrap_future(ready)
+                    looked.add_done_callback(asyncio.Future.exception)  # though nobody waits
+                    await asyncio.wait({looked})
+
     def open(self) -> recovery.Recovery:
         """Begin a segment, and close the streams that a killed process left open.
 
@@ -130,9 +111,9 @@ class EventLog:
             return recovery.Recovery()
         now = self.now()
         try:
-            self._resume(now)
+            self._resume(now, None)
             self._write(now)
-        except (segmentwriter.LogLocked, regular.NotRegular):
+        except (writerlock.LogLocked, regular.NotRegular):
             self._writer.close()
             raise
         except Exception as error:
@@ -212,6 +193,7 @@ class EventLog:
     def close(self) -> None:
         """Flush, bring everything to the disk as policy has it, and let another process write."""
         if self._state == "closed":
+            self._writer.close()  # which may have been reading
             return
         self._attempt(self.now())
         if self._timer is not None:
@@ -229,7 +211,9 @@ class EventLog:
         """Write now, whatever it takes, and see how it went."""
         try:
             if self._state == "failing":
-                self._resume(now)
+                if not self._resume(now, _patience()):
+                    self._wait(now)
+                    return
             elif abs(now - self._checked_us) >= CHECK_US:
                 self._check(now)
             self._write(now)
@@ -240,37 +224,33 @@ class EventLog:
             self._state = "writing"
             _log.warning("event_log_recovered", records_lost=self.counts.records_lost)
 
-    def _resume(self, now: int) -> None:
-        """Make the directory ready, at the start and after a failure."""
-        found = self._writer.acquire()
-        if found is not None:
-            self._recovery = self._recovery or found.recovery
-            self._close_recovered(found.recovery)
+    def _resume(self, now: int, patience: float | None) -> bool:
+        """Make the directory ready, at the start and after a failure.
+
+        Returns:
+            Whether that took no more seconds than `patience`.
+        """
+        ready = self._writer.acquire()
+        if ready is not None:
+            if futures.wait((ready,), patience).not_done:
+                return False
+            found = self._writer.adopt().recovery
+            self._recovery = self._recovery or found
+            self._close_recovered(found)
         self._writer.renew(now)
         self._checked_us = now
+        return True
 
     def _close_recovered(self, found: recovery.Recovery) -> None:
         """Say what was found, and close what was left open, but for streams of this process."""
-        if found.torn_bytes_cut:
-            _log.warning("event_log_torn_tail_cut", bytes=found.torn_bytes_cut)
-        corrupt = [problem for problem in found.problems if problem.kind == "corrupt"]
-        if corrupt:
-            _log.error("event_log_corrupt", problems=len(corrupt), first=str(corrupt[0]))
-        later = [problem for problem in found.problems if problem.kind == "later"]
-        if later:
-            _log.warning("event_log_later_version", count=found.later, first=str(later[0]))
+        recovery.report(found)
         live = {stream.id for stream in self._streams.values()}
         left_open = [each for each in found.open_streams if each.stream not in live]
         if left_open:
             _log.warning("event_log_streams_closed", count=len(left_open))
         for left in left_open:
-            terminal = events.Terminal(
-                kind="shutdown",
-                emission_trigger=RECOVERY_TRIGGER,
-                status=200 if left.answered else 0,
-                duration_us=left.last_us - left.opened_us,
-            )
-            self._stream(left.stream, 0, left.next_seq).close(terminal, left.state)
+            left_log = self._stream(left.stream, 0, left.next_seq)
+            left_log.close(recovery.ending(left), left.state)
 
     def _check(self, now: int) -> None:
         """What a flush looks at once in a while."""
@@ -350,7 +330,22 @@ class EventLog:
             containment.report(containment.Boundary.LOG, error)
         if self._state != "failing":
             _log.error("event_log_failing", error=str(error), on_error=self._settings.on_error)
+        if self._state == "writing" and isinstance(error, writerlock.LogLocked):
+            self._guard(self._give_up)
         self._state = "failing"
+        self._wait(now)
+
+    def _give_up(self) -> None:
+        """Leave the files to another process, which has closed our streams, or is about to."""
+        self._writer.abandon()
+        self._lose(self._pending)
+        self._pending.clear()
+        for stream in list(self._streams.values()):
+            stream.give_up(self._count_lost)
+        self._streams.clear()
+
+    def _wait(self, now: int) -> None:
+        """Try again later."""
         self._failed_us = now
         self._guard(self._limit_backlog)
         if self._timer is None:
@@ -393,3 +388,12 @@ class EventLog:
 
     def _count_lost(self, _: livesegment.Pending) -> None:
         self.counts.records_lost += 1
+
+
+def _patience() -> float | None:
+    """How long to wait for the helper thread; without a loop, nobody is held."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return PATIENCE_S

@@ -9,14 +9,22 @@ and is noted in the chain.
 import itertools
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from engine import chain, manifest, regular, sealed, segmentread, segments
+from machines import events
+
+RECOVERY_TRIGGER: Final = "recovery"
+"""`emission_trigger` of the terminal records that a start writes after a process was killed."""
 
 _BLOCK: Final = 1 << 16
+
+_log = structlog.get_logger(component="event_log")
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -30,6 +38,28 @@ class Recovery(msgspec.Struct, frozen=True):
     open_streams: tuple[segments.OpenStream, ...] = ()
     problems: tuple[sealed.Problem, ...] = ()
     later: int = 0
+
+
+def ending(left: segments.OpenStream) -> events.Terminal:
+    """The last record of a stream whose process was killed."""
+    return events.Terminal(
+        kind="shutdown",
+        emission_trigger=RECOVERY_TRIGGER,
+        status=200 if left.answered else 0,
+        duration_us=left.last_us - left.opened_us,
+    )
+
+
+def report(found: Recovery) -> None:
+    """Write to the diagnostics what was found wrong."""
+    if found.torn_bytes_cut:
+        _log.warning("event_log_torn_tail_cut", bytes=found.torn_bytes_cut)
+    corrupt = [problem for problem in found.problems if problem.kind == "corrupt"]
+    if corrupt:
+        _log.error("event_log_corrupt", problems=len(corrupt), first=str(corrupt[0]))
+    later = [problem for problem in found.problems if problem.kind == "later"]
+    if later:
+        _log.warning("event_log_later_version", count=found.later, first=str(later[0]))
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -49,13 +79,30 @@ class Found(msgspec.Struct, frozen=True):
     closings: tuple[chain.Closed, ...] = ()
     damage: chain.Damaged | None = None
 
+    @property
+    def before(self) -> tuple[int, chain.Figures] | None:
+        """Number of the newest segment, and what it holds; None where that is not known."""
+        if self.closings and self.closings[-1].segment == self.newest:
+            return self.newest, chain.figures(self.closings[-1])
+        holds = self.known.holds(self.newest)
+        return None if holds is None else (self.newest, holds)
 
-def recover(directory: Path) -> Found:
+
+def _never() -> bool:
+    return False
+
+
+class Stopped(Exception):
+    """Raised where nobody waits any more for what is found."""
+
+
+def recover(directory: Path, is_stopped: Callable[[], bool] = _never) -> Found:
     """Cut a torn tail, and find what was left open.
 
     Reads on from the checkpoint: every stream that began earlier was over by then.
 
     Raises:
+        Stopped: `is_stopped` said so, which is asked before each record.
         NotRegular: something else is in the place of a file.
         OSError: the directory cannot be read, or the tail not be cut.
     """
@@ -70,6 +117,8 @@ def recover(directory: Path) -> Found:
     reading = segments.Reading(_recent(known, present, unclosed), known, pruned=True)
     ended: dict[Path, int] = {}
     for record in reading:
+        if is_stopped():
+            raise Stopped
         ended[record.path] = record.t
         if record.event in ("opened", "terminal"):  # of the many others only their order matters
             reading.load(record)

@@ -49,6 +49,19 @@ def reader(path: Path) -> BinaryIO:
     return os.fdopen(open_regular(path, os.O_RDONLY), "rb")
 
 
+def sync_directory(path: Path) -> None:
+    """Force a directory to the disk: a new file is there when its name is.
+
+    Raises:
+        OSError: it did not come there.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def is_at(path: Path, fd: int) -> bool:
     """Whether an open file is still the one that its path leads to."""
     try:

@@ -61,7 +61,7 @@ class Tally(msgspec.Struct):
         full: of these, the ones whose bytes were compared too.
         defects: ended by a bug of the server's own, and compared up to there.
         unfinished: without an end in the log: open, or closed by a later start.
-        skipped: whose beginning is no longer in the log.
+        skipped: whose beginning is no longer in the log, or that were open at a corrupt place.
         later: that a later version wrote, and that are not compared.
     """
 
@@ -94,10 +94,16 @@ class Replay:
         self._open: dict[str, _StreamReplay] = {}
 
     def run(self, reading: segments.Reading) -> None:
-        """Replay up to the first divergence, the first corrupt line, or the end."""
+        """Replay up to the first divergence, or the end.
+
+        What is corrupt may have cost any stream a record that was open there: those are left out.
+        """
+        corrupt = 0
         for record in reading:
-            if reading.counts["corrupt"]:
-                return
+            if reading.counts["corrupt"] > corrupt:
+                corrupt = reading.counts["corrupt"]
+                self.tally.skipped += len(self._open)
+                self._open.clear()
             event = reading.load(record)
             if event is not None:
                 self._take(record, event)

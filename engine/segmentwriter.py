@@ -8,20 +8,29 @@ that was left, for it must not be there before the segment is.
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import structlog
 
-from engine import chain, chainfile, containment, livesegment, recovery, regular, sealed, segments
+from engine import (
+    chain,
+    chainfile,
+    containment,
+    livesegment,
+    recovery,
+    regular,
+    sealed,
+    segments,
+    writerlock,
+)
 from machines import events
 
 SYNC_INTERVAL_S: Final = 1.0
@@ -30,17 +39,10 @@ SYNC_INTERVAL_S: Final = 1.0
 SAVE_INTERVAL_S: Final = 1.0
 """With `always`: the least between two checkpoints that say how much is on the disk."""
 
-LOCK: Final = "lock"
-"""File whose lock the one writer has, and the number of its process in it."""
-
 FsyncPolicy = Literal["none", "interval", "always"]
 """When records are forced to the disk: never, within an interval, before their bytes are sent."""
 
 _log = structlog.get_logger(component="event_log")
-
-
-class LogLocked(OSError):
-    """Raised where another process writes to the directory."""
 
 
 class SegmentWriter:
@@ -58,8 +60,10 @@ class SegmentWriter:
         self._writer = secrets.token_hex(8)
         self._live: livesegment.LiveSegment | None = None
         self._before: tuple[int, chain.Figures] | None = None
-        self._lock: int | None = None
+        self._lock = writerlock.WriterLock(directory)
+        self._found: Future[recovery.Found] | None = None
         self._chain: chainfile.ChainFile | None = None
+        self._recovered: chainfile.ChainFile | None = None
         self._helper = ThreadPoolExecutor(1, "event-log")
         self._closing = threading.Event()
         self._guard = threading.Lock()
@@ -77,33 +81,54 @@ class SegmentWriter:
         """When the live segment was begun."""
         return 0 if self._live is None else self._live.created_us
 
-    def acquire(self) -> recovery.Found | None:
+    def acquire(self) -> Future[recovery.Found] | None:
         """Make the directory and become its one writer.
 
         Returns:
-            What was there; None where this was its writer already.
+            What the helper thread finds there, for `adopt` once it is done; None where this was
+            its writer already.
 
         Raises:
             LogLocked: another process writes there.
             NotRegular: something else is in the place of one of its files.
             OSError: the directory cannot be made or written to.
         """
-        path = self._directory / LOCK
-        locked = self._lock is not None and regular.is_at(path, self._lock)
-        if locked and self._chain is not None and self._chain.is_there():
+        held = self._lock.is_held
+        if held and self._chain is not None and self._chain.is_there():
             return None
-        self._settle_helper()
-        if not locked:
-            self._unlock()
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(path)
-        found = recovery.recover(self._directory)
+        if not held:
+            if not self.number:  # later it might be our own segment
+                writerlock.refuse_if_written(self._directory)
+            self._lock.take()
+        if self._found is None:
+            self._leave(False)
+            self._release_chain()
+            self._found = self._helper.submit(self._recover)
+        return self._found
+
+    def adopt(self) -> recovery.Found:
+        """Go on with what the helper thread found, which must be done.
+
+        Raises:
+            LogLocked, NotRegular, OSError: as `acquire`.
+        """
+        assert self._found is not None, "acquire() comes first"
+        ready, self._found = self._found, None
+        found = ready.result()
         self.number = max(self.number, found.newest)
-        self._chain = chainfile.ChainFile(
-            self._directory, found, self.number + 1, syncs=self._fsync != "none"
-        )
-        self._before = _before(found)
+        self._chain, self._recovered = self._recovered, None
+        self._before = found.before
         return found
+
+    def abandon(self) -> None:
+        """Write nothing more to any of the files: another process has them."""
+        live, self._live = self._live, None
+        if live is not None:
+            self.later(os.close, live.fd)
+        with self._guard:
+            self._batch = None
+        self._before = None
+        self._release_chain()
 
     def renew(self, now_us: int) -> None:
         """Go on in a segment that nothing was written to yet.
@@ -126,6 +151,7 @@ class SegmentWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         live = livesegment.LiveSegment(number, path, regular.open_regular(path, flags), now_us)
         try:
+            writerlock.hold_segment(live.fd)
             live.write(chain.header_line(self._header(number, now_us)))
         except OSError:
             os.close(live.fd)
@@ -135,7 +161,7 @@ class SegmentWriter:
         self.retire()
         self._live, self.number = live, number
         if self._fsync != "none":
-            self.later(self._sync_directory)
+            self.later(regular.sync_directory, self._directory)
 
     def append(self, pending: list[livesegment.Pending], now_us: int) -> None:
         """Write records with one write(2), and one more for each segment that they fill.
@@ -174,20 +200,24 @@ class SegmentWriter:
         """Look whether what was written is still there and came to the disk.
 
         Raises:
+            LogLocked: the lock is gone, and another process has the new one.
             OSError: it is not, or did not; the live segment is given up.
         """
+        if not self._lock.is_held:
+            self._lock.take()
+            _log.warning("event_log_lock_restored", path=str(self._directory))
         error, self._error = self._error, None
         if error is not None:
             self._leave(False)  # to sync it once more may look like success
             raise error
         live = self._live
-        if live is not None and not regular.is_at(live.path, live.fd):
-            self.retire()
-            reason = f"the live segment is gone with {live.records} records"
-            raise FileNotFoundError(errno.ENOENT, reason, str(live.path))
+        if live is not None:
+            problem = live.problem()
+            if problem is not None:
+                self.retire()
+                raise OSError(errno.EIO, problem, str(live.path))
         if self._chain is not None and not self._chain.is_there():
-            path = str(self._directory / chain.CHAIN)
-            raise FileNotFoundError(errno.ENOENT, "the log's chain is gone", path)
+            self.later(self._chain.restore)  # what fails of it the next check hears
 
     def when_synced(self, callback: Callable[[], object]) -> None:
         """Call back, on the helper thread, when all that is written now is on the disk."""
@@ -215,6 +245,9 @@ class SegmentWriter:
         self._closing.set()
         self.retire()
         self._helper.shutdown()
+        if self._recovered is not None:  # too late for anybody to go on with it
+            self._recovered.release()
+            self._recovered = None
         kept, self._chain = self._chain, None
         if kept is not None and self._error is None:
             self._attempt(kept.close)
@@ -222,7 +255,7 @@ class SegmentWriter:
             kept.release()
         if self._error is not None:
             _log.error("event_log_not_closed", error=str(self._error))
-        self._unlock()
+        self._lock.release()
 
     def _header(self, number: int, now_us: int) -> chain.Header:
         before = self._before
@@ -279,22 +312,22 @@ class SegmentWriter:
                 chain.Closed(live.number, found.records, found.bytes, found.crc32, live.ended_us)
             )
 
-    def _settle_helper(self) -> None:
-        """Wait until the helper thread has done all that it was asked."""
-        self._leave(False)
-        self._closing.set()
-        self._helper.shutdown()
-        self._closing.clear()
-        self._helper = ThreadPoolExecutor(1, "event-log")
-        if self._chain is not None:
-            self._chain.release()
-        self._chain = None
+    def _recover(self) -> recovery.Found:
+        """What the helper thread does for `acquire`."""
         self._error = None
+        writerlock.refuse_if_written(self._directory)
+        found = recovery.recover(self._directory, self._closing.is_set)
+        following = max(self.number, found.newest) + 1
+        self._recovered = chainfile.ChainFile(
+            self._directory, found, following, syncs=self._fsync != "none"
+        )
+        return found
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _release_chain(self) -> None:
+        """Have the helper thread give up the chain, after all that it was asked to write there."""
+        kept, self._chain = self._chain, None
+        if kept is not None:
+            self.later(kept.release)
 
     def _request_sync(self, callbacks: tuple[Callable[[], object], ...]) -> None:
         """Join the fsync that has not begun yet, or ask for one."""
@@ -338,14 +371,6 @@ class SegmentWriter:
         self._saved_s = now
         return True
 
-    def _sync_directory(self) -> None:
-        """A new segment is on the disk when its name is."""
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._force(fd)
-        finally:
-            os.close(fd)
-
     def _force(self, fd: int) -> bool:
         try:
             os.fsync(fd)
@@ -367,33 +392,3 @@ class SegmentWriter:
 
 def _call(callback: Callable[[], object]) -> None:
     callback()
-
-
-def _locked(path: Path) -> int:
-    """A descriptor with the lock of the log's one writer.
-
-    Raises:
-        LogLocked, NotRegular, OSError: it cannot be had.
-    """
-    lock = regular.open_regular(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.read(lock, 20).decode(errors="replace").strip()
-        os.close(lock)
-        if not isinstance(error, BlockingIOError):
-            raise
-        reason = f"process {owner} writes its event log here already"
-        raise LogLocked(f"{path.parent}: {reason}") from None
-    with contextlib.suppress(OSError):  # it only serves the message above
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-    return lock
-
-
-def _before(found: recovery.Found) -> tuple[int, chain.Figures] | None:
-    """What the newest segment holds that another writer left."""
-    if found.closings and found.closings[-1].segment == found.newest:
-        return found.newest, chain.figures(found.closings[-1])
-    holds = found.known.holds(found.newest)
-    return None if holds is None else (found.newest, holds)

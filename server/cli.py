@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import codexhome, containment, responsestore, scripted, segmentwriter
+from engine import codexhome, containment, responsestore, scripted, writerlock
 from machines import parse
 from server import (
     assembly,
@@ -33,7 +33,7 @@ REFUSALS = (
     codexhome.HomeTaken,
     scripted.TranscriptError,
     responsestore.StoreError,
-    segmentwriter.LogLocked,
+    writerlock.LogLocked,
 )
 """Why a command cannot do what it was asked for: their text is for the operator."""
 

@@ -147,6 +147,7 @@ class Server:
         add = self._parts.add
         self._make_directories()
         add("event_log", STEP_S, self._close_log)
+        await self._log.look()
         self._log.open()
         self._context.hash_key = assembly.hash_key(self._config)
         if self._store is not None:

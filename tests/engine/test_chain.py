@@ -191,21 +191,47 @@ def test_a_header_knows_what_the_segment_before_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["chain", "checkpoint"])
-def test_a_file_that_goes_while_it_is_written_is_noticed_and_noted(
-    tmp_path: Path, name: str
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_file_that_goes_while_it_is_written_is_put_back(
+    tmp_path: Path, name: str, replaced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = logs.Clock()
+    event_log = logs.open_log(tmp_path, clock, segment_bytes=1000)
+    logs.write_stream(event_log, "before", 20)
+    logs.wait_for_chores(event_log)
+    monkeypatch.setattr(recovery, "recover", None)  # nothing is read again
+    (tmp_path / name).unlink()
+    if replaced:
+        (tmp_path / name).write_text("somebody else's\n" * 100)
+    clock.advance(2)
+    with structlog.testing.capture_logs() as said:
+        for stream in ("during", "after"):
+            logs.write_stream(event_log, stream, 20)
+            logs.wait_for_chores(event_log)
+            clock.advance(2)
+    assert [line["event"] for line in said] == ["event_log_file_restored"]
+    assert said[0]["path"] == str(tmp_path / name)
+    event_log.close()
+    assert list(logs.streams_of(tmp_path)) == ["before", "during", "after"]
+
+
+@pytest.mark.parametrize("name", ["chain", "checkpoint"])
+def test_a_file_that_is_cut_while_it_is_written_is_noticed(tmp_path: Path, name: str) -> None:
     clock = logs.Clock()
     event_log = logs.open_log(tmp_path, clock)
     logs.write_stream(event_log, "before")
-    (tmp_path / name).unlink()
-    clock.advance(2)
+    logs.wait_for_chores(event_log)
+    os.truncate(tmp_path / name, 0)
     with structlog.testing.capture_logs() as said:
-        logs.write_stream(event_log, "during")
-        clock.advance(2)
-        logs.write_stream(event_log, "after")
-    assert "event_log_failing" in [line["event"] for line in said]
-    assert "event_log_corrupt" in [line["event"] for line in said]
+        for stream in ("during", "between", "after"):
+            clock.advance(2)
+            logs.write_stream(event_log, stream)
+            logs.wait_for_chores(event_log)
     event_log.close()
+    assert {
+        "chain": {"event_log_failing", "event_log_corrupt", "event_log_recovered"},
+        "checkpoint": {"event_log_file_restored"},
+    }[name] == {line["event"] for line in said}
     reading = segments.read(tmp_path)
-    assert {record.stream for record in reading} == {"before", "during", "after"}
-    assert [problem.path.name for problem in reading.problems] == ["chain"]
+    assert {record.stream for record in reading} == {"before", "during", "between", "after"}
+    assert {problem.path.name for problem in reading.problems} <= {name}

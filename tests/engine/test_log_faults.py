@@ -4,10 +4,12 @@ Nothing that was flushed is lost, nothing half-written is ever read as whole, no
 """
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,9 @@ import msgspec
 import pytest
 import structlog
 
-from engine import log, recovery, segments, segmentwriter
+from engine import log, recovery, segments, writerlock
 from machines import events, outputs
-from tests import fulldisk, logs, virtualtime
+from tests import fulldisk, logs, machinetime, virtualtime
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ def test_a_read_only_disk_stops_nothing_and_is_used_when_it_can_be(
 FILE_LIMIT = """
 import resource, sys
 from pathlib import Path
-from tests import fulldisk, logs, virtualtime
+from tests import fulldisk, logs, machinetime, virtualtime
 
 clock = logs.Clock()
 event_log = logs.open_log(Path(sys.argv[1]), clock, content="full")
@@ -321,10 +323,12 @@ def test_an_idle_log_notices_within_a_second_that_it_is_gone(
     async def scenario() -> None:
         event_log = logs.open_log(directory, clock)
         logs.write_stream(event_log, "s")
+        logs.wait_for_chores(event_log)
         delete(directory)
         with structlog.testing.capture_logs() as said:
             await asyncio.sleep(2.5)
-        assert "the live segment is gone with 5 records" in said[0]["error"]
+        (failing,) = [line for line in said if line["event"] == "event_log_failing"]
+        assert "the live segment is gone with 5 records" in failing["error"]
         assert event_log.counts.failures == 1
         assert segments.list_segments(directory)
         written = logs.begin(event_log, "t")
@@ -393,7 +397,7 @@ def test_a_directory_that_goes_is_made_again(
     clock.advance(2)
     stream.close(logs.TERMINAL, "done")
     event_log.flush()
-    with pytest.raises(segmentwriter.LogLocked):
+    with pytest.raises(writerlock.LogLocked):
         logs.open_log(directory)
     event_log.close()
     reading = segments.read(directory)
@@ -451,3 +455,134 @@ def test_what_waits_when_the_log_is_closed_is_lost_loudly(directory: Path) -> No
     logs.write_stream(event_log, "after the end")
     event_log.flush()
     event_log.close()
+
+
+def test_a_lock_that_is_deleted_is_made_again_and_lets_nobody_in_meanwhile(
+    directory: Path, clock: logs.Clock
+) -> None:
+    event_log = logs.open_log(directory, clock)
+    logs.write_stream(event_log, "before")
+    (directory / "lock").unlink()
+    with pytest.raises(writerlock.LogLocked):
+        logs.open_log(directory)
+    assert not (directory / "lock").exists()
+    clock.advance(2)
+    with structlog.testing.capture_logs() as said:
+        logs.write_stream(event_log, "after")
+    assert [line["event"] for line in said] == ["event_log_lock_restored"]
+    assert int((directory / "lock").read_text()) == os.getpid()
+    with pytest.raises(writerlock.LogLocked):
+        logs.open_log(directory)
+    event_log.close()
+    assert list(logs.streams_of(directory)) == ["before", "after"]
+
+
+def test_a_log_that_another_process_has_taken_is_left_to_it(
+    directory: Path, clock: logs.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = logs.open_log(directory, clock)
+    logs.begin(ours, "cut")
+    logs.write_stream(ours, "before")
+    logs.wait_for_chores(ours)
+    (directory / "lock").unlink()
+    with monkeypatch.context() as older:  # a version that does not look at segments
+        older.setattr(writerlock, "refuse_if_written", lambda _: None)
+        theirs = logs.open_log(directory, clock)
+    logs.write_stream(theirs, "theirs")
+    clock.advance(2)
+    with structlog.testing.capture_logs() as said:
+        for name in ("lost", "too"):
+            logs.write_stream(ours, name)
+            clock.advance(2)
+    assert [line["event"] for line in said] == ["event_log_failing", "event_log_records_lost"]
+    assert ours.counts.failures == 2
+    theirs.close()
+    logs.write_stream(ours, "after")
+    assert ours.accepting
+    ours.close()
+    assert ours.counts.records_lost == 5
+    assert list(logs.streams_of(directory)) == ["cut", "before", "theirs", "too", "after"]
+
+
+def test_a_segment_that_is_cut_in_place_is_noticed_and_left(
+    directory: Path, clock: logs.Clock
+) -> None:
+    event_log = logs.open_log(directory, clock)
+    logs.write_stream(event_log, "before")
+    os.truncate(segments.list_segments(directory)[0].path, 0)
+    with structlog.testing.capture_logs() as said:
+        logs.write_stream(event_log, "lost")
+        for name in ("after", "later"):
+            clock.advance(2)
+            logs.write_stream(event_log, name)
+    event_log.close()
+    assert [line["event"] for line in said] == ["event_log_failing", "event_log_recovered"]
+    assert "were written" in said[0]["error"]
+    reading = segments.read(directory)
+    whole = {record.stream for record in reading if record.path.name != "events-00000001.jsonl"}
+    assert whole == {"after", "later"}
+    assert {problem.path.name for problem in reading.problems} == {"events-00000001.jsonl"}
+
+
+def test_the_loop_does_not_wait_for_what_is_read_again(
+    directory: Path, clock: logs.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+    looked = recovery.recover
+
+    def slow(*arguments: Any) -> recovery.Found:
+        may_go_on.wait(machinetime.HANG_S)
+        return looked(*arguments)
+
+    async def scenario() -> None:
+        event_log = logs.open_log(directory, clock, on_error="refuse")
+        logs.write_stream(event_log, "before")
+        logs.wait_for_chores(event_log)
+        monkeypatch.setattr(recovery, "recover", slow)
+        delete(directory)
+        await asyncio.sleep(5)  # which would not be over
+        assert event_log.counts.failures == 1
+        assert not event_log.accepting
+        may_go_on.set()
+        logs.wait_for_chores(event_log)
+        await asyncio.sleep(1.5)
+        assert event_log.accepting
+        logs.write_stream(event_log, "after")
+        event_log.close()
+
+    virtualtime.run(scenario())
+    assert list(logs.streams_of(directory)) == ["after"]
+
+
+def test_a_start_is_given_up_while_it_reads(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = logs.open_log(directory)
+    for number in range(20):
+        logs.write_stream(killed, str(number))
+    left = logs.left_behind(directory)
+    killed.close()
+    begun, may_go_on = threading.Event(), threading.Event()
+    load = segments.Reading.load
+    loaded: list[segments.Record] = []
+
+    def slow(reading: segments.Reading, record: segments.Record) -> Any:
+        loaded.append(record)
+        begun.set()
+        may_go_on.wait(machinetime.HANG_S)
+        return load(reading, record)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(segments.Reading, "load", slow)
+        event_log = log.EventLog(logs.settings(left), logs.Clock())
+        start = asyncio.create_task(event_log.look())
+        await asyncio.to_thread(begun.wait, machinetime.HANG_S)
+        start.cancel()
+        await asyncio.wait({start})
+        threading.Timer(0.05, may_go_on.set).start()
+        event_log.close()
+        assert len(loaded) == 1
+
+    asyncio.run(scenario())
+    logs.open_log(left).close()
+    assert len(logs.streams_of(left)) == 20

@@ -7,10 +7,10 @@ and the next start must go on with it, and may be killed as well.
 
 import collections
 import contextlib
-import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,8 +44,12 @@ class Helper:
     def __init__(self, *_: object) -> None:
         self.chores.clear()
 
-    def submit(self, chore: Callable[..., object], *arguments: object) -> None:
-        self.chores.append(functools.partial(chore, *arguments))
+    def submit(self, chore: Callable[..., object], *arguments: object) -> Future[object]:
+        done: Future[object] = Future()
+        self.chores.append(lambda: done.set_result(chore(*arguments)))
+        if chore.__name__ == "_recover":  # which the log waits for
+            self.work()
+        return done
 
     @classmethod
     def work(cls) -> None:

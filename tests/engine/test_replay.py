@@ -386,3 +386,21 @@ def test_the_bytes_of_a_body_are_compared_too(tmp_path: Path) -> None:
     records[4] = records[4] | {"out": ["finish", "usage", "done"]}
     records[5] = records[5] | {"body_bytes": len(body), "body_hash": hashed}
     assert run(tmp_path, records).tally == replay.Tally(streams=1, full=1, records=6)
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+def test_what_begins_behind_a_corrupt_place_is_compared(tmp_path: Path, segment: int) -> None:
+    event_log = logs.open_log(tmp_path, segment_bytes=2000, content="full")
+    for number in range(12):
+        logs.play(event_log, f"s{number}", "a", "b")
+    event_log.close()
+    found = segments.list_segments(tmp_path)
+    data = bytearray(found[segment].path.read_bytes())
+    data[len(data) // 2] ^= 1
+    found[segment].path.write_bytes(data)
+    run = replay.Replay(renderers.renderer)
+    reading = segments.read(tmp_path)
+    run.run(reading)
+    assert reading.counts["corrupt"]
+    assert run.divergence is None
+    assert 8 <= run.tally.streams < 12
