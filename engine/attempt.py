@@ -262,6 +262,7 @@ class Attempt:
             its_tools,
             self._turn.reasoning_items,
             {"req_id": self._turn.request_id, "stream": self._turn.stream_id},
+            self._turn.known,
         )
 
     def _stepped(self, step: modelstep.ModelStep) -> None:
@@ -297,7 +298,7 @@ class Attempt:
         try:
             result = await asyncio.shield(call.reply)
         except (RpcError, RpcTimedOut, ChannelClosed) as error:
-            self._note(call, failures.safe(str(error) or type(error).__name__))
+            self._note(call, failures.safe(str(error) or type(error).__name__, self._turn.known))
             raise
         self._note(call, None)
         return result

@@ -20,7 +20,15 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import chunkfields, failures, pieces, runningtext, slices, upstreamerrors
+from engine import (
+    chunkfields,
+    failures,
+    pieces,
+    redaction,
+    runningtext,
+    slices,
+    upstreamerrors,
+)
 from engine.chunkfields import Batch, Batches, Form
 from engine.failures import ProviderFailure
 from machines import events, eventsource, parse
@@ -51,12 +59,12 @@ class UpstreamDecodeError(Exception):
     """Raised for an event that is not a JSON object.
 
     Args:
-        data: the event's data; its first `GARBLED_BYTES` are kept.
+        data: the event's data; what `ChunkReader.garbled` looks at of it is kept.
     """
 
     def __init__(self, data: bytes) -> None:
         super().__init__("not a JSON object")
-        self.data = data[:GARBLED_BYTES]
+        self.data = data[: GARBLED_BYTES + redaction.MAX_SECRET]
 
 
 class _Mismatch(Exception):
@@ -106,9 +114,13 @@ class ChunkReader:
     Args:
         choices: how many the request asked for.
         first: the number of the first of them.
+        known: the server's own secrets, which an upstream may repeat.
     """
 
-    def __init__(self, choices: int, first: int = 0) -> None:
+    def __init__(
+        self, choices: int, first: int = 0, known: redaction.Redaction = redaction.NONE
+    ) -> None:
+        self._known = known
         self.stage = Stage.SILENT
         self._choices = range(first, first + choices)
         self._open = list(self._choices)
@@ -130,7 +142,7 @@ class ChunkReader:
             return
         if len(data) > SMALL_BYTES and (yield from parse.scan_depth(data)):
             raise UpstreamDecodeError(data)
-        chunk, error = _read(event.event, data)
+        chunk, error = _read(event.event, data, self._known)
         repeats = self.stage >= Stage.SPEAKING
         self._advance(Stage.BEGUN)
         finished: dict[int, str] = {}
@@ -142,7 +154,7 @@ class ChunkReader:
             return
         counted = chunk.usage is not None and self._count(chunk.usage)
         if error is None and FAILED_WORD in finished.values():
-            error = upstreamerrors.reported({})
+            error = upstreamerrors.reported({}, self._known)
         if error is not None:
             yield self.fail(error)
         elif finished or counted:
@@ -175,7 +187,7 @@ class ChunkReader:
 
     def garbled(self, data: bytes) -> Batch:
         """What it means that an event cannot be read: a record of its data, and a failure."""
-        text = data.decode("utf-8", "replace")
+        text = self._known.start_of_bytes(data, GARBLED_BYTES)
         noted = events.UpstreamGarbled(text, self._choices.start)
         return [noted, *self.fail(upstreamerrors.UNDECODABLE)]
 
@@ -325,7 +337,9 @@ def _news(texts: Iterable[str], before: runningtext.RunningText, repeats: bool) 
         yield text
 
 
-def _read(kind: str, data: bytes) -> tuple[Chunk, ProviderFailure | None]:
+def _read(
+    kind: str, data: bytes, known: redaction.Redaction
+) -> tuple[Chunk, ProviderFailure | None]:
     """A chunk, and the error that it is or holds. How deep it is has been looked at if it is
     large.
 
@@ -344,7 +358,7 @@ def _read(kind: str, data: bytes) -> tuple[Chunk, ProviderFailure | None]:
             raise UpstreamDecodeError(data) from None
         chunk = Chunk(*((value or {}).get(name) for name in Chunk.__struct_fields__))
     if chunk.error or kind == "error" or chunk.object == "error":
-        return chunk, upstreamerrors.reported(_error(data))
+        return chunk, upstreamerrors.reported(_error(data), known)
     return chunk, None
 
 

@@ -12,6 +12,7 @@ from engine import (
     modelstep,
     notifications,
     reasoning,
+    redaction,
     runningtext,
     toolanswers,
     worker,
@@ -79,6 +80,7 @@ class TurnReader:
         tools: of a turn that may call.
         reasoning_items: whether the ends of reasoning items are wanted.
         ids: what lines about this turn are found by.
+        known: the server's own secrets, which a provider may repeat.
 
     Attributes:
         spoke: whether anything came of it that the client sees.
@@ -95,8 +97,10 @@ class TurnReader:
         tools: Tools | None = None,
         reasoning_items: bool = False,
         ids: Mapping[str, str] = MappingProxyType({}),
+        known: redaction.Redaction = redaction.NONE,
     ) -> None:
         self.ids = ids
+        self._known = known
         self._reasoning_items = reasoning_items
         self.progress = Progress.SILENT
         self.spoke = False
@@ -252,7 +256,8 @@ class TurnReader:
         if error is None:
             failure = failures.INTERRUPTED
         else:
-            verdict = failures.classify(error.error_word, error.http_status, error.message)
+            status, message = error.http_status, error.message
+            verdict = failures.classify(error.error_word, status, message, self._known)
             if isinstance(verdict, failures.Incomplete):
                 self.finish(verdict.reason)
                 return
@@ -275,7 +280,7 @@ class TurnReader:
     def unreadable(self, line: bytes) -> None:
         """A line of this turn was lost, and with it a part of the answer."""
         if self.progress not in ENDED:
-            text = line[:GARBLED_BYTES].decode("utf-8", "replace")
+            text = self._known.start_of_bytes(line, GARBLED_BYTES)
             self._feed.event(events.UpstreamGarbled(text, self._choice))
             self.fail(failures.UNREADABLE)
 

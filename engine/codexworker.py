@@ -22,6 +22,7 @@ from engine import (
     notifications,
     parking,
     process,
+    redaction,
     slices,
     tools,
     toolschema,
@@ -59,6 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         handshake_timeout: seconds the reply to `initialize` may take.
         park_most: turns that may wait for a client's results at once.
         park_ttl: seconds they wait.
+        known: the server's own secrets, which a process may repeat.
     """
 
     setup: codexhome.Setup
@@ -74,6 +76,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     client_version: str
     park_most: int
     park_ttl: float
+    known: redaction.Redaction = redaction.NONE
 
     def thread(
         self, turn: worker.Turn, toolset: tools.Toolset | None
@@ -125,7 +128,9 @@ class AppServer:
         try:
             return await self._introduce(self.channel)
         except (RpcError, RpcTimedOut, ChannelClosed, ValueError) as error:
-            raise process.HandshakeRefused(failures.safe(str(error))) from error
+            raise process.HandshakeRefused(
+                failures.safe(str(error), self._options.known)
+            ) from error
 
     def received(self, data: bytes) -> None:
         """Output of the process: where a token enters."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine import redaction
 from machines import events, parse
 
 MESSAGE_CHARACTERS: Final = 2000
@@ -203,18 +204,25 @@ def retry_delay(attempt: int) -> float:
     return RETRY_BASE_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
-def safe(message: str) -> str:
-    """The beginning of a message, without URLs, hosts, addresses and keys."""
-    return _SECRETS.sub("", message[:MESSAGE_CHARACTERS]).strip()
+def safe(message: str, known: redaction.Redaction, limit: int = MESSAGE_CHARACTERS) -> str:
+    """The beginning of a message, without URLs, hosts, addresses and keys.
+
+    Args:
+        known: the server's own secrets. They go first: a form may be only a part of one.
+    """
+    return _SECRETS.sub("", known.start_of(message, limit, "")).strip()
 
 
-def classify(word: str, status: int | None, message: str) -> ProviderFailure | Incomplete:
+def classify(
+    word: str, status: int | None, message: str, known: redaction.Redaction
+) -> ProviderFailure | Incomplete:
     """What `turn.error` means.
 
     Args:
         word: the word of `codexErrorInfo`, `other` without one.
         status: the provider's HTTP status, as far as Codex tells.
         message: Codex's text; of a 400 it is the provider's body.
+        known: the server's own secrets, which a provider may repeat.
     """
     incomplete = _INCOMPLETE.search(message[:MESSAGE_CHARACTERS])
     if incomplete:
@@ -227,7 +235,7 @@ def classify(word: str, status: int | None, message: str) -> ProviderFailure | I
         return DISCONNECTED
     if message.startswith("Missing environment variable"):
         return NAMED["unauthorized"]
-    return _from_body(message)
+    return _from_body(message, known)
 
 
 def _from_status(status: int | None) -> ProviderFailure:
@@ -240,7 +248,7 @@ def _from_status(status: int | None) -> ProviderFailure:
     return NAMED["internalServerError"]
 
 
-def _from_body(message: str) -> ProviderFailure:
+def _from_body(message: str, known: redaction.Redaction) -> ProviderFailure:
     """A 400 arrives whole: its message, param and code are the client's to see."""
     try:
         error: Any = parse.lenient(message)["error"]
@@ -248,14 +256,14 @@ def _from_body(message: str) -> ProviderFailure:
     except (parse.ParseError, KeyError, TypeError):
         return ProviderFailure(code="upstream_error", message=REDACTED)
     return ProviderFailure(
-        code=_word(error.get("code")) or "provider_rejected",
-        message=(safe(text) if isinstance(text, str) else "") or REDACTED,
+        code=_word(error.get("code"), known) or "provider_rejected",
+        message=(safe(text, known) if isinstance(text, str) else "") or REDACTED,
         status=400,
-        param=_word(error.get("param")),
+        param=_word(error.get("param"), known),
     )
 
 
-def _word(value: object) -> str | None:
+def _word(value: object, known: redaction.Redaction) -> str | None:
     """A provider's own code or param, without keys and of bounded length; None for none."""
-    word = safe(value[:WORD_CHARACTERS]) if isinstance(value, str) else ""
+    word = safe(value, known, WORD_CHARACTERS) if isinstance(value, str) else ""
     return word or None

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from engine import slices
+from engine import redaction, slices
 from engine.digest import HASH_BYTES
 from engine.mask import SPELLING, STAND_IN, mask_text
 from machines import parse
@@ -68,7 +68,10 @@ _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def keep(
-    members: Mapping[str, msgspec.Raw], content: Literal["off", "masked", "full"], key: bytes
+    members: Mapping[str, msgspec.Raw],
+    content: Literal["off", "masked", "full"],
+    key: bytes,
+    known: redaction.Redaction = redaction.NONE,
 ) -> slices.Steps[Kept]:
     """What is kept of a request.
 
@@ -76,6 +79,7 @@ def keep(
         members: of its body; their depth and the number of their items are known to be right.
         content: `PROXY_EVENT_LOG`.
         key: of the log's digests.
+        known: the server's own secrets, which are kept nowhere.
     """
     if content == "off":
         return Kept()
@@ -93,10 +97,21 @@ def keep(
         yield
     if content == "masked":
         masked = yield from _mask(outline, REQUEST)
-        return Kept(_raw(masked))
+        return Kept((yield from _without(masked, known)))
     dropped: list[str] = []
     freed = yield from _drop_secrets(outline, dropped)
-    return Kept(_raw(freed), not dropped and left_out <= UNREPEATED)
+    whole = _raw(freed)
+    kept = yield from _without(freed, known)
+    repeatable = not dropped and left_out <= UNREPEATED and bytes(kept) == bytes(whole)
+    return Kept(kept, repeatable)
+
+
+def _without(value: Any, known: redaction.Redaction) -> slices.Steps[msgspec.Raw]:
+    """JSON of a value without the server's own secrets, wherever a client put them."""
+    whole = _raw(value)
+    if not known.may_be_in(bytes(whole)):
+        return whole
+    return _raw((yield from known.hide_in(value)))
 
 
 def _too_large(members: Mapping[str, msgspec.Raw]) -> set[str]:

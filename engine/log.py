@@ -81,7 +81,7 @@ class EventLog:
         self._state: Literal["closed", "writing", "failing"] = "closed"
         self._recovery: recovery.Recovery | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._keeping = streamlog.KEEPING[settings.content]
+        self._keeping = streamlog.keeping(settings.content, settings.known)
         self._streams: dict[bytes, StreamLog] = {}
         self._backlog_bytes = self._backlog_weighed = 0
         self._checkpointed = 0

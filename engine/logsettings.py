@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import segmentwriter
+from engine import redaction, segmentwriter
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -14,6 +14,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     Attributes:
         max_bytes: of all segments together; 0 for no limit.
         max_age_s: since a segment's last record; 0 for no limit.
+        known: the secrets that no record of a beginning, a failure or an end has.
     """
 
     directory: Path
@@ -23,6 +24,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     max_bytes: int = 1 << 30
     max_age_s: int = 7 * 86_400
     on_error: Literal["continue", "refuse"] = "continue"
+    known: redaction.Redaction = redaction.NONE
 
 
 class LogCounts(msgspec.Struct):

@@ -13,11 +13,11 @@ sentence where a code belongs. So they stay only where they are spelled as one: 
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from engine import jsonstrings
+from engine import jsonstrings, redaction
 from machines import events, outputs
 
 STAND_IN: Final = "*"
@@ -85,7 +85,9 @@ CODE_LENGTH: Final = 64
 """Characters of a code, a reason or the path of a parameter that are kept: the longest that
 OpenAI's API is known to have has 41."""
 
-_CODES: Final[dict[type[events.StreamEvent], tuple[str, ...]]] = {
+_Fields = dict[type[events.StreamEvent], tuple[str, ...]]
+
+_CODES: Final[_Fields] = {
     events.TurnFinished: ("reason",),
     events.TurnFailed: ("code", "param"),
     events.ItemStarted: ("item",),
@@ -96,7 +98,7 @@ _CODES: Final[dict[type[events.StreamEvent], tuple[str, ...]]] = {
 }
 """Fields that hold a worker's codes."""
 
-_NAMES: Final[dict[type[events.StreamEvent], tuple[str, ...]]] = {
+_NAMES: Final[_Fields] = {
     events.ToolCalled: ("call_id", "name"),
     events.ToolCallDropped: ("call_id", "name"),
     events.ToolCallDelta: ("call_id", "name"),
@@ -104,6 +106,28 @@ _NAMES: Final[dict[type[events.StreamEvent], tuple[str, ...]]] = {
     events.TurnResumed: ("thread_id",),
 }
 """Fields that hold a worker's ids, and the names of the functions that a model calls."""
+
+_FOREIGN: Final[_Fields] = {
+    events.Opened: ("request_id", "model", "target", "effort", "stop"),
+    events.TurnFinished: ("reason",),
+    events.TurnFailed: ("code", "message", "param"),
+    events.ItemStarted: ("item",),
+    events.UpstreamGarbled: ("data",),
+    events.RpcReplied: ("error",),
+    events.RetryScheduled: ("code",),
+    events.FallbackTaken: ("model", "code"),
+    events.FallbackSkipped: ("model", "code"),
+    events.WorkerChanged: ("detail",),
+    events.Terminal: ("code", "finish_words"),
+}
+"""Fields where foreign words stand that are no content: no secret of the server's is kept there.
+Nothing that comes once a token is among these events."""
+
+_WORDED: Final = frozenset({*_CODES, *_NAMES, *_FOREIGN})
+"""Events with words that are no content; most are none of these."""
+
+_SHAPING: Final = frozenset({"stop", "tools"})
+"""Fields of `opened` that the machine decides by."""
 
 
 def mask_code(code: str) -> str:
@@ -131,11 +155,20 @@ def _mask_piece(piece: outputs.Piece) -> outputs.Piece:
     return outputs.Piece(piece.kind, piece.length, word)
 
 
-def mask_event(event: events.StreamEvent) -> events.StreamEvent:
-    """An event as a masked log keeps it."""
+def masker(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.StreamEvent]:
+    """What makes of an event what a masked log keeps of it, without the server's own secrets."""
+
+    def masked(event: events.StreamEvent) -> events.StreamEvent:
+        return _mask_texts(_mask_words(event, known) if type(event) in _WORDED else event)
+
+    return masked
+
+
+def _mask_words(event: events.StreamEvent, known: redaction.Redaction) -> events.StreamEvent:
+    event = _without(event, known)
     kept = {name: _each(mask_code, event, name) for name in _CODES.get(type(event), ())}
     kept |= {name: _each(mask_name, event, name) for name in _NAMES.get(type(event), ())}
-    return _mask_texts(msgspec.structs.replace(event, **kept) if kept else event)
+    return msgspec.structs.replace(event, **kept) if kept else event
 
 
 def _each(change: Callable[[str], str], event: events.StreamEvent, field: str) -> Any:
@@ -180,11 +213,42 @@ def _mask_detail(detail: dict[str, str | int]) -> dict[str, str | int]:
     }
 
 
-def keep_event(event: events.StreamEvent) -> events.StreamEvent:
-    """An event as a full log keeps it."""
-    if not isinstance(event, events.Opened):
-        return event
-    return msgspec.structs.replace(event, schema=events.SCHEMA_VERSION, content="full")
+def keeper(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.StreamEvent]:
+    """What makes of an event what a full log keeps of it, without the server's own secrets.
+
+    A stream that cannot be decided again without one is marked `masked`: so a replay goes by what
+    was decided.
+    """
+
+    def kept(event: events.StreamEvent) -> events.StreamEvent:
+        if type(event) not in _FOREIGN:
+            return event
+        freed = _without(event, known)
+        if not isinstance(freed, events.Opened):
+            return freed
+        is_whole = all(getattr(freed, name) == getattr(event, name) for name in _SHAPING)
+        content: Literal["full", "masked"] = "full" if is_whole else "masked"
+        return msgspec.structs.replace(freed, schema=events.SCHEMA_VERSION, content=content)
+
+    return kept
+
+
+mask_event: Final = masker(redaction.NONE)
+"""An event as a masked log keeps it."""
+
+keep_event: Final = keeper(redaction.NONE)
+"""An event as a full log keeps it."""
+
+
+def _without(event: events.StreamEvent, known: redaction.Redaction) -> events.StreamEvent:
+    freed = known.hide_fields(event, _FOREIGN.get(type(event), ()))
+    if isinstance(event, events.Opened):
+        names = known.hide_fields(event.tools, ("names",))
+        if names:
+            freed["tools"] = msgspec.structs.replace(event.tools, **names)
+        if freed.keys() - {"request_id"}:  # the bytes of the answer cannot be made again
+            freed["hash_key"] = None
+    return msgspec.structs.replace(event, **freed) if freed else event
 
 
 SPELLING: Final = re.compile(r"[\w.:/#$+-]{1,128}", re.ASCII)

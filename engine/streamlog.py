@@ -6,11 +6,11 @@ then what a scanner decided, where one did: `released`, `cut`, `pieces`, `joined
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from engine import jsonstrings, livesegment, mask, records, segments
+from engine import jsonstrings, livesegment, mask, records, redaction, segments
 from machines import events, outputs, streamstates
 
 _DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
@@ -37,14 +37,11 @@ def _masked_decision(decision: outputs.Decision) -> bytes:
     return records.decided(mask.mask_decision(decision))
 
 
-_FULL: Final = Keeping(mask.keep_event, jsonstrings.join, records.decided)
-
-KEEPING: Final = {
-    "full": _FULL,
-    "masked": Keeping(mask.mask_event, mask.join_masked, _masked_decision),
-    "off": _FULL,
-}
-"""What each setting of `PROXY_EVENT_LOG` keeps; with `off` nobody asks."""
+def keeping(content: Literal["off", "masked", "full"], known: redaction.Redaction) -> Keeping:
+    """What a setting of `PROXY_EVENT_LOG` keeps, without these secrets; with `off` nobody asks."""
+    if content == "masked":
+        return Keeping(mask.masker(known), mask.join_masked, _masked_decision)
+    return Keeping(mask.keeper(known), jsonstrings.join, records.decided)
 
 
 class StreamLog:

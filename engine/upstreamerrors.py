@@ -4,15 +4,12 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import failures
+from engine import failures, redaction
 from engine.failures import ProviderFailure
 from machines import parse
 
-MESSAGE_MAX: Final = 2000
-"""Characters that are kept of an upstream's message: some echo the whole request."""
-
-MESSAGE_BYTES: Final = 4 * MESSAGE_MAX
-"""Bytes that so many characters have at the most."""
+MESSAGE_BYTES: Final = 4 * (failures.MESSAGE_CHARACTERS + redaction.MAX_SECRET)
+"""Bytes that what is looked at of an upstream's message has at the most."""
 
 RETRIED: Final = frozenset({500, 502, 503, 529})
 """Statuses that another attempt may change. Not 504: that one has had its time."""
@@ -78,12 +75,15 @@ _STATUSES: Final = {
 """Types and codes that stand for a status. Source: the OpenAI and Anthropic error pages."""
 
 
-def refused(status: int, body: bytes, retry_after: float | None) -> ProviderFailure:
+def refused(
+    status: int, body: bytes, retry_after: float | None, known: redaction.Redaction
+) -> ProviderFailure:
     """A response whose status is no success.
 
     Args:
         body: the start of it, whatever it is labelled.
         retry_after: seconds, as the upstream said.
+        known: the server's own secrets, which it may repeat.
     """
     if not 400 <= status < 500:
         return ProviderFailure(
@@ -94,27 +94,29 @@ def refused(status: int, body: bytes, retry_after: float | None) -> ProviderFail
         )
     error = _error_object(_parsed(body))
     return ProviderFailure(
-        code=_text(error, "code") or _CODES.get(status, "invalid_request"),
-        message=_message(error) or f"The provider refused the request with status {status}.",
+        code=_text(error, "code", known) or _CODES.get(status, "invalid_request"),
+        message=_message(error, known)
+        or f"The provider refused the request with status {status}.",
         status=status,
-        param=_text(error, "param"),
+        param=_text(error, "param", known),
         retry_after=retry_after,
     )
 
 
-def reported(value: Any) -> ProviderFailure:
+def reported(value: Any, known: redaction.Redaction) -> ProviderFailure:
     """An error that came as an event or in the body of a 200.
 
     Args:
         value: the decoded event, or a text.
+        known: as `refused` has them.
     """
     error = _error_object(value)
     status = _status(error)
     return ProviderFailure(
-        code=_text(error, "code") or _CODES.get(status or 0, "upstream_error"),
-        message=_message(error) or failures.REDACTED,
+        code=_text(error, "code", known) or _CODES.get(status or 0, "upstream_error"),
+        message=_message(error, known) or failures.REDACTED,
         status=status,
-        param=_text(error, "param"),
+        param=_text(error, "param", known),
     )
 
 
@@ -139,19 +141,19 @@ def _error_object(value: Any) -> dict[str, Any]:
     return {}
 
 
-def _message(error: dict[str, Any]) -> str:
+def _message(error: dict[str, Any], known: redaction.Redaction) -> str:
     match error:
         case {"message": str(text)} | {"detail": str(text)} | {"detail": [{"msg": str(text)}, *_]}:
-            return failures.safe(text[:MESSAGE_MAX])
+            return failures.safe(text, known)
     return ""
 
 
-def _text(error: dict[str, Any], key: str) -> str | None:
+def _text(error: dict[str, Any], key: str, known: redaction.Redaction) -> str | None:
     """A member that is a word; a number only repeats the status."""
     value = error.get(key)
     if not isinstance(value, str) or not value or value.isdigit():
         return None
-    return failures.safe(value[:MESSAGE_MAX])
+    return failures.safe(value, known)
 
 
 def _status(error: dict[str, Any]) -> int | None:

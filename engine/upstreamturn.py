@@ -13,6 +13,7 @@ from engine import (
     chunks,
     containment,
     failures,
+    redaction,
     slices,
     upstreambody,
     upstreamclient,
@@ -67,7 +68,7 @@ class UpstreamTurn:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._response: aiohttp.ClientResponse | None = None
-        self._reader = chunks.ChunkReader(turn.choices, turn.choice)
+        self._reader = chunks.ChunkReader(turn.choices, turn.choice, turn.known)
         self.task = asyncio.get_running_loop().create_task(self._live())
 
     def cancel(self) -> None:
@@ -143,7 +144,7 @@ class UpstreamTurn:
         try:
             if not 200 <= response.status < 300:
                 self._note(attempt, str(response.status))
-                return await _refusal(response)
+                return await _refusal(response, self._turn.known)
             self._note(attempt, None)
             await self._answer(response)
             return None
@@ -229,7 +230,9 @@ def _delay(failure: ProviderFailure, attempt: int) -> float | None:
     return max(asked, failures.retry_delay(attempt))
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailure:
+async def _refusal(
+    response: aiohttp.ClientResponse, known: redaction.Redaction
+) -> ProviderFailure:
     """What a status that is no success means; its body may be missing."""
     body = b""
     try:
@@ -238,7 +241,7 @@ async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailure:
     except (aiohttp.ClientError, TimeoutError, OSError):
         _log.info("error_body_missing", status=response.status)
     retry_after = upstreamclient.retry_after_of(response)
-    return upstreamerrors.refused(response.status, body, retry_after)
+    return upstreamerrors.refused(response.status, body, retry_after, known)
 
 
 def request_of(turn: worker.Turn) -> bytes:

@@ -5,7 +5,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from engine import slices
+from engine import redaction, slices
 from machines import events
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -109,6 +109,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         reasoning_items: whether `ReasoningCompleted` is wanted for the items of its reasoning.
         transcript: name of the transcript a scripted worker plays.
         key_id: which client key asked; work that outlives a request belongs to it.
+        known: the server's own secrets, which no answer may repeat in an error.
     """
 
     stream_id: str
@@ -127,6 +128,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_items: bool = False
     transcript: str | None = None
     key_id: str = ""
+    known: redaction.Redaction = redaction.NONE
 
 
 class TurnRefused(Exception):

@@ -157,10 +157,10 @@ async def begin(
     route = _route(context, wanted.model)
     stream_id = f"st_{secrets.token_hex(12)}"
     _check_limits(context, ask, wanted, api)
-    turns = _turns(ask, wanted, route[0], stream_id)
+    turns = _turns(context, ask, wanted, route[0], stream_id)
     await standins.check(route, turns[0])
     kept = await slices.in_slices(
-        keptrequest.keep(ask.members, context.log.content, context.hash_key)
+        keptrequest.keep(ask.members, context.log.content, context.hash_key, context.known)
     )
     opened = _opened(context, ask, wanted, api, route, kept)
     readings = await standins.readings(route, wanted, read)
@@ -169,7 +169,7 @@ async def begin(
         reading = readings[target.name]
         if isinstance(reading, ApiError):
             raise worker.TurnRefused(reading.code, reading.message, reading.param)
-        return _prepare(ask, reading, target, opened, stream_id)
+        return _prepare(context, ask, reading, target, opened, stream_id)
 
     headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
     rendered = renderer(opened, ask.repeated)
@@ -225,12 +225,17 @@ def _route(context: Context, model: str) -> tuple[routing.Target, ...]:
 
 
 def _prepare(
-    ask: Ask, wanted: asked.Asked, target: routing.Target, opened: events.Opened, stream_id: str
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    target: routing.Target,
+    opened: events.Opened,
+    stream_id: str,
 ) -> fallback.Work:
     """What a request asks of a target that stands in."""
     kept = (wanted.stop, wanted.max_bytes) == (opened.stop, opened.max_bytes)
     bounds = limits.NONE if kept else limits.Limits(wanted.stop, wanted.max_bytes)
-    return fallback.Work(_turns(ask, wanted, target, stream_id), bounds)
+    return fallback.Work(_turns(context, ask, wanted, target, stream_id), bounds)
 
 
 def _tool_options(
@@ -320,7 +325,7 @@ def _opened(
 
 
 def _turns(
-    ask: Ask, wanted: asked.Asked, target: routing.Target, stream_id: str
+    context: Context, ask: Ask, wanted: asked.Asked, target: routing.Target, stream_id: str
 ) -> tuple[worker.Turn, ...]:
     return tuple(
         worker.Turn(
@@ -340,6 +345,7 @@ def _turns(
             reasoning_summary=wanted.reasoning_summary,
             transcript=ask.exchange.request.headers.get("x-turntape-transcript"),
             key_id=ask.caller.key_id,
+            known=context.known,
         )
         for choice in range(0, wanted.n, wanted.choices_a_turn)
     )

@@ -115,6 +115,7 @@ def codex_options(config: Config) -> codexworker.Options:
         client_version=VERSION,
         park_most=config.park_max,
         park_ttl=config.park_ttl_ms / 1000,
+        known=config.redaction(),
     )
 
 
@@ -128,6 +129,7 @@ def log_settings(config: Config) -> log.LogSettings:
         max_bytes=config.log_max_bytes,
         max_age_s=config.log_max_age_s,
         on_error=config.log_on_error,
+        known=config.redaction(),
     )
 
 

@@ -16,6 +16,7 @@ class Context:
     """The running server, as a request sees it.
 
     Attributes:
+        known: the secrets of the configuration.
         streams: open streams by id.
         runs: responses in the background.
         hash_key: of every terminal record's `body_hash`.
@@ -36,6 +37,7 @@ class Context:
     ) -> None:
         self.store = store
         self.config = config
+        self.known = config.redaction()
         self.fleet = fleet
         self.log = event_log
         self.wakeups = wakeups

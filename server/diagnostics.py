@@ -16,7 +16,6 @@ import datetime
 import logging
 import os
 import re
-import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from engine import containment
+from engine import containment, redaction
 from server import lineoutput, settings
 
 STDERR: Final = 2
@@ -38,12 +37,6 @@ LEADING = ("timestamp", "severity", "component", "event", "env", "req_id", "work
 
 MAX_TEXT = 16_384
 """Characters of a value that are kept: a worker's stderr has lines of any length."""
-
-MAX_SECRET = 4096
-"""Characters past that limit which are looked at, so that no key is cut and then missed."""
-
-ESCAPES = 16
-"""Backslashes in a row that are looked at within a key: one, doubled four times."""
 
 MAX_DEPTH = 6
 """Levels of nesting that are kept."""
@@ -162,16 +155,14 @@ class _Scrubber:
     """
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
-        # The longest first: one key may be how another begins.
-        keys = "|".join(map(_pattern_of, sorted(secrets, key=len, reverse=True)))
-        self._keys = re.compile(rf"(?<![^\W_])(?:{keys})(?![^\W_])") if keys else None
+        self._redaction = redaction.Redaction(secrets, shortest=1)
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: self._field(key, value, 0) for key, value in event.items()}
 
     def _field(self, key: object, value: object, depth: int) -> object:
         if str(key).lower().replace("-", "_") in SECRET_FIELDS:
-            return settings.HIDDEN
+            return redaction.HIDDEN
         return self._plain(value, depth)
 
     def _plain(self, value: object, depth: int) -> object:
@@ -191,35 +182,18 @@ class _Scrubber:
 
     def _text(self, text: str) -> str:
         length = len(text)
-        text = text[: MAX_TEXT + MAX_SECRET]
+        text = text[: MAX_TEXT + redaction.MAX_SECRET]
         if not text.isprintable():
             text = text.encode("utf-8", "replace").decode().translate(_UNSAFE)
         # Keys come first: a form ends at the first character that tokens do not have.
-        if self._keys is not None:
-            text = self._keys.sub(settings.HIDDEN, text)
+        text = self._redaction.hide(text)
         text = _SECRET.sub(_keep_group, text)
         return text if length <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({length} characters)"
 
 
-def _pattern_of(secret: str) -> str:
-    """An expression for a text as it is, as a URL has it, and as Python and JSON show it."""
-    parts = re.findall(r"\\+|['\"]|[^\\'\"]+", secret)
-    # Backslashes double each time that it is shown within what is shown. Without a limit the time
-    # of a search would grow with the square of a run of them.
-    shown = "".join(
-        rf"\\{{1,{ESCAPES}}}"
-        if part.startswith("\\")
-        else rf"\\{{0,{ESCAPES}}}{part}"
-        if part in "'\""
-        else re.escape(part)
-        for part in parts
-    )
-    return f"{shown}|{re.escape(urllib.parse.quote(secret, safe=''))}"
-
-
 def _keep_group(match: re.Match[str]) -> str:
     kept = match[match.lastgroup] if match.lastgroup else ""
-    return f"{kept}{settings.HIDDEN}"
+    return f"{kept}{redaction.HIDDEN}"
 
 
 class _Lead:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine import routing
+from engine import redaction, routing
 from machines import tooloptions
 from server.declared import (
     MIB,
@@ -29,7 +29,6 @@ from server.declared import (
 )
 from server.hostsettings import HostSettings
 
-HIDDEN = "********"
 """What is shown of a secret, whatever its length."""
 
 Source = Literal["default", "file", "env", "flag"]
@@ -183,13 +182,17 @@ class Config(HostSettings, frozen=True, kw_only=True):
                 values.append(value)
         return tuple(filter(None, values))
 
+    def redaction(self) -> redaction.Redaction:
+        """What takes those values out of foreign texts."""
+        return redaction.Redaction(self.secrets())
+
     def __repr__(self) -> str:
         """Names and values without the secrets, for a traceback may show it."""
         shown = (
-            f"{item.field}={HIDDEN if item.kind.secret else repr(getattr(self, item.field))}"
+            (item.field, redaction.HIDDEN if item.kind.secret else repr(getattr(self, item.field)))
             for item in SETTINGS
         )
-        return f"Config({', '.join(shown)})"
+        return f"Config({', '.join(map('='.join, shown))})"
 
 
 def _credentials(headers: tuple[str, ...]) -> Iterator[str]:

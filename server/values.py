@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from server import declared, settings
+from engine import redaction
+from server import declared
 
 _BYTES = re.compile(r"([0-9]+)\s*(KiB|MiB|GiB)?", re.IGNORECASE)
 _SUFFIXES = {"kib": declared.KIB, "mib": declared.MIB, "gib": declared.GIB}
@@ -27,7 +28,7 @@ def parse(item: declared.Declared, text: str) -> object:
         ValueError: it stands for none; says what is accepted, and holds no secret.
     """
     # A URL may hold a login, so what has an `@` is not repeated.
-    shown = settings.HIDDEN if item.kind.secret or "@" in text else repr(text)
+    shown = redaction.HIDDEN if item.kind.secret or "@" in text else repr(text)
     try:
         value = _PARSERS[item.type](item, text)
     except ValueError:
@@ -112,7 +113,7 @@ def show(item: declared.Declared, value: object) -> str:
     if value is None:
         return item.setting.derived or "none"
     if item.kind.secret:
-        return settings.HIDDEN
+        return redaction.HIDDEN
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

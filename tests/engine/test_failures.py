@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import failures, notifications
+from engine import failures, notifications, redaction
 from machines import events
 
 HIGH_DEMAND = "We're currently experiencing high demand, which may cause temporary errors."
@@ -26,7 +26,7 @@ def verdict(info: object, message: str) -> failures.ProviderFailure | failures.I
         {"message": message, "codexErrorInfo": info, "additionalDetails": None},
         notifications.TurnError,
     )
-    return failures.classify(error.error_word, error.http_status, error.message)
+    return failures.classify(error.error_word, error.http_status, error.message, redaction.NONE)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,9 @@ def test_a_400_without_code_or_param_is_still_the_clients_fault() -> None:
 
 def test_a_400_of_nothing_but_a_host_has_a_message_all_the_same() -> None:
     for message in ("api.internal.example.com", " "):
-        found = failures.classify("other", None, f'{{"error":{{"message":"{message}"}}}}')
+        found = failures.classify(
+            "other", None, f'{{"error":{{"message":"{message}"}}}}', redaction.NONE
+        )
         assert isinstance(found, failures.ProviderFailure)
         assert (found.status, found.message) == (400, failures.REDACTED)
 
@@ -215,7 +217,7 @@ def test_a_failure_becomes_an_event_of_its_choice() -> None:
     ],
 )
 def test_a_message_loses_hosts_urls_and_keys(message: str, safe: str) -> None:
-    assert failures.safe(message) == safe
+    assert failures.safe(message, redaction.NONE) == safe
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_a_message_loses_hosts_urls_and_keys(message: str, safe: str) -> None:
     ],
 )
 def test_a_message_keeps_everything_else(message: str) -> None:
-    assert failures.safe(message) == message
+    assert failures.safe(message, redaction.NONE) == message
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True)
@@ -253,7 +255,7 @@ EDGES = st.sampled_from([" ", ", ", " (", "'", '"', ": ", "\n", "`", "="])
 
 @given(SECRETS, EDGES, EDGES)
 def test_no_host_url_or_key_survives(secret: str, before: str, after: str) -> None:
-    message = failures.safe(f"The request failed{before}{secret}{after}and so on")
+    message = failures.safe(f"The request failed{before}{secret}{after}and so on", redaction.NONE)
     assert secret.split()[-1] not in message
     assert message.startswith("The request failed")
     if "://" not in secret and not secret.startswith("Bearer"):
@@ -263,5 +265,5 @@ def test_no_host_url_or_key_survives(secret: str, before: str, after: str) -> No
 @pytest.mark.parametrize("piece", ["a.", "a-", "1.", "a:", "fe:", "::", "[1:", "Bearer ", "eyJ"])
 def test_a_message_of_any_length_takes_linear_time(piece: str) -> None:
     begun = time.process_time()
-    failures.safe(piece * 100_000)
+    failures.safe(piece * 100_000, redaction.NONE)
     assert time.process_time() - begun < 5, "backtracking over all of it takes minutes"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import mask, segments
-from machines import events, outputs
+from machines import events, outputs, tooloptions
 from tests import logs
 
 WORD = "Zanzibar42"
@@ -122,6 +122,8 @@ def filled(annotation: Any) -> Any:
         return {"turntape": WORD}
     if annotation == dict[str, str | int]:
         return {"message": WORD}
+    if annotation is tooloptions.ToolOptions:
+        return tooloptions.NO_TOOLS
     options = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple:
         return (filled(options[0]),)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine import failures, upstreamerrors
+from engine import failures, redaction, upstreamerrors
 from engine.failures import ProviderFailure
 
 OPENAI = {
@@ -21,7 +21,7 @@ OPENAI = {
 def refused(status: int, body: Any, retry_after: float | None = None) -> ProviderFailure:
     """The meaning of a response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return upstreamerrors.refused(status, data, retry_after)
+    return upstreamerrors.refused(status, data, retry_after, redaction.NONE)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
@@ -129,4 +129,7 @@ def test_row_10_retry_after_is_kept() -> None:
     ],
 )
 def test_row_14_the_status_of_an_error_event(error: dict[str, Any], status: int | None) -> None:
-    assert upstreamerrors.reported({"error": {"message": "m", **error}}).status == status
+    assert (
+        upstreamerrors.reported({"error": {"message": "m", **error}}, redaction.NONE).status
+        == status
+    )
