@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from engine import containment, failures, limits, slices, worker
+from engine import containment, failures, limits, redaction, slices, worker
 from machines import events
 
 NOT_THE_REQUEST: Final = frozenset({401, 402, 404, 408, 429})
@@ -82,11 +82,16 @@ def may_pass(failed: events.TurnFailed) -> bool:
     return failed.code not in THE_REQUEST
 
 
-def refusal(refused: worker.TurnRefused, choice: int = 0) -> events.TurnFailed:
-    """What a worker's refusal is to a stream."""
-    return events.TurnFailed(
-        "rejected", refused.code, refused.message, choice, param=refused.param
-    )
+def refusal(
+    refused: worker.TurnRefused, choice: int = 0, known: redaction.Redaction = redaction.NONE
+) -> events.TurnFailed:
+    """What a worker's refusal is to a stream: it may name what a client wrote.
+
+    Args:
+        known: the server's own secrets. The client is told what is recorded, so that it replays.
+    """
+    message = known.hide(refused.message)
+    return events.TurnFailed("rejected", refused.code, message, choice, param=refused.param)
 
 
 class Fallback:
@@ -120,7 +125,7 @@ class Fallback:
             try:
                 slices.at_once(self._first.check(turn))
             except worker.TurnRefused as refused:
-                self._trials[0].event(refusal(refused, turn.choice))
+                self._trials[0].event(refusal(refused, turn.choice, turn.known))
         self._trials[0].begin(turn)
         return _Share(self, turn)
 

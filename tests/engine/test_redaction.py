@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 
-from engine import failures, keptrequest, mask, redaction, slices, upstreamerrors
+from engine import failures, fallback, keptrequest, mask, redaction, slices, upstreamerrors, worker
 from machines import events, tooloptions
 from tests import chatrequests
 
@@ -94,6 +94,15 @@ def test_a_key_at_the_limit_of_a_message_is_not_cut_in_two() -> None:
 def test_a_key_that_a_form_is_a_part_of_leaves_no_rest() -> None:
     key = "acme-sk-1234/rest+of://it.example.com=="
     assert failures.safe(f"bad key {key}!", redaction.Redaction((key,))) == "bad key !"
+
+
+def test_a_refusal_that_names_what_a_client_wrote_is_recorded_as_the_client_gets_it() -> None:
+    refused = worker.TurnRefused(
+        "invalid_request", f"The schema of '{KEY}' is too large.", "tools"
+    )
+    told = fallback.refusal(refused, 1, KNOWN)
+    assert told.message == f"The schema of '{redaction.HIDDEN}' is too large."
+    assert mask.keeper(KNOWN)(told) == told
 
 
 def opened(**fields: object) -> events.Opened:
