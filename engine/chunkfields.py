@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from engine import pieces
 from machines import events
 
 Batch = list[events.StreamInput]
@@ -35,13 +36,35 @@ COUNT_MAX: Final = 2**53
 """The largest count that is believed; JSON readers lose the digits of larger ones."""
 
 
+PLAIN: Final = frozenset({"role", "content"})
+"""The members of a delta that is nothing but text."""
+
+
+class Unreadable(Exception):
+    """Raised for output of a type that stands for no text and for no call."""
+
+
 def texts(content: Any) -> Iterator[str]:
-    """The text in a message's content; empty texts stand for parts without any."""
+    """The text in a message's content; empty texts stand for parts without any.
+
+    Raises:
+        Unreadable: it is a number, or the like.
+    """
     if isinstance(content, str):
         yield content
         return
-    for parts in _batches(content if isinstance(content, list) else []):
+    for parts in _batches(_listed(content)):
         yield "".join(map(_text_of, parts))
+
+
+def plain_text(choice: dict[str, Any]) -> str:
+    """The text of a delta that is a short text and nothing else; empty for any other."""
+    delta = choice.get("delta")
+    if isinstance(delta, dict) and delta.keys() <= PLAIN:
+        content = delta.get("content")
+        if isinstance(content, str) and len(content) <= pieces.PIECE:
+            return content
+    return ""
 
 
 def thoughts(message: dict[str, Any]) -> Iterator[str]:
@@ -81,14 +104,17 @@ def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
 
     Args:
         number: of the choice.
+
+    Raises:
+        Unreadable: one is no object, or its function or arguments are of another type.
     """
     found = message.get("tool_calls") or {"index": 0, "function": message.get("function_call")}
     position = itertools.count()
-    for some in _batches(found if isinstance(found, list) else [found]):
+    for some in _batches(_listed(found)):
         batch: Batch = []
         for call in some:
             at = next(position)
-            if not isinstance(call, dict):
+            if not _is_part(call):
                 continue
             delta = _fragment(call, None if form == "delta" else at, number)
             if form == "repeated":
@@ -105,8 +131,8 @@ def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
 def _fragment(call: dict[str, Any], position: int | None, number: int) -> events.ToolCallDelta:
     """One entry of `tool_calls`; `position` stands in for an index that is missing."""
     index = call.get("index")
-    function = call.get("function")
-    if not isinstance(function, dict):
+    function: Any = call.get("function")
+    if not _is_part(function):
         function = {}
     return events.ToolCallDelta(
         index if type(index) is int else position,
@@ -160,17 +186,38 @@ def larger(known: events.Usage | None, found: events.Usage) -> events.Usage:
 
 def _text_of(part: Any) -> str:
     """The text of one part of a content."""
-    match part:
-        case str(text) | {"text": str(text)}:
-            return text
-    return ""
+    if isinstance(part, str):
+        return part
+    text = part.get("text") if _is_part(part) else None
+    return text if isinstance(text, str) else ""
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is an object; in place of one there may be nothing.
+
+    Raises:
+        Unreadable: it is of another type.
+    """
+    if isinstance(value, dict):
+        return True
+    if value is None or value is False or value in ("", []):
+        return False
+    raise Unreadable
+
+
+def _listed(value: Any) -> list[Any]:
+    """The parts of a content, or calls: some send a single one as it is."""
+    return value if isinstance(value, list) else [value]
 
 
 def _arguments(value: Any) -> str | None:
-    """A piece of JSON text; some send the arguments parsed."""
-    if isinstance(value, dict):
+    """A piece of JSON text. Some send the arguments parsed, and some of those an empty object as
+    an empty array."""
+    if isinstance(value, str):
+        return value
+    if (isinstance(value, list) and value) or _is_part(value):
         return msgspec.json.encode(value).decode()
-    return value if isinstance(value, str) else None
+    return None
 
 
 def _tokens(counts: Any, key: str) -> int:

@@ -10,6 +10,10 @@ Counts are for all choices together: the first choice is told them whole, the ot
 alone, so that the stream's sum is the upstream's. Some upstreams count on every chunk; what they
 said so far is held until the answer ends, because a larger count may follow.
 
+Output behind a finish, or of a choice that nobody asked for, cannot be brought to the client: its
+answer fails, for without that part it would look whole. The sentinel therefore waits, behind the
+finish, until the upstream has said that it is over, or the grace is.
+
 Some upstreams repeat the whole message at the end of a stream. It is compared with what went out:
 what continues that goes out too, and what contradicts it is a failure, for then a piece was lost.
 """
@@ -48,9 +52,6 @@ GARBLED_BYTES: Final = 1024
 SENTINEL_BYTES: Final = max(map(len, SENTINELS))
 """No longer event is a sentinel."""
 
-PLAIN: Final = frozenset({"role", "content"})
-"""The members of a delta that is nothing but text."""
-
 SMALL_BYTES: Final = 1 << 16
 """An event up to this size is read in one go."""
 
@@ -69,6 +70,10 @@ class UpstreamDecodeError(Exception):
 
 class _Mismatch(Exception):
     """Raised where a message that is repeated contradicts what went out of it."""
+
+
+class _Lost(Exception):
+    """Raised where output has no place in the answer."""
 
 
 class Stage(enum.IntEnum):
@@ -99,15 +104,6 @@ class Chunk(msgspec.Struct, gc=False):
 _CHUNKS: Final = msgspec.json.Decoder(Chunk)
 
 
-class _Texts:
-    """What went out of one choice, text by text, to compare a repeated message with."""
-
-    def __init__(self) -> None:
-        self.content = runningtext.RunningText()
-        self.reasoning = runningtext.RunningText()
-        self.refusal = runningtext.RunningText()
-
-
 class ChunkReader:
     """The events of one response.
 
@@ -125,8 +121,9 @@ class ChunkReader:
         self._choices = range(first, first + choices)
         self._open = list(self._choices)
         self._usage: events.Usage | None = None
-        self._texts = {number: _Texts() for number in self._choices}
+        self._texts = {number: runningtext.Texts() for number in self._choices}
         self._refusals: set[int] = set()
+        self._called: set[int] = set()
 
     def take(self, event: eventsource.Event) -> Batches:
         """What an event says.
@@ -150,13 +147,16 @@ class ChunkReader:
             if isinstance(chunk.choices, list):
                 yield from self._choices_of(chunk.choices, repeats, finished)
         except _Mismatch:
-            yield self.fail(failures.TEXT_MISMATCH)
+            yield self._break(failures.TEXT_MISMATCH)
+            return
+        except (_Lost, chunkfields.Unreadable):
+            yield self._break(upstreamerrors.LOST)
             return
         counted = chunk.usage is not None and self._count(chunk.usage)
         if error is None and FAILED_WORD in finished.values():
             error = upstreamerrors.reported({}, self._known)
         if error is not None:
-            yield self.fail(error)
+            yield self._break(error)
         elif finished or counted:
             yield self._finish(finished, counted)
 
@@ -179,11 +179,14 @@ class ChunkReader:
 
     def fail(self, failure: ProviderFailure) -> Batch:
         """What a failure means now: to an answer that is whole, that no counts will come."""
-        if self.stage >= Stage.WHOLE:
-            return self._tell_counts()
-        counts = self._tell_counts() if self._usage is not None else []
+        return self._tell_counts() if self.stage >= Stage.WHOLE else self._break(failure)
+
+    def _break(self, failure: ProviderFailure) -> Batch:
+        """End the answer by a failure of its own, though every choice has finished."""
+        whole = self.stage is Stage.WHOLE
+        counts = self._tell_counts() if self._usage is not None and not whole else []
         self.stage = Stage.FAILED
-        return [*counts, failure.event(self._open[0])]
+        return [*counts, failure.event(self._open[0] if self._open else self._choices.start)]
 
     def garbled(self, data: bytes) -> Batch:
         """What it means that an event cannot be read: a record of its data, and a failure."""
@@ -212,14 +215,17 @@ class ChunkReader:
 
         Raises:
             _Mismatch: it contradicts that.
+            _Lost: there is output of a choice that is over, or that there is not.
+            chunkfields.Unreadable: there is output of no known type.
         """
         for position, choice in enumerate(choices):
             if position % chunkfields.BATCH == chunkfields.BATCH - 1:
                 yield None
             number = self._number(choice, position)
             if number not in self._open:
+                yield from self._out_of_place(number, choice, repeats)
                 continue
-            text = _plain_text(choice)
+            text = chunkfields.plain_text(choice)
             if text:  # nearly every choice is that: a token's cost
                 self._advance(Stage.SPEAKING)
                 self._texts[number].content.add(text)
@@ -233,6 +239,20 @@ class ChunkReader:
             if reason and isinstance(reason, str):
                 self._advance(Stage.SPEAKING)
                 finished.setdefault(number, reason[: chunkfields.WORD_MAX])
+
+    def _out_of_place(self, number: int, choice: Any, repeats: bool) -> Batches:
+        """Look for output where none may be; the rest is harmless there, and frequent.
+
+        Raises:
+            _Lost: there is some.
+        """
+        if not isinstance(choice, dict):
+            return
+        known = number in self._texts
+        for batch in self._output(number if known else self._choices.start, choice, repeats):
+            if batch:
+                raise _Lost
+            yield None
 
     def _number(self, choice: Any, position: int) -> int:
         """Which choice this is; a number beyond all choices for none."""
@@ -265,18 +285,23 @@ class ChunkReader:
             self._refusals |= {number} if refusal else set()
             yield from _pieces(events.RefusalDelta(refusal, number))
         if chunkfields.has_calls(message):
+            if repeats and number in self._called and number not in self._open:
+                return  # they were complete with the finish
+            self._called.add(number)
             yield from chunkfields.calls(message, number, form)
 
     def _finish(self, finished: dict[int, str], counted: bool) -> Batch:
         """End choices; with the last of them, or after it, counts that are known to be final."""
         counts: Batch = []
         ends: Batch = []
+        followed = not counted or len(finished) < len(self._open)
         for number, reason in finished.items():
             if number in self._open:
                 self._open.remove(number)
                 # No upstream's word for a refusal is relied upon.
                 refused = number in self._refusals and reason != FAILED_WORD
-                ends.append(events.TurnFinished("content_filter" if refused else reason, number))
+                word = "content_filter" if refused else reason
+                ends.append(events.TurnFinished(word, number, followed))
         if not self._open:
             self.stage = Stage.WHOLE
             if counted:
@@ -301,16 +326,6 @@ class ChunkReader:
             usage = events.Usage(usage.prompt_tokens, 0, usage.cached_tokens)
         counts += [events.TokensCounted(usage, number) for number in self._choices[1:]]
         return counts
-
-
-def _plain_text(choice: dict[str, Any]) -> str:
-    """The text of a delta that is a short text and nothing else; empty for any other."""
-    delta = choice.get("delta")
-    if isinstance(delta, dict) and delta.keys() <= PLAIN:
-        content = delta.get("content")
-        if isinstance(content, str) and len(content) <= pieces.PIECE:
-            return content
-    return ""
 
 
 def _pieces(event: events.TextDelta | events.ReasoningDelta | events.RefusalDelta) -> Batches:

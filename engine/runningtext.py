@@ -52,3 +52,12 @@ class RunningText:
 
 def _crc(text: str, before: int = 0) -> int:
     return zlib.crc32(text.encode("utf-8", "surrogatepass"), before)
+
+
+class Texts:
+    """What went out of one choice, text by text, to compare a repeated message with."""
+
+    def __init__(self) -> None:
+        self.content = RunningText()
+        self.reasoning = RunningText()
+        self.refusal = RunningText()

@@ -35,6 +35,13 @@ TRUNCATED: Final = ProviderFailure(
 )
 """The body ended as it should, and the answer did not."""
 
+LOST: Final = ProviderFailure(
+    code="upstream_output_lost",
+    message="The provider sent output that has no place in the answer.",
+)
+"""Text or calls behind a finish, of a choice that nobody asked for, or of a type that is none of
+theirs: without them the answer would look whole and be cut."""
+
 EMPTY: Final = ProviderFailure(
     kind="empty", code="empty_upstream", message="The provider sent no answer."
 )

@@ -205,7 +205,8 @@ class Runner(Protocol):
     """Something that answers turns.
 
     A turn ends with exactly one `TurnFinished` or `TurnFailed` unless it was cancelled.
-    `TokensCounted` comes before `TurnFinished` where the counts are known by then.
+    `TokensCounted` comes before `TurnFinished` where the counts are known by then. Behind one that
+    is `followed` it comes later, or a `TurnFailed` in its place.
     """
 
     def run(self, turn: Turn, feed: Feed) -> RunningTurn:

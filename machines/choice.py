@@ -26,12 +26,14 @@ class Choice:
     """One answer of a stream; only `machines.stream` changes it.
 
     Attributes:
+        followed: whether its worker has more to say behind the finish.
         path: the states that it came to in the step at hand, in order.
     """
 
     __slots__ = (
         "counts",
         "cutoff",
+        "followed",
         "held",
         "index",
         "path",
@@ -54,6 +56,7 @@ class Choice:
         self.reason: str | None = None
         self.word: str | None = None
         self.counts: Counts = None
+        self.followed = False
 
     def move(self, trigger: str) -> None:
         """Take the transition that the table has for `trigger`."""
@@ -61,6 +64,10 @@ class Choice:
         if state != self.state:
             self.state = state
             self.path.append(state)
+
+    def waits(self, wants_usage: bool) -> bool:
+        """Whether counts are waited for: the client wants them, or they say that all is over."""
+        return self.counts is None and (wants_usage or self.followed)
 
     def passes(self, text: str) -> bool:
         """Whether this text goes on as it came."""

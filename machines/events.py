@@ -162,10 +162,13 @@ class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):
 
     Attributes:
         reason: the worker's own word; `machines.finish` maps it.
+        followed: whether counts or a failure come behind it: the sentinel waits for them, though
+            nobody wants counts.
     """
 
     reason: str
     choice: int = 0
+    followed: bool = False
 
 
 class TokensCounted(StreamEvent, frozen=True, tag="tokens_counted"):

@@ -149,6 +149,7 @@ class Stream:
         choice = self.choices[event.choice]
         if (choice.state, "finished") not in _NEXT:
             return self._ignored(choice, "finished")
+        choice.followed = event.followed
         said = self._begin()
         decision, released = choice.release_last(decided)
         said += self._say(choice, released)
@@ -171,7 +172,7 @@ class Stream:
 
     def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
-        if choice.state == "finish" and event.kind != "defect":
+        if choice.state == "finish" and event.kind != "defect" and not choice.followed:
             return self._give_up_counts((choice,), "turn_failed")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
@@ -323,7 +324,7 @@ class Stream:
 
     def _settle(self, trigger: str) -> Said:
         """Usage and the sentinel, once every choice has finished and no count is waited for."""
-        waiting = self._wants_usage and any(choice.counts is None for choice in self.choices)
+        waiting = any(choice.waits(self._wants_usage) for choice in self.choices)
         if waiting or any(choice.state != "finish" for choice in self.choices):
             return []
         said: Said = []

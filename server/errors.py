@@ -90,6 +90,9 @@ CASES: dict[str, ErrorCase] = {
     "upstream_text_mismatch": ErrorCase(
         502, SERVER, "a whole text does not continue the pieces that were sent of it", 1
     ),
+    "upstream_output_lost": ErrorCase(
+        502, SERVER, "the upstream sent output behind its finish, or out of place", 1
+    ),
     "too_many_tool_calls": ErrorCase(
         502, SERVER, "the model made more calls than `PROXY_MAX_TOOL_CALLS`", None, False
     ),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import chunkfields, chunks
+from engine import chunkfields, chunks, upstreamerrors
 from engine.chunkfields import Batch, Batches
 from engine.chunks import Stage, UpstreamDecodeError
 from machines import stream
@@ -49,6 +49,11 @@ def delta(**members: Any) -> dict[str, Any]:
     return chunk(choices=[{"index": 0, "delta": members, "finish_reason": None}])
 
 
+def message(finish: str | None = None, **members: Any) -> dict[str, Any]:
+    """A chunk whose one choice has a whole message."""
+    return chunk(choices=[{"index": 0, "message": members, "finish_reason": finish}])
+
+
 def text(events: Batch, choice: int = 0) -> str:
     """The answer in events."""
     texts = [each for each in events if isinstance(each, TextDelta) and each.choice == choice]
@@ -56,7 +61,11 @@ def text(events: Batch, choice: int = 0) -> str:
 
 
 COUNTS = Usage(7, 2)
-STOPPED = TurnFinished("stop")
+STOPPED = TurnFinished("stop", followed=True)
+"""A finish before the upstream has said that it is over."""
+
+ENDED = TurnFinished("stop")
+"""A finish with which all is said."""
 
 
 def test_an_answer_in_the_order_openai_sends_it() -> None:
@@ -68,13 +77,13 @@ def test_an_answer_in_the_order_openai_sends_it() -> None:
 
 def test_row_26_usage_on_the_finish_chunk_is_told_before_the_finish() -> None:
     events = said(chunk("a"), chunk(finish="stop", usage=usage(7, 2)), b"[DONE]")
-    assert events == [TextDelta("a"), TokensCounted(COUNTS), STOPPED]
+    assert events == [TextDelta("a"), TokensCounted(COUNTS), ENDED]
 
 
 def test_row_26_usage_on_every_chunk_is_told_once_and_whole() -> None:
     growing = [chunk("a", usage=usage(7, count)) for count in (1, 2)]
     events = said(*growing, chunk(finish="stop", usage=usage(7, 3)), counted(7, 3), b"[DONE]")
-    assert events[2:] == [TokensCounted(Usage(7, 3)), STOPPED]
+    assert events[2:] == [TokensCounted(Usage(7, 3)), ENDED]
 
 
 def test_row_26_a_larger_count_after_the_finish_is_waited_for() -> None:
@@ -121,13 +130,13 @@ def test_row_27_content_in_the_finish_chunk_comes_first() -> None:
 
 
 def test_row_27_an_empty_finish_is_none_and_a_second_is_ignored() -> None:
-    events = said(chunk("a", finish=""), chunk(finish="length"), chunk("late", finish="stop"))
-    assert events == [TextDelta("a"), TurnFinished("length")]
+    events = said(chunk("a", finish=""), chunk(finish="length"), chunk("", finish="stop"))
+    assert events == [TextDelta("a"), TurnFinished("length", followed=True)]
 
 
 @pytest.mark.parametrize("reason", ["eos", "STOP", "max_tokens", "function_call"])
 def test_a_finish_keeps_the_upstreams_word(reason: str) -> None:
-    assert said(chunk(finish=reason)) == [TurnFinished(reason)]
+    assert said(chunk(finish=reason)) == [TurnFinished(reason, followed=True)]
 
 
 @pytest.mark.parametrize("reason", [None, False, 0, [], {"type": "stop"}])
@@ -163,6 +172,7 @@ def test_row_9_a_lone_sentinel_is_an_empty_answer() -> None:
         {"choices": [{"delta": {"role": "", "content": "a"}}], "id": None, "created": "now"},
         {"choices": [{"delta": {"role": "assistant", "content": "a"}, "index": "0"}]},
         {"choices": [{"delta": {"content": ["a"]}}], "model": 5, "id": 7},
+        {"choices": [{"delta": {"content": {"type": "text", "text": "a"}}}]},
         {
             "choices": [
                 {"delta": {"content": [{"type": "text", "text": "a"}, {"type": "x"}, None]}}
@@ -190,13 +200,8 @@ def test_row_29_a_chunk_may_lack_and_change_anything(sent: Any) -> None:
         {"choices": [{"delta": None}]},
         {"choices": [{"delta": "text"}]},
         {"choices": [{"delta": {"content": None}}]},
-        {"choices": [{"delta": {"content": 5}}]},
-        {"choices": [{"delta": {"content": {"text": "a"}}}]},
-        {"choices": [{"delta": {"tool_calls": "x", "content": ""}}]},
-        {"choices": [{"delta": {"tool_calls": [None, 3]}}]},
+        {"choices": [{"delta": {"tool_calls": [None]}}]},
         {"choices": [{"delta": {}, "text": "of the old endpoint"}]},
-        {"choices": [{"index": -1, "delta": {"content": "a"}}]},
-        {"choices": [{"index": 1, "delta": {"content": "a"}}]},
         {"type": "ping"},
     ],
     ids=str,
@@ -228,7 +233,7 @@ def test_thinking_parts_are_reasoning() -> None:
 
 def test_a_refusal_is_no_text_and_its_answer_was_filtered() -> None:
     events = said(delta(refusal="I can't."), chunk(finish="stop"))
-    assert events == [RefusalDelta("I can't."), TurnFinished("content_filter")]
+    assert events == [RefusalDelta("I can't."), TurnFinished("content_filter", followed=True)]
 
 
 def calls(*sent: dict[str, Any]) -> list[ToolCallDelta]:
@@ -251,12 +256,14 @@ def test_row_23_fragments_may_be_sloppy() -> None:
         {"id": "c1", "function": {"name": "f", "arguments": None}},
         {"index": "0", "id": 7, "function": {"name": "", "arguments": {"a": [1, "ü"]}}},
         {"index": 0, "function": None},
-        {"index": None, "function": {"name": ["f"], "arguments": 5}},
+        {"index": None, "function": {"name": ["f"], "arguments": []}},
+        {"index": 0, "function": {"arguments": [1]}},
     ) == [
         ToolCallDelta(None, "c1", "f", None),
         ToolCallDelta(None, "7", "", '{"a":[1,"ü"]}'),
         ToolCallDelta(0),
         ToolCallDelta(None),
+        ToolCallDelta(0, None, None, "[1]"),
     ]
     assert said(delta(tool_calls={"id": "c", "function": {"name": "f"}})) == [
         ToolCallDelta(None, "c", "f")
@@ -272,7 +279,7 @@ def test_legacy_function_calls() -> None:
     assert events == [
         ToolCallDelta(0, None, "f", ""),
         ToolCallDelta(0, None, None, "{}"),
-        TurnFinished("function_call"),
+        TurnFinished("function_call", followed=True),
     ]
 
 
@@ -291,8 +298,8 @@ def test_all_choices_of_an_event_are_read_before_one_of_them_is_finished() -> No
     assert events == [
         TextDelta("a", 0),
         TextDelta("b", 1),
-        TurnFinished("stop", 0),
-        TurnFinished("length", 1),
+        TurnFinished("stop", 0, followed=True),
+        TurnFinished("length", 1, followed=True),
         TokensCounted(Usage(7, 4), 0),
         TokensCounted(Usage(7, 0), 1),
     ]
@@ -309,7 +316,7 @@ def test_an_answer_is_whole_with_its_last_choice() -> None:
 
 def test_choices_are_numbered_from_the_turns_own() -> None:
     events = said(chunk("a", finish="stop"), b"[DONE]", first=3)
-    assert events == [TextDelta("a", 3), TurnFinished("stop", 3), TokensCounted(None, 3)]
+    assert events == [TextDelta("a", 3), TurnFinished("stop", 3, True), TokensCounted(None, 3)]
 
 
 def test_a_choice_may_finish_twice_in_one_chunk_and_ends_once() -> None:
@@ -382,8 +389,94 @@ def test_a_failure_belongs_to_a_choice_that_is_not_over_and_brings_the_counts_so
     assert events[4].choice == 1
 
 
-def test_an_error_after_the_whole_answer_only_ends_the_wait_for_counts() -> None:
-    assert said(chunk(finish="stop"), ERROR) == [STOPPED, TokensCounted(None)]
+def test_an_error_after_the_finish_is_an_error() -> None:
+    failed = TurnFailed("upstream_error", "too_fast", "slow down", param="p")
+    assert said(chunk(finish="stop"), ERROR) == [STOPPED, failed]
+    assert said(chunk(finish="stop"), b"[DONE]", ERROR) == [STOPPED, TokensCounted(None)]
+
+
+def test_a_connection_that_breaks_after_the_finish_only_ends_the_wait_for_counts() -> None:
+    reader = chunks.ChunkReader(1)
+    assert all_of(reader.take(event_of(chunk(finish="stop")))) == [STOPPED]
+    assert reader.fail(upstreamerrors.DISCONNECTED) == [TokensCounted(None)]
+
+
+FINISHED = chunk("Hel", finish="stop")
+CALL = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+
+
+def at(index: Any, **members: Any) -> dict[str, Any]:
+    """A chunk whose one choice has this number."""
+    return chunk(choices=[{"index": index, "delta": members, "finish_reason": None}])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [FINISHED, chunk("lo world", finish="stop")],
+        [FINISHED, chunk("", finish="stop"), chunk("lo world")],
+        [FINISHED, delta(content=[{"type": "text", "text": "lo"}])],
+        [FINISHED, delta(reasoning_content="hm")],
+        [FINISHED, delta(refusal="no")],
+        [FINISHED, delta(tool_calls=[CALL])],
+        [FINISHED, message("stop", content="Hello")],
+        [FINISHED, message("stop", content="Hel", tool_calls=[CALL])],
+        [at(-1, content="Hel"), chunk("lo", finish="stop")],
+        [at(10**30, content="Hel"), chunk("lo", finish="stop")],
+        [at(1, content="Hel"), chunk("lo", finish="stop")],
+        [at(1, content="Hello"), b"[DONE]"],
+        [delta(content=5), chunk("lo", finish="stop")],
+        [delta(content=0)],
+        [delta(content=True)],
+        [delta(content=["a", 5])],
+        [delta(tool_calls="x")],
+        [delta(tool_calls=[None, 3])],
+        [delta(tool_calls=[{"index": 0, "function": "f"}])],
+        [delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": 5}}])],
+    ],
+    ids=str,
+)
+def test_output_that_cannot_be_brought_to_the_client_is_an_error(sent: list[Any]) -> None:
+    failed = failure(*sent, b"[DONE]")
+    assert failed.kind == "upstream_error"
+    assert failed.code in ("upstream_output_lost", "upstream_text_mismatch")
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {},
+        chunk(""),
+        chunk("", finish="stop"),
+        chunk("", finish="length"),
+        delta(role="assistant", content=None),
+        delta(role="assistant", content="", refusal=None, tool_calls=[]),
+        delta(reasoning="", reasoning_content=None),
+        message("stop", content="Hel"),
+        message("stop", content=""),
+        at(1, content=""),
+        at(-1, role="assistant"),
+        chunk(choices=[None, 5]),
+    ],
+    ids=str,
+)
+def test_what_says_nothing_behind_a_finish_is_harmless(late: Any) -> None:
+    events = said(FINISHED, late, late, counted(7, 2), b"[DONE]")
+    assert events == [TextDelta("Hel"), STOPPED, TokensCounted(COUNTS)]
+
+
+def test_calls_that_are_repeated_behind_their_finish_are_harmless() -> None:
+    called = chunk(
+        choices=[{"index": 0, "delta": {"tool_calls": [CALL]}, "finish_reason": "tool_calls"}]
+    )
+    events = said(called, message("tool_calls", content=None, tool_calls=[CALL]), b"[DONE]")
+    assert events[1:] == [TurnFinished("tool_calls", followed=True), TokensCounted(None)]
+
+
+def test_output_behind_the_finish_of_one_choice_ends_the_others() -> None:
+    events = said(of_choices((0, "a", "stop")), of_choices((1, "b", None)), chunk("c"), n=2)
+    assert isinstance(events[-1], TurnFailed)
+    assert (events[-1].code, events[-1].choice) == ("upstream_output_lost", 1)
 
 
 def test_row_3_an_end_without_a_finish_is_truncated() -> None:
@@ -539,7 +632,8 @@ def test_any_json_gives_events_of_its_choices_and_at_most_one_end_each(
     ends = [event for event in events if isinstance(event, TurnFinished)]
     failed = [event for event in events if isinstance(event, TurnFailed)]
     assert len({end.choice for end in ends}) == len(ends)
-    assert len(failed) == (0 if len(ends) == n else 1)
+    assert len(failed) <= 1
+    assert failed or len(ends) == n
     assert all(getattr(event, "choice", 0) in range(n) for event in events)
 
 
@@ -550,11 +644,6 @@ def test_any_bytes_give_events_or_the_documented_error(data: bytes) -> None:
         all_of(reader.take(Event("message", data)))
     except UpstreamDecodeError as error:
         assert error.data == data.strip()[:1024]
-
-
-def message(finish: str | None = None, **members: Any) -> dict[str, Any]:
-    """A chunk whose one choice has a whole message."""
-    return chunk(choices=[{"index": 0, "message": members, "finish_reason": finish}])
 
 
 MISMATCH = "upstream_text_mismatch"

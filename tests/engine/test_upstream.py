@@ -190,7 +190,7 @@ def test_a_turn_tells_its_attempt_its_answer_and_its_counts() -> None:
             RpcSent("chat/completions", 1),
             RpcReplied(1),
             TextDelta("hi"),
-            TurnFinished("stop"),
+            TurnFinished("stop", followed=True),
             TokensCounted(Usage(7, 2)),
         ]
 
@@ -220,9 +220,9 @@ def test_one_request_carries_every_choice() -> None:
         assert feed.events[2:] == [
             TextDelta("a", 0),
             TextDelta("b", 1),
-            TurnFinished("length", 1),
+            TurnFinished("length", 1, followed=True),
             TextDelta("c", 0),
-            TurnFinished("stop", 0),
+            TurnFinished("stop", 0, followed=True),
             TokensCounted(Usage(7, 5), 0),
             TokensCounted(Usage(7, 0), 1),
         ]
@@ -285,7 +285,7 @@ def test_a_kept_turn_says_no_more_and_lets_go_of_a_connection_that_stays_open() 
         async with asyncio.timeout(WAIT_S):
             await source.requests[0].left.wait()
         await turning.task
-        assert feed.events[-1] == TurnFinished("stop")
+        assert feed.events[-1] == TurnFinished("stop", followed=True)
 
     play(scene, script, finish_grace=0.05)
 

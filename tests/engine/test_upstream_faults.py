@@ -74,7 +74,7 @@ FINISHED = framed(sse(chunk(finish="stop")))
 def test_row_1_a_finish_ends_the_answer_and_the_upstream_is_let_go() -> None:
     async def scene(source: upstreams.Upstream, runner: upstream.UpstreamWorker) -> None:
         feed = await ended(runner, turn())
-        assert feed.of(*ENDS) == [TurnFinished("stop")]
+        assert feed.of(*ENDS) == [TurnFinished("stop", followed=True)]
         assert not source.requests[0].left.is_set()
         begun = time.monotonic()
         await feed.until(TokensCounted)
@@ -428,7 +428,11 @@ def test_row_30_every_byte_a_write_of_its_own(end: str) -> None:
     result = outcome(
         [[STREAM_HEAD, *(framed(data[at : at + 1]) for at in range(len(data))), LAST]]
     )
-    assert result.events == [TextDelta(text), TurnFinished("stop"), TokensCounted(Usage(7, 2))]
+    assert result.events == [
+        TextDelta(text),
+        TurnFinished("stop", followed=True),
+        TokensCounted(Usage(7, 2)),
+    ]
 
 
 def test_row_31_a_stream_full_of_what_the_standard_allows() -> None:
@@ -452,7 +456,7 @@ def test_row_32_a_large_event_within_the_limit_is_told() -> None:
     large = sse(chunk("x" * (8 * 2**20), finish="stop"))
     result = outcome([upstreams.raw_stream(large + DONE)])
     assert len(result.text) == 8 * 2**20
-    assert TurnFinished("stop") in result.events
+    assert TurnFinished("stop", followed=True) in result.events
 
 
 COMPLETION = {

@@ -230,7 +230,7 @@ FINISHES: dict[str, list[Json]] = {
     "content in the finish": [chunk("Hello", finish="stop")],
     "two finishes": [chunk("Hello"), chunk(finish="stop"), chunk(finish="length")],
     "an empty finish": [chunk("Hello", finish=""), chunk(finish="stop")],
-    "content after it": [chunk("Hello"), chunk(finish="stop"), chunk("late")],
+    "nothing after it": [chunk("Hello"), chunk(finish="stop"), chunk(""), chunk(None)],
 }
 
 
@@ -239,6 +239,38 @@ def test_row_27_there_is_one_finish_and_it_comes_last(staged: Staged, chunks: li
     answer = staged.streamed(upstreams.stream(*chunks))
     assert answer.body == WHOLE + expected.DONE
     staged.survived("completed", None, answer)
+
+
+CALL = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+BEHIND: dict[str, Json] = {
+    "text": chunk(" world", finish="stop"),
+    "reasoning": chunk(choices=[{"index": 0, "delta": {"reasoning_content": "hm"}}]),
+    "a call": chunk(choices=[{"index": 0, "delta": {"tool_calls": [CALL]}}]),
+    "a choice that nobody asked for": chunk(choices=[{"index": 1, "delta": {"content": "x"}}]),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+@pytest.mark.parametrize("asked", [{}, USAGE], ids=["no usage", "usage"])
+def test_row_27_output_behind_the_finish_is_an_error(
+    staged: Staged, behind: Json, asked: Json
+) -> None:
+    sent = upstreams.stream(chunk("Hel"), chunk(finish="stop"), behind, "[DONE]")
+    streamed, body = staged.streamed(sent, **asked), staged.whole(sent)
+    assert b'"code":"upstream_output_lost"' in streamed.body
+    assert expected.DONE not in streamed.body
+    assert (body.status, body.error["code"]) == (502, "upstream_output_lost")
+    staged.survived("upstream_error", "upstream_output_lost", streamed, body)
+
+
+def test_row_27_an_error_behind_the_finish_is_that_error(staged: Staged) -> None:
+    error = {"error": {"message": "overloaded", "code": "too_fast"}}
+    sent = upstreams.stream(chunk("Hel"), chunk(finish="stop"), error)
+    streamed, body = staged.streamed(sent), staged.whole(sent)
+    assert b'"code":"too_fast"' in streamed.body
+    assert expected.DONE not in streamed.body
+    assert body.error["code"] == "too_fast"
+    staged.survived("upstream_error", "too_fast", streamed, body)
 
 
 def test_row_28_a_sentinel_alone_finishes_what_has_output_and_is_noted(staged: Staged) -> None:

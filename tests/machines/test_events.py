@@ -84,6 +84,9 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
         '"arguments":"{","choice":1}'
     ): events.ToolCallDelta(0, "c1", "readNote", "{", 1),
     '{"event":"turn_finished","reason":"stop"}': events.TurnFinished("stop"),
+    '{"event":"turn_finished","reason":"stop","followed":true}': events.TurnFinished(
+        "stop", followed=True
+    ),
     (
         '{"event":"tokens_counted","usage":{"prompt_tokens":10,"completion_tokens":5,'
         '"cached_tokens":3,"reasoning_tokens":1}}'
@@ -134,7 +137,7 @@ VOCABULARY = {
     "tool_called": "call_id name arguments choice",
     "tool_call_dropped": "call_id name choice",
     "tool_call_delta": "index call_id name arguments choice extent",
-    "turn_finished": "reason choice",
+    "turn_finished": "reason choice followed",
     "tokens_counted": "usage choice",
     "turn_failed": "kind code message choice status param retry_after",
     "timer_fired": "timer",

@@ -45,6 +45,7 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "upstream_disconnected": (502, "server_error", "1", None),
     "upstream_truncated": (502, "server_error", "1", None),
     "upstream_text_mismatch": (502, "server_error", "1", None),
+    "upstream_output_lost": (502, "server_error", "1", None),
     "upstream_unreachable": (502, "server_error", "1", None),
     "upstream_decode_error": (502, "server_error", "1", None),
     "upstream_event_too_large": (502, "server_error", None, "false"),

@@ -33,7 +33,7 @@ Habit = Literal[
     "empty_finish",
     "finish_with_text",
     "finish_twice",
-    "late_text",
+    "late_empty",
     "repeats_message",
     "after_done",
     # of the counts

@@ -50,8 +50,8 @@ def events_of(reply: replies.Stream, rng: random.Random) -> list[Event]:
     writer.count(found)
     if writer.has("finish_twice") and reply.ending != "no_finish":
         found.append(writer.chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "length"}]))
-    if writer.has("late_text") and reply.ending != "no_finish":
-        late = {"index": 0, "delta": {"content": "LATE"}, "finish_reason": None}
+    if writer.has("late_empty") and reply.ending != "no_finish":
+        late = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
         found.append(writer.chunk(choices=[late]))
     if reply.ending in ("done", "no_finish"):
         found.append(Event(SENTINEL))
