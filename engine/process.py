@@ -20,6 +20,9 @@ STDERR_LINE_CHARACTERS: Final = 2000
 STDERR_LINES_A_SECOND: Final = 100
 """Lines of stderr that are logged at most; the rest is read, counted and dropped."""
 
+SPAWN_PIPES: Final = 4
+"""Pipes that a spawn needs: for input, output and stderr, and for the child's own error."""
+
 _log = structlog.get_logger(component="worker_process")
 
 
@@ -232,7 +235,7 @@ class Process(asyncio.SubprocessProtocol):
             )
             pid = self._connect(transport)
         except OSError as error:
-            self._step(supervisor.SpawnFailed(os.strerror(error.errno or 0)))
+            self._step(supervisor.SpawnFailed(reason_of(error)))
         except Exception as error:  # without an end of its attempt the supervisor would wait on
             containment.report(Boundary.PROCESS, error, worker=self._name)
             self._give_up()
@@ -326,3 +329,24 @@ def _severity(line: bytes) -> tuple[int, str]:
     except parse.ParseError:
         return 30, line.decode(errors="replace")
     return _LEVELS.get(record.level, 30), f"{record.target}: {record.fields.message}"
+
+
+def reason_of(error: OSError) -> str:
+    """Why a process could not be spawned.
+
+    uvloop has an error of number -1 where a pipe or the fork failed. So it is tried whether there
+    are descriptors for a process's pipes; where there are, the number alone is known.
+    """
+    number = error.errno or 0
+    if number > 0:
+        return os.strerror(number)
+    pipes: list[int] = []
+    try:
+        for _ in range(SPAWN_PIPES):
+            pipes += os.pipe()
+    except OSError as cause:
+        return os.strerror(cause.errno or 0)
+    finally:
+        for descriptor in pipes:
+            os.close(descriptor)
+    return f"the event loop gave no reason ({number})"

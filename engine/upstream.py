@@ -36,6 +36,7 @@ class UpstreamWorker:
         self._read = read
         self._health = worker.Health(False, "connecting", "worker_not_ready", RETRY_BASE_S)
         self._models: tuple[str, ...] = ()
+        self._is_cut = False
         self._turns: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -94,14 +95,17 @@ class UpstreamWorker:
     async def _ask(self) -> None:
         """Find out whether the upstream is there, and what models it has."""
         try:
-            status, models = await self._client.models()
+            status, found = await self._client.models()
         except upstreamclient.Unanswered as unanswered:
             self._found("unreachable", unanswered.failure.code)
             return
         if status >= 500:
             self._found("unreachable", str(status))
             return
-        self._models = models or self._models
+        if found.beyond and not self._is_cut:
+            _log.warning("models_cut", listed=upstreamclient.MODELS_MAX)
+        self._is_cut = found.beyond
+        self._models = found.models or self._models
         self._found("ready", str(status))
 
     def _found(self, state: str, why: str) -> None:

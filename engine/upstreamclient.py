@@ -1,5 +1,7 @@
 """The HTTP client of an upstream: its connections, its requests, what can go wrong with them."""
 
+import errno
+import os
 import ssl
 import time
 import types
@@ -8,8 +10,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import structlog
 
-from engine import retryafter, upstreamerrors
+from engine import retryafter, slices, upstreamerrors
 from engine.failures import ProviderFailure
 from machines import parse
 
@@ -24,6 +27,16 @@ LISTING_S: Final = 10.0
 
 LISTING_BYTES: Final = 4 * 2**20
 """How much of it is read; a large catalogue is a tenth of that."""
+
+MODELS_MAX: Final = 4096
+"""How many models of it are kept. The largest catalogues have some hundreds; each answer that
+lists so many is some milliseconds of work and 300 kB."""
+
+OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Why a connection cannot be made that has nothing to do with the upstream."""
+
+
+_log = structlog.get_logger(component="upstream")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +55,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     connect_timeout: float = 5.0
     finish_grace: float = 1.0
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What an upstream lists.
+
+    Attributes:
+        models: each once, the first `MODELS_MAX`.
+        beyond: whether there are more.
+    """
+
+    models: tuple[str, ...] = ()
+    beyond: bool = False
 
 
 class Unanswered(Exception):
@@ -90,9 +115,9 @@ class Client:
                     raise
             return await self._post(self._fresh, body, reuse)
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
-            raise Unanswered(_failure(error)) from error
+            raise Unanswered(failure_of(error)) from error
 
-    async def models(self) -> tuple[int, tuple[str, ...]]:
+    async def models(self) -> tuple[int, "Listing"]:
         """The status of its listing, and the models in it.
 
         Raises:
@@ -101,9 +126,10 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=LISTING_S)
         try:
             async with self._fresh.get(self._models, timeout=timeout) as response:
-                return response.status, _ids(await start_of(response, LISTING_BYTES))
+                body = await start_of(response, LISTING_BYTES)
+                return response.status, await slices.in_slices(listing(body))
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
-            raise Unanswered(_failure(error)) from error
+            raise Unanswered(failure_of(error)) from error
 
     async def close(self) -> None:
         """Close every connection."""
@@ -174,7 +200,12 @@ def retry_after_of(response: aiohttp.ClientResponse) -> float | None:
     return retryafter.seconds(response.headers.get("retry-after", ""), time.time())
 
 
-def _failure(error: Exception) -> ProviderFailure:
+def failure_of(error: Exception) -> ProviderFailure:
+    """What it means that there is no response."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in OWN_LIMITS:
+        _log.warning("no_connection_left", why=os.strerror(number))
+        return upstreamerrors.EXHAUSTED
     match error:
         case TimeoutError():
             return upstreamerrors.UNREACHABLE_IN_TIME
@@ -186,11 +217,39 @@ def _failure(error: Exception) -> ProviderFailure:
     return upstreamerrors.NO_ANSWER
 
 
-def _ids(body: bytes) -> tuple[str, ...]:
-    """The models of a listing, each once."""
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Listed(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+_LISTED: Final = msgspec.json.Decoder(_Listed)
+_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_MODEL: Final = msgspec.json.Decoder(_Model)
+
+
+def listing(body: bytes) -> slices.Steps[Listing]:
+    """The models of a listing, which some servers send as a bare array; rows without an id are
+    left out."""
+    models: dict[str, None] = {}
     try:
-        listed: Any = parse.value(body)["data"]
-        ids = [model["id"] for model in listed]
-    except (parse.ParseError, LookupError, TypeError):
-        return ()
-    return tuple(dict.fromkeys(name for name in ids if isinstance(name, str)))
+        if (yield from parse.scan_depth(body)):
+            return Listing()
+        bare = body.lstrip().startswith(b"[")
+        rows = parse.parse_outer(body, _ROWS) if bare else parse.parse_outer(body, _LISTED).data
+    except parse.ParseError:
+        return Listing()
+    yield
+    for row in rows:
+        try:
+            models[parse.parse_outer(row, _MODEL).id] = None
+        except parse.ParseError:
+            continue
+        finally:
+            yield
+        if len(models) > MODELS_MAX:
+            models.popitem()
+            return Listing(tuple(models), beyond=True)
+    return Listing(tuple(models))

@@ -26,6 +26,15 @@ UNREACHABLE_IN_TIME: Final = ProviderFailure(
 )
 """Nobody answers there."""
 
+EXHAUSTED: Final = ProviderFailure(
+    kind="rejected",
+    code="worker_not_ready",
+    message="The server has no connection left for the model's server.",
+    retry_after=1,
+    retryable=True,
+)
+"""Descriptors or memory of our own are used up: the upstream has no part in it."""
+
 DISCONNECTED: Final = msgspec.structs.replace(failures.DISCONNECTED, retryable=False)
 """The connection broke. The client may try again; here it could double what is paid for."""
 

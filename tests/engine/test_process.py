@@ -1,7 +1,9 @@
 """Real child processes: started, watched, ended, and started again."""
 
 import asyncio
+import errno
 import os
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -496,3 +498,21 @@ def test_what_cannot_be_an_argument_of_a_program_is_a_failed_start() -> None:
 
     with structlog.testing.capture_logs():
         play(scene)
+
+
+def test_an_error_without_a_number_says_what_is_known() -> None:
+    unknown = OSError(-1, "Unknown error -1")
+    assert process.reason_of(unknown) == "the event loop gave no reason (-1)"
+    assert process.reason_of(OSError(errno.ENOENT, "")) == os.strerror(errno.ENOENT)
+
+
+def test_an_error_without_a_number_where_no_descriptor_is_free() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = os.dup(0)
+    os.close(used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, limits[1]))
+    try:
+        reason = process.reason_of(OSError(-1, "Unknown error -1"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert reason == os.strerror(errno.EMFILE)

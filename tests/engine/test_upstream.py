@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
+import structlog
 import uvloop
 
-from engine import upstream, upstreamclient, upstreamturn, worker
+from engine import slices, upstream, upstreamclient, upstreamturn, worker
 from machines.events import (
     RpcReplied,
     RpcSent,
@@ -456,6 +460,34 @@ NO_LISTINGS = [b"", b"<html>", b"[]", b'{"data":{}}', b'{"data":[1]}', b"null", 
 @pytest.mark.parametrize("body", [*NO_LISTINGS, b'{"data":%b}' % (b"[" * 5000 + b"]" * 5000)])
 def test_a_listing_that_is_none_lists_nothing(body: bytes) -> None:
     assert listing(200, body) == (READY, ())
+
+
+def test_a_bare_array_is_a_listing_and_rows_without_an_id_are_left_out() -> None:
+    assert listing(200, b'[{"id":"a"}, 5, {}, {"id":"b"}]') == (READY, ("a", "b"))
+
+
+def test_a_listing_of_any_length_is_cut() -> None:
+    rows = [{"id": f"m{number}"} for number in range(100_000)]
+    steps = upstreamclient.listing(json.dumps({"data": rows}).encode())
+    found = slices.at_once(steps)
+    assert found.beyond
+    assert found.models == tuple(f"m{number}" for number in range(upstreamclient.MODELS_MAX))
+
+
+def test_a_listing_of_just_as_many_is_whole() -> None:
+    rows = [{"id": f"m{number}"} for number in range(upstreamclient.MODELS_MAX)]
+    found = slices.at_once(upstreamclient.listing(json.dumps({"data": rows}).encode()))
+    assert (len(found.models), found.beyond) == (upstreamclient.MODELS_MAX, False)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_limits_of_our_own_are_no_fault_of_the_upstream(number: int) -> None:
+    key = aiohttp.client_reqrep.ConnectionKey("h", 1, False, True, None, None, None)
+    error = aiohttp.ClientConnectorError(key, OSError(number, os.strerror(number)))
+    with structlog.testing.capture_logs() as lines:
+        failure = upstreamclient.failure_of(error)
+    assert (failure.kind, failure.code) == ("rejected", "worker_not_ready")
+    assert [line["why"] for line in lines] == [os.strerror(number)]
 
 
 @pytest.mark.parametrize("status", [401, 404, 405])
