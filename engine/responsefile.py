@@ -100,9 +100,13 @@ class ResponseFile:
 
     def try_writing(self) -> None:
         """Write what is there already, to see whether anything can be written."""
-        with responseschema.transaction(self._database):
-            version = self._number("PRAGMA user_version")
-            self._database.execute(f"PRAGMA user_version = {version}")
+        self._database.execute("PRAGMA busy_timeout = 0")  # it is asked again
+        try:
+            with responseschema.transaction(self._database):
+                version = self._number("PRAGMA user_version")
+                self._database.execute(f"PRAGMA user_version = {version}")
+        finally:
+            self._database.execute(f"PRAGMA busy_timeout = {responseschema.BUSY_S * 1000:.0f}")
 
     @property
     def used(self) -> int:

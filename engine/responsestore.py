@@ -94,7 +94,8 @@ class StoreCounts(msgspec.Struct):
     """What a store went through since its process began, for metrics.
 
     Attributes:
-        failures: calls that failed for the store's own reasons, and files that were lost.
+        failures: responses that were not kept, or not in the time that was waited for them; other
+            calls that failed for the store's own reasons; and files that were lost.
         files_lost: files that were deleted, replaced or cut short while they were open.
         responses_pruned: responses that went by age or size, of `bytes_pruned` together.
     """

@@ -43,6 +43,9 @@ LOOK_S: Final = 1.0
 LOOKING_SHARE: Final = 10
 """How much longer than a look the time to the next one is at least."""
 
+_PRIMARY: Final = 0xFF
+"""Part of an SQLite error code that says what it is about."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -91,6 +94,7 @@ class SqliteStore:
         self._clock = clock
         self._look_at = -math.inf
         self._is_damaged = False
+        self._is_locked = False
         self._thread = ThreadPoolExecutor(1, "response-store")
         self._file: responsefile.ResponseFile | None = None
         self.health: responsestore.Health = "working"
@@ -126,12 +130,17 @@ class SqliteStore:
             ParseError: an item is not an object with an `id`.
             StoreError: it is not kept; or it is larger than the store may be.
         """
-        if 0 < self._limits.max_bytes < response.size:
-            raise StoreError(f"{response.response_id} is larger than the whole store may be")
-        group, position = self._join(response)
-        refused = await asyncio.shield(group.committed)  # for it is the others' too
-        if position in refused:
-            raise refused[position]
+        try:
+            if 0 < self._limits.max_bytes < response.size:
+                raise StoreError(f"{response.response_id} is larger than the whole store may be")
+            self._refuse_locked()
+            group, position = self._join(response)
+            refused = await asyncio.shield(group.committed)  # for it is the others' too
+            if position in refused:
+                raise refused[position]
+        except (StoreError, asyncio.CancelledError):  # or nobody waits for it any longer
+            self._count_failure()
+            raise
 
     async def get(self, response_id: str, key_id: str) -> StoredResponse | None:
         """A response, with its own items."""
@@ -204,6 +213,19 @@ class SqliteStore:
             group.size += response.size
             return group, len(group.responses) - 1
 
+    def _refuse_locked(self) -> None:
+        """Wait no more for a file that was waited for in vain, until `check` finds it free.
+
+        Raises:
+            StoreError: another program has it locked.
+        """
+        if self._is_locked:
+            raise StoreError(f"{self._path}: database is locked")
+
+    def _count_failure(self) -> None:
+        with self._guard:  # both threads count
+            self.counts.failures += 1
+
     def _end_group(self) -> None:
         """Have the puts that follow come after what is asked now."""
         with self._guard:
@@ -219,6 +241,14 @@ class SqliteStore:
     # What follows is done by the thread.
 
     def _attempt(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return self._try(call, *args, **kwargs)
+        except StoreError:
+            self._count_failure()
+            raise
+
+    def _try(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """As `_attempt`; who waits for it counts what fails."""
         try:
             self._look_after_file()
             return call(*args, **kwargs)
@@ -247,7 +277,7 @@ class SqliteStore:
             lost = file.files.lost()
             if lost is None:
                 return
-            self.counts.failures += 1
+            self._count_failure()
             self.counts.files_lost += 1
             name, problem = lost
             _log.error("response_store_lost", path=str(self._path), file=name, problem=problem)
@@ -255,8 +285,7 @@ class SqliteStore:
         self._is_damaged = False
 
     def _failed(self, error: Exception) -> StoreError:
-        """Count and say a failure, and give it the store's name."""
-        self.counts.failures += 1
+        """Say a failure, and give it the store's name."""
         self._fail(error)
         where = error.filename if isinstance(error, regular.NotRegular) else self._path
         reason = error.strerror if isinstance(error, OSError) else error
@@ -266,6 +295,8 @@ class SqliteStore:
         """Have the store be failing; the first that makes it so is said."""
         if not isinstance(error, sqlite3.Error | OSError | StoreError):
             containment.report(containment.Boundary.STORE, error, path=str(self._path))
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        self._is_locked = code & _PRIMARY == sqlite3.SQLITE_BUSY
         if type(error) is sqlite3.DatabaseError:  # of a file that makes no sense
             self._is_damaged = True
         if self.health == "working" and self._file is not None:  # else the start says it
@@ -273,6 +304,7 @@ class SqliteStore:
         self.health = "failing"
 
     def _recover(self) -> None:
+        self._is_locked = False
         if self.health == "failing":
             self.health = "working"
             _log.warning("response_store_recovered", path=str(self._path))
@@ -290,12 +322,14 @@ class SqliteStore:
         with self._guard:  # first, for whoever joins a group that has failed would fail with it
             if self._group is group:
                 self._group = None
-        return self._attempt(self._put, file, group)
+        self._refuse_locked()
+        return self._try(self._put, file, group)
 
     def _put(self, file: responsefile.ResponseFile, group: _Group) -> dict[int, Exception]:
         refused, pruned, unpruned = file.put(group.responses, self._limits.max_bytes)
         self._count(pruned)
         if unpruned is not None:
+            self._count_failure()
             self._failed(unpruned)
         elif not refused:
             self._recover()

@@ -321,6 +321,7 @@ def test_a_file_that_somebody_keeps_locked_is_an_error_not_a_hang(
                     await store.put(response("1"))
                 assert await store.get("resp_1", KEY) is None
                 other.execute("ROLLBACK")
+            await store.check()
             await store.put(response("1"))
             assert store.counts.failures == 1
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import structlog
 
 from engine import containment, responsefile, responseschema, sqlitestore, storefiles
 from engine.responsestore import Limits, StoredResponse, StoreError
+from tests import machinetime
 from tests.engine.store_contract import KEY, STILL, UNLIMITED, put, response, there
 
 NAMES = [str(number) for number in range(9)]
@@ -111,6 +113,7 @@ def test_where_sqlite_gives_up_on_all_of_a_group_all_are_told(path: Path, clock:
             group = map(store.put, map(response, NAMES))
             outcomes = await asyncio.gather(*group, return_exceptions=True)
             assert [type(each) for each in outcomes] == [StoreError] * 9
+            assert store.counts.failures == 9
             await put(store, *(response(name) for name in NAMES if name != "4"))
             assert await there(store, *NAMES) == "0 1 2 3 5 6 7 8"
 
@@ -418,3 +421,64 @@ def test_what_is_looked_at_costs_nothing_within_a_second(
     monkeypatch.setattr(storefiles.StoreFiles, "lost", counted)
     asyncio.run(run())
     assert looks == [0, 1, 2, 3, 4]
+
+
+def test_a_locked_file_is_waited_for_once(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first group waits for the lock; until a look finds it gone, no other does."""
+    monkeypatch.setattr(responseschema, "BUSY_S", 0.2)
+    tried: list[int] = []
+    written = responsefile.ResponseFile.put
+
+    def counted(file: Any, group: Any, *arguments: Any) -> Any:
+        tried.append(len(group))
+        return written(file, group, *arguments)
+
+    monkeypatch.setattr(responsefile.ResponseFile, "put", counted)
+
+    async def run() -> None:
+        async with opened(path, clock) as store:
+            await store.put(response("before"))
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                group = map(store.put, map(response, NAMES))
+                outcomes = await asyncio.gather(*group, return_exceptions=True)
+                assert [type(each) for each in outcomes] == [StoreError] * 9
+                assert store.counts.failures == 9
+                tried.clear()
+                await store.check()
+                with pytest.raises(StoreError):
+                    await store.put(response("at once"))
+                assert (tried, store.health, store.counts.failures) == ([], "failing", 10)
+                other.execute("ROLLBACK")
+            await store.check()
+            await store.put(response("after"))
+            assert store.health == "working"
+            assert store.counts.failures == 10
+            assert await there(store, "before", "at once", "after") == "before after"
+
+    asyncio.run(run())
+
+
+def test_a_response_that_nobody_waits_for_any_longer_is_counted(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+    written = responsefile.ResponseFile.put
+
+    def slow(*arguments: Any) -> Any:
+        may_go_on.wait(machinetime.HANG_S)
+        return written(*arguments)
+
+    monkeypatch.setattr(responsefile.ResponseFile, "put", slow)
+
+    async def run() -> None:
+        async with opened(path, clock) as store:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await store.put(response("1"))
+            assert store.counts.failures == 1
+            may_go_on.set()
+
+    asyncio.run(run())
