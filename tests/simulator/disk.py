@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,13 +75,23 @@ class Helper:
         self._chores: collections.deque[tuple[float, Callable[[], object]]] = collections.deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, chore: Callable[..., object], *arguments: Any) -> None:
+    def submit(self, chore: Callable[..., object], *arguments: Any) -> Future[object]:
         """Have it done after everything that was asked before."""
         passes_on = any(isinstance(each, functools.partial) for each in arguments)
-        work = functools.partial(chore, *arguments)
+        done: Future[object] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(chore(*arguments))
+            except Exception as error:
+                done.set_exception(error)
+
         self._chores.append((0.0 if passes_on else self._delay, work))
-        if len(self._chores) == 1:
+        if chore.__name__ == "_recover":  # which the log waits for
+            self.shutdown()
+        elif len(self._chores) == 1:
             self._work_later()
+        return done
 
     def shutdown(self) -> None:
         """Wait until all is done."""
@@ -104,6 +115,10 @@ class Unhurried:
 
     def wait(self, timeout: float) -> bool:
         """`Helper` has let the time pass."""
+        return False
+
+    def is_set(self) -> bool:
+        """What is read is read to its end."""
         return False
 
     def set(self) -> None:
