@@ -272,7 +272,7 @@ def _second(ids: Ids, arguments: tuple[Any, ...]) -> str:
 
 
 def _anyone_of(ids: Ids, arguments: tuple[Any, ...]) -> str:
-    return str(arguments[0].caller.request_id)
+    return str(arguments[1].caller.request_id)
 
 
 def _keeper(ids: Ids, arguments: tuple[Any, ...]) -> str:
