@@ -99,10 +99,15 @@ SENT: Final = (
     Bug("head", 1, None, last=Last.UNSENT),
     Bug("write", 2, 1, End.CUT, Last.UNSENT),
     Bug("finish", 1, 2, End.CUT, Last.WRITTEN),
-    Bug("rendering", 4, 2, End.CUT, Last.UNSENT),
     Bug("rendering", 4, 2).always(End.CUT),
 )
 """Bugs on the way to a client: how far an answer got depends on the wake-ups that it came in."""
+
+FINISHED_LAST: Final = Bug("rendering", 4, 2, End.CUT, Last.UNSENT)
+"""A bug in the finish of a worker whose turn is over with it: nothing can be told any more."""
+
+FINISHED_EARLIER: Final = Bug("rendering", 4, 2)
+"""The same where the turn's end is still waited for: the stream goes on to an error."""
 
 BODIES: Final = (
     Bug("rendering", 4, None, last=Last.UNSENT),

@@ -73,7 +73,7 @@ def real() -> Iterator[Binary]:
 
 
 @pytest.mark.codex
-@defects.named((*EARLY, *STREAMED, *SENT, *READING))
+@defects.named((*EARLY, *STREAMED, *SENT, *READING, defects.FINISHED_LAST))
 def test_row_41_a_bug_in_front_of_the_real_binary(real: Binary, bug: Bug) -> None:
     gates = [Gate() for _ in defects.TEXTS]
     first, second = defects.TEXTS

@@ -46,7 +46,7 @@ def ask(staged: Staged, bug: Bug, stream: bool) -> scene.Answer:
     return answer
 
 
-@defects.named((*EARLY, *STREAMED, *SENT, *READING))
+@defects.named((*EARLY, *STREAMED, *SENT, *READING, defects.FINISHED_EARLIER))
 def test_row_41_a_bug_costs_the_stream_that_meets_it(staged: Staged, bug: Bug) -> None:
     with staged.neighbours():
         answer = ask(staged, bug, stream=True)
