@@ -347,8 +347,11 @@ class CodexWorker:
                 waiter.set_result(server.seat())
 
     def _changed(self, name: str, state: str, event: supervisor.AnyEvent) -> None:
-        self._on_change(name, state, event)
-        say(name, state, event)
+        """Whether or not the event log can take a transition, the diagnostics are told of it."""
+        told = (self._on_change, say)
+        containment.each(
+            Boundary.PROCESS, lambda tell: tell(name, state, event), told, worker=name
+        )
 
     def _login_advice(self) -> str:
         advice = (

@@ -1,12 +1,15 @@
-"""The tenant of a Codex process, when what it does at the process's end breaks."""
+"""The Codex worker and the tenants of its processes, when a part of what they do breaks."""
 
+import sys
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from engine import appserver, codexworker
 from engine.channel import Channel, ChannelClosed
 from engine.dispatcher import Dispatcher
+from machines import supervisor
 from tests import virtualtime
 
 
@@ -43,5 +46,22 @@ def test_a_bug_met_while_a_process_is_lost_stops_no_other_part(
     virtualtime.run(scene())
 
 
+def test_a_change_that_the_event_log_cannot_take_is_in_the_diagnostics() -> None:
+    async def scene() -> None:
+        options: Any = _Options()
+        worker = codexworker.CodexWorker(options, {}, raising, lambda feed, data: feed(data))
+        worker._changed("codex-0", "backoff", supervisor.Exited(1))
+
+    with structlog.testing.capture_logs() as lines:
+        virtualtime.run(scene())
+    broken, change = lines
+    assert (broken["event"], broken["worker"]) == ("defect", "codex-0")
+    assert (change["event"], change["worker"]) == ("worker_state", "codex-0")
+    assert (change["worker_state"], change["trigger"]) == ("backoff", "exited")
+
+
 class _Options:
+    binary = sys.executable
     request_timeout = 1.0
+    park_most = 1
+    park_ttl = 1.0
