@@ -227,7 +227,7 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True, tag="defect"):
     @property
     def is_of_a_request(self) -> bool:
         """Whether it is met by requests alone, and not by what all of them share."""
-        return not self.points[0].startswith(("server.", "process.", "upstream.", "log."))
+        return not self.points[0].startswith(("server.", "process.", "upstream.watch", "log."))
 
     @property
     def request_ids(self) -> tuple[str, ...]:

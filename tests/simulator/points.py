@@ -376,3 +376,12 @@ def of_world(world: str) -> tuple[str, ...]:
 
 SECOND: Final = ("machine.step", "sink.cut", "exchange.abort", "exchange.respond", "record.append")
 """Points that may break once another has: what is done about a defect fails as well."""
+
+DOWN: Final = (
+    *("server.connected", "server.not_of_a_turn", "process._act_in_time"),
+    "upstream.watch",
+)
+"""Points at which a bug that lasts keeps a worker from being ready: nothing can be done for it."""
+
+RETRIED: Final = ("server.", "process.")
+"""Beginnings of points at which a process tries again what a bug has hit."""

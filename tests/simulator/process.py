@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from engine import codexhome, codexworker
+from engine import codexhome
+from machines import supervisor
 from tests.simulator import appserver, clock, codexrules, director, net, plan
 
 if TYPE_CHECKING:
@@ -167,12 +168,12 @@ class Codex:
         self.config: dict[str, Any] = {"codex_bin": sys.executable, "codex_api_key": "sk-sim"}
         self.replaced: tuple[tuple[Any, str, Any], ...] = (
             (codexhome, "catalog", lambda _: {}),  # it takes long to write, and nobody reads it
-            (codexworker, "say", self._changed),
+            (supervisor.Supervisor, "step", self._watched(supervisor.Supervisor.step)),
         )
         self.exposed = self.director.exposed
         self._dark: list[tuple[float, float]] = []
         self._weather = of.weather
-        self._states: dict[str, str] = {}
+        self._states: dict[supervisor.Supervisor, str] = {}
         self._dark_since: float | None = None
         self._expected = {number for number, _ in of.innocents}
 
@@ -189,9 +190,19 @@ class Codex:
         """When the answer to a request began."""
         return self.director.begun.get(ask)
 
-    def _changed(self, name: str, state: str, _: Any) -> None:
+    def _watched(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """What the product says of its processes may be what a bug has hit: so look at them."""
+
+        def stepped(its: supervisor.Supervisor, event: supervisor.AnyEvent) -> Any:
+            actions = step(its, event)
+            self._changed(its)
+            return actions
+
+        return stepped
+
+    def _changed(self, its: supervisor.Supervisor) -> None:
         """A process is in another state: while none is ready, nobody can be served."""
-        self._states[name] = state
+        self._states[its] = its.state
         now = self._loop.time()
         if self._ready():
             if self._dark_since is not None:

@@ -10,6 +10,7 @@ import random
 import socket
 import ssl
 import types
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohappyeyeballs.impl
@@ -82,13 +83,14 @@ class Upstream:
         self._listings = list(of.weather.listings)
         self._outage: plan.Outage | None = None
         self._outage_ends = 0.0
-        self._dialling = 0
+        self._asked = 0
 
     def install(self, loop: clock.VirtualLoop) -> None:
         """Be what the server's client finds."""
         self._loop = loop
         loop.network = self
         self.replaced: tuple[tuple[Any, str, Any], ...] = (
+            (upstreamclient.Client, "models", self._counted(upstreamclient.Client.models)),
             (aiohappyeyeballs.impl, "socket", types.SimpleNamespace(socket=self._socket)),
             (aiohttp.connector, "monotonic", loop.time),
             (aiohttp.connector, "DefaultResolver", aiohttp.ThreadedResolver),
@@ -99,6 +101,18 @@ class Upstream:
             (eventsource.EventSource.__init__, "__defaults__", (replies.MAX_EVENT_BYTES,)),
         )
 
+    def _counted(self, models: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """While it is asked what it has there are connections and timers that are no turn's."""
+
+        async def counted(its: Any) -> Any:
+            self._asked += 1
+            try:
+                return await models(its)
+            finally:
+                self._asked -= 1
+
+        return counted
+
     def _socket(self, **_: Any) -> Dialled:
         return Dialled(self)
 
@@ -106,26 +120,18 @@ class Upstream:
 
     async def resolve(self, host: str, port: int) -> list[Any]:
         """As `loop.getaddrinfo`."""
-        self._dialling += 1
-        try:
-            await asyncio.sleep(self.weather.latency / 4)
-        finally:
-            self._dialling -= 1
+        await asyncio.sleep(self.weather.latency / 4)
         if self._has_outage("name"):
             raise socket.gaierror(socket.EAI_NONAME, f"{host} is not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", port))]
 
     async def connect(self, address: Any) -> None:
         """As `loop.sock_connect`."""
-        self._dialling += 1
-        try:
-            await asyncio.sleep(self.weather.latency / 2)
-            if self._has_outage("refused"):
-                raise ConnectionRefusedError(111, f"Connect call failed {address}")
-            if self._has_outage("black_hole"):
-                await self._loop.create_future()
-        finally:
-            self._dialling -= 1
+        await asyncio.sleep(self.weather.latency / 2)
+        if self._has_outage("refused"):
+            raise ConnectionRefusedError(111, f"Connect call failed {address}")
+        if self._has_outage("black_hole"):
+            await self._loop.create_future()
 
     def open(self, dialled: Any, protocol: Any) -> net.Wire:
         """As `loop.create_connection` with a connected socket."""
@@ -202,9 +208,8 @@ class Upstream:
 
     def is_ready(self, worker: Any) -> bool:
         """Whether it was reached, and is not just being asked again."""
-        asked = self._dialling or any(
-            each.stage in ("new", "listing") for each in self.connections
-        )
+        stages = [each.stage for each in self.connections]
+        asked = self._asked or "new" in stages or "listing" in stages
         return bool(worker.health().ready) and not asked
 
     def leaks(self, worker: Any) -> list[str]:

@@ -60,6 +60,9 @@ class Judge:
         self._entries = backend.played.get(self._request.number, [])
         self._names = plan.FUNCTIONS[: self._ask.tools]
         self._patient = not visitor.left and visitor.step.reading.room is None
+        hit = any(of.planter.hit(request.request_id) for request in visitor.requests)
+        # A bug was met where this client's upstream was to be held back.
+        self._is_unheld = hit and "steering.pause" in of.plan.planted
 
     def check(self) -> None:
         """Check everything.
@@ -70,7 +73,7 @@ class Judge:
         wire = self._visitor.wire
         # A body is sent in one piece, and so is what has waited for the disk.
         pieces = all(ask.stream for ask in self._visitor.step.asks)
-        pieces = pieces and self._config["log_fsync"] != "always"
+        pieces = pieces and self._config["log_fsync"] != "always" and not self._is_unheld
         if pieces and wire is not None and wire.most_waiting > BACKLOG_BYTES:
             raise Broken(f"{wire.most_waiting} bytes were held for a client that reads slowly")
         for entry in self._entries:

@@ -32,6 +32,7 @@ from tests.simulator import (
     disk,
     net,
     plan,
+    points,
     process,
     rules,
     upstream,
@@ -197,20 +198,27 @@ class World:
         await self._stopped(running)
 
     @property
-    def _is_crippled(self) -> bool:
-        """Whether something that all share is broken for good."""
+    def _is_down(self) -> bool:
+        """Whether a bug that lasts may keep the worker from ever being ready again."""
         defect = self.plan.defect
-        return defect is not None and defect.lasting and not defect.is_of_a_request
+        return defect is not None and defect.lasting and defect.points[0] in points.DOWN
+
+    @property
+    def _retried(self) -> tuple[str, ...]:
+        """Timers and tasks of what is tried again for as long as a bug lasts."""
+        defect = self.plan.defect
+        hit = defect is not None and defect.lasting and defect.points[0].startswith(points.RETRIED)
+        return ("Process.",) if hit else ()
 
     async def _until_ready(self) -> None:
         """Whatever happened to the worker's processes, they come back, unless they cannot."""
-        if self._is_crippled:
-            return
         for _ in range(RECOVER_S):
             if self.backend.is_ready(self.server._fleet.default):
                 return
             await asyncio.sleep(1.0)
-        self.wrong.append(f"the worker is {self.server._fleet.default.health().state} for ever")
+        if not self._is_down:
+            state = self.server._fleet.default.health().state
+            self.wrong.append(f"the worker is {state} for ever")
 
     async def _stopped(self, running: asyncio.Task[None]) -> None:
         done, _ = await asyncio.wait({running}, timeout=STOP_S)
@@ -221,8 +229,7 @@ class World:
         await asyncio.sleep(0.1)
         left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
         self.wrong += [f"a task is left: {task.get_coro()}" for task in left]
-        known = ("Process.",) if self._is_crippled else ()
-        self._check_timers(known)
+        self._check_timers(self._retried)
         self._check_context()
 
     # Steps.
@@ -325,11 +332,12 @@ class World:
 
     def _check_rest(self) -> None:
         """When nothing has been asked for long."""
-        if self._is_crippled and "upstream.watch" in self.plan.planted:
+        if self._is_down and "upstream.watch" in self.plan.planted:
             return  # it is asked again every second, and may be just now
         self.wrong += self.backend.leaks(self.server._fleet.default)
         self.wrong += self.backend.unstopped()
-        lasting = (*self._lasting, "Process.") if self._is_crippled else self._lasting
+        shaking_hands = ("Channel._timed_out",) if self._is_down else ()
+        lasting = (*self._lasting, *self._retried, *shaking_hands)
         self._check_timers(lasting)
         for task in asyncio.all_tasks():
             if not any(known in repr(task.get_coro()) for known in lasting):
