@@ -4,6 +4,9 @@ A wake-up serves many streams at once: a read of a worker process holds lines of
 Their events are stepped one by one; when the wake-up is over, the records of all of them go to
 the log with one write(2), and then each stream's bytes go out in one piece. What fails in one
 stream meanwhile is told to that stream and to no other, and the phase is always reset.
+
+Bytes of several wake-ups may wait for the disk. They go out in the order in which they were made,
+each once: no failure in the log can leave a hole in a body, or say a part of it again.
 """
 
 import asyncio
@@ -48,20 +51,31 @@ class WakeupPhase(enum.Enum):
     IN_READ = enum.auto()
 
 
-class Wakeups:
-    """The wake-ups of one loop.
+class Group:
+    """What one wake-up sends, once its records are safe and the groups before it are sent."""
 
-    Attributes:
-        deferred: how many wake-ups wait for the disk before their bytes go out.
-    """
+    __slots__ = ("is_safe", "parts")
+
+    def __init__(self, parts: list[tuple[Source, Member, sink.Part]]) -> None:
+        self.parts = parts
+        self.is_safe = False
+
+
+class Wakeups:
+    """The wake-ups of one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, event_log: log.EventLog) -> None:
-        self.deferred = 0
         self._loop = loop
         self._log = event_log
+        self._waiting: collections.deque[Group] = collections.deque()
         self._joined: dict[Source, Member] = {}
         self._with_texts: collections.deque[Member] = collections.deque()
         self._phase = WakeupPhase.NONE
+
+    @property
+    def deferred(self) -> int:
+        """How many wake-ups wait for the disk before their bytes go out."""
+        return len(self._waiting)
 
     def join(self, source: Source, member: Member) -> None:
         """Have the bytes of `source` sent when the current wake-up is over."""
@@ -116,15 +130,21 @@ class Wakeups:
                 parts.append((source, member, source.collect()))
             except Exception as error:
                 member.broke(Boundary.WAKEUP, error)
-        self.deferred += 1
+        group = Group(parts)
+        self._waiting.append(group)
         try:
-            self._log.when_durable(functools.partial(self._send, parts))
+            self._log.when_durable(functools.partial(self._now_safe, group))
         except Exception as error:  # the disk's thread is gone; the records are in the file
             containment.report(Boundary.LOG, error)
-            self._send(parts)
+            self._now_safe(group)
+
+    def _now_safe(self, group: Group) -> None:
+        """Send a group, or have it sent behind those before it; one that was sent is not again."""
+        group.is_safe = True
+        while self._waiting and self._waiting[0].is_safe:
+            self._send(self._waiting.popleft().parts)
 
     def _send(self, parts: list[tuple[Source, Member, sink.Part]]) -> None:
-        self.deferred -= 1
         for source, member, part in parts:
             try:
                 if part.last:

@@ -58,7 +58,6 @@ def _sent_first(_: Any, its: Any) -> None:
         its._with_texts.popleft().flush_texts()
     its._phase = wakeups.WakeupPhase.NONE
     joined, its._joined = its._joined, {}
-    its.deferred += 1
     its._send([(source, member, source.collect()) for source, member in joined.items()])
     its._log.flush()
 
