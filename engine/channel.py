@@ -57,6 +57,16 @@ class Call(msgspec.Struct, eq=False):
     reply: asyncio.Future[Any]
     deadline: asyncio.TimerHandle | None = None
 
+    def unheard(self) -> asyncio.Future[Any]:
+        """Nobody waits for the reply, or not any more: a bug of ours met in it is reported."""
+        self.reply.add_done_callback(self._report_bug)
+        return self.reply
+
+    def _report_bug(self, reply: asyncio.Future[Any]) -> None:
+        error = None if reply.cancelled() else reply.exception()
+        if not isinstance(error, RpcError | RpcTimedOut | ChannelClosed | None):
+            containment.report(Boundary.CALLBACK, error, method=self.method)
+
 
 class Listener(Protocol):
     """Who hears what the worker says by itself; DecodeError is for what it cannot read.
@@ -173,7 +183,7 @@ class Channel:
             self._conclude(call, ChannelClosed())
             return call
         seconds = self._timeout if timeout is None else timeout
-        call.deadline = self._loop.call_later(seconds, self._timed_out, call)
+        call.deadline = self._loop.call_later(seconds, self._overdue, call)
         self._waiting.append(call)
         self._send_waiting()
         return call
@@ -234,12 +244,23 @@ class Channel:
         self._conclude(call, answer)
         self._send_waiting()
 
+    def _overdue(self, call: Call) -> None:
+        """A deadline has passed; a bug of ours met then goes to whoever waits."""
+        try:
+            self._timed_out(call)
+        except Exception as error:
+            self._forget(call)
+            self._failed(call, error)
+
     def _timed_out(self, call: Call) -> None:
+        self._forget(call)
+        self._conclude(call, RpcTimedOut(call.method))
+        self._send_waiting()
+
+    def _forget(self, call: Call) -> None:
         self._pending.pop(call.rpc_id, None)
         if call in self._waiting:
             self._waiting.remove(call)
-        self._conclude(call, RpcTimedOut(call.method))
-        self._send_waiting()
 
     def _conclude(self, call: Call, answer: object) -> None:
         """Resolve a call; a bug of ours goes to whoever waits: they know whose turn it hit."""
@@ -248,10 +269,13 @@ class Channel:
         try:
             self._resolve(call, answer)
         except Exception as error:
-            if call.reply.done():
-                containment.report(Boundary.CALLBACK, error, method=call.method)
-            else:
-                call.reply.set_exception(error)
+            self._failed(call, error)
+
+    def _failed(self, call: Call, error: Exception) -> None:
+        if call.reply.done():
+            containment.report(Boundary.CALLBACK, error, method=call.method)
+        else:
+            call.reply.set_exception(error)
 
     def _resolve(self, call: Call, answer: object) -> None:
         if call.reply.done():

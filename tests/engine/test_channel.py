@@ -329,6 +329,58 @@ def test_a_bug_met_in_a_reply_reaches_whoever_waits_for_it(
     virtualtime.run(scene())
 
 
+def test_a_bug_met_in_a_reply_that_nobody_waits_for_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        refused, late, closed, hit = [worker.interrupt().unheard() for _ in range(4)]
+        worker.say({"id": 1, "error": {"code": -1, "message": "no"}})
+        await asyncio.sleep(TIMEOUT_S / 2)
+        monkeypatch.setattr(worker.channel, "_resolve", broken)
+        worker.reply(4)
+        monkeypatch.undo()
+        worker.channel._timed_out(worker.channel._pending[2])
+        worker.channel.close()
+        await asyncio.wait({refused, late, closed, hit})
+
+    with structlog.testing.capture_logs() as lines:
+        run(scene())
+    assert [line["method"] for line in lines if line["event"] == "defect"] == ["turn/interrupt"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_bug_met_as_a_deadline_passes_reaches_whoever_waits_or_is_said(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        calls = [worker.interrupt() for _ in range(channel.IN_FLIGHT + 1)]
+        times_out = worker.channel._timed_out
+
+        def breaks(call: channel.Call) -> None:
+            if when == "after":
+                times_out(call)
+            raise Planted
+
+        monkeypatch.setattr(worker.channel, "_timed_out", breaks)
+        await asyncio.sleep(TIMEOUT_S)
+        for call in calls:
+            with pytest.raises(Planted if when == "before" else channel.RpcTimedOut):
+                await call.reply
+        monkeypatch.undo()
+        again = worker.interrupt()  # there is room for it
+        worker.reply(again.rpc_id)
+        assert await again.reply == EMPTY
+        if when == "before":
+            assert worker.ids[IN_FLIGHT:] == [again.rpc_id]
+
+    with structlog.testing.capture_logs() as lines:
+        run(scene())
+    said = [line["method"] for line in lines if line["event"] == "defect"]
+    assert said == (["turn/interrupt"] * (channel.IN_FLIGHT + 1) if when == "after" else [])
+
+
 def test_a_bug_met_in_a_line_costs_no_other_line(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         worker = Worker()

@@ -336,7 +336,7 @@ class World:
             return  # it is asked again every second, and may be just now
         self.wrong += self.backend.leaks(self.server._fleet.default)
         self.wrong += self.backend.unstopped()
-        shaking_hands = ("Channel._timed_out",) if self._is_down else ()
+        shaking_hands = ("Channel._overdue",) if self._is_down else ()
         lasting = (*self._lasting, *self._retried, *shaking_hands)
         self._check_timers(lasting)
         for task in asyncio.all_tasks():
