@@ -107,7 +107,8 @@ class Attempt:
     @property
     def waiting(self) -> bool:
         """Whether results would let it go on."""
-        return self._phase is Phase.WAITING and not self._seat.channel.closed
+        lost = self._seat.channel.closed or self._reader.progress is Progress.FAILED
+        return self._phase is Phase.WAITING and not lost
 
     def mute(self) -> None:
         """Feed no further events."""
@@ -128,8 +129,7 @@ class Attempt:
             for message in results:
                 self._answers.bring(message)
 
-        self._turn, self._feed, self.step = turn, feed, None
-        self._phase = Phase.RUNNING
+        self._turn, self._feed, self.step, self._phase = turn, feed, None, Phase.RUNNING
         self._listen(None)
         self._seat.routes.turns[self._thread_id] = self._reader
         return await self._live(bring)

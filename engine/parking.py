@@ -147,7 +147,7 @@ class Parking:
         if parked is None or parked.turn.key_id != turn.key_id:
             raise Missed("not_parked")
         if not parked.attempt.waiting:
-            self._forget(call_id)
+            self._drop(call_id)
             raise Missed("worker_lost")
         if sorted(map(str, map(conversation.answered, results))) != sorted(
             call.call_id for call in parked.step.calls

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import attempt, parking, worker
+from engine import attempt, parking, toolanswers, worker
 from engine.codex import SILENT_STEPS_MAX
 from machines.events import (
     CallDemanded,
@@ -294,5 +294,29 @@ def test_a_turn_that_cannot_be_parked_is_let_go(monkeypatch: pytest.MonkeyPatch)
             play.turn.keep()
         await play.end()
         assert (server.methods, server.left) == ([*OPENING, *RELEASE], 1)
+
+    run(scene())
+
+
+def test_a_turn_that_a_bug_has_hit_while_it_waited_takes_no_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene() -> None:
+        server, fresh = Server(), Server()
+        lot = parking.Parking(64, 300)
+        play = Scene(server, turn=CALLING, lot=lot)
+        await server.until("turn/start")
+        server.say_step(("c0", "add", "{}"))
+        await play.end()
+        play.turn.keep()
+        with monkeypatch.context() as planted:
+            planted.setattr(toolanswers.ToolAnswers, "asked", failing)
+            server.ask_result(7, "c0")
+        second = Scene(fresh, turn=results("zero"), lot=lot)
+        history = await fresh.until("thread/inject_items")
+        assert second.of(ParkMissed) == [ParkMissed("worker_lost")]
+        assert history["items"][-1]["type"] == "function_call_output"
+        assert server.methods == [*OPENING, *RELEASE]
+        second.turn.cancel()
 
     run(scene())

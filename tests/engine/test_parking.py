@@ -210,8 +210,10 @@ def test_a_call_id_that_is_used_again_belongs_to_the_last_turn() -> None:
 
 def test_a_process_that_died_or_has_no_place_sends_the_history_anew() -> None:
     async def scene(lot: parking.Parking) -> None:
-        park(lot, "c1").waiting = False
+        lost = park(lot, "c1")
+        lost.waiting = False
         assert missed(lot, brought("c1")) == "worker_lost"
+        assert lost.state == "let go"
         full = park(lot, "c2", free=False)
         assert missed(lot, brought("c2")) == "worker_busy"
         assert full.state == "let go"
