@@ -148,6 +148,7 @@ class Upstream:
         """Wait until the upstream does not stand still."""
         if self._has_outage("deaf"):
             await asyncio.sleep(self._outage_ends - self._loop.time())
+            await self.awake()  # another outage may have begun
 
     # Requests.
 

@@ -245,10 +245,12 @@ class Connection:
             self._wire.send(data)
             return
         rng = random.Random(len(data))
+        pauses = False
         for piece in upstreamframes.pieces(data, rng):
-            self._wire.send(piece)
-            if rng.random() < 0.5:
+            if pauses:
                 await asyncio.sleep(0)
+            self._wire.send(piece)
+            pauses = rng.random() < 0.5
 
     async def _then(self, what: str) -> bool:
         """What becomes of the connection; whether it is kept."""

@@ -114,8 +114,11 @@ def check_lines(of: "world.World", lines: list[MutableMapping[str, Any]]) -> Non
             raise Broken(f"a line speaks of somebody else: {line}")
     for firing in of.planter.firings:
         request_id = "" if firing.effect in NAMELESS else firing.request_id
-        if firing.effect is Effect.EITHER and Effect.DEFECT not in _effects(of, request_id):
+        is_over = Effect.DEFECT not in _effects(of, request_id)
+        if firing.effect is Effect.EITHER and is_over:
             continue  # it hit a turn that was over
+        if firing.effect is Effect.DEFECT and is_over:
+            request_id = ""  # so it did: nobody knows any more whose it was
         if not (defect.speechless or any(_names(line, request_id) for line in said)):
             raise Broken(f"no line speaks of {request_id or 'what was hit'}: {said}")
 
