@@ -170,6 +170,7 @@ class Pump:
         try:
             # A machine that has ended already answers no more: its last word was lost.
             if self.stream.kind is None:
+                self._sink.broke()
                 self._step(DEFECT)
         except Exception as again:
             containment.report(boundary, again, **self._ids)

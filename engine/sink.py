@@ -54,6 +54,10 @@ class Sink(Protocol):
     def take_texts(self, choice: int, texts: list[str]) -> None:
         """Render a `Content` for each of the texts and keep the bytes."""
 
+    def broke(self) -> None:
+        """Something is missing from what was taken: what is behind it must not be rendered, but
+        for the word that it is a failure."""
+
     def end(self) -> None:
         """No more outputs can come: the next part is the last."""
 

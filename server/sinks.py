@@ -76,6 +76,7 @@ class Rendering(enum.Enum):
     """Whether further outputs can come."""
 
     OPEN = enum.auto()
+    BROKEN = enum.auto()
     ENDED = enum.auto()
 
 
@@ -117,12 +118,18 @@ class Sink:
         """Render outputs; nothing is sent yet."""
         for output in emitted:
             ends = isinstance(output, outputs.Done | outputs.Failure)
+            if self._rendering is Rendering.BROKEN and not ends:
+                continue
             pieces = self._endings if ends else self._pieces
             pieces.append(self._renderer.render(output, now))
 
     def take_texts(self, choice: int, texts: list[str]) -> None:
         """Render a `Content` for each of the texts; nothing is sent yet."""
         self._pieces.append(self._renderer.contents(choice, texts))
+
+    def broke(self) -> None:
+        """What is behind a hole must not be rendered, but for the word that it is a failure."""
+        self._rendering = Rendering.BROKEN
 
     def end(self) -> None:
         """No more outputs can come: the next part is the last."""
@@ -145,7 +152,7 @@ class Sink:
         data, self._ready = self._ready, b""
         start = self._collected
         self._collected += len(data)
-        if self._rendering is Rendering.OPEN:
+        if self._rendering is not Rendering.ENDED:
             return sink.Part(self._renderer.status, start, data, False)
         return sink.Part(self._renderer.status, start, data, True, b"".join(self._endings))
 

@@ -83,8 +83,11 @@ class Seam:
 class Stream:
     """One stream of the scene."""
 
-    def __init__(self, scene: "Scene", number: int, streaming: bool) -> None:
+    def __init__(
+        self, scene: "Scene", number: int, streaming: bool, stop: tuple[str, ...]
+    ) -> None:
         first = opened(
+            stop=stop,
             request_id=f"req_{number}",
             streaming=streaming,
             include_usage=True,
@@ -115,7 +118,9 @@ class Stream:
 class Scene:
     """Five streams that say the same in the same wake-ups."""
 
-    def __init__(self, directory: Path, streaming: bool = True) -> None:
+    def __init__(
+        self, directory: Path, streaming: bool = True, stop: tuple[str, ...] = ()
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.directory = directory
         self.deadlines = deadlines.Deadlines(heartbeat=0, idle=5 * SECOND, finish_grace=SECOND)
@@ -123,7 +128,7 @@ class Scene:
         self.log = log.EventLog(settings, lambda: int(loop.time() * SECOND))
         self.log.open()
         self.wakeups = wakeups.Wakeups(loop, self.log)
-        self.streams = [Stream(self, number, streaming) for number in range(STREAMS)]
+        self.streams = [Stream(self, number, streaming, stop) for number in range(STREAMS)]
         self.hit = self.streams[HIT]
         self.innocent = [each for each in self.streams if each is not self.hit]
 
@@ -337,6 +342,30 @@ def test_bytes_that_were_lost_between_two_wakeups_are_missed(tmp_path: Path) -> 
     virtualtime.run(scene())
 
 
+@pytest.mark.parametrize("lost", ["a record", "a rendering"])
+def test_what_was_held_back_does_not_come_behind_a_hole(lost: str, tmp_path: Path) -> None:
+    broken = {
+        "a record": plant("log", "append", only_call, 1),
+        "a rendering": plant("renderer", "render", only_call, 1),
+    }
+
+    async def scene() -> None:
+        stage = Scene(tmp_path, stop=("threes",))
+        await stage.say(TextDelta("one thre"))  # of which a part may become the stop
+        broken[lost](stage.hit)
+        with structlog.testing.capture_logs():
+            await stage.say(ReasoningDelta("hm"))
+            await stage.say(TurnFinished("stop"), TokensCounted(Usage(3, 2)))
+        assert b"one " in stage.hit.outlet.body
+        assert b"thre" not in stage.hit.outlet.body
+        assert b"internal_error" in stage.hit.outlet.body
+        assert stage.terminals()["st_2"] == "defect"
+        assert b"thre" in stage.innocent[0].outlet.body
+        stage.check_innocent()
+
+    virtualtime.run(scene())
+
+
 def test_bytes_that_were_lost_before_the_last_wakeup_are_missed(tmp_path: Path) -> None:
     async def scene() -> None:
         stage = Scene(tmp_path)
@@ -430,7 +459,7 @@ def test_a_stream_that_breaks_as_it_is_made_has_its_end(
         stage = Scene(tmp_path)
         with monkeypatch.context() as planted:
             planted.setattr(pump, "due", failing)
-            hit = Stream(stage, STREAMS, streaming=True)
+            hit = Stream(stage, STREAMS, streaming=True, stop=())
             known = {hit.pump}  # as a server takes note of it, until it has ended
             hit.pump._on_end = lambda _: known.clear()
         assert known
