@@ -276,6 +276,8 @@ def end_with_connection(response: aiohttp.ClientResponse) -> None:
                 aiohttp.ClientPayloadError("the connection ended before the body")
             )
 
+    def forget() -> None:
+        closed.remove_done_callback(end)  # a connection that is kept sees many bodies
+
     closed.add_done_callback(end)
-    # A connection that is kept sees many bodies.
-    content.on_eof(lambda: closed.remove_done_callback(end))
+    content.on_eof(forget)

@@ -130,6 +130,7 @@ def test_row_2_a_body_whose_framing_is_broken_is_broken_off(
         async with asyncio.timeout(20):
             await running.task
         (failed,) = feed.of(TurnFailed)
+        assert isinstance(failed, TurnFailed)
         assert (failed.kind, failed.code) == ("upstream_error", "upstream_disconnected")
 
     gate = asyncio.Event()
