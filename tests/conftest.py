@@ -1,7 +1,7 @@
 """Settings that every test shares, and how the suite is spread over the machine's cores.
 
-A run of the whole suite or of a directory uses every core. One that names a file or a test stays
-in one process, where it starts at once and can be debugged. `-n` says otherwise.
+A run of the whole suite or of a directory uses every core. One that only names files or tests
+stays in one process, where it starts at once and can be debugged. `-n` says otherwise.
 """
 
 import os
@@ -36,8 +36,8 @@ INDEPENDENT: Final = frozenset(
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """How many processes `-n auto` stands for: more than cores, for half the time tests wait."""
-    names_files = any(".py" in argument for argument in config.args)
-    return 0 if names_files else 3 * len(os.sched_getaffinity(0)) // 2
+    only_files = all(".py" in argument for argument in config.args)
+    return 0 if only_files else 3 * len(os.sched_getaffinity(0)) // 2
 
 
 @pytest.hookimpl(optionalhook=True)
