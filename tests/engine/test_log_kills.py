@@ -20,6 +20,8 @@ from engine import chainfile, log, segments, segmentwriter
 from machines import events
 from tests import logs
 
+pytestmark = pytest.mark.slow
+
 CHANGES = (
     "open",
     "write",

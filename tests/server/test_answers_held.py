@@ -8,6 +8,8 @@ import pytest
 
 from tests import heldloop, upstreams, upstreamshapes
 
+pytestmark = pytest.mark.slow
+
 MIB: Final = 1 << 20
 
 CALLS: Final = 8000

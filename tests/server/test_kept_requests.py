@@ -9,6 +9,8 @@ import pytest
 from engine import keptrequest
 from tests import largebodies, serving
 
+pytestmark = pytest.mark.slow
+
 LARGE = b'"%b"' % (b"Zanzibar " * 100_000)
 """A text of 0.9 MB."""
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests import serving, upstreams
 
+pytestmark = pytest.mark.slow
+
 OWN = "ownKey0123456789ownKey"
 KEY = "upKey9876543210upKey99"
 TENANT = "tenantSecret0123456789"
