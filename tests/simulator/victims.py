@@ -56,7 +56,8 @@ def _effects(of: "world.World", request_id: str) -> set[Effect]:
 def _goes_on(of: "world.World", request_id: str) -> bool:
     """Whether a turn may be hit that is over, while its stream waits for another choice's."""
     ask = plan.asks(of.plan)[int(request_id.removeprefix("sim-"))]
-    return ask.n > 1 and any(script.again or script.calls for script in ask.turns)
+    is_cut = ask.max_tokens is not None or bool(ask.stop)
+    return ask.n > 1 and (is_cut or any(script.again or script.calls for script in ask.turns))
 
 
 def check_answer(of: "world.World", request_id: str, heard: answers.Heard, whole: bool) -> None:
