@@ -1,6 +1,5 @@
 """The HTTP client of an upstream: its connections, its requests, what can go wrong with them."""
 
-import asyncio
 import errno
 import os
 import ssl
@@ -254,30 +253,3 @@ def listing(body: bytes) -> slices.Steps[Listing]:
             models.popitem()
             return Listing(tuple(models), beyond=True)
     return Listing(tuple(models))
-
-
-def end_with_connection(response: aiohttp.ClientResponse) -> None:
-    """Have the reading of a body fail once its connection is gone and no more can come.
-
-    The library closes the connection where it cannot read the framing of a body (a chunk whose
-    size is no number), and leaves whoever waits for the rest of that body to wait for ever.
-    """
-    protocol = response.connection.protocol if response.connection is not None else None
-    closed = protocol.closed if protocol is not None else None
-    if closed is None:
-        return
-    content = response.content
-
-    def end(done: asyncio.Future[None]) -> None:
-        if not done.cancelled():
-            done.exception()  # which is then not reported as one that nobody looked at
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(
-                aiohttp.ClientPayloadError("the connection ended before the body")
-            )
-
-    def forget() -> None:
-        closed.remove_done_callback(end)  # a connection that is kept sees many bodies
-
-    closed.add_done_callback(end)
-    content.on_eof(forget)

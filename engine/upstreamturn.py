@@ -154,7 +154,6 @@ class UpstreamTurn:
     async def _answer(self, response: aiohttp.ClientResponse) -> None:
         """Tell the answer to its end, and read on to the end of the body within the grace."""
         self._response = response
-        upstreamclient.end_with_connection(response)
         body = upstreambody.AnswerBody(self._reader, upstreamclient.is_event_stream(response))
         deadline: float | None = None
         try:

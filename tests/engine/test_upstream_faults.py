@@ -117,26 +117,6 @@ def test_row_2_a_body_shorter_than_its_length_is_broken_off() -> None:
     assert (result.text, result.failure.code) == ("a", "upstream_disconnected")
 
 
-@pytest.mark.parametrize("end", ["stall", "close"])
-@pytest.mark.parametrize("broken", [b"zz\r\n", b"5\r\nabcdeXX"])
-def test_row_2_a_body_whose_framing_is_broken_is_broken_off(
-    broken: bytes, end: upstreams.Step
-) -> None:
-    async def scene(_: upstreams.Upstream, runner: upstream.UpstreamWorker) -> None:
-        feed = Feed()
-        running = runner.run(turn(), feed)
-        await feed.until(TextDelta, count=2)
-        gate.set()
-        async with asyncio.timeout(20):
-            await running.task
-        (failed,) = feed.of(TurnFailed)
-        assert isinstance(failed, TurnFailed)
-        assert (failed.kind, failed.code) == ("upstream_error", "upstream_disconnected")
-
-    gate = asyncio.Event()
-    play(scene, [[TOLD, gate, broken, end]])
-
-
 @pytest.mark.parametrize("end", ["reset", "close"])
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 O", STREAM_HEAD])
 def test_row_2_a_connection_that_breaks_before_any_event_is_not_tried_again(
