@@ -19,6 +19,8 @@ from server import readback
 from tests import damage, logs, serving
 from tests.simulator import disk
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS = 2000
 
 KINDS = damage.damages()

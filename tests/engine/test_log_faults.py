@@ -22,6 +22,8 @@ from engine import log, recovery, segments, writerlock
 from machines import events, outputs
 from tests import fulldisk, logs, machinetime, virtualtime
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:

@@ -25,6 +25,8 @@ from engine.responsestore import Limits, StoredResponse, StoreError
 from tests import fulldisk, logs
 from tests.engine.store_contract import KEY, STILL, UNLIMITED, StoreContract, item, response
 
+pytestmark = pytest.mark.slow
+
 FRAME_BYTES = 24 + 4096
 """A page in the write-ahead log, and what stands before it."""
 

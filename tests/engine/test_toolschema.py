@@ -12,6 +12,8 @@ from hypothesis import strategies
 from engine import slices, tools, toolschema
 from machines import jsonrpc, parse
 
+pytestmark = pytest.mark.slow
+
 EMPTY = {"type": "object", "properties": {}}
 
 

@@ -16,6 +16,8 @@ from server import context, decoding
 from tests import readme, redraw
 from tests.server.answering import END, ask, settings
 
+pytestmark = pytest.mark.slow
+
 F = {"type": "function", "function": {"name": "f", "description": "F", "parameters": {}}}
 G = {"type": "function", "function": {"name": "g"}}
 WEB_SEARCH = {"type": "web_search"}

@@ -16,6 +16,8 @@ from server import connection, http, listener
 from tests import rawhttp
 from tests.rawhttp import CUT, WAIT, Held, echo, get, rounds, serving
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_free_port_is_bound_and_told() -> None:
     async def run() -> None:

@@ -10,6 +10,8 @@ import uvloop
 from server import http, outbound
 from tests.rawhttp import WAIT, Held, Server, get, post, rounds, serving
 
+pytestmark = pytest.mark.slow
+
 FLOOD = b"x" * 16_000_000
 """More than the kernel's buffers on both sides take."""
 
