@@ -332,10 +332,13 @@ class SegmentWriter:
     def _request_sync(self, callbacks: tuple[Callable[[], object], ...]) -> None:
         """Join the fsync that has not begun yet, or ask for one."""
         with self._guard:
-            if self._batch is None:
-                self._batch = []
-                self.later(self._sync, self._live, self._chain, self._batch)
-            self._batch.extend(callbacks)
+            batch = self._batch
+            if batch is None:
+                batch = []
+                # First: who joined a batch that nobody syncs would wait for ever, and all behind.
+                self.later(self._sync, self._live, self._chain, batch)
+                self._batch = batch
+            batch.extend(callbacks)
 
     def _sync(
         self,

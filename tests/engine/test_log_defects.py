@@ -14,7 +14,7 @@ import structlog
 
 from engine import log, recovery, sealed, segments, segmentwriter
 from machines import events, outputs
-from tests import logs, virtualtime
+from tests import logs, machinetime, virtualtime
 
 
 @pytest.fixture
@@ -264,6 +264,30 @@ def test_a_sync_that_raises_keeps_no_answer_back(
     with structlog.testing.capture_logs() as said:
         asyncio.run(scenario())
     assert "log" in defects(said)
+
+
+def test_a_sync_that_cannot_be_asked_for_keeps_nobody_waiting(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> list[str]:
+        event_log = logs.open_log(directory, fsync="always")
+        stream = logs.begin(event_log, "s")
+        event_log.flush()
+        called: list[str] = []
+        with monkeypatch.context() as planted:
+            planted.setattr(segmentwriter.SegmentWriter, "later", boom)
+            with pytest.raises(ValueError):
+                event_log.when_durable(lambda: called.append("refused"))
+        stream.append(*logs.content("x"))
+        event_log.flush()
+        safe = asyncio.Event()
+        event_log.when_durable(safe.set)
+        async with asyncio.timeout(machinetime.HANG_S):
+            await safe.wait()
+        event_log.close()
+        return called
+
+    assert asyncio.run(scenario()) == []
 
 
 def test_a_chore_that_raises_is_said_and_the_next_is_done(directory: Path) -> None:
