@@ -97,18 +97,23 @@ def keep(
         yield
     if content == "masked":
         masked = yield from _mask(outline, REQUEST)
-        return Kept((yield from _without(masked, known)))
+        return Kept((yield from _without(masked, _raw(masked), known)))
     dropped: list[str] = []
     freed = yield from _drop_secrets(outline, dropped)
     whole = _raw(freed)
-    kept = yield from _without(freed, known)
+    kept = yield from _without(freed, whole, known)
     repeatable = not dropped and left_out <= UNREPEATED and bytes(kept) == bytes(whole)
     return Kept(kept, repeatable)
 
 
-def _without(value: Any, known: redaction.Redaction) -> slices.Steps[msgspec.Raw]:
-    """JSON of a value without the server's own secrets, wherever a client put them."""
-    whole = _raw(value)
+def _without(
+    value: Any, whole: msgspec.Raw, known: redaction.Redaction
+) -> slices.Steps[msgspec.Raw]:
+    """JSON of a value without the server's own secrets, wherever a client put them.
+
+    Args:
+        whole: the value's JSON, which it is where there are none.
+    """
     if not known.may_be_in(bytes(whole)):
         return whole
     return _raw((yield from known.hide_in(value)))
