@@ -90,26 +90,17 @@ class Binary(NamedTuple):
 
     @contextlib.contextmanager
     def neighbours(self, count: int = 3) -> Iterator[None]:
-        """Streams in the middle of their answers, which nothing that happens meanwhile changes."""
+        """As `scene.Stage.neighbours`."""
         gate = Gate()
         texts = [("Hel", "lo", f" and {number}") for number in range(count)]
-        prompts = [
-            self.plan.prompt(Stream((Message((*before, gate, last)),))) for *before, last in texts
-        ]
-        with contextlib.ExitStack() as stack:
-            live = [
-                stack.enter_context(self.stage.asked(each, {"x-no-keepalive": "1"}, stream=True))
-                for each in prompts
-            ]
-            for each in live:
-                each.until(b'"lo"')
+        bodies = {
+            self.plan.prompt(Stream((Message((*before, gate, last)),))): (
+                expected.role() + expected.content(*before, last) + expected.ENDED
+            )
+            for *before, last in texts
+        }
+        with self.stage.neighbours(bodies, gate.open):
             yield
-            gate.open()
-            answers = [each.answer() for each in live]
-        for answer, said in zip(answers, texts, strict=True):
-            assert (answer.status, answer.whole) == (200, True)
-            assert answer.body == expected.role() + expected.content(*said) + expected.ENDED
-            self.stage.recorded("completed", None, answer)
 
     def kill(self) -> None:
         """Kill Codex in the way that cannot be caught."""

@@ -222,6 +222,33 @@ class Stage:
         """A request whose answer a test reads by and by."""
         return self.asks(self.server, text, headers, **fields)
 
+    @contextlib.contextmanager
+    def neighbours(
+        self, bodies: Mapping[str, bytes], go_on: Callable[[], object]
+    ) -> Iterator[None]:
+        """Streams in the middle of their answers, which nothing that happens meanwhile changes.
+
+        They want no heartbeats: how many there would be depends on the machine.
+
+        Args:
+            bodies: what each is to get, by its prompt; they wait behind a text `lo`.
+            go_on: has their answers go on.
+        """
+        with contextlib.ExitStack() as stack:
+            live = [
+                stack.enter_context(self.asked(each, {"x-no-keepalive": "1"}, stream=True))
+                for each in bodies
+            ]
+            for each in live:
+                each.until(b'"lo"')
+            yield
+            go_on()
+            answers = [each.answer() for each in live]
+        for answer, body in zip(answers, bodies.values(), strict=True):
+            assert (answer.status, answer.whole) == (200, True)
+            assert answer.body == body
+            self.recorded("completed", None, answer)
+
     def survived(
         self,
         kind: events.TerminalKind,

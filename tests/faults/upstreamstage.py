@@ -53,28 +53,15 @@ class Staged(NamedTuple):
 
     @contextlib.contextmanager
     def neighbours(self, count: int = 3) -> Iterator[None]:
-        """Streams in the middle of their answers, which nothing that happens meanwhile changes.
-
-        They want no heartbeats: how many there would be depends on the machine.
-        """
+        """As `scene.Stage.neighbours`."""
         gate = asyncio.Event()
-        texts = [f" and {number}" for number in range(count)]
-        rests = (framed(sse(chunk(text))) + FINISHED for text in texts)
-        prompts = [self.source.prompt([TOLD, gate, rest, "close"]) for rest in rests]
-        with contextlib.ExitStack() as stack:
-            live = [
-                stack.enter_context(self.stage.asked(each, {"x-no-keepalive": "1"}, stream=True))
-                for each in prompts
-            ]
-            for each in live:
-                each.until(b'"lo"')
+        bodies = {}
+        for text in (f" and {number}" for number in range(count)):
+            rest = framed(sse(chunk(text))) + FINISHED
+            prompt = self.source.prompt([TOLD, gate, rest, "close"])
+            bodies[prompt] = SO_FAR + expected.content(text) + expected.ENDED
+        with self.stage.neighbours(bodies, lambda: self.source.open(gate)):
             yield
-            self.source.open(gate)
-            answers = [each.answer() for each in live]
-        for answer, text in zip(answers, texts, strict=True):
-            assert (answer.status, answer.whole) == (200, True)
-            assert answer.body == SO_FAR + expected.content(text) + expected.ENDED
-            self.stage.recorded("completed", None, answer)
 
     def survived(
         self,

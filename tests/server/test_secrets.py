@@ -1,8 +1,10 @@
 """The keys of the settings reach no client, no record and no line, whoever repeats them."""
 
+import contextlib
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +51,31 @@ def answers(secret: str) -> list[upstreams.Answer]:
     ]
 
 
-@pytest.mark.parametrize("content", ["full", "masked"])
-def test_an_upstream_that_repeats_a_secret_tells_it_nobody(content: str, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def in_front_of_upstream(
+    content: str, data_dir: Path
+) -> Iterator[tuple[serving.Serve, upstreams.Hosted]]:
+    """A server that has keys; what is left of it is looked through."""
     with (
         upstreams.Hosted() as upstream,
         serving.running(
             "--worker",
             "upstream",
-            data_dir=tmp_path,
+            data_dir=data_dir,
             PROXY_UPSTREAM_URL=upstream.url,
             PROXY_EVENT_LOG=content,
             **ENVIRON,
         ) as served,
     ):
+        yield served, upstream
+        served.stop()
+        assert served.records(), "there is something to look at"
+        _check(served, data_dir)
+
+
+@pytest.mark.parametrize("content", ["full", "masked"])
+def test_an_upstream_that_repeats_a_secret_tells_it_nobody(content: str, tmp_path: Path) -> None:
+    with in_front_of_upstream(content, tmp_path) as (served, upstream):
         for secret in SECRETS:
             for answer in answers(secret):
                 for streamed in (False, True):
@@ -69,8 +83,6 @@ def test_an_upstream_that_repeats_a_secret_tells_it_nobody(content: str, tmp_pat
                     message = {"role": "user", "content": prompt}
                     body = {"model": "m", "messages": [message], "stream": streamed}
                     assert secret.encode() not in ask(served.url, body)
-        served.stop()
-        _check(served, tmp_path)
 
 
 def fields(secret: str) -> list[tuple[dict[str, Any], dict[str, str]]]:
@@ -100,26 +112,13 @@ def test_a_secret_in_a_request_is_in_no_record(content: str, tmp_path: Path) -> 
         upstreams.chunk(" there"),
         upstreams.chunk(finish="stop"),
     )
-    with (
-        upstreams.Hosted() as upstream,
-        serving.running(
-            "--worker",
-            "upstream",
-            data_dir=tmp_path,
-            PROXY_UPSTREAM_URL=upstream.url,
-            PROXY_EVENT_LOG=content,
-            **ENVIRON,
-        ) as served,
-    ):
+    with in_front_of_upstream(content, tmp_path) as (served, upstream):
         for secret in SECRETS:
             for members, headers in fields(secret):
                 for streamed in (False, True):
                     message = {"role": "user", "content": upstream.prompt(text)}
                     body = {"model": "m", "messages": [message], "stream": streamed, **members}
                     ask(served.url, body, **headers)
-        served.stop()
-        assert served.records(), "there is something to look at"
-        _check(served, tmp_path)
 
 
 def _check(served: serving.Serve, data_dir: Path) -> None:
