@@ -162,6 +162,8 @@ class Upstream:
     def __init__(self, script: Script, models: Answer) -> None:
         self._script = script
         self._connections = 0
+        self.idle_connections = 0
+        """Open connections on which no answer is owed."""
         self._grown = asyncio.Condition()
         self._peers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._listener: asyncio.Server | None = None
@@ -246,10 +248,13 @@ class Upstream:
         return self._script[min(len(self.requests), len(self._script)) - 1]
 
     async def _read(self, reader: asyncio.StreamReader) -> Request | None:
+        self.idle_connections += 1
         try:
             top = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return None
+        finally:
+            self.idle_connections -= 1
         line, *lines = top.decode().rstrip("\r\n").split("\r\n")
         headers = {name.lower(): value for name, value in (each.split(": ", 1) for each in lines)}
         raw = await reader.readexactly(int(headers.get("content-length", 0)))

@@ -33,6 +33,10 @@ WHOLE: Final = expected.role() + expected.content("Hello") + expected.finish("st
 """A stream of one chunk; its sentinel is missing."""
 
 
+KEPT_S: Final = 2 * 15.0 + 1
+"""Seconds after which an idle connection is closed. Source: aiohttp keeps one for 15 s, and looks
+for those that are older as often."""
+
 UNASKED: Final = {"engine.upstream.REFRESH_S": 3600.0}
 """Models are listed once: where that falls into an answer, it takes a connection of its own."""
 
@@ -70,7 +74,18 @@ class Staged(NamedTuple):
         *answers: scene.Answer | scene.Asked,
         cause: events.GoneCause | None = None,
     ) -> list[events.Terminal]:
-        """As `scene.Stage.survived`; one of the upstream's connections is left, for the next."""
+        """As `scene.Stage.survived`; one of the upstream's connections is left, for the next.
+
+        A stream ends with its sentinel. Where the machine is busy, the end of the body is read a
+        moment later, the next request has a connection of its own by then, and the worker keeps
+        two for as long as it keeps any.
+        """
+        source = self.source.upstream
+        asking.until(
+            lambda: source.open_connections in (0, 1, source.idle_connections), scene.SECOND
+        )
+        if source.open_connections == 2:
+            asking.until(lambda: source.open_connections <= 1, KEPT_S)
         last = self.stage.survived(kind, code, *answers, cause=cause)
         asking.until(lambda: self.source.upstream.open_connections == 1, scene.SECOND)
         return last
