@@ -269,7 +269,12 @@ class Stage:
         asking.until(lambda: self.server.get("/healthz")[1]["streams"] == 0, SECOND)
         self._await(lambda held: not held - self.rest)
         self._plainly()
-        self._await(lambda held: held == self.rest)
+        try:
+            self._await(lambda held: held == self.rest)
+        except AssertionError:
+            # A worker closes the connection of an answer whose end is late: the machine is busy.
+            self._plainly()
+            self._await(lambda held: held == self.rest)
 
     def recorded(
         self,

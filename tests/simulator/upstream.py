@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohappyeyeballs.impl
 import aiohttp.client
+import aiohttp.client_reqrep
 import aiohttp.connector
 
 from engine import upstreamclient
@@ -95,7 +96,7 @@ class Upstream:
             (aiohttp.connector, "monotonic", loop.time),
             (aiohttp.connector, "DefaultResolver", aiohttp.ThreadedResolver),
             (aiohttp.client, "get_env_proxy_for_url", _no_proxy),
-            (aiohttp.client, "netrc_from_env", lambda: None),
+            (_NETRC_READER, "netrc_from_env", lambda: None),
             (upstreamclient, "time", types.SimpleNamespace(time=lambda: loop.wall_us() / 1e6)),
             (ssl, "create_default_context", lambda: _CONTEXT),  # reading certificates takes long
             (eventsource.EventSource.__init__, "__defaults__", (replies.MAX_EVENT_BYTES,)),
@@ -242,6 +243,11 @@ class Upstream:
         """An answer is true to what was said."""
         upstreamrules.Judge(of, self, visitor, index, heard, answer).check()
 
+
+_NETRC_READER: Final = (
+    aiohttp.client if hasattr(aiohttp.client, "netrc_from_env") else aiohttp.client_reqrep
+)
+"""The module of aiohttp that reads `~/.netrc`: in 3.14 another one than in 3.12."""
 
 _CONTEXT: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
