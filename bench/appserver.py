@@ -2,8 +2,9 @@
 
     python -m bench.appserver app-server
 
-speaks the protocol subset of `engine.appserver` on its standard streams. `bench.standin.install`
-makes a program of it that can be given to `CODEX_BIN`, and says there what it shall do.
+speaks the protocol subset of `engine.codex.appserver` on its standard streams.
+`bench.standin.install` makes a program of it that can be given to `CODEX_BIN`, and says there what
+it shall do.
 
 It is one thread that waits for a line or for the next delta, whichever comes first. A turn's
 lines are made when it begins; a flood writes many of them at once.

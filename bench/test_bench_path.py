@@ -16,8 +16,9 @@ import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import source, tokenpath
-from engine import log
-from machines import events, outputs, stream
+from engine.log import event_log as log
+from machines import events, outputs
+from machines.stream import machine as stream
 from server import sse
 
 BURST = 256

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import channel, codex, dispatcher, log, slices, wakeups, worker
+from engine import slices, wakeups, worker
+from engine.codex import channel, dispatcher, reader as codex
+from engine.log import event_log as log
 from machines import lifecycle
 from server import assembly, config, context, http, listener, routes, serve
 

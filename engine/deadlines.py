@@ -2,7 +2,8 @@
 
 import msgspec
 
-from machines import events, stream
+from machines import events
+from machines.stream import machine as stream
 
 
 class Deadlines(msgspec.Struct, frozen=True):

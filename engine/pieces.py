@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from machines import choice, events
+from machines import events
+from machines.stream import choice
 
 PIECE: Final = choice.LONGEST_TEXT
 """Code points of a piece: some hundred microseconds of work, whatever its letters are."""

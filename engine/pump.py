@@ -20,13 +20,14 @@ import msgspec
 import structlog
 
 from engine import containment, pieces, worker
-from engine import log as eventlog
 from engine.containment import Boundary
 from engine.deadlines import Deadlines, Times, due
+from engine.log import event_log as eventlog
 from engine.sink import LostBytes, Severed, Sink
 from engine.terminal import terminal
 from engine.wakeups import Source, Wakeups
-from machines import events, outputs, stream, streamstates
+from machines import events, outputs
+from machines.stream import machine as stream, states as streamstates
 
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""

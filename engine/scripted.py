@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from engine import containment, failures, segments, slices, worker
+from engine import containment, failures, slices, worker
+from engine.log import segments
 from machines import events
 
 EVENTS_A_WAKEUP: Final = 64

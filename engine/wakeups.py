@@ -16,8 +16,9 @@ import functools
 from collections.abc import Callable
 from typing import Protocol
 
-from engine import containment, log, sink
+from engine import containment, sink
 from engine.containment import Boundary
+from engine.log import event_log as log
 
 
 class Source(Protocol):

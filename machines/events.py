@@ -9,11 +9,13 @@ from typing import Literal
 import msgspec
 
 from machines import tooloptions
-from machines.vocabulary import GoneCause as GoneCause
-from machines.vocabulary import ReasoningKind as ReasoningKind
-from machines.vocabulary import TerminalKind as TerminalKind
-from machines.vocabulary import TimerName as TimerName
-from machines.vocabulary import Usage as Usage
+from machines.vocabulary import (
+    GoneCause as GoneCause,
+    ReasoningKind as ReasoningKind,
+    TerminalKind as TerminalKind,
+    TimerName as TimerName,
+    Usage as Usage,
+)
 
 SCHEMA_VERSION = 2
 """Version of the log's records. Raised when a reader of an older log would misread a newer one."""
@@ -142,7 +144,7 @@ Extent = Literal["piece", "part", "whole"]
 
 
 class ToolCallDelta(StreamEvent, frozen=True, tag="tool_call_delta"):
-    """A fragment of a call, as an upstream sent it; `machines.toolcalls` joins them.
+    """A fragment of a call, as an upstream sent it; `machines.tools.fragments` joins them.
 
     Attributes:
         extent: a piece by itself; a part of a large piece, which the next event goes on with; a
@@ -161,7 +163,7 @@ class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):
     """The worker's word that the answer is whole.
 
     Attributes:
-        reason: the worker's own word; `machines.finish` maps it.
+        reason: the worker's own word; `machines.stream.finish` maps it.
         followed: whether counts or a failure come behind it: the sentinel waits for them, though
             nobody wants counts.
     """

@@ -9,17 +9,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import (
-    containment,
-    deadlines,
-    fallback,
-    keptrequest,
-    limits,
-    pump,
-    routing,
-    slices,
-    worker,
-)
+from engine import containment, deadlines, pump, slices, worker
+from engine.log import keptrequest
+from engine.routing import fallback, fleet as routing, limits
 from machines import events, tooloptions
 from server import asked, permits, reading, standins, version
 from server.call import JSON, Call

@@ -6,21 +6,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine import (
-    codexhome,
-    codexworker,
-    digest,
-    disabled,
-    journal,
-    log,
-    regular,
-    responsestore,
-    routing,
-    scripted,
-    sqlitestore,
-    wakeups,
-    worker,
-)
+from engine import regular, scripted, wakeups, worker
+from engine.codex import disabled, home as codexhome, worker as codexworker
+from engine.log import digest, event_log as log, journal
+from engine.routing import fleet as routing
+from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import supervisor
 from server import http
 from server.settings import Config
@@ -70,7 +60,7 @@ def upstream_worker(config: Config, wakeups: wakeups.Wakeups) -> worker.Worker:
     """
     try:
         # Its HTTP client takes as long to load as everything else together.
-        from engine import upstream, upstreamclient
+        from engine.upstream import client as upstreamclient, worker as upstream
     except ModuleNotFoundError:
         raise ExtraMissing(
             "the upstream worker needs the extra of that name: pip install 'turntape[upstream]'"

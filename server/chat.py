@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from engine import routing, slices
+from engine import slices
+from engine.routing import fleet as routing
 from machines import events
 from server import answering, asked, bodies, passedon
 from server.call import Call

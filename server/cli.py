@@ -9,10 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from engine import codexhome, containment, responsestore, scripted, writerlock
+from engine import containment, scripted
+from engine.codex import home as codexhome
+from engine.log import lock as writerlock
+from engine.store import store as responsestore
 from machines import parse
 from server import (
     assembly,
+    config as configuration,
     demo,
     diagnostics,
     exits,
@@ -24,7 +28,6 @@ from server import (
     settings,
     signals,
 )
-from server import config as configuration
 from server.version import VERSION
 
 REFUSALS = (

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from dotenv import parser as dotenv
 
-from engine import routing
+from engine.routing import fleet as routing
 from server import declared, modelsfile, settings, values
 from server.settings import Config as Config
 

@@ -3,7 +3,10 @@
 import functools
 from collections.abc import Callable, Mapping
 
-from engine import deadlines, log, looplag, models, pump, responsestore, routing, wakeups, worker
+from engine import deadlines, looplag, pump, wakeups, worker
+from engine.log import event_log as log
+from engine.routing import fleet as routing, models
+from engine.store import store as responsestore
 from machines import lifecycle, tooloptions
 from server import modelsfile
 from server.config import ConfigError

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine import replay, segments
-from server import config as configuration
-from server import diagnostics, eventloop, exits, serve, settings, signals
+from engine.log import replay, segments
+from server import config as configuration, diagnostics, eventloop, exits, serve, settings, signals
 from server.renderers import renderer
 
 MODEL = "codex-5"

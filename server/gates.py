@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine import disabled
+from engine.codex import disabled
 from server.config import is_loopback
 from server.context import Context
 from server.errors import ApiError

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine import routing
+from engine.routing import fleet as routing
 from server.declared import (
     GIB,
     MIB,

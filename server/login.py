@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from engine import login
+from engine.codex import login
 from server import assembly, eventloop, exits, printing, settings, signals
 
 

@@ -5,8 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from server import config as configuration
-from server import diagnostics, faults, http, serve, settings, signals
+from server import config as configuration, diagnostics, faults, http, serve, settings, signals
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

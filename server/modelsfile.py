@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from engine import routing, slices
+from engine import slices
+from engine.routing import fleet as routing
 from server import bodies, mismatch
 from server.declared import LARGEST
 from server.errors import ApiError
@@ -25,7 +26,7 @@ CLIENTS_OWN: Final = frozenset(
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the file; see `engine.routing.Rule`."""
+    """One table of the file; see `engine.routing.fleet.Rule`."""
 
     worker: routing.WorkerName | None = None
     model: Name | None = None

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine import regular, replay, segments
+from engine import regular
+from engine.log import replay, segments
 from machines import events
 from server import printing
 from server.renderers import renderer

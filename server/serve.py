@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import structlog
 
-from engine import containment, log, pump, wakeups
+from engine import containment, pump, wakeups
+from engine.log import event_log as log
 from machines import events, lifecycle
 from server import assembly, diagnostics, eventloop, exits, http, signals, teardown, watchdog
 from server.context import Context, fleet

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine import redaction, routing
+from engine import redaction
+from engine.routing import fleet as routing
 from machines import tooloptions
 from server.declared import (
     MIB,

@@ -4,7 +4,8 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
-from engine import digest, sink
+from engine import sink
+from engine.log import digest
 from machines import outputs
 from server.errors import ApiError
 

@@ -6,7 +6,8 @@ from typing import Final
 
 import structlog
 
-from engine import fallback, routing, slices, worker
+from engine import slices, worker
+from engine.routing import fallback, fleet as routing
 from machines import events
 from server import asked
 from server.errors import ApiError

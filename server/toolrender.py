@@ -1,6 +1,7 @@
 """What a stream and a body have in common where they show tool calls."""
 
-from machines import events, obsidian, outputs
+from machines import events, outputs
+from machines.tools import obsidian
 
 
 class Blocks:

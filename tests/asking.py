@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
-from engine import digest, replay, segments
+from engine.log import digest, replay, segments
 from machines import events
 from server.renderers import renderer
 from tests import machinetime

@@ -26,8 +26,8 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from engine import replay, segments
-from engine.digest import BodyDigest
+from engine.log import replay, segments
+from engine.log.digest import BodyDigest
 from machines import events
 from server.renderers import RESPONSES, renderer
 from tests import responsesscenes, scenarios, serving, upstreamplay, upstreams, upstreamscenes

@@ -23,9 +23,9 @@ hypothesis.settings.register_profile(
 
 INDEPENDENT: Final = frozenset(
     (
-        "tests/machines/test_toolbuffer.py",
-        "tests/machines/test_toolcalls.py",
-        "tests/machines/test_usetool.py",
+        "tests/machines/tools/test_buffer.py",
+        "tests/machines/tools/test_fragments.py",
+        "tests/machines/tools/test_blocks.py",
         "tests/test_simulator.py",
         "tests/test_transcripts.py",
     )

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import segments
-from machines import events, stream
+from engine.log import segments
+from machines import events
+from machines.stream import machine as stream
 from server.renderers import renderer
 from server.sinks import Renderer
 from tests import capture

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine import appserver, codexhome
+from engine.codex import appserver, home as codexhome
 from tests.pipe import Frame, Pipe, message
 from tests.provider import Provider
 from tests.replies import Answer, Gate, HttpError, Message, Reasoning, Stream

@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import log, responsestore, sqlitestore
+from engine.log import event_log as log
+from engine.store import sqlite as sqlitestore, store as responsestore
 from tests import asking, logs, responsesclient, serving, upstreams
-from tests.engine import store_contract
+from tests.engine.store import store_contract
 
 SIZE = 128 << 10
 """Bytes of the disk."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from engine import chain, log, sealed, segments
+from engine.log import chain, event_log as log, sealed, segments
 from machines import events, outputs
-from machines import stream as machine
+from machines.stream import machine
 from tests import machinetime
 
 ROOT = Path(__file__).parents[1]

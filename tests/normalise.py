@@ -14,9 +14,11 @@ from typing import Final
 
 import msgspec
 
-from engine import failures, log, segments
-from engine.digest import HASH_BYTES, BodyDigest
-from machines import events, outputs, stream
+from engine import failures
+from engine.log import event_log as log, segments
+from engine.log.digest import HASH_BYTES, BodyDigest
+from machines import events, outputs
+from machines.stream import machine as stream
 from server.renderers import renderer
 
 EPOCH_US: Final = 1_767_225_600_000_000

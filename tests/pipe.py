@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from engine import appserver, codexhome, notifications
+from engine.codex import appserver, home as codexhome, notifications
 
 Frame = dict[str, Any]
 

@@ -1,9 +1,10 @@
 """The program with something planted in it: `python -m tests.planted JSON COMMAND …`.
 
-The JSON object has names of functions, such as `engine.log.EventLog.open`, and what is to happen
-when one is first called, before it does its own work; `import server.serve` is the import of a
-module. What happens is a number, a signal that the process sends itself, `"raise"`, or `"hang"`:
-then the call blocks its thread. A name of a constant gets the value of a one-element list.
+The JSON object has names of functions, such as `engine.log.event_log.EventLog.open`, and what is
+to happen when one is first called, before it does its own work; `import server.serve` is the
+import of a module. What happens is a number, a signal that the process sends itself, `"raise"`, or
+`"hang"`: then the call blocks its thread. A name of a constant gets the value of a one-element
+list.
 """
 
 import functools

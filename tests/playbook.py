@@ -14,7 +14,8 @@ sides in two columns; one that nobody asserts fails when it is collected.
 
 from typing import Any, Self
 
-from machines import events, outputs, stream
+from machines import events, outputs
+from machines.stream import machine as stream
 
 OPENED = events.Opened(
     request_id="req_1",

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from machines import drawing, lifecycle, streamstates, supervisor
+from machines import drawing, lifecycle, supervisor
+from machines.stream import states as streamstates
 from server import config
 from tests import reference
 from tests.faults import matrix

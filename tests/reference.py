@@ -10,9 +10,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from engine import appserver, chain, codexhome, failures, notifications, schema, segments
-from machines import events, finish, outputs, streamstates, tooloptions
+from engine import failures
+from engine.codex import appserver, home as codexhome, notifications
+from engine.log import chain, segments
+from machines import events, outputs, tooloptions
+from machines.stream import finish, states as streamstates
 from server import errors, routes
+from tests.tools import schemadrift as schema
 
 DATA_DIR = Path("/var/lib/turntape")
 """The data directory of the settings that are shown."""

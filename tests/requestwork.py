@@ -6,15 +6,10 @@ from typing import Final
 
 import msgspec
 
-from engine import (
-    codexworker,
-    conversation,
-    keptrequest,
-    preparation,
-    slices,
-    upstreamturn,
-    worker,
-)
+from engine import slices, worker
+from engine.codex import conversation, preparation, worker as codexworker
+from engine.log import keptrequest
+from engine.upstream import turn as upstreamturn
 from server import asked, config
 from server.errors import ApiError
 from server.settings import Config

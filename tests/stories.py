@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from hypothesis import strategies as st
 
-from engine import mask
-from machines import errors, events, outputs, stream, tooloptions
+from engine.log import mask
+from machines import errors, events, outputs, tooloptions
+from machines.stream import machine as stream
 from tests.playbook import opened
 
 ALPHABET = 'ab#é漢😀\n"\\\u2028\x00'

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import segments
-from machines import events, stream
+from engine.log import segments
+from machines import events
+from machines.stream import machine as stream
 from tests import capture, normalise
 from tests.logs import Clock, open_log, streams_of
 

@@ -11,7 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from engine import failures
-from machines import finish
+from machines.stream import finish
 from server import errors, http, listener
 from tests import nodejs, readme, redraw, serving
 

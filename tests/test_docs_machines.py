@@ -21,7 +21,7 @@ def test_the_page_draws_every_machine_once_and_no_other() -> None:
 
 
 def test_every_declared_machine_is_on_the_page() -> None:
-    sources = (redraw.PAGE.parents[1] / "machines").glob("*.py")
+    sources = (redraw.PAGE.parents[1] / "machines").rglob("*.py")
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     declared = re.findall(r"^class (\w+)Machine\(StateMachine\)", text, re.MULTILINE)
     assert sorted(name.lower() for name in declared) == sorted(DRAWN)

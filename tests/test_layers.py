@@ -143,7 +143,7 @@ def test_machines_import_nothing_that_has_a_clock_a_socket_or_chance(module: Mod
 
 @each(modules_of("machines"))
 def test_a_machine_has_its_own_test_file(module: Module) -> None:
-    own = ROOT / "tests" / "machines" / f"test_{module.path.stem}.py"
+    own = ROOT / "tests" / module.path.relative_to(ROOT).with_name(f"test_{module.path.stem}.py")
     assert module.path.stem == "__init__" or own.is_file(), f"{own} is missing"
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from machines import usetool
+from machines.tools import blocks as usetool
 from server import diagnostics
 from tests.test_layers import PRODUCT, Module
 
@@ -101,8 +101,8 @@ def named_patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
                 for pattern in patterns_in(value):
                     yield f"{module.name}.{name}", pattern
     objects = {
-        "machines.usetool.Scanner": usetool.Scanner(),
-        "machines.usetool._Open": usetool._Open(usetool.USE_TOOL),
+        "machines.tools.blocks.Scanner": usetool.Scanner(),
+        "machines.tools.blocks._Open": usetool._Open(usetool.USE_TOOL),
         "server.diagnostics._Scrubber": diagnostics._Scrubber(("sk-abc", "x/y z")),
     }
     for where, holder in objects.items():
@@ -216,7 +216,7 @@ USES: Final = every_use()
 def test_the_patterns_are_found() -> None:
     found = {use.where for use in USES}
     assert len(USES) > 40
-    for where in ("machines.parse._STRING", "machines.usetool._Open._searches"):
+    for where in ("machines.parse._STRING", "machines.tools.blocks._Open._searches"):
         assert where in found
     assert {use.method for use in USES} > {"match", "search", "sub"}
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from engine import log, wakeups
+from engine import wakeups
+from engine.log import event_log as log
 from machines import events, lifecycle, parse
 from server import context, http, listener, routes, serve
 from tests import logs, machinetime

@@ -6,8 +6,15 @@ from typing import Final
 
 import pytest
 
-from tests.simulator import __main__ as command
-from tests.simulator import draw, mutations, plan, run, shrink, upstreammutations
+from tests.simulator import (
+    __main__ as command,
+    draw,
+    mutations,
+    plan,
+    run,
+    shrink,
+    upstreammutations,
+)
 
 FIRST: Final = 200
 """Seed of the first of the runs that are always the same."""

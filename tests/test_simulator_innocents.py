@@ -7,7 +7,8 @@ from unittest import mock
 
 import pytest
 
-from engine import channel, wakeups
+from engine import wakeups
+from engine.codex import channel
 from tests.simulator import answers, clock, draw, innocence, plan, run
 
 SEEDS: Final = 40

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import replay, scripted, sealed, segments
+from engine import scripted
+from engine.log import replay, sealed, segments
 from machines import events
 from server.renderers import renderer
 from tests import asking, capture, normalise, serving, wire

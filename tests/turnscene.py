@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from bench import appframes
-from engine import appserver, attempt, codexturn, dispatcher, parking, tools, worker
-from engine.channel import Channel
+from engine import worker
+from engine.codex import appserver, attempt, dispatcher, parking, tools, turn as codexturn
+from engine.codex.channel import Channel
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
 from tests import virtualtime

@@ -4,7 +4,8 @@ import contextlib
 
 import msgspec
 
-from engine import responsestore, slices
+from engine import slices
+from engine.store import store as responsestore
 from machines import events
 from server import answering, sinks
 from server.call import JSON

@@ -10,8 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from engine import slices
-from server import bodies as chatbodies
-from server import decoding, reading
+from server import bodies as chatbodies, decoding, reading
 from server.errors import ApiError
 from server.responses import inputitems
 

@@ -10,8 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import slices, worker
-from server import bodies as chatbodies
-from server import reading
+from server import bodies as chatbodies, reading
 from server.errors import ApiError
 from server.responses import bodies, wanted
 

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from engine import responsestore, slices, worker
+from engine import slices, worker
+from engine.store import store as responsestore
 from server import decoding
 from server.errors import ApiError
 from server.responses import inputitems

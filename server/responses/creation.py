@@ -4,10 +4,11 @@ from typing import Final
 
 import msgspec
 
-from engine import responsestore, routing, slices, worker
+from engine import slices, worker
+from engine.routing import fleet as routing
+from engine.store import store as responsestore
 from machines import events
-from server import answering, asked, reading, sinks
-from server import bodies as chatbodies
+from server import answering, asked, bodies as chatbodies, reading, sinks
 from server.context import Context
 from server.errors import ApiError
 from server.responses import bodies, chatbody, conversation, echo, keeping, wanted

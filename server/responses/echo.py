@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import keptrequest, slices
+from engine import slices
+from engine.log import keptrequest
 from machines import parse
 from server import decoding
 from server.reading import Members

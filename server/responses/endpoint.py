@@ -6,7 +6,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from engine import responsestore, slices
+from engine import slices
+from engine.store import store as responsestore
 from machines import parse
 from server import answering, gates
 from server.call import JSON, Call

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import containment, responsestore
+from engine import containment
+from engine.store import store as responsestore
 from server.errors import ApiError
 from server.responses.answer import Answer
 

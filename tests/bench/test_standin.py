@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from bench import standin
-from engine import appserver, notifications
+from engine.codex import appserver, notifications
 from tests import serving
 
 FRAMES = Path(__file__).parents[1] / "engine" / "frames"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine import codexhome
+from engine.codex import home as codexhome
 from tests import readme, redraw, serving
 
 PAGE = redraw.DOCS / "responses.md"

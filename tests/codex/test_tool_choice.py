@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from engine import attempt
+from engine.codex import attempt
 from machines import events
 from tests import asking
 from tests.codex import toolplay, toolwire

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import appserver, codexhome, notifications, slices, tools, worker
+from engine import slices, worker
+from engine.codex import appserver, home as codexhome, notifications, tools
 from tests.codex.toolplay import PIXEL
 from tests.pipe import Frame, Pipe, message
 from tests.provider import Provider, Request, Script

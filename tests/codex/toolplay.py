@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-from engine import segments
+from engine.log import segments
 from machines import events
 from tests import asking, serving
 from tests.provider import Provider, Request, Script

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine import failures, notifications, redaction
+from engine import failures, redaction
+from engine.codex import notifications
 from machines import events
 
 HIGH_DEMAND = "We're currently experiencing high demand, which may cause temporary errors."

@@ -1,8 +1,7 @@
 """Texts as JSON, all at once."""
 
 import msgspec
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from engine import jsonstrings
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from engine import deadlines, log, pieces, pump, replay, segments, wakeups, worker
+from engine import deadlines, pieces, pump, wakeups, worker
+from engine.log import event_log as log, replay, segments
 from machines import events
 from machines.events import (
     ClientGone,

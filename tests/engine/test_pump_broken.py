@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 import structlog
 
-from engine import deadlines, log, pieces, pump, replay, segments, wakeups, worker
+from engine import deadlines, pieces, pump, wakeups, worker
+from engine.log import event_log as log, replay, segments
 from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers, sinks

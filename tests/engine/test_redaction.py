@@ -6,7 +6,10 @@ import urllib.parse
 
 import pytest
 
-from engine import failures, fallback, keptrequest, mask, redaction, slices, upstreamerrors, worker
+from engine import failures, redaction, slices, worker
+from engine.log import keptrequest, mask
+from engine.routing import fallback
+from engine.upstream import errors as upstreamerrors
 from machines import events, tooloptions
 from tests import chatrequests
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from engine import digest, log, regular, segments
+from engine import regular
+from engine.log import digest, event_log as log, segments
 from tests import logs, machinetime, serving
 
 NAMES = ("lock", "chain", "checkpoint", "events-00000001.jsonl", "events-00000007.jsonl")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import standin
-from engine import codexhome, codexworker, scripted, worker
+from engine import scripted, worker
+from engine.codex import home as codexhome, worker as codexworker
 from machines import supervisor
 from tests import recording
 from tests.engine.worker_contract import SAID, WAIT_S, Course, WorkerContract

@@ -167,7 +167,10 @@ def check_end(stage: scene.Stage, bug: Bug, answer: scene.Answer) -> None:
 
 PRUNING: Final[dict[str, Any]] = {
     observed.PLANTED: json.dumps(
-        {"engine.log.EventLog.prune": [1, 3], "engine.sqlitestore.SqliteStore.prune": [2, 3]}
+        {
+            "engine.log.event_log.EventLog.prune": [1, 3],
+            "engine.store.sqlite.SqliteStore.prune": [2, 3],
+        }
     ),
     "constants": {"server.serve.PRUNE_S": 0.05, **PROMPTLY},
 }

@@ -19,8 +19,9 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import containment, upstreamclient
-from machines import jsonrpc
+from engine import containment
+from engine.upstream import client as upstreamclient
+from machines.wire import jsonrpc
 from server import assembly, program, signals
 from tests import heldloop, planted
 from tests.faults import planting
@@ -38,7 +39,7 @@ LINE_BYTES: Final = "FAULTS_LINE_BYTES"
 """The variable for how long a line of a worker's process may be."""
 
 CONSTANTS: Final = "FAULTS_CONSTANTS"
-"""The variable for constants, a JSON object: `{"engine.ending.STEP_GRACE_S": 0.5}`."""
+"""The variable for constants, a JSON object: `{"engine.codex.ending.STEP_GRACE_S": 0.5}`."""
 
 PLANTED: Final = "FAULTS_PLANTED"
 """The variable for bugs, a JSON object of functions and their calls that raise, from 1. Set at all

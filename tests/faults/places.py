@@ -113,7 +113,9 @@ def upstream() -> Iterator[Place]:
             return Prompt(source.prompt(answer), lambda: source.open(gate))
 
         environ = {"PROXY_UPSTREAM_URL": source.url}
-        yield Place(("--worker", "upstream"), environ, hold, "engine.upstream.UpstreamWorker.stop")
+        yield Place(
+            ("--worker", "upstream"), environ, hold, "engine.upstream.worker.UpstreamWorker.stop"
+        )
 
 
 @contextlib.contextmanager
@@ -128,7 +130,7 @@ def codex() -> Iterator[Place]:
             return Prompt(plan.prompt(*[answer] * STREAMS), gate.open)
 
         environ = {"PROXY_CODEX_BASE_URL": provider.url, "PROXY_CODEX_API_KEY": "sk-test"}
-        yield Place((), environ, hold, "engine.codexworker.CodexWorker.stop")
+        yield Place((), environ, hold, "engine.codex.worker.CodexWorker.stop")
 
 
 def ask(server: serving.Serve) -> scene.Answer:

@@ -15,7 +15,9 @@ import secrets
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
-from engine import attempt, codex, codexturn, pump, upstreamturn
+from engine import pump
+from engine.codex import attempt, reader as codex, turn as codexturn
+from engine.upstream import turn as upstreamturn
 from tests import planted
 
 MARK: Final = "planted"
@@ -51,11 +53,11 @@ _RENDERERS: Final = (
 
 PLACES: Final[dict[str, Place]] = {
     # Every stream's.
-    "passing": Place(("machines.stream.Stream.passes",)),
-    "step": Place(("machines.stream.Stream.step",)),
-    "record": Place(("engine.streamlog.StreamLog.append",)),
-    "text record": Place(("engine.streamlog.StreamLog.append_texts",)),
-    "last record": Place(("engine.streamlog.StreamLog.close",), after=True),
+    "passing": Place(("machines.stream.machine.Stream.passes",)),
+    "step": Place(("machines.stream.machine.Stream.step",)),
+    "record": Place(("engine.log.streamlog.StreamLog.append",)),
+    "text record": Place(("engine.log.streamlog.StreamLog.append_texts",)),
+    "last record": Place(("engine.log.streamlog.StreamLog.close",), after=True),
     "rendering": Place(tuple(f"{each}.render" for each in _RENDERERS)),
     "text rendering": Place(tuple(f"{each}.contents" for each in _RENDERERS)),
     "collect": Place(("server.sinks.Sink.collect",)),
@@ -67,14 +69,14 @@ PLACES: Final[dict[str, Place]] = {
     "figures": Place(("engine.pump.terminal",)),
     "timer": Place(("engine.pump.Pump._take_due",)),
     # An upstream's.
-    "upstream's event": Place(("engine.chunks.ChunkReader.take",)),
-    "upstream's cancel": Place(("engine.upstreamturn.UpstreamTurn.cancel",), after=True),
+    "upstream's event": Place(("engine.upstream.chunks.ChunkReader.take",)),
+    "upstream's cancel": Place(("engine.upstream.turn.UpstreamTurn.cancel",), after=True),
     # Codex's.
-    "delta": Place(("engine.codex.TurnReader.text_delta",)),
-    "item": Place(("engine.codex.TurnReader.item_completed",)),
-    "end of a turn": Place(("engine.codex.TurnReader.completed",)),
-    "attempt": Place(("engine.attempt.Attempt._begin_turn",)),
-    "Codex's cancel": Place(("engine.codexturn.CodexTurn.cancel",), after=True),
+    "delta": Place(("engine.codex.reader.TurnReader.text_delta",)),
+    "item": Place(("engine.codex.reader.TurnReader.item_completed",)),
+    "end of a turn": Place(("engine.codex.reader.TurnReader.completed",)),
+    "attempt": Place(("engine.codex.attempt.Attempt._begin_turn",)),
+    "Codex's cancel": Place(("engine.codex.turn.CodexTurn.cancel",), after=True),
 }
 """Every place by its name."""
 

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from engine import digest
+from engine.log import digest
 from machines import events
 from tests import asking, machinetime, serving
 from tests.faults import observed

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import standin
-from engine import segments
+from engine.log import segments
 from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene, watched
 from tests.faults.codexstage import StandIn

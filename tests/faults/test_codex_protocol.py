@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import standin
-from engine import process
+from engine.codex import process
 from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, StandIn
@@ -19,8 +19,8 @@ OPEN = standin.Turn(deltas=2, texts=("so ", "far"), ending="silent")
 
 SHORT = {
     **codexstage.PROMPTLY,
-    "engine.ending.STEP_GRACE_S": 0.3,
-    "engine.attempt.INTERRUPT_GRACE_S": 0.5,
+    "engine.codex.ending.STEP_GRACE_S": 0.3,
+    "engine.codex.attempt.INTERRUPT_GRACE_S": 0.5,
 }
 """Constants of a server that waits less."""
 

@@ -50,8 +50,8 @@ def test_row_53_diagnostics_that_are_closed_hold_nobody_up(place: Place, tmp_pat
     "moment",
     (
         *trouble.STARTS,
-        "engine.process.Process.start",
-        "engine.codexworker.AppServer.handshake",
+        "engine.codex.process.Process.start",
+        "engine.codex.worker.AppServer.handshake",
     ),
 )
 def test_row_54_a_signal_during_the_start_is_a_clean_end(

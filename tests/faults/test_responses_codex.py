@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import standin
-from tests import asking, machinetime
-from tests import responsescript as script
+from tests import asking, machinetime, responsescript as script
 from tests.faults import codexstage, scene
 from tests.faults.codexstage import StandIn
 from tests.faults.responsesstage import Stage, broken, completed

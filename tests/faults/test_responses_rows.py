@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from machines import events
-from tests import asking, machinetime, upstreams
-from tests import responsescript as script
+from tests import asking, machinetime, responsescript as script, upstreams
 from tests.faults import scene, watched
 from tests.faults.responsesstage import BEGUN, MEMBERS, Asked, Stage, broken, completed
 from tests.faults.upstreamstage import FINISHED, TOLD, Staged, upstream

@@ -97,9 +97,9 @@ def test_row_41_a_turn_that_fails_to_stop_keeps_nothing(staged: Staged) -> None:
 
 def test_row_50_the_watch_of_an_upstream_is_begun_again() -> None:
     watches: dict[str, Any] = {
-        "constants": {"engine.upstream.REFRESH_S": 0.2, **defects.PROMPTLY},
+        "constants": {"engine.upstream.worker.REFRESH_S": 0.2, **defects.PROMPTLY},
         "PROXY_SSE_MAX_CONCURRENCY": "3",
-        observed.PLANTED: json.dumps({"engine.upstreamclient.Client.models": [1, 3, 4]}),
+        observed.PLANTED: json.dumps({"engine.upstream.client.Client.models": [1, 3, 4]}),
     }
     with upstream(**watches) as staged:
         with staged.neighbours():

@@ -31,7 +31,7 @@ REDACTED = "The model provider failed to answer."
 
 @pytest.fixture(scope="module")
 def staged() -> Iterator[Staged]:
-    constants = {"engine.failures.RETRY_BASE_S": 0.04, "engine.upstreamclient.ERROR_BODY_S": 0.1}
+    constants = {"engine.failures.RETRY_BASE_S": 0.04, "engine.upstream.client.ERROR_BODY_S": 0.1}
     with upstream(constants=constants, PROXY_FINISH_GRACE_MS="300") as staged:
         yield staged
 

@@ -44,7 +44,7 @@ def test_row_53_diagnostics_that_are_closed_hold_nobody_up(place: Place, tmp_pat
     trouble.check_closed(place, tmp_path)
 
 
-@trouble.each("moment", (*trouble.STARTS, "engine.upstream.UpstreamWorker.start"))
+@trouble.each("moment", (*trouble.STARTS, "engine.upstream.worker.UpstreamWorker.start"))
 def test_row_54_a_signal_during_the_start_is_a_clean_end(
     place: Place, tmp_path: Path, moment: str
 ) -> None:

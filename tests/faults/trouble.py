@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from engine import segments
+from engine.log import segments
 from tests import asking, damage, logs, serving
 from tests.faults import expected, observed, places, watched
 from tests.faults.places import Place
@@ -200,7 +200,7 @@ def check_closed(place: Place, data_dir: Path) -> None:
 
 
 STARTS: Final = (
-    "engine.log.EventLog.open",
+    "engine.log.event_log.EventLog.open",
     "server.listener.HttpServer.bind",
     "server.listener.HttpServer.serve",
     "server.cli._announce",
@@ -235,7 +235,7 @@ def check_stop(place: Place, data_dir: Path) -> None:
     moments = {
         "server.listener.HttpServer.drain": signal.SIGINT,
         place.stops: signal.SIGTERM,
-        "engine.log.EventLog.close": signal.SIGINT,
+        "engine.log.event_log.EventLog.close": signal.SIGINT,
         "server.diagnostics.flush": signal.SIGTERM,
         "server.program._end": signal.SIGINT,
     }

@@ -37,7 +37,7 @@ KEPT_S: Final = 2 * 15.0 + 1
 """Seconds after which an idle connection is closed. Source: aiohttp keeps one for 15 s, and looks
 for those that are older as often."""
 
-UNASKED: Final = {"engine.upstream.REFRESH_S": 3600.0}
+UNASKED: Final = {"engine.upstream.worker.REFRESH_S": 3600.0}
 """Models are listed once: where that falls into an answer, it takes a connection of its own."""
 
 

@@ -2,8 +2,7 @@
 
 import itertools
 
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 
 MANY = settings(max_examples=250)
 """Of a test whose examples cost next to nothing."""

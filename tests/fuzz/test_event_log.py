@@ -9,10 +9,9 @@ from typing import Any, get_args
 
 import msgspec
 import structlog.testing
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from engine import log, mask, replay, sealed, segments
+from engine.log import event_log as log, mask, replay, sealed, segments
 from machines import events
 from server import renderers
 from tests import logs

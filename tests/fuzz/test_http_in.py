@@ -3,8 +3,7 @@
 import asyncio
 
 import structlog.testing
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from server import http, listener
 from tests.fuzz import inputs

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine import keptrequest, slices
+from engine import slices
+from engine.log import keptrequest
 from server import bodies, decoding, toolfields
 from server.errors import ApiError
 from tests import chatrequests

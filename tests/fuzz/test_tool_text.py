@@ -2,10 +2,9 @@
 
 import itertools
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from machines import obsidian, toolcalls, usetool
+from machines.tools import blocks as usetool, fragments as toolcalls, obsidian
 from tests.fuzz import inputs
 from tests.stories import ALPHABET, TAGGED
 

@@ -5,11 +5,11 @@ import json
 from typing import get_args
 
 import structlog.testing
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine import appserver, channel, codex, dispatcher, notifications
-from machines import errors, events, eventsource, jsonrpc
+from engine.codex import appserver, channel, dispatcher, notifications, reader as codex
+from machines import errors, events
+from machines.wire import eventsource, jsonrpc
 from tests.fuzz import inputs
 from tests.simulator import clock
 

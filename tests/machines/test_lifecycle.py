@@ -18,7 +18,7 @@ from machines.lifecycle import (
     StopAsked,
     StreamsDrained,
 )
-from tests.machines import oracle
+from tests.machines.stream import oracle
 
 
 def after(*events: lifecycle.AnyEvent) -> lifecycle.Lifecycle:

@@ -29,7 +29,7 @@ from machines.supervisor import (
     StopTimedOut,
     WentDeaf,
 )
-from tests.machines import oracle
+from tests.machines.stream import oracle
 
 LIMITS = supervisor.Limits()
 

@@ -9,7 +9,7 @@ from statemachine import Event, HistoryState, State, StateMachine
 from statemachine.factory import StateMachineMetaclass
 
 from machines import errors, table
-from tests.machines import oracle
+from tests.machines.stream import oracle
 
 
 class DoorMachine(StateMachine):

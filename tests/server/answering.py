@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from engine import log, slices, wakeups, worker
+from engine import slices, wakeups, worker
+from engine.log import event_log as log
 from machines import events, lifecycle
 from server import config, context, http, listener, routes, serve
 from tests import logs, wire

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from engine import worker
-from machines import obsidian
 from machines.events import TextDelta, ToolCalled
 from machines.tooloptions import ToolOptions
+from machines.tools import obsidian
 from server import context, decoding
 from tests import readme, redraw
 from tests.server.answering import END, ask, settings

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from engine import failures
-from machines import outputs, streamstates
+from machines import outputs
+from machines.stream import states as streamstates
 from server import errors
 
 WANTED: dict[str, tuple[int, str, str | None, str | None]] = {

@@ -4,11 +4,10 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import event as note
-from hypothesis import given
+from hypothesis import event as note, given
 from openai.types.chat import ChatCompletion
 
-from machines import events, outputs, stream
+from machines import events, outputs
 from machines.events import (
     Usage,
 )
@@ -24,6 +23,7 @@ from machines.outputs import (
     Role,
     UsageTotals,
 )
+from machines.stream import machine as stream
 from server import fold, renderers, sse
 from tests import stories, wire
 from tests.playbook import opened

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine import keptrequest
+from engine.log import keptrequest
 from tests import largebodies, serving
 
 pytestmark = pytest.mark.slow

@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from msgspec import Meta
 
 from server import bodies, mismatch
-from server.responses import bodies as responsesbodies
-from server.responses import inputitems
+from server.responses import bodies as responsesbodies, inputitems
 
 JSON = st.recursive(
     st.none()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.routing import Rule
+from engine.routing.fleet import Rule
 from server import config, modelsfile
 from server.modelsfile import ModelsFileError
 from tests import serving

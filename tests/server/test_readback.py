@@ -6,7 +6,7 @@ import pytest
 
 from server import cli
 from tests import logs, recording
-from tests.engine import test_replay
+from tests.engine.log import test_replay
 
 FORGED = "\x1b[31mX\r\nst_0000  2026-01-01T00:00:00.000000  forged\u202e"
 """A model's name that would write a row of its own, in red."""

@@ -25,7 +25,7 @@ LIMIT_S = 60.0
 BEFORE = (
     "import server.cli",
     "import uvloop",
-    "import engine.codexworker",
+    "import engine.codex.worker",
     "server.config.load",
     "server.diagnostics.configure",
 )
@@ -35,13 +35,13 @@ STARTING = (
     "server.serve.run",
     "server.serve.Server.__init__",
     "server.serve.Server.run",
-    "engine.log.EventLog.open",
-    "engine.responsefile.ResponseFile.__init__",
+    "engine.log.event_log.EventLog.open",
+    "engine.store.file.ResponseFile.__init__",
     "server.listener.HttpServer.bind",
-    "engine.codexhome.prepare",
-    "engine.process.Process.start",
-    "engine.codexworker.AppServer.connected",
-    "engine.codexworker.AppServer.handshake",
+    "engine.codex.home.prepare",
+    "engine.codex.process.Process.start",
+    "engine.codex.worker.AppServer.connected",
+    "engine.codex.worker.AppServer.handshake",
     "server.listener.HttpServer.serve",
     "server.cli._announce",
 )
@@ -49,10 +49,10 @@ STARTING = (
 
 STOPPING = (
     "server.listener.HttpServer.drain",
-    "engine.codexworker.CodexWorker.stop",
-    "engine.process.Process.stop",
-    "engine.responsefile.ResponseFile.close",
-    "engine.log.EventLog.close",
+    "engine.codex.worker.CodexWorker.stop",
+    "engine.codex.process.Process.stop",
+    "engine.store.file.ResponseFile.close",
+    "engine.log.event_log.EventLog.close",
     "server.watchdog.Watchdog.release",
     "server.diagnostics.flush",
     "server.program._end",
@@ -165,7 +165,7 @@ def test_a_command_that_a_signal_ends_says_so_with_its_status(
     command: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     arguments = (command,) if command == "config" else (command, str(tmp_path))
-    point = "server.config.load" if command == "config" else "engine.segments.read"
+    point = "server.config.load" if command == "config" else "engine.log.segments.read"
     with program(tmp_path, {point: number}, *arguments) as process:
         assert not check_end(process, tmp_path, 128 + number)
 
@@ -175,12 +175,12 @@ ERRANDS = {
     "server.demo._replay": (("demo", "--port", "0"), 0),
     "server.serve.Server.run": (("mock", "--port", "0"), 0),
     "tempfile.TemporaryDirectory.__init__": (("mock", "--port", "0"), 0),
-    "engine.codexhome.find_binary": (("login",), 130),
-    "engine.process.Process.start": (("login",), 130),
-    "engine.login.Login.handshake": (("login",), 130),
-    "engine.login.Login.link": (("login",), 130),
+    "engine.codex.home.find_binary": (("login",), 130),
+    "engine.codex.process.Process.start": (("login",), 130),
+    "engine.codex.login.Login.handshake": (("login",), 130),
+    "engine.codex.login.Login.link": (("login",), 130),
     "server.login._show": (("login",), 130),
-    "engine.process.Process.stop": (("login",), 130),
+    "engine.codex.process.Process.stop": (("login",), 130),
 }
 """Moments of the other commands, and how they end there."""
 
@@ -205,7 +205,7 @@ def test_ctrl_c_ends_every_command_and_leaves_nothing(point: str, tmp_path: Path
         ("server.config.describe", ("config",)),
         ("server.listener.HttpServer.serve", ("serve", "--port", "0")),
         ("server.assembly.make_worker", ("serve", "--port", "0")),
-        ("engine.codexworker.CodexWorker.start", ("serve", "--port", "0")),
+        ("engine.codex.worker.CodexWorker.start", ("serve", "--port", "0")),
     ],
 )
 def test_a_bug_of_ours_is_one_line_with_its_traceback(
@@ -347,7 +347,7 @@ def test_diagnostics_that_nobody_reads_hold_nobody_up(tmp_path: Path) -> None:
 
 
 def test_a_stop_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    plants: dict[str, object] = {"engine.log.EventLog.close": "hang"}
+    plants: dict[str, object] = {"engine.log.event_log.EventLog.close": "hang"}
     plants |= {"server.serve.STEP_S": [0.1], "server.serve.CLOSE_S": [0.1]}
     serve = ("serve", "--worker", "scripted", "--port", "0")
     limits = {"PROXY_DRAIN_TIMEOUT_MS": "0", "WORKER_SHUTDOWN_GRACE_MS": "0"}
@@ -362,7 +362,7 @@ def test_a_stop_that_does_not_end_is_ended(tmp_path: Path) -> None:
 
 def test_a_signal_at_the_end_does_not_change_its_status(tmp_path: Path) -> None:
     plants = {
-        "engine.log.EventLog.close": "raise",
+        "engine.log.event_log.EventLog.close": "raise",
         "server.diagnostics.flush": int(signal.SIGTERM),
     }
     with program(tmp_path, plants, "serve", "--worker", "scripted", "--port", "0") as process:
@@ -374,9 +374,9 @@ def test_a_signal_at_the_end_does_not_change_its_status(tmp_path: Path) -> None:
 
 
 STEPS = {
-    "engine.log.EventLog.close": "event_log",
-    "engine.sqlitestore.SqliteStore.close": "response_store",
-    "engine.codexworker.CodexWorker.stop": "workers",
+    "engine.log.event_log.EventLog.close": "event_log",
+    "engine.store.sqlite.SqliteStore.close": "response_store",
+    "engine.codex.worker.CodexWorker.stop": "workers",
     "server.listener.HttpServer.drain": "drain",
     "server.listener.HttpServer.close": "connections",
 }

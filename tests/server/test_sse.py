@@ -5,12 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from machines import errors, events, jsonrpc, outputs, stream
+from machines import errors, events, outputs
 from machines.events import (
     Usage,
 )
@@ -26,6 +25,8 @@ from machines.outputs import (
     Role,
     UsageTotals,
 )
+from machines.stream import machine as stream
+from machines.wire import jsonrpc
 from server import sse
 from tests import stories, wire
 from tests.playbook import opened

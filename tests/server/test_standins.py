@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from engine import routing
+from engine.routing import fleet as routing
 from engine.slices import Steps
 from server import asked, standins
 from server.errors import ApiError

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from unittest import mock
 
-from engine import codex, containment, runningtext
+from engine import containment, runningtext
+from engine.codex import reader as codex
 from engine.containment import Boundary
 from server import permits, sinks
 from tests.simulator import draw, plan, run

@@ -14,7 +14,9 @@ from unittest import mock
 
 import msgspec
 
-from engine import containment, pump, streamlog, upstreamturn
+from engine import containment, pump
+from engine.log import streamlog
+from engine.upstream import turn as upstreamturn
 from tests.simulator import plan, points
 
 if TYPE_CHECKING:

@@ -129,7 +129,7 @@ class Unhurried:
 
 
 class Threads:
-    """Stands for the module `threading` in `engine.segmentwriter`."""
+    """Stands for the module `threading` in `engine.log.writer`."""
 
     Event = Unhurried
     Lock = threading.Lock

@@ -10,8 +10,11 @@ from unittest import mock
 
 import msgspec
 
-from engine import attempt, livesegment, log, parking, pump, wakeups
-from machines import choice, events, outputs, stream
+from engine import pump, wakeups
+from engine.codex import attempt, parking
+from engine.log import event_log as log, livesegment
+from machines import events, outputs
+from machines.stream import choice, machine as stream
 from server import connection, fold, http, outbound, permits, sse
 
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]

@@ -8,31 +8,31 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from engine import (
+from engine import pump, worker
+from engine.codex import (
     attempt,
     channel,
-    codex,
-    codexturn,
-    codexworker,
     dispatcher,
-    log,
     parking,
     process,
-    pump,
-    sqlitestore,
-    streamlog,
-    upstream,
-    upstreambody,
-    upstreamclient,
-    upstreamturn,
-    worker,
+    reader as codex,
+    turn as codexturn,
+    worker as codexworker,
 )
-from engine import chunks as answerchunks
-from machines import events, jsonrpc, stream
+from engine.log import event_log as log, streamlog
+from engine.store import sqlite as sqlitestore
+from engine.upstream import (
+    body as upstreambody,
+    chunks as answerchunks,
+    client as upstreamclient,
+    turn as upstreamturn,
+    worker as upstream,
+)
+from machines import events
+from machines.stream import machine as stream
+from machines.wire import jsonrpc
 from server import answering, connection, fold, http, outbound, routes, serve, sinks, sse
-from server.responses import fold as responsefold
-from server.responses import keeping
-from server.responses import stream as responsestream
+from server.responses import fold as responsefold, keeping, stream as responsestream
 
 ANYBODY: Final = "anybody"
 """In place of a request: the call is about all of a process, or of the server."""

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import digest, log, replay, segments
-from machines import events, stream
+from engine.log import digest, event_log as log, replay, segments
+from machines import events
+from machines.stream import machine as stream
 from server import renderers
 from tests.simulator import answers, client, plan, victims
 from tests.simulator.points import Effect

@@ -18,8 +18,8 @@ import aiohttp.client
 import aiohttp.client_reqrep
 import aiohttp.connector
 
-from engine import upstreamclient
-from machines import eventsource
+from engine.upstream import client as upstreamclient
+from machines.wire import eventsource
 from tests.simulator import (
     clock,
     director,

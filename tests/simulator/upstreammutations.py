@@ -8,19 +8,18 @@ from unittest import mock
 import aiohttp
 import msgspec
 
-from engine import (
+from engine import deadlines, failures, runningtext, worker
+from engine.upstream import (
+    body as upstreambody,
     chunks,
-    deadlines,
-    failures,
-    runningtext,
-    upstreambody,
-    upstreamclient,
-    upstreamerrors,
-    upstreamturn,
-    worker,
+    client as upstreamclient,
+    errors as upstreamerrors,
+    turn as upstreamturn,
 )
-from engine.chunkfields import Batch, Batches
-from machines import events, eventsource, toolcalls
+from engine.upstream.chunkfields import Batch, Batches
+from machines import events
+from machines.tools import fragments as toolcalls
+from machines.wire import eventsource
 from tests.simulator.mutations import Mutation, nothing, replaced
 
 

@@ -21,7 +21,8 @@ from unittest import mock
 import msgspec
 import structlog.testing
 
-from engine import chainfile, livesegment, looplag, regular, segmentwriter, slices
+from engine import looplag, regular, slices
+from engine.log import chainfile, livesegment, writer as segmentwriter
 from machines import events
 from server import errors, gates, http, listener, routes, serve, settings
 from tests.simulator import (

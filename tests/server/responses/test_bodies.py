@@ -8,8 +8,7 @@ import msgspec
 import pytest
 from openai.types.responses import response_input_item_param
 
-from server import bodies as chatbodies
-from server import decoding, errors
+from server import bodies as chatbodies, decoding, errors
 from server.responses import bodies, inputitems
 from tests import responserequests
 from tests.server import answering

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from openai.types.responses import response_item
 
 from engine import slices, worker

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from openai.types.responses import Response
 
-from engine import mask, slices
+from engine import slices
+from engine.log import mask
 from machines import events, outputs
 from machines.events import Usage
 from server import reading

@@ -5,12 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event as note
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import event as note, example, given, strategies as st
 from openai.types.responses import Response
 
-from machines import events, outputs, stream, tooloptions
+from machines import events, outputs, tooloptions
 from machines.events import Usage
 from machines.outputs import (
     CancelTurn,
@@ -30,11 +28,10 @@ from machines.outputs import (
     ToolCounts,
     UsageTotals,
 )
+from machines.stream import machine as stream
 from server import renderers
-from server.responses import fold
-from server.responses import stream as responsestream
-from tests import responsescript as script
-from tests import responsewire, stories
+from server.responses import fold, stream as responsestream
+from tests import responsescript as script, responsewire, stories
 from tests.server.responses.opening import NOW, drawn, opened
 
 END = (UsageTotals(Usage(11, 5)), Done())

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from engine import responsestore, slices, worker
+from engine import slices, worker
+from engine.store import store as responsestore
 from server.errors import ApiError
 from server.http import Headers
 from server.responses import conversation, echo, wanted

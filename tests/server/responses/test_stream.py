@@ -26,8 +26,7 @@ from machines.outputs import (
     UsageTotals,
 )
 from server.responses import stream as responsestream
-from tests import responsescript as script
-from tests import responsewire
+from tests import responsescript as script, responsewire
 from tests.server.responses.opening import BEGUN, COUNTED, END, check, opened, render, requested
 
 

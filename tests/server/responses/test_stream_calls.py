@@ -6,8 +6,7 @@ import pytest
 
 from machines import tooloptions
 from machines.outputs import Content, Finish, ToolArguments, ToolBlock, ToolCall, ToolCounts
-from tests import responsescript as script
-from tests import responsewire
+from tests import responsescript as script, responsewire
 from tests.server.responses.opening import BEGUN, COUNTED, check, render
 
 CALLED: Final = (Finish("tool_calls"), *COUNTED)

@@ -5,16 +5,15 @@ from typing import Any
 
 import msgspec
 import openai
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from openai.lib.streaming.responses._responses import ResponseStreamState
 
-from engine import mask
-from machines import events, outputs, stream
+from engine.log import mask
+from machines import events, outputs
 from machines.outputs import Content, Head, Reasoning, Refusal, ToolCall
+from machines.stream import machine as stream
 from server.responses import stream as responsestream
-from tests import responsescript as script
-from tests import responsewire, stories
+from tests import responsescript as script, responsewire, stories
 from tests.server.responses import opening
 
 

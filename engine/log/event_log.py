@@ -1,0 +1,398 @@
+"""The append side of the event log: what becomes a record, and when it goes on file.
+
+Records are made as things happen and wait for `EventLog.flush`, which numbers and seals
+them and writes them with one write(2). A record is a line
+
+    {"stream":ID,"seq":N,"seg":M,"t":US,"event":TAG,…,"state":STATE,"out":[…],"crc":"8 hex"}
+
+which `engine.log.streamlog` makes and `engine.log.segments` reads back.
+
+While the log cannot be written its records wait, up to `BACKLOG_BYTES`. Past that they are lost,
+and a stream that lost one ends in the log where it was whole last; the next start closes it there.
+"""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable
+from concurrent import futures
+from typing import Final, Literal
+
+import structlog
+
+from engine import containment, regular
+from engine.log import (
+    chainfile,
+    livesegment,
+    lock as writerlock,
+    recovery,
+    retention,
+    settings as logsettings,
+    streamlog,
+    writer as segmentwriter,
+)
+
+RETRY_US: Final = 1_000_000
+"""Pause between two tries to write while the log is failing."""
+
+CHECK_US: Final = 1_000_000
+"""How often it is looked whether the live segment is still there, and not too old. While anything
+was written since, a timer does it."""
+
+PATIENCE_S: Final = 0.02
+"""How long the loop is held for what the helper thread finds in the directory after a failure."""
+
+BACKLOG_BYTES: Final = 8 << 20
+"""Records kept in memory while the log is failing; about 80,000 tokens."""
+
+AGE_PARTS: Final = 8
+"""A segment is left after this part of the age limit, since it can only be deleted as a whole."""
+
+LogSettings = logsettings.LogSettings
+LogCounts = logsettings.LogCounts
+
+StreamLog = streamlog.StreamLog
+"""What `EventLog.stream` makes."""
+
+_log = structlog.get_logger(component="event_log")
+
+
+class EventLog:
+    """The one event log of a process. Its methods are for the loop's thread.
+
+    Args:
+        now_us: wall time in microseconds since the epoch.
+
+    Attributes:
+        counts: for metrics.
+        now: the log's time, as given.
+    """
+
+    def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
+        self.counts = LogCounts()
+        self.now = now_us
+        self._pending: list[livesegment.Pending] = []
+        self._settings = settings
+        self._writer = segmentwriter.SegmentWriter(
+            settings.directory, settings.fsync, settings.segment_bytes
+        )
+        self._state: Literal["closed", "writing", "failing"] = "closed"
+        self._recovery: recovery.Recovery | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._keeping = streamlog.keeping(settings.content, settings.known)
+        self._streams: dict[bytes, StreamLog] = {}
+        self._backlog_bytes = self._backlog_weighed = 0
+        self._checkpointed = 0
+        self._checked_us = 0
+        self._failed_us = 0
+
+    async def look(self) -> None:
+        """Have the helper thread read what is there, so that `open` need not wait for it."""
+        if self._settings.content != "off":
+            with contextlib.suppress(Exception):  # `open` comes to it again
+                ready = self._writer.acquire()
+                if ready is not None:
+                    looked = asyncio.wrap_future(ready)
+                    looked.add_done_callback(asyncio.Future.exception)  # though nobody waits
+                    await asyncio.wait({looked})
+
+    def open(self) -> recovery.Recovery:
+        """Begin a segment, and close the streams that a killed process left open.
+
+        A directory that cannot be written makes a failing log, not an error.
+
+        Raises:
+            LogLocked: another process writes there.
+            NotRegular: something else is in the place of one of its files.
+        """
+        if self._settings.content == "off":
+            return recovery.Recovery()
+        now = self.now()
+        try:
+            self._resume(now, None)
+            self._write(now)
+        except (writerlock.LogLocked, regular.NotRegular):
+            self._writer.close()
+            raise
+        except Exception as error:
+            self._fail(error, now)
+        else:
+            self._state = "writing"
+        return self._recovery or recovery.Recovery()
+
+    def stream(self, stream_id: str) -> StreamLog:
+        """The log of a new stream, which must be closed once it has a record. Its id is unique."""
+        return self._stream(stream_id, self._writer.number)
+
+    def _stream(self, stream_id: str, first_segment: int, seq: int = 0) -> StreamLog:
+        make = streamlog.SilentStreamLog if self._settings.content == "off" else StreamLog
+        return make(
+            stream_id,
+            self._pending.append,
+            self.now,
+            self._keeping,
+            self._streams.__setitem__,
+            self._ended,
+            self._spoiled,
+            first_segment,
+            seq,
+        )
+
+    def _ended(self, prefix: bytes) -> None:
+        self._streams.pop(prefix, None)
+
+    @property
+    def content(self) -> Literal["off", "masked", "full"]:
+        """What is kept of contents."""
+        return self._settings.content
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new streams may begin: not while the log is failing, if policy says refuse."""
+        return self._state != "failing" or self._settings.on_error == "continue"
+
+    def flush(self) -> None:
+        """Write what was recorded since the last flush; never raises.
+
+        It is one write(2), and another for each segment that it fills.
+        """
+        if self._state == "closed" or (self._state == "writing" and not self._pending):
+            return
+        now = self.now()
+        if self._state == "writing" or abs(now - self._failed_us) >= RETRY_US:
+            self._attempt(now)
+        else:
+            self._guard(self._limit_backlog)
+
+    def when_durable(self, callback: Callable[[], object]) -> None:
+        """Call back when what was flushed is as safe as it must be before its bytes go out.
+
+        With `always` that is later and from the running loop; while the log is failing it is as
+        soon as the groups before it have been called back. Otherwise it is now.
+        """
+        if self._settings.fsync != "always" or self._state == "closed":
+            callback()
+            return
+        loop = asyncio.get_running_loop()
+        on_helper = functools.partial(loop.call_soon_threadsafe, callback)
+        if self._state == "writing":
+            self._writer.when_synced(on_helper)
+        else:
+            self._writer.later(on_helper)  # behind the groups that are still on their way
+
+    def prune(self) -> None:
+        """Apply the limits of age and size. Every rotation does; this is for idle servers."""
+        if self._state == "writing":
+            now = self.now()
+            self._checked_us = now - CHECK_US
+            self._attempt(now)
+            self._writer.with_chain(self._prune, now)
+
+    def close(self) -> None:
+        """Flush, bring everything to the disk as policy has it, and let another process write."""
+        if self._state == "closed":
+            self._writer.close()  # which may have been reading
+            return
+        self._attempt(self.now())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._pending:
+            self._lose(self._pending)
+            self._pending.clear()
+        self._writer.retire()
+        if self._state == "writing":
+            self._checkpoint(self._writer.number + 1)
+        self._state = "closed"
+        self._writer.close()
+
+    def _attempt(self, now: int) -> None:
+        """Write now, whatever it takes, and see how it went."""
+        try:
+            if self._state == "failing":
+                if not self._resume(now, _patience()):
+                    self._wait(now)
+                    return
+            elif abs(now - self._checked_us) >= CHECK_US:
+                self._check(now)
+            self._write(now)
+        except Exception as error:
+            self._fail(error, now)
+            return
+        if self._state == "failing":
+            self._state = "writing"
+            _log.warning("event_log_recovered", records_lost=self.counts.records_lost)
+
+    def _resume(self, now: int, patience: float | None) -> bool:
+        """Make the directory ready, at the start and after a failure.
+
+        Returns:
+            Whether that took no more seconds than `patience`.
+        """
+        ready = self._writer.acquire()
+        if ready is not None:
+            if futures.wait((ready,), patience).not_done:
+                return False
+            found = self._writer.adopt().recovery
+            self._recovery = self._recovery or found
+            self._close_recovered(found)
+        self._writer.renew(now)
+        self._checked_us = now
+        return True
+
+    def _close_recovered(self, found: recovery.Recovery) -> None:
+        """Say what was found, and close what was left open, but for streams of this process."""
+        recovery.report(found)
+        live = {stream.id for stream in self._streams.values()}
+        left_open = [each for each in found.open_streams if each.stream not in live]
+        if left_open:
+            _log.warning("event_log_streams_closed", count=len(left_open))
+        for left in left_open:
+            left_log = self._stream(left.stream, 0, left.next_seq)
+            left_log.close(recovery.ending(left), left.state)
+
+    def _check(self, now: int) -> None:
+        """What a flush looks at once in a while."""
+        self._checked_us = now
+        self._writer.check()
+        longest = self._settings.max_age_s * 1_000_000 // AGE_PARTS
+        if longest and self._writer.records and now - self._writer.created_us >= longest:
+            self._writer.rotate(now)
+
+    def _write(self, now: int) -> None:
+        self._backlog_bytes = self._backlog_weighed = 0
+        if self._pending and self._timer is None:
+            self._wake_later()
+        try:
+            self._writer.append(self._pending, now)
+        except OSError:
+            raise
+        except Exception as error:
+            if not self._drop_unwritable(error):
+                raise
+            self._writer.append(self._pending, now)
+        if self._checkpointed != self._writer.number:
+            self._checkpointed = self._writer.number
+            self._checkpoint(self._writer.number)
+            self._writer.with_chain(self._prune, now)
+
+    def _drop_unwritable(self, error: Exception) -> bool:
+        """Lose what makes a group impossible to write, and the rest of each stream that it is of;
+        whether there was anything."""
+        kept, lost = livesegment.without_unwritable(self._pending)
+        for prefix in {prefix for prefix, _, _ in lost}:
+            stream_id = getattr(self._streams.get(prefix), "id", None)
+            containment.report(containment.Boundary.RECORD, error, stream=stream_id)
+        if lost:
+            self._pending[:] = kept
+            self._lose(lost)
+        return bool(lost)
+
+    def _checkpoint(self, default: int) -> None:
+        """Note where a recovery may begin: at the oldest open stream, or else at `default`."""
+        if self.counts.records_lost:
+            return  # streams were left open that nobody here knows any more
+        first = min((each.first_segment for each in self._streams.values()), default=default)
+        self._writer.save_first(first)
+
+    def _prune(self, kept: chainfile.ChainFile, now: int) -> None:
+        settings = self._settings
+        # The live segment will fill, so the others leave it room.
+        others = settings.max_bytes and max(1, settings.max_bytes - settings.segment_bytes)
+        try:
+            gone = retention.prune(settings.directory, kept, now, others, settings.max_age_s)
+        except OSError as error:  # what is written is not in danger for it
+            _log.error("segment_not_deleted", path=str(settings.directory), error=str(error))
+            return
+        self.counts.segments_pruned += len(gone)
+        self.counts.bytes_pruned += sum(segment.size for segment in gone)
+
+    def _wake_later(self) -> None:
+        """Look at the log once more in a while, though nothing may be recorded until then.
+
+        The loop's clock is monotonic; without a loop nobody is idle.
+        """
+        with contextlib.suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(CHECK_US / 1_000_000, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self._state != "closed":
+            now = self.now()
+            self._checked_us = now - CHECK_US
+            self._attempt(now)
+
+    def _fail(self, error: Exception, now: int) -> None:
+        self.counts.failures += 1
+        if not isinstance(error, OSError):
+            containment.report(containment.Boundary.LOG, error)
+        if self._state != "failing":
+            _log.error("event_log_failing", error=str(error), on_error=self._settings.on_error)
+        if self._state == "writing" and isinstance(error, writerlock.LogLocked):
+            self._guard(self._give_up)
+        self._state = "failing"
+        self._wait(now)
+
+    def _give_up(self) -> None:
+        """Leave the files to another process, which has closed our streams, or is about to."""
+        self._writer.abandon()
+        self._lose(self._pending)
+        self._pending.clear()
+        for stream in list(self._streams.values()):
+            stream.give_up(self._count_lost)
+        self._streams.clear()
+
+    def _wait(self, now: int) -> None:
+        """Try again later."""
+        self._failed_us = now
+        self._guard(self._limit_backlog)
+        if self._timer is None:
+            self._wake_later()
+
+    def _guard(self, action: Callable[[], object]) -> None:
+        """Do something that is no cause for a wake-up to fail."""
+        try:
+            action()
+        except Exception as error:
+            containment.report(containment.Boundary.LOG, error)
+
+    def _limit_backlog(self) -> None:
+        fresh = itertools.islice(self._pending, self._backlog_weighed, None)
+        try:
+            self._backlog_bytes += sum(len(rest) for _, _, rest in fresh)
+        except Exception as error:
+            self._drop_unwritable(error)
+        self._backlog_weighed = len(self._pending)
+        if self._backlog_bytes > BACKLOG_BYTES:
+            self._lose(self._pending)
+            self._pending.clear()
+            self._backlog_bytes = self._backlog_weighed = 0
+
+    def _lose(self, lost: list[livesegment.Pending]) -> None:
+        """Give up records, and the rest of every stream that has a part in them."""
+        _log.error("event_log_records_lost", count=len(lost))
+        self.counts.records_lost += len(lost)
+        for prefix in {prefix for prefix, _, _ in lost}:
+            stream = self._streams.pop(prefix, None)
+            if stream is not None:
+                stream.give_up(self._count_lost)
+
+    def _spoiled(self, stream: StreamLog, error: Exception) -> None:
+        """A record could not be made: its stream's log ends before it, and nothing else does."""
+        containment.report(containment.Boundary.RECORD, error, stream=stream.id)
+        self._streams.pop(stream.prefix, None)
+        self.counts.records_lost += 1
+        stream.give_up(self._count_lost)
+
+    def _count_lost(self, _: livesegment.Pending) -> None:
+        self.counts.records_lost += 1
+
+
+def _patience() -> float | None:
+    """How long to wait for the helper thread; without a loop, nobody is held."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return PATIENCE_S

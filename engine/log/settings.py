@@ -1,0 +1,43 @@
+"""How the event log is kept, and what it went through."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from engine import redaction
+from engine.log import writer as segmentwriter
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """How the log is kept; meanings and defaults as in `docs/configuration.md`.
+
+    Attributes:
+        max_bytes: of all segments together; 0 for no limit.
+        max_age_s: since a segment's last record; 0 for no limit.
+        known: the secrets that no record of a beginning, a failure or an end has.
+    """
+
+    directory: Path
+    content: Literal["off", "masked", "full"] = "masked"
+    fsync: segmentwriter.FsyncPolicy = "interval"
+    segment_bytes: int = 64 << 20
+    max_bytes: int = 1 << 30
+    max_age_s: int = 7 * 86_400
+    on_error: Literal["continue", "refuse"] = "continue"
+    known: redaction.Redaction = redaction.NONE
+
+
+class LogCounts(msgspec.Struct):
+    """What the log went through since its process began, for metrics.
+
+    Attributes:
+        failures: tries to write that failed.
+        records_lost: records that will never be on file.
+        segments_pruned: segments deleted by retention, of `bytes_pruned` together.
+    """
+
+    failures: int = 0
+    records_lost: int = 0
+    segments_pruned: int = 0
+    bytes_pruned: int = 0

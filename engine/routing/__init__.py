@@ -1,0 +1,1 @@
+"""Which worker answers a request, and which one stands in when that one cannot."""

@@ -1,0 +1,317 @@
+"""Runs the turns of one stream on one target after another, until one of them says something.
+
+Stands between the stream's pump and the workers: to the pump it is who runs the turns, to a
+worker it is the feed. A target that fails before any output is left for the next one, unless the
+request itself is at fault; after the first output everything passes as it comes.
+"""
+
+import asyncio
+import collections
+import enum
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from engine import containment, failures, redaction, slices, worker
+from engine.routing import limits
+from machines import events
+
+NOT_THE_REQUEST: Final = frozenset({401, 402, 404, 408, 429})
+"""Statuses below 500 that another target may not answer with: they are about a login, an account,
+a model that is not there, or a moment."""
+
+THE_REQUEST: Final = frozenset(
+    {
+        "context_length_exceeded",
+        "invalid_json",
+        "invalid_request",
+        "provider_rejected",
+        "request_too_large",
+        "unsupported_content",
+        "unsupported_parameter",
+    }
+)
+"""Codes that come without a status, and mean that the request is at fault."""
+
+LATE: Final = events.TurnFailed(
+    "timeout", "request_timeout", "The model did not begin to answer in time."
+)
+"""Why a target is left that has said nothing within its patience."""
+
+_OUTPUT: Final = (
+    events.TextDelta,
+    events.ReasoningDelta,
+    events.ReasoningCompleted,
+    events.RefusalDelta,
+    events.ToolCalled,
+    events.ToolCallDelta,
+    events.TurnFinished,
+)
+"""What a client sees, or ends an answer."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a request asks of one target.
+
+    Attributes:
+        bounds: what its worker cannot keep, and the stream's machine does not.
+    """
+
+    turns: tuple[worker.Turn, ...]
+    bounds: limits.Limits = limits.NONE
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """A target that stands in.
+
+    Attributes:
+        name: of the target, as the operator has it.
+        prepare: reads the request for it; raises TurnRefused.
+    """
+
+    name: str
+    model: str
+    runner: worker.Worker
+    prepare: Callable[[], Work]
+
+
+def may_pass(failed: events.TurnFailed) -> bool:
+    """Whether another target may do better with the same request."""
+    if failed.status is not None:
+        return failed.status >= 500 or failed.status in NOT_THE_REQUEST
+    return failed.code not in THE_REQUEST
+
+
+def refusal(
+    refused: worker.TurnRefused, choice: int = 0, known: redaction.Redaction = redaction.NONE
+) -> events.TurnFailed:
+    """What a worker's refusal is to a stream: it may name what a client wrote.
+
+    Args:
+        known: the server's own secrets. The client is told what is recorded, so that it replays.
+    """
+    message = known.hide(refused.message)
+    return events.TurnFailed("rejected", refused.code, message, choice, param=refused.param)
+
+
+class Fallback:
+    """The turns of one stream.
+
+    Args:
+        first: whose turns it is given.
+        others: who stands in, in this order.
+        patience: seconds that each target but the last may be silent; 0 for no limit.
+        on_taken: told of a target that is asked in place of another, before it is.
+    """
+
+    def __init__(
+        self,
+        first: worker.Worker,
+        others: Sequence[Leg],
+        patience: float,
+        on_taken: Callable[[Leg, events.FallbackTaken], None],
+    ) -> None:
+        self._first = first
+        self._others = collections.deque(others)
+        self._patience = patience
+        self._on_taken = on_taken
+        self._left: dict[int, Leaving] = {}
+        self._trials: list[_Trial] = []
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> worker.RunningTurn:
+        """Begin one turn of the first target, unless that has been left already."""
+        if not self._trials:
+            self._trials.append(_Trial(self, self._first, limits.NONE, feed, self._patience))
+            try:
+                slices.at_once(self._first.check(turn))
+            except worker.TurnRefused as refused:
+                self._trials[0].event(refusal(refused, turn.choice, turn.known))
+        self._trials[0].begin(turn)
+        return _Share(self, turn)
+
+    def failed(self, trial: "_Trial", failed: events.TurnFailed) -> None:
+        """A target has failed before any output: ask the next one that takes the request."""
+        found = self._next(trial) if may_pass(failed) else None
+        if found is None:
+            if failed is not LATE:  # of what is late the stream's own limit is the end
+                trial.settle(failed)
+            return
+        leg, work = found
+        trial.drop()
+        taken = events.FallbackTaken(leg.model, leg.runner.name, failed.code)
+        self._on_taken(leg, taken)
+        trial.feed.event(taken)
+        patience = self._patience if self._others else 0
+        stand_in = _Trial(self, leg.runner, work.bounds, trial.feed, patience)
+        self._trials.append(stand_in)
+        for turn in work.turns:
+            stand_in.begin(turn)
+
+    def chosen(self, choices: range) -> list[worker.RunningTurn]:
+        """The turns in motion that begin with one of these choices."""
+        return [running for turn, running in self._trials[-1].running if turn.choice in choices]
+
+    def leave(self, choices: range, leaving: "Leaving") -> None:
+        """The pump is done with some choices: a turn goes with the last of its own."""
+        trial = self._trials[-1]
+        trial.be_patient()
+        self._left |= dict.fromkeys(choices, leaving)
+        for turn, running in trial.running:
+            left = [self._left.get(choice) for choice in _choices(turn)]
+            if Leaving.KEPT in left and None not in left:
+                running.keep()
+            elif None not in left:
+                running.cancel()
+
+    def _next(self, trial: "_Trial") -> tuple[Leg, Work] | None:
+        while self._others:
+            leg = self._others.popleft()
+            try:
+                work = leg.prepare()
+                slices.at_once(leg.runner.check(work.turns[0]))
+            except worker.TurnRefused as refused:
+                skipped = events.FallbackSkipped(leg.model, leg.runner.name, refused.code)
+                trial.feed.event(skipped)
+                continue
+            return leg, work
+        return None
+
+
+class Leaving(enum.Enum):
+    """How the pump is done with a choice."""
+
+    CANCELLED = enum.auto()
+    KEPT = enum.auto()
+
+
+class Phase(enum.Enum):
+    """How far a target is."""
+
+    SILENT = enum.auto()
+    SPEAKING = enum.auto()
+    OVER = enum.auto()
+
+
+class _Trial:
+    """One target in motion: the feed of its turns."""
+
+    def __init__(
+        self,
+        owner: Fallback,
+        runner: worker.Worker,
+        bounds: limits.Limits,
+        feed: worker.Feed,
+        patience: float,
+    ) -> None:
+        self.feed = feed
+        self.running: list[tuple[worker.Turn, worker.RunningTurn]] = []
+        self._owner = owner
+        self._runner = runner
+        self._phase = Phase.SILENT
+        self._counts: list[events.TokensCounted] = []
+        self._say = limits.limited(bounds, feed, self._cut)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(patience, self._late) if patience else None
+
+    def begin(self, turn: worker.Turn) -> None:
+        """Begin a turn; all may be over before it has begun, or while it does."""
+        if self._phase is Phase.OVER:
+            return
+        self.running.append((turn, self._runner.run(turn, self)))
+        self._stop_if_over()
+
+    def event(self, event: events.StreamInput) -> None:
+        """Take one event of the target's."""
+        try:
+            if self._phase is Phase.SPEAKING:
+                self._say.event(event)
+            elif self._phase is Phase.SILENT:
+                self._first(event)
+        except Exception as error:
+            self._break_off(error)
+
+    def settle(self, event: events.StreamInput) -> None:
+        """This target it is: what it says goes on."""
+        self.be_patient()
+        failed = isinstance(event, events.TurnFailed)
+        self._phase = Phase.OVER if failed else Phase.SPEAKING
+        for counted in self._counts:
+            self._say.event(counted)
+        self._say.event(event)
+
+    def drop(self) -> None:
+        """Another target is asked: say nothing more, and stop the work."""
+        self.be_patient()
+        self._phase = Phase.OVER
+        self._stop_if_over()
+
+    def be_patient(self) -> None:
+        """Wait without a limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _first(self, event: events.StreamInput) -> None:
+        """What comes before any output: counts of an answer that may be left say nothing yet."""
+        if isinstance(event, _OUTPUT):
+            self.settle(event)
+        elif isinstance(event, events.TurnFailed):
+            self._owner.failed(self, event)
+        elif isinstance(event, events.TokensCounted):
+            self._counts.append(event)
+        else:
+            self.feed.event(event)
+
+    def _cut(self, choice: int) -> None:
+        for turn, running in self.running:
+            if turn.choice == choice:
+                running.cancel()
+
+    def _stop_if_over(self) -> None:
+        if self._phase is Phase.OVER:
+            for _, running in self.running:
+                running.cancel()
+
+    def _late(self) -> None:
+        try:
+            self._owner.failed(self, LATE)
+        except Exception as error:
+            self._break_off(error)
+
+    def _break_off(self, error: Exception) -> None:
+        """Of what was lost here the stream must know: it cannot end as if it were whole."""
+        turn = self.running[0][0] if self.running else None
+        ids = {"req_id": turn.request_id, "stream": turn.stream_id} if turn is not None else {}
+        containment.report(containment.Boundary.FEED, error, **ids)
+        self._phase = Phase.OVER
+        self.feed.event(failures.DEFECT.event(0))
+
+
+class _Share:
+    """What the pump holds of the turns: those of the choices that it asked for with one."""
+
+    def __init__(self, owner: Fallback, turn: worker.Turn) -> None:
+        self._owner = owner
+        self._choices = _choices(turn)
+
+    def cancel(self) -> None:
+        """Stop the work behind these choices."""
+        self._owner.leave(self._choices, Leaving.CANCELLED)
+
+    def pause(self) -> None:
+        """The client reads too slowly."""
+        for running in self._owner.chosen(self._choices):
+            running.pause()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        for running in self._owner.chosen(self._choices):
+            running.resume()
+
+    def keep(self) -> None:
+        """The whole answer has reached the client."""
+        self._owner.leave(self._choices, Leaving.KEPT)
+
+
+def _choices(turn: worker.Turn) -> range:
+    return range(turn.choice, turn.choice + turn.choices)

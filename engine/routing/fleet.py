@@ -1,0 +1,154 @@
+"""Which worker answers for a model's name, under which name and with what, and who stands in."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from engine import worker
+from engine.routing import models
+
+WorkerName = Literal["codex", "upstream", "scripted"]
+"""The workers there are."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator says of one name.
+
+    Attributes:
+        worker: None for the default worker.
+        model: what that worker calls it; None for the name itself.
+        effort: Codex's reasoning effort, where a request names none.
+        defaults: members for requests that leave them out.
+        fallback: any name that is accepted: what is asked instead, where this has failed.
+    """
+
+    worker: WorkerName | None = None
+    model: str | None = None
+    effort: str | None = None
+    defaults: dict[str, Any] = {}
+    fallback: str | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What stands behind a name.
+
+    Attributes:
+        model: as the worker knows it.
+    """
+
+    name: str
+    worker: worker.Worker
+    model: str
+    effort: str | None = None
+    defaults: dict[str, Any] = {}
+
+
+Accepted = Callable[[worker.Worker], models.ModelTable | models.AnyModel]
+"""The names that a worker takes now: it may learn its models late."""
+
+
+class UnknownModel(Exception):
+    """Raised for a rule that leads nowhere.
+
+    Args:
+        rule: the name it is for.
+        field: of the rule, at fault.
+        model: what is not known there.
+        worker: the name of who does not know it.
+    """
+
+    def __init__(self, rule: str, field: str, model: str, worker: str) -> None:
+        super().__init__(f"{rule}.{field}: {model}")
+        self.rule = rule
+        self.field = field
+        self.model = model
+        self.worker = worker
+
+
+class Fleet:
+    """The workers of a server.
+
+    Args:
+        workers: the first is the default, which has every name that no rule is for.
+    """
+
+    def __init__(
+        self,
+        workers: Mapping[str, worker.Worker],
+        rules: Mapping[str, Rule],
+        accepted: Accepted,
+    ) -> None:
+        self.workers = dict(workers)
+        self.default = next(iter(self.workers.values()))
+        self._rules = rules
+        self._accepted = accepted
+        self._started: list[worker.Worker] = []
+
+    async def start(self) -> None:
+        """Have every worker begin to become ready."""
+        for each in self.workers.values():
+            await each.start()
+            self._started.append(each)
+
+    async def stop(self) -> None:
+        """Stop those that have started side by side: each has the whole of its grace.
+
+        Raises:
+            ExceptionGroup: what some have failed with, once all have ended.
+        """
+        stops = (each.stop() for each in self._started)
+        results = await asyncio.gather(*stops, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, Exception)]
+        if errors:
+            raise ExceptionGroup("workers did not stop", errors)
+
+    def check(self) -> None:
+        """Find rules that lead nowhere.
+
+        Raises:
+            UnknownModel: for the first of them.
+        """
+        for name, rule in self._rules.items():
+            model = rule.model or name
+            runner = self._worker_of(rule)
+            if self._accepted(runner).resolve(model) is None:
+                raise UnknownModel(name, "model", model, runner.name)
+            if rule.fallback is not None and self.resolve(rule.fallback) is None:
+                raise UnknownModel(name, "fallback", rule.fallback, self.default.name)
+
+    def resolve(self, name: str) -> Target | None:
+        """What stands behind a name, None where nobody knows it."""
+        rule = self._rules.get(name)
+        if rule is None:
+            known = self._accepted(self.default).resolve(name)
+            if known is None:
+                return None
+            return Target(name, self.default, known.model, known.effort)
+        runner = self._worker_of(rule)
+        # A worker that has learned of other models than it had at the start judges for itself.
+        model = rule.model or name
+        meant = self._accepted(runner).resolve(model) or models.Target(model)
+        return Target(name, runner, meant.model, rule.effort or meant.effort, rule.defaults)
+
+    def resolve_or_default(self, name: str) -> Target:
+        """What stands behind a name; the default worker, to refuse it, where nobody knows it."""
+        return self.resolve(name) or Target(name, self.default, name)
+
+    def route(self, name: str) -> tuple[Target, ...]:
+        """What stands behind a name, and behind it all that may stand in; empty: unknown."""
+        route: list[Target] = []
+        next_name: str | None = name
+        while next_name is not None and (target := self.resolve(next_name)) is not None:
+            route.append(target)
+            rule = self._rules.get(next_name)
+            next_name = rule.fallback if rule is not None else None
+        return tuple(route)
+
+    def listed(self) -> tuple[str, ...]:
+        """Names for `/v1/models`: those with a rule first, then the default worker's."""
+        return tuple(dict.fromkeys((*self._rules, *self._accepted(self.default).listed())))
+
+    def _worker_of(self, rule: Rule) -> worker.Worker:
+        return self.default if rule.worker is None else self.workers[rule.worker]

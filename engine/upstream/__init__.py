@@ -1,0 +1,1 @@
+"""An HTTP server that speaks Chat Completions as a worker: its client, its answers."""

@@ -1,0 +1,261 @@
+"""One turn of an HTTP upstream: its request, as often as it is made, and its answer as events."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from engine import containment, failures, redaction, slices, worker
+from engine.failures import ProviderFailure
+from engine.upstream import (
+    body as upstreambody,
+    chunkfields,
+    chunks,
+    client as upstreamclient,
+    errors as upstreamerrors,
+)
+from machines import events, parse
+
+RETRY_AFTER_MAX_S: Final = 5.0
+"""Longest wait that an upstream may ask for; for a longer one the client is told."""
+
+SLICE_WEIGHT: Final = 1 << 18
+"""Code points that a stream is given in one wake-up: what they cost is paid at its end."""
+
+EVENT_WEIGHT: Final = 1 << 8
+"""What an event weighs apart from its text."""
+
+GRACE_PART: Final = 0.9
+"""How much of the finish grace is waited for counts: what is known must reach a stream before its
+own grace is over."""
+
+METHOD: Final = "chat/completions"
+"""What a request is called in the event log."""
+
+_log = structlog.get_logger(component="upstream")
+
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class UpstreamTurn:
+    """A turn in motion.
+
+    Args:
+        grace: seconds that counts may come after the finish, and the end of the body after them.
+        read: joins what one read brought to a wake-up.
+    """
+
+    def __init__(
+        self,
+        turn: worker.Turn,
+        feed: worker.Feed,
+        client: upstreamclient.Client,
+        grace: float,
+        read: worker.Read,
+    ) -> None:
+        self._turn = turn
+        self._feed = feed
+        self._client = client
+        self._grace = grace
+        self._read = read
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._response: aiohttp.ClientResponse | None = None
+        self._reader = chunks.ChunkReader(turn.choices, turn.choice, turn.known)
+        self.task = asyncio.get_running_loop().create_task(self._live())
+
+    def cancel(self) -> None:
+        """Close the connection, wherever the answer is."""
+        self._feed = worker.SILENCE
+        self.task.cancel()
+
+    def pause(self) -> None:
+        """Read no more: the upstream's own connection holds it back."""
+        self._flowing.clear()
+        self._regulate()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._flowing.set()
+        self._regulate()
+
+    def keep(self) -> None:
+        """Read on to the body's end, so that the connection can be used again; say no more.
+
+        An answer that is not whole has been cut for the client: nobody wants the rest.
+        """
+        if self._reader.stage < chunks.Stage.WHOLE:
+            self.cancel()
+            return
+        self._feed = worker.SILENCE
+        self.resume()
+
+    def _regulate(self) -> None:
+        """Have the transport read or not, while there is more of the answer to read.
+
+        It is not left to the response's own buffer: a connection that breaks takes that along.
+        """
+        connection = self._response.connection if self._response is not None else None
+        transport = connection.transport if connection is not None else None
+        if transport is None or transport.is_closing():
+            return
+        if self._flowing.is_set():
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    async def _live(self) -> None:
+        try:
+            body = request_of(self._turn)
+            for attempt in range(1, 2 + failures.BEFORE_OUTPUT_RETRIES):
+                failure = await self._attempt(body, attempt)
+                if failure is None:
+                    return
+                delay = _delay(failure, attempt)
+                if delay is None:
+                    self._feed.event(failure.event(self._turn.choice))
+                    return
+                self._feed.event(
+                    events.RetryScheduled(
+                        attempt, int(delay * 1000), failure.code, self._turn.choice
+                    )
+                )
+                await asyncio.sleep(delay)
+        except Exception as error:
+            ids = {"req_id": self._turn.request_id, "stream": self._turn.stream_id}
+            containment.report(containment.Boundary.TURN, error, **ids)
+            self._feed.event(failures.DEFECT.event(self._turn.choice))
+
+    async def _attempt(self, body: bytes, attempt: int) -> ProviderFailure | None:
+        """Make the request; a failure only if there was no answer to begin with."""
+        self._feed.event(events.RpcSent(METHOD, attempt, self._turn.choice))
+        try:
+            response = await self._client.complete(body)
+        except upstreamclient.Unanswered as unanswered:
+            self._note(attempt, unanswered.failure.code)
+            return unanswered.failure
+        try:
+            if not 200 <= response.status < 300:
+                self._note(attempt, str(response.status))
+                return await _refusal(response, self._turn.known)
+            self._note(attempt, None)
+            await self._answer(response)
+            return None
+        finally:
+            response.close()
+
+    async def _answer(self, response: aiohttp.ClientResponse) -> None:
+        """Tell the answer to its end, and read on to the end of the body within the grace."""
+        self._response = response
+        body = upstreambody.AnswerBody(self._reader, upstreamclient.is_event_stream(response))
+        deadline: float | None = None
+        try:
+            while data := await _read_until(deadline, response):
+                if not self._flowing.is_set():
+                    self._regulate()  # a read resumes its transport
+                await self._pass_on(body.feed(data))
+                if self._reader.stage is chunks.Stage.FAILED:
+                    return
+                if self._reader.stage >= chunks.Stage.WHOLE and deadline is None:
+                    now = asyncio.get_running_loop().time()
+                    deadline = now + self._grace * GRACE_PART
+            await self._pass_on(body.end())
+        except TimeoutError:
+            await self._pass_on([self._reader.close()])
+        except (aiohttp.ClientError, OSError):
+            await self._pass_on([self._reader.fail(upstreamerrors.DISCONNECTED)])
+
+    async def _pass_on(self, batches: Iterable[chunkfields.Batch | None]) -> None:
+        """Give the stream what the answer says, in slices that are a wake-up each.
+
+        Between two of them others run, and a client that reads slowly catches up.
+        """
+        own = slices.Slice()
+        rest = iter(batches)
+        progress = "begun"
+
+        def give(_: bytes) -> None:
+            nonlocal progress
+            weight = 0
+            for batch in rest:
+                for event in batch or ():
+                    self._feed.event(event)
+                    weight += _weight(event)
+                if own.spent or weight > SLICE_WEIGHT:
+                    return
+            progress = "over"
+
+        self._read(give, b"")
+        while progress != "over":
+            await own.pause()
+            await self._flowing.wait()
+            self._read(give, b"")
+
+    def _note(self, attempt: int, error: str | None) -> None:
+        self._feed.event(events.RpcReplied(attempt, error, self._turn.choice))
+
+
+async def _read_until(deadline: float | None, response: aiohttp.ClientResponse) -> bytes:
+    """What comes next of a body; empty at its end.
+
+    Raises:
+        TimeoutError: nothing came by then.
+    """
+    if deadline is None:
+        return await response.content.readany()
+    async with asyncio.timeout_at(deadline):
+        return await response.content.readany()
+
+
+def _weight(event: events.StreamInput) -> int:
+    """How much an event adds to a wake-up, about."""
+    text = event.text if isinstance(event, events.TextDelta) else ""
+    return EVENT_WEIGHT + len(text)
+
+
+def _delay(failure: ProviderFailure, attempt: int) -> float | None:
+    """Seconds until the next attempt; None if there is none."""
+    asked = failure.retry_after or 0
+    if not failure.retryable or attempt > failures.BEFORE_OUTPUT_RETRIES:
+        return None
+    if asked > RETRY_AFTER_MAX_S:
+        return None
+    return max(asked, failures.retry_delay(attempt))
+
+
+async def _refusal(
+    response: aiohttp.ClientResponse, known: redaction.Redaction
+) -> ProviderFailure:
+    """What a status that is no success means; its body may be missing."""
+    body = b""
+    try:
+        async with asyncio.timeout(upstreamclient.ERROR_BODY_S):
+            body = await upstreamclient.start_of(response, upstreamclient.ERROR_BYTES)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        _log.info("error_body_missing", status=response.status)
+    retry_after = upstreamclient.retry_after_of(response)
+    return upstreamerrors.refused(response.status, body, retry_after, known)
+
+
+def request_of(turn: worker.Turn) -> bytes:
+    """The body of a turn's request: the client's own, with the target, as a counted stream."""
+    fields = dict(turn.body)
+    fields["model"] = _raw(turn.target)
+    fields["stream"] = _raw(True)
+    fields["stream_options"] = _raw({**_stream_options(fields), "include_usage": True})
+    return msgspec.json.encode(fields)
+
+
+def _stream_options(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """The client's own; null, or anything that is no object, for none."""
+    try:
+        return parse.parse(fields["stream_options"], _FIELDS)
+    except (KeyError, parse.ParseError):
+        return {}
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

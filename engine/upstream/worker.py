@@ -1,0 +1,119 @@
+"""The worker that passes turns on to an OpenAI-compatible HTTP server."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from engine import containment, slices, worker
+from engine.upstream import client as upstreamclient, turn as upstreamturn
+
+REFRESH_S: Final = 60.0
+"""How often a reachable upstream is asked for its models."""
+
+RETRY_BASE_S: Final = 0.5
+"""First delay before one that is not reachable is asked again; doubles."""
+
+RETRY_MAX_S: Final = 15.0
+"""Longest delay between two such questions."""
+
+_log = structlog.get_logger(component="upstream")
+
+
+class UpstreamWorker:
+    """Answers turns from one upstream.
+
+    It is ready once the upstream has answered for its models, whatever it answered below 500: not
+    every server lists them. Readiness is for load balancers; a turn is tried at any time.
+
+    Args:
+        read: joins what one read brought to a wake-up.
+    """
+
+    name = "upstream"
+
+    def __init__(self, options: upstreamclient.Options, read: worker.Read) -> None:
+        self._options = options
+        self._read = read
+        self._health = worker.Health(False, "connecting", "worker_not_ready", RETRY_BASE_S)
+        self._models: tuple[str, ...] = ()
+        self._is_cut = False
+        self._turns: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to ask the upstream for its models."""
+        self._client = upstreamclient.Client(self._options)
+        self._watch = asyncio.get_running_loop().create_task(
+            containment.keep_running("watch_upstream", self._watch_upstream)
+        )
+
+    async def stop(self) -> None:
+        """Close every connection, whatever runs on it."""
+        tasks = [self._watch, *self._turns]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+
+    def health(self) -> worker.Health:
+        """Whether the upstream was there when it was last asked."""
+        return self._health
+
+    def versions(self) -> dict[str, str]:
+        """None: an upstream does not say."""
+        return {}
+
+    def models(self) -> tuple[str, ...]:
+        """What the upstream lists; empty if it lists nothing, or has not been reached yet."""
+        return self._models
+
+    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+        """Refuse what is no chat request; anything else is the upstream's to judge."""
+        yield
+        if "messages" not in turn.body:
+            message = "Missing required parameter: 'messages'."
+            raise worker.TurnRefused("invalid_request", message, "messages")
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> upstreamturn.UpstreamTurn:
+        """Send the turn's request, one for all its choices."""
+        grace = self._options.finish_grace
+        running = upstreamturn.UpstreamTurn(turn, feed, self._client, grace, self._read)
+        self._turns.add(running.task)
+        running.task.add_done_callback(self._turns.discard)
+        return running
+
+    async def _watch_upstream(self) -> None:
+        delay = RETRY_BASE_S
+        while True:
+            await self._ask()
+            if self._health.ready:
+                delay = RETRY_BASE_S
+                await asyncio.sleep(REFRESH_S)
+            else:
+                await asyncio.sleep(delay)
+                delay = min(RETRY_MAX_S, delay * 2)
+
+    async def _ask(self) -> None:
+        """Find out whether the upstream is there, and what models it has."""
+        try:
+            status, found = await self._client.models()
+        except upstreamclient.Unanswered as unanswered:
+            self._found("unreachable", unanswered.failure.code)
+            return
+        if status >= 500:
+            self._found("unreachable", str(status))
+            return
+        if found.beyond and not self._is_cut:
+            _log.warning("models_cut", listed=upstreamclient.MODELS_MAX)
+        self._is_cut = found.beyond
+        self._models = found.models or self._models
+        self._found("ready", str(status))
+
+    def _found(self, state: str, why: str) -> None:
+        if state == self._health.state:
+            return
+        _log.info("upstream_changed", state=state, why=why, models=len(self._models))
+        if state == "ready":
+            self._health = worker.Health(True, "ready")
+        else:
+            self._health = worker.Health(False, state, "worker_not_ready", RETRY_BASE_S)

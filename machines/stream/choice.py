@@ -1,0 +1,190 @@
+"""What a stream knows of one of its choices: its state, its held text and calls, its counts."""
+
+import collections
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from machines import events, outputs
+from machines.stream.cutoff import CutOff
+from machines.stream.states import TABLE
+from machines.tools.buffer import Said, ToolBuffer
+
+LONGEST_TEXT: Final = 1 << 14
+"""Code points of a delta that is passed on as it came: what a longer one costs, others feel. So
+many may be a thousand blocks of `<use_tool>`, which take some 20 ms."""
+
+UNKNOWN: Final = "unknown"
+"""In place of a choice's counts: they will never come."""
+
+Counts = events.Usage | str | None
+"""A choice's counts: known, `UNKNOWN`, or None while they may still come."""
+
+
+class Choice:
+    """One answer of a stream; only `machines.stream.machine` changes it.
+
+    Attributes:
+        followed: whether its worker has more to say behind the finish.
+        path: the states that it came to in the step at hand, in order.
+    """
+
+    __slots__ = (
+        "counts",
+        "cutoff",
+        "followed",
+        "held",
+        "index",
+        "path",
+        "plain",
+        "reason",
+        "state",
+        "tools",
+        "word",
+    )
+
+    def __init__(self, index: int, opened: events.Opened, state: str) -> None:
+        cuts = bool(opened.stop) or opened.max_bytes is not None
+        self.index = index
+        self.state = state
+        self.path: list[str] = []
+        self.cutoff = CutOff(opened.stop, opened.max_bytes) if cuts else None
+        self.tools = ToolBuffer(index, opened)
+        self.plain = self.cutoff is None and self.tools.inert
+        self.held = ""
+        self.reason: str | None = None
+        self.word: str | None = None
+        self.counts: Counts = None
+        self.followed = False
+
+    def move(self, trigger: str) -> None:
+        """Take the transition that the table has for `trigger`."""
+        state = TABLE.transitions[self.state, trigger]
+        if state != self.state:
+            self.state = state
+            self.path.append(state)
+
+    def waits(self, wants_usage: bool) -> bool:
+        """Whether counts are waited for: the client wants them, or they say that all is over."""
+        return self.counts is None and (wants_usage or self.followed)
+
+    def passes(self, text: str) -> bool:
+        """Whether this text goes on as it came."""
+        return self.plain or (self.cutoff is None and self.tools.passes(text))
+
+    def release(
+        self, text: str, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
+        """What goes on now; what a scanner holds back stays here.
+
+        Args:
+            decided: what was decided when the text first came; None where nothing was, or where
+                it is to be decided now.
+        """
+        if self.cutoff is None:
+            return self._read(text, outputs.Decision(len(text)), decided)
+        self.held += text
+        return self._part(decided or self.cutoff.feed(text), decided)
+
+    def release_last(
+        self, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
+        """What is left to go on when the worker has said its last word."""
+        decision: outputs.Decision | None = None
+        said: Said = []
+        if self.cutoff is not None and self.held:
+            decision, said = self._part(decided or self.cutoff.end(), decided)
+        return decision, said + self.tools.spill("")
+
+    def spill(self) -> Said:
+        """Everything that was held back, unscanned: for endings that are not the worker's word."""
+        held, self.held = self.held, ""
+        return self.tools.spill(held)
+
+    def count(self, usage: events.Usage | None) -> None:
+        """Take counts by field-wise maximum: they may be repeated, and are never summed."""
+        if usage is None:
+            self.counts = self.counts or UNKNOWN
+            return
+        if self.counts == UNKNOWN:
+            return
+        known = self.counts if isinstance(self.counts, events.Usage) else usage
+        self.counts = events.Usage(
+            max(known.prompt_tokens, usage.prompt_tokens),
+            max(known.completion_tokens, usage.completion_tokens),
+            max(known.cached_tokens, usage.cached_tokens),
+            max(known.reasoning_tokens, usage.reasoning_tokens),
+        )
+
+    def _part(
+        self, decision: outputs.Decision, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
+        """The part of the held text that the cut-off releases."""
+        released, rest = self.held[: decision.released], self.held[decision.released :]
+        self.held = "" if decision.cut else rest
+        return self._read(released, decision, decided)
+
+    def _read(
+        self, text: str, decision: outputs.Decision, decided: outputs.Decision | None
+    ) -> tuple[outputs.Decision | None, Said]:
+        """Find the calls in released text; no decision where there was nothing to decide."""
+        said, pieces = self.tools.text(text, decided.pieces if decided is not None else None)
+        if decided is not None:
+            return decided, said
+        if pieces is None:
+            return (decision if self.cutoff is not None else None), said
+        cut = "tool_calls" if self.tools.full else decision.cut
+        cut = "call_limit" if self.tools.exceeds else cut
+        return outputs.Decision(decision.released, cut, pieces), said
+
+
+def step(
+    among: tuple[Choice, ...],
+    choice: Choice,
+    said: Iterable[outputs.AnyOutput],
+    decision: outputs.Decision | None = None,
+) -> outputs.Step:
+    """What a step of a choice among others comes to, once all have made their transitions."""
+    states = tuple(choice.path) if len(choice.path) > 1 else ()
+    for each in among:
+        each.path.clear()
+    return outputs.Step(choice.state, tuple(said), decision, states)
+
+
+def merged(
+    released: outputs.Decision | None, settled: outputs.Decision | None
+) -> outputs.Decision | None:
+    """What was decided of the last text and of the calls behind it; None where nothing was."""
+    if released is None or settled is None:
+        return released or settled
+    return msgspec.structs.replace(released, joined=settled.joined, repeats=settled.repeats)
+
+
+def total(choices: tuple[Choice, ...]) -> events.Usage | None:
+    """Counts of all choices, the prompt once; None while or where any is unknown."""
+    known = [choice.counts for choice in choices if isinstance(choice.counts, events.Usage)]
+    if len(known) < len(choices):
+        return None
+    return events.Usage(
+        max(usage.prompt_tokens for usage in known),
+        sum(usage.completion_tokens for usage in known),
+        max(usage.cached_tokens for usage in known),
+        sum(usage.reasoning_tokens for usage in known),
+    )
+
+
+def tool_totals(choices: tuple[Choice, ...]) -> dict[str, Any]:
+    """The tool members of `events.Terminal`, of all choices together."""
+    tools = [choice.tools for choice in choices]
+    aborted: collections.Counter[str] = collections.Counter()
+    for each in tools:
+        aborted.update(each.aborted)
+    return {
+        "tool_calls": sum(each.calls for each in tools),
+        "tool_calls_withheld": sum(each.withheld for each in tools),
+        "tool_calls_dropped": sum(each.dropped for each in tools),
+        "tool_buffers_started": sum(each.started for each in tools),
+        "tool_buffers_flushed": sum(each.flushed for each in tools),
+        "tool_buffers_aborted": dict(aborted),
+    }

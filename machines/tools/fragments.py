@@ -1,0 +1,313 @@
+"""Joins the tool-call fragments of one choice into calls as OpenAI clients require them.
+
+Theory of operation. Upstreams say in four ways to which call a fragment belongs: by index, by id,
+by both, by neither; some give every call index 0, some a new id to every fragment. `Joiner._find`
+decides, from the id, from the place the upstream named, from whether the arguments so far are
+over. A call opens for the client when its name is known, and its id or that none will come; from
+then on each piece of its arguments goes out as soon as `machines.tools.arguments` is sure of it.
+
+Some upstreams say every call once more, as a whole, at the end. Such a call is known by its id,
+else by its name and arguments: what it continues goes out, what it contradicts is an error.
+"""
+
+import msgspec
+
+from machines.tools.arguments import SPACE, Arguments
+
+
+class Fragment(msgspec.Struct, frozen=True, gc=False):
+    """What one delta says of a call; an empty id or name says as little as None.
+
+    Attributes:
+        index: the upstream's, which may be missing or the same for all calls.
+        arguments: a piece of JSON text, or all of it so far; None where the field is missing.
+        more: whether this is only a part of what the upstream sent. The next fragment goes on
+            with it, and names no call.
+    """
+
+    index: int | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    more: bool = False
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """A call begins for the client; `arguments` is what is known of them so far."""
+
+    index: int
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Extended(msgspec.Struct, frozen=True, gc=False):
+    """A further piece of an opened call's arguments, never empty."""
+
+    index: int
+    arguments: str
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A call as the client knows it."""
+
+    index: int
+    call_id: str
+    name: str
+    arguments: str
+
+
+Change = Opened | Extended
+"""What a client is told."""
+
+
+class Entry:
+    """What is known of one call.
+
+    Attributes:
+        index, given_id: the client's, once it is opened.
+    """
+
+    __slots__ = ("arguments", "call_id", "given_id", "index", "name", "place")
+
+    def __init__(self, place: int | None) -> None:
+        self.place = place
+        self.call_id = ""
+        self.name = ""
+        self.arguments = Arguments()
+        self.index: int | None = None
+        self.given_id = ""
+
+
+class Joiner:
+    """The calls of one choice.
+
+    Args:
+        id_prefix: an id that never came is this and the call's index.
+    """
+
+    def __init__(self, id_prefix: str) -> None:
+        self._prefix = id_prefix
+        self.reset_turn()
+
+    def reset_turn(self) -> None:
+        """Forget everything: indices begin at 0 again, and ids may come again."""
+        self._entries: list[Entry] = []
+        self._opened: list[Entry] = []
+        self._without_id: list[Entry] = []
+        self._unrepeated: dict[Entry, None] = {}
+        self._repeated: dict[tuple[str, str, str], Entry] = {}
+        self._ids: set[str] = set()
+        self._known: dict[tuple[int | None, str], Entry] = {}
+        self._latest: dict[int, Entry] = {}
+        self._last: Entry | None = None
+        self._held: list[Fragment] = []
+        self._dropped: tuple[str, ...] = ()
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Calls with arguments that `end` found without a name: their ids, empty for none."""
+        return self._dropped
+
+    @property
+    def count(self) -> int:
+        """Calls that have begun here, whether the client was told of them or not."""
+        return len(self._entries)
+
+    def ingest_delta(self, fragment: Fragment) -> tuple[Change, ...]:
+        """Take a fragment of a stream."""
+        if not (fragment.call_id or fragment.name or fragment.arguments):
+            return ()
+        if self._held or self._is_ambiguous(fragment):
+            self._held.append(fragment)
+            if fragment.more:
+                return ()
+            first, text = self._held[0], "".join(part.arguments or "" for part in self._held)
+            fragment = msgspec.structs.replace(first, arguments=text, more=False)
+            self._held.clear()
+        changes: list[Change] = []
+        entry = self._find(fragment) or self._begin(fragment.index, changes)
+        self._learn(entry, fragment)
+        piece = entry.arguments.add(fragment.arguments or "", fragment.more)
+        self._tell(entry, piece, changes)
+        return tuple(changes)
+
+    def ingest_whole(self, call: Fragment) -> tuple[Change, ...] | None:
+        """Take a call that is whole, whatever of it came before.
+
+        A new one is opened, a begun one completed, a known one left alone; fragments that still
+        come for it are ignored.
+
+        Returns:
+            None where it contradicts the call that it repeats.
+        """
+        changes: list[Change] = []
+        entry = self._counterpart(call)
+        if entry is None:
+            entry = self._begin(None, changes)
+        elif entry not in self._unrepeated:
+            return ()
+        self._learn(entry, call)
+        del self._unrepeated[entry]
+        for call_id in ("", entry.call_id):
+            self._repeated[call_id, entry.name, call.arguments or ""] = entry
+        piece = entry.arguments.take_whole(call.arguments) if call.arguments else ""
+        if piece is None:
+            return None
+        self._tell(entry, piece, changes)
+        self._open_waiting(changes)
+        return tuple(changes)
+
+    def end(self) -> tuple[Change, ...]:
+        """The choice is over: tell what was held. Afterwards only `snapshot` has a meaning."""
+        changes: list[Change] = []
+        for entry in self._entries:
+            self._tell(entry, entry.arguments.end(), changes)
+        self._open_waiting(changes)
+        self._dropped = tuple(
+            entry.call_id for entry in self._entries if entry.arguments.begun and not entry.name
+        )
+        return tuple(changes)
+
+    def snapshot(self) -> tuple[Call, ...]:
+        """What the client was told so far, in order of index."""
+        return tuple(
+            Call(index, entry.given_id, entry.name, entry.arguments.text())
+            for index, entry in enumerate(self._opened)
+        )
+
+    def is_whole(self, index: int) -> bool:
+        """Whether the arguments that the client was told of a call are an object."""
+        return self._opened[index].arguments.is_object
+
+    def _find(self, fragment: Fragment) -> Entry | None:
+        """The call a fragment belongs to; None for a new one."""
+        place = fragment.index
+        if fragment.call_id:
+            entry = self._known.get((place, fragment.call_id))
+            entry = entry or self._known.get((None, fragment.call_id))
+            if entry is not None and (place is None or entry.place in (None, place)):
+                return entry
+        entry = self._last if place is None else self._latest.get(place)
+        if entry is None:
+            return None
+        if fragment.call_id:
+            continues = _is_late_id(fragment, entry)
+        else:
+            continues = not _is_next_call(fragment, entry)
+        return entry if continues else None
+
+    def _is_ambiguous(self, part: Fragment) -> bool:
+        """Whether only the other parts of a fragment tell if it repeats a call or begins one."""
+        entry = self._latest.get(part.index) if part.index is not None else None
+        if entry is None or not part.more:
+            return False
+        resent = part.name == entry.name != "" and not part.call_id
+        return resent and entry.arguments.may_be(part.arguments or "")
+
+    def _counterpart(self, whole: Fragment) -> Entry | None:
+        """The earlier call that a whole call is, if it is one.
+
+        Messages have their calls in the order in which they were made, so the first one that is
+        looked at is the right one, nearly always.
+        """
+        text = whole.arguments or ""
+        known = self._known.get((None, whole.call_id or ""))
+        if known in self._unrepeated and _may_be(known, whole):
+            return known
+        first: Entry | None = None
+        for entry in self._unrepeated:
+            if _may_be(entry, whole):
+                if text.startswith(entry.arguments.text()):
+                    return entry
+                first = first or entry
+        if first is not None and first.arguments.is_value(text):
+            return first
+        return self._repeated.get((whole.call_id or "", whole.name or "", text))
+
+    def _begin(self, place: int | None, changes: list[Change]) -> Entry:
+        """Make room for a new call; those that waited for an id wait no longer."""
+        self._open_waiting(changes)
+        entry = Entry(place)
+        self._entries.append(entry)
+        self._unrepeated[entry] = None
+        if place is not None:
+            self._latest[place] = entry
+        return entry
+
+    def _learn(self, entry: Entry, fragment: Fragment) -> None:
+        self._last = entry
+        if entry.place is None and fragment.index is not None:
+            entry.place = fragment.index
+            self._latest[fragment.index] = entry
+        if fragment.call_id:
+            entry.call_id = entry.call_id or fragment.call_id
+            self._known[entry.place, fragment.call_id] = entry
+            self._known[None, fragment.call_id] = entry
+        entry.name = entry.name or fragment.name or ""
+
+    def _tell(self, entry: Entry, piece: str, changes: list[Change]) -> None:
+        """Say what is new of a call, or open it if it can be."""
+        if entry.index is not None:
+            if piece:
+                changes.append(Extended(entry.index, piece))
+        elif entry.name and (entry.call_id or entry.arguments.begun):
+            self._open(entry, changes)
+        elif entry.name:
+            self._without_id.append(entry)
+
+    def _open(self, entry: Entry, changes: list[Change]) -> None:
+        entry.index = len(self._opened)
+        entry.given_id = self._unique_id(entry)
+        self._opened.append(entry)
+        changes.append(Opened(entry.index, entry.given_id, entry.name, entry.arguments.text()))
+
+    def _open_waiting(self, changes: list[Change]) -> None:
+        """Open the calls that only an id was awaited for."""
+        for entry in self._without_id:
+            if entry.index is None:
+                self._open(entry, changes)
+        self._without_id.clear()
+
+    def _unique_id(self, entry: Entry) -> str:
+        made = f"{self._prefix}{entry.index}"
+        unique = entry.call_id or made
+        while unique in self._ids:
+            unique, made = made, f"{made}_"
+        self._ids.add(unique)
+        return unique
+
+
+def _may_be(entry: Entry, whole: Fragment) -> bool:
+    """Whether a call may be repeated by a whole call, as far as id and name say."""
+    same_id = not (whole.call_id and entry.call_id) or whole.call_id == entry.call_id
+    return same_id and (not whole.name or entry.name in ("", whole.name))
+
+
+def _is_late_id(fragment: Fragment, entry: Entry) -> bool:
+    """Whether an id not seen before still belongs to the call before it.
+
+    It may be the first that this call gets. And some upstreams make one up for each fragment:
+    arguments without a name do not begin a call while the call before them is not over.
+    """
+    if not entry.name and not entry.call_id:
+        return True
+    if entry.arguments.over(fragment.arguments or ""):
+        return False
+    if not entry.call_id:
+        return fragment.name in (None, "", entry.name)
+    return bool(entry.name) and fragment.arguments is not None and not fragment.name
+
+
+def _is_next_call(fragment: Fragment, entry: Entry) -> bool:
+    """Whether a fragment without an id begins a call after the last one at its place."""
+    if not (fragment.name and entry.name):
+        return False
+    piece = fragment.arguments or ""
+    other = fragment.name != entry.name
+    if fragment.index is None:
+        return other or entry.arguments.over(piece)
+    if not entry.arguments.over(piece):
+        return False
+    same = piece.strip(SPACE) == "" or entry.arguments.are(piece)
+    return other or not same

@@ -1,0 +1,1 @@
+"""Lines and events from any split of the bytes that carry them."""
