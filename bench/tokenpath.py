@@ -19,6 +19,7 @@ from engine.codex import channel, dispatcher, reader as codex
 from engine.log import event_log as log
 from machines import lifecycle
 from server import assembly, config, context, http, listener, routes, serve
+from server.responses import runs
 
 TEXT: Final = " token"
 """Of every chunk: the length of a usual token."""
@@ -159,6 +160,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
         life,
         assembly.hash_key(settings),
         time.time,
+        runs.Runs(),
     )
     server = listener.HttpServer(routes.Router(shared).handle, http.Limits())
     address = await server.start("127.0.0.1", 0)

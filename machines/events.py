@@ -23,6 +23,9 @@ SCHEMA_VERSION = 2
 CHAT = "chat.completions"
 """The endpoint of a stream that names no other."""
 
+RESPONSES = "responses"
+"""The endpoint of the Responses API."""
+
 
 class StreamEvent(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag=True

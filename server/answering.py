@@ -19,8 +19,6 @@ from server.context import Context, stop_after_tools
 from server.errors import ApiError
 from server.gates import Caller, Headers, check_life
 from server.http import Exchange, Request
-from server.renderers import renderer
-from server.responses import echo
 from server.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
@@ -41,7 +39,6 @@ class Ask(msgspec.Struct, frozen=True):
         headers: of every answer to it.
         body: as it came.
         members: of the body.
-        repeated: what the answer repeats of the request, where it does.
     """
 
     exchange: Exchange
@@ -49,7 +46,6 @@ class Ask(msgspec.Struct, frozen=True):
     headers: Headers
     body: bytes
     members: reading.Members
-    repeated: echo.Echo | None = None
 
 
 class Api(msgspec.Struct, frozen=True):
@@ -60,12 +56,14 @@ class Api(msgspec.Struct, frozen=True):
         id_prefix: how the ids of its answers begin.
         prompt_field: of a request: what is too long when the prompt is.
         may_be_empty: whether a stream without any event is one that clients take as an answer.
+        renderer: makes what turns a stream's outputs into bytes.
     """
 
     endpoint: str
     id_prefix: str
     prompt_field: str
     may_be_empty: bool
+    renderer: Callable[[events.Opened], Renderer]
 
 
 Keep = Callable[[events.Opened, Renderer], BeforeLast]
@@ -164,7 +162,7 @@ async def begin(
         return _prepare(context, ask, reading, target, opened, stream_id)
 
     headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
-    rendered = renderer(opened, ask.repeated)
+    rendered = api.renderer(opened)
     outlet, before_last = place(opened, rendered)
     sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
     permit = context.permits.take(opened.n if opened.streaming else 0)

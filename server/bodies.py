@@ -4,6 +4,7 @@
 field; a field that no worker honours is accepted, and named to the client in a header.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from engine import slices
+from engine.routing import models
 from machines import parse as json
 from server import decoding, reading
 from server.errors import ApiError
@@ -176,7 +178,6 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool | AllowedChoice
 FunctionChoice = Literal["none", "auto"] | NamedFunction
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class AudioOptions(msgspec.Struct):
@@ -195,7 +196,7 @@ class ChatRequest(msgspec.Struct):
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     response_format: ResponseFormat | None = None
-    reasoning_effort: Effort | None = None
+    reasoning_effort: models.Effort | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     presence_penalty: Penalty | None = None
@@ -316,6 +317,20 @@ def with_defaults(members: reading.Members, defaults: Mapping[str, Any]) -> read
         if name not in given
     }
     return {**members, **missing}
+
+
+def default_problem(field: str, value: Any) -> str | None:
+    """Why no request to a worker of turns could be given this default; None if it could.
+
+    The text names the worker as `{worker}`: see `server.modelsfile.CheckDefault`.
+    """
+    request = {"model": "m", "messages": [{"role": "user"}], field: value}
+    members = {name: msgspec.Raw(msgspec.json.encode(each)) for name, each in request.items()}
+    try:
+        ignored = slices.at_once(parse(members, sys.maxsize))[1]
+    except ApiError as error:
+        return error.message.replace("{", "{{").replace("}", "}}")
+    return "the {worker} worker has no such setting" if ignored else None
 
 
 def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:

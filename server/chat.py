@@ -5,12 +5,21 @@ from typing import Final
 from engine import slices
 from engine.routing import fleet as routing
 from machines import events
-from server import answering, asked, bodies, passedon
+from server import answering, asked, bodies, chatturn, passedon
 from server.call import Call
 from server.context import Context
+from server.fold import ChatBody
 from server.gates import check_life
+from server.sinks import Renderer
+from server.sse import ChatChunks
 
-API: Final = answering.Api(events.CHAT, "chatcmpl-", "messages", may_be_empty=True)
+
+def renderer(opened: events.Opened) -> Renderer:
+    """What turns the outputs of a chat stream into bytes, live and in a replay."""
+    return ChatChunks(opened) if opened.streaming else ChatBody(opened)
+
+
+API: Final = answering.Api(events.CHAT, "chatcmpl-", "messages", True, renderer)
 """What sets its answers apart."""
 
 
@@ -27,7 +36,7 @@ async def complete(context: Context, call: Call) -> None:
     request_headers = ask.exchange.request.headers
 
     def read(target: routing.Target) -> slices.Steps[asked.Asked]:
-        reads = passedon.read if target.worker.name == "upstream" else asked.read
+        reads = passedon.read if target.worker.name == "upstream" else chatturn.read
         request = bodies.with_defaults(members, target.defaults)
         return reads(request, request_headers, config)
 

@@ -16,6 +16,7 @@ from engine.store import store as responsestore
 from machines import parse
 from server import (
     assembly,
+    bodies,
     config as configuration,
     demo,
     diagnostics,
@@ -80,7 +81,9 @@ def load_config(options: argparse.Namespace) -> settings.Config:
         for item in settings.SETTINGS
         if item.setting.flag is not None
     }
-    config, warnings = configuration.load(os.environ, flags, options.env_file)
+    config, warnings = configuration.load(
+        os.environ, flags, options.env_file, bodies.default_problem
+    )
     for warning in warnings:
         printing.complain(f"warning: {warning}")
     return config

@@ -102,12 +102,14 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str | None] | None = None,
     env_file: Path | None = None,
+    check_default: modelsfile.CheckDefault = modelsfile.accept,
 ) -> tuple[Config, list[str]]:
     """The settings of a run, and warnings for the operator.
 
     Args:
         flags: by field of `Config`; None: not given.
         env_file: `NAME=value` lines, taken as they stand: nothing is expanded.
+        check_default: of the models file, where it gives a default to a worker of turns.
 
     Raises:
         ConfigError: for the first value found that cannot be used.
@@ -133,16 +135,18 @@ def load(
     chosen.setdefault("log_dir", chosen["data_dir"] / "log")
     config = Config(**chosen, sources=sources)
     if config.models_file is not None:
-        config = msgspec.structs.replace(config, models=_rules(config, config.models_file))
+        config = msgspec.structs.replace(
+            config, models=_rules(config, config.models_file, check_default)
+        )
     _check(config)
     if config.api_key is not None and _is_short(config.api_key):
         warnings.append(f"PROXY_API_KEY has less than {KEY_CHARACTERS} characters: easy to guess")
     return config, warnings
 
 
-def _rules(config: Config, path: Path) -> dict[str, routing.Rule]:
+def _rules(config: Config, path: Path, check: modelsfile.CheckDefault) -> dict[str, routing.Rule]:
     try:
-        return modelsfile.load(path, config.worker)
+        return modelsfile.load(path, config.worker, check)
     except modelsfile.ModelsFileError as error:
         raise ConfigError(str(path), str(error)) from None
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from engine import deadlines, looplag, pump, wakeups, worker
 from engine.log import event_log as log
@@ -11,8 +12,14 @@ from machines import lifecycle, tooloptions
 from server import modelsfile
 from server.config import ConfigError
 from server.permits import Permits
-from server.responses.runs import Runs
 from server.settings import Config
+
+
+class BackgroundRuns(Protocol):
+    """Responses that are made in the background, as far as the server itself knows them."""
+
+    async def drain(self, seconds: float) -> int:
+        """Wait until every run is over; how many are not by then."""
 
 
 class Context:
@@ -36,6 +43,7 @@ class Context:
         life: lifecycle.Lifecycle,
         hash_key: bytes,
         now: Callable[[], float],
+        runs: BackgroundRuns,
         store: responsestore.ResponseStore | None = None,
     ) -> None:
         self.store = store
@@ -48,7 +56,7 @@ class Context:
         self.hash_key = hash_key
         self.started = int(now())
         self.streams: dict[str, pump.Pump] = {}
-        self.runs = Runs()
+        self.runs = runs
         self.permits = Permits(config.sse_max_concurrency)
         self.deadlines = stream_deadlines(config)
         self.lag = looplag.LoopLag()

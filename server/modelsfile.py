@@ -2,17 +2,15 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from engine import slices
-from engine.routing import fleet as routing
-from server import bodies, mismatch
-from server.declared import LARGEST
-from server.errors import ApiError
+from engine.routing import fleet as routing, models
+from server import mismatch
 
 T = TypeVar("T")
 
@@ -30,9 +28,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     worker: routing.WorkerName | None = None
     model: Name | None = None
-    effort: bodies.Effort | None = None
+    effort: models.Effort | None = None
     defaults: dict[str, Any] = {}
     fallback: Name | None = None
+
+
+CheckDefault = Callable[[str, Any], str | None]
+"""Why a worker that is given turns cannot honour a field with this value; None if it can.
+
+The text may name `{worker}`."""
+
+
+def accept(_field: str, _value: Any) -> str | None:
+    """Take any default as it stands: for a run that answers no request."""
+    return None
 
 
 class ModelsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,11 +54,14 @@ class ModelsFileError(Exception):
     """Raised for a file that must not be started with; its text says what is wrong, and where."""
 
 
-def load(path: Path, default: routing.WorkerName) -> dict[str, routing.Rule]:
+def load(
+    path: Path, default: routing.WorkerName, check: CheckDefault = accept
+) -> dict[str, routing.Rule]:
     """The rules of a file, by name.
 
     Args:
         default: the worker of an entry that names none.
+        check: of what Codex and the scripted worker would have to honour.
 
     Raises:
         ModelsFileError: with the place that is at fault.
@@ -61,7 +73,7 @@ def load(path: Path, default: routing.WorkerName) -> dict[str, routing.Rule]:
     except (OSError, UnicodeDecodeError) as error:
         raise ModelsFileError(f"cannot be read: {error}") from None
     found = _converted(document, ModelsFile, "")
-    rules = {name: _rule(name, table, default) for name, table in found.models.items()}
+    rules = {name: _rule(name, table, default, check) for name, table in found.models.items()}
     for name in rules:
         _check_chain(name, rules)
     return rules
@@ -102,7 +114,7 @@ def _converted(value: Any, kind: type[T], place: str) -> T:
     return msgspec.convert(value, kind)
 
 
-def _rule(name: str, table: Any, default: routing.WorkerName) -> routing.Rule:
+def _rule(name: str, table: Any, default: routing.WorkerName, check: CheckDefault) -> routing.Rule:
     """What one table says."""
     _converted(name, Name, _place(name))
     entry = _converted(table, Entry, _place(name))
@@ -114,21 +126,11 @@ def _rule(name: str, table: Any, default: routing.WorkerName) -> routing.Rule:
         place = _place(name, "defaults", field)
         if field in CLIENTS_OWN:
             raise ModelsFileError(f"{place} is for the client to say")
-        if runner != "upstream":
-            _check_default(field, value, runner, place)
+        if runner == "upstream":
+            continue
+        if (wrong := check(field, value)) is not None:
+            raise ModelsFileError(f"{place}: {wrong.format(worker=runner)}")
     return routing.Rule(**msgspec.structs.asdict(entry))
-
-
-def _check_default(field: str, value: Any, runner: str, place: str) -> None:
-    """Refuse what a worker that is given turns would ignore or refuse in every request."""
-    request = {"model": "m", "messages": [{"role": "user"}], field: value}
-    members = {name: msgspec.Raw(msgspec.json.encode(each)) for name, each in request.items()}
-    try:
-        ignored = slices.at_once(bodies.parse(members, LARGEST))[1]
-    except ApiError as error:
-        raise ModelsFileError(f"{place}: {error.message}") from None
-    if ignored:
-        raise ModelsFileError(f"{place}: the {runner} worker has no such setting")
 
 
 def _place(name: str, *fields: str) -> str:

@@ -16,6 +16,7 @@ from machines import events, lifecycle
 from server import assembly, diagnostics, eventloop, exits, http, signals, teardown, watchdog
 from server.context import Context, fleet
 from server.listener import HttpServer
+from server.responses.runs import Runs
 from server.routes import Router
 from server.settings import Config
 
@@ -110,6 +111,7 @@ class Server:
             self._life,
             b"",  # the key is beside the log, which is not open yet
             time.time,
+            Runs(),
             self._store,
         )
         handler = front(Router(self._context).handle)

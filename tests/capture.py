@@ -29,7 +29,7 @@ import httpx
 from engine.log import replay, segments
 from engine.log.digest import BodyDigest
 from machines import events
-from server.renderers import RESPONSES, renderer
+from server.renderers import renderer
 from tests import responsesscenes, scenarios, serving, upstreamplay, upstreams, upstreamscenes
 from tests.normalise import Changed, Transcript, transcript
 from tests.provider import Provider
@@ -147,7 +147,7 @@ def all_scenarios() -> dict[str, Scenario | upstreamscenes.Scenario]:
 def request_body(scenario: Scenario | upstreamscenes.Scenario) -> dict[str, Any]:
     """What the client of a scenario asks."""
     asked: dict[str, Any] = {"messages": [{"role": "user", "content": scenario.prompt}]}
-    if isinstance(scenario, Scenario) and scenario.endpoint == RESPONSES:
+    if isinstance(scenario, Scenario) and scenario.endpoint == events.RESPONSES:
         asked = {"input": scenario.prompt}
     return {"model": scenario.model, **asked, "stream": True, **scenario.options}
 

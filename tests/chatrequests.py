@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from engine import slices
-from server import asked, bodies, passedon, reading
+from server import asked, bodies, chatturn, passedon, reading
 from server.http import Headers
 from server.settings import Config
 
@@ -26,7 +26,7 @@ def parse(body: bytes, limit: int = LIMIT) -> tuple[bodies.ChatRequest, tuple[st
 def read(body: bytes, config: Config, headers: Headers | None = None) -> asked.Asked:
     """What a chat request asks of a worker that is given turns."""
     found = members(body, config.max_input_items)
-    return slices.at_once(asked.read(found, headers or Headers([]), config))
+    return slices.at_once(chatturn.read(found, headers or Headers([]), config))
 
 
 def pass_on(body: bytes, config: Config, headers: Headers | None = None) -> asked.Asked:

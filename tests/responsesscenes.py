@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.renderers import RESPONSES
+from machines import events
 from tests.replies import (
     Cut,
     FunctionCall,
@@ -89,4 +89,4 @@ def _asked(
     options: Mapping[str, Any] | None = None,
     cues: Mapping[int, Cue] | None = None,
 ) -> Scenario:
-    return Scenario(prompt, (answer,), options or {}, cues or {}, endpoint=RESPONSES)
+    return Scenario(prompt, (answer,), options or {}, cues or {}, endpoint=events.RESPONSES)

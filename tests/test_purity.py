@@ -20,6 +20,7 @@ from engine import wakeups
 from engine.log import event_log as log
 from machines import events, lifecycle, parse
 from server import context, http, listener, routes, serve
+from server.responses import runs
 from tests import logs, machinetime
 from tests.server import answering
 
@@ -99,7 +100,9 @@ async def write(directory: Path, content: Any) -> int:
     life.step(lifecycle.Started())
     player = answering.Player(())
     fleet = context.fleet(loaded, {"codex": player})
-    running = context.Context(loaded, fleet, event_log, joined, life, b"k" * 16, time.time)
+    running = context.Context(
+        loaded, fleet, event_log, joined, life, b"k" * 16, time.time, runs.Runs()
+    )
     server = listener.HttpServer(routes.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     asked = 0

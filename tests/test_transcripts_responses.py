@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from openai.types.responses import Response
 
-from server.renderers import RESPONSES as ENDPOINT
+from machines import events
 from tests import corpus, normalise, responsewire, serving
 from tests.corpus import on_file
 
@@ -42,7 +42,7 @@ def evened(body: bytes) -> bytes:
 
 def test_the_names_say_which_api_it_is() -> None:
     for name in corpus.NAMES:
-        assert (on_file(name).opened.endpoint == ENDPOINT) == (name in corpus.RESPONSES)
+        assert (on_file(name).opened.endpoint == events.RESPONSES) == (name in corpus.RESPONSES)
 
 
 @each

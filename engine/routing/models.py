@@ -1,11 +1,14 @@
 """One table from the model a client names to the target a worker knows, and its effort."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 FAMILIES: Final = {"prod": ("codex-5",), "dev": ("codev-5",), "staging": ("codev-5",)}
 """Alias families that each environment advertises; every family is accepted everywhere."""
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""Reasoning efforts that a request may name. Source: the API's `reasoning_effort`."""
 
 EFFORTS: Final = ("minimal", "low", "medium", "high")
 """Reasoning efforts an alias may end with, as in `codex-5-high`."""

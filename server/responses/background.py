@@ -10,12 +10,12 @@ from machines import events
 from server import answering, sinks
 from server.call import JSON
 from server.errors import ApiError
-from server.responses import creation, keeping
+from server.responses import creation, keeping, runs
 from server.responses.runs import Run
 from server.responses.stream import ResponseEvents
 
 
-async def create(wanted: creation.Creation, api: answering.Api) -> None:
+async def create(wanted: creation.Creation) -> None:
     """Begin a response in the background, and answer with what there is of it.
 
     Raises:
@@ -37,10 +37,10 @@ async def create(wanted: creation.Creation, api: answering.Api) -> None:
         return run, run.before_last
 
     first = await slices.in_slices(wanted.read(wanted.target()))
-    stream = await answering.begin(context, ask, first, api, place, wanted.read)
+    stream = await answering.begin(context, ask, first, wanted.api, place, wanted.read)
     run, kept = made[0]
     run.begin(stream)
-    context.runs.add(kept.response_id, run)
+    runs.of(context).add(kept.response_id, run)
     try:
         with keeping.needed():
             await store.put(kept)

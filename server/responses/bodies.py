@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from engine import slices
+from engine.routing import models
 from server import bodies as chatbodies, decoding, reading
 from server.errors import ApiError
 from server.responses import inputitems
@@ -24,7 +25,7 @@ class StreamOptions(msgspec.Struct):
 class Reasoning(msgspec.Struct):
     """`reasoning`: how hard to think, and how to tell of it."""
 
-    effort: chatbodies.Effort | None = None
+    effort: models.Effort | None = None
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
 
 

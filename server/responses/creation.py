@@ -1,5 +1,6 @@
 """One response that is asked for: what it goes on from, how workers read it, how it is kept."""
 
+import functools
 from typing import Final
 
 import msgspec
@@ -11,9 +12,12 @@ from machines import events
 from server import answering, asked, bodies as chatbodies, reading, sinks
 from server.context import Context
 from server.errors import ApiError
-from server.responses import bodies, chatbody, conversation, echo, keeping, wanted
+from server.responses import bodies, chatbody, conversation, echo, keeping, rendering, runs, wanted
 from server.responses.fold import ResponseBody
 from server.responses.stream import ResponseEvents
+
+API: Final = answering.Api(events.RESPONSES, "resp_", "input", False, rendering.renderer)
+"""What sets the answers of this endpoint apart."""
 
 PREVIOUS: Final = "previous_response_id"
 """The field that names what a request goes on from."""
@@ -23,10 +27,10 @@ class Creation(msgspec.Struct, frozen=True):
     """A request to create a response.
 
     Attributes:
-        ask: with what the answer repeats.
         ignored: names of what nothing honours.
         own: the items of the request itself.
         messages: the whole conversation.
+        repeated: what the answer repeats of the request.
     """
 
     context: Context
@@ -35,6 +39,13 @@ class Creation(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...]
     own: tuple[msgspec.Raw, ...]
     messages: tuple[worker.Message, ...]
+    repeated: echo.Echo
+
+    @property
+    def api(self) -> answering.Api:
+        """What sets this answer apart: it repeats its own request."""
+        made = functools.partial(rendering.renderer, repeated=self.repeated)
+        return msgspec.structs.replace(API, renderer=made)
 
     @property
     def keeps(self) -> bool:
@@ -115,8 +126,7 @@ async def read(context: Context, ask: answering.Ask) -> Creation:
     repeated = await slices.in_slices(echo.of(ask.members), own)
     for each in (listed, resolved, items, earlier):
         await slices.in_slices(slices.emptied(each), own)
-    ask = msgspec.structs.replace(ask, repeated=repeated)
-    return Creation(context, ask, request, ignored, raws, messages)
+    return Creation(context, ask, request, ignored, raws, messages, repeated)
 
 
 async def _earlier(
@@ -125,7 +135,7 @@ async def _earlier(
     """The conversation that the request goes on from."""
     if response_id is None:
         return ()
-    run = context.runs.find(response_id, ask.caller.key_id)
+    run = runs.of(context).find(response_id, ask.caller.key_id)
     if run is not None and not run.over.is_set():
         message = f"Response with id '{response_id[:100]}' is not finished."
         raise ApiError("invalid_request", message, PREVIOUS)

@@ -14,11 +14,7 @@ from server.call import JSON, Call
 from server.context import Context
 from server.decoding import invalid
 from server.errors import ApiError
-from server.renderers import RESPONSES
-from server.responses import background, creation, keeping
-
-API: Final = answering.Api(RESPONSES, "resp_", "input", may_be_empty=False)
-"""What sets its answers apart."""
+from server.responses import background, creation, keeping, runs
 
 PAGE: Final = 20
 """Items of a page where the request does not say. Source: the API's own default."""
@@ -52,10 +48,10 @@ async def create(context: Context, call: Call) -> None:
     wanted = await creation.read(context, ask)
     gates.check_life(context)  # which may have changed meanwhile
     if wanted.request.background:
-        await background.create(wanted, API)
+        await background.create(wanted)
     else:
         first = await slices.in_slices(wanted.read(wanted.target()))
-        await answering.answer(context, wanted.ask, first, API, wanted.read, wanted.keep)
+        await answering.answer(context, wanted.ask, first, wanted.api, wanted.read, wanted.keep)
 
 
 async def retrieve(context: Context, call: Call) -> None:
@@ -72,7 +68,7 @@ async def retrieve(context: Context, call: Call) -> None:
 
 async def cancel(context: Context, call: Call) -> None:
     """`POST /v1/responses/{id}/cancel`."""
-    run = context.runs.find(call.tail, call.caller.key_id)
+    run = runs.of(context).find(call.tail, call.caller.key_id)
     if run is not None:
         run.cancel()
         await run.over.wait()
@@ -105,7 +101,7 @@ async def input_items(context: Context, call: Call) -> None:
 
 async def _follow(context: Context, call: Call, query: Query) -> None:
     """Stream a response that is made in the background, from a cursor on."""
-    run = context.runs.find(call.tail, call.caller.key_id)
+    run = runs.of(context).find(call.tail, call.caller.key_id)
     if run is None:
         await _kept(context, call)
         message = "Only a response that is made in the background, or just was, can be streamed."
@@ -115,7 +111,7 @@ async def _follow(context: Context, call: Call, query: Query) -> None:
 
 
 async def _delete(context: Context, call: Call) -> None:
-    run = context.runs.find(call.tail, call.caller.key_id)
+    run = runs.of(context).find(call.tail, call.caller.key_id)
     if run is not None:
         run.cancel()
         await run.over.wait()
@@ -123,7 +119,7 @@ async def _delete(context: Context, call: Call) -> None:
     with keeping.needed():
         if store is None or not await store.delete(call.tail, call.caller.key_id):
             raise _missing(call)
-    context.runs.forget(call.tail)
+    runs.of(context).forget(call.tail)
     call.answer(200, {"id": call.tail, "object": "response", "deleted": True})
 
 
@@ -134,7 +130,7 @@ async def _kept(context: Context, call: Call) -> responsestore.StoredResponse:
         kept = None if store is None else await store.get(call.tail, call.caller.key_id)
     if kept is None:
         raise _missing(call)
-    run = context.runs.find(call.tail, call.caller.key_id)
+    run = runs.of(context).find(call.tail, call.caller.key_id)
     if run is not None and run.response is not None:  # which its end may not have been kept of
         kept = msgspec.structs.replace(kept, body=msgspec.json.encode(run.response))
     elif run is None and kept.status in UNFINISHED:

@@ -16,6 +16,7 @@ import msgspec
 from engine import containment, pump
 from machines import events, outputs
 from server import sinks, sse
+from server.context import Context
 from server.http import OPEN_STAGES, Exchange, HeaderList
 from server.responses.stream import ResponseEvents
 
@@ -196,8 +197,14 @@ def _after(piece: bytes, number: int) -> bytes:
     return piece[start:]
 
 
+def of(context: Context) -> "Runs":
+    """The runs of a server."""
+    assert isinstance(context.runs, Runs)
+    return context.runs
+
+
 class Runs:
-    """The runs of a server, and for a while those that are over."""
+    """The runs of a server, and for a while those that are over: its `BackgroundRuns`."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from engine import slices, worker
-from server import asked, decoding, outputmode, toolfields
+from server import asked, chatturn, decoding, outputmode, toolfields
 from server.http import Headers
 from server.responses import bodies, inputitems
 from server.settings import Config
@@ -40,7 +40,7 @@ def read(
     text = request.text or bodies.TextOptions()
     as_json = isinstance(text.format, bodies.JsonObjectFormat)
     if as_json:
-        instruction = worker.TextPart(asked.JSON_INSTRUCTION)
+        instruction = worker.TextPart(chatturn.JSON_INSTRUCTION)
         messages = (*messages, worker.Message("developer", (instruction,)))
     unheard = ("text.verbosity",) if text.verbosity not in (None, "medium") else ()
     return msgspec.structs.replace(
@@ -111,7 +111,7 @@ def _asked(
     parallel = request.parallel_tool_calls
     if parallel is None:
         parallel = config.enable_parallel_tool_calls
-    mentions = outputmode.has_tags(asked.texts(messages))
+    mentions = outputmode.has_tags(chatturn.texts(messages))
     mode = yield from outputmode.choose(headers, mentions, config.responses_output_mode)
     return asked.Asked(
         model=decoding.model_of(request.model),

@@ -14,6 +14,7 @@ from engine import slices, wakeups, worker
 from engine.log import event_log as log
 from machines import events, lifecycle
 from server import config, context, http, listener, routes, serve
+from server.responses import runs
 from tests import logs, wire
 
 END = (events.TokensCounted(events.Usage(11, 5)), events.TurnFinished("stop"))
@@ -135,7 +136,9 @@ async def _ask(
     life.step(lifecycle.Started())
     player = Player(said or (events.TextDelta("Hi"), *END))
     fleet = context.fleet(loaded, {"codex": player})
-    running = context.Context(loaded, fleet, event_log, joined, life, b"k" * 16, time.time)
+    running = context.Context(
+        loaded, fleet, event_log, joined, life, b"k" * 16, time.time, runs.Runs()
+    )
     server = listener.HttpServer(routes.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     body = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}], **fields}

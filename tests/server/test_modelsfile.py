@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.routing.fleet import Rule
-from server import config, modelsfile
+from server import bodies, config, modelsfile
 from server.modelsfile import ModelsFileError
 from tests import serving
 
@@ -20,7 +20,11 @@ def path(tmp_path: Path) -> Path:
 
 def load(path: Path, text: str, environ: dict[str, str] | None = None) -> config.Config:
     path.write_text(text)
-    loaded, warnings = config.load({**HOME, **(environ or {})}, {"models_file": str(path)})
+    loaded, warnings = config.load(
+        {**HOME, **(environ or {})},
+        {"models_file": str(path)},
+        check_default=bodies.default_problem,
+    )
     assert warnings == []
     return loaded
 

@@ -49,7 +49,7 @@ REPEATED: Final[dict[str, Callable[[int], Outputs]]] = {
 
 
 @pytest.mark.parametrize("streaming", [True, False], ids=["stream", "body"])
-@pytest.mark.parametrize("endpoint", [events.CHAT, renderers.RESPONSES])
+@pytest.mark.parametrize("endpoint", [events.CHAT, events.RESPONSES])
 @pytest.mark.parametrize("name", REPEATED)
 def test_time_is_linear_in_what_an_answer_holds(name: str, endpoint: str, streaming: bool) -> None:
     first = playbook.opened(endpoint=endpoint, streaming=streaming)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine import slices, worker
-from server import asked, config, errors
+from server import asked, chatturn, config, errors
 from server.http import Headers
 from server.responses import wanted
 from server.settings import Config
@@ -89,7 +89,7 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
     text = {"format": {"type": "json_object"}}
     found = read(text=text)
     assert found.messages[-1] == worker.Message(
-        "developer", (worker.TextPart(asked.JSON_INSTRUCTION),)
+        "developer", (worker.TextPart(chatturn.JSON_INSTRUCTION),)
     )
     assert (found.emulated, found.output_schema) == (("text.format",), None)
     passed = read(wanted.passed_on, text=text)

@@ -1,0 +1,17 @@
+"""The renderers of the Responses API: a stream is told in events, or as one body."""
+
+from machines import events
+from server.responses.echo import Echo
+from server.responses.fold import ResponseBody
+from server.responses.stream import ResponseEvents
+
+
+def renderer(opened: events.Opened, repeated: Echo | None = None) -> ResponseEvents | ResponseBody:
+    """The renderer of one stream.
+
+    Args:
+        repeated: what the answer repeats of its request; None in a replay, which has what the log
+            kept of that.
+    """
+    made = ResponseEvents if opened.streaming else ResponseBody
+    return made(opened, repeated)
