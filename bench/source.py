@@ -20,7 +20,7 @@ import msgspec
 
 from bench import pacing, standin
 from machines import events, outputs
-from server import sse
+from server.chat import sse
 
 HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

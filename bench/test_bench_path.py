@@ -19,7 +19,7 @@ from bench import source, tokenpath
 from engine.log import event_log as log
 from machines import events, outputs
 from machines.stream import machine as stream
-from server import sse
+from server.chat import sse
 
 BURST = 256
 """Tokens that one read of a pipe brings at most: 64 KiB of them."""

@@ -18,7 +18,9 @@ from engine import slices, wakeups, worker
 from engine.codex import channel, dispatcher, reader as codex
 from engine.log import event_log as log
 from machines import lifecycle
-from server import assembly, config, context, http, listener, routes, serve
+from server import assembly, context, router as routes, serve
+from server.config import load as config
+from server.http import exchange as http, listener
 from server.responses import runs
 
 TEXT: Final = " token"

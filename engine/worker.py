@@ -135,7 +135,7 @@ class TurnRefused(Exception):
     """Raised by `Worker.check` for a turn this worker cannot take.
 
     Args:
-        code: an error code of `server.errors`.
+        code: an error code of `server.http.errors`.
         message: what to tell the client.
         param: the request's field at fault, such as `messages[2].content[0]`.
     """

@@ -191,7 +191,7 @@ class TurnFailed(StreamEvent, frozen=True, tag="turn_failed"):
     """The answer will not become whole.
 
     Attributes:
-        code: an error code of `server.errors`.
+        code: an error code of `server.http.errors`.
         message: safe for a client: no hosts, URLs or keys.
         status: an upstream's own HTTP status, where the client shall see it.
         retry_after: seconds, where the upstream named them.

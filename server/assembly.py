@@ -12,8 +12,8 @@ from engine.log import digest, event_log as log, journal
 from engine.routing import fleet as routing
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import supervisor
-from server import http
-from server.settings import Config
+from server.config.settings import Config
+from server.http import exchange as http
 from server.version import VERSION
 
 STORE_FILE = "responses.sqlite"

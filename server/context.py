@@ -9,10 +9,10 @@ from engine.log import event_log as log
 from engine.routing import fleet as routing, models
 from engine.store import store as responsestore
 from machines import lifecycle, tooloptions
-from server import modelsfile
-from server.config import ConfigError
+from server.config import models_file as modelsfile
+from server.config.load import ConfigError
+from server.config.settings import Config
 from server.permits import Permits
-from server.settings import Config
 
 
 class BackgroundRuns(Protocol):

@@ -24,7 +24,8 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from engine import containment, redaction
-from server import lineoutput, settings
+from server import lineoutput
+from server.config import settings
 
 STDERR: Final = 2
 """The descriptor, which `server.program` keeps open: `sys.stderr` is None where it was closed."""

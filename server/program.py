@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import NoReturn
 
-from server import signals
+from server.process import signals
 
 
 def run() -> "NoReturn":
@@ -15,7 +15,7 @@ def run() -> "NoReturn":
     signals.install()
     _open_descriptors()
     # What follows takes a fifth of a second, and a signal may come meanwhile.
-    from server import cli
+    from server.cli import command_line as cli
 
     _end(cli.main())
 

@@ -1,9 +1,9 @@
 """The renderer of a stream, found by its first record: what a replay needs."""
 
 from machines import events
-from server import chat
+from server.api.sinks import Renderer
+from server.chat import endpoint as chat
 from server.responses import rendering
-from server.sinks import Renderer
 
 
 def renderer(opened: events.Opened) -> Renderer:

@@ -13,12 +13,14 @@ import structlog
 from engine import containment, pump, wakeups
 from engine.log import event_log as log
 from machines import events, lifecycle
-from server import assembly, diagnostics, eventloop, exits, http, signals, teardown, watchdog
+from server import assembly, diagnostics
+from server.config.settings import Config
 from server.context import Context, fleet
-from server.listener import HttpServer
+from server.http import exchange as http
+from server.http.listener import HttpServer
+from server.process import eventloop, exits, signals, teardown, watchdog
 from server.responses.runs import Runs
-from server.routes import Router
-from server.settings import Config
+from server.router import Router
 
 PRUNE_S = 3600.0
 """How often the limits of log and store are applied to a server that writes nothing."""

@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 
 from engine import slices
-from server import asked, bodies, chatturn, passedon, reading
-from server.http import Headers
-from server.settings import Config
+from server.api import asked
+from server.chat import passthrough as passedon, request as bodies, translate as chatturn
+from server.config.settings import Config
+from server.http import reading
+from server.http.exchange import Headers
 
 LIMIT = 16_384
 """`PROXY_MAX_INPUT_ITEMS`, as it is by default."""

@@ -10,8 +10,8 @@ import msgspec
 from engine.log import segments
 from machines import events
 from machines.stream import machine as stream
+from server.api.sinks import Renderer
 from server.renderers import renderer
-from server.sinks import Renderer
 from tests import capture
 
 NAMES: Final = sorted(path.stem for path in capture.DIRECTORY.glob("*.jsonl"))

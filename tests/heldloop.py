@@ -27,7 +27,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from engine import slices
-from server import cli, eventloop
+from server.cli import command_line as cli
+from server.process import eventloop
 from tests import serving
 
 HELD: Final = "loop_held"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from server import signals
+from server.process import signals
 
 IMPORT = "import "
 

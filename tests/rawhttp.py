@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from server import http, listener
+from server.http import exchange as http, listener
 from tests import machinetime
 
 EPOCH = 784111777.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from machines import drawing, lifecycle, supervisor
 from machines.stream import states as streamstates
-from server import config
+from server.config import load as config
 from tests import reference
 from tests.faults import matrix
 from tests.simulator import containments

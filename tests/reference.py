@@ -15,7 +15,8 @@ from engine.codex import appserver, home as codexhome, notifications
 from engine.log import chain, segments
 from machines import events, outputs, tooloptions
 from machines.stream import finish, states as streamstates
-from server import errors, routes
+from server import router as routes
+from server.http import errors
 from tests.tools import schemadrift as schema
 
 DATA_DIR = Path("/var/lib/turntape")

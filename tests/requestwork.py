@@ -10,9 +10,10 @@ from engine import slices, worker
 from engine.codex import conversation, preparation, worker as codexworker
 from engine.log import keptrequest
 from engine.upstream import turn as upstreamturn
-from server import asked, config
-from server.errors import ApiError
-from server.settings import Config
+from server.api import asked
+from server.config import load as config
+from server.config.settings import Config
+from server.http.errors import ApiError
 from tests import chatrequests
 
 MOST: Final = 2.3

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from engine import slices, worker
-from server import reading
+from server.http import reading
 from server.responses import bodies, chatbody, conversation, inputitems
 from tests import chatrequests
 from tests.chatrequests import LIMIT

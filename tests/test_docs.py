@@ -15,7 +15,10 @@ import pytest
 
 from engine.log import segments
 from machines import events, outputs
-from server import config, errors, exits, routes, settings, version
+from server import router as routes, version
+from server.config import load as config, settings
+from server.http import errors
+from server.process import exits
 from tests import readme, redraw
 
 ROOT = readme.ROOT

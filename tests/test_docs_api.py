@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from engine import failures
 from machines.stream import finish
-from server import errors, http, listener
+from server.http import errors, exchange as http, listener
 from tests import nodejs, readme, redraw, serving
 
 PAGE = redraw.DOCS / "api.md"

@@ -19,7 +19,8 @@ import pytest
 from engine import wakeups
 from engine.log import event_log as log
 from machines import events, lifecycle, parse
-from server import context, http, listener, routes, serve
+from server import context, router as routes, serve
+from server.http import exchange as http, listener
 from server.responses import runs
 from tests import logs, machinetime
 from tests.server import answering

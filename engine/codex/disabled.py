@@ -3,7 +3,7 @@
 from engine import slices, worker
 
 CODE = "app_server_disabled"
-"""Why nothing is answered; a code of `server.errors`."""
+"""Why nothing is answered; a code of `server.http.errors`."""
 
 
 class DisabledWorker:

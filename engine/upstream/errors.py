@@ -72,7 +72,7 @@ TOO_LARGE: Final = ProviderFailure(
 """What came is more than is kept of one event."""
 
 _CODES: Final = {401: "worker_unauthorized", 403: "provider_forbidden", 429: "rate_limit_exceeded"}
-"""Codes of `server.errors` for statuses whose error names none of its own."""
+"""Codes of `server.http.errors` for statuses whose error names none of its own."""
 
 _STATUSES: Final = {
     "authentication_error": 401,

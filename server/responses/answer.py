@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from machines import events, outputs
-from server import toolrender
-from server.errors import case_of
+from server.chat import tool_render as toolrender
+from server.http.errors import case_of
 from server.responses.echo import Echo
 from server.responses.envelope import INCOMPLETE, Envelope, error_object, usage_object
 from server.responses.items import OutputItems, Status

@@ -7,9 +7,9 @@ import msgspec
 from engine import slices
 from engine.store import store as responsestore
 from machines import events
-from server import answering, sinks
-from server.call import JSON
-from server.errors import ApiError
+from server.api import answering, sinks
+from server.api.call import JSON
+from server.http.errors import ApiError
 from server.responses import creation, keeping, runs
 from server.responses.runs import Run
 from server.responses.stream import ResponseEvents

@@ -11,8 +11,9 @@ from msgspec import Meta
 
 from engine import slices
 from engine.routing import models
-from server import bodies as chatbodies, decoding, reading
-from server.errors import ApiError
+from server.chat import request as chatbodies
+from server.http import decoding, reading
+from server.http.errors import ApiError
 from server.responses import inputitems
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from engine import slices, worker
-from server import bodies as chatbodies, reading
-from server.errors import ApiError
+from server.chat import request as chatbodies
+from server.http import reading
+from server.http.errors import ApiError
 from server.responses import bodies, wanted
 
 ROLES: Final = {"developer": "system"}

@@ -13,8 +13,8 @@ import msgspec
 
 from engine import slices, worker
 from engine.store import store as responsestore
-from server import decoding
-from server.errors import ApiError
+from server.http import decoding
+from server.http.errors import ApiError
 from server.responses import inputitems
 
 PREVIOUS: Final = "previous_response_id"

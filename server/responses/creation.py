@@ -9,9 +9,11 @@ from engine import slices, worker
 from engine.routing import fleet as routing
 from engine.store import store as responsestore
 from machines import events
-from server import answering, asked, bodies as chatbodies, reading, sinks
+from server.api import answering, asked, sinks
+from server.chat import request as chatbodies
 from server.context import Context
-from server.errors import ApiError
+from server.http import reading
+from server.http.errors import ApiError
 from server.responses import bodies, chatbody, conversation, echo, keeping, rendering, runs, wanted
 from server.responses.fold import ResponseBody
 from server.responses.stream import ResponseEvents

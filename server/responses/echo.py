@@ -13,8 +13,8 @@ import msgspec
 from engine import slices
 from engine.log import keptrequest
 from machines import parse
-from server import decoding
-from server.reading import Members
+from server.http import decoding
+from server.http.reading import Members
 
 USUAL: Final[dict[str, Any]] = {
     "background": False,

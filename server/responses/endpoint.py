@@ -9,11 +9,11 @@ import msgspec
 from engine import slices
 from engine.store import store as responsestore
 from machines import parse
-from server import answering, gates
-from server.call import JSON, Call
+from server.api import answering, gates
+from server.api.call import JSON, Call
 from server.context import Context
-from server.decoding import invalid
-from server.errors import ApiError
+from server.http.decoding import invalid
+from server.http.errors import ApiError
 from server.responses import background, creation, keeping, runs
 
 PAGE: Final = 20

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from machines import events, outputs
-from server.errors import case_of
+from server.http.errors import case_of
 from server.responses import echo
 
 ERROR_CODES: Final = frozenset({"rate_limit_exceeded", "server_error"})

@@ -3,8 +3,8 @@
 import msgspec
 
 from machines import events, outputs
-from server import toolrender
-from server.errors import ApiError
+from server.chat import tool_render as toolrender
+from server.http.errors import ApiError
 from server.responses.answer import Answer
 from server.responses.echo import Echo
 
@@ -16,7 +16,7 @@ class ResponseBody:
         status: HTTP status of the answer; 0 until there is one.
         frames: bodies rendered so far.
         headers: what the answer adds to the response's headers.
-        chunked: never; see `server.sinks.Renderer`.
+        chunked: never; see `server.api.sinks.Renderer`.
     """
 
     chunked = False

@@ -14,7 +14,7 @@ import msgspec
 
 from engine import slices
 from machines import parse
-from server import decoding, reading
+from server.http import decoding, reading
 
 
 class InputText(msgspec.Struct, gc=False, tag_field="type", tag="input_text"):

@@ -10,7 +10,7 @@ import structlog
 
 from engine import containment
 from engine.store import store as responsestore
-from server.errors import ApiError
+from server.http.errors import ApiError
 from server.responses.answer import Answer
 
 COMMIT_PATIENCE_S: Final = 10.0

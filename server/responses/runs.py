@@ -15,9 +15,10 @@ import msgspec
 
 from engine import containment, pump
 from machines import events, outputs
-from server import sinks, sse
+from server.api import sinks
+from server.chat import sse
 from server.context import Context
-from server.http import OPEN_STAGES, Exchange, HeaderList
+from server.http.exchange import OPEN_STAGES, Exchange, HeaderList
 from server.responses.stream import ResponseEvents
 
 FOLLOWABLE_S: Final = 600.0
@@ -53,7 +54,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """One response in the background: a `server.sinks.Outlet`.
+    """One response in the background: a `server.api.sinks.Outlet`.
 
     Args:
         keep: keeps the response as it ended; called with how to go on.

@@ -5,8 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from machines import events, outputs
-from server import sse, toolrender
-from server.errors import ApiError
+from server.chat import sse, tool_render as toolrender
+from server.http.errors import ApiError
 from server.responses.answer import Answer
 from server.responses.echo import Echo
 from server.responses.parts import Event, Part

@@ -5,10 +5,12 @@ from typing import Final
 import msgspec
 
 from engine import slices, worker
-from server import asked, chatturn, decoding, outputmode, toolfields
-from server.http import Headers
+from server.api import asked
+from server.chat import output_mode as outputmode, tool_fields as toolfields, translate as chatturn
+from server.config.settings import Config
+from server.http import decoding
+from server.http.exchange import Headers
 from server.responses import bodies, inputitems
-from server.settings import Config
 
 UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
 """Checked, but not forwarded: Codex has no such setting."""

@@ -22,8 +22,9 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from server import renderers, sinks
-from server.http import Exchange
+from server import renderers
+from server.api import sinks
+from server.http.exchange import Exchange
 from tests import logs, virtualtime
 from tests.playbook import opened
 

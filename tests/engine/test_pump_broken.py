@@ -16,7 +16,8 @@ from engine import deadlines, pieces, pump, wakeups, worker
 from engine.log import event_log as log, replay, segments
 from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
-from server import renderers, sinks
+from server import renderers
+from server.api import sinks
 from tests import virtualtime
 from tests.playbook import opened
 

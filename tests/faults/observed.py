@@ -22,7 +22,8 @@ import msgspec
 from engine import containment
 from engine.upstream import client as upstreamclient
 from machines.wire import jsonrpc
-from server import assembly, program, signals
+from server import assembly, program
+from server.process import signals
 from tests import heldloop, planted
 from tests.faults import planting
 
@@ -30,7 +31,7 @@ TASKS: Final = "tasks"
 """The event of a line that lists tasks, the defects so far by boundary, and the wall clock."""
 
 HTTP_LIMITS: Final = "FAULTS_HTTP_LIMITS"
-"""The variable for members of `server.http.Limits`, a JSON object."""
+"""The variable for members of `server.http.exchange.Limits`, a JSON object."""
 
 CONNECT_TIMEOUT: Final = "FAULTS_CONNECT_TIMEOUT_S"
 """The variable for how long the connection to an upstream may take."""

@@ -45,8 +45,8 @@ class Place(NamedTuple):
 
 
 _RENDERERS: Final = (
-    "server.sse.ChatChunks",
-    "server.fold.ChatBody",
+    "server.chat.sse.ChatChunks",
+    "server.chat.fold.ChatBody",
     "server.responses.stream.ResponseEvents",
     "server.responses.fold.ResponseBody",
 )
@@ -60,12 +60,12 @@ PLACES: Final[dict[str, Place]] = {
     "last record": Place(("engine.log.streamlog.StreamLog.close",), after=True),
     "rendering": Place(tuple(f"{each}.render" for each in _RENDERERS)),
     "text rendering": Place(tuple(f"{each}.contents" for each in _RENDERERS)),
-    "collect": Place(("server.sinks.Sink.collect",)),
-    "head": Place(("server.http.Exchange.start",)),
-    "write": Place(("server.http.Exchange.write",)),
-    "finish": Place(("server.http.Exchange.finish",)),
-    "whole answer": Place(("server.http.Exchange.respond",)),
-    "summary": Place(("server.sinks.Sink.summary",)),
+    "collect": Place(("server.api.sinks.Sink.collect",)),
+    "head": Place(("server.http.exchange.Exchange.start",)),
+    "write": Place(("server.http.exchange.Exchange.write",)),
+    "finish": Place(("server.http.exchange.Exchange.finish",)),
+    "whole answer": Place(("server.http.exchange.Exchange.respond",)),
+    "summary": Place(("server.api.sinks.Sink.summary",)),
     "figures": Place(("engine.pump.terminal",)),
     "timer": Place(("engine.pump.Pump._take_due",)),
     # An upstream's.

@@ -392,7 +392,7 @@ def started(
 
     Args:
         arguments: of its command line.
-        http_limits: members of `server.http.Limits` to be other than usual.
+        http_limits: members of `server.http.exchange.Limits` to be other than usual.
         data_dir: an empty one by default.
         environ: its settings.
     """

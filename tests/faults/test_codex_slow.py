@@ -9,7 +9,7 @@ import pytest
 
 from bench import standin
 from machines import events
-from server import http
+from server.http import exchange as http
 from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import StandIn

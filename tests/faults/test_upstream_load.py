@@ -6,7 +6,7 @@ import random
 import threading
 
 from machines import events
-from server import http
+from server.http import exchange as http
 from tests import asking, machinetime, upstreams
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, WHOLE, Staged, upstream

@@ -201,9 +201,9 @@ def check_closed(place: Place, data_dir: Path) -> None:
 
 STARTS: Final = (
     "engine.log.event_log.EventLog.open",
-    "server.listener.HttpServer.bind",
-    "server.listener.HttpServer.serve",
-    "server.cli._announce",
+    "server.http.listener.HttpServer.bind",
+    "server.http.listener.HttpServer.serve",
+    "server.cli.command_line._announce",
 )
 """Moments of a start, beside the worker's own."""
 
@@ -233,7 +233,7 @@ def check_start(place: Place, data_dir: Path, moment: str) -> None:
 def check_stop(place: Place, data_dir: Path) -> None:
     """Further signals at every moment of a stop under open streams: each has its one clean end."""
     moments = {
-        "server.listener.HttpServer.drain": signal.SIGINT,
+        "server.http.listener.HttpServer.drain": signal.SIGINT,
         place.stops: signal.SIGTERM,
         "engine.log.event_log.EventLog.close": signal.SIGINT,
         "server.diagnostics.flush": signal.SIGTERM,

@@ -5,7 +5,7 @@ import asyncio
 import structlog.testing
 from hypothesis import given, strategies as st
 
-from server import http, listener
+from server.http import exchange as http, listener
 from tests.fuzz import inputs
 from tests.simulator import answers, clock
 

@@ -8,8 +8,9 @@ from hypothesis import given, strategies as st
 
 from engine import slices
 from engine.log import keptrequest
-from server import bodies, decoding, toolfields
-from server.errors import ApiError
+from server.chat import request as bodies, tool_fields as toolfields
+from server.http import decoding
+from server.http.errors import ApiError
 from tests import chatrequests
 from tests.fuzz import inputs
 from tests.simulator import answers

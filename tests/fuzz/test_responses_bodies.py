@@ -7,9 +7,10 @@ import msgspec
 from hypothesis import given, strategies as st
 
 from engine import slices
-from server import config, decoding
-from server.errors import ApiError
-from server.http import Headers
+from server.config import load as config
+from server.http import decoding
+from server.http.errors import ApiError
+from server.http.exchange import Headers
 from server.responses import bodies, conversation, echo, inputitems, wanted
 from tests import chatrequests, responserequests
 from tests.fuzz import inputs

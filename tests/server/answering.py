@@ -13,7 +13,9 @@ import httpx
 from engine import slices, wakeups, worker
 from engine.log import event_log as log
 from machines import events, lifecycle
-from server import config, context, http, listener, routes, serve
+from server import context, router as routes, serve
+from server.config import load as config
+from server.http import exchange as http, listener
 from server.responses import runs
 from tests import logs, wire
 

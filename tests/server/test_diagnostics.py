@@ -17,7 +17,8 @@ import pytest
 import structlog
 
 from engine import containment
-from server import diagnostics, settings
+from server import diagnostics
+from server.config import settings
 
 ROOT = Path(__file__).parents[2]
 Configure = Callable[..., None]
@@ -286,7 +287,8 @@ def test_a_task_that_fails_unseen_is_a_json_line() -> None:
     program = """
 import asyncio, gc, pathlib
 from engine import containment
-from server import diagnostics, settings
+from server import diagnostics
+from server.config import settings
 here = pathlib.Path(".")
 diagnostics.configure(settings.Config(data_dir=here, log_dir=here))
 

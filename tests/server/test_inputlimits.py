@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from server import config, errors
+from server.config import load as config
+from server.http import errors
 from tests import chatrequests
 from tests.server import answering
 

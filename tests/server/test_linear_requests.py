@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from engine import worker
-from server.errors import ApiError
+from server.http.errors import ApiError
 from tests import growth, largebodies, requestwork
 
 pytestmark = pytest.mark.slow

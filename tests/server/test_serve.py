@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 from engine import containment
-from server import serve, settings
+from server import serve
+from server.config import settings
 
 FAILURES = 3
 """How often what is planted fails."""

@@ -12,7 +12,7 @@ class Backend(Protocol):
     """What stands behind the server.
 
     Attributes:
-        config: fields of `server.settings.Config` that choose it.
+        config: fields of `server.config.settings.Config` that choose it.
         limits: members of `LIMITS` that are others for it.
         replaced: what of the product's surroundings it stands for: owner, name and value.
         lasting: names of timers and tasks that there always are.

@@ -14,7 +14,8 @@ from unittest import mock
 from engine import containment, runningtext
 from engine.codex import reader as codex
 from engine.containment import Boundary
-from server import permits, sinks
+from server import permits
+from server.api import sinks
 from tests.simulator import draw, plan, run
 from tests.simulator.mutations import Mutation, replaced
 

@@ -15,7 +15,9 @@ from engine.codex import attempt, parking
 from engine.log import event_log as log, livesegment
 from machines import events, outputs
 from machines.stream import choice, machine as stream
-from server import connection, fold, http, outbound, permits, sse
+from server import permits
+from server.chat import fold, sse
+from server.http import connection, exchange as http, outbound
 
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 

@@ -29,7 +29,7 @@ class Weather(msgspec.Struct, frozen=True):
     """How the server of a run is set up.
 
     Attributes:
-        config: fields of `server.settings.Config`.
+        config: fields of `server.config.settings.Config`.
         chore_delay: seconds that each chore of the log's helper takes.
         latency: seconds that a reply of the worker takes at most.
         cuts: whether the worker's output comes in arbitrary pieces.

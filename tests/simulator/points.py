@@ -31,7 +31,10 @@ from engine.upstream import (
 from machines import events
 from machines.stream import machine as stream
 from machines.wire import jsonrpc
-from server import answering, connection, fold, http, outbound, routes, serve, sinks, sse
+from server import router as routes, serve
+from server.api import answering, sinks
+from server.chat import fold, sse
+from server.http import connection, exchange as http, outbound
 from server.responses import fold as responsefold, keeping, stream as responsestream
 
 ANYBODY: Final = "anybody"

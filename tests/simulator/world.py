@@ -24,7 +24,10 @@ import structlog.testing
 from engine import looplag, regular, slices
 from engine.log import chainfile, livesegment, writer as segmentwriter
 from machines import events
-from server import errors, gates, http, listener, routes, serve, settings
+from server import router as routes, serve
+from server.api import gates
+from server.config import settings
+from server.http import errors, exchange as http, listener
 from tests.simulator import (
     backend,
     client,

@@ -16,7 +16,7 @@ import pytest
 from engine.log import segments
 from machines import events
 from machines.stream import machine as stream
-from server import readback
+from server.cli import readback
 from tests import damage, logs, serving
 from tests.simulator import disk
 

@@ -13,7 +13,7 @@ import pytest
 import structlog.testing
 
 from engine.log import sealed, segments
-from server import readback
+from server.cli import readback
 from tests import logs
 
 OF_RECORDS: dict[str, tuple[int, logs.Change]] = {

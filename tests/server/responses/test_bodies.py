@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from openai.types.responses import response_input_item_param
 
-from server import bodies as chatbodies, decoding, errors
+from server.chat import request as chatbodies
+from server.http import decoding, errors
 from server.responses import bodies, inputitems
 from tests import responserequests
 from tests.server import answering

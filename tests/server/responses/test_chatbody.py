@@ -13,7 +13,7 @@ from openai.types.chat import (
 )
 from pydantic import TypeAdapter
 
-from server import errors
+from server.http import errors
 from tests import responserequests
 from tests.server.responses import clients
 

@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 from openai.types.responses import response_item
 
 from engine import slices, worker
-from server import config, errors
+from server.config import load as config
+from server.http import errors
 from server.responses import bodies, conversation
 from tests import chatrequests, largeresponses, responserequests
 from tests.server.responses import clients

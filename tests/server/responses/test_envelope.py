@@ -12,7 +12,7 @@ from engine import slices
 from engine.log import mask
 from machines import events, outputs
 from machines.events import Usage
-from server import reading
+from server.http import reading
 from server.responses import echo, envelope
 from tests import responsescript as script
 from tests.server.responses import clients

@@ -8,8 +8,8 @@ import pytest
 
 from engine import slices, worker
 from engine.store import store as responsestore
-from server.errors import ApiError
-from server.http import Headers
+from server.http.errors import ApiError
+from server.http.exchange import Headers
 from server.responses import conversation, echo, wanted
 from tests import chatrequests, growth, largeresponses, requestwork, responserequests
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from server import sinks
+from server.api import sinks
 from server.responses import runs
 from server.responses.stream import ResponseEvents
 from tests.server.responses.opening import opened

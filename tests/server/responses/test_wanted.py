@@ -7,10 +7,13 @@ import msgspec
 import pytest
 
 from engine import slices, worker
-from server import asked, chatturn, config, errors
-from server.http import Headers
+from server.api import asked
+from server.chat import translate as chatturn
+from server.config import load as config
+from server.config.settings import Config
+from server.http import errors
+from server.http.exchange import Headers
 from server.responses import wanted
-from server.settings import Config
 from tests import responserequests
 from tests.server.responses import clients
 

@@ -1,0 +1,1 @@
+"""What every endpoint shares: gates, permits, routes, and an answer in motion."""

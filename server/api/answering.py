@@ -1,0 +1,384 @@
+"""From what a request asks to a stream in motion: what all endpoints that answer share."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from engine import containment, deadlines, pump, slices, worker
+from engine.log import keptrequest
+from engine.routing import fallback, fleet as routing, limits
+from machines import events, tooloptions
+from server import permits, version
+from server.api import asked, fallback as standins
+from server.api.call import JSON, Call
+from server.api.gates import Caller, Headers, check_life
+from server.api.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
+from server.context import Context, stop_after_tools
+from server.http import reading
+from server.http.errors import ApiError
+from server.http.exchange import Exchange, Request
+
+NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
+"""User agents, in lower case, whose stream readers fail on comments."""
+
+TOO_MANY: Final = events.TurnFailed(
+    "rejected", "concurrency_exceeded", "Too many streams are open. Try again shortly."
+)
+"""What a stream is told for which there is no permit."""
+
+_log = structlog.get_logger(component="answering")
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request that wants an answer.
+
+    Attributes:
+        headers: of every answer to it.
+        body: as it came.
+        members: of the body.
+    """
+
+    exchange: Exchange
+    caller: Caller
+    headers: Headers
+    body: bytes
+    members: reading.Members
+
+
+class Api(msgspec.Struct, frozen=True):
+    """What sets the answers of one endpoint apart.
+
+    Attributes:
+        endpoint: its name in the log.
+        id_prefix: how the ids of its answers begin.
+        prompt_field: of a request: what is too long when the prompt is.
+        may_be_empty: whether a stream without any event is one that clients take as an answer.
+        renderer: makes what turns a stream's outputs into bytes.
+    """
+
+    endpoint: str
+    id_prefix: str
+    prompt_field: str
+    may_be_empty: bool
+    renderer: Callable[[events.Opened], Renderer]
+
+
+Keep = Callable[[events.Opened, Renderer], BeforeLast]
+"""What is to be done with an answer before its client hears that it is whole."""
+
+Place = Callable[[events.Opened, Renderer], tuple[Outlet, BeforeLast]]
+"""Where an answer goes, and what is to be done before its last piece does."""
+
+
+async def receive(context: Context, call: Call) -> Ask | None:
+    """A request that wants an answer, whole; None for a HEAD, which is answered.
+
+    Raises:
+        ApiError: it is not labelled as JSON, it is not a JSON object, or the server takes no new
+            work.
+    """
+    request = call.exchange.request
+    if request.method == "HEAD":
+        call.exchange.respond(200, [*call.headers, JSON], b"")
+        return None
+    call.expect_json()
+    check_life(context)
+    body = await request.body()
+    limit = context.config.max_input_items
+    members = await slices.in_slices(reading.members_of(body, limit))
+    return Ask(call.exchange, call.caller, call.headers, body, members)
+
+
+async def answer(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    read: standins.Read | None = None,
+    keep: Keep | None = None,
+) -> None:
+    """Answer one request, to its end.
+
+    Args:
+        wanted, read: as `begin` has them.
+
+    Raises:
+        ApiError: for everything that is wrong with the request itself.
+    """
+    exchange = ask.exchange
+
+    def place(opened: events.Opened, rendered: Renderer) -> tuple[Outlet, BeforeLast]:
+        return exchange, at_once if keep is None else keep(opened, rendered)
+
+    running = await begin(context, ask, wanted, api, place, read)
+    exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
+    exchange.on_pressure = running.pressed
+    exchange.on_relief = running.relieved
+    try:
+        await exchange.finished()
+    except asyncio.CancelledError:
+        running.event(events.ServerStopping())  # the connection was cut, and nobody said so
+        raise
+    finally:
+        # The exchange and the stream know each other: parted, they go without a collection.
+        exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
+
+
+async def begin(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    place: Place,
+    read: standins.Read | None = None,
+) -> pump.Pump:
+    """Set a stream in motion.
+
+    Args:
+        wanted: the request as it was read for the target of its model.
+        read: for the targets that stand in; None: every worker can be given `wanted`.
+
+    Raises:
+        ApiError: for everything that is wrong with the request itself.
+    """
+    route = _route(context, wanted.model)
+    stream_id = f"st_{secrets.token_hex(12)}"
+    _check_limits(context, ask, wanted, api)
+    turns = _turns(context, ask, wanted, route[0], stream_id)
+    await standins.check(route, turns[0])
+    kept = await slices.in_slices(
+        keptrequest.keep(ask.members, context.log.content, context.hash_key, context.known)
+    )
+    opened = _opened(context, ask, wanted, api, route, kept)
+    readings = await standins.readings(route, wanted, read)
+
+    def prepare(target: routing.Target) -> fallback.Work:
+        reading = readings[target.name]
+        if isinstance(reading, ApiError):
+            raise worker.TurnRefused(reading.code, reading.message, reading.param)
+        return _prepare(context, ask, reading, target, opened, stream_id)
+
+    headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
+    rendered = api.renderer(opened)
+    outlet, before_last = place(opened, rendered)
+    sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
+    permit = context.permits.take(opened.n if opened.streaming else 0)
+    try:
+        running = pump.Pump(
+            opened,
+            context.log.stream(stream_id),
+            sink,
+            context.wakeups,
+            _deadlines(context, opened, len(route)),
+            _on_end(context, opened, stream_id, permit),
+        )
+    except Exception:
+        if permit is not None:
+            permit.release()
+        raise
+    context.streams[stream_id] = running
+    try:
+        first_chunk = context.deadlines.first_chunk
+        runner = standins.runner(route, prepare, first_chunk, opened, headers)
+        if permit is None:
+            running.event(TOO_MANY)
+        else:
+            for turn in turns:
+                running.run(runner, turn)
+    except Exception as error:  # from here on the stream answers, not the handler
+        running.broke(containment.Boundary.REQUEST, error)
+    return running
+
+
+def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
+    """The stream's deadlines; a heartbeat is a comment, and each target has a time of its own."""
+    usual = context.deadlines
+    if opened.tools.comments and targets == 1:
+        return usual
+    return msgspec.structs.replace(
+        usual,
+        heartbeat=usual.heartbeat if opened.tools.comments else 0,
+        first_chunk=usual.first_chunk * targets,
+    )
+
+
+def _route(context: Context, model: str) -> tuple[routing.Target, ...]:
+    """The target of a name, and those that stand in."""
+    route = context.fleet.route(model)
+    if not route:
+        message = f"The model '{model}' does not exist or you do not have access to it."
+        raise ApiError("model_not_found", message, "model")
+    return route
+
+
+def _prepare(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    target: routing.Target,
+    opened: events.Opened,
+    stream_id: str,
+) -> fallback.Work:
+    """What a request asks of a target that stands in."""
+    kept = (wanted.stop, wanted.max_bytes) == (opened.stop, opened.max_bytes)
+    bounds = limits.NONE if kept else limits.Limits(wanted.stop, wanted.max_bytes)
+    return fallback.Work(_turns(context, ask, wanted, target, stream_id), bounds)
+
+
+def _tool_options(
+    context: Context, request: Request, wanted: asked.Asked
+) -> tooloptions.ToolOptions:
+    """What the machine and the renderer need to know of tool calls."""
+    config = context.config
+    options = tooloptions.ToolOptions(
+        names=tuple(tool.name for tool in wanted.tools),
+        output_mode=wanted.output_mode,
+        legacy=wanted.legacy,
+        most=wanted.most_calls,
+        call_limit=config.max_tool_calls,
+        dedup=config.tool_block_dedup,
+        delimiter=config.tool_block_delimiter or "",
+        stop_after=stop_after_tools(config),
+        suppress_tail=config.suppress_tail_after_tools,
+        comments=_takes_comments(request),
+    )
+    # A record leaves out what is the default itself, not what merely equals it.
+    return tooloptions.NO_TOOLS if options == tooloptions.NO_TOOLS else options
+
+
+def _takes_comments(request: Request) -> bool:
+    """Whether a stream may hold comments; some clients ask for none, some fail on them."""
+    agent = (request.headers.get("user-agent") or "").lower()
+    asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
+        request.query.split("&")
+    )
+    return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
+
+
+def _check_limits(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> None:
+    """Refuse what asks for more than the operator gives."""
+    config = context.config
+    if wanted.n > config.max_chat_choices:
+        message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
+        raise ApiError("invalid_request", message, "n")
+    most = context.permits.limit
+    if wanted.stream and 0 < most < wanted.n:
+        message = f"Invalid value for 'n': this server has at most {most} streams open at once."
+        raise ApiError("invalid_request", message, "n")
+    limit = config.max_prompt_tokens
+    if limit and len(ask.body) > limit * asked.BYTES_PER_TOKEN:
+        message = f"This server takes prompts of at most {limit} tokens."
+        raise ApiError("context_length_exceeded", message, api.prompt_field)
+
+
+def _opened(
+    context: Context,
+    ask: Ask,
+    wanted: asked.Asked,
+    api: Api,
+    route: tuple[routing.Target, ...],
+    kept: keptrequest.Kept,
+) -> events.Opened:
+    config = context.config
+    target = route[0]
+    # An answer that repeats what was not kept of its request cannot be made again.
+    comparable = api.endpoint == events.CHAT or kept.repeatable
+    return events.Opened(
+        request_id=ask.caller.request_id,
+        completion_id=f"{api.id_prefix}{secrets.token_hex(12)}",
+        created=context.log.now() // 1_000_000,
+        model=wanted.model,
+        target=target.model,
+        effort=wanted.effort or target.effort,
+        worker=target.worker.name,
+        endpoint=api.endpoint,
+        n=wanted.n,
+        streaming=wanted.stream,
+        include_usage=wanted.include_usage,
+        stop=wanted.stop,
+        max_bytes=wanted.max_bytes,
+        length_on_worker_exit=config.worker_exit == "length",
+        empty_is_failure=not api.may_be_empty or config.empty_upstream == "error",
+        stored=wanted.stored,
+        tools=_tool_options(context, ask.exchange.request, wanted),
+        hash_key=context.hash_key.hex() if comparable else None,
+        request=kept.request,
+        versions={
+            "turntape": version.VERSION,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **{name: text for each in route for name, text in each.worker.versions().items()},
+        },
+    )
+
+
+def _turns(
+    context: Context, ask: Ask, wanted: asked.Asked, target: routing.Target, stream_id: str
+) -> tuple[worker.Turn, ...]:
+    return tuple(
+        worker.Turn(
+            stream_id=stream_id,
+            request_id=ask.caller.request_id,
+            target=target.model,
+            messages=wanted.messages,
+            body=wanted.body,
+            choice=choice,
+            choices=wanted.choices_a_turn,
+            effort=wanted.effort or target.effort,
+            output_schema=wanted.output_schema,
+            tools=wanted.tools,
+            call_required=wanted.call_required,
+            parallel_calls=wanted.parallel_calls,
+            reasoning_items=wanted.reasoning_items,
+            reasoning_summary=wanted.reasoning_summary,
+            transcript=ask.exchange.request.headers.get("x-turntape-transcript"),
+            key_id=ask.caller.key_id,
+            known=context.known,
+        )
+        for choice in range(0, wanted.n, wanted.choices_a_turn)
+    )
+
+
+def _headers(wanted: asked.Asked, opened: events.Opened, stream_id: str) -> Headers:
+    headers = [("x-turntape-stream", stream_id)]
+    if wanted.ignored:
+        headers.append(("x-turntape-ignored", ", ".join(wanted.ignored)))
+    if wanted.emulated:
+        headers.append(("x-turntape-emulated", ", ".join(wanted.emulated)))
+    if opened.tools.stop_after is not None:
+        headers.append(("x-codex-stop-after-tools-mode", opened.tools.stop_after))
+    return headers
+
+
+def _on_end(
+    context: Context, opened: events.Opened, stream_id: str, permit: permits.Permit | None
+) -> Callable[[events.Terminal], None]:
+    """What is released and said when a stream has ended: its permit, and one line."""
+
+    def on_end(terminal: events.Terminal) -> None:
+        context.streams.pop(stream_id, None)
+        if permit is not None:
+            permit.release()
+        budget = context.config.latency_budget_ms * 1000
+        slow = bool(budget) and (terminal.ttft_us or terminal.duration_us) > budget
+        _log.log(
+            30 if slow else 20,
+            "stream_over_latency_budget" if slow else "stream_ended",
+            req_id=opened.request_id,
+            stream=stream_id,
+            endpoint=opened.endpoint,
+            model=opened.model,
+            kind=terminal.kind,
+            status=terminal.status,
+            code=terminal.code,
+            finish_reasons=terminal.finish_reasons,
+            ttft_us=terminal.ttft_us,
+            duration_us=terminal.duration_us,
+            frames=terminal.frames,
+        )
+
+    return on_end

@@ -1,0 +1,41 @@
+"""A request on its way to its endpoint, and the plain JSON answer that most endpoints give."""
+
+from typing import Final
+
+import msgspec
+
+from server.api import gates
+from server.http.errors import ApiError
+from server.http.exchange import Exchange, HeaderList
+
+JSON: Final = ("content-type", "application/json")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request that has passed the gates.
+
+    Attributes:
+        headers: of every answer to it.
+        tail: what stands in the path for the route's `{}`, percent-decoded.
+    """
+
+    exchange: Exchange
+    caller: gates.Caller
+    headers: HeaderList
+    tail: str = ""
+
+    def answer(self, status: int, body: object) -> None:
+        """Answer with JSON."""
+        headers = [*self.headers, JSON]
+        self.exchange.respond(status, headers, msgspec.json.encode(body))
+
+    def expect_json(self) -> None:
+        """Refuse a body that is not labelled as JSON.
+
+        Raises:
+            ApiError: `unsupported_media_type`.
+        """
+        content_type = self.exchange.request.headers.get("content-type") or ""
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            message = "The request body must be sent as `content-type: application/json`."
+            raise ApiError("unsupported_media_type", message)

@@ -1,0 +1,239 @@
+"""Where outputs become a response: rendered as they come, sent when their records are on file."""
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+from engine import sink
+from engine.log import digest
+from machines import outputs
+from server.http.errors import ApiError
+
+Headers = list[tuple[str, str]]
+
+BeforeLast = Callable[[Callable[[], None]], None]
+"""Does something, and then calls what it was given."""
+
+
+def at_once(proceed: Callable[[], None]) -> None:
+    """Do nothing before."""
+    proceed()
+
+
+class Outlet(Protocol):
+    """Where an answer goes: the exchange of its client, or something that keeps it for one."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Take a whole answer."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Take the head of an answer that comes in pieces."""
+
+    def write(self, data: bytes) -> None:
+        """Take a piece."""
+
+    def finish(self, data: bytes = b"") -> None:
+        """Take the last piece."""
+
+    def abort(self) -> None:
+        """Take nothing more: the answer is not whole, and whoever reads it must see that."""
+
+
+class Renderer(Protocol):
+    """Turns outputs into bytes before HTTP framing; `server.chat.sse` and `server.chat.fold` hold
+    them.
+
+    Attributes:
+        status: HTTP status of the answer; 0 until there is one.
+        frames: data frames, or bodies, rendered so far.
+        headers: what this answer adds to the response's headers.
+        chunked: whether the answer comes in pieces; an error before the head does not.
+    """
+
+    status: int
+    frames: int
+    headers: Headers
+    chunked: bool
+
+    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
+        """Bytes of one output, empty for none.
+
+        Args:
+            now: when its event was recorded, in microseconds since the epoch.
+        """
+
+    def contents(self, choice: int, texts: list[str]) -> bytes:
+        """Bytes of a `Content` for each of the texts, as `render` would."""
+
+
+class Phase(enum.Enum):
+    """How much of a response has been sent."""
+
+    NOTHING = enum.auto()
+    HEAD = enum.auto()
+    ALL = enum.auto()
+
+
+class Rendering(enum.Enum):
+    """Whether further outputs can come."""
+
+    OPEN = enum.auto()
+    BROKEN = enum.auto()
+    ENDED = enum.auto()
+
+
+class Sink:
+    """Renders one stream and hands the bytes of a wake-up to its outlet in one piece.
+
+    The hash covers what was rendered. So that it speaks of what was sent too, each part says how
+    many bytes come before it, and a part that does not follow on the last one is refused.
+
+    Args:
+        headers: of every answer to this request.
+        hash_key: of the terminal record's `body_hash`.
+        before_last: what must be done before the client is told of the answer's end: called with
+            how to go on.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        renderer: Renderer,
+        headers: Headers,
+        hash_key: bytes,
+        before_last: BeforeLast = at_once,
+    ) -> None:
+        self._before_last = before_last
+        self._outlet = outlet
+        self._renderer = renderer
+        self._headers = headers
+        self._digest = digest.BodyDigest(hash_key)
+        self._pieces: list[bytes] = []
+        self._endings = self._pieces if before_last is at_once else []
+        self._ready = b""
+        self._collected = 0
+        self._sent = 0
+        self._phase = Phase.NOTHING
+        self._rendering = Rendering.OPEN
+
+    def take(self, emitted: tuple[outputs.AnyOutput, ...], now: int) -> None:
+        """Render outputs; nothing is sent yet."""
+        for output in emitted:
+            ends = isinstance(output, outputs.Done | outputs.Failure)
+            if self._rendering is Rendering.BROKEN and not ends:
+                continue
+            pieces = self._endings if ends else self._pieces
+            pieces.append(self._renderer.render(output, now))
+
+    def take_texts(self, choice: int, texts: list[str]) -> None:
+        """Render a `Content` for each of the texts; nothing is sent yet."""
+        self._pieces.append(self._renderer.contents(choice, texts))
+
+    def broke(self) -> None:
+        """What is behind a hole must not be rendered, but for the word that it is a failure."""
+        self._rendering = Rendering.BROKEN
+
+    def end(self) -> None:
+        """No more outputs can come: the next part is the last."""
+        self._rendering = Rendering.ENDED
+
+    def summary(self) -> sink.Summary:
+        """Of the whole body; asked for once, after `end`."""
+        self._join()
+        self._digest.update(b"".join(self._endings))
+        return sink.Summary(
+            self._renderer.status,
+            self._renderer.frames,
+            self._digest.length,
+            self._digest.hexdigest(),
+        )
+
+    def collect(self) -> sink.Part:
+        """What was rendered since the last call."""
+        self._join()
+        data, self._ready = self._ready, b""
+        start = self._collected
+        self._collected += len(data)
+        if self._rendering is not Rendering.ENDED:
+            return sink.Part(self._renderer.status, start, data, False)
+        return sink.Part(self._renderer.status, start, data, True, b"".join(self._endings))
+
+    def send(self, part: sink.Part) -> None:
+        """Send a part, as long as there is a response to send it in."""
+        if part.start != self._sent:
+            raise sink.LostBytes(f"bytes {self._sent} to {part.start} of the body were not sent")
+        data = part.data
+        if self._phase is Phase.HEAD and data:
+            self._outlet.write(data)
+            self._sent += len(data)
+        elif self._phase is Phase.NOTHING:
+            self._begin(part.status, data)
+
+    def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
+        """Send the last part, once what must be done before it is done."""
+        if part.ending and part.data and self._renderer.chunked:
+            self.send(part)
+            part = part._replace(start=self._sent, data=b"")
+
+        def proceed() -> None:
+            try:
+                self._send_last(part)
+            except Exception as error:
+                failed(error)
+
+        try:
+            self._before_last(proceed)
+        except Exception:
+            proceed()  # what was to be done is lost; that is no reason to withhold the answer
+            raise
+
+    def unsent(self) -> int:
+        """Bytes that were collected and have not been sent."""
+        return self._collected - self._sent
+
+    def cut(self) -> None:
+        """End the answer where it is, so that the client sees a failure."""
+        phase, self._phase = self._phase, Phase.ALL
+        if phase is Phase.HEAD:
+            self._outlet.abort()
+        elif phase is Phase.NOTHING:
+            error = ApiError("internal_error", "The server had an error.")
+            headers = [*self._headers, *error.headers()]
+            try:
+                self._outlet.respond(error.status, headers, error.body())
+            except Exception:
+                self._outlet.abort()
+                raise
+
+    def _begin(self, status: int, data: bytes) -> None:
+        """Send the head, and what of the body goes with it."""
+        headers = [*self._headers, *self._renderer.headers]
+        if not status:
+            if data:
+                raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
+        elif self._renderer.chunked:
+            self._outlet.start(status, headers)
+            self._phase = Phase.HEAD
+            if data:
+                self._outlet.write(data)
+        else:
+            self._outlet.respond(status, headers, data)
+            self._phase = Phase.ALL
+        self._sent += len(data)
+
+    def _send_last(self, part: sink.Part) -> None:
+        if part.start != self._sent:
+            raise sink.LostBytes(f"bytes {self._sent} to {part.start} of the body were not sent")
+        data = part.data + part.ending
+        if self._phase is Phase.NOTHING:
+            self._begin(part.status, b"" if self._renderer.chunked else data)
+        if self._phase is Phase.HEAD:
+            self._outlet.finish(data)
+            self._phase = Phase.ALL
+            self._sent += len(data)
+
+    def _join(self) -> None:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._digest.update(data)
+        self._ready = self._ready + data if self._ready else data

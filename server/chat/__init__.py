@@ -1,0 +1,1 @@
+"""`/v1/chat/completions`: its requests, and its answers as a stream and as a body."""

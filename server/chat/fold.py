@@ -1,0 +1,135 @@
+"""Outputs of a chat stream folded into one `chat.completion` body: the non-stream answer."""
+
+from typing import Any
+
+import msgspec
+
+from machines import events, outputs
+from server.chat import tool_render as toolrender
+from server.chat.sse import usage_object
+from server.http.errors import ApiError
+
+
+class FoldedCall(msgspec.Struct):
+    """A call as far as it is known."""
+
+    call_id: str
+    name: str
+    arguments: list[str]
+
+    def function(self) -> dict[str, str]:
+        """The API's own object of what is called."""
+        return {"name": self.name, "arguments": "".join(self.arguments)}
+
+
+class ChatBody:
+    """Renders one stream's outputs as a single JSON body, empty until the answer is whole.
+
+    Attributes:
+        status: HTTP status of the answer; 0 until there is one.
+        frames: bodies rendered so far.
+        headers: what the answer adds to the response's headers.
+        chunked: never; see `server.api.sinks.Renderer`.
+    """
+
+    chunked = False
+
+    def __init__(self, opened: events.Opened) -> None:
+        self.status = 0
+        self.frames = 0
+        self.headers: list[tuple[str, str]] = [("content-type", "application/json")]
+        self._opened = opened
+        self._content: list[list[str]] = [[] for _ in range(opened.n)]
+        self._reasoning: list[list[str]] = [[] for _ in range(opened.n)]
+        self._refusal: list[list[str]] = [[] for _ in range(opened.n)]
+        self._calls: list[list[FoldedCall]] = [[] for _ in range(opened.n)]
+        self._blocks = toolrender.Blocks(opened)
+        self._counts: toolrender.Counts | None = None
+        self._finish: list[str] = [""] * opened.n
+        self._usage: events.Usage | None = None
+
+    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
+        """The whole body for the output that ends the answer, empty bytes for any other."""
+        match output:
+            case outputs.Done():
+                self.status, self.frames = 200, 1
+                if self._usage is None:
+                    self.headers.append(("x-turntape-usage", "unknown"))
+                if self._counts is not None:
+                    self.headers += self._counts.headers()
+                return self._body()
+            case outputs.Failure():
+                error = ApiError.from_failure(output)
+                self.status, self.frames = error.status, 1
+                self.headers = error.headers()
+                return error.body()
+        self._take(output)
+        return b""
+
+    def contents(self, choice: int, texts: list[str]) -> bytes:
+        """Nothing yet, for a `Content` of each of the texts."""
+        self._content[choice] += texts
+        return b""
+
+    def _take(self, output: outputs.AnyOutput) -> None:
+        match output:
+            case outputs.Content(text, choice):
+                self._content[choice].append(text)
+            case outputs.Reasoning(text, choice):
+                self._reasoning[choice].append(text)
+            case outputs.Refusal(text, choice):
+                self._refusal[choice].append(text)
+            case outputs.ToolCall(_, call_id, name, arguments, choice):
+                self._calls[choice].append(FoldedCall(call_id, name, [arguments]))
+            case outputs.ToolArguments(index, arguments, choice):
+                self._calls[choice][index].arguments.append(arguments)
+            case outputs.ToolBlock():
+                self._content[output.choice].append(self._blocks.text(output))
+            case outputs.ToolCounts():
+                self._counts = self._counts or toolrender.Counts()
+                self._counts.add(output)
+            case outputs.Finish(reason, choice):
+                self._finish[choice] = reason
+            case outputs.UsageTotals(usage):
+                self._usage = usage
+
+    def _body(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "id": self._opened.completion_id,
+                "object": "chat.completion",
+                "created": self._opened.created,
+                "model": self._opened.model,
+                "choices": [self._choice(index) for index in range(self._opened.n)],
+                "usage": usage_object(self._usage),
+            }
+        )
+
+    def _choice(self, index: int) -> dict[str, Any]:
+        return {
+            "index": index,
+            "message": self._message(index),
+            "logprobs": None,
+            "finish_reason": self._finish[index],
+        }
+
+    def _message(self, index: int) -> dict[str, Any]:
+        calls = self._calls[index]
+        text = "".join(self._content[index])
+        refusal = "".join(self._refusal[index])
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if (calls or refusal) and not text else text,
+            "refusal": refusal or None,
+            "annotations": [],
+        }
+        if self._reasoning[index]:
+            message["reasoning_content"] = "".join(self._reasoning[index])
+        if calls and self._opened.tools.legacy:
+            message["function_call"] = calls[0].function()
+        elif calls:
+            message["tool_calls"] = [
+                {"id": call.call_id, "type": "function", "function": call.function()}
+                for call in calls
+            ]
+        return message

@@ -1,0 +1,153 @@
+"""What a chat request asks of a worker that is given the request itself.
+
+Only that is read which the server acts on; everything else is the upstream's to judge. So nothing
+here is refused for a field that the upstream may well understand.
+"""
+
+import itertools
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from engine import slices, worker
+from machines import parse
+from server.api.asked import Asked
+from server.chat import output_mode as outputmode, request as bodies
+from server.config.settings import Config
+from server.http import decoding, reading
+from server.http.exchange import Headers
+
+T = TypeVar("T")
+
+
+class PassedOn(msgspec.Struct):
+    """A request, as far as it matters here."""
+
+    messages: Annotated[list[msgspec.Raw], Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: bodies.StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1)] | None = None
+    tools: list[msgspec.Raw] | None = None
+    functions: list[msgspec.Raw] | None = None
+
+
+class _Message(msgspec.Struct):
+    """A message, if it has content."""
+
+    content: msgspec.Raw = decoding.ABSENT
+
+
+class _Part(msgspec.Struct):
+    """A part of a message, if it is text."""
+
+    text: msgspec.Raw = decoding.ABSENT
+
+
+class _Tool(msgspec.Struct):
+    """A tool, if it is a function."""
+
+    function: msgspec.Raw = decoding.ABSENT
+
+
+class _Function(msgspec.Struct):
+    """A function, if it has a name."""
+
+    name: msgspec.Raw = decoding.ABSENT
+
+
+_reader: Final = reading.reader(PassedOn)
+_message: Final = msgspec.json.Decoder(_Message)
+_part: Final = msgspec.json.Decoder(_Part)
+_tool: Final = msgspec.json.Decoder(_Tool)
+_function: Final = msgspec.json.Decoder(_Function)
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_text: Final = msgspec.json.Decoder(str)
+
+_TAG_NAMES: Final = tuple(tag.strip("<").encode() for tag in outputmode.COPILOT_TAGS)
+"""What a message must have that mentions a tag; some encoders escape what comes before it."""
+
+
+def read(members: reading.Members, headers: Headers, config: Config) -> slices.Steps[Asked]:
+    """What is asked.
+
+    Raises:
+        ApiError: with the field at fault, as far as the server needs it.
+    """
+    request = yield from _reader.from_members(members, config.max_input_items)
+    for field in ("messages", "tools", "functions"):
+        decoding.check_count(field, len(getattr(request, field) or ()), config.max_input_items)
+    tools = yield from _tools(request)
+    mentions = _mentions(request.messages, config.max_input_items)
+    mode = yield from outputmode.choose(headers, mentions, config.output_mode)
+    n = request.n or 1
+    return Asked(
+        model=decoding.model_of(request.model),
+        stream=bool(request.stream),
+        include_usage=bodies.wants_usage(request.stream, request.stream_options),
+        n=n,
+        output_mode=mode,
+        tools=tools,
+        most_calls=config.tool_block_max if config.enable_parallel_tool_calls else 1,
+        # Where both stand, the newer form is what upstreams answer.
+        legacy=bool(request.functions) and not request.tools,
+        choices_a_turn=n,
+        body=members,
+    )
+
+
+def _tools(request: PassedOn) -> slices.Steps[tuple[worker.Tool, ...]]:
+    """The declared functions by their names: blocks in the text may call them too, unless a name
+    is longer than any that is taken elsewhere."""
+    functions = itertools.chain(map(_function_of, request.tools or ()), request.functions or ())
+    found = []
+    for function in functions:
+        named = _read(function, _function)
+        name = _read(named.name, _text) if named is not None else None
+        if name is not None and len(name) <= bodies.FUNCTION_NAME_MAX:
+            found.append(worker.Tool(name))
+        yield
+    return tuple(found)
+
+
+def _function_of(tool: msgspec.Raw) -> msgspec.Raw:
+    read = _read(tool, _tool)
+    return decoding.ABSENT if read is None else read.function
+
+
+def _mentions(messages: list[msgspec.Raw], limit: int) -> slices.Steps[bool]:
+    """Whether a text has a tag of Obsidian Copilot's; hardly any message is read for it."""
+    for message in messages:
+        data = bytes(message)
+        if any(name in data for name in _TAG_NAMES):
+            texts = yield from _texts(message, limit)
+            if (yield from outputmode.has_tags(texts)):
+                return True
+        yield
+    return False
+
+
+def _texts(message: msgspec.Raw, limit: int) -> slices.Steps[list[str]]:
+    """The texts of a message; those of more parts than `limit` are not looked for."""
+    read = _read(message, _message)
+    content = decoding.ABSENT if read is None else read.content
+    if (text := _read(content, _text)) is not None:
+        return [text]
+    if (yield from parse.scan_items(content, limit)):
+        return []
+    found = []
+    for item in _read(content, _items) or ():
+        part = _read(item, _part)
+        if part is not None and (text := _read(part.text, _text)) is not None:
+            found.append(text)
+        yield
+    return found
+
+
+def _read(value: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """A value whose depth is known to be right, None if it is of another type."""
+    try:
+        return parse.parse_outer(value, decoder)
+    except parse.ParseError:
+        return None

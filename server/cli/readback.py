@@ -1,0 +1,149 @@
+"""`turntape replay` and `turntape inspect`: a log, read back for people."""
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine import regular
+from engine.log import replay, segments
+from machines import events
+from server.cli import printing
+from server.renderers import renderer
+
+SAME, DIVERGED, CORRUPT = 0, 1, 2
+"""Exit statuses. `DIVERGED` is also for an id that nothing is found for; a log that is damaged is
+never said to have diverged, and one that a later version wrote neither."""
+
+
+def replay_command(options: argparse.Namespace) -> int:
+    """`turntape replay PATH [--request ID]`."""
+    reading = _read(options.path)
+    if reading is None:
+        return CORRUPT
+    run = replay.Replay(renderer, options.request)
+    run.run(reading)
+    corrupt = reading.counts["corrupt"]
+    printing.say_each(map(str, reading.problems))
+    if run.divergence is not None and not corrupt:
+        printing.say_each(_divergence(run.divergence))
+        return DIVERGED
+    printing.say_each(_summary(run.tally))
+    if corrupt:
+        printing.say(f"corrupt: {corrupt} problem{'s' if corrupt > 1 else ''}")
+        return CORRUPT
+    if options.request is not None and not run.tally.compared:
+        printing.say(f"no finished stream of {options.request}")
+        return DIVERGED
+    return SAME
+
+
+def inspect_command(options: argparse.Namespace) -> int:
+    """`turntape inspect PATH [--request ID]`."""
+    reading = _read(options.path)
+    if reading is None:
+        return CORRUPT
+    found = True
+    if options.request is None:
+        printing.say_each(_streams(reading))
+    else:
+        steps = _steps(reading, options.request)
+        first = next(steps, None)
+        found = first is not None
+        printing.say_each(() if first is None else itertools.chain((first,), steps))
+    printing.say_each(map(str, reading.problems))
+    if reading.later:
+        printing.say(f"{len(reading.later)} streams were written by a later version")
+    if reading.counts["corrupt"]:
+        return CORRUPT
+    if not found:
+        printing.say(f"no stream of {options.request}")
+        return DIVERGED
+    return SAME
+
+
+def _read(path: Path) -> segments.Reading | None:
+    """A reading of a log; None, and a line, where something else is in the place of its files."""
+    try:
+        return segments.read(path)
+    except regular.NotRegular as error:
+        printing.say(f"{error.filename}: corrupt: {error.strerror}")
+        return None
+
+
+def _summary(tally: replay.Tally) -> Iterator[str]:
+    masked = tally.streams - tally.full
+    counted = f"{tally.streams} streams, {tally.records} records: same steps"
+    yield f"{counted}; {tally.full} with the same bytes, {masked} masked"
+    if tally.defects:
+        yield f"{tally.defects} that a bug of the server ended: same steps up to there"
+    if tally.unfinished or tally.skipped:
+        yield f"{tally.unfinished} without an end, {tally.skipped} without a beginning"
+    if tally.later:
+        yield f"{tally.later} written by a later version: not compared"
+
+
+def _divergence(divergence: replay.Divergence) -> Iterator[str]:
+    yield f"diverged: stream {divergence.stream}, request {divergence.request_id}"
+    yield f"at {divergence.where}"
+    rows = divergence.rows
+    width = max(len(row.recorded) for row in rows)
+    yield f"{'seq':>6}  {'event':<16}  {'recorded':<{width}}  replayed"
+    for row in rows:
+        mark = " " if row.recorded == row.replayed else "!"
+        yield f"{row.seq:>6}{mark} {row.event:<16}  {row.recorded:<{width}}  {row.replayed}"
+
+
+def _streams(reading: segments.Reading) -> Iterator[str]:
+    yield (
+        f"{'stream':<28}  {'opened':<26}  {'request':<28}  {'model':<16}  "
+        f"{'kind':<14}  {'finish':<10}  {'ttft ms':>8}  {'ms':>9}  {'frames':>6}"
+    )
+    opened: dict[str, tuple[segments.Record, events.Opened]] = {}
+    for record in reading:
+        if record.event not in ("opened", "terminal"):
+            continue
+        event = reading.load(record)
+        if isinstance(event, events.Opened):
+            opened[record.stream] = record, event
+        elif isinstance(event, events.Terminal) and record.stream in opened:
+            yield _stream_line(*opened.pop(record.stream), event)
+    for first, event in opened.values():
+        end = "later version" if first.stream in reading.later else "open"
+        yield f"{_stream_start(first, event)}  {end}"
+
+
+def _stream_start(first: segments.Record, opened: events.Opened) -> str:
+    when = _time(first.t)
+    return f"{first.stream:<28}  {when}  {opened.request_id:<28}  {opened.model:<16}"
+
+
+def _stream_line(first: segments.Record, opened: events.Opened, terminal: events.Terminal) -> str:
+    finish = ",".join(reason or "-" for reason in terminal.finish_reasons) or "-"
+    ttft = "-" if terminal.ttft_us is None else f"{terminal.ttft_us / 1000:.1f}"
+    return (
+        f"{_stream_start(first, opened)}  {terminal.kind:<14}  {finish:<10}  {ttft:>8}  "
+        f"{terminal.duration_us / 1000:>9.1f}  {terminal.frames:>6}"
+    )
+
+
+def _steps(reading: segments.Reading, request: str) -> Iterator[str]:
+    streams: dict[str, int] = {}
+    for record in reading:
+        if record.event == "opened":
+            event = reading.load(record)
+            if isinstance(event, events.Opened) and request in (record.stream, event.request_id):
+                streams[record.stream] = record.t
+                yield f"stream {record.stream}, request {event.request_id}, {_time(record.t)}"
+                yield f"{'seq':>6}  {'ms':>10}  {'event':<16}  {'state':<14}  out"
+        if record.stream in streams and reading.load(record) is not None:
+            since = (record.t - streams[record.stream]) / 1000
+            states = " > ".join(record.states) or record.state
+            out = " ".join(record.out)
+            yield f"{record.seq:>6}  {since:>10.3f}  {record.event:<16}  {states:<14}  {out}"
+
+
+def _time(microseconds: int) -> str:
+    moment = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")[:26]

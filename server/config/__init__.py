@@ -1,0 +1,1 @@
+"""The settings: how each is declared, read, explained and refused."""

@@ -1,0 +1,149 @@
+"""Reads the file that maps model names to workers, models, defaults and fallbacks."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from engine.routing import fleet as routing, models
+from server.http import mismatch
+
+T = TypeVar("T")
+
+Name = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,256}$")]
+"""A model's name: visible ASCII without spaces, for it may stand in a header."""
+
+CLIENTS_OWN: Final = frozenset(
+    {"model", "messages", "stream", "stream_options", "n", "tools", "functions"}
+)
+"""What a request is about, and the form of its answer: no default for either."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file; see `engine.routing.fleet.Rule`."""
+
+    worker: routing.WorkerName | None = None
+    model: Name | None = None
+    effort: models.Effort | None = None
+    defaults: dict[str, Any] = {}
+    fallback: Name | None = None
+
+
+CheckDefault = Callable[[str, Any], str | None]
+"""Why a worker that is given turns cannot honour a field with this value; None if it can.
+
+The text may name `{worker}`."""
+
+
+def accept(_field: str, _value: Any) -> str | None:
+    """Take any default as it stands: for a run that answers no request."""
+    return None
+
+
+class ModelsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file: its tables are read one by one, so that a complaint can name them."""
+
+    models: dict[str, Any]
+
+
+class ModelsFileError(Exception):
+    """Raised for a file that must not be started with; its text says what is wrong, and where."""
+
+
+def load(
+    path: Path, default: routing.WorkerName, check: CheckDefault = accept
+) -> dict[str, routing.Rule]:
+    """The rules of a file, by name.
+
+    Args:
+        default: the worker of an entry that names none.
+        check: of what Codex and the scripted worker would have to honour.
+
+    Raises:
+        ModelsFileError: with the place that is at fault.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ModelsFileError(f"is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelsFileError(f"cannot be read: {error}") from None
+    found = _converted(document, ModelsFile, "")
+    rules = {name: _rule(name, table, default, check) for name, table in found.models.items()}
+    for name in rules:
+        _check_chain(name, rules)
+    return rules
+
+
+def complaint(unknown: routing.UnknownModel, default: str) -> str:
+    """What is wrong with a rule that leads nowhere.
+
+    Args:
+        default: the default worker.
+    """
+    if unknown.field == "fallback":
+        problem = f"'{unknown.model}' is neither in this file nor known to the {default} worker"
+    else:
+        problem = f"the {unknown.worker} worker does not know '{unknown.model}'"
+        if unknown.worker == "codex":
+            problem += "; PROXY_CODEX_MODELS adds models to it"
+    return f"{_place(unknown.rule, unknown.field)}: {problem}"
+
+
+def show(name: str, rule: routing.Rule, default: str) -> tuple[str, str]:
+    """A rule's place in its file, and what it says, without the values of its defaults."""
+    said = f"{rule.worker or default}: {rule.model or name}"
+    if rule.effort is not None:
+        said += f", effort {rule.effort}"
+    if rule.defaults:
+        said += f", with {', '.join(rule.defaults)}"
+    if rule.fallback is not None:
+        said += f", else {rule.fallback}"
+    return _place(name), said
+
+
+def _converted(value: Any, kind: type[T], place: str) -> T:
+    found = mismatch.find(kind, value, place)
+    if found is not None:
+        where = f"{found.path}: " if found.path else ""
+        raise ModelsFileError(f"{where}{found.problem}")
+    return msgspec.convert(value, kind)
+
+
+def _rule(name: str, table: Any, default: routing.WorkerName, check: CheckDefault) -> routing.Rule:
+    """What one table says."""
+    _converted(name, Name, _place(name))
+    entry = _converted(table, Entry, _place(name))
+    runner = entry.worker or default
+    if entry.effort is not None and runner != "codex":
+        problem = "is Codex's; for others it is `reasoning_effort` among the defaults"
+        raise ModelsFileError(f"{_place(name, 'effort')} {problem}")
+    for field, value in entry.defaults.items():
+        place = _place(name, "defaults", field)
+        if field in CLIENTS_OWN:
+            raise ModelsFileError(f"{place} is for the client to say")
+        if runner == "upstream":
+            continue
+        if (wrong := check(field, value)) is not None:
+            raise ModelsFileError(f"{place}: {wrong.format(worker=runner)}")
+    return routing.Rule(**msgspec.structs.asdict(entry))
+
+
+def _place(name: str, *fields: str) -> str:
+    """A place in the file as one would write it there."""
+    key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else f'"{name}"'
+    return ".".join(("models", key, *fields))
+
+
+def _check_chain(name: str, rules: dict[str, routing.Rule]) -> None:
+    """Refuse fallbacks that lead back to where they began."""
+    chain = [name]
+    while (rule := rules.get(chain[-1])) is not None and rule.fallback is not None:
+        chain.append(rule.fallback)
+        if rule.fallback in chain[:-1]:
+            problem = f"leads in a circle: {' -> '.join(chain)}"
+            raise ModelsFileError(f"{_place(name, 'fallback')} {problem}")

@@ -1,0 +1,215 @@
+"""Every setting of the server, declared once: its names, type, default, unit and meaning.
+
+`server.config.load` reads them from flags, the environment and an env file; `turntape config` and
+`docs/configuration.md` print them from here. Those of requests and answers are below, those of
+what is started and kept in `server.config.host_settings`.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from engine import redaction
+from engine.routing import fleet as routing
+from machines import tooloptions
+from server.config.declared import (
+    MIB,
+    Choices,
+    Count,
+    Deadline,
+    Declared,
+    Items,
+    Milliseconds,
+    Origins,
+    Positive,
+    Setting,
+    Size,
+    Verbatim,
+    declare,
+)
+from server.config.host_settings import HostSettings
+
+"""What is shown of a secret, whatever its length."""
+
+Source = Literal["default", "file", "env", "flag"]
+"""Where a value came from, the weakest first."""
+
+
+class Config(HostSettings, frozen=True, kw_only=True):
+    """The settings of one run. A field is named as its variable, without `PROXY_`.
+
+    `models` is what the models file says; `sources` tells where each field came from, absent: its
+    default.
+    """
+
+    head_hold_ms: Annotated[
+        Milliseconds, Setting("PROXY_HEAD_HOLD_MS", "how long a stream's head waits for output")
+    ] = 30_000
+    first_chunk_timeout_ms: Annotated[
+        Milliseconds, Setting("PROXY_FIRST_CHUNK_TIMEOUT_MS", "limit of first output; 0: none")
+    ] = 300_000
+    stream_idle_timeout_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_STREAM_IDLE_TIMEOUT_MS", "limit of a worker's silence; 0: none"),
+    ] = 300_000
+    timeout_ms: Annotated[
+        Milliseconds, Setting("PROXY_TIMEOUT_MS", "limit of a whole request; 0: none")
+    ] = 0
+    finish_grace_ms: Annotated[
+        Milliseconds, Setting("PROXY_FINISH_GRACE_MS", "wait for usage after the finish")
+    ] = 1_000
+    sse_keepalive_ms: Annotated[
+        Milliseconds, Setting("PROXY_SSE_KEEPALIVE_MS", "silence before a heartbeat; 0: none")
+    ] = 15_000
+    nonstream_truncate_after_ms: Annotated[
+        Milliseconds,
+        Setting(
+            "PROXY_NONSTREAM_TRUNCATE_AFTER_MS",
+            "an answer not streamed is cut and sent as `length` after it; 0: never",
+        ),
+    ] = 0
+    latency_budget_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_LATENCY_BUDGET_MS", "warn of slower first output; 0: never"),
+    ] = 0
+    drain_timeout_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_DRAIN_TIMEOUT_MS", "time for open streams after SIGTERM"),
+    ] = 20_000
+
+    max_body_bytes: Annotated[
+        Size, Setting("PROXY_MAX_BODY_BYTES", "largest request body, above it 413")
+    ] = 16 * MIB
+    max_prompt_tokens: Annotated[
+        Count, Setting("PROXY_MAX_PROMPT_TOKENS", "longest prompt, estimated; 0: no limit")
+    ] = 0
+    max_chat_choices: Annotated[Choices, Setting("PROXY_MAX_CHAT_CHOICES", "largest `n`")] = 5
+    max_input_items: Annotated[
+        Items,
+        Setting(
+            "PROXY_MAX_INPUT_ITEMS",
+            "messages, items, parts, calls or tools of a request, each by itself; above it 400",
+        ),
+    ] = 16_384
+    max_tool_calls: Annotated[
+        Positive,
+        Setting("PROXY_MAX_TOOL_CALLS", "calls of a choice, above it the answer is an error"),
+    ] = tooloptions.CALL_LIMIT
+    sse_max_concurrency: Annotated[
+        Count, Setting("PROXY_SSE_MAX_CONCURRENCY", "streams at once, above it 429; 0: no limit")
+    ] = 0
+
+    protect_models: Annotated[
+        bool, Setting("PROXY_PROTECT_MODELS", "whether `/v1/models` needs the key")
+    ] = False
+    enable_cors: Annotated[bool, Setting("PROXY_ENABLE_CORS", "whether CORS is answered")] = True
+    cors_allowed_origins: Annotated[
+        Origins, Setting("PROXY_CORS_ALLOWED_ORIGINS", "web origins that may call")
+    ] = ("app://obsidian.md",)
+
+    output_mode: Annotated[
+        Literal["auto", "openai-json", "obsidian-xml"],
+        Setting(
+            "PROXY_OUTPUT_MODE",
+            "form of tool calls; `auto`: obsidian-xml for Obsidian Copilot, else openai-json",
+        ),
+    ] = "auto"
+    responses_output_mode: Annotated[
+        Literal["auto", "openai-json", "obsidian-xml"],
+        Setting("PROXY_RESPONSES_OUTPUT_MODE", "the same, of `/v1/responses`"),
+    ] = "openai-json"
+    enable_responses: Annotated[
+        bool, Setting("PROXY_ENABLE_RESPONSES", "false: `/v1/responses` does not exist")
+    ] = True
+    enable_parallel_tool_calls: Annotated[
+        bool,
+        Setting(
+            "PROXY_ENABLE_PARALLEL_TOOL_CALLS",
+            "false: of a step's calls only the first, unless the request says otherwise",
+        ),
+    ] = True
+    stop_after_tools: Annotated[
+        bool, Setting("PROXY_STOP_AFTER_TOOLS", "whether an answer ends with its tool calls")
+    ] = False
+    stop_after_tools_mode: Annotated[
+        Literal["first", "burst"],
+        Setting(
+            "PROXY_STOP_AFTER_TOOLS_MODE",
+            "then it ends at its first call, or when no more follow",
+        ),
+    ] = "burst"
+    stop_after_tools_grace_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_STOP_AFTER_TOOLS_GRACE_MS", "`burst`: wait for one more call"),
+    ] = 300
+    tool_block_max: Annotated[
+        Count, Setting("PROXY_TOOL_BLOCK_MAX", "calls of an answer, more are dropped; 0: no limit")
+    ] = 0
+    tool_block_dedup: Annotated[
+        bool, Setting("PROXY_TOOL_BLOCK_DEDUP", "whether a call just like an earlier is dropped")
+    ] = False
+    tool_block_delimiter: Annotated[
+        Verbatim | None,
+        Setting("PROXY_TOOL_BLOCK_DELIMITER", "text between two `<use_tool>` blocks"),
+    ] = None
+    suppress_tail_after_tools: Annotated[
+        bool,
+        Setting("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "whether text after a tool call is dropped"),
+    ] = False
+    park_ttl_ms: Annotated[
+        Deadline, Setting("PROXY_PARK_TTL_MS", "how long a turn waits for its tool results")
+    ] = 300_000
+    park_max: Annotated[
+        Count, Setting("PROXY_PARK_MAX", "turns that wait at once; 0: none does")
+    ] = 64
+
+    models: dict[str, routing.Rule] = msgspec.field(default_factory=dict)
+    sources: dict[str, Source] = msgspec.field(default_factory=dict)
+
+    def workers(self) -> tuple[routing.WorkerName, ...]:
+        """The workers that run: the default, then those that models name."""
+        named = (rule.worker for rule in self.models.values() if rule.worker is not None)
+        return tuple(dict.fromkeys((self.worker, *named)))
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown."""
+        values: list[str] = []
+        for item in SETTINGS:
+            value = getattr(self, item.field) if item.kind.secret else None
+            if isinstance(value, tuple):
+                values += _credentials(value)
+            elif value is not None:
+                values.append(value)
+        return tuple(filter(None, values))
+
+    def redaction(self) -> redaction.Redaction:
+        """What takes those values out of foreign texts."""
+        return redaction.Redaction(self.secrets())
+
+    def __repr__(self) -> str:
+        """Names and values without the secrets, for a traceback may show it."""
+        shown = (
+            (item.field, redaction.HIDDEN if item.kind.secret else repr(getattr(self, item.field)))
+            for item in SETTINGS
+        )
+        return f"Config({', '.join(map('='.join, shown))})"
+
+
+def _credentials(headers: tuple[str, ...]) -> Iterator[str]:
+    """What headers say, whole and after a scheme; what is shorter than any key is no secret."""
+    for header in headers:
+        value = header.partition(":")[2].strip()
+        yield from (part for part in {value, *value.split()} if len(part) >= SHORTEST_CREDENTIAL)
+
+
+SHORTEST_CREDENTIAL = 6
+"""Least characters of a header's value to hide: `1`, `true` and `false` stand in many lines."""
+
+DERIVED = ("models", "sources")
+"""Fields of `Config` that nobody sets."""
+
+SETTINGS: tuple[Declared, ...] = tuple(
+    declare(field) for field in msgspec.structs.fields(Config) if field.name not in DERIVED
+)
+"""Every setting, in the order it is shown."""

@@ -1,0 +1,397 @@
+"""One HTTP/1.1 connection: requests read around h11, and handed on in order, one at a time.
+
+Two tasks share a connection. The *receiver* reads the stream until its end, whatever else goes on,
+so that a client's leaving is noticed at once. It pauses when too much has come ahead, and asks the
+socket now and then whether the client is still there, for its end stands behind the rest. The
+*server* takes what came, parses it, runs the handler and settles the connection for the next
+request. h11 holds the protocol's state; `Phase` holds only what h11 cannot know.
+"""
+
+import asyncio
+import contextlib
+import enum
+import select
+import socket
+from typing import NamedTuple
+
+import h11
+
+from engine import containment, slices
+from server.http import errors, exchange as http, inbox, outbound
+
+READ_BYTES = 64 * 1024
+"""Read from the stream in one go."""
+
+LOOK_S = 0.25
+"""Between two looks at a socket that is not read, whether its client has left."""
+
+CLIENT_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+"""What a socket says whose client closed or reset it; poll(2), POLLRDHUP is Linux's own."""
+
+DRAIN_BYTES = 64 * 1024
+"""Of a body that the handler left unread, read to keep the connection; above it, it is closed."""
+
+LINGER_BYTES = 64 * 1024 * 1024
+"""Read and dropped at most, while a closed connection lingers."""
+
+SUPPORTED_VERSIONS = frozenset({b"1.0", b"1.1"})
+"""Protocol versions that are answered."""
+
+
+class Phase(enum.Enum):
+    """Where a connection is between its first request and its last."""
+
+    IDLE = "between requests"
+    BUSY = "a request is coming in or being answered"
+    LAST = "closes after the answer in hand"
+
+
+class Site(NamedTuple):
+    """What all connections of a server share."""
+
+    handler: http.Handler
+    limits: http.Limits
+    error_response: http.ErrorResponse
+    date: http.DateHeader
+
+
+class Connection:
+    """A client's connection, from accept to close.
+
+    Attributes:
+        task: serves it, and ends when the connection is closed.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, site: Site
+    ) -> None:
+        limits = site.limits
+        self._site = site
+        self._limits = limits
+        self._reader = reader
+        self._writer = writer
+        self._out = outbound.Outbound(
+            writer,
+            self,
+            buffer_bytes=limits.buffer_bytes,
+            over_limit_stall=limits.over_limit_stall,
+            write_stall=limits.write_stall,
+        )
+        self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._head = http.Head(site.date, self._persistent)
+        self._loop = asyncio.get_running_loop()
+        self._phase = Phase.IDLE
+        self._exchange: http.Exchange | None = None
+        self._declared = 0
+        self._inbox = inbox.Inbox()
+        self._grace: asyncio.TimerHandle | None = None
+        self._receiver = self._loop.create_task(self._receive())
+        self.task = self._loop.create_task(self._serve())
+
+    def drain(self) -> None:
+        """Close when nothing is in hand, else after the answer in hand."""
+        if self._phase is Phase.IDLE:
+            self._out.close()
+        self._phase = Phase.LAST
+
+    def abort(self) -> None:
+        """Close at once, whatever is in hand."""
+        self._writer.transport.abort()
+        self.task.cancel()
+
+    async def _serve(self) -> None:
+        try:
+            while self._phase is not Phase.LAST and await self._serve_one():
+                pass
+            await self._linger()
+        except asyncio.CancelledError:
+            self._writer.transport.abort()
+        except Exception as error:
+            containment.report(containment.Boundary.CONNECTION, error)
+            self._writer.transport.abort()
+        finally:
+            self._receiver.cancel()
+            self._out.close()
+            try:
+                await self._writer.wait_closed()
+            except OSError as error:
+                error.__traceback__ = None  # the stream keeps the error, and it all of this
+            finally:
+                self._out.stop()
+                self._part()
+
+    def _part(self) -> None:
+        """Forget those that know this connection: parted, they go without a collection."""
+        self._phase = Phase.LAST
+        self._exchange = None
+        del self._out, self._head, self._receiver
+
+    async def _serve_one(self) -> bool:
+        """Answer one request; true if another may follow."""
+        try:
+            request = await self._next_request()
+        except errors.ApiError as error:
+            self._refuse(error)
+            return False
+        if request is None:
+            return False
+        exchange = self._exchange = self._begin(request)
+        try:
+            await self._answer(request, exchange)
+        finally:
+            self._exchange = None
+            if self._grace is not None:
+                self._grace.cancel()
+        return exchange.stage is http.Stage.COMPLETE and await self._settle()
+
+    async def _next_request(self) -> h11.Request | None:
+        """The next request's head, None if no more will come.
+
+        Raises:
+            errors.ApiError: for what cannot be read as a request.
+        """
+        if self._phase is Phase.BUSY:
+            self._phase = Phase.IDLE
+        event = self._next_event()
+        try:
+            if event is h11.NEED_DATA:
+                await self._feed(self._limits.idle_timeout)
+        except TimeoutError:
+            return None
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.BUSY
+        try:
+            async with asyncio.timeout(self._limits.head_timeout):
+                while event is h11.NEED_DATA:
+                    event = self._next_event()
+                    if event is h11.NEED_DATA:
+                        await self._feed(None)
+        except TimeoutError:
+            raise errors.ApiError(
+                "request_timeout_client", "the request's head came too slowly"
+            ) from None
+        return event if isinstance(event, h11.Request) else None
+
+    def _next_event(self) -> object:
+        try:
+            return self._protocol.next_event()
+        except h11.RemoteProtocolError as error:
+            self._phase = Phase.LAST
+            if error.error_status_hint == 431:
+                raise errors.ApiError(
+                    "headers_too_large", "the request's head is too large"
+                ) from None
+            raise errors.ApiError("bad_http", "the request is not valid HTTP/1.1") from None
+
+    def _begin(self, head: h11.Request) -> http.Exchange:
+        headers = http.Headers(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+        )
+        self._declared = int(headers.get("content-length") or 0)
+        peer = self._writer.get_extra_info("peername")
+        request = http.Request(
+            head.method.decode("ascii"),
+            head.target.decode("ascii"),
+            headers,
+            peer[0] if peer else "",
+            self._read_body,
+        )
+        if self._receiver.done():
+            # The client has half-closed already. What the handler answers without waiting for
+            # anything still goes out; a handler that waits learns that the client has left.
+            self._loop.call_soon(self.lost)
+        return http.Exchange(request, self._protocol, self._out, self._head)
+
+    async def _answer(self, head: h11.Request, exchange: http.Exchange) -> None:
+        """Run the handler and see to it that the response ends."""
+        try:
+            self._check(head, exchange.request)
+            await self._site.handler(exchange)
+        except errors.ApiError as error:
+            if exchange.stage is http.Stage.PENDING:
+                exchange.respond(*self._site.error_response(error))
+            elif exchange.stage in http.OPEN_STAGES:
+                self._fail(exchange, error)
+        except Exception as error:
+            self._fail(exchange, error)
+        if exchange.stage in http.OPEN_STAGES:
+            self._fail(exchange, RuntimeError("the handler left its response open"))
+
+    def _fail(self, exchange: http.Exchange, error: Exception) -> None:
+        """A defect of ours: logged, and answered as well as is still possible."""
+        hidden = errors.ApiError("internal_error", "the server failed to answer")
+        status, headers, body = self._site.error_response(hidden)
+        request = exchange.request
+        ids = {"req_id": dict(headers).get("x-request-id"), "method": request.method}
+        containment.report(containment.Boundary.REQUEST, error, path=request.path, **ids)
+        if exchange.stage is http.Stage.PENDING:
+            exchange.respond(status, headers, body)
+        else:
+            exchange.abort()
+
+    def _check(self, head: h11.Request, request: http.Request) -> None:
+        """Refuse what h11 lets through and we do not.
+
+        Raises:
+            errors.ApiError: after whose answer the connection is closed.
+        """
+        expect = request.headers.get("expect")
+        framings = [request.headers.get(name) for name in ("content-length", "transfer-encoding")]
+        head_bytes = len(head.target) + sum(len(name) + len(value) for name, value in head.headers)
+        if head_bytes > self._limits.head_bytes or len(head.headers) > self._limits.head_count:
+            found = errors.ApiError("headers_too_large", "the request's head is too large")
+        elif head.http_version not in SUPPORTED_VERSIONS or head.method == b"CONNECT":
+            found = errors.ApiError("bad_http", "the request is not valid HTTP/1.1")
+        elif None not in framings:
+            # RFC 9112 §6.3: such a request may be an attempt at request smuggling.
+            found = errors.ApiError("bad_http", "both content-length and transfer-encoding")
+        elif expect is not None and expect.lower() != "100-continue":
+            found = errors.ApiError("expectation_failed", "only `Expect: 100-continue` is met")
+        else:
+            return
+        self._phase = Phase.LAST
+        raise found
+
+    async def _read_body(self) -> bytes:
+        """A request's body; after a failure here the connection is not used again."""
+        body = bytearray()
+        own = slices.Slice()  # a body may come in chunks of a byte, thousands of them in a read
+        try:
+            while max(len(body), self._declared) <= self._limits.body_bytes:
+                event = self._next_event()
+                if isinstance(event, h11.Data):
+                    body += event.data
+                    if own.spent:
+                        await own.pause()
+                elif isinstance(event, h11.EndOfMessage):
+                    return bytes(body)
+                else:
+                    if self._protocol.they_are_waiting_for_100_continue:
+                        go_on = h11.InformationalResponse(status_code=100, headers=[])
+                        self._out.transmit(self._protocol.send(go_on))
+                    await self._feed(self._limits.body_timeout)
+        except TimeoutError:
+            found = errors.ApiError("request_timeout_client", "the request's body came too slowly")
+        else:
+            message = f"the body is over {self._limits.body_bytes} bytes"
+            found = errors.ApiError("request_too_large", message)
+        self._phase = Phase.LAST
+        raise found
+
+    def _persistent(self) -> bool:
+        """Whether a further request may come after the one being answered."""
+        unread = self._protocol.their_state is h11.SEND_BODY
+        refused = self._protocol.they_are_waiting_for_100_continue
+        return self._phase is not Phase.LAST and not (
+            unread and (refused or self._declared > DRAIN_BYTES)
+        )
+
+    def _refuse(self, error: errors.ApiError) -> None:
+        """Answer what never became a request."""
+        self._phase = Phase.LAST
+        status, headers, body = self._site.error_response(error)
+        head = self._head.of(status, [*headers, ("content-length", str(len(body)))])
+        parts = (head, h11.Data(data=body), h11.EndOfMessage())
+        self._out.transmit(b"".join(self._protocol.send(part) or b"" for part in parts))
+
+    async def _settle(self) -> bool:
+        """Bring the connection to where the next request begins; false if that cannot be."""
+        if self._protocol.our_state is not h11.DONE:
+            return False
+        drained = 0
+        try:
+            while self._protocol.their_state is h11.SEND_BODY:
+                event = self._next_event()
+                if isinstance(event, h11.Data):
+                    drained += len(event.data)
+                elif event is h11.NEED_DATA:
+                    await self._feed(self._limits.linger)
+                if drained > DRAIN_BYTES:
+                    return False
+            # A client that sends requests and reads no answers is not served any further.
+            await self._writer.drain()
+        except (errors.ApiError, TimeoutError, OSError):
+            return False
+        self._protocol.start_next_cycle()
+        return True
+
+    async def _linger(self) -> None:
+        """Close without destroying the last answer on its way.
+
+        Closing a socket with unread input resets the connection, and the client may lose what it
+        had not read yet (RFC 9112 §9.6): so half-close first, and read on for a moment.
+        """
+        await self._out.flush()
+        if self._writer.transport.is_closing() or self._receiver.done():
+            return
+        self._writer.write_eof()
+        dropped = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.linger):
+                while not self._receiver.done() and dropped < LINGER_BYTES:
+                    dropped += sum(map(len, await self._inbox.take(None)))
+
+    async def _feed(self, timeout: float | None) -> None:
+        """Pass to h11 what has come; an empty piece tells it of the input's end."""
+        for data in await self._inbox.take(timeout):
+            self._protocol.receive_data(data)
+
+    async def _receive(self) -> None:
+        """Read until the client's end of the stream, with pauses where too much came ahead."""
+        try:
+            while data := await self._reader.read(READ_BYTES):
+                self._put(data)
+                while self._inbox.is_full:
+                    try:
+                        await self._inbox.taken(LOOK_S)
+                    except TimeoutError:
+                        if self._has_left():
+                            self.lost()
+        except OSError:
+            # A reset ends the input as a close does.
+            pass
+        except Exception as error:
+            containment.report(containment.Boundary.CONNECTION, error)
+        # Whoever waits for more must learn that none comes, whatever ended it.
+        self._put(b"")
+        self._loop.call_soon(self.lost)
+
+    def _put(self, data: bytes) -> None:
+        self._inbox.put(data)
+
+    def _has_left(self) -> bool:
+        """Whether the client has closed its side, though not all that it sent was read."""
+        connected: socket.socket = self._writer.get_extra_info("socket")
+        if connected.fileno() < 0:  # closed on our side, which ends the reading too
+            return False
+        poll = select.poll()
+        poll.register(connected.fileno(), CLIENT_GONE)
+        return bool(poll.poll(0))
+
+    def lost(self) -> None:
+        """Nobody is left to answer."""
+        self._lose(http.Stage.LEFT)
+
+    def stalled(self) -> None:
+        """The client has stopped reading."""
+        self._writer.transport.abort()
+        self._lose(http.Stage.WRITE_STALL)
+
+    def pressed(self, buffered: int) -> None:
+        """Pass the pressure on to who writes."""
+        exchange = self._exchange
+        if exchange is not None and exchange.on_pressure is not None:
+            exchange.on_pressure(buffered)
+
+    def relieved(self) -> None:
+        """Pass the relief on to who writes."""
+        exchange = self._exchange
+        if exchange is not None and exchange.on_relief is not None:
+            exchange.on_relief()
+
+    def _lose(self, stage: http.Stage) -> None:
+        if self._exchange is None or self._exchange.stage not in http.OPEN_STAGES:
+            return
+        self._writer.transport.abort()
+        self._grace = self._loop.call_later(self._limits.gone_grace, self.task.cancel)
+        self._exchange.lose(stage)

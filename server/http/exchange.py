@@ -1,0 +1,328 @@
+"""One HTTP request and its response, as a handler sees them; routes are somebody else's.
+
+`server.http.connection` reads requests and hands each to the handler as an `Exchange`. The handler
+answers with `respond`, or with `start`, any number of `write` and one `finish`. All of these are
+plain calls: they encode with h11, write to the transport and return.
+"""
+
+import asyncio
+import email.utils
+import enum
+import http
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+
+import h11
+import msgspec
+
+from machines import events
+from server.http import errors, outbound
+
+HeaderList = list[tuple[str, str]]
+"""Response headers, names in lower case."""
+
+SERVER_NAME = "turntape"
+"""The `server` header of every response."""
+
+REASONS = {status.value: status.phrase for status in http.HTTPStatus}
+"""Reason phrases of the status line."""
+
+BODILESS_STATUSES = frozenset({204, 304})
+"""Responses that have neither a body nor a `content-length` (RFC 9110 §6.4.1, §8.6)."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connection may cost. Times are seconds.
+
+    Attributes:
+        head_bytes: of a request line and its headers together.
+        head_count: headers of a request.
+        body_bytes: of a request's body.
+        head_timeout: from the first byte of a head to its last.
+        body_timeout: without progress, while a body is awaited.
+        idle_timeout: without a request, on a fresh connection or between two.
+        buffer_bytes: of a response that may wait for its client before it counts as slow.
+        over_limit_stall: without a byte drained while the buffer is over `buffer_bytes`.
+        write_stall: without a byte drained while any are buffered.
+        gone_grace: a handler may still run after its client has gone.
+        linger: a closed connection is read on, so that its last answer arrives.
+        max_connections: at once; more are closed as they come.
+    """
+
+    head_bytes: int = 64 * 1024
+    head_count: int = 200
+    body_bytes: int = 16 * 1024 * 1024
+    head_timeout: float = 10.0
+    body_timeout: float = 30.0
+    idle_timeout: float = 75.0
+    buffer_bytes: int = 256 * 1024
+    over_limit_stall: float = 5.0
+    write_stall: float = 30.0
+    gone_grace: float = 1.0
+    linger: float = 1.0
+    max_connections: int = 4096
+
+
+class Headers:
+    """A request's headers; names are given in lower case."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def get(self, name: str) -> str | None:
+        """The header's first value, None without one."""
+        values = self._values.get(name)
+        return values[0] if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of the header, in the order they came."""
+        return self._values.get(name, [])
+
+
+class Request:
+    """What a client asked.
+
+    Attributes:
+        method: as sent.
+        path: as sent, without the query and not percent-decoded.
+        query: what follows the `?`, empty without one.
+        peer: the client's address, empty if it had left before it was asked for.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        peer: str,
+        read_body: Callable[[], Awaitable[bytes]],
+    ) -> None:
+        self.method = method
+        self.path, _, self.query = origin_form(target).partition("?")
+        self.headers = headers
+        self.peer = peer
+        self._read_body = read_body
+        self._body: bytes | None = None
+
+    async def body(self) -> bytes:
+        """The whole body, asked of the client when first wanted (`100 Continue`).
+
+        Raises:
+            errors.ApiError: `request_too_large`, `request_timeout_client` or `bad_http`.
+        """
+        if self._body is None:
+            self._body = await self._read_body()
+        return self._body
+
+
+def origin_form(target: str) -> str:
+    """The path and query of a request target, which may be a whole URL (RFC 9112 §3.2.2)."""
+    if not target.lower().startswith(("http://", "https://")):
+        return target
+    authority_and_path = target.partition("://")[2]
+    _, slash, path = authority_and_path.partition("/")
+    return slash + path or "/"
+
+
+class DateHeader:
+    """The `date` header's value, formatted once a second.
+
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = -1
+        self._text = ""
+
+    def text(self) -> str:
+        """Now, as RFC 9110 §5.6.7 writes it."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            self._text = email.utils.formatdate(second, usegmt=True)
+        return self._text
+
+
+class Head:
+    """Builds the heads of a connection's responses.
+
+    Args:
+        date: shared by all connections.
+        persistent: whether another request may follow the one being answered.
+    """
+
+    def __init__(self, date: DateHeader, persistent: Callable[[], bool]) -> None:
+        self._date = date
+        self._persistent = persistent
+
+    def of(self, status: int, headers: HeaderList) -> h11.Response:
+        """The head with what every response carries."""
+        common = [("date", self._date.text()), ("server", SERVER_NAME)]
+        if not self._persistent():
+            common.append(("connection", "close"))
+        return h11.Response(
+            status_code=status, reason=REASONS.get(status, ""), headers=[*headers, *common]
+        )
+
+
+class Stage(enum.Enum):
+    """How far a response has come."""
+
+    PENDING = "no byte of it was sent"
+    STREAMING = "its head was sent, its body is open"
+    BODILESS = "its head was sent, and what is written to it is dropped: it has no body"
+    COMPLETE = "all of it was handed to the transport"
+    CUT = "the handler ended the connection within it"
+    LEFT = "the client left before its end"
+    WRITE_STALL = "the client stopped reading before its end"
+
+
+OPEN_STAGES = frozenset({Stage.PENDING, Stage.STREAMING, Stage.BODILESS})
+"""A response in one of these has not ended."""
+
+GONE_STAGES: dict[Stage, events.GoneCause] = {
+    Stage.LEFT: "left",
+    Stage.WRITE_STALL: "write_stall",
+}
+"""A response in one of these has lost its client, for that cause."""
+
+
+class Exchange:
+    """One request and its response.
+
+    Attributes:
+        on_pressure: called with the bytes that wait, each time they come to exceed the limit.
+        on_relief: called each time they have fallen below half of it again.
+    """
+
+    def __init__(
+        self, request: Request, protocol: h11.Connection, out: outbound.Outbound, head: Head
+    ) -> None:
+        self.request = request
+        self.on_pressure: Callable[[int], None] | None = None
+        self.on_relief: Callable[[], None] | None = None
+        self._on_gone: Callable[[events.GoneCause], None] | None = None
+        self._protocol = protocol
+        self._out = out
+        self._head = head
+        self._stage = Stage.PENDING
+        self._ended = asyncio.Event()
+
+    @property
+    def stage(self) -> Stage:
+        """How far the response has come."""
+        return self._stage
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that the client has not taken yet."""
+        return self._out.buffered
+
+    @property
+    def on_gone(self) -> Callable[[events.GoneCause], None] | None:
+        """Called once if the client is lost before the response is complete.
+
+        Set when the client has already gone, it is called from the event loop's next round.
+        """
+        return self._on_gone
+
+    @on_gone.setter
+    def on_gone(self, callback: Callable[[events.GoneCause], None] | None) -> None:
+        self._on_gone = callback
+        if callback is not None and self._stage in GONE_STAGES:
+            asyncio.get_running_loop().call_soon(callback, GONE_STAGES[self._stage])
+
+    def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
+        """Send a whole response; its `content-length` is added, and to HEAD no body is sent."""
+        if not self._may_begin():
+            return
+        if status not in BODILESS_STATUSES:
+            headers = [*headers, ("content-length", str(len(body)))]
+        data = self._protocol.send(self._head.of(status, headers))
+        if self._has_body(status):
+            data += self._protocol.send(h11.Data(data=body))
+        self._out.transmit(data + self._protocol.send(h11.EndOfMessage()))
+        self._end(Stage.COMPLETE)
+
+    def start(self, status: int, headers: HeaderList) -> None:
+        """Send the head of a response whose length is not known; HTTP/1.1 clients get chunks."""
+        if not self._may_begin():
+            return
+        self._out.transmit(self._protocol.send(self._head.of(status, headers)))
+        self._stage = Stage.STREAMING if self._has_body(status) else Stage.BODILESS
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body, as one chunk in one write; nothing once the client is gone."""
+        if self._stage is Stage.STREAMING:
+            self._out.transmit(self._protocol.send(h11.Data(data=data)))
+        elif self._stage is Stage.PENDING:
+            raise RuntimeError("write() before start()")
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last piece of the body and its end in one write."""
+        if self._stage is Stage.PENDING:
+            raise RuntimeError("finish() before start()")
+        if self._stage not in OPEN_STAGES:
+            return
+        last = b""
+        if self._stage is Stage.STREAMING:
+            last = self._protocol.send(h11.Data(data=data))
+        self._out.transmit(last + self._protocol.send(h11.EndOfMessage()))
+        self._end(Stage.COMPLETE)
+
+    def abort(self) -> None:
+        """Send what was written and cut the connection, so that the client sees a failure."""
+        if self._stage not in OPEN_STAGES:
+            return
+        if self._protocol.their_http_version == b"1.0":
+            # Such a body ends where the connection does: only a reset says that it is not whole.
+            self._out.close_with_reset()
+        else:
+            self._out.close()
+        self._end(Stage.CUT)
+
+    async def reset(self) -> None:
+        """Break the connection, once what was written has reached the client's system."""
+        await self._out.delivered()
+        if self._stage in OPEN_STAGES:
+            self._out.close_with_reset()
+            self.lose(Stage.LEFT)
+
+    async def finished(self) -> None:
+        """Wait for the response's end, whichever way it comes."""
+        await self._ended.wait()
+
+    def lose(self, stage: Stage) -> None:
+        """Called by the connection when there is no client any more: LEFT or WRITE_STALL."""
+        self._end(stage)
+        if self._on_gone is not None:
+            self._on_gone(GONE_STAGES[stage])
+
+    def _may_begin(self) -> bool:
+        if self._stage not in GONE_STAGES and self._stage is not Stage.PENDING:
+            raise RuntimeError(f"a second response: {self._stage.value}")
+        return self._stage is Stage.PENDING
+
+    def _has_body(self, status: int) -> bool:
+        return self.request.method != "HEAD" and status not in BODILESS_STATUSES
+
+    def _end(self, stage: Stage) -> None:
+        self._stage = stage
+        self._ended.set()
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+"""Answers one exchange. It has ended it when it returns; an `ApiError` it raises is answered."""
+
+ErrorResponse = Callable[[errors.ApiError], tuple[int, HeaderList, bytes]]
+"""Makes status, headers and body of an error that no handler answered."""
+
+
+def error_response(error: errors.ApiError) -> tuple[int, HeaderList, bytes]:
+    """The JSON envelope under a request id of its own."""
+    headers = [("x-request-id", f"req_{uuid.uuid4().hex}"), *error.headers()]
+    return error.status, headers, error.body()

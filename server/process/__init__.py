@@ -1,0 +1,1 @@
+"""The process that the server runs in: its loop, its signals, its end."""
