@@ -40,6 +40,12 @@ PURE = {
 }
 """All that `machines` may import besides itself."""
 
+STRANGERS = {
+    "engine.codex": ("engine.upstream", "engine.log"),
+    "engine.upstream": ("engine.codex", "engine.log"),
+}
+"""Rooms, and those that they do not know."""
+
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 
@@ -100,6 +106,11 @@ def test_every_source_file_has_a_place() -> None:
         assert not ours or package in (*LAYERS, *OUTSIDE), f"{path} belongs to no layer"
 
 
+def room_of(name: str) -> str:
+    """The folder of a module, as `engine.codex`; at the top of a layer the module itself."""
+    return ".".join(name.split(".")[:2])
+
+
 @each(PRODUCT)
 def test_imports_go_down_the_layers(module: Module) -> None:
     own = layer_of(module.name)
@@ -132,6 +143,26 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         for module in PRODUCT
     }
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, naming the cycle
+
+
+def test_no_room_imports_itself_by_way_of_others() -> None:
+    """A folder is a room; a module at the top of a layer is a room by itself."""
+    graph: dict[str, set[str]] = {}
+    for module in PRODUCT:
+        known = {room_of(name) for _, name in imports_of(module.tree) if name in NAMES}
+        graph.setdefault(room_of(module.name), set()).update(known - {room_of(module.name)})
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, naming the rooms
+
+
+@pytest.mark.parametrize(("room", "strangers"), STRANGERS.items(), ids=STRANGERS)
+def test_a_worker_knows_neither_the_other_one_nor_the_log(
+    room: str, strangers: tuple[str, ...]
+) -> None:
+    of_room = [module for module in PRODUCT if room_of(module.name) == room]
+    assert of_room
+    for module in of_room:
+        for line, name in imports_of(module.tree):
+            assert room_of(name) not in strangers, f"{module.path}:{line}: {name}"
 
 
 @each(modules_of("machines"))
