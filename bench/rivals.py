@@ -13,7 +13,7 @@ import msgspec
 import uvloop
 
 from bench import load, standin
-from tests import serving
+from tests.support.process import serving
 
 
 class Case(NamedTuple):

@@ -25,7 +25,7 @@ import msgspec
 import uvloop
 
 from bench import compare, load, logtail, rivals, sampling, soakclient, standin
-from tests import serving
+from tests.support.process import serving
 
 WARM_UP_PART: Final = 0.5
 """Part of a run that passes before anything is measured: memory finds its level in minutes."""

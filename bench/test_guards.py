@@ -19,7 +19,7 @@ import pytest
 import uvloop
 
 from bench import budgets, load, rivals, standin, yardstick
-from tests import serving
+from tests.support.process import serving
 
 pytestmark = pytest.mark.guard
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import heldloop, largebodies, requestwork
 from tests.server.test_loop_held import in_front_of
+from tests.support.process import heldloop
+from tests.support.requests import largebodies, requestwork
 
 MIB = 1 << 20
 

@@ -19,7 +19,8 @@ from server import router as routes, version
 from server.config import load as config, settings
 from server.http import errors
 from server.process import exits
-from tests import readme, redraw
+from tests.support.process import readme
+from tests.tools import redraw
 
 ROOT = readme.ROOT
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -91,7 +92,7 @@ def test_a_printed_part_is_current(name: str) -> None:
     block = redraw.blocks()[name]
     pages = [page for page in PAGES if f"<!-- drawn: {name} -->" in page.read_text("utf-8")]
     assert len(pages) == 1
-    assert block in pages[0].read_text("utf-8"), "out of date: run `python -m tests.redraw`"
+    assert block in pages[0].read_text("utf-8"), "out of date: run `python -m tests.tools.redraw`"
 
 
 @each_page

@@ -13,7 +13,8 @@ from openai.types.chat import ChatCompletionMessageParam
 from engine import failures
 from machines.stream import finish
 from server.http import errors, exchange as http, listener
-from tests import nodejs, readme, redraw, serving
+from tests.support.process import nodejs, readme, serving
+from tests.tools import redraw
 
 PAGE = redraw.DOCS / "api.md"
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests import damage, logs
 from tests.simulator import disk
+from tests.support.logs import damage, logs
 
 MUTATIONS: Final = 5
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from machines import drawing, table
-from tests import redraw
+from tests.tools import redraw
 
 PAGE = redraw.PAGE.read_text(encoding="utf-8")
 DRAWN = re.findall(r"<!-- drawn: (\w+) -->", PAGE)
@@ -13,7 +13,7 @@ DRAWN = re.findall(r"<!-- drawn: (\w+) -->", PAGE)
 
 @pytest.mark.parametrize("compiled", redraw.TABLES, ids=lambda compiled: compiled.name)
 def test_a_machine_is_drawn_as_it_runs(compiled: table.Table) -> None:
-    assert drawing.block(compiled) in PAGE, "out of date: run `python -m tests.redraw`"
+    assert drawing.block(compiled) in PAGE, "out of date: run `python -m tests.tools.redraw`"
 
 
 def test_the_page_draws_every_machine_once_and_no_other() -> None:

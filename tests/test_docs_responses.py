@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from server.responses import bodies
-from tests import nodejs, readme, redraw, serving
+from tests.support.process import nodejs, readme, serving
+from tests.tools import redraw
 
 PAGE = redraw.DOCS / "responses.md"
 

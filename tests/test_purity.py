@@ -22,8 +22,9 @@ from machines import events, lifecycle, parse
 from server import context, router as routes, serve
 from server.http import exchange as http, listener
 from server.responses import runs
-from tests import logs, machinetime
 from tests.server import answering
+from tests.support.logs import logs
+from tests.support.process import machinetime
 
 DEPTHS: Final = (
     *range(parse.MAX_DEPTH - 6, parse.MAX_DEPTH + 6),

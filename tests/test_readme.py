@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import readme
-from tests.provider import Provider
+from tests.support.process import readme
+from tests.support.providers.provider import Provider
 
 DEMO = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/turntape demo"
 TESTS = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"

@@ -15,11 +15,13 @@ from engine import scripted
 from engine.log import replay, sealed, segments
 from machines import events
 from server.renderers import renderer
-from tests import asking, capture, normalise, serving, wire
 from tests.codex import toolwire
-from tests.corpus import CHAT, NAMES, OnFile, on_file
-from tests.logs import Clock, begin, open_log, write_stream
-from tests.scenarios import REQUIRED
+from tests.support.client import asking, wire
+from tests.support.logs.corpus import CHAT, NAMES, OnFile, on_file
+from tests.support.logs.logs import Clock, begin, open_log, write_stream
+from tests.support.process import serving
+from tests.tools import capture, normalise
+from tests.tools.scenarios import REQUIRED
 
 WHOLE = "completed"
 

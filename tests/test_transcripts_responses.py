@@ -10,8 +10,11 @@ import pytest
 from openai.types.responses import Response
 
 from machines import events
-from tests import corpus, normalise, responsewire, serving
-from tests.corpus import on_file
+from tests.support.client import responsewire
+from tests.support.logs import corpus
+from tests.support.logs.corpus import on_file
+from tests.support.process import serving
+from tests.tools import normalise
 
 each = pytest.mark.parametrize("name", corpus.RESPONSES)
 

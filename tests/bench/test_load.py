@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from bench import load
-from tests import feeding, serving
+from tests.support.machines import feeding
+from tests.support.process import serving
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 """Of an answer that is a stream."""

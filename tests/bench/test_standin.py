@@ -19,7 +19,7 @@ import pytest
 
 from bench import standin
 from engine.codex import appserver, notifications
-from tests import serving
+from tests.support.process import serving
 
 FRAMES = Path(__file__).parents[1] / "engine" / "frames"
 """Frames of the real binary."""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 from openai import OpenAI
 
-from tests import asking, serving
 from tests.clients import scenes
+from tests.support.client import asking
+from tests.support.process import serving
 
 
 @pytest.fixture(

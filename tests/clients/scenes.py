@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests import asking, replies, serving, upstreamplay, upstreams
-from tests.provider import Provider, Request
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers import replies, upstreamplay, upstreams
+from tests.support.providers.provider import Provider, Request
 
 MODEL = "gpt-5.5"
 

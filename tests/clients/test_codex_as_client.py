@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.codex import home as codexhome
-from tests import readme, redraw, serving
+from tests.support.process import readme, serving
+from tests.tools import redraw
 
 PAGE = redraw.DOCS / "responses.md"
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests import nodejs, replies, serving, upstreams
 from tests.clients import scenes
-from tests.provider import Request
+from tests.support.process import nodejs, serving
+from tests.support.providers import replies, upstreams
+from tests.support.providers.provider import Request
 
 CALLS: Final = {
     "get_weather": '{"location":"San Francisco"}',

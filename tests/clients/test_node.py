@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests import nodejs
 from tests.clients import scenes
+from tests.support.process import nodejs
 
 pytestmark = [pytest.mark.node, nodejs.needed]
 

@@ -12,8 +12,8 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
-from tests import serving
 from tests.clients import scenes
+from tests.support.process import serving
 
 USAGE: Any = {"include_usage": True}
 

@@ -10,8 +10,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import Response, ResponseUsage
 
-from tests import serving
 from tests.clients import scenes
+from tests.support.process import serving
 
 WEATHER: Any = {
     "type": "function",

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import asking, serving
-from tests.asking import Asking
-from tests.provider import Provider, Request
-from tests.replies import Gate, Message, Piece, Stream
+from tests.support.client import asking
+from tests.support.client.asking import Asking
+from tests.support.process import serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Gate, Message, Piece, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -10,16 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests import asking, serving
-from tests.provider import Provider, Request
-from tests.replies import (
-    Completed,
-    Incomplete,
-    Message,
-    Refusal,
-    Stream,
-    Usage,
-)
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Completed, Incomplete, Message, Refusal, Stream, Usage
 
 pytestmark = pytest.mark.codex
 

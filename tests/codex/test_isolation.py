@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from tests import asking, serving
-from tests.asking import Asking
-from tests.provider import Provider, Request
-from tests.replies import Answer, HttpError, Message, Stream
+from tests.support.client import asking
+from tests.support.client.asking import Asking
+from tests.support.process import serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Answer, HttpError, Message, Stream
 
 pytestmark = pytest.mark.codex
 

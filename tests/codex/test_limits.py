@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests import asking, machinetime, serving
 from tests.faults import codexstage
-from tests.provider import Provider
-from tests.replies import Gate, Held, Message, Stream
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
+from tests.support.providers.provider import Provider
+from tests.support.providers.replies import Gate, Held, Message, Stream
 
 pytestmark = pytest.mark.codex
 

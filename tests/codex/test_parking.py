@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from machines import events
-from tests import asking, machinetime, serving
 from tests.codex import toolplay
 from tests.codex.toolplay import Talk, call
-from tests.provider import Provider, Request
-from tests.replies import Answer, Message, Reasoning, Stream
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Answer, Message, Reasoning, Stream
 
 pytestmark = pytest.mark.codex
 

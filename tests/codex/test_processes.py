@@ -14,8 +14,9 @@ import pytest
 
 from bench import standin
 from machines import events
-from tests import asking, serving
-from tests.asking import Asking
+from tests.support.client import asking
+from tests.support.client.asking import Asking
+from tests.support.process import serving
 
 STREAMING: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 

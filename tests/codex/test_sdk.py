@@ -11,9 +11,10 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests import asking, machinetime, serving
-from tests.provider import Provider
-from tests.replies import (
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
+from tests.support.providers.provider import Provider
+from tests.support.providers.replies import (
     Answer,
     Cut,
     Failed,

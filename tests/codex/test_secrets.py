@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from tests import asking, serving
-from tests.provider import Provider, Request
-from tests.replies import Answer, HttpError
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Answer, HttpError
 
 pytestmark = pytest.mark.codex
 

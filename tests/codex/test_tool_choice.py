@@ -8,11 +8,11 @@ import pytest
 
 from engine.codex import attempt
 from machines import events
-from tests import asking
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, Step, Talk, call, declared, function
-from tests.provider import Request
-from tests.replies import Answer, Message, Stream, Usage
+from tests.support.client import asking
+from tests.support.providers.provider import Request
+from tests.support.providers.replies import Answer, Message, Stream, Usage
 
 pytestmark = pytest.mark.codex
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from machines import events
-from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, call
-from tests.provider import Provider, Request
-from tests.replies import (
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import (
     Answer,
     Closed,
     Cut,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call, function
-from tests.provider import Provider, Request
-from tests.replies import Answer, Gate, Message, Stream
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Answer, Gate, Message, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -11,9 +11,17 @@ import pytest
 from engine import slices, worker
 from engine.codex import appserver, home as codexhome, notifications, tools
 from tests.codex.toolplay import PIXEL
-from tests.pipe import Frame, Pipe, message
-from tests.provider import Provider, Request, Script
-from tests.replies import FunctionCall, Gate, Json, Message, Reasoning, Stream, Usage
+from tests.support.providers.pipe import Frame, Pipe, message
+from tests.support.providers.provider import Provider, Request, Script
+from tests.support.providers.replies import (
+    FunctionCall,
+    Gate,
+    Json,
+    Message,
+    Reasoning,
+    Stream,
+    Usage,
+)
 
 pytestmark = pytest.mark.codex
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.codex import toolplay
 from tests.codex.toolplay import PIXEL, Stage, Step, Talk, call
-from tests.provider import Request
-from tests.replies import Answer, Message, Stream
+from tests.support.providers.provider import Request
+from tests.support.providers.replies import Answer, Message, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -6,11 +6,21 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import asking, machinetime
 from tests.codex import toolplay
 from tests.codex.toolplay import Stage, Step, Talk, call, function
-from tests.provider import Request
-from tests.replies import Answer, FunctionCall, Gate, Message, Reasoning, Stream, Usage, joined
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers.provider import Request
+from tests.support.providers.replies import (
+    Answer,
+    FunctionCall,
+    Gate,
+    Message,
+    Reasoning,
+    Stream,
+    Usage,
+    joined,
+)
 
 pytestmark = pytest.mark.codex
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import asking, machinetime, serving
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call
-from tests.provider import Provider, Request
-from tests.replies import Answer, Gate, Message, Stream
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import Answer, Gate, Message, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests import asking
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call, function
-from tests.provider import Request
-from tests.replies import Answer, Message, Stream
+from tests.support.client import asking
+from tests.support.providers.provider import Request
+from tests.support.providers.replies import Answer, Message, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -12,9 +12,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from engine.log import segments
 from machines import events
-from tests import asking, serving
-from tests.provider import Provider, Request, Script
-from tests.replies import FunctionCall, Usage
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers.provider import Provider, Request, Script
+from tests.support.providers.replies import FunctionCall, Usage
 
 COUNTS = Usage(input_tokens=21, output_tokens=34, cached_tokens=13, reasoning_tokens=8)
 

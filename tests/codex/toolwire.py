@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from tests import asking, serving, wire
+from tests.support.client import asking, wire
+from tests.support.process import serving
 
 USAGE = {"include_usage": True}
 """Stream options of every stream that is asked for here."""

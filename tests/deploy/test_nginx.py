@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import asking, serving, upstreamplay, upstreams
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers import upstreamplay, upstreams
 
 NGINX = shutil.which("nginx")
 

@@ -9,7 +9,7 @@ import structlog
 
 from engine import containment
 from engine.containment import Boundary
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 
 def test_a_defect_is_said_with_its_ids_and_counted() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from engine import looplag
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 
 def test_before_the_first_look_there_is_none() -> None:

@@ -25,8 +25,9 @@ from machines.events import (
 from server import renderers
 from server.api import sinks
 from server.http.exchange import Exchange
-from tests import logs, virtualtime
-from tests.playbook import opened
+from tests.support.logs import logs
+from tests.support.machines import virtualtime
+from tests.support.machines.playbook import opened
 
 SECOND = 1_000_000
 COUNTS = TokensCounted(Usage(3, 2))

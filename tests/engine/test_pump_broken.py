@@ -18,8 +18,8 @@ from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers
 from server.api import sinks
-from tests import virtualtime
-from tests.playbook import opened
+from tests.support.machines import virtualtime
+from tests.support.machines.playbook import opened
 
 SECOND = 1_000_000
 STREAMS = 5

@@ -11,7 +11,7 @@ from engine.log import keptrequest, mask
 from engine.routing import fallback
 from engine.upstream import errors as upstreamerrors
 from machines import events, tooloptions
-from tests import chatrequests
+from tests.support.requests import chatrequests
 
 KEY = "upKey9876543210upKey99"
 ODD = "k/e+y\"with'odd\\signs=="

@@ -13,7 +13,8 @@ import structlog.testing
 
 from engine import regular
 from engine.log import digest, event_log as log, segments
-from tests import logs, machinetime, serving
+from tests.support.logs import logs
+from tests.support.process import machinetime, serving
 
 NAMES = ("lock", "chain", "checkpoint", "events-00000001.jsonl", "events-00000007.jsonl")
 

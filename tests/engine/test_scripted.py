@@ -19,7 +19,9 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests import machinetime, recording, virtualtime
+from tests.support.logs import recording
+from tests.support.machines import virtualtime
+from tests.support.process import machinetime
 
 OPENED: recording.Record = {
     "event": "opened",

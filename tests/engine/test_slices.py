@@ -8,7 +8,7 @@ import pytest
 
 from engine import slices
 from engine.slices import Slice, Steps
-from tests import machinetime
+from tests.support.process import machinetime
 
 
 def count(most: int, seen: list[int] | None = None) -> Steps[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import structlog.testing
 
 from engine import sink, wakeups
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 Safe = Callable[[], object]
 

@@ -11,8 +11,8 @@ from bench import standin
 from engine import scripted, worker
 from engine.codex import home as codexhome, worker as codexworker
 from machines import supervisor
-from tests import recording
 from tests.engine.worker_contract import SAID, WAIT_S, Course, WorkerContract
+from tests.support.logs import recording
 
 TRANSCRIPT: recording.Record = {
     "event": "opened",

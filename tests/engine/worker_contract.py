@@ -26,7 +26,7 @@ from machines.events import (
     TurnFailed,
     TurnFinished,
 )
-from tests import machinetime
+from tests.support.process import machinetime
 
 SAID = ("no ", "no ", "né")
 """What a whole answer says."""

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests import asking, heldloop, largebodies
 from tests.faults import scene
+from tests.support.client import asking
+from tests.support.process import heldloop
+from tests.support.requests import largebodies
 
 ITEMS: Final = 16_384
 """How many items of a kind a request may have. Source: `docs/api.md`, as the next."""
@@ -28,7 +30,8 @@ REQUESTS: Final = {
     "properties of a function": 6000,
     "unknown fields": ITEMS - 5,
 }
-"""How many there are of what `tests.largebodies` has: of the last but one, 256 KiB."""
+"""How many there are of what `tests.support.requests.largebodies` has: of the last but one, 256
+KiB."""
 
 CALLS: Final = 1024
 """How many calls a choice may have, unless a setting says otherwise."""

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench import standin
-from tests import asking, replies, serving
 from tests.faults import expected, observed, scene
-from tests.provider import HELLO, Provider, Request
-from tests.replies import Gate, Message, Stream
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers import replies
+from tests.support.providers.provider import HELLO, Provider, Request
+from tests.support.providers.replies import Gate, Message, Stream
 
 NO_CODEX_FORM: Final = {
     23: "calls come whole from Codex, with a name and an id of their own: there are no fragments",

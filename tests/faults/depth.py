@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests import serving
 from tests.faults import expected, scene
+from tests.support.process import serving
 
 DEPTHS: Final = (127, 128, 129, 950, 5000)
 """Levels of arrays and objects."""

@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests import asking, heldloop
 from tests.faults import scene, watched
+from tests.support.client import asking
+from tests.support.process import heldloop
 
 LENGTH: Final = 100_000
 """Characters of a text, where its place takes so many."""

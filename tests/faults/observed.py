@@ -3,7 +3,8 @@
 It is the program as it is, and some things more. On SIGUSR1 it says on stderr which tasks its
 loop has. Constants that no setting reaches are taken from the environment, so that a test need not
 wait for half a minute. Where the environment says so it has bugs (`tests.faults.planting`), a wall
-clock that jumps at `JUMP`, and on SIGUSR2 says how long it held its loop (`tests.heldloop`).
+clock that jumps at `JUMP`, and on SIGUSR2 says how long it held its loop
+(`tests.support.process.heldloop`).
 """
 
 import asyncio
@@ -24,8 +25,8 @@ from engine.upstream import client as upstreamclient
 from machines.wire import jsonrpc
 from server import assembly, program
 from server.process import signals
-from tests import heldloop, planted
 from tests.faults import planting
+from tests.support.process import heldloop, planted
 
 TASKS: Final = "tasks"
 """The event of a line that lists tasks, the defects so far by boundary, and the wall clock."""

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests import asking, serving, upstreams
 from tests.faults import codexstage, expected, scene, upstreamstage, watched
-from tests.provider import Provider
-from tests.replies import Gate, Message, Stream
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers import upstreams
+from tests.support.providers.provider import Provider
+from tests.support.providers.replies import Gate, Message, Stream
 
 WHOLE: Final = expected.role() + expected.content("Hello", " world") + expected.ENDED
 """The answer to `scene.PLAIN`."""

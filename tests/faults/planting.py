@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from engine import pump
 from engine.codex import attempt, reader as codex, turn as codexturn
 from engine.upstream import turn as upstreamturn
-from tests import planted
+from tests.support.process import planted
 
 MARK: Final = "planted"
 """What the ids of requests begin with that hit a bug."""

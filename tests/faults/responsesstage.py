@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from tests import responsescript as script
 from tests.faults import scene
+from tests.support.providers import responsescript as script
 
 Json = dict[str, Any]
 

@@ -33,9 +33,10 @@ from typing import Any, Final, NamedTuple, Self
 
 from engine.log import digest
 from machines import events
-from tests import asking, machinetime, serving
 from tests.faults import observed
 from tests.faults.watched import Held, ObservedServe
+from tests.support.client import asking
+from tests.support.process import machinetime, serving
 
 SECOND: Final = machinetime.SECOND
 """How long anything may be held after the end of its stream."""

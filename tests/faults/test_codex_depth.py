@@ -9,7 +9,7 @@ import pytest
 from bench import standin
 from tests.faults import codexstage, depth, instep, observed
 from tests.faults.codexstage import Binary, StandIn
-from tests.replies import FunctionCall, Stream
+from tests.support.providers.replies import FunctionCall, Stream
 
 TOOLS: dict[str, Any] = {"tools": [depth.FUNCTION]}
 

@@ -9,7 +9,7 @@ import pytest
 from bench import standin
 from tests.faults import codexstage, foreign, instep, observed
 from tests.faults.codexstage import Binary, StandIn
-from tests.replies import Answer, Failed, HttpError, Incomplete, Message, Stream
+from tests.support.providers.replies import Answer, Failed, HttpError, Incomplete, Message, Stream
 
 Line = dict[str, Any]
 

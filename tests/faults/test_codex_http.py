@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench import standin
-from tests import asking
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import StandIn
+from tests.support.client import asking
 
 BODY_BYTES = 100_000
 """What the server takes of a body."""

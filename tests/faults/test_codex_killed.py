@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from machines import events
-from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, Binary
-from tests.provider import HELLO
-from tests.replies import Gate, Held, Message, Stream
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers.provider import HELLO
+from tests.support.providers.replies import Gate, Held, Message, Stream
 
 pytestmark = pytest.mark.codex
 

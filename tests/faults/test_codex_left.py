@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bench import standin
-from tests import asking
 from tests.faults import codexstage, expected
 from tests.faults.codexstage import STREAMED, Binary
-from tests.replies import Gate, Held, Message, Stream
+from tests.support.client import asking
+from tests.support.providers.replies import Gate, Held, Message, Stream
 
 LEAVINGS = 1000
 """Streams whose clients leave."""

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bench import standin
-from tests import machinetime
 from tests.faults import codexstage, expected, observed, scene
 from tests.faults.codexstage import StandIn
+from tests.support.process import machinetime
 
 MIB = 1 << 20
 

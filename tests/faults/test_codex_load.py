@@ -9,8 +9,9 @@ import pytest
 
 from bench import standin
 from machines import events
-from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
+from tests.support.client import asking
+from tests.support.process import machinetime
 
 MIB = 1 << 20
 

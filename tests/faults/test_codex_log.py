@@ -15,9 +15,10 @@ import pytest
 
 from bench import standin
 from engine.log import segments
-from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene, watched
 from tests.faults.codexstage import StandIn
+from tests.support.client import asking
+from tests.support.process import machinetime
 
 FAILING = ("event_log_failing",)
 

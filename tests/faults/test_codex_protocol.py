@@ -10,9 +10,10 @@ import pytest
 
 from bench import standin
 from engine.codex import process
-from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, StandIn
+from tests.support.client import asking
+from tests.support.process import machinetime
 
 OPEN = standin.Turn(deltas=2, texts=("so ", "far"), ending="silent")
 """Some text and no end."""

@@ -10,10 +10,20 @@ from typing import NamedTuple
 import pytest
 
 from machines import events
-from tests import machinetime, replies
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import Binary
-from tests.replies import Closed, Cut, Failed, Gate, HttpError, Message, Stream, Usage
+from tests.support.process import machinetime
+from tests.support.providers import replies
+from tests.support.providers.replies import (
+    Closed,
+    Cut,
+    Failed,
+    Gate,
+    HttpError,
+    Message,
+    Stream,
+    Usage,
+)
 
 pytestmark = pytest.mark.codex
 

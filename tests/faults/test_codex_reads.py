@@ -14,7 +14,7 @@ from bench import standin
 from machines import events
 from tests.faults import codexstage, expected, instep
 from tests.faults.codexstage import Binary, StandIn
-from tests.replies import Message, Stream
+from tests.support.providers.replies import Message, Stream
 
 TEXTS = ("Hel", "lo ", "wor", "ld")
 

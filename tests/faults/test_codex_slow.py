@@ -10,9 +10,10 @@ import pytest
 from bench import standin
 from machines import events
 from server.http import exchange as http
-from tests import asking, machinetime
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import StandIn
+from tests.support.client import asking
+from tests.support.process import machinetime
 
 MIB = 1 << 20
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from machines import events
-from tests import asking, serving
-from tests.asking import Asking
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, Binary
-from tests.provider import Provider
-from tests.replies import Gate, Held, Message, Stream
+from tests.support.client import asking
+from tests.support.client.asking import Asking
+from tests.support.process import serving
+from tests.support.providers.provider import Provider
+from tests.support.providers.replies import Gate, Held, Message, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -7,8 +7,8 @@ from openai import OpenAI
 
 from tests.faults import codexstage, expected
 from tests.faults.codexstage import STREAMED, Binary
-from tests.provider import HELLO
-from tests.replies import Gate, Held, HttpError, Message, Reasoning, Stream
+from tests.support.providers.provider import HELLO
+from tests.support.providers.replies import Gate, Held, HttpError, Message, Reasoning, Stream
 
 pytestmark = pytest.mark.codex
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests import asking
 from tests.codex.toolplay import WEATHER, call
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import Binary
-from tests.replies import (
+from tests.support.client import asking
+from tests.support.providers.replies import (
     Completed,
     Cut,
     FunctionCall,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import machinetime
 from tests.faults import codexstage, expected
 from tests.faults.codexstage import STREAMED
+from tests.support.process import machinetime
 
 pytestmark = pytest.mark.codex
 

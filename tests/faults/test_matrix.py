@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests import redraw
 from tests.faults import matrix
+from tests.tools import redraw
 
 
 @pytest.mark.parametrize("worker", matrix.NO_FORM)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from bench import standin
-from tests import asking, machinetime, responsescript as script
 from tests.faults import codexstage, scene
 from tests.faults.codexstage import StandIn
 from tests.faults.responsesstage import Stage, broken, completed
-from tests.responsesclient import Client
+from tests.support.client import asking
+from tests.support.client.responsesclient import Client
+from tests.support.process import machinetime
+from tests.support.providers import responsescript as script
 
 SO_FAR = ("so ", "far")
 OPEN = standin.Turn(deltas=2, texts=SO_FAR, ending="silent")

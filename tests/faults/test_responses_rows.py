@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from machines import events
-from tests import asking, machinetime, responsescript as script, upstreams
 from tests.faults import scene, watched
 from tests.faults.responsesstage import BEGUN, MEMBERS, Asked, Stage, broken, completed
 from tests.faults.upstreamstage import FINISHED, TOLD, Staged, upstream
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers import responsescript as script, upstreams
+from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 STOPPED = framed(sse(chunk(finish="stop")))
 DISCONNECTED = "The provider's stream ended before the answer was complete."

@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 
 from machines import events
-from tests import upstreams
 from tests.faults import expected
 from tests.faults.upstreamstage import SO_FAR, USAGE, WHOLE, Staged, upstream
-from tests.upstreams import LAST, STREAM_HEAD, Json, chunk, counted, framed, sse, usage
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import (
+    LAST,
+    STREAM_HEAD,
+    Json,
+    chunk,
+    counted,
+    framed,
+    sse,
+    usage,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests import upstreams, upstreamshapes
 from tests.faults import biggest, observed, scene
 from tests.faults.upstreamstage import Staged, upstream
+from tests.support.providers import upstreams, upstreamshapes
 
 TOOLS: dict[str, Any] = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],

@@ -7,10 +7,10 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests import upstreams
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, USAGE, WHOLE, Staged, upstream
-from tests.upstreams import LAST, STREAM_HEAD, chunk, framed, response, sse
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, framed, response, sse
 
 MIB = 2**20
 

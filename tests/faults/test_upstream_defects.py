@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests import asking
 from tests.faults import defects, observed, planting, scene
 from tests.faults.defects import BODIES, EARLY, SENT, STREAMED, Bug
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
-from tests.upstreams import STREAM_HEAD, chunk, framed, sse
+from tests.support.client import asking
+from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, sse
 
 READING = (Bug("upstream's event", 1, None), Bug("upstream's event", 2, 1))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests import upstreams
 from tests.faults import depth, expected, observed
 from tests.faults.upstreamstage import Staged, upstream
-from tests.upstreams import chunk, response, sse
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import chunk, response, sse
 
 TOOLS: dict[str, Any] = {"tools": [depth.FUNCTION]}
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from machines import events
-from tests import asking, machinetime, upstreams
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import SO_FAR, TOLD, USAGE, Staged, upstream
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, sse, usage
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, sse, usage
 
 STOPPED = framed(sse(chunk(finish="stop")))
 BROKEN = expected.error(

@@ -7,10 +7,12 @@ import threading
 
 from machines import events
 from server.http import exchange as http
-from tests import asking, machinetime, upstreams
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, WHOLE, Staged, upstream
-from tests.upstreams import STREAM_HEAD, chunk, framed, response, sse
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse
 
 MIB = 2**20
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from machines import events
-from tests import asking, machinetime, upstreams
 from tests.faults import expected, observed, scene
 from tests.faults.upstreamstage import (
     FINISHED,
@@ -24,7 +23,10 @@ from tests.faults.upstreamstage import (
     unreachable,
     upstream,
 )
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, response, sse
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, response, sse
 
 REDACTED = "The model provider failed to answer."
 

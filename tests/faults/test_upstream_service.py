@@ -15,10 +15,11 @@ from typing import Any, BinaryIO
 import pytest
 
 from machines import events
-from tests import asking, rawhttp, upstreams
 from tests.faults import expected, scene, watched
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
-from tests.upstreams import LAST, STREAM_HEAD, chunk, framed, sse
+from tests.support.client import asking, rawhttp
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, framed, sse
 
 REST = expected.finish("stop") + expected.DONE
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import upstreams
 from tests.faults import expected
 from tests.faults.upstreamstage import SO_FAR, Staged, upstream
-from tests.upstreams import Json, chunk, counted
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import Json, chunk, counted
 
 MISMATCH = expected.error(
     "upstream_text_mismatch",

@@ -17,9 +17,11 @@ from typing import Any, Final
 import pytest
 
 from engine.log import segments
-from tests import asking, damage, logs, serving
 from tests.faults import expected, observed, places, watched
 from tests.faults.places import Place
+from tests.support.client import asking
+from tests.support.logs import damage, logs
+from tests.support.process import serving
 
 HOUR_S: Final = 3600
 
@@ -32,7 +34,7 @@ DAMAGES: Final = (
     "segment: emptied",
     "chain: cut at a line's end",
 )
-"""Some of the kinds of `tests.damage`, which has many more."""
+"""Some of the kinds of `tests.support.logs.damage`, which has many more."""
 
 
 def each(name: str, values: Any) -> pytest.MarkDecorator:
@@ -210,7 +212,7 @@ STARTS: Final = (
 
 def check_start(place: Place, data_dir: Path, moment: str) -> None:
     """A signal at a moment of the start is a clean end."""
-    program = sys.executable, "-m", "tests.planted"
+    program = sys.executable, "-m", "tests.support.process.planted"
     plants = {moment: int(signal.SIGTERM)}
     settings = place.settings(PROXY_DATA_DIR=str(data_dir), PATH=os.environ["PATH"])
     done = subprocess.run(

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from machines import events
-from tests import asking, upstreams
 from tests.faults import expected, observed, scene
-from tests.upstreams import chunk, framed, sse
+from tests.support.client import asking
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import chunk, framed, sse
 
 NO_UPSTREAM_FORM: Final = {
     21: "an HTTP upstream asks for nothing: what it wants to run is a tool call of the client's",

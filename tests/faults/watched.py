@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests import asking, heldloop, serving
 from tests.faults import observed
+from tests.support.client import asking
+from tests.support.process import heldloop, serving
 
 Json = dict[str, Any]
 

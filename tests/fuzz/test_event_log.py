@@ -14,8 +14,8 @@ from hypothesis import given, settings, strategies as st
 from engine.log import event_log as log, mask, replay, sealed, segments
 from machines import events
 from server import renderers
-from tests import logs
 from tests.fuzz import inputs
+from tests.support.logs import logs
 
 
 @inputs.MANY

@@ -11,9 +11,9 @@ from engine.log import keptrequest
 from server.chat import request as bodies, tool_fields as toolfields
 from server.http import decoding
 from server.http.errors import ApiError
-from tests import chatrequests
 from tests.fuzz import inputs
 from tests.simulator import answers
+from tests.support.requests import chatrequests
 
 MESSAGES = st.fixed_dictionaries(
     {"role": st.sampled_from(("user", "assistant", "tool", "system")) | inputs.JSON},

@@ -12,9 +12,9 @@ from server.http import decoding
 from server.http.errors import ApiError
 from server.http.exchange import Headers
 from server.responses import bodies, conversation, echo, inputitems, wanted
-from tests import chatrequests, responserequests
 from tests.fuzz import inputs
 from tests.simulator import answers
+from tests.support.requests import chatrequests, responserequests
 
 CALL = msgspec.Raw(b'{"type":"function_call","call_id":"a","name":"f","arguments":"{}"}')
 SETTINGS, _ = config.load({"HOME": "/"})

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from machines.tools import blocks as usetool, fragments as toolcalls, obsidian
 from tests.fuzz import inputs
-from tests.stories import ALPHABET, TAGGED
+from tests.support.machines.stories import ALPHABET, TAGGED
 
 XML = st.lists(
     st.sampled_from(

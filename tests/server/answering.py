@@ -17,7 +17,8 @@ from server import context, router as routes, serve
 from server.config import load as config
 from server.http import exchange as http, listener
 from server.responses import runs
-from tests import logs, wire
+from tests.support.client import wire
+from tests.support.logs import logs
 
 END = (events.TokensCounted(events.Usage(11, 5)), events.TurnFinished("stop"))
 """What a worker says last."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests import wire
+from tests.support.client import wire
 
 
 def completion(frames: list[wire.Frame]) -> wire.Frame:

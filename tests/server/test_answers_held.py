@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests import heldloop, upstreams, upstreamshapes
+from tests.support.process import heldloop
+from tests.support.providers import upstreams, upstreamshapes
 
 pytestmark = pytest.mark.slow
 

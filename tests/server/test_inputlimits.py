@@ -7,8 +7,8 @@ import pytest
 
 from server.config import load as config
 from server.http import errors
-from tests import chatrequests
 from tests.server import answering
+from tests.support.requests import chatrequests
 
 LIMIT = 3
 TEXT = {"type": "text", "text": "a"}

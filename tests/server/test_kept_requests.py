@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from engine.log import keptrequest
-from tests import largebodies, serving
+from tests.support.process import serving
+from tests.support.requests import largebodies
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ import pytest
 
 from engine import worker
 from server.http.errors import ApiError
-from tests import growth, largebodies, requestwork
+from tests.support.process import growth
+from tests.support.requests import largebodies, requestwork
 
 pytestmark = pytest.mark.slow
 

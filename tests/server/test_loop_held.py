@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench import standin
-from tests import heldloop, largebodies, serving, upstreams
+from tests.support.process import heldloop, serving
+from tests.support.providers import upstreams
+from tests.support.requests import largebodies
 
 pytestmark = pytest.mark.slow
 

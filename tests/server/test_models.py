@@ -12,7 +12,9 @@ import pytest
 
 from bench import standin
 from machines import events
-from tests import asking, serving, upstreams
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers import upstreams
 
 pytestmark = pytest.mark.slow
 

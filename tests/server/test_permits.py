@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests import asking, serving, upstreams
-from tests.upstreams import STREAM_HEAD, chunk, framed, response, sse
+from tests.support.client import asking
+from tests.support.process import serving
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse
 
 LIMIT = 2
 

@@ -18,7 +18,8 @@ from machines.outputs import (
     ToolCall,
 )
 from server import renderers
-from tests import growth, playbook
+from tests.support.machines import playbook
+from tests.support.process import growth
 
 Outputs = Iterable[outputs.AnyOutput]
 

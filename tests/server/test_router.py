@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from server import router as routes
-from tests import asking, serving
+from tests.support.client import asking
+from tests.support.process import serving
 
 KEY = "sk-client-1234567890"
 BODY = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}]}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests import serving, upstreams
+from tests.support.process import serving
+from tests.support.providers import upstreams
 
 pytestmark = pytest.mark.slow
 

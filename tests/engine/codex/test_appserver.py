@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine.codex import appserver, notifications
-from tests import frames
+from tests.support.providers import frames
 from tests.tools import schemadrift as schema
 
 THREAD = {

@@ -23,7 +23,7 @@ from machines.events import (
     TurnStarted,
     Usage,
 )
-from tests.turnscene import OPENING, TURN, Scene, Server, run
+from tests.support.providers.turnscene import OPENING, TURN, Scene, Server, run
 
 TOOLS = (worker.Tool("add"), worker.Tool("shell_command"))
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from engine.codex import appserver, home as codexhome, notifications
-from tests import asking, machinetime
-from tests.pipe import Pipe, message
-from tests.provider import Provider, Request
-from tests.replies import (
+from tests.support.client import asking
+from tests.support.process import machinetime
+from tests.support.providers.pipe import Pipe, message
+from tests.support.providers.provider import Provider, Request
+from tests.support.providers.replies import (
     Answer,
     Closed,
     Cut,

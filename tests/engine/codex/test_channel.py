@@ -12,7 +12,7 @@ import structlog
 from engine.codex import appserver, channel
 from engine.codex.channel import IN_FLIGHT, ChannelClosed, RpcError, RpcTimedOut
 from machines import errors
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 TIMEOUT_S = 10.0
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from engine.codex import coalescer as gathering
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 LINE = b"x" * 200 + b"\n"
 

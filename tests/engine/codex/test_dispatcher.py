@@ -12,7 +12,7 @@ from engine.codex import channel, dispatcher, reader as codex
 from machines import events
 from machines.events import TextDelta, TurnFinished, UpstreamGarbled
 from machines.wire import jsonrpc
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 TEXTS = ("one ", "two ", "three ", "four")
 

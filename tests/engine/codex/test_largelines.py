@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.codex import largelines
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 BIG = "x" * (largelines.LARGE_BYTES + 1)
 

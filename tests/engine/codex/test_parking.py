@@ -9,7 +9,7 @@ import structlog
 
 from engine import worker
 from engine.codex import modelstep, parking
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 ITEMS = (msgspec.Raw(b'{"type":"reasoning"}'), msgspec.Raw(b'{"type":"function_call"}'))
 

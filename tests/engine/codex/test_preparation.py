@@ -12,7 +12,7 @@ from engine import slices, worker
 from engine.codex import conversation, preparation
 from engine.slices import Steps
 from machines.events import TurnFailed, TurnFinished
-from tests.turnscene import TURN, Scene, Server, run
+from tests.support.providers.turnscene import TURN, Scene, Server, run
 
 TEXT = "x" * 1000
 

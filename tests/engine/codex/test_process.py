@@ -18,7 +18,7 @@ import uvloop
 from engine import containment
 from engine.codex import process
 from machines import errors, supervisor
-from tests import machinetime
+from tests.support.process import machinetime
 
 WAIT_S = machinetime.HANG_S
 """Seconds after which something that should have come is given up."""

@@ -17,7 +17,7 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests import frames
+from tests.support.providers import frames
 
 THREAD = "00000000-0000-7000-8000-000000000001"
 

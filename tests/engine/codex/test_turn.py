@@ -19,7 +19,7 @@ from machines.events import (
     TurnFinished,
     TurnStarted,
 )
-from tests.turnscene import OPENING, TURN, Scene, Server, run, takes
+from tests.support.providers.turnscene import OPENING, TURN, Scene, Server, run, takes
 
 # --- A turn that goes well ---
 

@@ -10,7 +10,7 @@ from engine.codex import appserver, worker as codexworker
 from engine.codex.channel import Channel, ChannelClosed
 from engine.codex.dispatcher import Dispatcher
 from machines import supervisor
-from tests import virtualtime
+from tests.support.machines import virtualtime
 
 
 def raising(*_: Any, **__: Any) -> Any:

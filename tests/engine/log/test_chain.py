@@ -8,7 +8,7 @@ import pytest
 import structlog.testing
 
 from engine.log import chain, chainfile, recovery, sealed, segments
-from tests import logs
+from tests.support.logs import logs
 
 ENTRIES: list[chain.AnyEntry] = [
     chain.Begun(3, 1),

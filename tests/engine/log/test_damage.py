@@ -17,8 +17,9 @@ from engine.log import segments
 from machines import events
 from machines.stream import machine as stream
 from server.cli import readback
-from tests import damage, logs, serving
 from tests.simulator import disk
+from tests.support.logs import damage, logs
+from tests.support.process import serving
 
 pytestmark = pytest.mark.slow
 

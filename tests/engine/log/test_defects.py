@@ -14,7 +14,9 @@ import structlog
 
 from engine.log import event_log as log, recovery, sealed, segments, writer as segmentwriter
 from machines import events, outputs
-from tests import logs, machinetime, virtualtime
+from tests.support.logs import logs
+from tests.support.machines import virtualtime
+from tests.support.process import machinetime
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from engine.log import event_log as log, recovery, segments
 from machines import events, outputs
-from tests import logs
+from tests.support.logs import logs
 
 DAY_S = 86_400
 

@@ -20,7 +20,9 @@ import structlog
 
 from engine.log import event_log as log, lock as writerlock, recovery, segments
 from machines import events, outputs
-from tests import fulldisk, logs, machinetime, virtualtime
+from tests.support.logs import fulldisk, logs
+from tests.support.machines import virtualtime
+from tests.support.process import machinetime
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +44,7 @@ def write_and_be_killed(directory: Path, after: int) -> tuple[recovery.Recovery,
         What its start found, the beginning of its streams' ids, the last that it flushed.
     """
     with subprocess.Popen(
-        (sys.executable, "-m", "tests.logs", directory),
+        (sys.executable, "-m", "tests.support.logs.logs", directory),
         cwd=logs.ROOT,
         env=logs.child_environment(),
         stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.log import event_log as log, journal
 from machines import supervisor
-from tests import logs
+from tests.support.logs import logs
 
 
 def lives(directory: Path) -> list[list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from engine import slices
 from engine.log import keptrequest
-from tests import chatrequests
+from tests.support.requests import chatrequests
 
 WORD = "Zanzibar42"
 """A word that nothing but a content holds."""

@@ -18,7 +18,7 @@ import pytest
 
 from engine.log import chainfile, event_log as log, segments, writer as segmentwriter
 from machines import events
-from tests import logs
+from tests.support.logs import logs
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import structlog.testing
 
 from engine.log import sealed, segments
 from server.cli import readback
-from tests import logs
+from tests.support.logs import logs
 
 OF_RECORDS: dict[str, tuple[int, logs.Change]] = {
     "an event": (2, lambda record: record.update(event="text_inverted")),

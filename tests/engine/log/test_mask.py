@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from engine.log import mask, segments
 from machines import events, outputs, tooloptions
-from tests import logs
+from tests.support.logs import logs
 
 WORD = "Zanzibar42"
 """A word that nothing but a content holds."""

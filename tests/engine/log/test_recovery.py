@@ -9,7 +9,7 @@ import structlog.testing
 
 from engine.log import chain, recovery, segments
 from machines import events, outputs
-from tests import logs
+from tests.support.logs import logs
 
 
 @pytest.fixture

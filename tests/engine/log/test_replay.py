@@ -12,7 +12,8 @@ from engine.log import replay, segments
 from machines import events
 from machines.stream import machine as stream
 from server import renderers
-from tests import logs, recording, stories
+from tests.support.logs import logs, recording
+from tests.support.machines import stories
 
 KEY = "00112233445566778899aabbccddeeff"
 

@@ -9,7 +9,7 @@ import structlog
 from hypothesis import given, settings, strategies as st
 
 from engine.log import chain, chainfile, recovery, retention, segments
-from tests import logs
+from tests.support.logs import logs
 
 NOW_US = 1_700_000_000_000_000
 DAY_S = 86_400

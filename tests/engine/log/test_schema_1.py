@@ -8,7 +8,7 @@ import pytest
 from engine import scripted
 from engine.log import chain, recovery, replay, segments
 from server import renderers
-from tests import logs
+from tests.support.logs import logs
 
 STREAMS = logs.SCHEMA_1.with_name("schema-1-streams")
 """Transcripts as they were before steps named all their states."""

@@ -12,7 +12,7 @@ import pytest
 
 from engine.log import event_log as log, sealed, segments
 from machines import events, outputs
-from tests import logs
+from tests.support.logs import logs
 
 
 def write_streams(event_log: log.EventLog) -> None:

@@ -18,7 +18,8 @@ import pytest
 import structlog
 
 from engine.log import segments
-from tests import logs, machinetime
+from tests.support.logs import logs
+from tests.support.process import machinetime
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from machines.events import (
     TurnFailed,
     TurnFinished,
 )
-from tests import machinetime
+from tests.support.process import machinetime
 
 BROKEN = TurnFailed("upstream_error", "upstream_error", "broken")
 AT_FAULT = TurnFailed("upstream_error", "bad", "your fault", status=400)

@@ -11,7 +11,7 @@ from engine.routing.limits import Limits
 from machines import events
 from machines.events import TextDelta, TokensCounted, TurnFailed, TurnFinished
 from machines.stream import machine as stream
-from tests import logs
+from tests.support.logs import logs
 
 END: tuple[events.StreamInput, ...] = (TokensCounted(events.Usage(3, 4)), TurnFinished("stop"))
 

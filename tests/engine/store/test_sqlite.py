@@ -22,8 +22,8 @@ import uvloop
 
 from engine.store import file as responsefile, schema as responseschema, sqlite as sqlitestore
 from engine.store.store import Limits, StoredResponse, StoreError
-from tests import fulldisk, logs
 from tests.engine.store.store_contract import KEY, STILL, UNLIMITED, StoreContract, item, response
+from tests.support.logs import fulldisk, logs
 
 pytestmark = pytest.mark.slow
 

@@ -23,8 +23,8 @@ from engine.store import (
     sqlite as sqlitestore,
 )
 from engine.store.store import Limits, StoredResponse, StoreError
-from tests import machinetime
 from tests.engine.store.store_contract import KEY, STILL, UNLIMITED, put, response, there
+from tests.support.process import machinetime
 
 NAMES = [str(number) for number in range(9)]
 

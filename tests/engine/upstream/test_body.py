@@ -19,9 +19,11 @@ from machines.events import (
 )
 from machines.stream import machine as stream
 from machines.wire.eventsource import MAX_EVENT_BYTES
-from tests import feeding, growth, upstreamshapes
-from tests.playbook import opened
-from tests.upstreams import DONE, chunk, counted, sse
+from tests.support.machines import feeding
+from tests.support.machines.playbook import opened
+from tests.support.process import growth
+from tests.support.providers import upstreamshapes
+from tests.support.providers.upstreams import DONE, chunk, counted, sse
 
 
 def read(pieces: Iterable[bytes], is_event_stream: bool = True) -> Batch:

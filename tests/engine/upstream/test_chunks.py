@@ -23,7 +23,7 @@ from machines.events import (
 )
 from machines.stream import machine as stream
 from machines.wire.eventsource import Event
-from tests.upstreams import chunk, counted, usage
+from tests.support.providers.upstreams import chunk, counted, usage
 
 
 def said(*sent: Any, n: int = 1, first: int = 0) -> Batch:

@@ -29,10 +29,21 @@ from machines.events import (
     Usage,
 )
 from machines.wire.eventsource import MAX_EVENT_BYTES
-from tests import machinetime, upstreams
 from tests.engine.upstream.test_worker import ANSWER, ended, play, running, turn, until_ready
 from tests.engine.worker_contract import ENDS, Feed
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, response, sse, usage
+from tests.support.process import machinetime
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import (
+    DONE,
+    LAST,
+    STREAM_HEAD,
+    chunk,
+    counted,
+    framed,
+    response,
+    sse,
+    usage,
+)
 
 
 class Outcome:

@@ -27,9 +27,10 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests import chatrequests, upstreams
 from tests.engine.worker_contract import ENDS, SAID, WAIT_S, Course, Feed, WorkerContract
-from tests.upstreams import LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
+from tests.support.requests import chatrequests
 
 
 def turn(choice: int = 0, target: str = "m-1", **body: Any) -> worker.Turn:

@@ -4,7 +4,7 @@ import pytest
 
 from machines import events, outputs, tooloptions
 from machines.stream import choice
-from tests.playbook import opened
+from tests.support.machines.playbook import opened
 
 HELD = "held"
 

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from machines import outputs
 from machines.stream import cutoff
-from tests import feeding, stories
+from tests.support.machines import feeding, stories
 
 Cut = tuple[str, outputs.Cut | None]
 """What was released, and why no more."""

@@ -32,7 +32,7 @@ from machines.outputs import (
     Role,
     UsageTotals,
 )
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 COUNTS = Usage(10, 5, cached_tokens=3, reasoning_tokens=1)
 

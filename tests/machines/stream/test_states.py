@@ -25,7 +25,7 @@ from machines.outputs import (
 )
 from machines.stream import machine as stream, states as streamstates
 from tests.machines.stream import oracle
-from tests.playbook import opened
+from tests.support.machines.playbook import opened
 
 COUNTS = Usage(10, 5)
 

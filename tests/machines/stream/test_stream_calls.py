@@ -26,7 +26,7 @@ from machines.outputs import (
     ToolCounts,
 )
 from machines.tooloptions import ToolOptions
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 LOST = TurnFailed("worker_lost", "worker_exited", "Gone.")
 

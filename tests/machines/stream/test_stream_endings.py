@@ -25,7 +25,7 @@ from machines.outputs import (
     Role,
     UsageTotals,
 )
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 COUNTS = Usage(10, 5)
 

@@ -30,7 +30,7 @@ from machines.outputs import (
 )
 from machines.stream.machine import Stream
 from machines.tooloptions import ToolOptions
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 HIDE = str.maketrans("x12", "***")
 

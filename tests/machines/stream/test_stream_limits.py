@@ -20,9 +20,9 @@ from machines.outputs import (
     ToolCounts,
 )
 from machines.stream import machine as stream
-from tests import stories
 from tests.machines.tools.toolscene import ONE, block, called, tools
-from tests.playbook import Playbook
+from tests.support.machines import stories
+from tests.support.machines.playbook import Playbook
 
 ENDLESS: Final[dict[str, list[events.StreamInput]]] = {
     "blocks": [TextDelta(block("a") * 2), TextDelta(block("b"))],

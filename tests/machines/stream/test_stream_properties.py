@@ -19,7 +19,7 @@ from machines.outputs import (
     UsageTotals,
 )
 from machines.stream import finish, machine as stream, states as streamstates
-from tests import stories
+from tests.support.machines import stories
 
 
 def said(story: stories.Story) -> list[outputs.AnyOutput]:

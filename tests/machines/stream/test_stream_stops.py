@@ -20,7 +20,7 @@ from machines.outputs import (
     ToolCounts,
 )
 from tests.machines.tools.toolscene import ONE, block, called, tools
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 
 def test_after_its_first_call_an_answer_is_cut() -> None:

@@ -23,7 +23,7 @@ from machines.outputs import (
     ToolCounts,
 )
 from machines.tooloptions import ToolOptions
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 READ = '<use_tool name="readNote"><notePath>a.md</notePath></use_tool>'
 READ_ARGUMENTS = '{"notePath":"a.md"}'

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from machines.tools import blocks as usetool, obsidian
 from machines.tools.blocks import Aborted, Block, Piece, Started, Text
-from tests import feeding
+from tests.support.machines import feeding
 
 READ = '<use_tool name="readNote"><notePath>a.md</notePath></use_tool>'
 A_NOTE = Block(READ, "readNote", '{"notePath":"a.md"}')

@@ -9,7 +9,7 @@ from machines import events, outputs, tooloptions
 from machines.outputs import Content, Piece, ToolBufferFlushed, ToolBufferStarted, ToolCall
 from machines.stream import machine as stream
 from machines.tools.buffer import ToolBuffer
-from tests.playbook import opened
+from tests.support.machines.playbook import opened
 
 BLOCK = "<use_tool><name>a</name></use_tool>"
 

@@ -14,7 +14,7 @@ from machines.outputs import (
     ToolCounts,
 )
 from machines.stream import machine as stream
-from tests import stories
+from tests.support.machines import stories
 
 TOLD = stories.stories(until_ended=True, tools=stories.tools())
 """Streams with tools, up to their end."""

@@ -5,7 +5,7 @@ from typing import Any
 from machines import events, tooloptions
 from machines.events import TextDelta
 from machines.outputs import Head, Role
-from tests.playbook import Playbook, opened
+from tests.support.machines.playbook import Playbook, opened
 
 
 def tools(**options: Any) -> events.Opened:

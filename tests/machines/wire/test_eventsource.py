@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from machines import errors
 from machines.wire.eventsource import Event, EventSource
-from tests import feeding
+from tests.support.machines import feeding
 
 
 def events_of(pieces: Iterable[bytes]) -> list[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from machines import errors
 from machines.wire import jsonrpc
-from tests import feeding
+from tests.support.machines import feeding
 
 DELTA = (
     b'{"method":"item/agentMessage/delta","params":{"threadId":"0199f3c0-7f5a-7c31-8d52-'

@@ -26,7 +26,7 @@ from machines.outputs import (
 from server import renderers
 from server.api import sinks
 from server.http import exchange as http
-from tests.playbook import opened
+from tests.support.machines.playbook import opened
 
 KEY = b"k" * 32
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests import serving
+from tests.support.process import serving
 
 pytestmark = pytest.mark.slow
 

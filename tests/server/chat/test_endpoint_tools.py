@@ -14,8 +14,9 @@ from machines.tooloptions import ToolOptions
 from machines.tools import obsidian
 from server import context
 from server.http import decoding
-from tests import readme, redraw
 from tests.server.answering import END, ask, settings
+from tests.support.process import readme
+from tests.tools import redraw
 
 pytestmark = pytest.mark.slow
 

@@ -26,9 +26,10 @@ from machines.outputs import (
 from machines.stream import machine as stream
 from server import renderers
 from server.chat import fold, sse
-from tests import stories, wire
-from tests.playbook import opened
 from tests.server.folding import completion
+from tests.support.client import wire
+from tests.support.machines import stories
+from tests.support.machines.playbook import opened
 
 
 def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, fold.ChatBody]:

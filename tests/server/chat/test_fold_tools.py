@@ -28,9 +28,9 @@ from machines.outputs import (
 )
 from server import renderers
 from server.chat import fold
-from tests import wire
-from tests.playbook import opened
 from tests.server.folding import completion
+from tests.support.client import wire
+from tests.support.machines.playbook import opened
 
 END = (UsageTotals(Usage(11, 5)), Done())
 GET_TIME = "<use_tool>\n  <name>getCurrentTime</name>\n</use_tool>"

@@ -9,7 +9,7 @@ from machines import tooloptions
 from server.config import load as config
 from server.http import errors
 from server.http.exchange import Headers
-from tests import chatrequests
+from tests.support.requests import chatrequests
 
 REFERER = ("http-referer", "https://obsidiancopilot.com")
 TITLE = ("x-title", "Obsidian Copilot")

@@ -9,7 +9,7 @@ import pytest
 from server.api.asked import Asked
 from server.config import load as config
 from server.http import errors
-from tests import chatrequests
+from tests.support.requests import chatrequests
 
 HI = [{"role": "user", "content": "hi"}]
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from server.chat import request as bodies
 from server.http import errors
-from tests import chatrequests
+from tests.support.requests import chatrequests
 
 HI = [{"role": "user", "content": "hi"}]
 

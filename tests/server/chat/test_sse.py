@@ -28,8 +28,9 @@ from machines.outputs import (
 from machines.stream import machine as stream
 from machines.wire import jsonrpc
 from server.chat import sse
-from tests import stories, wire
-from tests.playbook import opened
+from tests.support.client import wire
+from tests.support.machines import stories
+from tests.support.machines.playbook import opened
 
 CHUNK = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795293345,"model":"m",'
 """What every chunk of `opened()` begins with."""

@@ -24,8 +24,8 @@ from machines.outputs import (
     UsageTotals,
 )
 from server.chat import sse
-from tests import wire
-from tests.playbook import opened
+from tests.support.client import wire
+from tests.support.machines.playbook import opened
 
 CHUNK = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795293345,"model":"m",'
 """What every chunk of `opened()` begins with."""

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from engine import slices, worker
 from server.chat import request as bodies, tool_fields as toolfields
 from server.http import errors
-from tests import chatrequests
+from tests.support.requests import chatrequests
 
 HI = [{"role": "user", "content": "hi"}]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import standin
-from tests import serving
+from tests.support.process import serving
 
 pytestmark = pytest.mark.slow
 

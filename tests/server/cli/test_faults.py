@@ -11,7 +11,7 @@ import uvloop
 from server.cli import faults
 from server.cli.faults import Ending, Fault
 from server.http import exchange as http
-from tests import rawhttp
+from tests.support.client import rawhttp
 
 PATH = "/v1/chat/completions"
 

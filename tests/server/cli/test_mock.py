@@ -20,7 +20,9 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from server.cli import faults
-from tests import asking, readme, redraw, serving
+from tests.support.client import asking
+from tests.support.process import readme, serving
+from tests.tools import redraw
 
 pytestmark = pytest.mark.slow
 

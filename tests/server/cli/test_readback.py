@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from server.cli import command_line as cli
-from tests import logs, recording
 from tests.engine.log import test_replay
+from tests.support.logs import logs, recording
 
 FORGED = "\x1b[31mX\r\nst_0000  2026-01-01T00:00:00.000000  forged\u202e"
 """A model's name that would write a row of its own, in red."""

@@ -8,7 +8,7 @@ from engine.routing.fleet import Rule
 from server.chat import request as bodies
 from server.config import load as config, models_file as modelsfile
 from server.config.models_file import ModelsFileError
-from tests import serving
+from tests.support.process import serving
 
 DOCS = Path(__file__).parents[3] / "docs"
 HOME = {"HOME": "/home/operator"}

@@ -7,9 +7,9 @@ import structlog.testing
 import uvloop
 
 from server.http import errors, exchange as http
-from tests import virtualtime
-from tests.feeding import feed_all_ways
-from tests.rawhttp import Held, Response, chunked, echo, get, post, rounds, serving
+from tests.support.client.rawhttp import Held, Response, chunked, echo, get, post, rounds, serving
+from tests.support.machines import virtualtime
+from tests.support.machines.feeding import feed_all_ways
 
 
 def test_a_whole_response_byte_for_byte() -> None:

@@ -10,8 +10,8 @@ import structlog.testing
 import uvloop
 
 from server.http import errors, exchange as http
-from tests import virtualtime
-from tests.rawhttp import WAIT, chunked, echo, get, post, serving
+from tests.support.client.rawhttp import WAIT, chunked, echo, get, post, serving
+from tests.support.machines import virtualtime
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,17 @@ import pytest
 import uvloop
 
 from server.http import exchange as http
-from tests.rawhttp import WAIT, Client, Held, chunked, echo, get, post, rounds, serving
+from tests.support.client.rawhttp import (
+    WAIT,
+    Client,
+    Held,
+    chunked,
+    echo,
+    get,
+    post,
+    rounds,
+    serving,
+)
 
 Act = Callable[[Client], Awaitable[None]]
 

@@ -13,8 +13,8 @@ import structlog.testing
 import uvloop
 
 from server.http import connection, exchange as http, listener
-from tests import rawhttp
-from tests.rawhttp import CUT, WAIT, Held, echo, get, rounds, serving
+from tests.support.client import rawhttp
+from tests.support.client.rawhttp import CUT, WAIT, Held, echo, get, rounds, serving
 
 pytestmark = pytest.mark.slow
 

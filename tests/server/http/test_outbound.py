@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from server.http import exchange as http, outbound
-from tests.rawhttp import WAIT, Held, Server, get, post, rounds, serving
+from tests.support.client.rawhttp import WAIT, Held, Server, get, post, rounds, serving
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ import pytest
 
 from bench import standin
 from server.process import signals
-from tests import asking, serving
+from tests.support.client import asking
+from tests.support.process import serving
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +73,7 @@ def program(
     """A command with something planted, killed at the end if it still runs."""
     settings = {"PROXY_DATA_DIR": str(tmp_path / "data"), **environ}
     with subprocess.Popen(
-        (sys.executable, "-m", "tests.planted", json.dumps(plants), *arguments),
+        (sys.executable, "-m", "tests.support.process.planted", json.dumps(plants), *arguments),
         cwd=serving.ROOT,
         env=environment(**settings),
         stdout=subprocess.PIPE,

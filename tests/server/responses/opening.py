@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from machines import events, outputs
 from machines.outputs import Done, Finish, Head, Role, UsageTotals
 from server.responses import stream as responsestream
-from tests import playbook, responsescript, responsewire, stories
+from tests.support.client import responsewire
+from tests.support.machines import playbook, stories
+from tests.support.providers import responsescript
 
 NOW: Final = responsescript.CREATED * 1_000_000
 """When every event of a rendered stream happens, in microseconds."""

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import pytest
 from openai.types.responses import Response
 
-from tests import asking, responsewire, upstreams
 from tests.faults import scene
-from tests.responsesclient import Client, Json
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+from tests.support.client import asking, responsewire
+from tests.support.client.responsesclient import Client, Json
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 pytestmark = pytest.mark.slow
 

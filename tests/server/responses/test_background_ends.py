@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import asking, serving, upstreams
-from tests.responsesclient import Client, Json
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+from tests.support.client import asking
+from tests.support.client.responsesclient import Client, Json
+from tests.support.process import serving
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from openai.types.responses import response_input_item_param
 from server.chat import request as chatbodies
 from server.http import decoding, errors
 from server.responses import bodies, inputitems
-from tests import responserequests
 from tests.server import answering
+from tests.support.requests import responserequests
 
 
 def body(**fields: Any) -> bytes:

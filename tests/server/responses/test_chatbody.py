@@ -14,8 +14,8 @@ from openai.types.chat import (
 from pydantic import TypeAdapter
 
 from server.http import errors
-from tests import responserequests
 from tests.server.responses import clients
+from tests.support.requests import responserequests
 
 F = {"type": "function", "name": "f", "description": "does it", "strict": True}
 G = {"type": "function", "name": "g", "parameters": {"type": "object"}}

@@ -15,8 +15,8 @@ from engine import slices, worker
 from server.config import load as config
 from server.http import errors
 from server.responses import bodies, conversation
-from tests import chatrequests, largeresponses, responserequests
 from tests.server.responses import clients
+from tests.support.requests import chatrequests, largeresponses, responserequests
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"type": "function_call", "call_id": "c1", "name": "add", "arguments": '{"a": 1.50}'}

@@ -6,9 +6,20 @@ from typing import NamedTuple
 import pytest
 from openai.types.responses import Response
 
-from tests import asking, responsewire, serving, upstreams
-from tests.responsesclient import Client, Json
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
+from tests.support.client import asking, responsewire
+from tests.support.client.responsesclient import Client, Json
+from tests.support.process import serving
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import (
+    DONE,
+    LAST,
+    STREAM_HEAD,
+    chunk,
+    counted,
+    framed,
+    sse,
+    usage,
+)
 
 HEL = STREAM_HEAD + framed(sse(chunk("Hel")))
 """What an upstream says first."""

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests import asking, fulldisk, responsewire, serving, upstreams
-from tests.responsesclient import Client, Live
-from tests.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
+from tests.support.client import asking, responsewire
+from tests.support.client.responsesclient import Client, Live
+from tests.support.logs import fulldisk
+from tests.support.process import serving
+from tests.support.providers import upstreams
+from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests import serving
-from tests.responsesclient import Client
+from tests.support.client.responsesclient import Client
+from tests.support.process import serving
 
 MODEL = "codex-5"
 """The model that is asked for."""

@@ -14,9 +14,9 @@ from machines import events, outputs
 from machines.events import Usage
 from server.http import reading
 from server.responses import echo, envelope
-from tests import responsescript as script
 from tests.server.responses import clients
 from tests.server.responses.opening import opened
+from tests.support.providers import responsescript as script
 
 FUNCTION: dict[str, Any] = {
     "type": "function",

@@ -31,8 +31,10 @@ from machines.outputs import (
 from machines.stream import machine as stream
 from server import renderers
 from server.responses import fold, stream as responsestream
-from tests import responsescript as script, responsewire, stories
 from tests.server.responses.opening import NOW, drawn, opened
+from tests.support.client import responsewire
+from tests.support.machines import stories
+from tests.support.providers import responsescript as script
 
 END = (UsageTotals(Usage(11, 5)), Done())
 

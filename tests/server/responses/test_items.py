@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from server.responses import items
-from tests import responsescript as script
+from tests.support.providers import responsescript as script
 
 
 class Output:

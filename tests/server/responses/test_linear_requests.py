@@ -11,7 +11,8 @@ from engine.store import store as responsestore
 from server.http.errors import ApiError
 from server.http.exchange import Headers
 from server.responses import conversation, echo, wanted
-from tests import chatrequests, growth, largeresponses, requestwork, responserequests
+from tests.support.process import growth
+from tests.support.requests import chatrequests, largeresponses, requestwork, responserequests
 
 pytestmark = pytest.mark.slow
 

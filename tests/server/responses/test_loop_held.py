@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import heldloop, largeresponses
 from tests.server.test_loop_held import in_front_of
+from tests.support.process import heldloop
+from tests.support.requests import largeresponses
 
 pytestmark = pytest.mark.slow
 

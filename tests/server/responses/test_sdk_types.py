@@ -31,8 +31,9 @@ from machines.outputs import (
     UsageTotals,
 )
 from server.responses import bodies
-from tests import readme, responsewire
 from tests.server.responses.opening import BEGUN, COUNTED, END, render, requested
+from tests.support.client import responsewire
+from tests.support.process import readme
 
 Model = type[pydantic.BaseModel]
 

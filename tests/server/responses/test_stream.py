@@ -26,8 +26,9 @@ from machines.outputs import (
     UsageTotals,
 )
 from server.responses import stream as responsestream
-from tests import responsescript as script, responsewire
 from tests.server.responses.opening import BEGUN, COUNTED, END, check, opened, render, requested
+from tests.support.client import responsewire
+from tests.support.providers import responsescript as script
 
 
 def test_the_first_bytes_are_the_apis_own() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from machines import tooloptions
 from machines.outputs import Content, Finish, ToolArguments, ToolBlock, ToolCall, ToolCounts
-from tests import responsescript as script, responsewire
 from tests.server.responses.opening import BEGUN, COUNTED, check, render
+from tests.support.client import responsewire
+from tests.support.providers import responsescript as script
 
 CALLED: Final = (Finish("tool_calls"), *COUNTED)
 """The last outputs of an answer with calls."""

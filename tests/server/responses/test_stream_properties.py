@@ -13,8 +13,10 @@ from machines import events, outputs
 from machines.outputs import Content, Head, Reasoning, Refusal, ToolCall
 from machines.stream import machine as stream
 from server.responses import stream as responsestream
-from tests import responsescript as script, responsewire, stories
 from tests.server.responses import opening
+from tests.support.client import responsewire
+from tests.support.machines import stories
+from tests.support.providers import responsescript as script
 
 
 @given(st.text())

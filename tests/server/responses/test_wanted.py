@@ -14,8 +14,8 @@ from server.config.settings import Config
 from server.http import errors
 from server.http.exchange import Headers
 from server.responses import wanted
-from tests import responserequests
 from tests.server.responses import clients
+from tests.support.requests import responserequests
 
 F = {"type": "function", "name": "f", "description": "does it", "parameters": {"type": "object"}}
 G = {"type": "function", "name": "g"}

@@ -1,0 +1,1 @@
+"""What tests share: a folder has one subject, and holds no test of the product."""

@@ -1,0 +1,1 @@
+"""Logs and transcripts: made, damaged, and read back."""

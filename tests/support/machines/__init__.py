@@ -1,0 +1,1 @@
+"""What tests feed to machines, and the clock that they run by."""

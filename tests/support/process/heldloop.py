@@ -1,0 +1,193 @@
+"""How long the server holds its event loop: `python -m tests.support.process.heldloop serve …`,
+and who runs it.
+
+    with heldloop.running("--worker", "upstream", PROXY_UPSTREAM_URL=url) as server:
+        held = server.post_and_measure("/chat/completions", body)
+        assert held.longest_ms < heldloop.LIMIT_MS
+
+It is the command line as it is, on asyncio's own loop, whose callbacks can be measured one by one:
+on SIGUSR1 it says on stderr how much CPU time of the loop's thread the longest took since it was
+asked last. CPU time does not depend on what else the machine does.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from engine import slices
+from server.cli import command_line as cli
+from server.process import eventloop
+from tests.support.process import serving
+
+HELD: Final = "loop_held"
+"""The event of a line that tells the longest callback."""
+
+SLICE_S: Final = "HELDLOOP_SLICE_S"
+"""The variable for how long a slice of long work is, where it is not the server's own."""
+
+UNSLICED: Final = "HELDLOOP_UNSLICED"
+"""The variable that has long work done in one go, to see what that would cost."""
+
+LIMIT_MS: Final = 50.0
+"""CPU time that one callback may take for a body of up to a MiB, whatever is in it."""
+
+WAIT_S: Final = 120.0
+
+
+class Held(NamedTuple):
+    """What a request cost the loop.
+
+    Attributes:
+        longest_ms: CPU time of the longest callback.
+        total_ms: of all of them.
+        where: the longest one.
+    """
+
+    status: int
+    body: bytes
+    longest_ms: float
+    total_ms: float
+    where: str
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of an answer that is one."""
+        return dict(json.loads(self.body)["error"])
+
+
+class MeasuredServe(serving.Serve):
+    """A server process that says how long it held its loop."""
+
+    module = "tests.support.process.heldloop"
+
+    asked_by = signal.SIGUSR1
+    """The signal that asks for the longest callback."""
+
+    def longest(self) -> dict[str, Any]:
+        """The longest callback since the last call."""
+        before = self._said()
+        self.process.send_signal(self.asked_by)
+        deadline = time.monotonic() + WAIT_S
+        while len(said := self._said()) == len(before):
+            assert time.monotonic() < deadline, "no answer to the signal"
+            threading.Event().wait(0.005)
+        return said[-1]
+
+    def measure(self, path: str, body: bytes) -> Held:
+        """Post a body, and see what it cost until its answer was there."""
+        self.longest()
+        where = urllib.parse.urlsplit(self.url)
+        assert where.hostname is not None
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=WAIT_S)
+        with contextlib.closing(connection):
+            connection.request("POST", where.path + path, body, serving.JSON_HEADERS)
+            with connection.getresponse() as response:
+                status, answer = response.status, response.read()
+        found = self.longest()
+        return Held(status, answer, found["longest_ms"], found["total_ms"], found["where"])
+
+    def _said(self) -> list[dict[str, Any]]:
+        return [line for line in list(self.lines) if line.get("event") == HELD]
+
+
+@contextlib.contextmanager
+def running(*arguments: str, **environ: str) -> Iterator[MeasuredServe]:
+    """A ready server, killed at the end if it still runs."""
+    with tempfile.TemporaryDirectory() as directory:
+        server = MeasuredServe(Path(directory), arguments, environ)
+        try:
+            server.wait_ready()
+            yield server
+        finally:
+            server.stop(signal.SIGKILL)
+
+
+def reference_ms(body: bytes) -> float:
+    """CPU time of reading a body's members and nothing more: what large ones are held to."""
+    decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def once() -> float:
+        begun = time.thread_time()
+        decoder.decode(body)
+        return time.thread_time() - begun
+
+    return min(once() for _ in range(5)) * 1000
+
+
+def limit_ms(body: bytes) -> float:
+    """What one callback may take for a body."""
+    return max(LIMIT_MS, 10 * reference_ms(body))
+
+
+class _Longest:
+    """Measures every callback of the loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._longest = self._total = 0.0
+        self._where = ""
+
+    def run(self, handle: asyncio.Handle, usual: Any) -> None:
+        """Run a callback."""
+        self._loop = asyncio.get_running_loop()
+        begun = time.thread_time()
+        usual(handle)
+        took = time.thread_time() - begun
+        self._total += took
+        if took > self._longest:
+            self._longest = took
+            self._where = repr(handle)[:300]
+
+    def asked(self, *_: object) -> None:
+        """A signal came, maybe in the middle of a callback: answer in one of its own."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._say)
+
+    def _say(self) -> None:
+        line = {
+            "event": HELD,
+            "severity": "info",
+            "longest_ms": self._longest * 1000,
+            "total_ms": self._total * 1000,
+            "where": self._where,
+        }
+        self._begin()
+        os.write(2, json.dumps(line).encode() + b"\n")
+
+
+def install(number: signal.Signals) -> None:
+    """Measure callbacks, and say so when this signal comes."""
+    longest = _Longest()
+    signal.signal(number, longest.asked)
+    # There is no public hook around a callback, nor a setting for the loop.
+    usual = asyncio.Handle._run
+    setattr(asyncio.Handle, "_run", lambda handle: longest.run(handle, usual))  # noqa: B010 -- mypy
+    setattr(eventloop, "uvloop", asyncio)  # noqa: B010 -- it has `new_event_loop` too
+
+
+def main() -> int:
+    """Run the command line."""
+    if os.environ.get(UNSLICED):
+        setattr(slices, "now", lambda: 0.0)  # noqa: B010 -- mypy; a slice is never over
+    install(signal.SIGUSR1)
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What stands behind a server: model providers, upstreams, app-servers, and what they answer."""

@@ -1,0 +1,1 @@
+"""Requests as the server reads them, of any size and kind."""

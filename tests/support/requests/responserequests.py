@@ -1,0 +1,63 @@
+"""Responses requests as the server reads them, for tests of what it makes of one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from engine import slices, worker
+from server.http import reading
+from server.responses import bodies, chatbody, conversation, inputitems
+from tests.support.requests import chatrequests
+from tests.support.requests.chatrequests import LIMIT
+
+
+def parse(body: bytes, limit: int = LIMIT) -> tuple[bodies.ResponsesRequest, tuple[str, ...]]:
+    """A request, and the names of what nothing honours."""
+    return slices.at_once(bodies.parse(chatrequests.members(body, limit), limit))
+
+
+def read_item(raw: msgspec.Raw, path: str = "input[0]") -> inputitems.AnyItem:
+    """One item."""
+    return slices.at_once(inputitems.read(raw, path, LIMIT))
+
+
+def resolved(
+    request: bodies.ResponsesRequest, found: Mapping[str, msgspec.Raw] | None = None
+) -> list[conversation.Listed]:
+    """The items of a request as the API lists them, what was found in the places of what refers
+    to it."""
+    listed = slices.at_once(conversation.listed(request.items))
+    if found is None:
+        return listed
+    return slices.at_once(conversation.resolve(listed, found, LIMIT))
+
+
+def kept(
+    request: bodies.ResponsesRequest, found: Mapping[str, msgspec.Raw] | None = None
+) -> tuple[msgspec.Raw, ...]:
+    """The same, as they are kept."""
+    return tuple(each.raw for each in resolved(request, found))
+
+
+def messages(
+    request: bodies.ResponsesRequest,
+    found: Mapping[str, msgspec.Raw] | None = None,
+    earlier: tuple[msgspec.Raw, ...] = (),
+) -> tuple[worker.Message, ...]:
+    """What a worker is told."""
+    items = [each.item for each in resolved(request, found)]
+    before = slices.at_once(conversation.read(earlier, LIMIT))
+    return slices.at_once(conversation.messages(items, request.prologue, before))
+
+
+def chat_body(
+    request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
+) -> reading.Members:
+    """The chat completion that a request becomes."""
+    return slices.at_once(chatbody.chat_body(request, messages))
+
+
+def decoded(members: reading.Members) -> Any:
+    """Members as plain values."""
+    return msgspec.json.decode(msgspec.json.encode(members))

@@ -1,0 +1,1 @@
+"""Commands for developers: captures, drawings, and what Codex has changed in its schema."""

@@ -1,0 +1,58 @@
+"""Writes the parts of `docs/` that come from code anew: `python -m tests.tools.redraw`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from machines import drawing, lifecycle, supervisor
+from machines.stream import states as streamstates
+from server.config import load as config
+from tests.faults import matrix
+from tests.simulator import containments
+from tests.tools import reference
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+PAGE = DOCS / "machines.md"
+"""The page of the machines."""
+
+TABLES = (streamstates.TABLE, supervisor.TABLE, lifecycle.TABLE)
+"""Every machine that is declared, in the order of the page."""
+
+PRINTED: dict[str, Callable[[], str]] = {
+    "routes": reference.route_table,
+    "finish_reasons": reference.finish_table,
+    "timeouts": reference.timeout_table,
+    "errors": reference.error_table,
+    "chain": reference.chain_tables,
+    "events": reference.event_tables,
+    "outputs": reference.output_table,
+    "protocol": reference.protocol_table,
+    "failures": reference.failure_table,
+    "fault_tests": matrix.table,
+    "containments": containments.table,
+    "codex_settings": reference.codex_settings,
+    "settings": lambda: config.reference().rstrip("\n"),
+}
+"""What makes each block that is not a machine, by its name."""
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+def blocks() -> dict[str, str]:
+    """Every block with its marks, by its name."""
+    drawn = {table.name: drawing.block(table) for table in TABLES}
+    return drawn | {name: drawing.marked(name, text()) for name, text in PRINTED.items()}
+
+
+def main() -> None:
+    """Write every page with its blocks drawn anew."""
+    fresh = blocks()
+    for page in pages():
+        page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
