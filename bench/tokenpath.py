@@ -107,6 +107,8 @@ class TokenPath:
     """Streams in motion, each with a client that reads what it is sent.
 
     Attributes:
+        channel: what reads of the worker's output are fed to.
+        wakeups: what a read is joined to.
         line: a worker's line with one token, for a yardstick.
         chunk: the chunk that it becomes, decoded.
     """
@@ -114,8 +116,8 @@ class TokenPath:
     def __init__(
         self, runner: PipelessWorker, wakeups: wakeups.Wakeups, clients: list[socket.socket]
     ) -> None:
-        self._feed = runner.channel.feed
-        self._wakeups = wakeups
+        self.channel = runner.channel
+        self.wakeups = wakeups
         self._clients = clients
         self._lines = [frames.deltas((TEXT,))[0] for frames in runner.frames]
         self.line = self._lines[0]
@@ -128,7 +130,7 @@ class TokenPath:
     async def wake(self, data: bytes) -> int:
         """Have the worker's bytes come, and give the CPU nanoseconds until theirs were sent."""
         began = time.process_time_ns()
-        self._wakeups.read(self._feed, data)
+        self.wakeups.read(self.channel.feed, data)
         await asyncio.sleep(0)  # the round of the event loop in which the transports send
         return time.process_time_ns() - began
 

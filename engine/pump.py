@@ -1,8 +1,8 @@
 """Drives one stream: event -> machine -> log -> sink; its deadlines, its turns, its one ending.
 
-`Pump.event` is the second of a token's four files. It is a plain call from the reader of the
-worker's output; what it produces waits in the log and in the sink until the wake-up is over, and
-then `engine.wakeups` writes the records of every stream before any of their bytes go out.
+`Pump.event` is where a token is taken, and `Pump.flush_texts` where it is flushed. Both are plain
+calls, the one from the reader of the worker's output and the other from `engine.wakeups`, which
+writes the records of every stream before any of their bytes go out.
 
 Nothing that is called from outside raises. A bug of ours, wherever it is met on the way of an
 event, ends the stream that it hit: by the machine's own answer to `DEFECT` where that still

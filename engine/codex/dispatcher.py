@@ -1,9 +1,9 @@
 """Finds the turn that a line of the app-server is about, and contains what fails in it.
 
-`Dispatcher.text_delta` is where a token enters: the first of its four files. Frames are told apart
-by `threadId`: a turn has a thread of its own, and its notifications may come before the reply to
-the request that began it. One read holds lines of many turns: what one of them cannot take ends
-that turn, and the others never know.
+`Dispatcher.text_delta` takes the line of a token; `docs/token-path.md` has the whole trip. Lines
+are told apart by `threadId`: a turn has a thread of its own, and its notifications may come before
+the reply to the request that began it. One read holds lines of many turns: what one of them cannot
+take ends that turn, and the others never know.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ from machines.stream import states as streamstates
 from server.config import load as config
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import reference
+from tests.tools import reference, tokentrace
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,6 +31,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "fault_tests": matrix.table,
     "containments": containments.table,
     "codex_settings": reference.codex_settings,
+    "token_trip": tokentrace.block,
     "settings": lambda: config.reference().rstrip("\n"),
 }
 """What makes each block that is not a machine, by its name."""
