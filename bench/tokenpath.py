@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import slices, wakeups, worker
+from engine import slices, wakeups, worker, workerkinds
 from engine.codex import channel, dispatcher, reader as codex
 from engine.log import event_log as log
 from machines import lifecycle
@@ -54,7 +54,8 @@ class Running:
 class PipelessWorker:
     """The Codex worker's reading half: its turns are told what is fed to `channel`."""
 
-    name = "codex"
+    kind = workerkinds.CODEX
+    accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels(appframes.MODELS[0])
 
     def __init__(self) -> None:
         self._routes = dispatcher.Dispatcher(_ignore)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine import containment, failures, slices, worker
+from engine import containment, failures, slices, worker, workerkinds
 from engine.log import segments
 from machines import events
 
@@ -208,7 +208,7 @@ class ScriptedWorker:
         TranscriptError: the directory holds no playable transcript, or not that one.
     """
 
-    name = "scripted"
+    kind = workerkinds.SCRIPTED
 
     def __init__(self, directory: Path, speed: float, everything: str | None = None) -> None:
         self._speed = speed
@@ -218,6 +218,9 @@ class ScriptedWorker:
             raise TranscriptError(f"{directory}: no transcripts")
         if everything is not None and everything not in self._transcripts:
             raise TranscriptError(f"{directory}: no transcript {everything!r}")
+        self.accepts: worker.AnyModel | worker.ListedModels = (
+            worker.ListedModels(self.models()[0]) if everything is None else worker.AnyModel()
+        )
 
     async def start(self) -> None:
         """Nothing: it was ready when it was made."""

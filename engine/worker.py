@@ -5,7 +5,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from engine import redaction, slices
+from engine import redaction, slices, workerkinds
 from machines import events
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -213,10 +213,30 @@ class Runner(Protocol):
         """Begin a turn at once. What goes wrong arrives at the feed as `TurnFailed`."""
 
 
-class Worker(Runner, Protocol):
-    """A runner with a life of its own, which a server shares between its streams."""
+class AnyModel(msgspec.Struct, frozen=True):
+    """Every model's name is taken: whoever answers judges it, and may know more than it lists."""
 
-    name: str
+
+class ListedModels(msgspec.Struct, frozen=True):
+    """The names of a worker's models are taken, and aliases.
+
+    Attributes:
+        default: the model that the aliases stand for.
+    """
+
+    default: str
+
+
+class Worker(Runner, Protocol):
+    """A runner with a life of its own, which a server shares between its streams.
+
+    Attributes:
+        kind: what sets it apart from other workers.
+        accepts: which names of models it takes.
+    """
+
+    kind: workerkinds.Kind
+    accepts: AnyModel | ListedModels
 
     async def start(self) -> None:
         """Begin to become ready; returns without waiting for it."""

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine import regular, scripted, wakeups, worker
+from engine import regular, scripted, wakeups, worker, workerkinds
 from engine.codex import disabled, home as codexhome, worker as codexworker
 from engine.log import digest, event_log as log, journal
-from engine.routing import fleet as routing
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import supervisor
 from server.config.settings import Config
@@ -25,7 +24,7 @@ class ExtraMissing(Exception):
 
 
 def make_worker(
-    name: routing.WorkerName,
+    name: workerkinds.Name,
     config: Config,
     environ: Mapping[str, str],
     event_log: log.EventLog,
@@ -43,7 +42,7 @@ def make_worker(
     if name == "upstream":
         return upstream_worker(config, wakeups)
     if not config.use_app_server:
-        return disabled.DisabledWorker()
+        return disabled.DisabledWorker(config.codex_model)
     return codexworker.CodexWorker(
         codex_options(config),
         environ,

@@ -84,15 +84,11 @@ def fleet(config: Config, workers: Mapping[str, worker.Worker]) -> routing.Fleet
 
 def accepted(config: Config, runner: worker.Worker) -> models.ModelTable | models.AnyModel:
     """The names that a worker takes now."""
-    targets = runner.models()
-    default = config.codex_model
-    if runner.name == "upstream":
-        return models.AnyModel(targets)
-    if runner.name == "scripted":
-        if config.scripted_transcript is not None:
-            return models.AnyModel(targets)
-        default = targets[0]
-    return _model_table(targets, default, config.env)
+    match runner.accepts:
+        case worker.AnyModel():
+            return models.AnyModel(runner.models())
+        case worker.ListedModels(default):
+            return _model_table(runner.models(), default, config.env)
 
 
 @functools.lru_cache(maxsize=4)

@@ -114,7 +114,7 @@ async def health(context: Context, call: Call) -> None:
     body: dict[str, object] = {
         "status": "ok" if is_well else "degraded",
         "state": context.lifecycle.state,
-        "worker": {"kind": context.worker.name, "state": worker.state},
+        "worker": {"kind": context.worker.kind.name, "state": worker.state},
         "workers": {name: each.state for name, each in workers.items()},
         "streams": len(context.streams),
         "store": store,
@@ -158,9 +158,7 @@ async def liveness(_: Context, call: Call) -> None:
 
 
 def _model(context: Context, name: str) -> dict[str, object]:
-    target = context.fleet.resolve(name)
-    scripted = target is not None and target.worker.name == "scripted"
-    owner = "turntape" if scripted else "openai"
+    owner = context.fleet.resolve_or_default(name).worker.kind.models_owner
     return {"id": name, "object": "model", "created": context.started, "owned_by": owner}
 
 

@@ -1,15 +1,22 @@
 """Stands where Codex would, with `PROXY_USE_APP_SERVER=false` and no other worker."""
 
-from engine import slices, worker
+from engine import slices, worker, workerkinds
 
 CODE = "app_server_disabled"
 """Why nothing is answered; a code of `server.http.errors`."""
 
 
 class DisabledWorker:
-    """Answers no turn."""
+    """Answers no turn.
 
-    name = "disabled"
+    Args:
+        default_model: what the aliases would stand for.
+    """
+
+    kind = workerkinds.DISABLED
+
+    def __init__(self, default_model: str) -> None:
+        self.accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels(default_model)
 
     async def start(self) -> None:
         """Nothing."""

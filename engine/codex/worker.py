@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from engine import containment, failures, redaction, slices, worker
+from engine import containment, failures, redaction, slices, worker, workerkinds
 from engine.codex import (
     appserver,
     bundled as codexmodels,
@@ -224,7 +224,7 @@ class CodexWorker:
         environ: what the processes' own environment is made from.
     """
 
-    name = "codex"
+    kind = workerkinds.CODEX
 
     def __init__(
         self, options: Options, environ: Mapping[str, str], on_change: OnChange, read: worker.Read
@@ -232,6 +232,9 @@ class CodexWorker:
         self._read = read
         self._on_change = on_change
         self._options = options
+        self.accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels(
+            options.setup.model
+        )
         self._environ = environ
         self._binary = codexhome.find_binary(options.binary)
         self._home: int | None = None

@@ -139,7 +139,7 @@ class Fallback:
             return
         leg, work = found
         trial.drop()
-        taken = events.FallbackTaken(leg.model, leg.runner.name, failed.code)
+        taken = events.FallbackTaken(leg.model, leg.runner.kind.name, failed.code)
         self._on_taken(leg, taken)
         trial.feed.event(taken)
         patience = self._patience if self._others else 0
@@ -171,7 +171,7 @@ class Fallback:
                 work = leg.prepare()
                 slices.at_once(leg.runner.check(work.turns[0]))
             except worker.TurnRefused as refused:
-                skipped = events.FallbackSkipped(leg.model, leg.runner.name, refused.code)
+                skipped = events.FallbackSkipped(leg.model, leg.runner.kind.name, refused.code)
                 trial.feed.event(skipped)
                 continue
             return leg, work

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from engine import worker
+from engine import worker, workerkinds
 from engine.routing import models
-
-WorkerName = Literal["codex", "upstream", "scripted"]
-"""The workers there are."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +21,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         fallback: any name that is accepted: what is asked instead, where this has failed.
     """
 
-    worker: WorkerName | None = None
+    worker: workerkinds.Name | None = None
     model: str | None = None
     effort: str | None = None
     defaults: dict[str, Any] = {}
@@ -50,21 +47,30 @@ Accepted = Callable[[worker.Worker], models.ModelTable | models.AnyModel]
 
 
 class UnknownModel(Exception):
-    """Raised for a rule that leads nowhere.
+    """Raised for a rule whose model its worker does not know.
 
     Args:
         rule: the name it is for.
+        model: what is not known.
+        kind: of the worker that does not know it.
+
+    Attributes:
         field: of the rule, at fault.
-        model: what is not known there.
-        worker: the name of who does not know it.
     """
 
-    def __init__(self, rule: str, field: str, model: str, worker: str) -> None:
-        super().__init__(f"{rule}.{field}: {model}")
+    field = "model"
+
+    def __init__(self, rule: str, model: str, kind: workerkinds.Kind) -> None:
+        super().__init__(f"{rule}.{self.field}: {model}")
         self.rule = rule
-        self.field = field
         self.model = model
-        self.worker = worker
+        self.kind = kind
+
+
+class UnknownFallback(UnknownModel):
+    """Raised for a rule whose fallback has no rule and is not known to the default worker."""
+
+    field = "fallback"
 
 
 class Fleet:
@@ -114,9 +120,9 @@ class Fleet:
             model = rule.model or name
             runner = self._worker_of(rule)
             if self._accepted(runner).resolve(model) is None:
-                raise UnknownModel(name, "model", model, runner.name)
+                raise UnknownModel(name, model, runner.kind)
             if rule.fallback is not None and self.resolve(rule.fallback) is None:
-                raise UnknownModel(name, "fallback", rule.fallback, self.default.name)
+                raise UnknownFallback(name, rule.fallback, self.default.kind)
 
     def resolve(self, name: str) -> Target | None:
         """What stands behind a name, None where nobody knows it."""

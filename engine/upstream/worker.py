@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from engine import containment, slices, worker
+from engine import containment, slices, worker, workerkinds
 from engine.upstream import client as upstreamclient, turn as upstreamturn
 
 REFRESH_S: Final = 60.0
@@ -30,7 +30,8 @@ class UpstreamWorker:
         read: joins what one read brought to a wake-up.
     """
 
-    name = "upstream"
+    kind = workerkinds.UPSTREAM
+    accepts: worker.AnyModel | worker.ListedModels = worker.AnyModel()
 
     def __init__(self, options: upstreamclient.Options, read: worker.Read) -> None:
         self._options = options

@@ -295,7 +295,7 @@ def _opened(
         model=wanted.model,
         target=target.model,
         effort=wanted.effort or target.effort,
-        worker=target.worker.name,
+        worker=target.worker.kind.name,
         endpoint=api.endpoint,
         n=wanted.n,
         streaming=wanted.stream,

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from engine import workerkinds
 from engine.codex import disabled
 from server.config.load import is_loopback
 from server.context import Context
@@ -83,7 +84,7 @@ def check_life(context: Context) -> None:
         raise ApiError("server_shutdown", "The server is stopping.")
     if state == "maintenance":
         raise ApiError("maintenance", "The server is in maintenance.")
-    if not context.config.models and context.worker.health().code == disabled.CODE:
+    if not context.config.models and context.worker.kind is workerkinds.DISABLED:
         raise ApiError(disabled.CODE, "The Codex worker is switched off.")
     if not context.log.accepting:
         raise ApiError("worker_not_ready", "The event log cannot be written.")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from engine import slices
+from engine import slices, workerkinds
 from engine.routing import fleet as routing
 from machines import events
 from server.api import answering, asked
@@ -24,6 +24,13 @@ API: Final = answering.Api(events.CHAT, "chatcmpl-", "messages", True, renderer)
 """What sets its answers apart."""
 
 
+READERS: Final = {
+    workerkinds.RequestForm.CONVERSATION: chatturn.read,
+    workerkinds.RequestForm.CHAT_BODY: passedon.read,
+}
+"""How a request is read for each form in which a worker may be given it."""
+
+
 async def complete(context: Context, call: Call) -> None:
     """`POST /v1/chat/completions`.
 
@@ -37,9 +44,8 @@ async def complete(context: Context, call: Call) -> None:
     request_headers = ask.exchange.request.headers
 
     def read(target: routing.Target) -> slices.Steps[asked.Asked]:
-        reads = passedon.read if target.worker.name == "upstream" else chatturn.read
         request = bodies.with_defaults(members, target.defaults)
-        return reads(request, request_headers, config)
+        return READERS[target.worker.kind.request_form](request, request_headers, config)
 
     target = context.fleet.resolve_or_default(bodies.model_named(members))
     wanted = await slices.in_slices(read(target))

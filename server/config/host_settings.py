@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine.routing import fleet as routing
+from engine import workerkinds
 from server.config.declared import (
     GIB,
     MIB,
@@ -44,7 +44,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
         Setting("PROXY_ENV", "stage: in health and logs; picks the aliases advertised"),
     ] = None
     worker: Annotated[
-        routing.WorkerName,
+        workerkinds.Name,
         Setting(
             "PROXY_WORKER",
             "what answers: Codex, an OpenAI-compatible server, recorded transcripts",

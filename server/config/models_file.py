@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from engine import workerkinds
 from engine.routing import fleet as routing, models
 from server.http import mismatch
 
@@ -26,7 +27,7 @@ CLIENTS_OWN: Final = frozenset(
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One table of the file; see `engine.routing.fleet.Rule`."""
 
-    worker: routing.WorkerName | None = None
+    worker: workerkinds.Name | None = None
     model: Name | None = None
     effort: models.Effort | None = None
     defaults: dict[str, Any] = {}
@@ -55,7 +56,7 @@ class ModelsFileError(Exception):
 
 
 def load(
-    path: Path, default: routing.WorkerName, check: CheckDefault = accept
+    path: Path, default: workerkinds.Name, check: CheckDefault = accept
 ) -> dict[str, routing.Rule]:
     """The rules of a file, by name.
 
@@ -85,12 +86,12 @@ def complaint(unknown: routing.UnknownModel, default: str) -> str:
     Args:
         default: the default worker.
     """
-    if unknown.field == "fallback":
+    if isinstance(unknown, routing.UnknownFallback):
         problem = f"'{unknown.model}' is neither in this file nor known to the {default} worker"
     else:
-        problem = f"the {unknown.worker} worker does not know '{unknown.model}'"
-        if unknown.worker == "codex":
-            problem += "; PROXY_CODEX_MODELS adds models to it"
+        problem = f"the {unknown.kind.name} worker does not know '{unknown.model}'"
+        if unknown.kind.models_setting is not None:
+            problem += f"; {unknown.kind.models_setting} adds models to it"
     return f"{_place(unknown.rule, unknown.field)}: {problem}"
 
 
@@ -114,22 +115,22 @@ def _converted(value: Any, kind: type[T], place: str) -> T:
     return msgspec.convert(value, kind)
 
 
-def _rule(name: str, table: Any, default: routing.WorkerName, check: CheckDefault) -> routing.Rule:
+def _rule(name: str, table: Any, default: workerkinds.Name, check: CheckDefault) -> routing.Rule:
     """What one table says."""
     _converted(name, Name, _place(name))
     entry = _converted(table, Entry, _place(name))
-    runner = entry.worker or default
-    if entry.effort is not None and runner != "codex":
+    kind = workerkinds.KINDS[entry.worker or default]
+    if entry.effort is not None and not kind.sets_effort:
         problem = "is Codex's; for others it is `reasoning_effort` among the defaults"
         raise ModelsFileError(f"{_place(name, 'effort')} {problem}")
     for field, value in entry.defaults.items():
         place = _place(name, "defaults", field)
         if field in CLIENTS_OWN:
             raise ModelsFileError(f"{place} is for the client to say")
-        if runner == "upstream":
+        if kind.request_form is workerkinds.RequestForm.CHAT_BODY:
             continue
         if (wrong := check(field, value)) is not None:
-            raise ModelsFileError(f"{place}: {wrong.format(worker=runner)}")
+            raise ModelsFileError(f"{place}: {wrong.format(worker=kind.name)}")
     return routing.Rule(**msgspec.structs.asdict(entry))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine import redaction
+from engine import redaction, workerkinds
 from engine.routing import fleet as routing
 from machines import tooloptions
 from server.config.declared import (
@@ -167,7 +167,7 @@ class Config(HostSettings, frozen=True, kw_only=True):
     models: dict[str, routing.Rule] = msgspec.field(default_factory=dict)
     sources: dict[str, Source] = msgspec.field(default_factory=dict)
 
-    def workers(self) -> tuple[routing.WorkerName, ...]:
+    def workers(self) -> tuple[workerkinds.Name, ...]:
         """The workers that run: the default, then those that models name."""
         named = (rule.worker for rule in self.models.values() if rule.worker is not None)
         return tuple(dict.fromkeys((self.worker, *named)))

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from engine import slices, worker
+from engine import slices, worker, workerkinds
 from engine.routing import fleet as routing
 from engine.store import store as responsestore
 from machines import events
@@ -64,7 +64,7 @@ class Creation(msgspec.Struct, frozen=True):
         Raises:
             ApiError: with the field at fault.
         """
-        passed_on = target.worker.name == "upstream"
+        passed_on = target.worker.kind.request_form is workerkinds.RequestForm.CHAT_BODY
         reads = wanted.passed_on if passed_on else wanted.read
         headers = self.ask.exchange.request.headers
         found = yield from reads(

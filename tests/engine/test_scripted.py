@@ -253,6 +253,7 @@ def test_it_lists_its_transcripts_the_default_first_and_is_always_ready(tmp_path
     assert player.models() == ("text-short", "a", "b")
     assert player.health() == worker.Health(True, "ready")
     assert player.versions() == {}
+    assert player.accepts == worker.ListedModels("text-short")
     (tmp_path / "text-short.jsonl").unlink()
     assert scripted.ScriptedWorker(tmp_path, 0).models() == ("a", "b")
 
@@ -314,6 +315,7 @@ def test_one_transcript_may_answer_everything_that_names_none(tmp_path: Path) ->
     assert asyncio.run(said(turn(target="gpt-4o"))) == TextDelta("other")
     assert asyncio.run(said(turn(target="short"))) == TextDelta("other")
     assert asyncio.run(said(turn(target="gpt-4o", transcript="short"))) == SAID[0]
+    assert scripted.ScriptedWorker(directory, 0, "other").accepts == worker.AnyModel()
     with pytest.raises(TranscriptError, match="no transcript 'nobody'"):
         scripted.ScriptedWorker(directory, 0, "nobody")
 

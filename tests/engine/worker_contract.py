@@ -109,7 +109,7 @@ class WorkerContract(abc.ABC):
 
     def test_it_says_who_it_is_and_that_it_is_ready(self, tmp_path: Path) -> None:
         async def scene(runner: worker.Worker) -> None:
-            assert runner.name
+            assert runner.kind.name
             health = runner.health()
             assert (health.ready, health.state, health.code) == (True, "ready", None)
             models = runner.models()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from engine import slices, wakeups, worker
+from engine import slices, wakeups, worker, workerkinds
 from engine.log import event_log as log
 from machines import events, lifecycle
 from server import context, router as routes, serve
@@ -43,7 +43,8 @@ class Playing:
 class Player:
     """A worker that says the same in every turn, and keeps the turns."""
 
-    name = "player"
+    kind = workerkinds.CODEX
+    accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels("gpt-5.5")
 
     def __init__(self, said: tuple[events.StreamInput, ...]) -> None:
         self.turns: list[worker.Turn] = []

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from engine import slices, worker
+from engine import slices, worker, workerkinds
 from engine.routing import fallback, limits
 from machines import events
 from machines.events import (
@@ -81,6 +81,8 @@ class Target:
         self, name: str, *at_once: events.StreamInput, refuses: str | None = None
     ) -> None:
         self.name = name
+        self.kind = msgspec.structs.replace(workerkinds.SCRIPTED, name=name)
+        self.accepts: worker.AnyModel | worker.ListedModels = worker.AnyModel()
         self.turns: list[Running] = []
         self._at_once = at_once
         self._refuses = refuses

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine import slices, worker
+from engine import slices, worker, workerkinds
 from engine.routing import fleet as routing, models
 from engine.routing.fleet import Fleet, Rule, UnknownModel
 
@@ -16,16 +16,17 @@ class Named:
         life: what became of all workers so far.
     """
 
-    def __init__(self, name: str, life: list[str], *known: str) -> None:
-        self.name = name
+    def __init__(self, kind: workerkinds.Kind, life: list[str], *known: str) -> None:
+        self.kind = kind
+        self.accepts: worker.AnyModel | worker.ListedModels = worker.AnyModel()
         self.life = life
         self.known = known
 
     async def start(self) -> None:
-        self.life.append(f"{self.name} starts")
+        self.life.append(f"{self.kind.name} starts")
 
     async def stop(self) -> None:
-        self.life.append(f"{self.name} stops")
+        self.life.append(f"{self.kind.name} stops")
 
     def health(self) -> worker.Health:
         return worker.Health(True, "ready")
@@ -45,14 +46,14 @@ class Named:
 
 
 def accepted(runner: worker.Worker) -> models.ModelTable | models.AnyModel:
-    if runner.name == "upstream":
+    if runner.kind is workerkinds.UPSTREAM:
         return models.AnyModel(runner.models())
     return models.ModelTable(runner.models(), runner.models()[0], None)
 
 
 LIFE: list[str] = []
-CODEX = Named("codex", LIFE, "gpt-5.5", "gpt-6")
-UPSTREAM = Named("upstream", LIFE, "qwen")
+CODEX = Named(workerkinds.CODEX, LIFE, "gpt-5.5", "gpt-6")
+UPSTREAM = Named(workerkinds.UPSTREAM, LIFE, "qwen")
 
 
 def fleet(**rules: Rule) -> Fleet:
@@ -115,7 +116,7 @@ def test_a_rule_that_leads_nowhere_is_found(
     with pytest.raises(UnknownModel) as raised:
         fleet(**rules).check()
     found = raised.value
-    assert (found.rule, found.field, found.model, found.worker) == where
+    assert (found.rule, found.field, found.model, found.kind.name) == where
 
 
 def test_rules_that_lead_somewhere_pass() -> None:
@@ -142,24 +143,26 @@ def test_every_worker_is_started_and_stopped() -> None:
 class Failing(Named):
     """A worker that fails where it is told to."""
 
-    def __init__(self, name: str, at: str) -> None:
-        super().__init__(name, LIFE, name)
+    def __init__(self, kind: workerkinds.Kind, at: str) -> None:
+        super().__init__(kind, LIFE, kind.name)
         self._at = at
 
     async def start(self) -> None:
         if self._at == "start":
-            raise RuntimeError(f"{self.name} cannot start")
+            raise RuntimeError(f"{self.kind.name} cannot start")
         await super().start()
 
     async def stop(self) -> None:
         await super().stop()
         if self._at == "stop":
-            raise RuntimeError(f"{self.name} cannot stop")
+            raise RuntimeError(f"{self.kind.name} cannot stop")
 
 
 def test_only_what_has_started_is_stopped() -> None:
     async def live() -> None:
-        workers = Fleet({"codex": CODEX, "upstream": Failing("upstream", "start")}, {}, accepted)
+        workers = Fleet(
+            {"codex": CODEX, "upstream": Failing(workerkinds.UPSTREAM, "start")}, {}, accepted
+        )
         with pytest.raises(RuntimeError, match="cannot start"):
             await workers.start()
         await workers.stop()
@@ -171,7 +174,9 @@ def test_only_what_has_started_is_stopped() -> None:
 
 def test_one_worker_that_cannot_stop_does_not_keep_the_others() -> None:
     async def live() -> None:
-        workers = Fleet({"codex": Failing("codex", "stop"), "upstream": UPSTREAM}, {}, accepted)
+        workers = Fleet(
+            {"codex": Failing(workerkinds.CODEX, "stop"), "upstream": UPSTREAM}, {}, accepted
+        )
         await workers.start()
         with pytest.raises(ExceptionGroup) as raised:
             await workers.stop()
