@@ -3,7 +3,7 @@
 import msgspec
 
 from machines import events
-from machines.stream import machine as stream
+from machines.stream import machine as stream, states
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -53,21 +53,21 @@ def due(limits: Deadlines, machine: stream.Stream, at: Times) -> dict[events.Tim
     found: dict[events.TimerName, int] = {}
     streaming = machine.opened.streaming
     position = machine.position
-    if limits.total and position != "finish":
+    if limits.total and position != states.FINISH:
         found["total"] = at.opened + limits.total
-    if position in ("held", "role") and limits.first_chunk:
+    if position in (states.HELD, states.ROLE) and limits.first_chunk:
         found["first_chunk"] = at.opened + limits.first_chunk
-    if position == "held" and streaming and limits.heartbeat and limits.head_hold:
+    if position == states.HELD and streaming and limits.heartbeat and limits.head_hold:
         found["head_hold"] = at.opened + limits.head_hold
-    if position in ("content", "tool_buffering"):
+    if position in (states.CONTENT, states.TOOL_BUFFERING):
         if limits.idle and not at.pressed:
             found["idle"] = at.event + limits.idle
         if limits.tool_grace and machine.bursts:
             found["tool_grace"] = at.called + limits.tool_grace
-    if position == "finish":
+    if position == states.FINISH:
         found["finish_grace"] = at.finished + limits.finish_grace
-    if position != "held" and streaming and limits.heartbeat:
+    if position != states.HELD and streaming and limits.heartbeat:
         found["heartbeat"] = at.output + limits.heartbeat
-    if not streaming and limits.truncate and position != "finish":
+    if not streaming and limits.truncate and position != states.FINISH:
         found["truncate"] = at.opened + limits.truncate
     return found

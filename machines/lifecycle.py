@@ -32,17 +32,21 @@ class LifecycleMachine(StateMachine):
     stopped = State(final=True)
 
     started = starting.to(ready)
-    maintenance_on = ready.to(maintenance) | maintenance.to(maintenance) | draining.to(draining)
-    maintenance_off = ready.to(ready) | maintenance.to(ready) | draining.to(draining)
-    stop_asked = (
-        starting.to(stopped) | ready.to(draining) | maintenance.to(draining) | draining.to(stopped)
-    )
+    maintenance_on = maintenance.from_(ready, maintenance) | draining.to.itself()
+    maintenance_off = ready.from_(ready, maintenance) | draining.to.itself()
+    stop_asked = stopped.from_(starting, draining) | draining.from_(ready, maintenance)
     streams_drained = draining.to(stopped)
     drain_timed_out = draining.to(stopped)
 
 
 TABLE: Final = table.compile_table(LifecycleMachine)
 """The compiled machine; `docs/machines.md` is drawn from it."""
+
+STARTING: Final = LifecycleMachine.starting.id
+READY: Final = LifecycleMachine.ready.id
+MAINTENANCE: Final = LifecycleMachine.maintenance.id
+DRAINING: Final = LifecycleMachine.draining.id
+STOPPED: Final = LifecycleMachine.stopped.id
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event"):
@@ -131,13 +135,12 @@ class Lifecycle:
         self.state = TABLE.next(before, str(event.__struct_config__.tag))
         if self.state == before:
             return ()
-        match self.state:
-            case "ready":
-                return (AnnounceReady(),)
-            case "maintenance":
-                return (AnnounceNotReady(),)
-            case "draining":
-                return (AnnounceNotReady(), BeginDrain(self._drain_timeout_ms))
-        if before == "draining" and not isinstance(event, StreamsDrained):
+        if self.state == READY:
+            return (AnnounceReady(),)
+        if self.state == MAINTENANCE:
+            return (AnnounceNotReady(),)
+        if self.state == DRAINING:
+            return (AnnounceNotReady(), BeginDrain(self._drain_timeout_ms))
+        if before == DRAINING and not isinstance(event, StreamsDrained):
             return (EndStreams(), Shutdown())
         return (Shutdown(),)

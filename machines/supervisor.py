@@ -46,31 +46,33 @@ class SupervisorMachine(StateMachine):
     failed = State()
 
     start_asked = stopped.to(spawning)
-    spawned = spawning.to(handshake) | stopping.to(stopping)
+    spawned = spawning.to(handshake) | stopping.to.itself()
     spawn_failed = spawning.to(failed) | stopping.to(stopped)
     handshake_done = handshake.to(ready)
     handshake_failed = handshake.to(killing)
     handshake_timed_out = handshake.to(killing)
-    health_proven = ready.to(ready)
-    went_deaf = ready.to(killing) | killing.to(killing) | stopping.to(stopping)
-    exited = handshake.to(backoff) | ready.to(backoff) | killing.to(backoff) | stopping.to(stopped)
-    exited_again = handshake.to(failed) | ready.to(failed) | killing.to(failed)
-    backoff_elapsed = backoff.to(spawning) | failed.to(spawning)
-    stop_asked = (
-        stopped.to(stopped)
-        | spawning.to(stopping)
-        | handshake.to(stopping)
-        | ready.to(stopping)
-        | killing.to(stopping)
-        | stopping.to(stopping)
-        | backoff.to(stopped)
-        | failed.to(stopped)
+    health_proven = ready.to.itself()
+    went_deaf = killing.from_(ready, killing) | stopping.to.itself()
+    exited = backoff.from_(handshake, ready, killing) | stopping.to(stopped)
+    exited_again = failed.from_(handshake, ready, killing)
+    backoff_elapsed = spawning.from_(backoff, failed)
+    stop_asked = stopped.from_(stopped, backoff, failed) | stopping.from_(
+        spawning, handshake, ready, killing, stopping
     )
-    stop_timed_out = stopping.to(stopping)
+    stop_timed_out = stopping.to.itself()
 
 
 TABLE: Final = table.compile_table(SupervisorMachine)
 """The compiled machine; `docs/machines.md` is drawn from it."""
+
+STOPPED: Final = SupervisorMachine.stopped.id
+SPAWNING: Final = SupervisorMachine.spawning.id
+HANDSHAKE: Final = SupervisorMachine.handshake.id
+READY: Final = SupervisorMachine.ready.id
+STOPPING: Final = SupervisorMachine.stopping.id
+KILLING: Final = SupervisorMachine.killing.id
+BACKOFF: Final = SupervisorMachine.backoff.id
+FAILED: Final = SupervisorMachine.failed.id
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -230,18 +232,18 @@ AnyAction = (
 """Every action of a supervisor."""
 
 DEADLINES: Final = {
-    "handshake": "handshake_timed_out",
-    "ready": "health_proven",
-    "stopping": "stop_timed_out",
-    "backoff": "backoff_elapsed",
-    "failed": "backoff_elapsed",
+    HANDSHAKE: "handshake_timed_out",
+    READY: "health_proven",
+    STOPPING: "stop_timed_out",
+    BACKOFF: "backoff_elapsed",
+    FAILED: "backoff_elapsed",
 }
 """The states with a deadline, and the event that its passing is."""
 
-GONE: Final = frozenset({"stopped", "backoff", "failed"})
+GONE: Final = frozenset({STOPPED, BACKOFF, FAILED})
 """The states without a process."""
 
-ATTEMPT: Final = frozenset({"spawning", "handshake", "ready"})
+ATTEMPT: Final = frozenset({SPAWNING, HANDSHAKE, READY})
 """The states of an attempt that may yet succeed, or has."""
 
 
@@ -271,7 +273,7 @@ class Supervisor:
             actions.append(CancelDeadline())
         if before in ATTEMPT and self.state not in ATTEMPT:
             actions.append(AnnounceLost(_reason(event)))
-        actions += self._stop(before, event) if self.state == "stopping" else self._pursue(before)
+        actions += self._stop(before, event) if self.state == STOPPING else self._pursue(before)
         return tuple(actions)
 
     @property
@@ -280,7 +282,7 @@ class Supervisor:
 
     def _trigger(self, event: AnyEvent) -> str:
         """The event's name in the table, where an exit after many others has its own."""
-        if isinstance(event, Exited) and self.state != "stopping":
+        if isinstance(event, Exited) and self.state != STOPPING:
             return "exited_again" if self._delay_ms == self._limits.backoff_max_ms else "exited"
         return str(event.__struct_config__.tag)
 
@@ -296,26 +298,25 @@ class Supervisor:
         """What the state now entered is there for."""
         if self.state == before:
             return []
-        match self.state:
-            case "spawning":
-                return [Spawn()]
-            case "handshake":
-                return [BeginHandshake(self._limits.handshake_ms)]
-            case "ready":
-                return [AnnounceReady(), AwaitHealth(self._limits.healthy_after_ms)]
-            case "killing":
-                return [Kill("SIGKILL")]
-            case "backoff" | "failed":
-                delay_ms = self._delay_ms
-                self._delay_ms = min(2 * delay_ms, self._limits.backoff_max_ms)
-                return [ScheduleRestart(delay_ms)]
+        if self.state == SPAWNING:
+            return [Spawn()]
+        if self.state == HANDSHAKE:
+            return [BeginHandshake(self._limits.handshake_ms)]
+        if self.state == READY:
+            return [AnnounceReady(), AwaitHealth(self._limits.healthy_after_ms)]
+        if self.state == KILLING:
+            return [Kill("SIGKILL")]
+        if self.state in (BACKOFF, FAILED):
+            delay_ms = self._delay_ms
+            self._delay_ms = min(2 * delay_ms, self._limits.backoff_max_ms)
+            return [ScheduleRestart(delay_ms)]
         return []
 
     def _stop(self, before: str, event: AnyEvent) -> list[AnyAction]:
         """End a process that is wanted no more: a signal, a grace, then the last signal."""
         if isinstance(event, StopTimedOut):
             return [Kill("SIGKILL")]
-        if isinstance(event, Spawned) or before in ("handshake", "ready"):
+        if isinstance(event, Spawned) or before in (HANDSHAKE, READY):
             return [Kill("SIGTERM"), AwaitExit(self._limits.stop_grace_ms)]
         return []
 

@@ -222,7 +222,7 @@ class Server:
 
     def stop(self) -> None:
         """Drain; asked again, do not wait any longer."""
-        if self._life.state != "stopped":
+        if self._life.state != lifecycle.STOPPED:
             _log.info("stop_asked", streams=len(self._context.streams))
             self._act(self._life.step(lifecycle.StopAsked()))
 
@@ -249,7 +249,7 @@ class Server:
             left = await self._wait_for_streams(seconds)
         except Exception as error:
             containment.report(containment.Boundary.SHUTDOWN, error, step="drain")
-        if self._life.state == "draining":
+        if self._life.state == lifecycle.DRAINING:
             ended = lifecycle.DrainTimedOut() if left else lifecycle.StreamsDrained()
             self._act(self._life.step(ended))
 
@@ -262,7 +262,7 @@ class Server:
 
     async def _end_streams(self) -> None:
         """What a stop does first, where it was not a stop that ended the wait."""
-        while self._life.state != "stopped":
+        while self._life.state != lifecycle.STOPPED:
             self._act(self._life.step(lifecycle.StopAsked()))
 
     async def _cancel_tasks(self) -> None:

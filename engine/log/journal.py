@@ -26,7 +26,9 @@ class WorkerJournal:
         trigger = str(detail.pop("event"))
         life.append(events.WorkerChanged(worker, trigger, detail), outputs.Step(state, ()))
         if state in supervisor.GONE:
-            kind: events.TerminalKind = "shutdown" if state == "stopped" else "worker_lost"
+            kind: events.TerminalKind = (
+                "shutdown" if state == supervisor.STOPPED else "worker_lost"
+            )
             terminal = events.Terminal(kind=kind, emission_trigger=trigger, status=0)
             self._lives.pop(worker).close(terminal, state)
         self._log.flush()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from machines import errors, events, outputs
-from machines.stream import choice as choices, finish
+from machines.stream import choice as choices, finish, states
 from machines.stream.choice import UNKNOWN, Choice
 from machines.stream.states import IGNORED, OUTPUT_TRIGGERS, TABLE, TIMEOUTS
 from machines.tools.buffer import BROKEN, Said
@@ -74,7 +74,7 @@ class Stream:
         """Whether `step` would answer this delta with its text as it came, and change nothing."""
         its = self.choices[choice]
         fits = 0 < len(text) <= choices.LONGEST_TEXT
-        return its.state == "content" and fits and (its.plain or its.passes(text))
+        return its.state == states.CONTENT and fits and (its.plain or its.passes(text))
 
     def step(
         self, event: events.StreamInput, decided: outputs.Decision | None = None
@@ -172,11 +172,12 @@ class Stream:
 
     def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
-        if choice.state == "finish" and event.kind != "defect" and not choice.followed:
+        if choice.state == states.FINISH and event.kind != "defect" and not choice.followed:
             return self._give_up_counts((choice,), "turn_failed")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
-        lost = event.kind == "worker_lost" and choice.state in ("content", "tool_buffering")
+        open_answer = choice.state in (states.CONTENT, states.TOOL_BUFFERING)
+        lost = event.kind == "worker_lost" and open_answer
         calls = any(each.tools.waits for each in self.choices)
         if lost and not calls and self.opened.length_on_worker_exit:
             return self._truncate(choice, "turn_failed")
@@ -189,12 +190,12 @@ class Stream:
 
     def _may_be_empty(self) -> bool:
         """Whether nothing at all is an answer: to a stream that has not begun it is."""
-        begun = self.choices[0].state not in ("held", "role")
+        begun = self.choices[0].state not in (states.HELD, states.ROLE)
         return self.opened.streaming and not self.opened.empty_is_failure and not begun
 
     def _leave_empty(self, choice: Choice) -> outputs.Step:
         """A stream without an event in it, and so without its sentinel."""
-        head = (outputs.Head(),) if choice.state == "held" else ()
+        head = (outputs.Head(),) if choice.state == states.HELD else ()
         self._end("empty", "turn_failed")
         for each in self.choices:
             each.move("fail")
@@ -203,8 +204,8 @@ class Stream:
     def _timer(self, event: events.TimerFired, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
         if event.timer in TIMEOUTS:
-            states, code, message = TIMEOUTS[event.timer]
-            if choice.state in states:
+            counted_in, code, message = TIMEOUTS[event.timer]
+            if choice.state in counted_in:
                 failure = outputs.Failure(code, message)
                 return self._fail(choice, "timeout", failure, "timer_fired")
             return outputs.Step(choice.state, ())
@@ -216,7 +217,7 @@ class Stream:
             return self._truncate(choice, "timer_fired")
         if event.timer == "tool_grace":
             return self._stop_after_tools(choice)
-        if choice.state != "finish":  # another choice goes on, and so may the counting
+        if choice.state != states.FINISH:  # another choice goes on, and so may the counting
             return outputs.Step(choice.state, ())
         return self._give_up_counts(self.choices, "timer_fired")
 
@@ -232,7 +233,7 @@ class Stream:
 
     def _stopping(self, _event: events.ServerStopping, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
-        if choice.state == "finish":
+        if choice.state == states.FINISH:
             return self._give_up_counts(self.choices, "server_stopping")
         if (choice.state, "fail") not in _NEXT:
             return self._ignored(choice, "fail")
@@ -249,8 +250,7 @@ class Stream:
         self, choice: Choice, trigger: str, said: tuple[outputs.AnyOutput, ...]
     ) -> outputs.Step:
         before = choice.state
-        state = _NEXT.get((before, trigger))
-        if state is None:
+        if (before, trigger) not in _NEXT:
             return self._ignored(choice, trigger)
         for each in self.choices:
             if each.state == before:
@@ -266,9 +266,9 @@ class Stream:
         """Head and roles, where they have not gone yet."""
         first = self.choices[0]
         said: Said = []
-        if first.state == "held":
+        if first.state == states.HELD:
             said.append(outputs.Head())
-        if first.state in ("held", "role"):
+        if first.state in (states.HELD, states.ROLE):
             for choice in self.choices:
                 choice.move("begin")
                 said.append(outputs.Role(choice.index))
@@ -325,7 +325,7 @@ class Stream:
     def _settle(self, trigger: str) -> Said:
         """Usage and the sentinel, once every choice has finished and no count is waited for."""
         waiting = any(choice.waits(self._wants_usage) for choice in self.choices)
-        if waiting or any(choice.state != "finish" for choice in self.choices):
+        if waiting or any(choice.state != states.FINISH for choice in self.choices):
             return []
         said: Said = []
         for choice in self.choices:
@@ -364,7 +364,7 @@ class Stream:
     ) -> outputs.Step:
         """One failure ends every choice; while nothing has gone out, it is all that does."""
         said: Said = []
-        if self.choices[0].state != "held":
+        if self.choices[0].state != states.HELD:
             for each in self.choices:
                 said += self._say(each, each.spill())
         self._end(kind, trigger)

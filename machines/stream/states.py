@@ -39,45 +39,38 @@ class StreamMachine(StateMachine):
     abandoned = State(final=True)
 
     head_due = held.to(role)
-    begin = held.to(content) | role.to(content)
-    text = held.to(content) | role.to(content) | content.to(content) | tool_buffering.to(content)
-    call = (
-        held.to(tool_buffering)
-        | role.to(tool_buffering)
-        | content.to(tool_buffering)
-        | tool_buffering.to(tool_buffering)
-    )
-    finished = held.to(finish) | role.to(finish) | content.to(finish) | tool_buffering.to(finish)
+    begin = content.from_(held, role)
+    text = content.from_(held, role, content, tool_buffering)
+    call = tool_buffering.from_(held, role, content, tool_buffering)
+    finished = finish.from_(held, role, content, tool_buffering)
     counted = finish.to(usage)
-    completed = finish.to(done) | usage.to(done)
-    fail = (
-        held.to(failed)
-        | role.to(failed)
-        | content.to(failed)
-        | tool_buffering.to(failed)
-        | finish.to(failed)
-    )
-    abandon = (
-        held.to(abandoned)
-        | role.to(abandoned)
-        | content.to(abandoned)
-        | tool_buffering.to(abandoned)
-        | finish.to(abandoned)
-    )
+    completed = done.from_(finish, usage)
+    fail = failed.from_(held, role, content, tool_buffering, finish)
+    abandon = abandoned.from_(held, role, content, tool_buffering, finish)
     keepalive = (
-        role.to(role) | content.to(content) | tool_buffering.to(tool_buffering) | finish.to(finish)
+        role.to.itself() | content.to.itself() | tool_buffering.to.itself() | finish.to.itself()
     )
     notice = (
-        held.to(held)
-        | role.to(role)
-        | content.to(content)
-        | tool_buffering.to(tool_buffering)
-        | finish.to(finish)
+        held.to.itself()
+        | role.to.itself()
+        | content.to.itself()
+        | tool_buffering.to.itself()
+        | finish.to.itself()
     )
 
 
 TABLE: Final = compile_table(StreamMachine)
 """The compiled machine; `docs/machines.md` is drawn from it."""
+
+HELD: Final = StreamMachine.held.id
+ROLE: Final = StreamMachine.role.id
+CONTENT: Final = StreamMachine.content.id
+TOOL_BUFFERING: Final = StreamMachine.tool_buffering.id
+FINISH: Final = StreamMachine.finish.id
+USAGE: Final = StreamMachine.usage.id
+DONE: Final = StreamMachine.done.id
+FAILED: Final = StreamMachine.failed.id
+ABANDONED: Final = StreamMachine.abandoned.id
 
 WORKER_LATE: Final = frozenset({"text", "call", "finished", "counted", "notice", "fail"})
 """What a worker may still say after its answer ended here: it was cut, or it repeats itself."""
@@ -89,29 +82,29 @@ TIMER_LATE: Final = frozenset({"head_due", "keepalive"})
 """Timers that were due in the same moment as the event that made them void."""
 
 IGNORED: Final[dict[str, frozenset[str]]] = {
-    "role": frozenset({"head_due"}),
-    "content": frozenset({"head_due"}),
-    "tool_buffering": frozenset({"head_due"}),
-    "finish": frozenset({"text", "call", "finished", "head_due"}),
-    "done": WORKER_LATE | CLIENT_LATE | TIMER_LATE,
-    "failed": WORKER_LATE | CLIENT_LATE | TIMER_LATE,
-    "abandoned": WORKER_LATE | CLIENT_LATE | TIMER_LATE,
+    ROLE: frozenset({"head_due"}),
+    CONTENT: frozenset({"head_due"}),
+    TOOL_BUFFERING: frozenset({"head_due"}),
+    FINISH: frozenset({"text", "call", "finished", "head_due"}),
+    DONE: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
+    FAILED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
+    ABANDONED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
 }
 """For each state, the triggers that may come late and change nothing (wire rule 9)."""
 
 TIMEOUTS: Final[dict[events.TimerName, tuple[frozenset[str], str, str]]] = {
     "first_chunk": (
-        frozenset({"held", "role"}),
+        frozenset({HELD, ROLE}),
         "request_timeout",
         "The model sent no output within the time limit.",
     ),
     "idle": (
-        frozenset({"content", "tool_buffering"}),
+        frozenset({CONTENT, TOOL_BUFFERING}),
         "idle_timeout",
         "The model stopped sending output before its answer was complete.",
     ),
     "total": (
-        frozenset({"held", "role", "content", "tool_buffering"}),
+        frozenset({HELD, ROLE, CONTENT, TOOL_BUFFERING}),
         "request_timeout",
         "The request took longer than the server allows.",
     ),
