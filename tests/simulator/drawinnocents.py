@@ -16,6 +16,13 @@ LAST_S: Final = 3.4
 """When the last of them come."""
 
 
+PAUSE_S: Final = 0.16
+"""The longest pause before a piece of an answer."""
+
+HASTY_S: Final = 0.02
+"""The same, where a request has a time in which it must be whole."""
+
+
 def drawn(of: plan.Plan) -> tuple[tuple[int, plan.Visit], ...]:
     """The innocents of a plan."""
     rng = random.Random(f"{of.seed}/innocents")
@@ -62,7 +69,9 @@ def _ask(rng: random.Random, number: int, of: plan.Plan) -> plan.Ask:
     if of.world == "upstream":
         names = plan.FUNCTIONS[: ask.tools]
         reply = drawreplies.draw(rng, f"{number}", names, n, legacy, calm=True)
-        return msgspec.structs.replace(ask, answered=(_jittered(rng, reply),))
+        # Many pieces with a pause before each can take longer than a request may.
+        most = HASTY_S if config["timeout_ms"] else PAUSE_S
+        return msgspec.structs.replace(ask, answered=(_jittered(rng, reply, most),))
     # One for all choices: which turn is whose is not known to a worker.
     turn = scripts.draw(rng, f"{number}", tools, calm=True)
     delays = tuple(_delay(rng) for _ in turn.delays)
@@ -71,11 +80,12 @@ def _ask(rng: random.Random, number: int, of: plan.Plan) -> plan.Ask:
 
 
 def _delay(rng: random.Random) -> float:
-    return rng.choice((0.0, 0.0, rng.uniform(0.0002, 0.004), rng.uniform(0.01, 0.16)))
+    return rng.choice((0.0, 0.0, rng.uniform(0.0002, 0.004), rng.uniform(0.01, PAUSE_S)))
 
 
-def _jittered(rng: random.Random, reply: replies.Reply) -> replies.Reply:
+def _jittered(rng: random.Random, reply: replies.Reply, most: float) -> replies.Reply:
     if isinstance(reply, replies.Stream):
-        return msgspec.structs.replace(reply, delays=tuple(_delay(rng) for _ in reply.delays))
+        delays = tuple(min(_delay(rng), most) for _ in reply.delays)
+        return msgspec.structs.replace(reply, delays=delays)
     assert isinstance(reply, replies.Completion)
     return msgspec.structs.replace(reply, delay=_delay(rng))

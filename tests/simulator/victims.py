@@ -94,7 +94,10 @@ def _left(of: "world.World", request_id: str, end: events.Terminal) -> bool:
     visitor = of.visitors[int(request_id.removeprefix("sim-")) // 10]
     if end.kind == "client_gone":
         return visitor.left and abs(visitor.left_at - hit) < 0.01
-    if visitor.requests[int(request_id[-1])].ask.n > 1:  # another choice of it has failed
+    ask = visitor.requests[int(request_id[-1])].ask
+    if end.kind == "upstream_error" and any(script.again for script in ask.turns):
+        return True  # its turn had failed, and a late line of it was hit
+    if ask.n > 1:  # another choice of it has failed
         return end.kind not in ("completed", "truncated")
     return end.kind == "shutdown" and of.plan.of(plan.Drain)
 
