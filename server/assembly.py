@@ -40,7 +40,7 @@ def make_worker(
             config.transcripts_dir, config.scripted_speed, config.scripted_transcript
         )
     if name == "upstream":
-        return upstream_worker(config, wakeups)
+        return upstream_worker(config)
     if not config.use_app_server:
         return disabled.DisabledWorker(config.codex_model)
     return codexworker.CodexWorker(
@@ -51,7 +51,7 @@ def make_worker(
     )
 
 
-def upstream_worker(config: Config, wakeups: wakeups.Wakeups) -> worker.Worker:
+def upstream_worker(config: Config) -> worker.Worker:
     """The worker that passes requests on.
 
     Raises:
@@ -72,7 +72,7 @@ def upstream_worker(config: Config, wakeups: wakeups.Wakeups) -> worker.Worker:
         headers=tuple((name.strip(), value.strip()) for name, _, value in headers),
         finish_grace=config.finish_grace_ms / 1000,
     )
-    return upstream.UpstreamWorker(options, wakeups.read)
+    return upstream.UpstreamWorker(options)
 
 
 def codex_options(config: Config) -> codexworker.Options:

@@ -45,7 +45,6 @@ class UpstreamTurn:
 
     Args:
         grace: seconds that counts may come after the finish, and the end of the body after them.
-        read: joins what one read brought to a wake-up.
     """
 
     def __init__(
@@ -54,13 +53,11 @@ class UpstreamTurn:
         feed: worker.Feed,
         client: upstreamclient.Client,
         grace: float,
-        read: worker.Read,
     ) -> None:
         self._turn = turn
         self._feed = feed
         self._client = client
         self._grace = grace
-        self._read = read
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._response: aiohttp.ClientResponse | None = None
@@ -171,13 +168,15 @@ class UpstreamTurn:
     async def _pass_on(self, batches: Iterable[chunkfields.Batch | None]) -> None:
         """Give the stream what the answer says, in slices that are a wake-up each.
 
-        Between two of them others run, and a client that reads slowly catches up.
+        Between two of them others run, and a client that reads slowly catches up. A wake-up ends
+        in the loop's next round: each upstream has a connection of its own, and so what several
+        of them sent at about the same time costs one write of the log.
         """
         own = slices.Slice()
         rest = iter(batches)
         progress = "begun"
 
-        def give(_: bytes) -> None:
+        def give() -> None:
             nonlocal progress
             weight = 0
             for batch in rest:
@@ -188,11 +187,11 @@ class UpstreamTurn:
                     return
             progress = "over"
 
-        self._read(give, b"")
+        give()
         while progress != "over":
             await own.pause()
             await self._flowing.wait()
-            self._read(give, b"")
+            give()
 
     def _note(self, attempt: int, error: str | None) -> None:
         self._feed.event(events.RpcReplied(attempt, error, self._turn.choice))

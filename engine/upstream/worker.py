@@ -25,17 +25,13 @@ class UpstreamWorker:
 
     It is ready once the upstream has answered for its models, whatever it answered below 500: not
     every server lists them. Readiness is for load balancers; a turn is tried at any time.
-
-    Args:
-        read: joins what one read brought to a wake-up.
     """
 
     kind = workerkinds.UPSTREAM
     accepts: worker.AnyModel | worker.ListedModels = worker.AnyModel()
 
-    def __init__(self, options: upstreamclient.Options, read: worker.Read) -> None:
+    def __init__(self, options: upstreamclient.Options) -> None:
         self._options = options
-        self._read = read
         self._health = worker.Health(False, "connecting", "worker_not_ready", RETRY_BASE_S)
         self._models: tuple[str, ...] = ()
         self._is_cut = False
@@ -78,7 +74,7 @@ class UpstreamWorker:
     def run(self, turn: worker.Turn, feed: worker.Feed) -> upstreamturn.UpstreamTurn:
         """Send the turn's request, one for all its choices."""
         grace = self._options.finish_grace
-        running = upstreamturn.UpstreamTurn(turn, feed, self._client, grace, self._read)
+        running = upstreamturn.UpstreamTurn(turn, feed, self._client, grace)
         self._turns.add(running.task)
         running.task.add_done_callback(self._turns.discard)
         return running
