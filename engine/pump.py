@@ -137,9 +137,10 @@ class Pump:
         try:
             if type(event) is events.TextDelta and self.stream.passes(event.choice, event.text):
                 if event.choice != self._texts_choice or not self._texts:
-                    self.flush_texts()
+                    if self._texts:
+                        self.flush_texts()
                     self._texts_choice = event.choice
-                    self._wakeups.flush_texts_later(self)
+                    self._wakeups.join_with_texts(self._sink, self)
                 self._texts.append(event.text)
                 return
             self.flush_texts()
@@ -159,7 +160,6 @@ class Pump:
         self._at.saw_event(now)
         self._at.output = now
         self._sink.take_texts(self._texts_choice, texts)
-        self._wakeups.join(self._sink, self)
 
     def broke(self, boundary: Boundary, error: Exception) -> None:
         """Something of ours failed in this stream: it ends, and tells its client so."""

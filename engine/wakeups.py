@@ -16,6 +16,8 @@ import functools
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from engine import containment, sink
 from engine.containment import Boundary
 from engine.log import event_log as log
@@ -52,14 +54,11 @@ class WakeupPhase(enum.Enum):
     IN_READ = enum.auto()
 
 
-class Group:
+class Group(msgspec.Struct):
     """What one wake-up sends, once its records are safe and the groups before it are sent."""
 
-    __slots__ = ("is_safe", "parts")
-
-    def __init__(self, parts: list[tuple[Source, Member, sink.Part]]) -> None:
-        self.parts = parts
-        self.is_safe = False
+    parts: list[tuple[Source, Member, sink.Part]]
+    is_safe: bool = False
 
 
 class Wakeups:
@@ -70,7 +69,7 @@ class Wakeups:
         self._log = event_log
         self._waiting: collections.deque[Group] = collections.deque()
         self._joined: dict[Source, Member] = {}
-        self._with_texts: collections.deque[Member] = collections.deque()
+        self._with_texts: collections.deque[tuple[Source, Member]] = collections.deque()
         self._phase = WakeupPhase.NONE
 
     @property
@@ -87,12 +86,14 @@ class Wakeups:
     def leave(self, source: Source) -> None:
         """Have nothing of `source` sent that was not collected yet."""
         self._joined.pop(source, None)
+        for waiting in [each for each in self._with_texts if each[0] is source]:
+            self._with_texts.remove(waiting)
 
-    def flush_texts_later(self, member: Member) -> None:
-        """Have `member` flush its texts when the current wake-up is over."""
+    def join_with_texts(self, source: Source, member: Member) -> None:
+        """Have `member` flush its texts when the current wake-up is over, and then `join`."""
         if self._phase is WakeupPhase.NONE:
             self._begin()
-        self._with_texts.append(member)
+        self._with_texts.append((source, member))
 
     def read(self, take: Callable[[bytes], None], data: bytes) -> None:
         """Take what one read brought as a wake-up of its own: it spares the loop a round.
@@ -113,11 +114,13 @@ class Wakeups:
 
     def _end(self) -> None:
         while self._with_texts:
-            member = self._with_texts.popleft()
+            source, member = self._with_texts.popleft()
             try:
                 member.flush_texts()
             except Exception as error:
                 member.broke(Boundary.WAKEUP, error)
+            else:
+                self._joined[source] = member
         self._phase = WakeupPhase.NONE
         joined, self._joined = self._joined, {}
         try:

@@ -141,7 +141,7 @@ class Channel:
         longest = self._unfinished + len(data)
         end = data.rfind(b"\n")
         self._unfinished = longest if end < 0 else len(data) - end - 1
-        if longest > largelines.LARGE_BYTES or self._large:
+        if longest > largelines.LARGE_BYTES or self._large.waiting:
             lines = self._large.divert(lines)
         self._take_lines(lines)
 

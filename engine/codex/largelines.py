@@ -48,6 +48,9 @@ class LargeLines:
         take: takes one line; never raises.
         threads: those that somebody listens to.
         too_large: told of a thread one of whose lines is over `EVENT_BYTES`.
+
+    Attributes:
+        waiting: the lines that wait, by thread; None for those that name none.
     """
 
     def __init__(
@@ -60,11 +63,7 @@ class LargeLines:
         self._threads = threads
         self._too_large = too_large
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[str | None, collections.deque[bytes]] = {}
-
-    def __bool__(self) -> bool:
-        """Whether lines wait."""
-        return bool(self._waiting)
+        self.waiting: dict[str | None, collections.deque[bytes]] = {}
 
     def divert(self, lines: list[bytes]) -> list[bytes]:
         """The lines that are taken now; the others are kept."""
@@ -72,34 +71,34 @@ class LargeLines:
 
     def finish(self) -> None:
         """Take everything that waits now: nothing more will come."""
-        for thread in list(self._waiting):
-            while thread in self._waiting:
+        for thread in list(self.waiting):
+            while thread in self.waiting:
                 self._next(thread)
 
     def _keeps(self, line: bytes) -> bool:
         large = len(line) > LARGE_BYTES
-        if not large and not self._waiting:
+        if not large and not self.waiting:
             return False
         thread = thread_of(line)
-        waiting = self._waiting.get(thread)
+        waiting = self.waiting.get(thread)
         if waiting is not None:
             waiting.append(line)
         elif large:
-            self._waiting[thread] = collections.deque((line,))
+            self.waiting[thread] = collections.deque((line,))
             self._loop.call_soon(self._work, thread)
         return large or waiting is not None
 
     def _work(self, thread: str | None) -> None:
-        if thread in self._waiting:  # not where everything was taken at once meanwhile
+        if thread in self.waiting:  # not where everything was taken at once meanwhile
             self._next(thread)
-        if thread in self._waiting:
+        if thread in self.waiting:
             self._loop.call_soon(self._work, thread)
 
     def _next(self, thread: str | None) -> None:
-        waiting = self._waiting[thread]
+        waiting = self.waiting[thread]
         line = waiting.popleft()
         if not waiting:
-            del self._waiting[thread]
+            del self.waiting[thread]
         if len(line) <= LARGE_BYTES or thread is None:
             self._take(line)
         elif thread in self._threads and ECHO not in line[:_SEEN]:

@@ -60,7 +60,9 @@ def _dropped_record(original: Any, its: Any, event: Any, step: Any) -> Any:
 def _sent_first(_: Any, its: Any) -> None:
     """`Wakeups._end` with the bytes before their records."""
     while its._with_texts:
-        its._with_texts.popleft().flush_texts()
+        source, member = its._with_texts.popleft()
+        member.flush_texts()
+        its._joined[source] = member
     its._phase = wakeups.WakeupPhase.NONE
     joined, its._joined = its._joined, {}
     its._send([(source, member, source.collect()) for source, member in joined.items()])

@@ -42,6 +42,11 @@ def test_a_token_is_taken_from_a_pipe_to_its_stream_and_flushed_from_there_to_a_
     assert written < sent
 
 
+def test_each_movement_enters_its_stream_once() -> None:
+    for movement in tokentrace.trip():
+        assert len([call for call in movement if call.file == "engine/pump.py"]) == 1
+
+
 def test_a_call_more_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     before = calls()
     flush_texts = pump.Pump.flush_texts

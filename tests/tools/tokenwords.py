@@ -14,14 +14,13 @@ WORDS: Final[dict[str, str]] = {
     "Wakeups.read": "has the read taken, and ends the wake-up after it",
     "Channel.feed": "takes all lines of the read",
     "LineSplitter.feed": "cuts the read into lines of any length, and keeps the start of the next",
-    "LargeLines.__bool__": "whether a long line waits, which others would have to wait behind",
     "Channel._take_lines": "knows the line of a token by how it begins",
     "Dispatcher.text_delta": "decodes the line in one pass; the thread's id finds the turn",
     "TurnReader.text_delta": "makes it a `TextDelta`, for the feed of its stream",
     "Pump.event": "has a text that the machine passes as it is wait; steps the machine for any "
     "other event",
     "Stream.passes": "says whether the answer to a text is that text, and changes nothing",
-    "Wakeups.flush_texts_later": "remembers whose texts wait for the end of the wake-up",
+    "Wakeups.join_with_texts": "remembers whose texts wait for the end of the wake-up",
     # flush
     "Wakeups._end": "ends the wake-up: texts, records, bytes, each of every stream",
     "Pump.flush_texts": "has the stream's texts recorded and rendered, in order, if any wait",
@@ -34,7 +33,6 @@ WORDS: Final[dict[str, str]] = {
     "ChatChunks.contents": "makes a frame of each text: a prefix from when the stream opened, the "
     "text as JSON, a suffix",
     "join": "encodes the texts, all at once",
-    "Wakeups.join": "remembers whose bytes wait",
     "EventLog.flush": "has every record that waits, of every stream, written",
     "EventLog._attempt": "tries to; a failure is the log's own, not the stream's",
     "EventLog._write": "loses a record that can never be written, and with it its stream's log",
@@ -45,7 +43,6 @@ WORDS: Final[dict[str, str]] = {
     "Sink.collect": "hands over what the wake-up made of the body",
     "Sink._join": "joins the frames",
     "BodyDigest.update": "adds them to the hash of the body",
-    "Group.__init__": "makes what all streams send one group, behind those that still wait",
     "EventLog.when_durable": "waits for the disk, where the policy says so",
     "Wakeups._now_safe": "sends the groups whose records are as safe as they must be",
     "Wakeups._send": "has each stream of a group send its part",

@@ -64,7 +64,7 @@ def test_short_lines_of_other_threads_do_not_wait() -> None:
         assert [size for _, size in taker.taken[2:]] == sorted(
             (size for _, size in taker.taken[2:]), reverse=True
         )
-        assert not taker.lines
+        assert not taker.lines.waiting
         taker.read(line("a", "6"))
         assert taker.threads[-1] == "a"
 
