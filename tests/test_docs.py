@@ -23,6 +23,7 @@ from tests.tools import redraw
 
 ROOT = readme.ROOT
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+BLOCKS = redraw.blocks()
 PAGES = [readme.PAGE, CONTRIBUTING, *redraw.pages()]
 DEPLOY = sorted(path for path in (redraw.DOCS / "deploy").iterdir() if path.suffix != ".md")
 SOURCES = "\n".join(
@@ -86,9 +87,8 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert set(redraw.pages()) - fragments <= found
 
 
-@pytest.mark.parametrize("name", redraw.blocks())
-def test_a_printed_part_is_current(name: str) -> None:
-    block = redraw.blocks()[name]
+@pytest.mark.parametrize(("name", "block"), BLOCKS.items(), ids=BLOCKS)
+def test_a_printed_part_is_current(name: str, block: str) -> None:
     pages = [page for page in PAGES if f"<!-- drawn: {name} -->" in page.read_text("utf-8")]
     assert len(pages) == 1
     assert block in pages[0].read_text("utf-8"), "out of date: run `python -m tests.tools.redraw`"
@@ -97,7 +97,7 @@ def test_a_printed_part_is_current(name: str) -> None:
 @each_page
 def test_a_page_has_no_printed_part_that_nothing_prints(page: Path) -> None:
     names = re.findall(r"<!-- drawn: (\w+) -->", page.read_text(encoding="utf-8"))
-    assert set(names) <= set(redraw.blocks())
+    assert set(names) <= set(BLOCKS)
 
 
 def test_every_variable_is_documented() -> None:

@@ -1,7 +1,6 @@
 """The house rules that a test can hold: layers, purity, sizes, reasons, who changes state.
 
-Import direction is server -> bench.load -> engine -> machines. Benchmarks other than the load
-generator, and tests, stand outside: they may import everything, and nothing imports them.
+Which module is in which layer and room, and what it imports, is in `tests/tools/sources.py`.
 """
 
 import ast
@@ -10,18 +9,22 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
-LAYERS = ("machines", "engine", "bench.load", "server")
-"""From the bottom to the top; each imports itself and what stands before it."""
-
-OUTSIDE = ("bench", "tests")
-"""Packages beside the layers."""
+from tests.tools.sources import (
+    LAYERS,
+    NAMES,
+    OUTSIDE,
+    PRODUCT,
+    ROOT,
+    Module,
+    imports_of,
+    layer_of,
+    modules_of,
+    room_imports,
+    room_of,
+)
 
 NOT_OURS = ("artifacts", "build", "dist", "node_modules")
 """What tools leave in the checkout."""
@@ -50,29 +53,6 @@ MODULE_LINES = 400
 FUNCTION_LINES = 60
 
 
-class Module(NamedTuple):
-    """A source file, as `engine.pump` and as its parts."""
-
-    name: str
-    path: Path
-    source: str
-    tree: ast.Module
-
-
-def modules_of(*packages: str) -> list[Module]:
-    """Every module of these packages."""
-    found = []
-    for package in packages:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            source = path.read_text(encoding="utf-8")
-            tree = ast.parse(source, str(path))
-            found.append(Module(name.removesuffix(".__init__"), path, source, tree))
-    return found
-
-
-PRODUCT = modules_of("machines", "engine", "bench", "server")
-NAMES = {module.name for module in PRODUCT}
 TESTS = modules_of("tests")
 
 
@@ -82,33 +62,11 @@ def each(*modules: list[Module]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("module", every, ids=lambda module: module.name)
 
 
-def imports_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of everything a module imports, wherever it stands in it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import"
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield node.lineno, name if name in NAMES else str(node.module)
-
-
-def layer_of(name: str) -> str | None:
-    """The layer of a dotted name; None outside the layers."""
-    return next((layer for layer in LAYERS if f"{name}.".startswith(f"{layer}.")), None)
-
-
 def test_every_source_file_has_a_place() -> None:
     for path in ROOT.rglob("*.py"):
         package = path.relative_to(ROOT).parts[0]
         ours = not package.startswith(".") and package not in NOT_OURS
         assert not ours or package in (*LAYERS, *OUTSIDE), f"{path} belongs to no layer"
-
-
-def room_of(name: str) -> str:
-    """The folder of a module, as `engine.codex`; at the top of a layer the module itself."""
-    return ".".join(name.split(".")[:2])
 
 
 @each(PRODUCT)
@@ -147,11 +105,8 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 def test_no_room_imports_itself_by_way_of_others() -> None:
     """A folder is a room; a module at the top of a layer is a room by itself."""
-    graph: dict[str, set[str]] = {}
-    for module in PRODUCT:
-        known = {room_of(name) for _, name in imports_of(module.tree) if name in NAMES}
-        graph.setdefault(room_of(module.name), set()).update(known - {room_of(module.name)})
-    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, naming the rooms
+    order = graphlib.TopologicalSorter(room_imports()).static_order()
+    tuple(order)  # raises CycleError, naming the rooms
 
 
 @pytest.mark.parametrize(("room", "strangers"), STRANGERS.items(), ids=STRANGERS)

@@ -20,7 +20,7 @@ import pytest
 
 from machines.tools import blocks as usetool
 from server import diagnostics
-from tests.test_layers import PRODUCT, Module
+from tests.tools.sources import PRODUCT, Module
 
 pytestmark = pytest.mark.slow
 

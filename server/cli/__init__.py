@@ -1,3 +1,6 @@
-"""The command line: one module a command."""
+"""The command line: one module a command.
+
+What parses arguments and prints comes in; nothing but the program imports it.
+"""
 
 from server.cli.command_line import main as main

@@ -8,7 +8,7 @@ from machines.stream import states as streamstates
 from server.config import load as config
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import reference, tokentrace
+from tests.tools import house, reference, tokentrace
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -32,6 +32,8 @@ PRINTED: dict[str, Callable[[], str]] = {
     "containments": containments.table,
     "codex_settings": reference.codex_settings,
     "token_trip": tokentrace.block,
+    "house": house.picture,
+    "rooms": house.table,
     "settings": lambda: config.reference().rstrip("\n"),
 }
 """What makes each block that is not a machine, by its name."""

@@ -1,0 +1,92 @@
+"""The sources as a reader of imports sees them: modules, their layers, their rooms.
+
+Import direction is server -> bench.load -> engine -> machines. Benchmarks other than the load
+generator, and tests, stand outside: they may import everything, and nothing imports them.
+"""
+
+import ast
+import functools
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+"""The checkout."""
+
+LAYERS = ("machines", "engine", "bench.load", "server")
+"""From the bottom to the top; each imports itself and what stands before it."""
+
+OUTSIDE = ("bench", "tests")
+"""Packages beside the layers."""
+
+
+class Module(NamedTuple):
+    """A source file, as `engine.pump` and as its parts."""
+
+    name: str
+    path: Path
+    source: str
+    tree: ast.Module
+
+
+def modules_of(*packages: str) -> list[Module]:
+    """Every module of these packages."""
+    found = []
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            source = path.read_text(encoding="utf-8")
+            tree = ast.parse(source, str(path))
+            found.append(Module(name.removesuffix(".__init__"), path, source, tree))
+    return found
+
+
+PRODUCT = modules_of("machines", "engine", "bench", "server")
+"""All but tests."""
+
+NAMES = {module.name for module in PRODUCT}
+"""What an import of ours may name."""
+
+
+def imports_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything a module imports, wherever it stands in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield node.lineno, name if name in NAMES else str(node.module)
+
+
+def layer_of(name: str) -> str | None:
+    """The layer of a dotted name; None outside the layers."""
+    return next((layer for layer in LAYERS if f"{name}.".startswith(f"{layer}.")), None)
+
+
+def room_of(name: str) -> str:
+    """The folder of a module, as `engine.codex`; at the top of a layer the module itself."""
+    return ".".join(name.split(".")[:2])
+
+
+@functools.cache
+def room_imports() -> dict[str, set[str]]:
+    """Of each room of the product those that it imports, without itself."""
+    graph: dict[str, set[str]] = {}
+    for module in PRODUCT:
+        own = room_of(module.name)
+        known = {room_of(name) for _, name in imports_of(module.tree) if name in NAMES}
+        graph.setdefault(own, set()).update(known - {own})
+    return graph
+
+
+def resolve(path: str, name: str) -> Any:
+    """What a page means by a file and a dotted name in it.
+
+    Args:
+        path: from the checkout's root, as `engine/pump.py`.
+    """
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    return functools.reduce(getattr, name.split("."), module)
