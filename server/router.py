@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import msgspec
 
 from engine import containment
+from engine.routing import fleet as routing
 from server import diagnostics
 from server.api import gates
 from server.api.call import JSON, Call
@@ -93,16 +94,18 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
 
 async def models(context: Context, call: Call) -> None:
     """`GET /v1/models`."""
-    listed = [_model(context, name) for name in context.fleet.listed()]
+    targets = filter(None, map(context.fleet.resolve, context.fleet.listed()))
+    listed = [_model(context, target) for target in targets]
     call.answer(200, {"object": "list", "data": listed})
 
 
 async def model(context: Context, call: Call) -> None:
     """`GET /v1/models/{id}`."""
-    if context.fleet.resolve(call.tail) is None:
+    target = context.fleet.resolve(call.tail)
+    if target is None:
         message = f"The model '{call.tail[:200]}' does not exist."
         raise ApiError("model_not_found", message, "model")
-    call.answer(200, _model(context, call.tail))
+    call.answer(200, _model(context, target))
 
 
 async def health(context: Context, call: Call) -> None:
@@ -157,9 +160,13 @@ async def liveness(_: Context, call: Call) -> None:
     call.answer(200, {"status": "alive"})
 
 
-def _model(context: Context, name: str) -> dict[str, object]:
-    owner = context.fleet.resolve_or_default(name).worker.kind.models_owner
-    return {"id": name, "object": "model", "created": context.started, "owned_by": owner}
+def _model(context: Context, target: routing.Target) -> dict[str, object]:
+    return {
+        "id": target.name,
+        "object": "model",
+        "created": context.started,
+        "owned_by": target.worker.kind.models_owner,
+    }
 
 
 ABSENT: Final = frozenset(("/v1/responses/compact", "/v1/responses/input_tokens"))

@@ -103,6 +103,7 @@ class Fallback:
         others: who stands in, in this order.
         patience: seconds that each target but the last may be silent; 0 for no limit.
         on_taken: told of a target that is asked in place of another, before it is.
+        refused: why `first` does not take the turns, as its check has said; None: it takes them.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class Fallback:
         others: Sequence[Leg],
         patience: float,
         on_taken: Callable[[Leg, events.FallbackTaken], None],
+        refused: worker.TurnRefused | None = None,
     ) -> None:
         self._first = first
+        self._refused = refused
         self._others = collections.deque(others)
         self._patience = patience
         self._on_taken = on_taken
@@ -123,10 +126,8 @@ class Fallback:
         """Begin one turn of the first target, unless that has been left already."""
         if not self._trials:
             self._trials.append(_Trial(self, self._first, limits.NONE, feed, self._patience))
-            try:
-                slices.at_once(self._first.check(turn))
-            except worker.TurnRefused as refused:
-                self._trials[0].event(refusal(refused, turn.choice, turn.known))
+            if self._refused is not None:
+                self._trials[0].event(refusal(self._refused, turn.choice, turn.known))
         self._trials[0].begin(turn)
         return _Share(self, turn)
 

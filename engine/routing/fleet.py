@@ -138,9 +138,9 @@ class Fleet:
         meant = self._accepted(runner).resolve(model) or models.Target(model)
         return Target(name, runner, meant.model, rule.effort or meant.effort, rule.defaults)
 
-    def resolve_or_default(self, name: str) -> Target:
-        """What stands behind a name; the default worker, to refuse it, where nobody knows it."""
-        return self.resolve(name) or Target(name, self.default, name)
+    def nobody(self, name: str) -> Target:
+        """What a name that nobody knows is read for: what else is wrong is told first."""
+        return Target(name, self.default, name)
 
     def route(self, name: str) -> tuple[Target, ...]:
         """What stands behind a name, and behind it all that may stand in; empty: unknown."""

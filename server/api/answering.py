@@ -97,15 +97,15 @@ async def receive(context: Context, call: Call) -> Ask | None:
 async def answer(
     context: Context,
     ask: Ask,
-    wanted: asked.Asked,
+    model: str,
+    read: standins.Read,
     api: Api,
-    read: standins.Read | None = None,
     keep: Keep | None = None,
 ) -> None:
     """Answer one request, to its end.
 
     Args:
-        wanted, read: as `begin` has them.
+        model, read: as `begin` has them.
 
     Raises:
         ApiError: for everything that is wrong with the request itself.
@@ -115,7 +115,7 @@ async def answer(
     def place(opened: events.Opened, rendered: Renderer) -> tuple[Outlet, BeforeLast]:
         return exchange, at_once if keep is None else keep(opened, rendered)
 
-    running = await begin(context, ask, wanted, api, place, read)
+    running = await begin(context, ask, model, read, api, place)
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
     exchange.on_pressure = running.pressed
     exchange.on_relief = running.relieved
@@ -132,25 +132,25 @@ async def answer(
 async def begin(
     context: Context,
     ask: Ask,
-    wanted: asked.Asked,
+    model: str,
+    read: standins.Read,
     api: Api,
     place: Place,
-    read: standins.Read | None = None,
 ) -> pump.Pump:
     """Set a stream in motion.
 
     Args:
-        wanted: the request as it was read for the target of its model.
-        read: for the targets that stand in; None: every worker can be given `wanted`.
+        model: the name of it in the request, which may be wrong in any way.
+        read: reads the request for a target: for the first, and for each that may stand in.
 
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
-    route = _route(context, wanted.model)
+    route, wanted = await _read_for_first(context, model, read)
     stream_id = f"st_{secrets.token_hex(12)}"
     _check_limits(context, ask, wanted, api)
     turns = _turns(context, ask, wanted, route[0], stream_id)
-    await standins.check(route, turns[0])
+    refused = await standins.check(route, turns[0])
     kept = await slices.in_slices(
         keptrequest.keep(ask.members, context.log.content, context.hash_key, context.known)
     )
@@ -184,7 +184,9 @@ async def begin(
     context.streams[stream_id] = running
     try:
         first_chunk = context.deadlines.first_chunk
-        runner = standins.runner(route, prepare, first_chunk, opened, headers)
+        runner = standins.runner(
+            route, prepare, first_chunk, refused, standins.Notice(opened, sink.set_header)
+        )
         if permit is None:
             running.event(TOO_MANY)
         else:
@@ -193,6 +195,22 @@ async def begin(
     except Exception as error:  # from here on the stream answers, not the handler
         running.broke(containment.Boundary.REQUEST, error)
     return running
+
+
+async def _read_for_first(
+    context: Context, model: str, read: standins.Read
+) -> tuple[tuple[routing.Target, ...], asked.Asked]:
+    """The targets of a model's name, and the request as it is read for the first of them.
+
+    What else is wrong with a request is told before its model is said to be unknown.
+    """
+    route = context.fleet.route(model)
+    wanted = await slices.in_slices(read(route[0] if route else context.fleet.nobody(model)))
+    check_life(context)  # which may have changed meanwhile
+    if not route:
+        message = f"The model '{model}' does not exist or you do not have access to it."
+        raise ApiError("model_not_found", message, "model")
+    return route, wanted
 
 
 def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
@@ -205,15 +223,6 @@ def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlin
         heartbeat=usual.heartbeat if opened.tools.comments else 0,
         first_chunk=usual.first_chunk * targets,
     )
-
-
-def _route(context: Context, model: str) -> tuple[routing.Target, ...]:
-    """The target of a name, and those that stand in."""
-    route = context.fleet.route(model)
-    if not route:
-        message = f"The model '{model}' does not exist or you do not have access to it."
-        raise ApiError("model_not_found", message, "model")
-    return route
 
 
 def _prepare(

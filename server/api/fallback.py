@@ -10,7 +10,6 @@ from engine import slices, worker
 from engine.routing import fallback, fleet as routing
 from machines import events
 from server.api import asked
-from server.api.gates import Headers
 from server.http.errors import ApiError
 
 STOOD_IN: Final = "x-turntape-fallback"
@@ -25,22 +24,47 @@ Read = Callable[[routing.Target], slices.Steps[asked.Asked]]
 _log = structlog.get_logger(component="answering")
 
 
-async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> None:
-    """Refuse what the first target refuses, unless another may take it.
+class Notice:
+    """Says which target answers in place of the first: to the client, and to the operator.
+
+    Args:
+        set_header: of the answer's head, as long as that has not been sent.
+    """
+
+    def __init__(self, opened: events.Opened, set_header: Callable[[str, str], None]) -> None:
+        self._opened = opened
+        self._set_header = set_header
+
+    def taken(self, leg: fallback.Leg, taken: events.FallbackTaken) -> None:
+        """Name a target before it is asked."""
+        self._set_header(STOOD_IN, leg.name)
+        _log.warning(
+            "fallback_taken",
+            req_id=self._opened.request_id,
+            model=self._opened.model,
+            target=taken.model,
+            worker=taken.worker,
+            code=taken.code,
+        )
+
+
+async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> worker.TurnRefused | None:
+    """The first target's refusal of a turn that another may take; None: it takes the turn itself.
 
     Raises:
-        ApiError: the refusal.
+        ApiError: the refusal, where it is final.
     """
     try:
         await slices.in_slices(route[0].worker.check(turn))
     except worker.TurnRefused as refused:
         if len(route) > 1 and fallback.may_pass(fallback.refusal(refused)):
-            return  # it will be refused again, and the next one asked
+            return refused
         raise ApiError(refused.code, refused.message, refused.param) from None
+    return None
 
 
 async def readings(
-    route: tuple[routing.Target, ...], wanted: asked.Asked, read: Read | None
+    route: tuple[routing.Target, ...], wanted: asked.Asked, read: Read
 ) -> dict[str, asked.Asked | ApiError]:
     """What the request asks of each target that may stand in, or why it cannot be asked.
 
@@ -51,9 +75,7 @@ async def readings(
     for target in route[1:]:
         alike = (target.worker, target.defaults) == (first.worker, first.defaults)
         try:
-            found[target.name] = (
-                wanted if read is None or alike else await slices.in_slices(read(target))
-            )
+            found[target.name] = wanted if alike else await slices.in_slices(read(target))
         except ApiError as error:
             found[target.name] = error
     return found
@@ -63,14 +85,15 @@ def runner(
     route: tuple[routing.Target, ...],
     prepare: Prepare,
     first_chunk: int,
-    opened: events.Opened,
-    headers: Headers,
+    refused: worker.TurnRefused | None,
+    notice: Notice,
 ) -> worker.Runner:
     """Who runs the turns of a stream: the worker itself, or one worker after another.
 
     Args:
         first_chunk: microseconds that each target may be silent; 0 for no limit.
-        headers: of the answer; while it has not begun, the target that stands in is named there.
+        refused: what the first target has answered to its check.
+        notice: told of each target that stands in.
     """
     if len(route) == 1:
         return route[0].worker
@@ -78,20 +101,4 @@ def runner(
         fallback.Leg(each.name, each.model, each.worker, functools.partial(prepare, each))
         for each in route[1:]
     ]
-    on_taken = functools.partial(_tell, opened, headers)
-    return fallback.Fallback(route[0].worker, legs, first_chunk / 1_000_000, on_taken)
-
-
-def _tell(
-    opened: events.Opened, headers: Headers, leg: fallback.Leg, taken: events.FallbackTaken
-) -> None:
-    headers[:] = [header for header in headers if header[0] != STOOD_IN]
-    headers.append((STOOD_IN, leg.name))
-    _log.warning(
-        "fallback_taken",
-        req_id=opened.request_id,
-        model=opened.model,
-        target=taken.model,
-        worker=taken.worker,
-        code=taken.code,
-    )
+    return fallback.Fallback(route[0].worker, legs, first_chunk / 1_000_000, notice.taken, refused)

@@ -133,6 +133,11 @@ class Sink:
         """What is behind a hole must not be rendered, but for the word that it is a failure."""
         self._rendering = Rendering.BROKEN
 
+    def set_header(self, name: str, value: str) -> None:
+        """Have the head say this, in place of what it would have said; no more once it is sent."""
+        others = [header for header in self._headers if header[0] != name]
+        self._headers = [*others, (name, value)]
+
     def end(self) -> None:
         """No more outputs can come: the next part is the last."""
         self._rendering = Rendering.ENDED

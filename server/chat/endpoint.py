@@ -7,7 +7,6 @@ from engine.routing import fleet as routing
 from machines import events
 from server.api import answering, asked
 from server.api.call import Call
-from server.api.gates import check_life
 from server.api.sinks import Renderer
 from server.chat import passthrough as passedon, request as bodies, translate as chatturn
 from server.chat.fold import ChatBody
@@ -47,7 +46,4 @@ async def complete(context: Context, call: Call) -> None:
         request = bodies.with_defaults(members, target.defaults)
         return READERS[target.worker.kind.request_form](request, request_headers, config)
 
-    target = context.fleet.resolve_or_default(bodies.model_named(members))
-    wanted = await slices.in_slices(read(target))
-    check_life(context)  # which may have changed meanwhile
-    await answering.answer(context, ask, wanted, API, read)
+    await answering.answer(context, ask, bodies.model_named(members), read, API)

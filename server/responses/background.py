@@ -4,7 +4,6 @@ import contextlib
 
 import msgspec
 
-from engine import slices
 from engine.store import store as responsestore
 from machines import events
 from server.api import answering, sinks
@@ -36,8 +35,7 @@ async def create(wanted: creation.Creation) -> None:
         made.append((run, msgspec.structs.replace(wanted.begun(opened), body=body)))
         return run, run.before_last
 
-    first = await slices.in_slices(wanted.read(wanted.target()))
-    stream = await answering.begin(context, ask, first, wanted.api, place, wanted.read)
+    stream = await answering.begin(context, ask, wanted.model, wanted.read, wanted.api, place)
     run, kept = made[0]
     run.begin(stream)
     runs.of(context).add(kept.response_id, run)

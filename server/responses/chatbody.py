@@ -13,7 +13,7 @@ from engine import slices, worker
 from server.chat import request as chatbodies
 from server.http import reading
 from server.http.errors import ApiError
-from server.responses import bodies, wanted
+from server.responses import bodies
 
 ROLES: Final = {"developer": "system"}
 """A role that not every server knows, and the one that every server takes for it."""
@@ -31,16 +31,18 @@ the response that is kept here."""
 
 
 def chat_body(
-    request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
+    request: bodies.ResponsesRequest,
+    messages: tuple[worker.Message, ...],
+    tools: tuple[worker.Tool, ...],
 ) -> slices.Steps[reading.Members]:
     """The members of the body: `worker.Turn.body` of a worker that passes it on.
 
     Args:
         messages: the whole conversation, the instructions first.
+        tools: those that the model may call, after the choice.
 
     Raises:
-        ApiError: with the field at fault, for tools that cannot be chosen as asked, and for a
-            part that Chat Completions has no form of.
+        ApiError: with the field at fault, for a part that Chat Completions has no form of.
     """
     text = request.text or bodies.TextOptions()
     body = {
@@ -52,7 +54,7 @@ def chat_body(
         "verbosity": text.verbosity,
         "response_format": _format(text),
         **{name: getattr(request, name) for name in SAME},
-        **_tools(request),
+        **_tools(request, tools),
     }
     return {
         name: msgspec.Raw(msgspec.json.encode(value))
@@ -148,11 +150,11 @@ def _format(text: bodies.TextOptions) -> dict[str, Any] | None:
     return None
 
 
-def _tools(request: bodies.ResponsesRequest) -> dict[str, Any]:
+def _tools(request: bodies.ResponsesRequest, tools: tuple[worker.Tool, ...]) -> dict[str, Any]:
     """The tools that may be called, and how to choose; nothing where there are none."""
-    left = {tool.name for tool in wanted.tools(request)}
-    if not left:
+    if not tools:
         return {}
+    left = {tool.name for tool in tools}
     functions = (function for _, function in request.functions if function.name in left)
     return {
         "tools": [{"type": "function", "function": _function(each)} for each in functions],

@@ -54,9 +54,10 @@ class Creation(msgspec.Struct, frozen=True):
         """Whether the response is kept."""
         return self.context.store is not None and self.request.store is not False
 
-    def target(self) -> routing.Target:
-        """The target that decides what of a request is read."""
-        return self.context.fleet.resolve_or_default(self.request.model or "")
+    @property
+    def model(self) -> str:
+        """The name of the model that is asked for."""
+        return self.request.model or ""
 
     def read(self, target: routing.Target) -> slices.Steps[asked.Asked]:
         """What is asked of a target's worker.
@@ -72,7 +73,7 @@ class Creation(msgspec.Struct, frozen=True):
         )
         body: reading.Members = {}
         if passed_on:
-            translated = yield from chatbody.chat_body(self.request, self.messages)
+            translated = yield from chatbody.chat_body(self.request, self.messages, found.tools)
             body = chatbodies.with_defaults(translated, target.defaults)
         encrypted = echo.ENCRYPTED_REASONING in (self.request.include or ())
         return msgspec.structs.replace(

@@ -9,7 +9,7 @@ import msgspec
 from engine import slices
 from engine.store import store as responsestore
 from machines import parse
-from server.api import answering, gates
+from server.api import answering
 from server.api.call import JSON, Call
 from server.context import Context
 from server.http.decoding import invalid
@@ -46,12 +46,10 @@ async def create(context: Context, call: Call) -> None:
     if ask is None:
         return
     wanted = await creation.read(context, ask)
-    gates.check_life(context)  # which may have changed meanwhile
     if wanted.request.background:
         await background.create(wanted)
     else:
-        first = await slices.in_slices(wanted.read(wanted.target()))
-        await answering.answer(context, wanted.ask, first, wanted.api, wanted.read, wanted.keep)
+        await answering.answer(context, ask, wanted.model, wanted.read, wanted.api, wanted.keep)
 
 
 async def retrieve(context: Context, call: Call) -> None:

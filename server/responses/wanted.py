@@ -86,11 +86,17 @@ def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
     Raises:
         ApiError: for a name declared twice, and for a choice that nothing declared can satisfy.
     """
+    return _chosen(request, _choice(request))
+
+
+def _chosen(
+    request: bodies.ResponsesRequest, choice: toolfields.Choice
+) -> tuple[worker.Tool, ...]:
     declared = toolfields.declared(request.functions)
-    return toolfields.choose(declared, choice(request), "tool_choice", "tools")
+    return toolfields.choose(declared, choice, "tool_choice", "tools")
 
 
-def choice(request: bodies.ResponsesRequest) -> toolfields.Choice:
+def _choice(request: bodies.ResponsesRequest) -> toolfields.Choice:
     """How the model may choose among the tools."""
     match request.tool_choice:
         case bodies.ToolChoice("function", str(name)):
@@ -113,16 +119,17 @@ def _asked(
     parallel = request.parallel_tool_calls
     if parallel is None:
         parallel = config.enable_parallel_tool_calls
+    choice = _choice(request)
     mentions = outputmode.has_tags(chatturn.texts(messages))
     mode = yield from outputmode.choose(headers, mentions, config.responses_output_mode)
     return asked.Asked(
-        model=decoding.model_of(request.model),
+        model=request.model or "",  # which has been checked
         stream=bool(request.stream),
         include_usage=True,
         n=1,
         output_mode=mode,
-        tools=tools(request),
-        call_required=choice(request).required,
+        tools=_chosen(request, choice),
+        call_required=choice.required,
         parallel_calls=parallel,
         most_calls=config.tool_block_max if parallel else 1,
         messages=messages,

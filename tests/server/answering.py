@@ -112,10 +112,13 @@ def ask(
     headers: dict[str, str] | None = None,
     path: str = "/v1/chat/completions",
     environ: dict[str, str] | None = None,
+    player: Player | None = None,
 ) -> Answer:
-    """One request to a server whose worker says what it is told to."""
+    """One request to a server whose worker says what it is told to, unless one is given."""
+    player = player or Player(said or (events.TextDelta("Hi"), *END))
     with tempfile.TemporaryDirectory() as directory:
-        return asyncio.run(_ask(Path(directory), fields, said, headers or {}, path, environ or {}))
+        asking = _ask(Path(directory), fields, player, headers or {}, path, environ or {})
+        return asyncio.run(asking)
 
 
 def settings(data_dir: Path, environ: dict[str, str]) -> config.Config:
@@ -127,7 +130,7 @@ def settings(data_dir: Path, environ: dict[str, str]) -> config.Config:
 async def _ask(
     data_dir: Path,
     fields: dict[str, Any],
-    said: tuple[events.StreamInput, ...],
+    player: Player,
     headers: dict[str, str],
     path: str,
     environ: dict[str, str],
@@ -138,7 +141,6 @@ async def _ask(
     joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     life = lifecycle.Lifecycle(1000)
     life.step(lifecycle.Started())
-    player = Player(said or (events.TextDelta("Hi"), *END))
     fleet = context.fleet(loaded, {"codex": player})
     running = context.Context(
         loaded, fleet, event_log, joined, life, b"k" * 16, time.time, runs.Runs()

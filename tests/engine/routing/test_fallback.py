@@ -157,11 +157,17 @@ class Scene:
             return fallback.Leg(f"{target.name}'s", "m", target, prepare)
 
         first, *others = targets
+        refused = None
+        try:
+            slices.at_once(first.check(work(first)[0]))
+        except worker.TurnRefused as refusal:
+            refused = refusal
         runner = fallback.Fallback(
             first,
             [leg(target) for target in others],
             patience,
             self._take,
+            refused,
         )
         self.shares = [runner.run(turn, self.feed) for turn in work(first)]
 

@@ -47,8 +47,3 @@ def test_each_target_that_may_stand_in_is_read_for_unless_it_is_like_the_first()
         "refused": REFUSED,
     }
     assert read_for == ["defaults", "other", "refused"]
-
-
-def test_what_every_worker_can_be_given_is_not_read_again() -> None:
-    route = (target("first", answering.Player(())), target("other", answering.Player(())))
-    assert asyncio.run(standins.readings(route, FIRST, None)) == {"other": FIRST}

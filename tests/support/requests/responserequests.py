@@ -7,7 +7,7 @@ import msgspec
 
 from engine import slices, worker
 from server.http import reading
-from server.responses import bodies, chatbody, conversation, inputitems
+from server.responses import bodies, chatbody, conversation, inputitems, wanted
 from tests.support.requests import chatrequests
 from tests.support.requests.chatrequests import LIMIT
 
@@ -55,7 +55,8 @@ def chat_body(
     request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
 ) -> reading.Members:
     """The chat completion that a request becomes."""
-    return slices.at_once(chatbody.chat_body(request, messages))
+    tools = wanted.tools(request)
+    return slices.at_once(chatbody.chat_body(request, messages, tools))
 
 
 def decoded(members: reading.Members) -> Any:
