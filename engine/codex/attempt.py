@@ -340,7 +340,7 @@ class Attempt:
             leave = appserver.ThreadUnsubscribeParams(self._thread_id)
             send = self._seat.channel.send
             lasts = (("turn/interrupt", stop), ("thread/unsubscribe", leave))
-            containment.each(Boundary.CALLBACK, lambda last: send(*last).unheard(), lasts)
+            containment.each(Boundary.CALLBACK, lambda last: send(*last).unawaited(), lasts)
 
     def _interrupt(self) -> None:
         """Stop the thread's turn and release it; its place is free when the process says so."""
@@ -358,7 +358,7 @@ class Attempt:
         def replied(reply: asyncio.Future[Any]) -> None:
             self._or_leave(functools.partial(then, reply))
 
-        call.unheard().add_done_callback(replied)
+        call.unawaited().add_done_callback(replied)
 
     def _interrupted(self, deadline: float, reply: asyncio.Future[Any]) -> None:
         loop = asyncio.get_running_loop()
@@ -383,7 +383,7 @@ class Attempt:
         self._phase = Phase.RELEASED
         self._seat.routes.turns.pop(self._thread_id, None)
         params = appserver.ThreadUnsubscribeParams(self._thread_id)
-        self._seat.channel.send("thread/unsubscribe", params).unheard()
+        self._seat.channel.send("thread/unsubscribe", params).unawaited()
 
 
 def _has_result(future: asyncio.Future[Any]) -> bool:

@@ -59,8 +59,8 @@ class Call(msgspec.Struct, eq=False):
     reply: asyncio.Future[Any]
     deadline: asyncio.TimerHandle | None = None
 
-    def unheard(self) -> asyncio.Future[Any]:
-        """Nobody waits for the reply, or not any more: a bug of ours met in it is reported."""
+    def unawaited(self) -> asyncio.Future[Any]:
+        """Have a bug of ours that is met in the reply reported, since nobody waits for it."""
         self.reply.add_done_callback(self._report_bug)
         return self.reply
 

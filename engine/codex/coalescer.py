@@ -32,8 +32,8 @@ class Pipe(Protocol):
         """Read again."""
 
 
-class Gathering:
-    """Of one pipe."""
+class ReadCoalescer:
+    """Counts the lines of one pipe, and pauses it where small reads come too fast."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pipe: Pipe) -> None:
         self._loop = loop
@@ -42,8 +42,8 @@ class Gathering:
         self._lines = 0
         self._rate = 0.0
 
-    def took(self, data: bytes) -> None:
-        """Tell of what a read brought; the next may have to wait."""
+    def on_read(self, data: bytes) -> None:
+        """Count what a read brought; the next may have to wait."""
         if len(data) >= SMALL_BYTES:
             return
         self._lines += data.count(b"\n")

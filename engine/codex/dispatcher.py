@@ -128,7 +128,7 @@ class Dispatcher:
         turn = self.turns.get(thread or "")
         _log.warning("undecodable_line", length=len(line), thread=thread)
         if turn is not None:
-            _tell(turn, lambda its: its.unreadable(line))
+            _contained(turn, lambda its: its.unreadable(line))
 
     def broke(self, line: bytes, error: Exception) -> None:
         """A bug of ours was met in a line: if a turn's, then that turn ends with it."""
@@ -140,14 +140,14 @@ class Dispatcher:
 
     def too_large(self, thread: str) -> None:
         """A line of a turn was over what is read of one."""
-        _tell(self.turns[thread], lambda its: its.fail(failures.TOO_LARGE))
+        _contained(self.turns[thread], lambda its: its.fail(failures.TOO_LARGE))
 
     def lost(self) -> None:
         """The process has gone, and every turn with it."""
         readers = list(self.turns.values())
         self.turns.clear()
         for reader in readers:
-            _tell(reader, lambda its: its.lost())
+            _contained(reader, lambda its: its.lost())
 
 
 def _turn_id(params: Any) -> str:
@@ -157,7 +157,8 @@ def _turn_id(params: Any) -> str:
     return turn_id
 
 
-def _tell(turn: TurnReader, action: Callable[[TurnReader], None]) -> None:
+def _contained(turn: TurnReader, action: Callable[[TurnReader], None]) -> None:
+    """Do something with a turn; a bug of ours that is met there ends this turn alone."""
     try:
         action(turn)
     except Exception as error:

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from engine import containment
-from engine.codex import coalescer as gathering
+from engine.codex import coalescer
 from engine.containment import Boundary
 from machines import errors, parse, supervisor
 
@@ -89,7 +89,7 @@ class Process(asyncio.SubprocessProtocol):
         self._machine = supervisor.Supervisor(limits)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.SubprocessTransport | None = None
-        self._gathering: gathering.Gathering | None = None
+        self._coalescer: coalescer.ReadCoalescer | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._again: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,8 +129,8 @@ class Process(asyncio.SubprocessProtocol):
         if fd == 2:
             containment.each(Boundary.PROCESS, self._stderr.feed, (data,), worker=self._name)
             return
-        if self._gathering is not None:
-            self._gathering.took(data)
+        if self._coalescer is not None:
+            self._coalescer.on_read(data)
         try:
             self._tenant.received(data)
         except errors.MachineError as error:
@@ -250,7 +250,7 @@ class Process(asyncio.SubprocessProtocol):
         # uvloop's pipe transports do not say that they are what they are.
         stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         stdout = cast(asyncio.ReadTransport, transport.get_pipe_transport(1))
-        self._gathering = gathering.Gathering(self._loop, stdout)
+        self._coalescer = coalescer.ReadCoalescer(self._loop, stdout)
         self._tenant.connected(stdin.write)
         return transport.get_pid()
 

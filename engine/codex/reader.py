@@ -131,14 +131,14 @@ class TurnReader:
         if self.tools is None:
             self._feed.event(events.TextDelta(delta, self._choice))
         else:
-            self._say(self.tools, delta)
+            self._emit_text(self.tools, delta)
 
     def _comment(self, item_id: str, delta: str) -> None:
         """A piece of a message that belongs to the thinking."""
         self._text_of(item_id).add(delta)
         self.thought(item_id, delta)
 
-    def _say(self, tools: Tools, delta: str) -> None:
+    def _emit_text(self, tools: Tools, delta: str) -> None:
         """A piece of the answer of a turn that may call."""
         tools.collector.said(delta)
         if self._held is None:
@@ -320,7 +320,7 @@ class TurnReader:
         if self._answer_item and self.tools is None:
             self._feed.event(events.TextDelta(PARAGRAPH, self._choice))
         elif self._answer_item and self.tools is not None:
-            self._say(self.tools, PARAGRAPH)
+            self._emit_text(self.tools, PARAGRAPH)
         self._answer_item = item_id
         self._answer = self._text_of(item_id)
         self._advance(Progress.SPEAKING)

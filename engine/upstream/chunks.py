@@ -169,16 +169,16 @@ class ChunkReader:
         if self.stage < Stage.WHOLE:
             silent = self.stage is Stage.SILENT
             return self.fail(upstreamerrors.EMPTY if silent else upstreamerrors.TRUNCATED)
-        return self._tell_counts()
+        return self._emit_counts()
 
     def fail(self, failure: ProviderFailure) -> Batch:
         """What a failure means now: to an answer that is whole, that no counts will come."""
-        return self._tell_counts() if self.stage >= Stage.WHOLE else self._break(failure)
+        return self._emit_counts() if self.stage >= Stage.WHOLE else self._break(failure)
 
     def _break(self, failure: ProviderFailure) -> Batch:
         """End the answer by a failure of its own, though every choice has finished."""
         whole = self.stage is Stage.WHOLE
-        counts = self._tell_counts() if self._usage is not None and not whole else []
+        counts = self._emit_counts() if self._usage is not None and not whole else []
         self.stage = Stage.FAILED
         return [*counts, failure.event(self._open[0] if self._open else self._choices.start)]
 
@@ -299,7 +299,7 @@ class ChunkReader:
         if not self._open:
             self.stage = Stage.WHOLE
             if counted:
-                counts = self._tell_counts()
+                counts = self._emit_counts()
         return counts + ends
 
     def _count(self, usage: Any) -> bool:
@@ -309,7 +309,7 @@ class ChunkReader:
             self._usage = chunkfields.larger(self._usage, found)
         return found is not None
 
-    def _tell_counts(self) -> Batch:
+    def _emit_counts(self) -> Batch:
         """The last word of an answer."""
         if self.stage >= Stage.OVER:
             return []

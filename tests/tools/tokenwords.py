@@ -8,8 +8,8 @@ from typing import Final
 WORDS: Final[dict[str, str]] = {
     # take
     "Process.pipe_data_received": "one read of the child's stdout comes in",
-    "Gathering.took": "counts its lines: on a pipe of more than 5,000 a second, the next read "
-    "waits a millisecond",
+    "ReadCoalescer.on_read": "counts its lines: on a pipe of more than 5,000 a second, the next "
+    "read waits a millisecond",
     "AppServer.received": "hands the read to the channel, as a wake-up",
     "Wakeups.read": "has the read taken, and ends the wake-up after it",
     "Channel.feed": "takes all lines of the read",

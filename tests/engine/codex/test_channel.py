@@ -334,7 +334,7 @@ def test_a_bug_met_in_a_reply_that_nobody_waits_for_is_said(
 ) -> None:
     async def scene() -> None:
         worker = Worker()
-        refused, late, closed, hit = [worker.interrupt().unheard() for _ in range(4)]
+        refused, late, closed, hit = [worker.interrupt().unawaited() for _ in range(4)]
         worker.say({"id": 1, "error": {"code": -1, "message": "no"}})
         await asyncio.sleep(TIMEOUT_S / 2)
         monkeypatch.setattr(worker.channel, "_resolve", broken)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine.codex import coalescer as gathering
+from engine.codex import coalescer
 from tests.support.machines import virtualtime
 
 LINE = b"x" * 200 + b"\n"
@@ -32,14 +32,14 @@ async def read(lines_a_second: int, seconds: float, read_bytes: int) -> Pipe:
     """A pipe whose writer keeps a pace, read by a reader that takes what there is."""
     loop = asyncio.get_running_loop()
     pipe = Pipe(loop)
-    busy = gathering.Gathering(loop, pipe)
+    busy = coalescer.ReadCoalescer(loop, pipe)
     lines = max(1, read_bytes // len(LINE))
     began, read = loop.time(), 0
     while loop.time() - began < seconds:
         await asyncio.sleep(lines / lines_a_second)
         written = int((loop.time() - began) * lines_a_second)
         if pipe.paused_at is None and written > read:
-            busy.took(LINE * (written - read))
+            busy.on_read(LINE * (written - read))
             read = written
     return pipe
 
@@ -60,16 +60,16 @@ def test_only_small_reads_of_a_busy_pipe_wait(
 async def pauses_once_calm() -> int:
     loop = asyncio.get_running_loop()
     pipe = Pipe(loop)
-    busy = gathering.Gathering(loop, pipe)
+    busy = coalescer.ReadCoalescer(loop, pipe)
     for _ in range(50):
-        await asyncio.sleep(2 * gathering.PAUSE_S)
-        busy.took(LINE * 20)
+        await asyncio.sleep(2 * coalescer.PAUSE_S)
+        busy.on_read(LINE * 20)
     assert len(pipe.pauses) > 10
-    await asyncio.sleep(gathering.WINDOW_S)
+    await asyncio.sleep(coalescer.WINDOW_S)
     pipe.pauses.clear()
     for _ in range(5):
-        busy.took(LINE)
-        await asyncio.sleep(gathering.WINDOW_S)
+        busy.on_read(LINE)
+        await asyncio.sleep(coalescer.WINDOW_S)
     return len(pipe.pauses)
 
 
