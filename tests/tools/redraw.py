@@ -8,7 +8,7 @@ from machines.stream import states as streamstates
 from server.config import load as config
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import house, reference, tokentrace
+from tests.tools import decisions, house, reference, tokentrace
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -34,6 +34,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "token_trip": tokentrace.block,
     "house": house.picture,
     "rooms": house.table,
+    "decisions": decisions.table,
     "settings": lambda: config.reference().rstrip("\n"),
 }
 """What makes each block that is not a machine, by its name."""
