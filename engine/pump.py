@@ -32,14 +32,17 @@ from machines.stream import machine as stream, states as streamstates
 FINAL: Final = streamstates.TABLE.final
 """States that nothing leads out of."""
 
+_RETIMED: Final = (streamstates.TOOL_BUFFERING, streamstates.FINISH)
+"""States in which any event may move the next deadline to an earlier time."""
+
 DEFECT: Final = events.TurnFailed("defect", "internal_error", "The server had an error.")
-"""What a bug of ours is to the stream that it hit."""
+"""The event that a bug of ours becomes in the stream that it hit."""
 
 CANCEL, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "pause", "resume"))
-"""What turns are told; see `worker.RunningTurn`."""
+"""Calls to a turn; see `worker.RunningTurn`."""
 
 SHARED: Final = -1
-"""In place of a choice: of a turn that answers several."""
+"""The key of a turn that answers several choices, in place of its choice."""
 
 _TOKENS: Final = (
     events.TextDelta,
@@ -47,13 +50,13 @@ _TOKENS: Final = (
     events.ToolCalled,
     events.ToolCallDelta,
 )
-"""What the model makes."""
+"""Events that bring something that the model made."""
 
 _log = structlog.get_logger(component="pump")
 
 
 def _keep(turn: worker.RunningTurn) -> None:
-    """Tell a turn to keep what a later request can go on with; else it would stay for nobody."""
+    """Have a turn keep what a later request can go on with; cancel it where that fails."""
     try:
         turn.keep()
     except Exception:
@@ -62,7 +65,7 @@ def _keep(turn: worker.RunningTurn) -> None:
 
 
 class Life(enum.Enum):
-    """Whether a stream still holds anything, and how its client is told of the end.
+    """Whether a stream still holds anything, and how its client learns of the end.
 
     RUNNING: it does. ENDED: the machine's last output tells the client. BROKEN: there is no such
     output that could be relied upon, and the answer is cut.
@@ -101,7 +104,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._turns: dict[int, worker.RunningTurn] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._state = "held"
+        self._state = streamstates.HELD
         self._life = Life.RUNNING
         now = log.open(opened)
         self._at = Times(now, now, now)
@@ -162,7 +165,7 @@ class Pump:
         self._sink.take_texts(self._texts_choice, texts)
 
     def broke(self, boundary: Boundary, error: Exception) -> None:
-        """Something of ours failed in this stream: it ends, and tells its client so."""
+        """End the stream for a bug of ours, and let its client know."""
         containment.report(boundary, error, **self._ids)
         if self._life is not Life.RUNNING:
             self._cut()  # its end is on record; its client must not see a whole answer
@@ -176,17 +179,18 @@ class Pump:
         except Exception as again:
             containment.report(boundary, again, **self._ids)
         if self._life is Life.RUNNING:
-            self._state = "failed"
+            self._state = streamstates.FAILED
             self._end(self._log.now(), Life.BROKEN)
 
     def pressed(self, buffered: int) -> None:
-        """The client reads too slowly: `buffered` bytes wait for it."""
+        """Pause the turns of a client that reads too slowly; `buffered` bytes wait for it."""
         self.event(events.BufferPressure(buffered))
         self._at.pressed = self._at.event
         self._release(self._turns.values(), PAUSE)
 
     def relieved(self) -> None:
-        """The client has caught up: the worker's silence begins now, for until now it was held."""
+        """Resume the turns: the client has caught up. The idle time begins now, since the worker
+        was held back until now."""
         self._at.pressed = 0
         self._at.event = self._log.now()
         self._release(self._turns.values(), RESUME)
@@ -197,7 +201,7 @@ class Pump:
             self.broke(Boundary.STREAM_TIMER, error)
 
     def tick(self, timer: events.TimerName) -> None:
-        """Take a deadline that has passed: unlike a worker's event, it is no sign of life."""
+        """Take a deadline that has passed. Unlike a worker's event it is no sign of life."""
         try:
             self.flush_texts()
             last_event, longest_gap = self._at.event, self._at.longest_gap
@@ -208,11 +212,11 @@ class Pump:
 
     @property
     def _ids(self) -> dict[str, str]:
-        """What its lines in the diagnostics are found by."""
+        """The fields by which its lines in the diagnostics are found."""
         return {"req_id": self.stream.opened.request_id, "stream": self._log.id}
 
     def _take_in_pieces(self, event: events.StreamInput) -> None:
-        """Take a piece in each round of the loop; what the worker says meanwhile waits behind."""
+        """Take a piece in each round of the loop; events that come meanwhile wait behind it."""
         self._waiting.extend(pieces.of(event))
         # Which method takes the next event is a state: no token pays for a check of it.
         self.event = self._wait_behind  # type: ignore[method-assign]  # see above
@@ -244,11 +248,11 @@ class Pump:
             self._sink.take(step.outputs, now)
         self._wakeups.join(self._sink, self)
         moved = step.state != self._state or len(step.outputs) > 1
-        if moved or step.state in ("tool_buffering", "finish"):
+        if moved or step.state in _RETIMED:
             self._moved(event, step, now)
 
     def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
-        """What changes with the state, a handful of times a stream."""
+        """Do what a change of state asks for, a handful of times a stream."""
         self._state = step.state
         if self._at.token == 0 and isinstance(event, _TOKENS):
             self._at.token = now
@@ -257,12 +261,12 @@ class Pump:
         if step.state in FINAL:
             self._end(now)
             return
-        if self.stream.position == "finish":
+        if self.stream.position == streamstates.FINISH:
             self._at.finished = self._at.finished or now
         self._arm()
 
     def _act(self, output: outputs.AnyOutput, now: int) -> None:
-        """What an output means to the pump itself."""
+        """Do what an output asks of the pump itself."""
         match output:
             case outputs.CancelTurn(choice):
                 # A turn for several choices goes on for the others, and ends with the stream.
@@ -280,11 +284,11 @@ class Pump:
         turns: Iterable[worker.RunningTurn],
         action: Callable[[worker.RunningTurn], None],
     ) -> None:
-        """Tell turns something; one that fails at it keeps the others from nothing."""
+        """Call turns; one that fails does not keep the others from it."""
         containment.each(Boundary.TURN, action, list(turns), **self._ids)
 
     def _end(self, now: int, life: Life = Life.ENDED) -> None:
-        """The one place that releases what a stream holds, on every path."""
+        """Release what the stream holds: the one place, on every path."""
         self._life = life
         if life is Life.ENDED:
             self._life = self._close_sink()
@@ -305,8 +309,8 @@ class Pump:
         self._wakeups.join(ended, self)
 
     def _close_sink(self) -> Life:
-        """Have the next part be the last. Where bytes of an earlier one never went out, it is not:
-        no end of that body is a good one."""
+        """Make the next part the last. Where bytes of an earlier one never went out the stream is
+        broken, since no end makes that body whole."""
         try:
             unsent = 0 if self._wakeups.deferred else self._sink.unsent()
             if unsent:
@@ -327,7 +331,7 @@ class Pump:
             containment.report(Boundary.STREAM_END, error, **self._ids)
 
     def _terminal(self, now: int) -> events.Terminal:
-        """The last record; where its figures cannot be had, what is certain."""
+        """Make the last record, with what is certain where its figures cannot be had."""
         try:
             first = self._at.token - self._at.opened if self._at.token else None
             lasted = now - self._at.opened

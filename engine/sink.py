@@ -55,14 +55,14 @@ class Sink(Protocol):
         """Render a `Content` for each of the texts and keep the bytes."""
 
     def broke(self) -> None:
-        """Something is missing from what was taken: what is behind it must not be rendered, but
-        for the word that it is a failure."""
+        """Render nothing more but the failure: an output is missing, and a client must not see
+        what comes behind the hole."""
 
     def end(self) -> None:
-        """No more outputs can come: the next part is the last."""
+        """Make the next part the last: no more outputs can come."""
 
     def summary(self) -> Summary:
-        """Of the whole body; asked for once, after `end`."""
+        """Sum up the whole body; called once, after `end`."""
 
     def collect(self) -> Part:
         """Hand over what was kept since the last call."""
@@ -85,7 +85,7 @@ class Sink(Protocol):
         """
 
     def unsent(self) -> int:
-        """Bytes that were collected and have not been sent."""
+        """Count the bytes that were collected and have not been sent."""
 
     def cut(self) -> None:
         """End the answer where it is, so that the client sees a failure."""
@@ -101,11 +101,11 @@ class Severed:
         self._sink = sink
 
     def collect(self) -> Part:
-        """Nothing that was rendered can be relied upon."""
+        """Collect nothing: what was rendered cannot be relied upon."""
         return NOTHING
 
     def send(self, part: Part) -> None:
-        """There is no part but the last."""
+        """Do nothing: there is no part but the last."""
 
     def finish(self, part: Part, failed: Callable[[Exception], None]) -> None:
         """Cut the answer."""

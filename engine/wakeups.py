@@ -24,7 +24,7 @@ from engine.log import event_log as log
 
 
 class Source(Protocol):
-    """Whose bytes a wake-up sends: a part of `sink.Sink`."""
+    """Makes the bytes that a wake-up sends: a part of `sink.Sink`."""
 
     def collect(self) -> sink.Part:
         """Hand over what was rendered since the last call."""
@@ -43,7 +43,7 @@ class Member(Protocol):
         """Record and render the texts that wait; may raise."""
 
     def broke(self, boundary: Boundary, error: Exception) -> None:
-        """What was done for this stream failed; never raises."""
+        """End the stream, for which something failed; never raises."""
 
 
 class WakeupPhase(enum.Enum):
@@ -143,7 +143,7 @@ class Wakeups:
             self._now_safe(group)
 
     def _now_safe(self, group: Group) -> None:
-        """Send a group, or have it sent behind those before it; one that was sent is not again."""
+        """Mark a group as safe, and send all that no unsafe group is before. Each is sent once."""
         group.is_safe = True
         while self._waiting and self._waiting[0].is_safe:
             self._send(self._waiting.popleft().parts)

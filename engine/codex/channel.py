@@ -71,15 +71,15 @@ class Call(msgspec.Struct, eq=False):
 
 
 class Listener(Protocol):
-    """Who hears what the worker says by itself; DecodeError is for what it cannot read.
+    """Takes what the worker sends by itself, and raises DecodeError for what cannot be read.
 
     Attributes:
-        turns: by the threads that somebody listens to.
+        turns: those that run, by thread.
     """
 
     @property
     def turns(self) -> Container[str]:
-        """See above."""
+        """The turns that run, by thread."""
 
     def text_delta(self, line: bytes) -> None:
         """Take a whole line that begins as `TEXT_DELTA_LINE` does."""
@@ -94,14 +94,14 @@ class Listener(Protocol):
         """Take the loss of a line."""
 
     def broke(self, line: bytes, error: Exception) -> None:
-        """A bug of ours was met in a line, which is lost; never raises."""
+        """Take the loss of a line that a bug of ours was met in; never raises."""
 
     def too_large(self, thread: str) -> None:
         """Take the loss of a line of a thread, which was over the limit."""
 
 
 class Channel:
-    """One connection.
+    """The connection to one process.
 
     Args:
         write: takes a whole line for the worker's input.
@@ -128,7 +128,7 @@ class Channel:
         )
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the worker's output; of a connection that is closed, nobody's.
+        """Take bytes of the worker's output; drop them once the connection is closed.
 
         A line that cannot be read, or that breaks something, costs no other line.
 
@@ -208,7 +208,7 @@ class Channel:
         self._large.finish()
 
     def close(self) -> None:
-        """The process has gone: nothing will be answered any more."""
+        """Refuse all requests, those that wait too: the process has gone."""
         self._write = None
         calls = [*self._pending.values(), *self._waiting]
         self._pending.clear()
@@ -247,7 +247,7 @@ class Channel:
         self._send_waiting()
 
     def _overdue(self, call: Call) -> None:
-        """A deadline has passed; a bug of ours met then goes to whoever waits."""
+        """Time a request out; a bug of ours that is met then goes to whoever waits."""
         try:
             self._timed_out(call)
         except Exception as error:
@@ -265,7 +265,7 @@ class Channel:
             self._waiting.remove(call)
 
     def _conclude(self, call: Call, answer: object) -> None:
-        """Resolve a call; a bug of ours goes to whoever waits: they know whose turn it hit."""
+        """Resolve a call. A bug of ours goes to whoever waits, who knows whose turn it hit."""
         if call.deadline is not None:
             call.deadline.cancel()
         try:

@@ -41,7 +41,7 @@ _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
     "thread/tokenUsage/updated": lambda turn, its: turn.counted(its.token_usage.total),
     "turn/completed": lambda turn, its: turn.completed(its.turn),
 }
-"""What a turn does with each notification; the others are no news to it."""
+"""What a turn does with each notification; all others are of no use to it."""
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     method: msgspec.json.Decoder(params) for method, params in notifications.NOTIFICATIONS.items()
@@ -72,7 +72,7 @@ class Dispatcher:
         """
         try:
             delta = _text_delta_line.decode(line).params
-        except Exception:  # of the slow way only what is wrong with it is wanted
+        except Exception:  # parsed once more, slowly, for a ParseError that says what is wrong
             delta = parse.parse(line, _text_delta_line).params
         turn = self.turns.get(delta.thread_id)
         if turn is None or delta.turn_id in turn.past:
@@ -123,7 +123,7 @@ class Dispatcher:
         return True
 
     def unreadable(self, line: bytes) -> None:
-        """A line was lost: if a turn's, then that turn has a hole and cannot end well."""
+        """Take the loss of a line. A turn that it was of has a hole and cannot end well."""
         thread = largelines.thread_of(line)
         turn = self.turns.get(thread or "")
         _log.warning("undecodable_line", length=len(line), thread=thread)
@@ -131,7 +131,7 @@ class Dispatcher:
             _contained(turn, lambda its: its.unreadable(line))
 
     def broke(self, line: bytes, error: Exception) -> None:
-        """A bug of ours was met in a line: if a turn's, then that turn ends with it."""
+        """Take a bug of ours that was met in a line. A turn that the line was of ends with it."""
         turn = self.turns.get(largelines.thread_of(line) or "")
         if turn is not None:
             _break_off(turn, error)
@@ -139,11 +139,11 @@ class Dispatcher:
             containment.report(Boundary.WORKER_LINE, error, length=len(line))
 
     def too_large(self, thread: str) -> None:
-        """A line of a turn was over what is read of one."""
+        """Fail the turn of a line that is longer than is read at all."""
         _contained(self.turns[thread], lambda its: its.fail(failures.TOO_LARGE))
 
     def lost(self) -> None:
-        """The process has gone, and every turn with it."""
+        """End every turn: the process has gone."""
         readers = list(self.turns.values())
         self.turns.clear()
         for reader in readers:
@@ -151,7 +151,7 @@ class Dispatcher:
 
 
 def _turn_id(params: Any) -> str:
-    """Which turn a notification is about."""
+    """Return the id of the turn that a notification is about."""
     ends = isinstance(params, notifications.TurnNotification)
     turn_id: str = params.turn.id if ends else params.turn_id
     return turn_id

@@ -40,7 +40,7 @@ class Progress(enum.Enum):
 
 
 ENDED: Final = frozenset({Progress.OVER, Progress.FAILED})
-"""A turn that is so far has nothing more to tell."""
+"""Progress from which a turn has nothing more to emit."""
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -114,11 +114,11 @@ class TurnReader:
         self._counts: notifications.TokenCounts | None = None
 
     def mute(self) -> None:
-        """Say nothing more: the turn was cancelled."""
+        """Feed nothing more: the turn was cancelled."""
         self._feed = worker.SILENCE
 
     def text_delta(self, item_id: str, delta: str) -> None:
-        """A piece of an agent message: the hot path."""
+        """Take a piece of an agent message: the hot path."""
         if item_id != self._answer_item:
             if item_id in self._commentary:
                 self._comment(item_id, delta)
@@ -134,12 +134,12 @@ class TurnReader:
             self._emit_text(self.tools, delta)
 
     def _comment(self, item_id: str, delta: str) -> None:
-        """A piece of a message that belongs to the thinking."""
+        """Take a piece of a message that belongs to the thinking."""
         self._text_of(item_id).add(delta)
         self.thought(item_id, delta)
 
     def _emit_text(self, tools: Tools, delta: str) -> None:
-        """A piece of the answer of a turn that may call."""
+        """Take a piece of the answer of a turn that may call tools."""
         tools.collector.said(delta)
         if self._held is None:
             self._feed.event(events.TextDelta(delta, self._choice))
@@ -147,7 +147,7 @@ class TurnReader:
             self._held.append(delta)
 
     def raw_item(self, raw: notifications.RawItemCompleted) -> None:
-        """The provider's own form of an item."""
+        """Take the provider's own form of an item."""
         if self.progress in ENDED:
             return
         if self.tools is not None:
@@ -156,7 +156,7 @@ class TurnReader:
             self._reasoned(modelstep.read_item(raw.item))
 
     def _reasoned(self, item: notifications.ResponseItem) -> None:
-        """The provider's own form of a reasoning item is the end of it."""
+        """End a reasoning item: the provider's own form of it comes when it is complete."""
         if item.type != "reasoning":
             return
         self._thought_item = ""
@@ -165,14 +165,14 @@ class TurnReader:
         self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
 
     def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
-        """Codex wants the result of a call, maybe before the step is whole."""
+        """Take a request for the result of a call, which may come before the step is complete."""
         assert self.tools is not None
         self.tools.answers.asked(rpc_id, call_id)
         if self.progress not in ENDED:
             self.tools.on_asked()
 
     def response_completed(self, raw: notifications.RawResponseCompleted) -> None:
-        """A step of the model is whole: with calls in it, the answer is."""
+        """Take the end of a step of the model; if it has calls, the answer ends with it."""
         if self.tools is None or self.progress in ENDED:
             return
         self._counts = raw.usage
@@ -190,7 +190,7 @@ class TurnReader:
             self._advance(Progress.WHOLE)
 
     def thought(self, part: str, delta: str) -> None:
-        """A piece of reasoning or commentary; `part` tells pieces of different texts apart."""
+        """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
         if part != self._thought_item:
             if self._thought_item:
                 delta = PARAGRAPH + delta
@@ -199,7 +199,7 @@ class TurnReader:
         self._feed.event(events.ReasoningDelta(delta, self._choice))
 
     def item_started(self, item: notifications.Item) -> None:
-        """The model began something: it is alive, and not at its end."""
+        """Take the start of an item: the model is alive, and not at its end."""
         if item.type == "agentMessage" and item.phase == COMMENTARY:
             self._commentary.add(item.id)
         if self.progress is Progress.WHOLE:
@@ -207,7 +207,7 @@ class TurnReader:
         self._feed.event(events.ItemStarted(item.type, self._choice))
 
     def item_completed(self, item: notifications.Item) -> None:
-        """An item is whole; its text is said now where no deltas said it."""
+        """Take a complete item; emit what of its text no delta brought."""
         if item.type != "agentMessage":
             return
         # A provider that sends no text with an item's end has said all of it before.
@@ -228,7 +228,7 @@ class TurnReader:
         return self._texts.setdefault(item_id, runningtext.RunningText())
 
     def counted(self, counts: notifications.TokenCounts) -> None:
-        """The thread's counts so far; they are true only if the turn ends well."""
+        """Keep the thread's counts so far; they are true only if the turn ends well."""
         if self.tools is not None:
             return  # each step has been counted, and the thread's are too many
         self._counts = counts
@@ -237,7 +237,7 @@ class TurnReader:
             self._on_failure(failures.RUNAWAY)
 
     def completed(self, turn: notifications.Turn) -> None:
-        """The worker's last word on the turn."""
+        """Take the end of the turn."""
         if self.tools is not None:
             self.tools.past.add(turn.id)
         if self.progress in ENDED:
@@ -258,27 +258,27 @@ class TurnReader:
         self.fail(failure)
 
     def lost(self) -> None:
-        """The process has gone: what was whole is an answer all the same."""
+        """End the turn: the process has gone. An answer that was complete stays one."""
         if self.progress is Progress.WHOLE:
             self.finish("stop")
         elif self.progress not in ENDED:
             self.fail(failures.LOST)
 
     def break_off(self) -> None:
-        """Nothing that this reader knows can be relied upon any more."""
+        """Fail the turn for a bug of ours: what this reader knows cannot be relied upon."""
         self.progress = Progress.FAILED
         self.mute()
         self._on_failure(failures.DEFECT)
 
     def unreadable(self, line: bytes) -> None:
-        """A line of this turn was lost, and with it a part of the answer."""
+        """Fail the turn: a line of it was lost, and with it a part of the answer."""
         if self.progress not in ENDED:
             text = self._known.start_of_bytes(line, GARBLED_BYTES)
             self._feed.event(events.UpstreamGarbled(text, self._choice))
             self.fail(failures.UNREADABLE)
 
     def fail(self, failure: failures.ProviderFailure) -> None:
-        """The turn cannot become whole; nothing that still comes of it counts."""
+        """Fail the turn; nothing that still comes of it counts."""
         if self.progress in ENDED:
             return
         self.progress = Progress.FAILED
@@ -287,12 +287,12 @@ class TurnReader:
         self._on_failure(failure)
 
     def _drop_calls(self) -> None:
-        """Tell of the calls of a step that never became whole: the client will not see them."""
+        """Record the calls of a step that was never completed: the client will not see them."""
         for call in self.tools.collector.calls() if self.tools is not None else ():
             self._feed.event(events.ToolCallDropped(call.call_id, call.name, self._choice))
 
     def finish(self, reason: str) -> None:
-        """The answer is whole: what is known of its counts goes first."""
+        """End the answer, its counts first as far as they are known."""
         self.uncalled = self._held is not None and reason == "stop"
         self._advance(Progress.OVER)
         if not self.uncalled:
@@ -311,7 +311,7 @@ class TurnReader:
         self._feed.event(events.TurnFinished(reason, self._choice))
 
     def _release(self) -> None:
-        """Say the text that was held until a call came."""
+        """Emit the text that was held until a call came."""
         for text in self._held or ():
             self._feed.event(events.TextDelta(text, self._choice))
         self._held = None
@@ -326,7 +326,8 @@ class TurnReader:
         self._advance(Progress.SPEAKING)
 
     def _refused(self) -> bool:
-        """Codex drops a refusal's text: what is left is an answer of tokens without a word."""
+        """Whether the model refused. Codex drops a refusal's text, and leaves an answer that has
+        output tokens but no text."""
         counts = self._counts
         if self._answer_item or counts is None:
             return False

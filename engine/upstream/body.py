@@ -25,7 +25,7 @@ class AnswerBody:
         self._whole = bytearray()
 
     def feed(self, data: bytes) -> Batches:
-        """What these bytes say; to be read to its end before the next are fed."""
+        """Yield the events that these bytes make; read them to the end before the next are fed."""
         if self._source is None and not self._whole:
             data = data.lstrip()
             if data and not data.startswith((b"{", b"[")):
@@ -46,7 +46,7 @@ class AnswerBody:
             yield self._reader.garbled(error.data)
 
     def end(self) -> Batches:
-        """What it means that the body ends here, as it should."""
+        """Yield the events of a body that ends here, as HTTP framing says it should."""
         if self._source is None:
             yield from self._end_whole()
             return

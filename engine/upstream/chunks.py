@@ -120,7 +120,7 @@ class ChunkReader:
         self._called: set[int] = set()
 
     def take(self, event: eventsource.Event) -> Batches:
-        """What an event says.
+        """Yield the events of a stream that one event of the upstream makes.
 
         Raises:
             UpstreamDecodeError: it is not JSON.
@@ -155,7 +155,7 @@ class ChunkReader:
             yield self._finish(finished, counted)
 
     def take_body(self, body: bytes) -> Batches:
-        """What a whole completion says, which came although a stream was asked for.
+        """Yield the events of a whole completion, which came although a stream was asked for.
 
         Raises:
             UpstreamDecodeError: it is not JSON.
@@ -165,14 +165,14 @@ class ChunkReader:
         yield self._end_open() if speaking else self.fail(upstreamerrors.NO_ANSWER)
 
     def close(self) -> Batch:
-        """What it means that nothing more comes, although nothing broke."""
+        """Return the events of an answer of which nothing more comes, although nothing broke."""
         if self.stage < Stage.WHOLE:
             silent = self.stage is Stage.SILENT
             return self.fail(upstreamerrors.EMPTY if silent else upstreamerrors.TRUNCATED)
         return self._emit_counts()
 
     def fail(self, failure: ProviderFailure) -> Batch:
-        """What a failure means now: to an answer that is whole, that no counts will come."""
+        """Return the events of a failure; a complete answer loses no more by it than counts."""
         return self._emit_counts() if self.stage >= Stage.WHOLE else self._break(failure)
 
     def _break(self, failure: ProviderFailure) -> Batch:
@@ -183,13 +183,13 @@ class ChunkReader:
         return [*counts, failure.event(self._open[0] if self._open else self._choices.start)]
 
     def garbled(self, data: bytes) -> Batch:
-        """What it means that an event cannot be read: a record of its data, and a failure."""
+        """Return the events of data that cannot be read: a record of it, and a failure."""
         text = self._known.start_of_bytes(data, GARBLED_BYTES)
         noted = events.UpstreamGarbled(text, self._choices.start)
         return [noted, *self.fail(upstreamerrors.UNDECODABLE)]
 
     def _end_open(self) -> Batch:
-        """What a sentinel means."""
+        """Finish every open choice: the upstream sent its sentinel."""
         if self.stage >= Stage.OVER:
             return []
         if self.stage < Stage.SPEAKING:
@@ -201,7 +201,7 @@ class ChunkReader:
             self.stage = stage
 
     def _choices_of(self, choices: list[Any], repeats: bool, finished: dict[int, str]) -> Batches:
-        """The output of every choice of a chunk.
+        """Yield the output of every choice of a chunk.
 
         Args:
             repeats: whether a message in it may repeat what went out.
@@ -235,7 +235,8 @@ class ChunkReader:
                 finished.setdefault(number, reason[: chunkfields.WORD_MAX])
 
     def _out_of_place(self, number: int, choice: Any, repeats: bool) -> Batches:
-        """Look for output where none may be; the rest is harmless there, and frequent.
+        """Look for output of a choice that is over or was not asked for; what else providers send
+        there is harmless and frequent.
 
         Raises:
             _Lost: there is some.
@@ -249,7 +250,7 @@ class ChunkReader:
             yield None
 
     def _number(self, choice: Any, position: int) -> int:
-        """Which choice this is; a number beyond all choices for none."""
+        """Return the number of this choice; one beyond all choices if it is none."""
         if not isinstance(choice, dict):
             return self._choices.stop
         index = choice.get("index")
@@ -260,7 +261,7 @@ class ChunkReader:
     def _output(
         self, number: int, choice: dict[str, Any], repeats: bool
     ) -> Iterable[Batch | None]:
-        """The output of one choice: its delta, or the whole message in place of one."""
+        """Yield the output of one choice: its delta, or the whole message in place of one."""
         delta, message = choice.get("delta"), choice.get("message")
         if isinstance(delta, dict) and (delta or not isinstance(message, dict)):
             return self._message(number, delta, "delta")
@@ -285,7 +286,7 @@ class ChunkReader:
             yield from chunkfields.calls(message, number, form)
 
     def _finish(self, finished: dict[int, str], counted: bool) -> Batch:
-        """End choices; with the last of them, or after it, counts that are known to be final."""
+        """End choices. Counts that are final go with the last of them, or after it."""
         counts: Batch = []
         ends: Batch = []
         followed = not counted or len(finished) < len(self._open)
@@ -303,14 +304,14 @@ class ChunkReader:
         return counts + ends
 
     def _count(self, usage: Any) -> bool:
-        """Keep the larger counts, field by field; whether there were any."""
+        """Keep the larger counts, field by field, and return whether there were any."""
         found = chunkfields.usage(usage)
         if found is not None:
             self._usage = chunkfields.larger(self._usage, found)
         return found is not None
 
     def _emit_counts(self) -> Batch:
-        """The last word of an answer."""
+        """End the answer with its counts; they come once."""
         if self.stage >= Stage.OVER:
             return []
         self.stage = Stage.OVER
@@ -323,14 +324,14 @@ class ChunkReader:
 
 
 def _pieces(event: events.TextDelta | events.ReasoningDelta | events.RefusalDelta) -> Batches:
-    """The batches of a text: a piece each, so that a reader may stop after any of them."""
+    """Yield a text in batches of a piece each, so that a reader may stop after any of them."""
     for piece in pieces.of(event) if event.text else ():
         yield [piece]
     yield None
 
 
 def _news(texts: Iterable[str], before: runningtext.RunningText, repeats: bool) -> Iterable[str]:
-    """The texts, but for what only repeats what went out before.
+    """Yield the texts, but for what only repeats what went out before.
 
     Raises:
         _Mismatch: they do not repeat that.
@@ -372,7 +373,7 @@ def _read(
 
 
 def _error(data: bytes) -> Any:
-    """The object that an error is in; its text where it is none."""
+    """Return the object that an error is in; its text where it is none."""
     try:
         value = parse.value(data)
     except parse.ParseError:
@@ -383,7 +384,7 @@ def _error(data: bytes) -> Any:
 
 
 def _lenient(data: bytes) -> dict[str, Any] | None:
-    """An object, read by a parser that also takes bad UTF-8, half surrogates and NaN."""
+    """Read an object with a parser that also takes bad UTF-8, half surrogates and NaN."""
     try:
         value = parse.lenient(data)
     except parse.ParseError:

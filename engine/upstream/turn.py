@@ -75,7 +75,7 @@ class UpstreamTurn:
         self._regulate()
 
     def resume(self) -> None:
-        """Read on."""
+        """Read on: the client has caught up."""
         self._flowing.set()
         self._regulate()
 
@@ -91,7 +91,7 @@ class UpstreamTurn:
         self.resume()
 
     def _regulate(self) -> None:
-        """Have the transport read or not, while there is more of the answer to read.
+        """Have the transport read, or not, as the last of `pause` and `resume` has it.
 
         It is not left to the response's own buffer: a connection that breaks takes that along.
         """
@@ -127,7 +127,7 @@ class UpstreamTurn:
             self._feed.event(failures.DEFECT.event(self._turn.choice))
 
     async def _attempt(self, body: bytes, attempt: int) -> ProviderFailure | None:
-        """Make the request; a failure only if there was no answer to begin with."""
+        """Make the request and pass its answer on; return a failure if none began."""
         self._feed.event(events.RpcSent(METHOD, attempt, self._turn.choice))
         try:
             response = await self._client.complete(body)
@@ -145,7 +145,7 @@ class UpstreamTurn:
             response.close()
 
     async def _answer(self, response: aiohttp.ClientResponse) -> None:
-        """Tell the answer to its end, and read on to the end of the body within the grace."""
+        """Pass the answer on to its end, and read on to the end of the body within the grace."""
         self._response = response
         body = upstreambody.AnswerBody(self._reader, upstreamclient.is_event_stream(response))
         deadline: float | None = None
@@ -173,32 +173,22 @@ class UpstreamTurn:
         of them sent at about the same time costs one write of the log.
         """
         own = slices.Slice()
-        rest = iter(batches)
-        progress = "begun"
-
-        def give() -> None:
-            nonlocal progress
-            weight = 0
-            for batch in rest:
-                for event in batch or ():
-                    self._feed.event(event)
-                    weight += _weight(event)
-                if own.spent or weight > SLICE_WEIGHT:
-                    return
-            progress = "over"
-
-        give()
-        while progress != "over":
-            await own.pause()
-            await self._flowing.wait()
-            give()
+        weight = 0
+        for batch in batches:
+            for event in batch or ():
+                self._feed.event(event)
+                weight += _weight(event)
+            if own.spent or weight > SLICE_WEIGHT:
+                await own.pause()
+                await self._flowing.wait()
+                weight = 0
 
     def _note(self, attempt: int, error: str | None) -> None:
         self._feed.event(events.RpcReplied(attempt, error, self._turn.choice))
 
 
 async def _read_until(deadline: float | None, response: aiohttp.ClientResponse) -> bytes:
-    """What comes next of a body; empty at its end.
+    """Read what comes next of a body; empty at its end.
 
     Raises:
         TimeoutError: nothing came by then.
@@ -210,13 +200,13 @@ async def _read_until(deadline: float | None, response: aiohttp.ClientResponse) 
 
 
 def _weight(event: events.StreamInput) -> int:
-    """How much an event adds to a wake-up, about."""
+    """Estimate how much an event adds to a wake-up, in code points."""
     text = event.text if isinstance(event, events.TextDelta) else ""
     return EVENT_WEIGHT + len(text)
 
 
 def _delay(failure: ProviderFailure, attempt: int) -> float | None:
-    """Seconds until the next attempt; None if there is none."""
+    """Return the seconds until the next attempt; None if there is none."""
     asked = failure.retry_after or 0
     if not failure.retryable or attempt > failures.BEFORE_OUTPUT_RETRIES:
         return None
@@ -228,7 +218,7 @@ def _delay(failure: ProviderFailure, attempt: int) -> float | None:
 async def _refusal(
     response: aiohttp.ClientResponse, known: redaction.Redaction
 ) -> ProviderFailure:
-    """What a status that is no success means; its body may be missing."""
+    """Read the failure that a status of no success stands for; its body may be missing."""
     body = b""
     try:
         async with asyncio.timeout(upstreamclient.ERROR_BODY_S):
@@ -240,7 +230,8 @@ async def _refusal(
 
 
 def request_of(turn: worker.Turn) -> bytes:
-    """The body of a turn's request: the client's own, with the target, as a counted stream."""
+    """Build the body of a turn's request: the client's own, asking the target for a stream with
+    usage."""
     fields = dict(turn.body)
     fields["model"] = _raw(turn.target)
     fields["stream"] = _raw(True)
@@ -249,7 +240,7 @@ def request_of(turn: worker.Turn) -> bytes:
 
 
 def _stream_options(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """The client's own; null, or anything that is no object, for none."""
+    """Return the client's own stream options; none where they are null or no object."""
     try:
         return parse.parse(fields["stream_options"], _FIELDS)
     except (KeyError, parse.ParseError):
