@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import redaction
-from machines import events, parse
+from machines import events, outputs, parse
 
 MESSAGE_CHARACTERS: Final = 2000
 """What is looked at of a provider's message, and passed on: some echo the whole request."""
@@ -153,7 +153,7 @@ DEAF: Final = ProviderFailure(
 """A request that the worker left without a reply."""
 
 DEFECT: Final = ProviderFailure(
-    kind="defect", code="internal_error", message="The server had an error."
+    kind="defect", code=outputs.DEFECT.code, message=outputs.DEFECT.message
 )
 """A bug of ours: its traceback is in the diagnostics, and nowhere else."""
 

@@ -35,7 +35,7 @@ FINAL: Final = streamstates.TABLE.final
 _RETIMED: Final = (streamstates.TOOL_BUFFERING, streamstates.FINISH)
 """States in which any event may move the next deadline to an earlier time."""
 
-DEFECT: Final = events.TurnFailed("defect", "internal_error", "The server had an error.")
+DEFECT: Final = events.TurnFailed("defect", outputs.DEFECT.code, outputs.DEFECT.message)
 """The event that a bug of ours becomes in the stream that it hit."""
 
 CANCEL, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "pause", "resume"))

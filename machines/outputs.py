@@ -3,7 +3,7 @@
 No output carries a clock or an id that is not already in `Opened`.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -203,16 +203,27 @@ class Keepalive(Output, frozen=True, tag="keepalive"):
 
 
 class Failure(Output, frozen=True, tag="failure"):
-    """The answer is not whole and will not be.
-
-    It becomes an HTTP status, or an error frame where a `Head` came before it.
-    """
+    """The answer is not whole and will not be: a frame in the stream, or the whole response."""
 
     code: str
     message: str
     status: int | None = None
     param: str | None = None
     retry_after: float | None = None
+
+
+DEFECT: Final = Failure("internal_error", "The server had an error.")
+"""What a client is told of a bug of ours; its traceback is in the diagnostics and nowhere else."""
+
+
+class Rejected(Output, frozen=True, tag="failure"):
+    """A failure before anything went out: it is the whole response, with a status of its own.
+
+    An answer that is not streamed has nothing out before its end, so every failure of one is this.
+    Records name it as they name a `Failure`: logs were written before the two were told apart.
+    """
+
+    failure: Failure
 
 
 class CancelTurn(Output, frozen=True, tag="cancel_turn"):
@@ -240,6 +251,7 @@ AnyOutput = (
     | Done
     | Keepalive
     | Failure
+    | Rejected
     | CancelTurn
 )
 """Every output of the stream machine."""
@@ -255,6 +267,11 @@ def aside(event: events.Aside) -> AnyOutput | None:
         case events.RefusalDelta(text, choice) if text:
             return Refusal(text, choice)
     return None
+
+
+def failure_of(event: events.TurnFailed) -> Failure:
+    """What a client is told of a turn that failed."""
+    return Failure(event.code, event.message, event.status, event.param, event.retry_after)
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):

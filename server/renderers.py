@@ -1,7 +1,7 @@
-"""The renderer of a stream, found by its first record: what a replay needs."""
+"""The renderer of a stream, found by its first record, and the reply that a replay compares."""
 
 from machines import events
-from server.api.sinks import Renderer
+from server.api.reply import Renderer, Reply
 from server.chat import endpoint as chat
 from server.responses import rendering
 
@@ -11,3 +11,8 @@ def renderer(opened: events.Opened) -> Renderer:
     if opened.endpoint == events.RESPONSES:
         return rendering.renderer(opened)
     return chat.renderer(opened)
+
+
+def reply(opened: events.Opened) -> Reply:
+    """The HTTP response that the stream's outputs become: what a replay makes again."""
+    return Reply(renderer(opened))

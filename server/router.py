@@ -13,7 +13,7 @@ from server.api import gates
 from server.api.call import JSON, Call
 from server.chat import endpoint as chat
 from server.context import Context
-from server.http.errors import ApiError
+from server.http.errors import ApiError, defect
 from server.http.exchange import Exchange, HeaderList
 from server.responses import endpoint as responses
 
@@ -54,7 +54,7 @@ class Router:
         except Exception as error:
             where = containment.Boundary.REQUEST
             containment.report(where, error, req_id=request_id, path=request.path)
-            fault = ApiError("internal_error", "The server had an error. Please try again.")
+            fault = defect()
             exchange.respond(fault.status, [*headers, *fault.headers()], fault.body())
 
     async def _handle(self, exchange: Exchange, request_id: str, headers: HeaderList) -> None:

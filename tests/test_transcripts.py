@@ -14,7 +14,7 @@ import pytest
 from engine import scripted
 from engine.log import replay, sealed, segments
 from machines import events
-from server.renderers import renderer
+from server.renderers import reply
 from tests.codex import toolwire
 from tests.support.client import asking, wire
 from tests.support.logs.corpus import CHAT, NAMES, OnFile, on_file
@@ -95,7 +95,7 @@ def test_the_command_finds_a_changed_step_in_the_corpus(tmp_path: Path) -> None:
 
 @each
 def test_a_transcript_replays(name: str) -> None:
-    run = replay.Replay(renderer)
+    run = replay.Replay(reply)
     reading = segments.read(capture.DIRECTORY / f"{name}.jsonl")
     run.run(reading)
     assert run.divergence is None

@@ -183,10 +183,7 @@ class Stream:
             return self._truncate(choice, "turn_failed")
         if event.kind == "empty" and self._may_be_empty():
             return self._leave_empty(choice)
-        failure = outputs.Failure(
-            event.code, event.message, event.status, event.param, event.retry_after
-        )
-        return self._fail(choice, event.kind, failure, "turn_failed")
+        return self._fail(choice, event.kind, outputs.failure_of(event), "turn_failed")
 
     def _may_be_empty(self) -> bool:
         """Whether nothing at all is an answer: to a stream that has not begun it is."""
@@ -364,14 +361,17 @@ class Stream:
     ) -> outputs.Step:
         """One failure ends every choice; while nothing has gone out, it is all that does."""
         said: Said = []
-        if self.choices[0].state != states.HELD:
+        held = self.choices[0].state == states.HELD
+        if not held:
             for each in self.choices:
                 said += self._say(each, each.spill())
         self._end(kind, trigger)
         self.failure = failure
         for each in self.choices:
             each.move("fail")
-        return choices.step(self.choices, choice, (*said, failure))
+        rejected = held or not self.opened.streaming
+        last = outputs.Rejected(failure) if rejected else failure
+        return choices.step(self.choices, choice, (*said, last))
 
     def _end(self, kind: events.TerminalKind, trigger: str) -> None:
         for choice in self.choices:

@@ -17,7 +17,8 @@ from server import permits, version
 from server.api import asked, fallback as standins
 from server.api.call import JSON, Call
 from server.api.gates import Caller, Headers, check_life
-from server.api.sinks import BeforeLast, Outlet, Renderer, Sink, at_once
+from server.api.reply import Renderer
+from server.api.sinks import BeforeLast, Outlet, Sink, at_once
 from server.context import Context, stop_after_tools
 from server.http import reading
 from server.http.errors import ApiError

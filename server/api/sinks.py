@@ -2,17 +2,20 @@
 
 import enum
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine import sink
 from engine.log import digest
 from machines import outputs
-from server.http.errors import ApiError
-
-Headers = list[tuple[str, str]]
+from server.api.reply import Headers, Renderer, Reply
+from server.http import errors
 
 BeforeLast = Callable[[Callable[[], None]], None]
 """Does something, and then calls what it was given."""
+
+
+_ENDS: Final = (outputs.Done, outputs.Failure, outputs.Rejected)
+"""The outputs that tell a client how its answer ended."""
 
 
 def at_once(proceed: Callable[[], None]) -> None:
@@ -37,33 +40,6 @@ class Outlet(Protocol):
 
     def abort(self) -> None:
         """Take nothing more: the answer is not whole, and whoever reads it must see that."""
-
-
-class Renderer(Protocol):
-    """Turns outputs into bytes before HTTP framing; `server.chat.sse` and `server.chat.fold` hold
-    them.
-
-    Attributes:
-        status: HTTP status of the answer; 0 until there is one.
-        frames: data frames, or bodies, rendered so far.
-        headers: what this answer adds to the response's headers.
-        chunked: whether the answer comes in pieces; an error before the head does not.
-    """
-
-    status: int
-    frames: int
-    headers: Headers
-    chunked: bool
-
-    def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """Bytes of one output, empty for none.
-
-        Args:
-            now: when its event was recorded, in microseconds since the epoch.
-        """
-
-    def contents(self, choice: int, texts: list[str]) -> bytes:
-        """Bytes of a `Content` for each of the texts, as `render` would."""
 
 
 class Phase(enum.Enum):
@@ -106,6 +82,7 @@ class Sink:
         self._before_last = before_last
         self._outlet = outlet
         self._renderer = renderer
+        self._reply = Reply(renderer)
         self._headers = headers
         self._digest = digest.BodyDigest(hash_key)
         self._pieces: list[bytes] = []
@@ -119,11 +96,11 @@ class Sink:
     def take(self, emitted: tuple[outputs.AnyOutput, ...], now: int) -> None:
         """Render outputs; nothing is sent yet."""
         for output in emitted:
-            ends = isinstance(output, outputs.Done | outputs.Failure)
+            ends = isinstance(output, _ENDS)
             if self._rendering is Rendering.BROKEN and not ends:
                 continue
             pieces = self._endings if ends else self._pieces
-            pieces.append(self._renderer.render(output, now))
+            pieces.append(self._reply.render(output, now))
 
     def take_texts(self, choice: int, texts: list[str]) -> None:
         """Render a `Content` for each of the texts; nothing is sent yet."""
@@ -147,8 +124,8 @@ class Sink:
         self._join()
         self._digest.update(b"".join(self._endings))
         return sink.Summary(
-            self._renderer.status,
-            self._renderer.frames,
+            self._reply.status,
+            self._reply.frames,
             self._digest.length,
             self._digest.hexdigest(),
         )
@@ -160,8 +137,8 @@ class Sink:
         start = self._collected
         self._collected += len(data)
         if self._rendering is not Rendering.ENDED:
-            return sink.Part(self._renderer.status, start, data, False)
-        return sink.Part(self._renderer.status, start, data, True, b"".join(self._endings))
+            return sink.Part(self._reply.status, start, data, False)
+        return sink.Part(self._reply.status, start, data, True, b"".join(self._endings))
 
     def send(self, part: sink.Part) -> None:
         """Send a part, as long as there is a response to send it in."""
@@ -176,7 +153,7 @@ class Sink:
 
     def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
         """Send the last part, once what must be done before it is done."""
-        if part.ending and part.data and self._renderer.chunked:
+        if part.ending and part.data and self._reply.chunked:
             self.send(part)
             part = part._replace(start=self._sent, data=b"")
 
@@ -202,7 +179,7 @@ class Sink:
         if phase is Phase.HEAD:
             self._outlet.abort()
         elif phase is Phase.NOTHING:
-            error = ApiError("internal_error", "The server had an error.")
+            error = errors.defect()
             headers = [*self._headers, *error.headers()]
             try:
                 self._outlet.respond(error.status, headers, error.body())
@@ -212,11 +189,11 @@ class Sink:
 
     def _begin(self, status: int, data: bytes) -> None:
         """Send the head, and what of the body goes with it."""
-        headers = [*self._headers, *self._renderer.headers]
+        headers = [*self._headers, *self._reply.headers]
         if not status:
             if data:
                 raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
-        elif self._renderer.chunked:
+        elif self._reply.chunked:
             self._outlet.start(status, headers)
             self._phase = Phase.HEAD
             if data:
@@ -231,7 +208,7 @@ class Sink:
             raise sink.LostBytes(f"bytes {self._sent} to {part.start} of the body were not sent")
         data = part.data + part.ending
         if self._phase is Phase.NOTHING:
-            self._begin(part.status, b"" if self._renderer.chunked else data)
+            self._begin(part.status, b"" if self._reply.chunked else data)
         if self._phase is Phase.HEAD:
             self._outlet.finish(data)
             self._phase = Phase.ALL

@@ -7,7 +7,7 @@ from engine.routing import fleet as routing
 from machines import events
 from server.api import answering, asked
 from server.api.call import Call
-from server.api.sinks import Renderer
+from server.api.reply import Renderer
 from server.chat import passthrough as passedon, request as bodies, translate as chatturn
 from server.chat.fold import ChatBody
 from server.chat.sse import ChatChunks

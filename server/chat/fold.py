@@ -1,13 +1,22 @@
 """Outputs of a chat stream folded into one `chat.completion` body: the non-stream answer."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from machines import events, outputs
 from server.chat import tool_render as toolrender
 from server.chat.sse import usage_object
-from server.http.errors import ApiError
+
+
+def body_headers(
+    usage: events.Usage | None, counts: toolrender.Counts | None
+) -> list[tuple[str, str]]:
+    """What an answer in one body adds to the response's headers, in either API."""
+    found = [("content-type", "application/json")]
+    if usage is None:
+        found.append(("x-turntape-usage", "unknown"))
+    return found + counts.headers() if counts is not None else found
 
 
 class FoldedCall(msgspec.Struct):
@@ -26,18 +35,14 @@ class ChatBody:
     """Renders one stream's outputs as a single JSON body, empty until the answer is whole.
 
     Attributes:
-        status: HTTP status of the answer; 0 until there is one.
-        frames: bodies rendered so far.
-        headers: what the answer adds to the response's headers.
-        chunked: never; see `server.api.sinks.Renderer`.
+        streams: never; see `server.api.reply.Renderer`.
+        frames: one, the body.
     """
 
-    chunked = False
+    streams: Final = False
+    frames: Final = 1
 
     def __init__(self, opened: events.Opened) -> None:
-        self.status = 0
-        self.frames = 0
-        self.headers: list[tuple[str, str]] = [("content-type", "application/json")]
         self._opened = opened
         self._content: list[list[str]] = [[] for _ in range(opened.n)]
         self._reasoning: list[list[str]] = [[] for _ in range(opened.n)]
@@ -48,21 +53,14 @@ class ChatBody:
         self._finish: list[str] = [""] * opened.n
         self._usage: events.Usage | None = None
 
+    def headers(self) -> list[tuple[str, str]]:
+        """Those of a JSON body, and what is known only when the answer is whole."""
+        return body_headers(self._usage, self._counts)
+
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """The whole body for the output that ends the answer, empty bytes for any other."""
-        match output:
-            case outputs.Done():
-                self.status, self.frames = 200, 1
-                if self._usage is None:
-                    self.headers.append(("x-turntape-usage", "unknown"))
-                if self._counts is not None:
-                    self.headers += self._counts.headers()
-                return self._body()
-            case outputs.Failure():
-                error = ApiError.from_failure(output)
-                self.status, self.frames = error.status, 1
-                self.headers = error.headers()
-                return error.body()
+        if isinstance(output, outputs.Done):
+            return self._body()
         self._take(output)
         return b""
 

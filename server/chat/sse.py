@@ -12,7 +12,7 @@ import msgspec
 from engine import jsonstrings
 from machines import events, outputs
 from server.chat import tool_render as toolrender
-from server.http.errors import ApiError, envelope
+from server.http.errors import envelope
 
 HEADERS: Final = (
     ("content-type", "text/event-stream; charset=utf-8"),
@@ -49,17 +49,14 @@ class ChatChunks:
     """Renders one stream's outputs as `chat.completion.chunk` frames.
 
     Attributes:
-        status: HTTP status of the answer; 0 until there is one.
+        streams: always; see `server.api.reply.Renderer`.
         frames: data frames rendered so far.
-        headers: what the answer adds to the response's headers.
-        chunked: False once a failure came before the head: it is a body of its own.
     """
 
+    streams: Final = True
+
     def __init__(self, opened: events.Opened) -> None:
-        self.status = 0
         self.frames = 0
-        self.headers = list(HEADERS)
-        self.chunked = True
         self._include_usage = opened.include_usage
         self._tools = opened.tools
         self._blocks = toolrender.Blocks(opened)
@@ -76,6 +73,10 @@ class ChatChunks:
         self._before_content = self._before(opened.n, b'{"content":')
         self._before_reasoning = self._before(opened.n, b'{"reasoning_content":')
         self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Those of every stream."""
+        return list(HEADERS)
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """The bytes of one output, before HTTP framing; empty for those a client does not see."""
@@ -103,10 +104,6 @@ class ChatChunks:
 
     def _refusal(self, output: outputs.Refusal) -> bytes:
         return self._delta(output.choice, {"refusal": output.text})
-
-    def _head(self, _: outputs.Head) -> bytes:
-        self.status = 200
-        return b""
 
     def _role(self, output: outputs.Role) -> bytes:
         return self._delta(output.choice, {"role": "assistant", "content": ""})
@@ -171,12 +168,6 @@ class ChatChunks:
         return KEEPALIVE
 
     def _failure(self, output: outputs.Failure) -> bytes:
-        if self.status == 0:
-            error = ApiError.from_failure(output)
-            self.status = error.status
-            self.headers = error.headers()
-            self.chunked = False
-            return error.body()
         self.frames += 1
         frame = envelope(output.code, output.message, output.param, output.status)
         return b"data: " + frame + b"\n\n"
@@ -190,7 +181,7 @@ _RENDERERS: Final[dict[type, Callable[[ChatChunks, Any], bytes]]] = {
     outputs.Reasoning: ChatChunks._reasoning,
     outputs.ReasoningDone: ChatChunks._nothing,
     outputs.Refusal: ChatChunks._refusal,
-    outputs.Head: ChatChunks._head,
+    outputs.Head: ChatChunks._nothing,
     outputs.Role: ChatChunks._role,
     outputs.ToolCall: ChatChunks._tool_call,
     outputs.ToolArguments: ChatChunks._tool_arguments,

@@ -16,7 +16,7 @@ from engine.log import replay, segments
 from server import diagnostics, serve
 from server.config import load as configuration, settings
 from server.process import eventloop, exits, signals
-from server.renderers import renderer
+from server.renderers import reply
 
 MODEL = "codex-5"
 """The model of the trial request: an alias, so that the lines work on Codex unchanged."""
@@ -146,7 +146,7 @@ def _texts(response: http.client.HTTPResponse) -> Iterator[str]:
 
 def _replay(directory: Path) -> bool:
     """Replay the log of this demo, as `turntape replay` does."""
-    run = replay.Replay(renderer)
+    run = replay.Replay(reply)
     run.run(segments.read(directory))
     same = run.divergence is None and run.tally.full > 0
     _say(

@@ -10,7 +10,7 @@ from engine import regular
 from engine.log import replay, segments
 from machines import events
 from server.cli import printing
-from server.renderers import renderer
+from server.renderers import reply
 
 SAME, DIVERGED, CORRUPT = 0, 1, 2
 """Exit statuses. `DIVERGED` is also for an id that nothing is found for; a log that is damaged is
@@ -22,7 +22,7 @@ def replay_command(options: argparse.Namespace) -> int:
     reading = _read(options.path)
     if reading is None:
         return CORRUPT
-    run = replay.Replay(renderer, options.request)
+    run = replay.Replay(reply, options.request)
     run.run(reading)
     corrupt = reading.counts["corrupt"]
     printing.say_each(map(str, reading.problems))

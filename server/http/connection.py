@@ -219,7 +219,7 @@ class Connection:
 
     def _fail(self, exchange: http.Exchange, error: Exception) -> None:
         """A defect of ours: logged, and answered as well as is still possible."""
-        hidden = errors.ApiError("internal_error", "the server failed to answer")
+        hidden = errors.defect()
         status, headers, body = self._site.error_response(hidden)
         request = exchange.request
         ids = {"req_id": dict(headers).get("x-request-id"), "method": request.method}

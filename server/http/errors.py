@@ -153,7 +153,7 @@ class ApiError(Exception):
 
     @classmethod
     def from_failure(cls, failure: outputs.Failure) -> "ApiError":
-        """The HTTP form of a stream that failed before its head."""
+        """The HTTP form of a stream's failure, where it is the whole response."""
         return cls(
             failure.code,
             failure.message,
@@ -176,6 +176,11 @@ class ApiError(Exception):
     def body(self) -> bytes:
         """The JSON envelope, all four keys always."""
         return envelope(self.code, self.message, self.param, self.status)
+
+
+def defect() -> ApiError:
+    """A bug of ours, as the response to the request that it hit."""
+    return ApiError.from_failure(outputs.DEFECT)
 
 
 GENERIC_CODES = frozenset({"invalid_request"})

@@ -6,7 +6,7 @@ import msgspec
 
 from engine.store import store as responsestore
 from machines import events
-from server.api import answering, sinks
+from server.api import answering, reply, sinks
 from server.api.call import JSON
 from server.http.errors import ApiError
 from server.responses import creation, keeping, runs
@@ -27,7 +27,7 @@ async def create(wanted: creation.Creation) -> None:
     made: list[tuple[Run, responsestore.StoredResponse]] = []
 
     def place(
-        opened: events.Opened, renderer: sinks.Renderer
+        opened: events.Opened, renderer: reply.Renderer
     ) -> tuple[sinks.Outlet, sinks.BeforeLast]:
         assert isinstance(renderer, ResponseEvents)
         run = Run(ask.caller.key_id, renderer, wanted.keep(opened, renderer))

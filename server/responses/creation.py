@@ -9,7 +9,7 @@ from engine import slices, worker, workerkinds
 from engine.routing import fleet as routing
 from engine.store import store as responsestore
 from machines import events
-from server.api import answering, asked, sinks
+from server.api import answering, asked, reply, sinks
 from server.chat import request as chatbodies
 from server.context import Context
 from server.http import reading
@@ -96,7 +96,7 @@ class Creation(msgspec.Struct, frozen=True):
             input=self.own,
         )
 
-    def keep(self, opened: events.Opened, renderer: sinks.Renderer) -> sinks.BeforeLast:
+    def keep(self, opened: events.Opened, renderer: reply.Renderer) -> sinks.BeforeLast:
         """What keeps the response before its client hears of its end."""
         assert isinstance(renderer, ResponseEvents | ResponseBody)
         store = self.context.store

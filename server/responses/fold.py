@@ -1,10 +1,12 @@
 """Outputs of a stream folded into one response object: the answer that is not streamed."""
 
+from typing import Final
+
 import msgspec
 
 from machines import events, outputs
 from server.chat import tool_render as toolrender
-from server.http.errors import ApiError
+from server.chat.fold import body_headers
 from server.responses.answer import Answer
 from server.responses.echo import Echo
 
@@ -13,44 +15,33 @@ class ResponseBody:
     """Renders one stream's outputs as a single JSON body, empty until the answer is whole.
 
     Attributes:
-        status: HTTP status of the answer; 0 until there is one.
-        frames: bodies rendered so far.
-        headers: what the answer adds to the response's headers.
-        chunked: never; see `server.api.sinks.Renderer`.
+        streams: never; see `server.api.reply.Renderer`.
+        frames: one, the body.
     """
 
-    chunked = False
+    streams: Final = False
+    frames: Final = 1
 
     def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
-        self.status = 0
-        self.frames = 0
-        self.headers: list[tuple[str, str]] = [("content-type", "application/json")]
         self.answer = Answer(opened, repeated)
         self._counts: toolrender.Counts | None = None
 
+    def headers(self) -> list[tuple[str, str]]:
+        """Those of a JSON body, and what is known only when the answer is whole."""
+        return body_headers(self.answer.usage, self._counts)
+
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """The whole body for the output that ends the answer, empty bytes for any other."""
-        if isinstance(output, outputs.Failure):
-            error = ApiError.from_failure(output)
-            self.status, self.frames = error.status, 1
-            self.headers = error.headers()
-            return error.body()
         if isinstance(output, outputs.ToolCounts):
             self._counts = toolrender.Counts()
             self._counts.add(output)
         self.answer.take(output, now)
-        return self._body() if isinstance(output, outputs.Done) else b""
+        if isinstance(output, outputs.Done):
+            return msgspec.json.encode(self.answer.response)
+        return b""
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
         """Nothing yet, for a `Content` of each of the texts."""
         part, _ = self.answer.text()
         part.texts += texts
         return b""
-
-    def _body(self) -> bytes:
-        self.status, self.frames = 200, 1
-        if self.answer.usage is None:
-            self.headers.append(("x-turntape-usage", "unknown"))
-        if self._counts is not None:
-            self.headers += self._counts.headers()
-        return msgspec.json.encode(self.answer.response)

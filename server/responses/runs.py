@@ -30,9 +30,6 @@ FOLLOWABLE_BYTES: Final = 64 << 20
 AT_ONCE: Final = 64 << 10
 """Bytes that a follower is sent before it is asked whether it keeps up."""
 
-BROKEN: Final = outputs.Failure("internal_error", "The server had an error.")
-"""What becomes of a response whose stream was cut."""
-
 _FRAME: Final = re.compile(
     rb'(?m:^)event: [^\n]++\ndata: \{"type":"[^"\n]++","sequence_number":(\d++)[^\n]*+\n\n'
 )
@@ -100,7 +97,7 @@ class Run:
 
     def before_last(self, proceed: Callable[[], None]) -> None:
         """Keep the response, then `proceed`: one that stopped without an end was cancelled."""
-        if self._renderer.answer.response is None and self._renderer.chunked:
+        if self._renderer.answer.response is None and self._renderer.frames:
             self._last_words = self._renderer.cancelled()
         self._keep(proceed)
 
@@ -129,7 +126,7 @@ class Run:
         self._ending = Ending.CUT
         try:
             if self._renderer.answer.response is None:
-                self._renderer.answer.take(BROKEN, 0)
+                self._renderer.answer.take(outputs.DEFECT, 0)
             self._keep(self._end)
         except Exception as error:
             containment.report(containment.Boundary.STREAM_END, error)

@@ -6,7 +6,6 @@ import msgspec
 
 from machines import events, outputs
 from server.chat import sse, tool_render as toolrender
-from server.http.errors import ApiError
 from server.responses.answer import Answer
 from server.responses.echo import Echo
 from server.responses.parts import Event, Part
@@ -24,17 +23,14 @@ class ResponseEvents:
     """Renders one stream's outputs as the events of the Responses API.
 
     Attributes:
-        status: HTTP status of the answer; 0 until there is one.
+        streams: always; see `server.api.reply.Renderer`.
         frames: events and sentinels rendered so far.
-        headers: what the answer adds to the response's headers.
-        chunked: False once a failure came before the head: it is a body of its own.
     """
 
+    streams: Final = True
+
     def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
-        self.status = 0
         self.frames = 0
-        self.headers = list(sse.HEADERS)
-        self.chunked = True
         self.answer = Answer(opened, repeated)
         self._comments = opened.tools.comments
         self._counts = toolrender.Counts()
@@ -42,15 +38,15 @@ class ResponseEvents:
         self._part: Part | None = None
         self._delta = b""
 
+    def headers(self) -> list[tuple[str, str]]:
+        """Those of every stream."""
+        return list(sse.HEADERS)
+
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """The bytes of one output, before HTTP framing; empty for those a client does not see."""
         match output:
             case outputs.Content(text, choice):
                 return self.contents(choice, [text])
-            case outputs.Failure() if self.status == 0:
-                return self._refuse(output)
-            case outputs.Head():
-                self.status = 200
             case outputs.ToolCounts():
                 self._counts.add(output)
                 return self._counts.comments() if self._comments else b""
@@ -81,14 +77,6 @@ class ResponseEvents:
     def cancelled(self) -> bytes:
         """The events of a response that was stopped by its client: for those who follow it."""
         return self._frames(self.answer.cancelled()) + sse.DONE
-
-    def _refuse(self, failure: outputs.Failure) -> bytes:
-        """An error that came before the head is an HTTP status."""
-        error = ApiError.from_failure(failure)
-        self.status = error.status
-        self.headers = error.headers()
-        self.chunked = False
-        return error.body()
 
     def _frames(self, told: list[Event]) -> bytes:
         frames = []

@@ -402,7 +402,7 @@ def test_a_long_text_goes_out_in_pieces_and_what_follows_waits_behind_it(
         assert "".join(found) == whole
         assert texts_of(stage.exchange.body)[-1].endswith(" behind")
         assert [each.kind for each in stage.ended] == ["completed"]
-        again = replay.Replay(renderers.renderer)
+        again = replay.Replay(renderers.reply)
         again.run(segments.read(tmp_path))
         assert again.divergence is None
 

@@ -172,7 +172,7 @@ class Scene:
         for number in range(STREAMS):
             if number != HIT:
                 assert kinds[f"st_{number}"] == "completed"
-                again = replay.Replay(renderers.renderer, f"st_{number}")
+                again = replay.Replay(renderers.reply, f"st_{number}")
                 again.run(segments.read(self.directory))
                 assert again.divergence is None
                 assert again.tally.full == 1
@@ -304,7 +304,7 @@ def test_an_error_in_accounting_changes_no_byte(broken: Plant, tmp_path: Path) -
         assert stage.hit.outlet.ending == "whole"
         assert [last.kind for last in stage.hit.ended] == ["completed"]
         assert [line["boundary"] for line in lines if line["event"] == "defect"] == ["stream_end"]
-        again = replay.Replay(renderers.renderer, f"st_{HIT}")
+        again = replay.Replay(renderers.reply, f"st_{HIT}")
         again.run(segments.read(stage.directory))
         assert again.divergence is None
 

@@ -80,7 +80,7 @@ def test_any_bytes_in_a_segment_are_records_or_located_problems(
 def replaying(directory: Path) -> None:
     """Replay what can be; records of no known event are refused by name."""
     with contextlib.suppress(msgspec.ValidationError):
-        replay.Replay(renderers.renderer).run(segments.read(directory))
+        replay.Replay(renderers.reply).run(segments.read(directory))
 
 
 def recovers(directory: Path) -> None:

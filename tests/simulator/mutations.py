@@ -110,12 +110,8 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "role_missing_for_choice_1": _rendered(
         outputs.Role, lambda _, said, data: b"" if said.choice == 1 else data
     ),
-    "error_frame_omitted": _rendered(
-        outputs.Failure, lambda chunks, _, data: b"" if chunks.chunked else data
-    ),
-    "done_after_an_error": _rendered(
-        outputs.Failure, lambda chunks, _, data: data + sse.DONE if chunks.chunked else data
-    ),
+    "error_frame_omitted": _rendered(outputs.Failure, lambda *_: b""),
+    "done_after_an_error": _rendered(outputs.Failure, lambda _, __, data: data + sse.DONE),
     "usage_after_done": replaced(stream.Stream, "_settle", _usage_last),
     "finish_lost_in_a_body": replaced(fold.ChatBody, "_take", _first_choice_only),
     "permit_not_given_back": replaced(permits.Permit, "release", nothing),

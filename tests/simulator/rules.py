@@ -150,7 +150,7 @@ def _may_be_open(of: "world.World", opened: events.Opened | None) -> bool:
 
 
 def _replay(directory: Path) -> None:
-    replayed = replay.Replay(renderers.renderer)
+    replayed = replay.Replay(renderers.reply)
     replayed.run(segments.read(directory))
     if replayed.divergence is not None:
         rows = "\n".join(f"    {row}" for row in replayed.divergence.rows)
@@ -244,7 +244,7 @@ class _Partial:
     def take(self, record: segments.Record) -> None:
         event = record.load()
         if isinstance(event, events.Opened):
-            self.streams[record.stream] = (event, stream.Stream(event), renderers.renderer(event))
+            self.streams[record.stream] = (event, stream.Stream(event), renderers.reply(event))
             if event.content == "full":
                 self._bodies[event.request_id] = b""
             return

@@ -29,7 +29,7 @@ import httpx
 from engine.log import replay, segments
 from engine.log.digest import BodyDigest
 from machines import events
-from server.renderers import renderer
+from server.renderers import reply
 from tests.support.process import serving
 from tests.support.providers import upstreamplay, upstreams
 from tests.support.providers.provider import Provider
@@ -209,7 +209,7 @@ def _play_on_upstream(wanted: Mapping[str, upstreamscenes.Scenario]) -> Played:
 
 def _streams(directory: Path) -> dict[str, list[segments.Record]]:
     """The records of each request, and a replay of them all."""
-    run = replay.Replay(renderer)
+    run = replay.Replay(reply)
     run.run(segments.read(directory))
     if run.divergence is not None:
         raise Broken(f"{run.divergence.request_id}: its log diverges: {run.divergence.rows[-1]}")

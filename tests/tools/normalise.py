@@ -19,7 +19,7 @@ from engine.log import event_log as log, segments
 from engine.log.digest import HASH_BYTES, BodyDigest
 from machines import events, outputs
 from machines.stream import machine as stream
-from server.renderers import renderer
+from server.renderers import reply
 
 EPOCH_US: Final = 1_767_225_600_000_000
 """When every transcript was opened: the beginning of 2026, in UTC."""
@@ -91,7 +91,7 @@ def transcript(name: str, records: list[segments.Record], pace_ms: int) -> Trans
 
 def streamed(opened: events.Opened, steps: Steps, times: list[int]) -> bytes:
     """The body of a streamed answer, whose events happen at these times."""
-    renders = renderer(opened)
+    renders = reply(opened)
     return b"".join(
         renders.render(output, now)
         for now, (_, step) in zip(times, steps, strict=True)
@@ -102,7 +102,7 @@ def streamed(opened: events.Opened, steps: Steps, times: list[int]) -> bytes:
 def _answered(opened: events.Opened, steps: Steps, times: list[int]) -> bytes:
     """The same events for a client that did not ask for a stream."""
     opened = msgspec.structs.replace(opened, streaming=False, include_usage=False)
-    machine, renders = stream.Stream(opened), renderer(opened)
+    machine, renders = stream.Stream(opened), reply(opened)
     body = b"".join(
         renders.render(output, now)
         for now, (event, _) in zip(times, steps, strict=True)

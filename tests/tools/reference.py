@@ -133,8 +133,10 @@ def chain_tables() -> str:
 
 def output_table() -> str:
     """Every output, under the tag that a record's `out` has."""
-    rows = ((code(_tag(kind)), _described(kind)[0]) for kind in get_args(outputs.AnyOutput))
-    return table(("tag", "what it says"), rows)
+    rows: dict[str, str] = {}
+    for kind in get_args(outputs.AnyOutput):
+        rows.setdefault(code(_tag(kind)), _described(kind)[0])  # two outputs share a tag
+    return table(("tag", "what it says"), rows.items())
 
 
 def _tag(kind: type[msgspec.Struct]) -> str:

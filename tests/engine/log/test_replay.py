@@ -142,7 +142,7 @@ MASKED[2] = MASKED[2] | {"text": "*"}
 def run(
     tmp_path: Path, records: list[recording.Record], request: str | None = None
 ) -> replay.Replay:
-    found = replay.Replay(renderers.renderer, request)
+    found = replay.Replay(renderers.reply, request)
     found.run(segments.read(recording.write(tmp_path / "log.jsonl", *records)))
     return found
 
@@ -220,7 +220,7 @@ def test_whatever_a_stream_went_through_its_log_replays(
         )
         written.close(terminal, machine.position)
         event_log.close()
-        found = replay.Replay(renderers.renderer)
+        found = replay.Replay(renderers.reply)
         found.run(segments.read(Path(directory)))
         assert found.divergence is None
         assert found.tally.streams == 1
@@ -400,7 +400,7 @@ def test_what_begins_behind_a_corrupt_place_is_compared(tmp_path: Path, segment:
     data = bytearray(found[segment].path.read_bytes())
     data[len(data) // 2] ^= 1
     found[segment].path.write_bytes(data)
-    run = replay.Replay(renderers.renderer)
+    run = replay.Replay(renderers.reply)
     reading = segments.read(tmp_path)
     run.run(reading)
     assert reading.counts["corrupt"]

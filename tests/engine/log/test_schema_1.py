@@ -16,7 +16,7 @@ STREAMS = logs.SCHEMA_1.with_name("schema-1-streams")
 
 def replayed(path: Path) -> replay.Replay:
     reading = segments.read(path)
-    run = replay.Replay(renderers.renderer)
+    run = replay.Replay(renderers.reply)
     run.run(reading)
     assert reading.problems == []
     assert run.divergence is None, run.divergence

@@ -29,6 +29,7 @@ from machines.outputs import (
     Head,
     Keepalive,
     Reasoning,
+    Rejected,
     Role,
     UsageTotals,
 )
@@ -146,12 +147,22 @@ def test_a_failure_before_the_head_is_all_there_is() -> None:
     book = (
         Playbook(opened())
         >> REFUSED
-        << Failure("context_length_exceeded", "Too long.", 400, "messages", 2.5)
+        << Rejected(Failure("context_length_exceeded", "Too long.", 400, "messages", 2.5))
     )
     assert book
     assert book.stream.kind == "upstream_error"
     assert book.stream.failure == Failure(
         "context_length_exceeded", "Too long.", 400, "messages", 2.5
+    )
+
+
+def test_every_failure_of_an_answer_that_is_not_streamed_is_all_there_is() -> None:
+    book = Playbook(opened(streaming=False)) >> TextDelta("Hel") << Head() << Role()
+    assert (
+        book
+        << Content("Hel")
+        >> LOST
+        << Rejected(Failure("worker_exited", "The worker's process ended."))
     )
 
 

@@ -22,6 +22,7 @@ from machines.outputs import (
     Finish,
     Head,
     Reasoning,
+    Rejected,
     Role,
     UsageTotals,
 )
@@ -109,7 +110,7 @@ def test_held_text_goes_before_a_failure_that_the_client_sees_in_the_stream(
 def test_held_text_does_not_turn_an_http_error_into_a_broken_stream(
     event: events.StreamInput, failure: Failure
 ) -> None:
-    assert holding() >> event << failure
+    assert holding() >> event << Rejected(failure)
     assert (
         holding()
         >> TimerFired("head_hold")
@@ -237,7 +238,8 @@ def test_a_lost_worker_that_never_spoke_is_a_failure(held: bool) -> None:
     if not held:
         book >>= TimerFired("head_hold")
         book <<= Head()
-    assert book >> LOST << Failure("worker_exited", "Gone.")
+    failure = Failure("worker_exited", "Gone.")
+    assert book >> LOST << (Rejected(failure) if held else failure)
 
 
 def test_a_lost_worker_truncates_every_choice_that_is_open() -> None:
@@ -277,7 +279,7 @@ def test_an_answer_can_be_truncated_before_its_first_word() -> None:
 
 
 def test_the_first_chunk_may_be_late_before_and_after_the_head_but_not_after_text() -> None:
-    assert Playbook(opened()) >> TimerFired("first_chunk") << NO_OUTPUT
+    assert Playbook(opened()) >> TimerFired("first_chunk") << Rejected(NO_OUTPUT)
     role = Playbook(opened()) >> TimerFired("head_hold") << Head()
     assert role >> TimerFired("first_chunk") << NO_OUTPUT
     assert speaking() >> TimerFired("first_chunk") >> ClientGone("left")

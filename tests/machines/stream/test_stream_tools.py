@@ -14,6 +14,7 @@ from machines.outputs import (
     Failure,
     Finish,
     Head,
+    Rejected,
     Role,
     ToolBlock,
     ToolBufferAborted,
@@ -230,9 +231,8 @@ def test_a_client_that_left_is_told_nothing_of_what_was_held() -> None:
 
 
 def test_a_part_of_a_tag_does_not_turn_an_http_error_into_a_broken_stream() -> None:
-    assert (
-        Playbook(declared()) >> TextDelta("<use_to") >> LOST << Failure("worker_exited", "Gone.")
-    )
+    rejected = Rejected(Failure("worker_exited", "Gone."))
+    assert Playbook(declared()) >> TextDelta("<use_to") >> LOST << rejected
 
 
 def test_a_stop_sequence_is_found_in_the_text_before_the_block_is() -> None:

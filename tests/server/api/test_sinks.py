@@ -20,6 +20,7 @@ from machines.outputs import (
     Finish,
     Head,
     Keepalive,
+    Rejected,
     Role,
     UsageTotals,
 )
@@ -167,7 +168,7 @@ def test_a_whole_body_waits() -> None:
 
 def test_a_refusal_waits_too() -> None:
     wire = KeptWire()
-    assert wire.wake(Failure("worker_busy", "Busy."), last=True) == []
+    assert wire.wake(Rejected(Failure("worker_busy", "Busy.")), last=True) == []
     ((name, status, *_),) = wire.keep()
     assert (name, status) == ("respond", 429)
 
@@ -211,7 +212,8 @@ def test_a_stream_of_one_wake_up_is_a_head_and_one_last_write() -> None:
 
 def test_a_failure_before_the_head_is_a_response_of_its_own() -> None:
     wire = Wire()
-    ((name, status, headers, body),) = wire.wake(Failure("worker_exited", "Gone."), last=True)
+    rejected = Rejected(Failure("worker_exited", "Gone."))
+    ((name, status, headers, body),) = wire.wake(rejected, last=True)
     assert (name, status) == ("respond", 503)
     assert headers == [
         ("x-request-id", "req_1"),

@@ -20,11 +20,13 @@ from machines.outputs import (
     Head,
     Keepalive,
     Reasoning,
+    Rejected,
     Role,
     UsageTotals,
 )
 from machines.stream import machine as stream
 from server import renderers
+from server.api.reply import Reply
 from server.chat import fold, sse
 from tests.server.folding import completion
 from tests.support.client import wire
@@ -32,8 +34,8 @@ from tests.support.machines import stories
 from tests.support.machines.playbook import opened
 
 
-def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, fold.ChatBody]:
-    folded = fold.ChatBody(opened(streaming=False, **options))
+def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, Reply]:
+    folded = Reply(fold.ChatBody(opened(streaming=False, **options)))
     return b"".join(folded.render(output) for output in outputs), folded
 
 
@@ -137,7 +139,7 @@ def test_usage_that_is_unknown_is_zeros_and_a_header() -> None:
 
 def test_a_failure_is_the_whole_answer_whatever_was_said_before() -> None:
     failure = Failure("upstream_disconnected", "The provider's stream ended.")
-    body, folded = render((Head(), Role(), Content("x"), failure))
+    body, folded = render((Head(), Role(), Content("x"), Rejected(failure)))
     assert json.loads(body) == {
         "error": {
             "message": "The provider's stream ended.",
@@ -157,7 +159,7 @@ def test_each_request_has_its_renderer() -> None:
 
 def answer(first: events.Opened, happened: tuple[events.StreamInput, ...]) -> bytes:
     """The body a client gets."""
-    renderer = renderers.renderer(first)
+    renderer = renderers.reply(first)
     steps = stories.steps(stream.Stream(first), happened)
     return b"".join(renderer.render(output) for _, step in steps for output in step.outputs)
 

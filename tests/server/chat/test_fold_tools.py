@@ -17,6 +17,7 @@ from machines.outputs import (
     Finish,
     Head,
     Reasoning,
+    Rejected,
     Role,
     ToolArguments,
     ToolBlock,
@@ -27,6 +28,7 @@ from machines.outputs import (
     UsageTotals,
 )
 from server import renderers
+from server.api.reply import Reply
 from server.chat import fold
 from tests.server.folding import completion
 from tests.support.client import wire
@@ -36,16 +38,16 @@ END = (UsageTotals(Usage(11, 5)), Done())
 GET_TIME = "<use_tool>\n  <name>getCurrentTime</name>\n</use_tool>"
 
 
-def render(
-    *said: outputs.AnyOutput, n: int = 1, **tools: Any
-) -> tuple[dict[str, Any], fold.ChatBody]:
-    folded = fold.ChatBody(opened(streaming=False, n=n, tools=tooloptions.ToolOptions(**tools)))
+def render(*said: outputs.AnyOutput, n: int = 1, **tools: Any) -> tuple[dict[str, Any], Reply]:
+    folded = Reply(
+        fold.ChatBody(opened(streaming=False, n=n, tools=tooloptions.ToolOptions(**tools)))
+    )
     body = b"".join(folded.render(output) for output in said)
     ChatCompletion.model_validate_json(body, strict=True)
     return json.loads(body), folded
 
 
-def counted(folded: fold.ChatBody) -> dict[str, str]:
+def counted(folded: Reply) -> dict[str, str]:
     """The headers about calls."""
     return {name: value for name, value in folded.headers if name.startswith("x-codex-")}
 
@@ -195,9 +197,15 @@ def test_the_counts_of_several_choices_add_up() -> None:
 
 
 def test_a_failure_takes_the_calls_with_it() -> None:
-    folded = fold.ChatBody(opened(streaming=False))
+    folded = Reply(fold.ChatBody(opened(streaming=False)))
     failure = Failure("worker_exited", "The worker's process ended.")
-    said = (Head(), Role(), ToolCall(0, "call_a", "f", "{}"), ToolCounts(1, False), failure)
+    said = (
+        Head(),
+        Role(),
+        ToolCall(0, "call_a", "f", "{}"),
+        ToolCounts(1, False),
+        Rejected(failure),
+    )
     body = b"".join(folded.render(output) for output in said)
     assert set(json.loads(body)) == {"error"}
     assert counted(folded) == {}

@@ -22,11 +22,13 @@ from machines.outputs import (
     Head,
     Keepalive,
     Reasoning,
+    Rejected,
     Role,
     UsageTotals,
 )
 from machines.stream import machine as stream
 from machines.wire import jsonrpc
+from server.api.reply import Reply
 from server.chat import sse
 from tests.support.client import wire
 from tests.support.machines import stories
@@ -102,8 +104,8 @@ OPTIONAL = frozenset(
 """Members of `CANONICAL` that no client needs and that are not sent."""
 
 
-def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, sse.ChatChunks]:
-    chunks = sse.ChatChunks(opened(**options))
+def render(outputs: tuple[outputs.AnyOutput, ...], **options: Any) -> tuple[bytes, Reply]:
+    chunks = Reply(sse.ChatChunks(opened(**options)))
     return b"".join(chunks.render(output) for output in outputs), chunks
 
 
@@ -217,7 +219,7 @@ def test_a_failure_after_the_head_is_a_frame() -> None:
 
 def test_a_failure_before_the_head_is_an_answer_of_its_own() -> None:
     failure = Failure("context_length_exceeded", "Too long.", 400, "messages")
-    body, chunks = render((failure,))
+    body, chunks = render((Rejected(failure),))
     assert json.loads(body) == {
         "error": {
             "message": "Too long.",
@@ -231,13 +233,13 @@ def test_a_failure_before_the_head_is_an_answer_of_its_own() -> None:
 
 
 def test_a_failure_keeps_the_providers_status_and_pause() -> None:
-    _, chunks = render((Failure("rate_limit_exceeded", "Slow down.", 429, None, 7.0),))
+    _, chunks = render((Rejected(Failure("rate_limit_exceeded", "Slow down.", 429, None, 7.0)),))
     assert chunks.status == 429
     assert ("retry-after", "7") in chunks.headers
 
 
 def test_a_streams_headers_keep_caches_and_proxies_from_holding_it() -> None:
-    assert sse.ChatChunks(opened()).headers == [
+    assert sse.ChatChunks(opened()).headers() == [
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache, no-transform"),
         ("x-accel-buffering", "no"),
@@ -246,7 +248,7 @@ def test_a_streams_headers_keep_caches_and_proxies_from_holding_it() -> None:
 
 @given(stories.stories(streaming=True))
 def test_the_sdk_takes_every_chunk_of_every_stream(story: stories.Story) -> None:
-    machine, chunks = stream.Stream(story.opened), sse.ChatChunks(story.opened)
+    machine, chunks = stream.Stream(story.opened), Reply(sse.ChatChunks(story.opened))
     body = b"".join(
         chunks.render(output)
         for _, step in stories.steps(machine, story.events)

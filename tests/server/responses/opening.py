@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from machines import events, outputs
 from machines.outputs import Done, Finish, Head, Role, UsageTotals
+from server.api.reply import Reply
 from server.responses import stream as responsestream
 from tests.support.client import responsewire
 from tests.support.machines import playbook, stories
@@ -48,11 +49,9 @@ def drawn(**options: Any) -> st.SearchStrategy[stories.Story]:
     return stories.stories(n=1, streaming=True, **FIRST | options)
 
 
-def render(
-    *said: outputs.AnyOutput, **options: Any
-) -> tuple[bytes, responsestream.ResponseEvents]:
+def render(*said: outputs.AnyOutput, **options: Any) -> tuple[bytes, Reply]:
     """The bytes of a stream's outputs, and what made them."""
-    rendering = responsestream.ResponseEvents(opened(**options))
+    rendering = Reply(responsestream.ResponseEvents(opened(**options)))
     return b"".join(rendering.render(output, NOW) for output in said), rendering
 
 

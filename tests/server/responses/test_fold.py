@@ -21,6 +21,7 @@ from machines.outputs import (
     Reasoning,
     ReasoningDone,
     Refusal,
+    Rejected,
     Role,
     ToolArguments,
     ToolBlock,
@@ -30,6 +31,7 @@ from machines.outputs import (
 )
 from machines.stream import machine as stream
 from server import renderers
+from server.api.reply import Reply
 from server.responses import fold, stream as responsestream
 from tests.server.responses.opening import NOW, drawn, opened
 from tests.support.client import responsewire
@@ -39,8 +41,8 @@ from tests.support.providers import responsescript as script
 END = (UsageTotals(Usage(11, 5)), Done())
 
 
-def render(*said: outputs.AnyOutput, **options: Any) -> tuple[bytes, fold.ResponseBody]:
-    folded = fold.ResponseBody(opened(streaming=False, **options))
+def render(*said: outputs.AnyOutput, **options: Any) -> tuple[bytes, Reply]:
+    folded = Reply(fold.ResponseBody(opened(streaming=False, **options)))
     return b"".join(folded.render(output, NOW) for output in said), folded
 
 
@@ -133,7 +135,7 @@ def test_nothing_is_sent_before_the_answer_is_whole() -> None:
         Head(), Role(), Content("x"), Keepalive(), CancelTurn(), Finish("stop"), END[0]
     )
     assert body == b""
-    assert (folded.status, folded.frames, folded.answer.response) == (0, 0, None)
+    assert (folded.status, folded.frames) == (0, 0)
 
 
 def test_counts_that_are_unknown_are_zeros_and_a_header() -> None:
@@ -170,7 +172,7 @@ def test_calls_are_text_too_for_clients_that_read_them_there() -> None:
 def test_a_failure_is_the_whole_answer_whatever_was_said_before() -> None:
     failure = Failure("upstream_disconnected", "The provider's stream ended.")
     body, folded = render(
-        Head(), Role(), ToolCall(0, "call_a", "f", "{}"), ToolCounts(1, False), failure
+        Head(), Role(), ToolCall(0, "call_a", "f", "{}"), ToolCounts(1, False), Rejected(failure)
     )
     assert json.loads(body) == {
         "error": {
@@ -182,7 +184,6 @@ def test_a_failure_is_the_whole_answer_whatever_was_said_before() -> None:
     }
     assert (folded.status, folded.frames, folded.chunked) == (502, 1, False)
     assert folded.headers == [("content-type", "application/json"), ("retry-after", "1")]
-    assert folded.answer.response is None, "it is no response to keep"
 
 
 def test_each_request_has_its_renderer() -> None:
@@ -210,7 +211,7 @@ def test_texts_at_once_are_those_of_each(said: list[list[str] | Reasoning]) -> N
 
 def answer(first: events.Opened, happened: tuple[events.StreamInput, ...]) -> bytes:
     """The body a client gets."""
-    renderer = renderers.renderer(first)
+    renderer = renderers.reply(first)
     steps = stories.steps(stream.Stream(first), happened)
     return b"".join(renderer.render(output, NOW) for _, step in steps for output in step.outputs)
 

@@ -18,6 +18,7 @@ from machines.outputs import (
     Reasoning,
     ReasoningDone,
     Refusal,
+    Rejected,
     Role,
     ToolBufferAborted,
     ToolBufferFlushed,
@@ -26,7 +27,16 @@ from machines.outputs import (
     UsageTotals,
 )
 from server.responses import stream as responsestream
-from tests.server.responses.opening import BEGUN, COUNTED, END, check, opened, render, requested
+from tests.server.responses.opening import (
+    BEGUN,
+    COUNTED,
+    END,
+    NOW,
+    check,
+    opened,
+    render,
+    requested,
+)
 from tests.support.client import responsewire
 from tests.support.providers import responsescript as script
 
@@ -130,14 +140,9 @@ def test_thinking_whose_end_nobody_tells_ends_where_something_else_begins() -> N
 @pytest.mark.parametrize("asks", [True, False])
 def test_encrypted_content_is_sent_to_those_who_ask(asks: bool) -> None:
     include = ["reasoning.encrypted_content"] if asks else []
-    body, rendering = render(
-        *BEGUN,
-        Reasoning("hm"),
-        ReasoningDone("rs_x:secret"),
-        Content("Hi"),
-        *END,
-        request=requested(include=include),
-    )
+    rendering = responsestream.ResponseEvents(opened(request=requested(include=include)))
+    told = (*BEGUN, Reasoning("hm"), ReasoningDone("rs_x:secret"), Content("Hi"), *END)
+    body = b"".join(rendering.render(output, NOW) for output in told)
     begun = {"encrypted_content": None} if asks else {}
     known: dict[str, Any] = {"encrypted_content": "rs_x:secret"} if asks else {}
     thought = script.thought(0, "hm", **known)
@@ -215,7 +220,7 @@ def test_a_failure_after_nothing_but_the_head_has_no_output() -> None:
 
 def test_a_failure_before_the_head_is_an_answer_of_its_own() -> None:
     failure = Failure("context_length_exceeded", "Too long.", 400, "input")
-    body, rendering = render(failure)
+    body, rendering = render(Rejected(failure))
     assert json.loads(body) == {
         "error": {
             "message": "Too long.",
@@ -226,11 +231,10 @@ def test_a_failure_before_the_head_is_an_answer_of_its_own() -> None:
     }
     assert (rendering.status, rendering.frames, rendering.chunked) == (400, 0, False)
     assert rendering.headers == [("content-type", "application/json")]
-    assert rendering.answer.response is None
 
 
 def test_a_failure_before_the_head_keeps_the_providers_pause() -> None:
-    _, rendering = render(Failure("rate_limit_exceeded", "Slow down.", 429, None, 7.0))
+    _, rendering = render(Rejected(Failure("rate_limit_exceeded", "Slow down.", 429, None, 7.0)))
     assert ("retry-after", "7") in rendering.headers
 
 
@@ -306,7 +310,8 @@ def test_a_client_that_takes_no_comments_gets_none() -> None:
 
 
 def test_a_response_that_was_cancelled_is_told_so_to_those_who_follow_it() -> None:
-    body, rendering = render(*BEGUN, Content("Hel"))
+    rendering = responsestream.ResponseEvents(opened())
+    body = b"".join(rendering.render(output) for output in (*BEGUN, Content("Hel")))
     check(
         body + rendering.cancelled(),
         *script.begun(),
@@ -319,7 +324,7 @@ def test_a_response_that_was_cancelled_is_told_so_to_those_who_follow_it() -> No
 
 
 def test_a_streams_headers_keep_caches_and_proxies_from_holding_it() -> None:
-    assert responsestream.ResponseEvents(opened()).headers == [
+    assert responsestream.ResponseEvents(opened()).headers() == [
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache, no-transform"),
         ("x-accel-buffering", "no"),

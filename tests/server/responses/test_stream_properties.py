@@ -12,6 +12,7 @@ from engine.log import mask
 from machines import events, outputs
 from machines.outputs import Content, Head, Reasoning, Refusal, ToolCall
 from machines.stream import machine as stream
+from server.api.reply import Reply
 from server.responses import stream as responsestream
 from tests.server.responses import opening
 from tests.support.client import responsewire
@@ -58,7 +59,7 @@ def test_texts_at_once_are_the_frames_of_each(said: list[list[str] | outputs.Any
 
 def told_of(story: stories.Story) -> bytes:
     """The bytes of a stream."""
-    rendering = responsestream.ResponseEvents(story.opened)
+    rendering = Reply(responsestream.ResponseEvents(story.opened))
     steps = stories.steps(stream.Stream(story.opened), story.events)
     return b"".join(
         rendering.render(output, opening.NOW) for _, step in steps for output in step.outputs
@@ -118,8 +119,8 @@ def test_a_masked_log_is_rendered_too(story: stories.Story) -> None:
     )
     masked_opened = mask.mask_event(story.opened)
     assert isinstance(masked_opened, events.Opened)
-    plain = responsestream.ResponseEvents(story.opened)
-    masked = responsestream.ResponseEvents(masked_opened)
+    plain = Reply(responsestream.ResponseEvents(story.opened))
+    masked = Reply(responsestream.ResponseEvents(masked_opened))
     again = stream.Stream(masked_opened)
     for event, step in stories.steps(stream.Stream(story.opened), story.events):
         replayed = again.step(stories.masked(event), step.decision)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from engine.log import digest, replay, segments
 from machines import events
-from server.renderers import renderer
+from server.renderers import reply
 from tests.support.process import machinetime
 from tests.support.process.serving import Serve
 
@@ -248,7 +248,7 @@ def until(is_so: Callable[[], bool], seconds: float = WAIT_S) -> None:
 def terminal(server: Serve, request_id: str) -> events.Terminal:
     """The terminal record of a request, which there is once, and whose log replays."""
     reading = segments.read(server.log_dir)
-    run = replay.Replay(renderer, request_id)
+    run = replay.Replay(reply, request_id)
     run.run(reading)
     assert run.divergence is None, run.divergence
     corrupt = [problem for problem in reading.problems if problem.kind == "corrupt"]

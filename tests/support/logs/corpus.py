@@ -10,8 +10,8 @@ import msgspec
 from engine.log import segments
 from machines import events
 from machines.stream import machine as stream
-from server.api.sinks import Renderer
-from server.renderers import renderer
+from server.api.reply import Reply
+from server.renderers import reply
 from tests.tools import capture
 
 NAMES: Final = sorted(path.stem for path in capture.DIRECTORY.glob("*.jsonl"))
@@ -43,9 +43,9 @@ class OnFile(msgspec.Struct, frozen=True):
         """What its client asked."""
         return dict(json.loads(bytes(self.opened.request)))
 
-    def render(self, opened: events.Opened) -> tuple[bytes, Renderer]:
+    def render(self, opened: events.Opened) -> tuple[bytes, Reply]:
         """What today's machine makes of its events for that client, and what rendered it."""
-        machine, renders = stream.Stream(opened), renderer(opened)
+        machine, renders = stream.Stream(opened), reply(opened)
         told = (
             renders.render(output, now)
             for now, event in zip(self.times, self.inputs, strict=True)
