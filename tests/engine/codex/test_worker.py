@@ -60,7 +60,12 @@ def test_a_change_that_the_event_log_cannot_take_is_in_the_diagnostics() -> None
     assert (change["worker_state"], change["trigger"]) == ("backoff", "exited")
 
 
+class _Setup:
+    model = "m"
+
+
 class _Options:
+    setup = _Setup()
     binary = sys.executable
     request_timeout = 1.0
     park_most = 1
