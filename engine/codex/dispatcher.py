@@ -27,10 +27,10 @@ class _TextDeltaLine(msgspec.Struct, gc=False):
 
 
 _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
-    "item/reasoning/summaryTextDelta": lambda turn, its: turn.thought(
+    "item/reasoning/summaryTextDelta": lambda turn, its: turn.reasoning_delta(
         f"{its.item_id}/summary/{its.summary_index}", its.delta
     ),
-    "item/reasoning/textDelta": lambda turn, its: turn.thought(
+    "item/reasoning/textDelta": lambda turn, its: turn.reasoning_delta(
         f"{its.item_id}/text/{its.content_index}", its.delta
     ),
     "item/agentMessage/delta": lambda turn, its: turn.text_delta(its.item_id, its.delta),
@@ -38,7 +38,7 @@ _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
     "item/completed": lambda turn, its: turn.item_completed(its.item),
     "rawResponseItem/completed": lambda turn, its: turn.raw_item(its),
     "rawResponse/completed": lambda turn, its: turn.response_completed(its),
-    "thread/tokenUsage/updated": lambda turn, its: turn.counted(its.token_usage.total),
+    "thread/tokenUsage/updated": lambda turn, its: turn.tokens_counted(its.token_usage.total),
     "turn/completed": lambda turn, its: turn.completed(its.turn),
 }
 """What a turn does with each notification; all others are of no use to it."""
@@ -117,7 +117,7 @@ class Dispatcher:
         if turn is None or turn.tools is None:
             return False
         try:
-            turn.asked(rpc_id, params.call_id)
+            turn.result_requested(rpc_id, params.call_id)
         except Exception as error:
             _break_off(turn, error)
         return True

@@ -43,11 +43,11 @@ class StepCollector:
     def __init__(self, toolset: tools.Toolset) -> None:
         self._toolset = toolset
         self._items: list[tuple[str, msgspec.Raw]] = []
-        self._said: list[str] = []
+        self._texts: list[str] = []
 
-    def said(self, text: str) -> None:
-        """The client was told a piece of the answer."""
-        self._said.append(text)
+    def on_text(self, text: str) -> None:
+        """Keep a piece of the answer, which went out."""
+        self._texts.append(text)
 
     def item(self, raw: notifications.RawItemCompleted) -> None:
         """An item is whole; it may be an echo, or of a turn that was stopped."""
@@ -57,11 +57,11 @@ class StepCollector:
     def whole(self, turn_id: str) -> ModelStep:
         """The step that ends now; the next begins empty."""
         items = tuple(item for turn, item in self._items if turn == turn_id)
-        text = "".join(self._said)
+        text = "".join(self._texts)
         found = _calls(items)
         calls = self._named(found)
         self._items.clear()
-        self._said.clear()
+        self._texts.clear()
         answerable = all(
             self._toolset.declares(item.name or "") and parse.is_object(str(item.arguments or ""))
             for item in found

@@ -136,11 +136,11 @@ class TurnReader:
     def _comment(self, item_id: str, delta: str) -> None:
         """Take a piece of a message that belongs to the thinking."""
         self._text_of(item_id).add(delta)
-        self.thought(item_id, delta)
+        self.reasoning_delta(item_id, delta)
 
     def _emit_text(self, tools: Tools, delta: str) -> None:
         """Take a piece of the answer of a turn that may call tools."""
-        tools.collector.said(delta)
+        tools.collector.on_text(delta)
         if self._held is None:
             self._feed.event(events.TextDelta(delta, self._choice))
         else:
@@ -164,10 +164,10 @@ class TurnReader:
             self._advance(Progress.SPEAKING)
         self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
 
-    def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
+    def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Take a request for the result of a call, which may come before the step is complete."""
         assert self.tools is not None
-        self.tools.answers.asked(rpc_id, call_id)
+        self.tools.answers.result_requested(rpc_id, call_id)
         if self.progress not in ENDED:
             self.tools.on_asked()
 
@@ -189,7 +189,7 @@ class TurnReader:
         elif self.progress is Progress.SPEAKING and self._answer_item:
             self._advance(Progress.WHOLE)
 
-    def thought(self, part: str, delta: str) -> None:
+    def reasoning_delta(self, part: str, delta: str) -> None:
         """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
         if part != self._thought_item:
             if self._thought_item:
@@ -227,7 +227,7 @@ class TurnReader:
         """What went out of a message so far."""
         return self._texts.setdefault(item_id, runningtext.RunningText())
 
-    def counted(self, counts: notifications.TokenCounts) -> None:
+    def tokens_counted(self, counts: notifications.TokenCounts) -> None:
         """Keep the thread's counts so far; they are true only if the turn ends well."""
         if self.tools is not None:
             return  # each step has been counted, and the thread's are too many

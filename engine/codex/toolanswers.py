@@ -32,7 +32,7 @@ class ToolAnswers:
         self._asked: dict[str, jsonrpc.Id] = {}
         self._results: dict[str, appserver.ToolCallResult] = {}
 
-    def asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
+    def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Codex waits for the result of a call."""
         result = self._results.pop(call_id, None)
         if self.stage == "given up":

@@ -294,8 +294,8 @@ def _codex_points() -> Iterator[tuple[str, Point]]:
     yield from _named(
         "line", Effect.DEFECT, dispatcher.Dispatcher, dispatched, _line, worlds=_CODEX
     )
-    reads = "text_delta thought item_started item_completed raw_item response_completed counted"
-    reads += " completed finish asked"
+    reads = "text_delta reasoning_delta item_started item_completed raw_item response_completed"
+    reads += " tokens_counted completed finish result_requested"
     yield from _named("reader", Effect.DEFECT, codex.TurnReader, reads, worlds=_CODEX)
     # An attempt that has failed may be told that its process is gone, while the next one goes on.
     yield from _named("reader", Effect.EITHER, codex.TurnReader, "lost fail", worlds=_CODEX)

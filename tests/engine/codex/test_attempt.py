@@ -311,7 +311,7 @@ def test_a_turn_that_a_bug_has_hit_while_it_waited_takes_no_results(
         await play.end()
         play.turn.keep()
         with monkeypatch.context() as planted:
-            planted.setattr(toolanswers.ToolAnswers, "asked", failing)
+            planted.setattr(toolanswers.ToolAnswers, "result_requested", failing)
             server.ask_result(7, "c0")
         second = Scene(fresh, turn=results("zero"), lot=lot)
         history = await fresh.until("thread/inject_items")

@@ -34,8 +34,8 @@ def test_a_step_is_its_own_items_and_the_clients_names() -> None:
     ]
     for each in (echo, stopped, *own):
         collector.item(each)
-    collector.said("Wait")
-    collector.said(".")
+    collector.on_text("Wait")
+    collector.on_text(".")
     step = collector.whole("t1")
     assert step.calls == (worker.Call("c1", "exec_command", '{"a": 1.50}'),)
     assert step.items == tuple(each.item for each in own)

@@ -26,7 +26,7 @@ def test_each_question_gets_its_result_once(order: tuple[str, ...]) -> None:
     for step in order:
         action, call_id = step.split()
         if action == "ask":
-            answers.asked(f"rpc {call_id}", call_id)
+            answers.result_requested(f"rpc {call_id}", call_id)
         else:
             answers.bring(result(call_id, worker.TextPart(f"of {call_id}")))
     expected = [
@@ -41,7 +41,7 @@ def test_a_result_is_one_text_or_its_parts() -> None:
     answers = toolanswers.ToolAnswers(lambda _, answer: sent.append(answer))
     see = worker.TextPart("see ")
     for rpc_id, parts in enumerate(((), (see, see), (see, worker.ImagePart(URL, "x")))):
-        answers.asked(rpc_id, "c")
+        answers.result_requested(rpc_id, "c")
         answers.bring(result("c", *parts))
     assert [answer.content_items for answer in sent] == [
         (appserver.InputText(""),),
