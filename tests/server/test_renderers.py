@@ -18,6 +18,7 @@ from machines.outputs import (
     ToolCall,
 )
 from server import renderers
+from tests.machines.test_outputs import OUTPUTS
 from tests.support.machines import playbook
 from tests.support.process import growth
 
@@ -49,8 +50,24 @@ REPEATED: Final[dict[str, Callable[[int], Outputs]]] = {
 """What an answer may have any number of, by its number."""
 
 
-@pytest.mark.parametrize("streaming", [True, False], ids=["stream", "body"])
-@pytest.mark.parametrize("endpoint", [events.CHAT, events.RESPONSES])
+each_renderer = pytest.mark.parametrize(
+    ("endpoint", "streaming"),
+    [(endpoint, mode) for endpoint in (events.CHAT, events.RESPONSES) for mode in (True, False)],
+)
+
+
+@each_renderer
+@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: type(output).__name__)
+def test_every_output_is_known(output: outputs.AnyOutput, endpoint: str, streaming: bool) -> None:
+    renderer = renderers.renderer(playbook.opened(endpoint=endpoint, streaming=streaming, n=2))
+    begun: list[outputs.AnyOutput] = [Head(), Role(), Role(1)]
+    if isinstance(output, ToolArguments):
+        begun.append(ToolCall(output.index, "c0", "readNote", "", output.choice))
+    for each in (*begun, output):
+        assert isinstance(renderer.render(each), bytes)
+
+
+@each_renderer
 @pytest.mark.parametrize("name", REPEATED)
 def test_time_is_linear_in_what_an_answer_holds(name: str, endpoint: str, streaming: bool) -> None:
     first = playbook.opened(endpoint=endpoint, streaming=streaming)
