@@ -126,7 +126,7 @@ class Lifecycle:
         self._drain_timeout_ms = drain_timeout_ms
 
     def step(self, event: AnyEvent) -> tuple[AnyAction, ...]:
-        """Take one event and say what to do, in this order.
+        """Take one event and return the actions to carry out, in this order.
 
         Raises:
             IllegalEvent: the event does not belong in this state, which is kept.

@@ -189,7 +189,7 @@ class Finish(Output, frozen=True, tag="finish"):
 
 
 class UsageTotals(Output, frozen=True, tag="usage"):
-    """The counts of all choices; None where the worker never said."""
+    """The token counts of all choices together; None where they are unknown."""
 
     usage: events.Usage | None
 
@@ -199,7 +199,7 @@ class Done(Output, frozen=True, tag="done"):
 
 
 class Keepalive(Output, frozen=True, tag="keepalive"):
-    """Nothing to say, but still here."""
+    """A sign of life while the worker sends nothing."""
 
 
 class Failure(Output, frozen=True, tag="failure"):
@@ -275,7 +275,7 @@ def failure_of(event: events.TurnFailed) -> Failure:
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """One transition: where it led, what is said, what a scanner decided on the way.
+    """One step of the machine: its new state, its outputs, and what the scanners decided.
 
     Attributes:
         states: every state that the event's choice came to, in order, where they were several;

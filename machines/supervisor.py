@@ -142,7 +142,7 @@ class BackoffElapsed(Event, frozen=True, tag="backoff_elapsed"):
 
 
 class StopAsked(Event, frozen=True, tag="stop_asked"):
-    """The process is wanted no more. Its turns should be over: a signal does not wait for them."""
+    """The process is not wanted any more. Its turns should be over: SIGTERM ends them too."""
 
 
 class StopTimedOut(Event, frozen=True, tag="stop_timed_out"):
@@ -260,7 +260,7 @@ class Supervisor:
         self._delay_ms = self._shortest
 
     def step(self, event: AnyEvent) -> tuple[AnyAction, ...]:
-        """Take one event and say what to do, in this order.
+        """Take one event and return the actions to carry out, in this order.
 
         Raises:
             IllegalEvent: the event does not belong in this state, which is kept.
@@ -295,7 +295,7 @@ class Supervisor:
                 self._delay_ms = self._limits.backoff_max_ms
 
     def _pursue(self, before: str) -> list[AnyAction]:
-        """What the state now entered is there for."""
+        """Return the actions that entering the new state asks for."""
         if self.state == before:
             return []
         if self.state == SPAWNING:
@@ -313,7 +313,7 @@ class Supervisor:
         return []
 
     def _stop(self, before: str, event: AnyEvent) -> list[AnyAction]:
-        """End a process that is wanted no more: a signal, a grace, then the last signal."""
+        """End an unwanted process: SIGTERM, a period of grace, then SIGKILL."""
         if isinstance(event, StopTimedOut):
             return [Kill("SIGKILL")]
         if isinstance(event, Spawned) or before in (HANDSHAKE, READY):

@@ -9,14 +9,14 @@ import msgspec
 from machines import events, outputs
 from machines.stream.cutoff import CutOff
 from machines.stream.states import TABLE
-from machines.tools.buffer import Said, ToolBuffer
+from machines.tools.buffer import OutputList, ToolBuffer
 
 LONGEST_TEXT: Final = 1 << 14
-"""Code points of a delta that is passed on as it came: what a longer one costs, others feel. So
-many may be a thousand blocks of `<use_tool>`, which take some 20 ms."""
+"""Code points of the longest delta that is passed on without a step. One of this length may be a
+thousand blocks of `<use_tool>`, which take some 20 ms: every other stream waits that long."""
 
 UNKNOWN: Final = "unknown"
-"""In place of a choice's counts: they will never come."""
+"""Stands in place of a choice's counts when they will never come."""
 
 Counts = events.Usage | str | None
 """A choice's counts: known, `UNKNOWN`, or None while they may still come."""
@@ -26,7 +26,7 @@ class Choice:
     """One answer of a stream; only `machines.stream.machine` changes it.
 
     Attributes:
-        followed: whether its worker has more to say behind the finish.
+        followed: whether counts or a failure of its worker come behind the finish.
         path: the states that it came to in the step at hand, in order.
     """
 
@@ -66,17 +66,17 @@ class Choice:
             self.path.append(state)
 
     def waits(self, wants_usage: bool) -> bool:
-        """Whether counts are waited for: the client wants them, or they say that all is over."""
+        """Whether the answer waits for counts: its client wants them, or they mark its end."""
         return self.counts is None and (wants_usage or self.followed)
 
     def passes(self, text: str) -> bool:
-        """Whether this text goes on as it came."""
+        """Whether this text is content as it is: nothing in it is cut off, held back or a call."""
         return self.plain or (self.cutoff is None and self.tools.passes(text))
 
     def release(
         self, text: str, decided: outputs.Decision | None
-    ) -> tuple[outputs.Decision | None, Said]:
-        """What goes on now; what a scanner holds back stays here.
+    ) -> tuple[outputs.Decision | None, OutputList]:
+        """Take a text and return what may go to the client now; the rest stays held.
 
         Args:
             decided: what was decided when the text first came; None where nothing was, or where
@@ -89,16 +89,16 @@ class Choice:
 
     def release_last(
         self, decided: outputs.Decision | None
-    ) -> tuple[outputs.Decision | None, Said]:
-        """What is left to go on when the worker has said its last word."""
+    ) -> tuple[outputs.Decision | None, OutputList]:
+        """Flush the text that the cut-off still holds, at the end of the turn."""
         decision: outputs.Decision | None = None
-        said: Said = []
+        emitted: OutputList = []
         if self.cutoff is not None and self.held:
-            decision, said = self._part(decided or self.cutoff.end(), decided)
-        return decision, said + self.tools.spill("")
+            decision, emitted = self._part(decided or self.cutoff.end(), decided)
+        return decision, emitted + self.tools.spill("")
 
-    def spill(self) -> Said:
-        """Everything that was held back, unscanned: for endings that are not the worker's word."""
+    def spill(self) -> OutputList:
+        """Flush everything that is held, unscanned: for ends that are not the worker's own."""
         held, self.held = self.held, ""
         return self.tools.spill(held)
 
@@ -119,50 +119,53 @@ class Choice:
 
     def _part(
         self, decision: outputs.Decision, decided: outputs.Decision | None
-    ) -> tuple[outputs.Decision | None, Said]:
-        """The part of the held text that the cut-off releases."""
+    ) -> tuple[outputs.Decision | None, OutputList]:
+        """Release the part of the held text that the cut-off decided on."""
         released, rest = self.held[: decision.released], self.held[decision.released :]
         self.held = "" if decision.cut else rest
         return self._read(released, decision, decided)
 
     def _read(
         self, text: str, decision: outputs.Decision, decided: outputs.Decision | None
-    ) -> tuple[outputs.Decision | None, Said]:
+    ) -> tuple[outputs.Decision | None, OutputList]:
         """Find the calls in released text; no decision where there was nothing to decide."""
-        said, pieces = self.tools.text(text, decided.pieces if decided is not None else None)
+        emitted, pieces = self.tools.text(text, decided.pieces if decided is not None else None)
         if decided is not None:
-            return decided, said
+            return decided, emitted
         if pieces is None:
-            return (decision if self.cutoff is not None else None), said
+            return (decision if self.cutoff is not None else None), emitted
         cut = "tool_calls" if self.tools.full else decision.cut
         cut = "call_limit" if self.tools.exceeds else cut
-        return outputs.Decision(decision.released, cut, pieces), said
+        return outputs.Decision(decision.released, cut, pieces), emitted
 
 
 def step(
     among: tuple[Choice, ...],
     choice: Choice,
-    said: Iterable[outputs.AnyOutput],
+    emitted: Iterable[outputs.AnyOutput],
     decision: outputs.Decision | None = None,
 ) -> outputs.Step:
-    """What a step of a choice among others comes to, once all have made their transitions."""
+    """Make the `Step` of one choice, once every choice has made its transitions."""
     states = tuple(choice.path) if len(choice.path) > 1 else ()
     for each in among:
         each.path.clear()
-    return outputs.Step(choice.state, tuple(said), decision, states)
+    return outputs.Step(choice.state, tuple(emitted), decision, states)
 
 
 def merged(
-    released: outputs.Decision | None, settled: outputs.Decision | None
+    released: outputs.Decision | None, of_calls: outputs.Decision | None
 ) -> outputs.Decision | None:
-    """What was decided of the last text and of the calls behind it; None where nothing was."""
-    if released is None or settled is None:
-        return released or settled
-    return msgspec.structs.replace(released, joined=settled.joined, repeats=settled.repeats)
+    """Join the decisions about the last text and about the calls behind it."""
+    if released is None or of_calls is None:
+        return released or of_calls
+    return msgspec.structs.replace(released, joined=of_calls.joined, repeats=of_calls.repeats)
 
 
 def total(choices: tuple[Choice, ...]) -> events.Usage | None:
-    """Counts of all choices, the prompt once; None while or where any is unknown."""
+    """Add up the counts of all choices; None while or where any is unknown.
+
+    The prompt counts once, however many choices answer it; the tokens of the answers are summed.
+    """
     known = [choice.counts for choice in choices if isinstance(choice.counts, events.Usage)]
     if len(known) < len(choices):
         return None

@@ -1,7 +1,7 @@
 """The machine of one stream: role, content, tool buffering, finish, usage, done.
 
 Theory of operation. `Stream` holds one state a choice, which `machines.stream.states` declares,
-and does what a table cannot say: it counts the choices, holds back text, and says what goes to
+and does what a table cannot say: it counts the choices, holds back text, and emits what goes to
 the client. `step(event)` is its only mutator.
 
 One event may lead through several states: a worker's last word through finish, usage and done.
@@ -16,16 +16,16 @@ from machines import errors, events, outputs
 from machines.stream import choice as choices, finish, states
 from machines.stream.choice import UNKNOWN, Choice
 from machines.stream.states import IGNORED, OUTPUT_TRIGGERS, TABLE, TIMEOUTS
-from machines.tools.buffer import BROKEN, Said
+from machines.tools.buffer import BROKEN, OutputList
 
 _NEXT: Final = TABLE.transitions
 
 WHOLE: Final = frozenset({"stop", "tool_calls", "function_call"})
-"""Reasons of a step that is whole: only then are its calls."""
+"""Finish reasons after which the calls of a step are complete and may go to the client."""
 
 
 class Stream:
-    """One stream as a fold over its events.
+    """Folds the events of one stream into the outputs for its client.
 
     Args:
         opened: its first record.
@@ -48,18 +48,18 @@ class Stream:
 
     @property
     def position(self) -> str:
-        """The state of the choice that is least far."""
+        """The state of the choice that is furthest from its end."""
         return self._slowest().state
 
     @property
     def ended(self) -> bool:
-        """Whether the stream is over: nothing it is told will have an output."""
+        """Whether the stream is over: no event will have an output any more."""
         return TABLE.is_final(self.choices[0].state)
 
     @property
     def bursts(self) -> bool:
         """Whether `tool_grace` would end a choice now: it has calls, and none is on its way."""
-        return any(self._rests(choice) for choice in self.choices)
+        return any(self._is_between_calls(choice) for choice in self.choices)
 
     @property
     def withheld(self) -> bool:
@@ -79,7 +79,7 @@ class Stream:
     def step(
         self, event: events.StreamInput, decided: outputs.Decision | None = None
     ) -> outputs.Step:
-        """Take one event and say what follows from it.
+        """Take one event and return the outputs that follow from it.
 
         Args:
             decided: what scanners decided when the event was first taken, for a replay whose
@@ -99,21 +99,21 @@ class Stream:
         if choice.plain and state == choice.state and event.text:
             return outputs.Step(state, (outputs.Content(event.text, event.choice),))
         decision, released = choice.release(event.text, decided)
-        said = self._say(choice, released)
+        emitted = self._emit(choice, released)
         if decision is not None and decision.cut:
-            said += self._cut(choice, decision.cut, "text_delta")
-        return choices.step(self.choices, choice, said, decision)
+            emitted += self._cut(choice, decision.cut, "text_delta")
+        return choices.step(self.choices, choice, emitted, decision)
 
     def _called(self, event: events.ToolCalled, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if (choice.state, "call") not in _NEXT:
             return self._ignored(choice, "call")
-        said = self._begin()
+        emitted = self._begin()
         choice.move("call")
         choice.tools.called(event)
         if choice.tools.exceeds:
-            said += self._cut(choice, "call_limit", "tool_called")
-        return choices.step(self.choices, choice, said)
+            emitted += self._cut(choice, "call_limit", "tool_called")
+        return choices.step(self.choices, choice, emitted)
 
     def _call_delta(
         self, event: events.ToolCallDelta, decided: outputs.Decision | None
@@ -121,13 +121,13 @@ class Stream:
         choice = self.choices[event.choice]
         if (choice.state, "call") not in _NEXT:
             return self._ignored(choice, "call")
-        said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
+        emitted = [*self._begin(), *self._emit(choice, choice.tools.spill(""))]
         choice.move("call")
         found, decision = choice.tools.fragment(event, decided)
-        said += self._say(choice, found)
+        emitted += self._emit(choice, found)
         if decision.cut:
-            said += self._cut(choice, decision.cut, "tool_call_delta")
-        return choices.step(self.choices, choice, said, decision)
+            emitted += self._cut(choice, decision.cut, "tool_call_delta")
+        return choices.step(self.choices, choice, emitted, decision)
 
     def _aside(self, event: events.Aside, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
@@ -137,11 +137,11 @@ class Stream:
         output = outputs.aside(event)
         if output is None:
             return outputs.Step(choice.state, ())
-        said: Said = []
+        emitted: OutputList = []
         if state != choice.state:
-            said += self._begin()
+            emitted += self._begin()
             choice.move("text")
-        return choices.step(self.choices, choice, [*said, output])
+        return choices.step(self.choices, choice, [*emitted, output])
 
     def _finished(
         self, event: events.TurnFinished, decided: outputs.Decision | None
@@ -150,25 +150,25 @@ class Stream:
         if (choice.state, "finished") not in _NEXT:
             return self._ignored(choice, "finished")
         choice.followed = event.followed
-        said = self._begin()
+        emitted = self._begin()
         decision, released = choice.release_last(decided)
-        said += self._say(choice, released)
+        emitted += self._emit(choice, released)
         cut = decision.cut if decision is not None else None
         word = cut or event.reason
         if finish.canonical(word) in WHOLE:
-            calls, settled = choice.tools.settle(decided)
-            said += self._say(choice, calls)
-            decision = choices.merged(decision, settled)
-        said += self._finish(choice, word, "turn_finished")
-        return choices.step(self.choices, choice, said, decision)
+            calls, of_calls = choice.tools.finish_calls(decided)
+            emitted += self._emit(choice, calls)
+            decision = choices.merged(decision, of_calls)
+        emitted += self._finish(choice, word, "turn_finished")
+        return choices.step(self.choices, choice, emitted, decision)
 
     def _counted(self, event: events.TokensCounted, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if TABLE.is_final(choice.state):
             return self._ignored(choice, "counted")
         choice.count(event.usage)
-        said = self._settle("tokens_counted")
-        return choices.step(self.choices, choice, said)
+        emitted = self._complete_if_ready("tokens_counted")
+        return choices.step(self.choices, choice, emitted)
 
     def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
@@ -178,7 +178,7 @@ class Stream:
             return self._ignored(choice, "fail")
         open_answer = choice.state in (states.CONTENT, states.TOOL_BUFFERING)
         lost = event.kind == "worker_lost" and open_answer
-        calls = any(each.tools.waits for each in self.choices)
+        calls = any(each.tools.has_waiting_calls for each in self.choices)
         if lost and not calls and self.opened.length_on_worker_exit:
             return self._truncate(choice, "turn_failed")
         if event.kind == "empty" and self._may_be_empty():
@@ -186,12 +186,12 @@ class Stream:
         return self._fail(choice, event.kind, outputs.failure_of(event), "turn_failed")
 
     def _may_be_empty(self) -> bool:
-        """Whether nothing at all is an answer: to a stream that has not begun it is."""
+        """Whether an empty upstream may end as 200 without frames (`PROXY_EMPTY_UPSTREAM`)."""
         begun = self.choices[0].state not in (states.HELD, states.ROLE)
         return self.opened.streaming and not self.opened.empty_is_failure and not begun
 
     def _leave_empty(self, choice: Choice) -> outputs.Step:
-        """A stream without an event in it, and so without its sentinel."""
+        """End the stream with its head alone: no frame, and so no sentinel either."""
         head = (outputs.Head(),) if choice.state == states.HELD else ()
         self._end("empty", "turn_failed")
         for each in self.choices:
@@ -218,7 +218,7 @@ class Stream:
             return outputs.Step(choice.state, ())
         return self._give_up_counts(self.choices, "timer_fired")
 
-    def _gone(self, event: events.ClientGone, _: outputs.Decision | None) -> outputs.Step:
+    def _client_gone(self, event: events.ClientGone, _: outputs.Decision | None) -> outputs.Step:
         first = self.choices[0]
         if (first.state, "abandon") not in _NEXT:
             return self._ignored(first, "abandon")
@@ -244,7 +244,7 @@ class Stream:
         return self._simple(choice, "notice", ())
 
     def _simple(
-        self, choice: Choice, trigger: str, said: tuple[outputs.AnyOutput, ...]
+        self, choice: Choice, trigger: str, emitted: tuple[outputs.AnyOutput, ...]
     ) -> outputs.Step:
         before = choice.state
         if (before, trigger) not in _NEXT:
@@ -252,66 +252,66 @@ class Stream:
         for each in self.choices:
             if each.state == before:
                 each.move(trigger)
-        return choices.step(self.choices, choice, said)
+        return choices.step(self.choices, choice, emitted)
 
     def _ignored(self, choice: Choice, trigger: str) -> outputs.Step:
         if trigger not in IGNORED.get(choice.state, ()):
             raise errors.IllegalEvent(TABLE.name, choice.state, trigger)
         return outputs.Step(choice.state, ())
 
-    def _begin(self) -> Said:
-        """Head and roles, where they have not gone yet."""
+    def _begin(self) -> OutputList:
+        """Emit the head and the roles, unless they were emitted before."""
         first = self.choices[0]
-        said: Said = []
+        emitted: OutputList = []
         if first.state == states.HELD:
-            said.append(outputs.Head())
+            emitted.append(outputs.Head())
         if first.state in (states.HELD, states.ROLE):
             for choice in self.choices:
                 choice.move("begin")
-                said.append(outputs.Role(choice.index))
-        return said
+                emitted.append(outputs.Role(choice.index))
+        return emitted
 
-    def _say(self, choice: Choice, said: Said) -> Said:
-        """What the scanners let go on: the state is that of the last of it."""
-        if not said:
+    def _emit(self, choice: Choice, emitted: OutputList) -> OutputList:
+        """Emit what the scanners released; the choice moves to the state of the last of it."""
+        if not emitted:
             return []
         begun = self._begin()
-        for output in said:
+        for output in emitted:
             trigger = OUTPUT_TRIGGERS.get(type(output))
             if trigger is not None:
                 choice.move(trigger)
-        return begun + said
+        return begun + emitted
 
-    def _cut(self, choice: Choice, word: str, trigger: str) -> Said:
-        """End a choice before its worker does."""
+    def _cut(self, choice: Choice, word: str, trigger: str) -> OutputList:
+        """Emit the end of a choice before its worker ends it, and cancel its turn."""
         if word in BROKEN:
             return list(self._fail(choice, "upstream_error", BROKEN[word], trigger).outputs)
         choice.counts = choice.counts or UNKNOWN
-        said = [*self._begin(), *self._say(choice, choice.tools.spill(""))]
+        emitted = [*self._begin(), *self._emit(choice, choice.tools.spill(""))]
         if word == "tool_calls":
-            said += choice.tools.close()
-        said.append(outputs.CancelTurn(choice.index))
-        return said + self._finish(choice, word, trigger)
+            emitted += choice.tools.close()
+        emitted.append(outputs.CancelTurn(choice.index))
+        return emitted + self._finish(choice, word, trigger)
 
     def _stop_after_tools(self, choice: Choice) -> outputs.Step:
-        """No further call came within the grace: what has calls ends with them."""
-        said: Said = []
+        """End each choice that has calls: no further call came within the grace period."""
+        emitted: OutputList = []
         for each in self.choices:
-            if self._rests(each):
-                said += self._cut(each, "tool_calls", "timer_fired")
-        return choices.step(self.choices, choice, said)
+            if self._is_between_calls(each):
+                emitted += self._cut(each, "tool_calls", "timer_fired")
+        return choices.step(self.choices, choice, emitted)
 
-    def _rests(self, choice: Choice) -> bool:
-        return choice.tools.rests and (choice.state, "finished") in _NEXT
+    def _is_between_calls(self, choice: Choice) -> bool:
+        return choice.tools.is_between_calls and (choice.state, "finished") in _NEXT
 
-    def _finish(self, choice: Choice, word: str, trigger: str) -> Said:
+    def _finish(self, choice: Choice, word: str, trigger: str) -> OutputList:
         choice.tools.give_up()
         counts = choice.tools.counts()
         choice.move("finished")
         choice.reason = self._reason(word, choice.tools.calls > 0)
         choice.word = word if word != choice.reason else None
         finished = outputs.Finish(choice.reason, choice.index)
-        return [*counts, finished, *self._settle(trigger)]
+        return [*counts, finished, *self._complete_if_ready(trigger)]
 
     def _reason(self, word: str, calls: bool) -> finish.FinishReason:
         reason = finish.canonical(word, calls)
@@ -319,38 +319,38 @@ class Stream:
             return "function_call"
         return reason
 
-    def _settle(self, trigger: str) -> Said:
-        """Usage and the sentinel, once every choice has finished and no count is waited for."""
+    def _complete_if_ready(self, trigger: str) -> OutputList:
+        """Emit usage and sentinel once every choice has finished and no counts are awaited."""
         waiting = any(choice.waits(self._wants_usage) for choice in self.choices)
         if waiting or any(choice.state != states.FINISH for choice in self.choices):
             return []
-        said: Said = []
+        emitted: OutputList = []
         for choice in self.choices:
             if self._wants_usage:
                 choice.move("counted")
             choice.move("completed")
         if self._wants_usage:
-            said.append(outputs.UsageTotals(self.usage))
+            emitted.append(outputs.UsageTotals(self.usage))
         self._end(self._whole, trigger)
-        return [*said, outputs.Done()]
+        return [*emitted, outputs.Done()]
 
     def _give_up_counts(self, waiting: tuple[Choice, ...], trigger: str) -> outputs.Step:
-        """Counts that will not come any more: the answer is whole without them."""
+        """Complete the answer without the counts that will not come any more."""
         for choice in waiting:
             choice.counts = choice.counts or UNKNOWN
-        said = self._settle(trigger)
-        return choices.step(self.choices, waiting[0], said)
+        emitted = self._complete_if_ready(trigger)
+        return choices.step(self.choices, waiting[0], emitted)
 
     def _truncate(self, choice: Choice, trigger: str) -> outputs.Step:
-        """End every open choice as `length`, with the text there is."""
-        said: Said = []
+        """End every open choice as `length`, with the text that has come so far."""
+        emitted: OutputList = []
         for each in self.choices:
             if (each.state, "finished") in _NEXT:
                 self._whole = "truncated"
                 each.counts = each.counts or UNKNOWN
-                said += self._say(each, each.spill())
-                said += self._cut(each, "length", trigger)
-        return choices.step(self.choices, choice, said)
+                emitted += self._emit(each, each.spill())
+                emitted += self._cut(each, "length", trigger)
+        return choices.step(self.choices, choice, emitted)
 
     def _fail(
         self,
@@ -359,19 +359,19 @@ class Stream:
         failure: outputs.Failure,
         trigger: str,
     ) -> outputs.Step:
-        """One failure ends every choice; while nothing has gone out, it is all that does."""
-        said: Said = []
+        """End every choice by one failure; before the head, it is the only output."""
+        emitted: OutputList = []
         held = self.choices[0].state == states.HELD
         if not held:
             for each in self.choices:
-                said += self._say(each, each.spill())
+                emitted += self._emit(each, each.spill())
         self._end(kind, trigger)
         self.failure = failure
         for each in self.choices:
             each.move("fail")
         rejected = held or not self.opened.streaming
         last = outputs.Rejected(failure) if rejected else failure
-        return choices.step(self.choices, choice, (*said, last))
+        return choices.step(self.choices, choice, (*emitted, last))
 
     def _end(self, kind: events.TerminalKind, trigger: str) -> None:
         for choice in self.choices:
@@ -394,7 +394,7 @@ _STEPS: Final[dict[type, Callable[[Stream, Any, outputs.Decision | None], output
     events.TokensCounted: Stream._counted,
     events.TurnFailed: Stream._turn_failed,
     events.TimerFired: Stream._timer,
-    events.ClientGone: Stream._gone,
+    events.ClientGone: Stream._client_gone,
     events.ServerStopping: Stream._stopping,
 }
-"""What is done for each event; any other is a notice."""
+"""The method for each event; any other event is a notice."""

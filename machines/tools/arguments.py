@@ -166,8 +166,8 @@ class _Text:
 
 
 Progress = Literal["between", "comparing", "adding"]
-"""Where a reading is in a fragment: before its first part, comparing it with all there was before
-it, past what was to be compared."""
+"""Where a reading is in a fragment: before its first part, comparing it with all that came before
+it, or past what was to be compared."""
 
 
 class Reading:
@@ -277,30 +277,30 @@ class Reading:
 
 
 class Arguments:
-    """The arguments of one call: what is settled, and two readings of what is not."""
+    """The arguments of one call: what was released of them, and two readings of the rest."""
 
-    __slots__ = ("_fragment", "_joined", "_repeated", "_settled")
+    __slots__ = ("_fragment", "_joined", "_released", "_repeated")
 
     def __init__(self) -> None:
-        self._settled = Reading()
+        self._released = Reading()
         self._joined: Reading | None = None
         self._repeated: Reading | None = None
         self._fragment: Literal["begins", "goes on", "ignored"] = "begins"
 
     @property
     def begun(self) -> bool:
-        """Whether there are any."""
-        return self._settled.length > 0
+        """Whether any were released."""
+        return self._released.length > 0
 
     @property
     def is_object(self) -> bool:
         """Whether they are a whole object beyond doubt, so that nothing can follow."""
-        shape = self._settled.shape()
+        shape = self._released.shape()
         return self._joined is None and shape.complete and shape.opening == "{"
 
     def text(self) -> str:
-        """What is settled of them."""
-        return self._settled.text()
+        """What was released of them."""
+        return self._released.text()
 
     def over(self, piece: str = "") -> bool:
         """Whether they are a whole JSON value, and `piece` is none of their last brackets."""
@@ -308,12 +308,12 @@ class Arguments:
         return fresh and any(reading.shape().complete for reading in self._readings())
 
     def are(self, text: str) -> bool:
-        """Whether this is what they may be."""
+        """Whether one reading of them is exactly this text."""
         readings = self._readings()
         return any(len(text) == reading.length and reading.has(text) for reading in readings)
 
     def may_be(self, part: str) -> bool:
-        """Whether a text that begins so may be what they are."""
+        """Whether a text that begins with this part may be one reading of them."""
         return any(reading.has(part) for reading in self._readings())
 
     def is_value(self, text: str) -> bool:
@@ -321,7 +321,7 @@ class Arguments:
         return any(_is_same(reading, text) for reading in self._readings())
 
     def add(self, part: str, more: bool = False) -> str:
-        """Take a fragment; what goes on now.
+        """Take a fragment and return what of the arguments is released now.
 
         Args:
             more: whether this is only a part of it, and another follows.
@@ -330,50 +330,51 @@ class Arguments:
             return ""
         goes_on, self._fragment = self._fragment == "goes on", "goes on" if more else "begins"
         if self._joined is None or self._repeated is None:
-            if goes_on or not self._settled.may_be_repeated(part, more):
-                self._settled.append(part)
+            if goes_on or not self._released.may_be_repeated(part, more):
+                self._released.append(part)
                 return part
-            self._joined, self._repeated = Reading(self._settled), Reading(self._settled)
+            self._joined, self._repeated = Reading(self._released), Reading(self._released)
         joined, repeated = self._joined, self._repeated
         joined.append(part)
         if not repeated.append_news(part, more):
             return ""
         if joined.shape().broken and not repeated.shape().broken:
-            return self._settle(repeated)
-        return self._settle(joined) if repeated.shape().broken else ""
+            return self._choose(repeated)
+        return self._choose(joined) if repeated.shape().broken else ""
 
     def take_whole(self, text: str) -> str | None:
-        """Take all of them at once, after which no fragment counts; what goes on now.
+        """Take all of them at once, and return what is released now; later fragments are ignored.
 
         Returns:
             None where they are others than those that came so far.
         """
         self._fragment = "ignored"
-        begun = self._settled.text()
+        begun = self._released.text()
         if text.startswith(begun):
             self._joined = self._repeated = None
-            self._settled.append(text[len(begun) :])
+            self._released.append(text[len(begun) :])
             return text[len(begun) :]
         for reading in self._readings():
             if _is_same(reading, text):
-                return "" if reading is self._settled else self._settle(reading)
+                return "" if reading is self._released else self._choose(reading)
         return None
 
     def end(self) -> str:
-        """No more will come; what goes on now."""
+        """Choose a reading, as no more will come, and return what is released now."""
         if self._joined is None or self._repeated is None:
             return ""
         self._repeated.end()
         only = self._repeated.shape().complete and not self._joined.shape().complete
-        return self._settle(self._repeated if only else self._joined)
+        return self._choose(self._repeated if only else self._joined)
 
     def _readings(self) -> tuple[Reading, ...]:
         if self._joined is None or self._repeated is None:
-            return (self._settled,)
+            return (self._released,)
         return (self._joined, self._repeated)
 
-    def _settle(self, reading: Reading) -> str:
-        self._settled.adopt(reading)
+    def _choose(self, reading: Reading) -> str:
+        """Continue with one of the two readings, and return what it releases."""
+        self._released.adopt(reading)
         self._joined = self._repeated = None
         return reading.added
 

@@ -107,7 +107,7 @@ class Scanner:
         return len(self._rest) + (self._open.size if self._open else 0)
 
     def feed(self, text: str) -> tuple[Piece, ...]:
-        """What can be said now that `text` has come."""
+        """Take `text` and return the pieces that are certain now."""
         if "<" not in text and not self._rest and self._open is None:
             return (Text(text),) if text else ()
         buffer = self._take_rest() + text
@@ -121,7 +121,7 @@ class Scanner:
         return tuple(pieces)
 
     def end(self) -> tuple[Piece, ...]:
-        """What is held, when no more text can come."""
+        """Return what is held, as no more text can come."""
         rest = self._take_rest()
         if self._open is not None:
             self._open.keep(rest)

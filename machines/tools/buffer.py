@@ -7,7 +7,7 @@ joined by `machines.tools.fragments` and go on as they come; which of them are w
 of the step says. All three pass the same limits and share one numbering.
 
 What depends on the letters of a text (which of it is a block, what a fragment belongs to, which
-calls are the same) is said in an `outputs.Decision`. A replay of a masked log hands it back in,
+calls are the same) stands in an `outputs.Decision`. A replay of a masked log hands it back in,
 and everything else follows from it.
 """
 
@@ -17,7 +17,7 @@ from typing import Final
 from machines import events, outputs, parse
 from machines.tools import blocks as usetool, fragments as toolcalls
 
-Said = list[outputs.AnyOutput]
+OutputList = list[outputs.AnyOutput]
 
 Pieces = tuple[outputs.Piece, ...]
 
@@ -31,11 +31,11 @@ BROKEN: Final = {
         "The provider repeated a tool call with other arguments than it had sent.",
     ),
 }
-"""The cuts after which an answer is not whole, and what its client is told."""
+"""The cuts that make an answer a failure, with the error that its client gets."""
 
 
 class ToolBuffer:
-    """Of one choice; only `machines.stream.machine` changes it.
+    """Finds, counts and limits the calls of one choice; `machines.stream.machine` drives it.
 
     Attributes:
         withheld: calls that did not go out, by a limit.
@@ -82,22 +82,22 @@ class ToolBuffer:
 
     @property
     def full(self) -> bool:
-        """Whether nothing is to be said after the call there is."""
+        """Whether the answer ends with the call that was emitted (`stop_after` is `first`)."""
         return self._options.stop_after == "first" and self._emitted > 0
 
     @property
     def exceeds(self) -> bool:
-        """Whether there are more calls than any answer has, apart from those in fragments."""
+        """Whether there are more calls than `call_limit`, not counting those in fragments."""
         return self._is_over(0)
 
     @property
-    def waits(self) -> bool:
-        """Whether whole calls wait for the end of their step."""
+    def has_waiting_calls(self) -> bool:
+        """Whether whole calls are held until their step ends."""
         return bool(self._waiting)
 
     @property
-    def rests(self) -> bool:
-        """Whether there are calls, and none of which only a part has come."""
+    def is_between_calls(self) -> bool:
+        """Whether calls were emitted and none of them is incomplete."""
         return self._emitted > 0 and not self._joining and not self._in_block
 
     def passes(self, text: str) -> bool:
@@ -105,40 +105,40 @@ class ToolBuffer:
         silent = self._emitted > 0 and (self._options.suppress_tail or self.full)
         return not silent and self._is_plain(text)
 
-    def text(self, text: str, decided: Pieces | None) -> tuple[Said, Pieces | None]:
-        """What released text says, and its pieces: None where there was nothing to find.
+    def text(self, text: str, decided: Pieces | None) -> tuple[OutputList, Pieces | None]:
+        """Emit released text and the calls in it; the pieces are None where none were looked for.
 
         Args:
             decided: pieces to take as given.
         """
-        said: Said = []
+        emitted: OutputList = []
         if self.full:
-            return said, None
+            return emitted, None
         if decided is not None:
             for piece, part in self._parts(text, decided):
-                said += self._take(piece, part, "")
+                emitted += self._take(piece, part, "")
             if self.exceeds:
                 self._masked.clear()  # the answer ends with the call that was too many
-            return said, decided
+            return emitted, decided
         if self._scanner is None or self._is_plain(text):
-            return self._say(text), None
+            return self._emit_text(text), None
         pieces: list[outputs.Piece] = []
         for found in self._scanner.feed(text):
             piece, part, arguments = self._judge(found)
             pieces.append(piece)
-            said += self._take(piece, part, arguments)
+            emitted += self._take(piece, part, arguments)
             if self.full or self.exceeds:
                 break  # the answer ends here, wherever its text was split
-        return said, tuple(pieces)
+        return emitted, tuple(pieces)
 
     def called(self, call: events.ToolCalled) -> None:
-        """A whole call waits for the end of its step."""
+        """Hold a whole call until its step ends, so that a failed step emits none of its calls."""
         self._waiting.append(call)
 
     def fragment(
         self, delta: events.ToolCallDelta, decided: outputs.Decision | None
-    ) -> tuple[Said, outputs.Decision]:
-        """What a fragment says, and what it turned out to be."""
+    ) -> tuple[OutputList, outputs.Decision]:
+        """Emit what a fragment adds to its call, and decide which call that is."""
         if decided is not None:
             return self._replayed(decided.joined), decided
         fragment = toolcalls.Fragment(
@@ -150,7 +150,7 @@ class ToolBuffer:
             changes = self._joiner.ingest_delta(fragment)
         if changes is None:
             return [], outputs.Decision(cut="mismatch")
-        said, joined = self._joined(changes)
+        emitted, joined = self._joined(changes)
         begins = any(each.name for each in joined)
         over = begins and self.full and self.withheld > 0
         cut: outputs.Cut | None = None
@@ -158,10 +158,10 @@ class ToolBuffer:
             cut = "call_limit"
         elif over and self._joiner.is_whole(0):
             cut = "tool_calls"
-        return said, outputs.Decision(cut=cut, joined=joined)
+        return emitted, outputs.Decision(cut=cut, joined=joined)
 
-    def spill(self, held: str) -> Said:
-        """Everything that is held, as the text it is.
+    def spill(self, held: str) -> OutputList:
+        """Emit everything that is held, as text.
 
         Args:
             held: what a cut-off still held after it.
@@ -170,56 +170,60 @@ class ToolBuffer:
         self._masked.clear()
         for piece in self._scanner.end() if self._scanner is not None else ():
             rest += piece.text if isinstance(piece, usetool.Text | usetool.Aborted) else ""
-        aborted: Said = [self._abort("unclosed")] if self._in_block else []
-        return aborted + self._say(rest + held)
+        aborted: OutputList = [self._abort("unclosed")] if self._in_block else []
+        return aborted + self._emit_text(rest + held)
 
-    def settle(self, decided: outputs.Decision | None) -> tuple[Said, outputs.Decision | None]:
-        """What is left to say of the calls of a step that is whole, and what was decided."""
+    def finish_calls(
+        self, decided: outputs.Decision | None
+    ) -> tuple[OutputList, outputs.Decision | None]:
+        """Emit the calls of a step that is complete, and return what was decided about them."""
         if decided is not None:
             joined, repeats = decided.joined, decided.repeats
-            said = self._replayed(joined)
+            emitted = self._replayed(joined)
         else:
-            said, joined = self._joined((*self._joiner.end(), *self._without_arguments()))
+            emitted, joined = self._joined((*self._joiner.end(), *self._without_arguments()))
             repeats = self._repeats()
         self.dropped += len(self._joiner.dropped)
-        said += self.close()
+        emitted += self.close()
         for index, call in enumerate(self._waiting):
             if index in repeats or self._at_limit:
                 self.withheld += 1
             else:
-                said += self._emit(call.call_id, call.name, call.arguments or "{}")
-        compared = self._options.dedup and self.waits
+                emitted += self._emit_call(call.call_id, call.name, call.arguments or "{}")
+        compared = self._options.dedup and self.has_waiting_calls
         self._waiting.clear()
         if not (joined or compared):
-            return said, None
-        return said, outputs.Decision(joined=joined, repeats=repeats)
+            return emitted, None
+        return emitted, outputs.Decision(joined=joined, repeats=repeats)
 
-    def close(self) -> Said:
-        """The calls that came in fragments are whole."""
-        said: Said = []
+    def close(self) -> OutputList:
+        """Take the calls that came in fragments as complete."""
+        emitted: OutputList = []
         if self._xml:
             known = {call.index: call.arguments for call in self._joiner.snapshot()}
             for joined, (index, name) in self._joining.items():
                 if index is not None:
-                    said.append(outputs.ToolBlock(name, known.get(joined) or "{}", self._choice))
+                    emitted.append(
+                        outputs.ToolBlock(name, known.get(joined) or "{}", self._choice)
+                    )
         self._joining.clear()
-        return said
+        return emitted
 
     def give_up(self) -> None:
-        """The step will not become whole: its calls are none."""
+        """Drop the calls of a step that will not become complete."""
         broken = sum(index is not None for index, _ in self._joining.values())
         self._broken += broken
         self.dropped += broken + len(self._waiting)
         self._joining.clear()
         self._waiting.clear()
 
-    def counts(self) -> Said:
-        """What a client is told of its calls before the finish."""
+    def counts(self) -> OutputList:
+        """Emit how many calls there were: it goes before the finish."""
         if not self.calls and not self.withheld:
             return []
         return [outputs.ToolCounts(self.calls, self.withheld > 0, self._choice)]
 
-    # Text.
+    # Calls in the text.
 
     @property
     def _in_block(self) -> bool:
@@ -260,29 +264,29 @@ class ToolBuffer:
                     return outputs.Piece("withheld", len(raw), name), raw, ""
                 return outputs.Piece("call", len(raw), name), raw, arguments
 
-    def _take(self, piece: outputs.Piece, text: str, arguments: str) -> Said:
-        """What one piece of the text says."""
+    def _take(self, piece: outputs.Piece, text: str, arguments: str) -> OutputList:
+        """Emit one piece of the text."""
         match piece.kind:
             case "text":
-                return self._say(text)
+                return self._emit_text(text)
             case "started":
                 self.started += 1
                 return [outputs.ToolBufferStarted(self._choice)]
             case "aborted":
-                return [self._abort(piece.word), *self._say(text)]
+                return [self._abort(piece.word), *self._emit_text(text)]
         self.flushed += 1
         self._blocks += piece.kind != "verbatim"
-        said: Said = [outputs.ToolBufferFlushed(self._choice)]
+        emitted: OutputList = [outputs.ToolBufferFlushed(self._choice)]
         match piece.kind:
             case "verbatim":
-                said += self._say(text)
+                emitted += self._emit_text(text)
             case "withheld":
                 self.withheld += 1
             case "call":
-                said += self._emit("", piece.word, arguments)
-        return said
+                emitted += self._emit_call("", piece.word, arguments)
+        return emitted
 
-    def _say(self, text: str) -> Said:
+    def _emit_text(self, text: str) -> OutputList:
         if not text or self.full:
             return []
         if self._options.suppress_tail and self._emitted > 0:
@@ -294,32 +298,32 @@ class ToolBuffer:
         self.aborted[reason] += 1
         return outputs.ToolBufferAborted(reason, self._choice)
 
-    # Fragments.
+    # Calls in fragments.
 
     def _joined(
         self, changes: tuple[toolcalls.Change, ...]
-    ) -> tuple[Said, tuple[outputs.Joined, ...]]:
-        said: Said = []
+    ) -> tuple[OutputList, tuple[outputs.Joined, ...]]:
+        emitted: OutputList = []
         joined: list[outputs.Joined] = []
         for change in changes:
             if isinstance(change, toolcalls.Opened):
                 joined.append(outputs.Joined(change.index, change.name))
-                said += self._open(change.index, change.call_id, change.name, change.arguments)
+                emitted += self._open(change.index, change.call_id, change.name, change.arguments)
             else:
                 joined.append(outputs.Joined(change.index))
-                said += self._extend(change.index, change.arguments)
-        return said, tuple(joined)
+                emitted += self._extend(change.index, change.arguments)
+        return emitted, tuple(joined)
 
-    def _replayed(self, decided: tuple[outputs.Joined, ...]) -> Said:
-        said: Said = []
+    def _replayed(self, decided: tuple[outputs.Joined, ...]) -> OutputList:
+        emitted: OutputList = []
         for joined in decided:
             if joined.name:
-                said += self._open(joined.index, "", joined.name, "")
+                emitted += self._open(joined.index, "", joined.name, "")
             else:
-                said += self._extend(joined.index, "")
-        return said
+                emitted += self._extend(joined.index, "")
+        return emitted
 
-    def _open(self, joined: int, call_id: str, name: str, arguments: str) -> Said:
+    def _open(self, joined: int, call_id: str, name: str, arguments: str) -> OutputList:
         if self._at_limit:
             self._joining[joined] = (None, name)
             self.withheld += 1
@@ -327,7 +331,7 @@ class ToolBuffer:
         self._joining[joined] = (self._emitted, name)
         return self._begin(call_id, name, arguments)
 
-    def _extend(self, joined: int, arguments: str) -> Said:
+    def _extend(self, joined: int, arguments: str) -> OutputList:
         index, _ = self._joining[joined]
         return [] if index is None else [outputs.ToolArguments(index, arguments, self._choice)]
 
@@ -364,24 +368,24 @@ class ToolBuffer:
             seen.add((call.name, parse.canonical(arguments)))
         return tuple(found)
 
-    def _emit(self, call_id: str, name: str, arguments: str) -> Said:
-        """A whole call."""
+    def _emit_call(self, call_id: str, name: str, arguments: str) -> OutputList:
+        """Emit a whole call."""
         if self._options.dedup:
             self._seen.add((name, parse.canonical(arguments)))
-        said = self._begin(call_id, name, arguments)
+        emitted = self._begin(call_id, name, arguments)
         if self._xml:
-            said.append(outputs.ToolBlock(name, arguments, self._choice))
-        return said
+            emitted.append(outputs.ToolBlock(name, arguments, self._choice))
+        return emitted
 
-    def _begin(self, call_id: str, name: str, arguments: str) -> Said:
-        """A call, behind the text that turned out to be no tail."""
+    def _begin(self, call_id: str, name: str, arguments: str) -> OutputList:
+        """Emit the beginning of a call, behind text that turned out not to be the last."""
         middle = "".join(self._tail)
         self._tail.clear()
-        said: Said = [outputs.Content(middle, self._choice)] if middle else []
+        emitted: OutputList = [outputs.Content(middle, self._choice)] if middle else []
         index = self._emitted
         self._emitted += 1
         unique = self._unique_id(call_id, index)
-        return [*said, outputs.ToolCall(index, unique, name, arguments, self._choice)]
+        return [*emitted, outputs.ToolCall(index, unique, name, arguments, self._choice)]
 
     def _unique_id(self, call_id: str, index: int) -> str:
         made = f"{self._id_prefix}{index}"

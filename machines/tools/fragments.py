@@ -49,7 +49,7 @@ class Extended(msgspec.Struct, frozen=True, gc=False):
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A call as the client knows it."""
+    """A call as it was sent to the client."""
 
     index: int
     call_id: str
@@ -58,11 +58,11 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 Change = Opened | Extended
-"""What a client is told."""
+"""A change of a call that the client is sent."""
 
 
 class Entry:
-    """What is known of one call.
+    """One call, as far as fragments have made it known.
 
     Attributes:
         index, given_id: the client's, once it is opened.
@@ -80,7 +80,7 @@ class Entry:
 
 
 class Joiner:
-    """The calls of one choice.
+    """Joins the fragments of one choice's calls.
 
     Args:
         id_prefix: an id that never came is this and the call's index.
@@ -111,7 +111,7 @@ class Joiner:
 
     @property
     def count(self) -> int:
-        """Calls that have begun here, whether the client was told of them or not."""
+        """How many calls have begun, whether they were opened for the client or not."""
         return len(self._entries)
 
     def ingest_delta(self, fragment: Fragment) -> tuple[Change, ...]:
@@ -129,7 +129,7 @@ class Joiner:
         entry = self._find(fragment) or self._begin(fragment.index, changes)
         self._learn(entry, fragment)
         piece = entry.arguments.add(fragment.arguments or "", fragment.more)
-        self._tell(entry, piece, changes)
+        self._emit(entry, piece, changes)
         return tuple(changes)
 
     def ingest_whole(self, call: Fragment) -> tuple[Change, ...] | None:
@@ -154,15 +154,15 @@ class Joiner:
         piece = entry.arguments.take_whole(call.arguments) if call.arguments else ""
         if piece is None:
             return None
-        self._tell(entry, piece, changes)
+        self._emit(entry, piece, changes)
         self._open_waiting(changes)
         return tuple(changes)
 
     def end(self) -> tuple[Change, ...]:
-        """The choice is over: tell what was held. Afterwards only `snapshot` has a meaning."""
+        """Emit what was held, as the choice is over. Afterwards only `snapshot` has a meaning."""
         changes: list[Change] = []
         for entry in self._entries:
-            self._tell(entry, entry.arguments.end(), changes)
+            self._emit(entry, entry.arguments.end(), changes)
         self._open_waiting(changes)
         self._dropped = tuple(
             entry.call_id for entry in self._entries if entry.arguments.begun and not entry.name
@@ -170,14 +170,14 @@ class Joiner:
         return tuple(changes)
 
     def snapshot(self) -> tuple[Call, ...]:
-        """What the client was told so far, in order of index."""
+        """The calls that the client was sent so far, in order of index."""
         return tuple(
             Call(index, entry.given_id, entry.name, entry.arguments.text())
             for index, entry in enumerate(self._opened)
         )
 
     def is_whole(self, index: int) -> bool:
-        """Whether the arguments that the client was told of a call are an object."""
+        """Whether the arguments that the client was sent of a call are an object."""
         return self._opened[index].arguments.is_object
 
     def _find(self, fragment: Fragment) -> Entry | None:
@@ -246,8 +246,8 @@ class Joiner:
             self._known[None, fragment.call_id] = entry
         entry.name = entry.name or fragment.name or ""
 
-    def _tell(self, entry: Entry, piece: str, changes: list[Change]) -> None:
-        """Say what is new of a call, or open it if it can be."""
+    def _emit(self, entry: Entry, piece: str, changes: list[Change]) -> None:
+        """Emit what is new of a call, or open the call as soon as that is possible."""
         if entry.index is not None:
             if piece:
                 changes.append(Extended(entry.index, piece))

@@ -22,10 +22,11 @@ HEADERS: Final = (
 """Headers of every stream; the last keeps nginx from buffering it."""
 
 KEEPALIVE: Final = b": keepalive\n\n"
-"""A comment: clients skip it, and their idle timers start anew."""
+"""A comment: clients skip it, and their idle timers start anew. The HTML standard (§9.2.7) advises
+one every 15 seconds or so, against proxies that drop a silent connection."""
 
 DONE: Final = b"data: [DONE]\n\n"
-"""The sentinel of the Chat Completions API."""
+"""The sentinel of the Chat Completions API: its reference has it in `stream_options`."""
 
 USAGE_UNKNOWN: Final = b": x-turntape-usage: unknown\n\n"
 """Stands before a usage chunk of zeros: clients that asked for counts fail on a missing object."""
@@ -197,4 +198,4 @@ _RENDERERS: Final[dict[type, Callable[[ChatChunks, Any], bytes]]] = {
     outputs.Failure: ChatChunks._failure,
     outputs.CancelTurn: ChatChunks._nothing,
 }
-"""What is done for each output."""
+"""The method that renders each output."""

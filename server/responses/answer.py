@@ -31,18 +31,18 @@ class Answer:
         self._reason: str | None = None
 
     def take(self, output: outputs.AnyOutput, now: int) -> list[Event]:
-        """What an output tells the client.
+        """Take an output and return the events that it is to the client.
 
         Args:
             now: when its event was recorded, in microseconds since the epoch.
         """
         if isinstance(output, outputs.Done):
             return self._done(now)
-        told = _TELLS.get(type(output))
-        return told(self, output) if told is not None else []
+        make = _EVENTS.get(type(output))
+        return make(self, output) if make is not None else []
 
     def cancelled(self) -> list[Event]:
-        """What a client is told of a response that it has stopped: the API has no event for it."""
+        """Return the events of a response that its client cancelled: the API has none for it."""
         self.output.break_off()
         self.response = self._envelope.object("cancelled", self.output.objects())
         return [_lifecycle("failed", self.response)]
@@ -52,19 +52,19 @@ class Answer:
         return self._envelope.object("in_progress", [])
 
     def text(self) -> tuple[Part, list[Event]]:
-        """The part that text of the answer belongs to, and what its beginning tells."""
+        """The part that text of the answer belongs to, and the events of its beginning."""
         return self.output.part("output_text")
 
-    def _said(self, text: str, kind: str = "output_text") -> list[Event]:
-        part, told = self.output.part(kind)
-        return [*told, part.delta(text)]
+    def _add_text(self, text: str, kind: str = "output_text") -> list[Event]:
+        part, opening = self.output.part(kind)
+        return [*opening, part.delta(text)]
 
     def _begun(self, _: outputs.Head) -> list[Event]:
         response = self.begun()
         return [_lifecycle("created", response), _lifecycle("in_progress", response)]
 
     def _waiting(self, _: outputs.Keepalive) -> list[Event]:
-        """An event: to some clients' idle timers a comment is silence."""
+        """An event and no comment: the idle timers of some clients count a comment as silence."""
         return [_lifecycle("in_progress", self.begun())]
 
     def _finished(self, finish: outputs.Finish) -> list[Event]:
@@ -91,33 +91,33 @@ class Answer:
         self.output.break_off()
         error = error_object(failure)
         self.response = self._envelope.object("failed", self.output.objects(), error=error)
-        said = {"code": failure.code, "message": failure.message, "param": failure.param}
+        members = {"code": failure.code, "message": failure.message, "param": failure.param}
         kind = case_of(failure.code, failure.status).type
         return [
-            {"type": "error", "error": {"type": kind, **said}, **said},
+            {"type": "error", "error": {"type": kind, **members}, **members},
             _lifecycle("failed", self.response),
         ]
 
 
-_TELLS: Final[dict[type, Callable[[Answer, Any], list[Event]]]] = {
+_EVENTS: Final[dict[type, Callable[[Answer, Any], list[Event]]]] = {
     outputs.Head: Answer._begun,
-    outputs.Content: lambda answer, its: answer._said(its.text),
+    outputs.Content: lambda answer, its: answer._add_text(its.text),
     outputs.Reasoning: lambda answer, its: answer.output.add_reasoning(its.text, its.kind),
     outputs.ReasoningDone: lambda answer, its: answer.output.end_reasoning(its.encrypted_content),
-    outputs.Refusal: lambda answer, its: answer._said(its.text, "refusal"),
+    outputs.Refusal: lambda answer, its: answer._add_text(its.text, "refusal"),
     outputs.ToolCall: lambda answer, its: answer.output.add_call(
         its.index, its.call_id, its.name, its.arguments
     ),
     outputs.ToolArguments: lambda answer, its: answer.output.add_arguments(
         its.index, its.arguments
     ),
-    outputs.ToolBlock: lambda answer, its: answer._said(answer._blocks.text(its)),
+    outputs.ToolBlock: lambda answer, its: answer._add_text(answer._blocks.text(its)),
     outputs.Finish: Answer._finished,
     outputs.UsageTotals: Answer._counted,
     outputs.Keepalive: Answer._waiting,
     outputs.Failure: Answer._failed,
 }
-"""What each output tells; the others tell a client nothing."""
+"""The events of each output; the others have none."""
 
 
 def _lifecycle(name: str, response: dict[str, Any]) -> Event:

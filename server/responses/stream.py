@@ -78,12 +78,12 @@ class ResponseEvents:
         """The events of a response that was stopped by its client: for those who follow it."""
         return self._frames(self.answer.cancelled()) + sse.DONE
 
-    def _frames(self, told: list[Event]) -> bytes:
+    def _frames(self, emitted: list[Event]) -> bytes:
         frames = []
-        for number, event in enumerate(told, self._sequence):
+        for number, event in enumerate(emitted, self._sequence):
             members: dict[str, Any] = {"type": event["type"], "sequence_number": number}
             data = _encode(members | event)
             frames.append(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data))
-        self._sequence += len(told)
-        self.frames += len(told)
+        self._sequence += len(emitted)
+        self.frames += len(emitted)
         return b"".join(frames)

@@ -112,7 +112,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     ),
     "error_frame_omitted": _rendered(outputs.Failure, lambda *_: b""),
     "done_after_an_error": _rendered(outputs.Failure, lambda _, __, data: data + sse.DONE),
-    "usage_after_done": replaced(stream.Stream, "_settle", _usage_last),
+    "usage_after_done": replaced(stream.Stream, "_complete_if_ready", _usage_last),
     "finish_lost_in_a_body": replaced(fold.ChatBody, "_take", _first_choice_only),
     "permit_not_given_back": replaced(permits.Permit, "release", nothing),
     "seat_leaked_on_interrupt": replaced(attempt.Attempt, "_interrupted", nothing),

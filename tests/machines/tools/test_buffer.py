@@ -98,17 +98,17 @@ def test_text_behind_the_only_call_is_not_said_in_a_replay_either() -> None:
 
 def test_a_call_rests_when_no_part_of_another_has_come() -> None:
     tools = buffer()
-    assert not tools.rests
+    assert not tools.is_between_calls
     tools.text(BLOCK, None)
-    assert tools.rests
+    assert tools.is_between_calls
     tools.text("<use_tool>", None)
-    assert not tools.rests
+    assert not tools.is_between_calls
     tools.spill("")
-    assert tools.rests
+    assert tools.is_between_calls
     tools.fragment(events.ToolCallDelta(0, "c1", "a"), None)
-    assert not tools.rests
-    tools.settle(None)
-    assert tools.rests
+    assert not tools.is_between_calls
+    tools.finish_calls(None)
+    assert tools.is_between_calls
 
 
 def test_no_two_calls_have_the_same_id_whatever_workers_say() -> None:
@@ -116,7 +116,7 @@ def test_no_two_calls_have_the_same_id_whatever_workers_say() -> None:
     said = tools.text(BLOCK, None)[0]
     for call_id in ("call_1_0_0", "c", "c", "call_1_0_5", ""):
         tools.called(events.ToolCalled(call_id, "a", "{}"))
-    said += tools.settle(None)[0]
+    said += tools.finish_calls(None)[0]
     ids = [out.call_id for out in said if isinstance(out, ToolCall)]
     assert ids == ["call_1_0_0", "call_1_0_1", "c", "call_1_0_3", "call_1_0_5", "call_1_0_5_"]
 
@@ -126,12 +126,12 @@ def test_a_decision_is_kept_for_calls_that_were_compared() -> None:
         tools = buffer(dedup=dedup)
         tools.called(events.ToolCalled("c1", "a", '{"x":1}'))
         tools.called(events.ToolCalled("c2", "a", '{"x":2}'))
-        _, decided = tools.settle(None)
+        _, decided = tools.finish_calls(None)
         assert decided == (outputs.Decision() if dedup else None)
     masked = buffer(dedup=True)
     masked.called(events.ToolCalled("c1", "a", '{"*":*}'))
     masked.called(events.ToolCalled("c2", "a", '{"*":*}'))
-    said, _ = masked.settle(outputs.Decision())
+    said, _ = masked.finish_calls(outputs.Decision())
     assert sum(isinstance(out, ToolCall) for out in said) == 2
 
 
