@@ -106,7 +106,7 @@ def test_a_second_writer_is_told_who_the_first_is(directory: Path) -> None:
     event_log = logs.open_log(directory)
     logs.write_stream(event_log, "s")
     program = (
-        "import sys; from pathlib import Path; from tests import logs\n"
+        "import sys; from pathlib import Path; from tests.support.logs import logs\n"
         "logs.open_log(Path(sys.argv[1]))"
     )
     second = subprocess.run(
