@@ -10,6 +10,7 @@ import msgspec
 
 from engine import workerkinds
 from engine.codex import disabled
+from machines import lifecycle
 from server.config.load import is_loopback
 from server.context import Context
 from server.http.errors import ApiError
@@ -80,9 +81,9 @@ def check_life(context: Context) -> None:
         ApiError: `server_shutdown`, `maintenance` or `worker_not_ready`.
     """
     state = context.lifecycle.state
-    if state in ("draining", "stopped"):
+    if state in (lifecycle.DRAINING, lifecycle.STOPPED):
         raise ApiError("server_shutdown", "The server is stopping.")
-    if state == "maintenance":
+    if state == lifecycle.MAINTENANCE:
         raise ApiError("maintenance", "The server is in maintenance.")
     if not context.config.models and context.worker.kind is workerkinds.DISABLED:
         raise ApiError(disabled.CODE, "The Codex worker is switched off.")

@@ -41,7 +41,11 @@ AROUND: dict[Any, str] = {
 }
 """What is known of segments beside their records, and the headings it has."""
 
-KEY = {"always": "yes", "never": "no", "models": "if `PROXY_PROTECT_MODELS`"}
+KEY = {
+    routes.KeyNeed.ALWAYS: "yes",
+    routes.KeyNeed.NEVER: "no",
+    routes.KeyNeed.MODELS: "if `PROXY_PROTECT_MODELS`",
+}
 """When a route needs a key."""
 
 
