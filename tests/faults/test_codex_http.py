@@ -8,7 +8,7 @@ import json
 import socket
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -25,9 +25,13 @@ CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
 JSON = b"content-type: application/json\r\n"
 
 
-def chat(**fields: Any) -> bytes:
+LONG: Final = "go on and on"
+"""The prompt of a turn that takes a minute."""
+
+
+def chat(prompt: str = scene.PLAIN, **fields: Any) -> bytes:
     """The body of a request."""
-    messages = [{"role": "user", "content": scene.PLAIN}]
+    messages = [{"role": "user", "content": prompt}]
     return json.dumps({"model": scene.MODEL, "messages": messages, **fields}).encode()
 
 
@@ -78,9 +82,12 @@ REFUSALS = {
 @pytest.fixture(scope="module")
 def on() -> Iterator[StandIn]:
     slow = standin.Turn(deltas=8, interval=0.01)
+    long = standin.Turn(deltas=6000, interval=0.01)
     limits = {"head_timeout": 0.3, "body_timeout": 0.3, "linger": 0.2}
     with codexstage.stand_in(
-        standin.Scenario(turn=slow), http_limits=limits, PROXY_MAX_BODY_BYTES=str(BODY_BYTES)
+        standin.Scenario(turn=slow, turns={LONG: long}),
+        http_limits=limits,
+        PROXY_MAX_BODY_BYTES=str(BODY_BYTES),
     ) as up:
         yield up
 
@@ -148,8 +155,10 @@ def test_row_40_pipelined_requests_are_answered_in_order(on: StandIn) -> None:
 def test_row_40_a_client_that_half_closes_has_left(on: StandIn) -> None:
     interrupts = len(on.received("turn/interrupt"))
     with connected(on) as client:
-        client.sendall(sized(chat(stream=True)))
-        assert b"200 OK" in client.recv(65536)
+        client.sendall(sized(chat(LONG, stream=True)))
+        came = b""
+        while b"token" not in came:  # until then its thread may not have started
+            came += client.recv(65536)
         client.shutdown(socket.SHUT_WR)
         assert b"[DONE]" not in rest(client)
     on.stage.released()
