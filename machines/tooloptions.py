@@ -18,28 +18,28 @@ CALL_LIMIT: Final = 1024
 class ToolOptions(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """What a request and its server say about tool calls.
+    """What a request and its server say about tool calls; records keep the names of schema 1.
 
     Attributes:
         names: of the functions the client declared.
         legacy: whether it declared them as `functions`, and gets a `function_call`.
-        most: calls a choice may have, above which they are withheld; 0 for no limit.
+        max_calls: calls a choice may have, above which they are withheld; 0 for no limit.
         dedup: whether a call that repeats an earlier one of its choice is withheld.
         delimiter: text between two XML blocks.
         suppress_tail: whether text after the last call is dropped.
-        comments: whether the client reads past comments in a stream.
+        sse_comments: whether the client reads past comments in a stream.
         call_limit: calls a worker may make for a choice, above which the answer is an error.
     """
 
     names: tuple[str, ...] = ()
     output_mode: OutputMode = "openai-json"
     legacy: bool = False
-    most: int = 0
+    max_calls: int = msgspec.field(default=0, name="most")
     dedup: bool = False
     delimiter: str = ""
     stop_after: StopAfterTools | None = None
     suppress_tail: bool = False
-    comments: bool = True
+    sse_comments: bool = msgspec.field(default=True, name="comments")
     call_limit: int = CALL_LIMIT
 
 

@@ -115,12 +115,12 @@ class Process(asyncio.SubprocessProtocol):
         """End the process, within its grace."""
         self._stopped.clear()
         self._step(supervisor.StopAsked())
-        if self._machine.state != "stopped":
+        if self._machine.state != supervisor.STOPPED:
             await self._stopped.wait()
 
     def went_deaf(self, message: str) -> None:
         """The process answers no more: replace it."""
-        if self._machine.state == "ready":
+        if self._machine.state == supervisor.READY:
             self._step(supervisor.WentDeaf(message))
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
@@ -166,7 +166,7 @@ class Process(asyncio.SubprocessProtocol):
         containment.each(Boundary.PROCESS, lambda change: self._on_change(state, change), (event,))
         for action in actions:
             self._try(action)
-        if self._machine.state == "stopped":
+        if self._machine.state == supervisor.STOPPED:
             self._stopped.set()
 
     def _try(self, action: supervisor.AnyAction) -> None:
@@ -272,7 +272,7 @@ class Process(asyncio.SubprocessProtocol):
             event = supervisor.HandshakeFailed("it was met with an error of the server")
         else:
             event = supervisor.HandshakeDone(version)
-        if self._machine.state == "handshake":
+        if self._machine.state == supervisor.HANDSHAKE:
             self._step(event)
 
 

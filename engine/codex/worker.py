@@ -150,7 +150,7 @@ class AppServer:
 
     def free_seats(self) -> int:
         """Turns that could begin now."""
-        if self.process is None or self.process.state != "ready":
+        if self.process is None or self.process.state != supervisor.READY:
             return 0
         return self._options.turns_per_process - self.taken
 
@@ -277,11 +277,11 @@ class CodexWorker:
     def health(self) -> worker.Health:
         """Ready as soon as one process is."""
         states = [server.process.state for server in self._servers if server.process is not None]
-        if "ready" in states:
+        if supervisor.READY in states:
             counts = msgspec.structs.asdict(self.parking.counts)
             nonzero = {name: count for name, count in counts.items() if count}
             return worker.Health(True, "ready", counts=nonzero)
-        state = states[0] if states else "stopped"
+        state = states[0] if states else supervisor.STOPPED
         return worker.Health(False, state, "worker_not_ready", failures.NOT_READY.retry_after)
 
     def versions(self) -> dict[str, str]:

@@ -90,7 +90,7 @@ IGNORED: Final[dict[str, frozenset[str]]] = {
     FAILED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
     ABANDONED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
 }
-"""For each state, the triggers that may come late and change nothing: the client has its end."""
+"""For each state, the triggers that may come late and change nothing."""
 
 TIMEOUTS: Final[dict[events.TimerName, tuple[frozenset[str], str, str]]] = {
     "first_chunk": (

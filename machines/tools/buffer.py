@@ -345,7 +345,7 @@ class ToolBuffer:
     @property
     def _at_limit(self) -> bool:
         """Whether a further call may not go out, whatever it is."""
-        most = self._options.most
+        most = self._options.max_calls
         return self.full or 0 < most <= self._emitted
 
     def _is_over(self, joined: int) -> bool:

@@ -217,11 +217,11 @@ async def _read_for_first(
 def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
     """The stream's deadlines; a heartbeat is a comment, and each target has a time of its own."""
     usual = context.deadlines
-    if opened.tools.comments and targets == 1:
+    if opened.tools.sse_comments and targets == 1:
         return usual
     return msgspec.structs.replace(
         usual,
-        heartbeat=usual.heartbeat if opened.tools.comments else 0,
+        heartbeat=usual.heartbeat if opened.tools.sse_comments else 0,
         first_chunk=usual.first_chunk * targets,
     )
 
@@ -249,13 +249,13 @@ def _tool_options(
         names=tuple(tool.name for tool in wanted.tools),
         output_mode=wanted.output_mode,
         legacy=wanted.legacy,
-        most=wanted.most_calls,
+        max_calls=wanted.most_calls,
         call_limit=config.max_tool_calls,
         dedup=config.tool_block_dedup,
         delimiter=config.tool_block_delimiter or "",
         stop_after=stop_after_tools(config),
         suppress_tail=config.suppress_tail_after_tools,
-        comments=_takes_comments(request),
+        sse_comments=_takes_comments(request),
     )
     # A record leaves out what is the default itself, not what merely equals it.
     return tooloptions.NO_TOOLS if options == tooloptions.NO_TOOLS else options

@@ -141,7 +141,7 @@ class ChatChunks:
 
     def _tool_counts(self, output: outputs.ToolCounts) -> bytes:
         self._counts.add(output)
-        return self._counts.comments() if self._tools.comments else b""
+        return self._counts.comments() if self._tools.sse_comments else b""
 
     def _delta(self, choice: int, delta: dict[str, Any]) -> bytes:
         self.frames += 1
@@ -157,7 +157,7 @@ class ChatChunks:
             return b""
         self.frames += 1
         counts = _encode(usage_object(output.usage))
-        unknown = output.usage is None and self._tools.comments
+        unknown = output.usage is None and self._tools.sse_comments
         comment = USAGE_UNKNOWN if unknown else b""
         return comment + self._chunk + b',"choices":[],"usage":' + counts + b"}\n\n"
 

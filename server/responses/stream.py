@@ -32,7 +32,7 @@ class ResponseEvents:
     def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
         self.frames = 0
         self.answer = Answer(opened, repeated)
-        self._comments = opened.tools.comments
+        self._comments = opened.tools.sse_comments
         self._counts = toolrender.Counts()
         self._sequence = 0
         self._part: Part | None = None

@@ -29,12 +29,12 @@ OPENED = events.Opened(
         names=("readNote",),
         output_mode="obsidian-xml",
         legacy=True,
-        most=2,
+        max_calls=2,
         dedup=True,
         delimiter="\n",
         stop_after="burst",
         suppress_tail=True,
-        comments=False,
+        sse_comments=False,
     ),
     stored=True,
     content="masked",
@@ -164,7 +164,7 @@ VOCABULARY = {
 
 
 def fields(found: type[msgspec.Struct]) -> str:
-    return " ".join(found.__struct_fields__)
+    return " ".join(found.__struct_encode_fields__)
 
 
 def test_the_vocabulary_changes_only_with_the_schema_version() -> None:

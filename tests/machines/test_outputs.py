@@ -40,7 +40,7 @@ OUTPUT_TAGS = (
 
 
 def fields(found: type[msgspec.Struct]) -> str:
-    return " ".join(found.__struct_fields__)
+    return " ".join(found.__struct_encode_fields__)
 
 
 def test_the_vocabulary_changes_only_with_the_schema_version() -> None:

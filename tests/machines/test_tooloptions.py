@@ -10,7 +10,7 @@ def test_a_request_without_tools_has_nothing_to_keep() -> None:
 
 
 def test_what_differs_is_kept() -> None:
-    options = tooloptions.ToolOptions(("f",), most=2, comments=False)
+    options = tooloptions.ToolOptions(("f",), max_calls=2, sse_comments=False)
     kept = b'{"names":["f"],"most":2,"comments":false}'
     assert msgspec.json.encode(options) == kept
     assert msgspec.json.decode(kept, type=tooloptions.ToolOptions) == options

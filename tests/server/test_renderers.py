@@ -63,12 +63,12 @@ RENDERED: Final = [output for output in OUTPUTS if not isinstance(output, output
 @each_renderer
 @pytest.mark.parametrize("output", RENDERED, ids=lambda output: type(output).__name__)
 def test_every_output_is_known(output: outputs.AnyOutput, endpoint: str, streaming: bool) -> None:
-    renderer = renderers.renderer(playbook.opened(endpoint=endpoint, streaming=streaming, n=2))
+    reply = renderers.reply(playbook.opened(endpoint=endpoint, streaming=streaming, n=2))
     begun: list[outputs.AnyOutput] = [Head(), Role(), Role(1)]
     if isinstance(output, ToolArguments):
         begun.append(ToolCall(output.index, "c0", "readNote", "", output.choice))
     for each in (*begun, output):
-        assert isinstance(renderer.render(each), bytes)
+        assert isinstance(reply.render(each), bytes)
 
 
 @each_renderer

@@ -229,7 +229,7 @@ def test_fault_25_length_and_content_filter_stay(word: str) -> None:
 
 
 def test_in_xml_the_blocks_of_fragments_come_when_their_step_is_whole() -> None:
-    xml = ToolOptions(output_mode="obsidian-xml", most=2)
+    xml = ToolOptions(output_mode="obsidian-xml", max_calls=2)
     assert (
         Playbook(opened(tools=xml))
         >> ToolCallDelta(0, "c1", "a", '{"x":')

@@ -43,7 +43,7 @@ ENDLESS: Final[dict[str, list[events.StreamInput]]] = {
 
 def test_blocks_past_the_limit_are_withheld_and_counted() -> None:
     book = (
-        called(block("a"), block("b"), block("b", 2), first=tools(most=2))
+        called(block("a"), block("b"), block("b", 2), first=tools(max_calls=2))
         << ToolBufferStarted()
         << ToolBufferFlushed()
         << ToolCall(0, "call_1_0_0", "a", ONE)
@@ -65,7 +65,7 @@ def test_blocks_past_the_limit_are_withheld_and_counted() -> None:
 def test_a_block_of_an_undeclared_tool_is_text_past_the_limit_too() -> None:
     other = block("c")
     assert (
-        called(block("a"), other, first=tools(most=1))
+        called(block("a"), other, first=tools(max_calls=1))
         << ToolBufferStarted()
         << ToolBufferFlushed()
         << ToolCall(0, "call_1_0_0", "a", ONE)
@@ -81,7 +81,7 @@ def test_a_block_of_an_undeclared_tool_is_text_past_the_limit_too() -> None:
 
 def test_whole_calls_past_the_limit_are_withheld() -> None:
     book = (
-        Playbook(tools(most=1))
+        Playbook(tools(max_calls=1))
         >> ToolCalled("c1", "a", "{}")
         << Head()
         << Role()
@@ -98,7 +98,7 @@ def test_whole_calls_past_the_limit_are_withheld() -> None:
 
 def test_fragments_of_calls_past_the_limit_are_withheld() -> None:
     assert (
-        Playbook(tools(most=1))
+        Playbook(tools(max_calls=1))
         >> ToolCallDelta(0, "c1", "a", '{"x":')
         << Head()
         << Role()
@@ -116,7 +116,7 @@ def test_fragments_of_calls_past_the_limit_are_withheld() -> None:
 
 def test_all_sources_share_one_limit_and_one_numbering() -> None:
     assert (
-        called(block("a"), first=tools(most=3))
+        called(block("a"), first=tools(max_calls=3))
         << ToolBufferStarted()
         << ToolBufferFlushed()
         << ToolCall(0, "call_1_0_0", "a", ONE)
@@ -276,7 +276,7 @@ def test_an_answer_of_more_calls_than_the_limit_is_an_error_and_never_whole(sour
 
 
 def test_calls_that_are_withheld_count_towards_the_limit() -> None:
-    beyond = outcome(ENDLESS["blocks"], call_limit=2, most=1)
+    beyond = outcome(ENDLESS["blocks"], call_limit=2, max_calls=1)
     assert isinstance(beyond[-1], outputs.Failure)
     assert sum(isinstance(output, ToolCall) for output in beyond) == 1
 

@@ -65,7 +65,7 @@ def test_a_whole_call_is_a_block_too_exactly_in_xml(story: stories.Story) -> Non
 @given(TOLD)
 def test_limits_hold_for_every_source(story: stories.Story) -> None:
     options = story.opened.tools
-    most = 1 if options.stop_after == "first" else options.most
+    most = 1 if options.stop_after == "first" else options.max_calls
     for heard in told(story)[1]:
         calls = sum(isinstance(out, ToolCall) for out in heard)
         assert not most or calls <= most

@@ -128,7 +128,7 @@ def test_the_first_record_of_an_answer_without_tools_says_nothing_of_them(
     [
         ({"tools": [F, G]}, {}, ToolOptions(("f", "g"))),
         ({}, {"PROXY_OUTPUT_MODE": "obsidian-xml"}, ToolOptions(output_mode="obsidian-xml")),
-        ({}, {"PROXY_TOOL_BLOCK_MAX": "3"}, ToolOptions(most=3)),
+        ({}, {"PROXY_TOOL_BLOCK_MAX": "3"}, ToolOptions(max_calls=3)),
         ({}, {"PROXY_TOOL_BLOCK_DEDUP": "true"}, ToolOptions(dedup=True)),
         ({}, {"PROXY_TOOL_BLOCK_DELIMITER": "\\n"}, ToolOptions(delimiter="\n")),
         ({}, {"PROXY_SUPPRESS_TAIL_AFTER_TOOLS": "true"}, ToolOptions(suppress_tail=True)),
@@ -142,9 +142,9 @@ def test_the_first_record_of_an_answer_without_tools_says_nothing_of_them(
         (
             {"tools": [G], "parallel_tool_calls": False},
             {"PROXY_TOOL_BLOCK_MAX": "3"},
-            ToolOptions(("g",), most=1),
+            ToolOptions(("g",), max_calls=1),
         ),
-        ({"functions": [{"name": "g"}]}, {}, ToolOptions(("g",), legacy=True, most=1)),
+        ({"functions": [{"name": "g"}]}, {}, ToolOptions(("g",), legacy=True, max_calls=1)),
     ],
 )
 def test_the_first_record_says_how_calls_are_treated(
@@ -167,7 +167,7 @@ def test_clients_that_fail_on_comments_get_no_counts(path: str, headers: dict[st
     answer = ask(fields, CALL_A, *END, headers=headers, path=path)
     assert b'"tool_calls":[' in answer.body
     assert b"x-codex" not in answer.body
-    assert not tool_options(answer.first).comments
+    assert not tool_options(answer.first).sse_comments
 
 
 def test_other_clients_get_counts_before_the_finish() -> None:

@@ -144,7 +144,7 @@ def test_the_counts_of_several_choices_add_up() -> None:
 
 def test_a_client_that_fails_on_comments_gets_none() -> None:
     chunks = sse.ChatChunks(
-        opened(include_usage=True, tools=tooloptions.ToolOptions(comments=False))
+        opened(include_usage=True, tools=tooloptions.ToolOptions(sse_comments=False))
     )
     said = (ToolCounts(2, True), UsageTotals(None))
     body = b"".join(chunks.render(output) for output in said)

@@ -304,7 +304,7 @@ def test_what_a_client_does_not_see_has_no_bytes() -> None:
 
 
 def test_a_client_that_takes_no_comments_gets_none() -> None:
-    silent = tooloptions.ToolOptions(comments=False)
+    silent = tooloptions.ToolOptions(sse_comments=False)
     body, _ = render(*BEGUN, Finish("stop"), UsageTotals(None), Done(), tools=silent)
     assert not any(line.startswith(b":") for line in body.splitlines())
 

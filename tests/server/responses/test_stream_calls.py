@@ -121,7 +121,7 @@ def test_calls_are_text_too_for_clients_that_read_them_there() -> None:
 @pytest.mark.parametrize("comments", [True, False])
 def test_calls_are_counted_in_comments_where_these_may_be(comments: bool) -> None:
     said = (*BEGUN, ToolCall(0, "call_a", "f", "{}"), ToolCounts(1, True), *CALLED)
-    body, _ = render(*said, tools=tooloptions.ToolOptions(comments=comments))
+    body, _ = render(*said, tools=tooloptions.ToolOptions(sse_comments=comments))
     counts = b": x-codex-tool-call-count: 1\n\n: x-codex-tool-call-truncated: true\n\n"
     assert body.count(b": x-codex-tool-call-") == (2 if comments else 0)
     assert (counts in body) is comments
