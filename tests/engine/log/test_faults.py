@@ -214,7 +214,7 @@ def test_a_read_only_disk_stops_nothing_and_is_used_when_it_can_be(
 FILE_LIMIT = """
 import resource, sys
 from pathlib import Path
-from tests import fulldisk, logs, machinetime, virtualtime
+from tests.support.logs import logs
 
 clock = logs.Clock()
 event_log = logs.open_log(Path(sys.argv[1]), clock, content="full")
