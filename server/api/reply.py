@@ -71,19 +71,25 @@ class Reply:
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """Bytes of one output, empty for none; `now` as in `Renderer.render`."""
-        if isinstance(output, outputs.Failure) and not self.status:
-            # The machine counts a head as gone that a bug kept from being rendered.
-            return self._reject(output)
-        if isinstance(output, outputs.Rejected):
-            return self._reject(output.failure)
-        data = self._renderer.render(output, now)
-        if isinstance(output, self._begins):
-            self.status = 200
-        return data
+        if self.status:
+            return self._renderer.render(output, now)
+        return self._begin(output, now)
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
         """Bytes of a `Content` for each of the texts."""
         return self._renderer.contents(choice, texts)
+
+    def _begin(self, output: outputs.AnyOutput, now: int) -> bytes:
+        """Render an output while there is no status: it may be the one that gives it."""
+        if isinstance(output, outputs.Rejected):
+            return self._reject(output.failure)
+        if isinstance(output, outputs.Failure):
+            # The machine counts a head as gone that a bug kept from being rendered.
+            return self._reject(output)
+        data = self._renderer.render(output, now)
+        if isinstance(output, self._begins):
+            self.status = 200
+        return data
 
     def _reject(self, failure: outputs.Failure) -> bytes:
         self._error = ApiError.from_failure(failure)

@@ -47,7 +47,7 @@ def tools(**fixed: Any) -> st.SearchStrategy[tooloptions.ToolOptions]:
         "names": st.sampled_from([(), ("a",), ("a", "b")]),
         "output_mode": st.sampled_from(get_args(tooloptions.OutputMode)),
         "legacy": st.booleans(),
-        "most": st.sampled_from([0, 0, 1, 2]),
+        "max_calls": st.sampled_from([0, 0, 1, 2]),
         "dedup": st.booleans(),
         "stop_after": st.sampled_from([None, None, *get_args(tooloptions.StopAfterTools)]),
         "suppress_tail": st.booleans(),
