@@ -51,7 +51,7 @@ _OUTPUT: Final = (
 """What a client sees, or ends an answer."""
 
 
-class Work(msgspec.Struct, frozen=True):
+class TargetRequest(msgspec.Struct, frozen=True):
     """What a request asks of one target.
 
     Attributes:
@@ -62,7 +62,7 @@ class Work(msgspec.Struct, frozen=True):
     bounds: limits.Limits = limits.NONE
 
 
-class Leg(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True):
     """A target that stands in.
 
     Attributes:
@@ -73,7 +73,7 @@ class Leg(msgspec.Struct, frozen=True):
     name: str
     model: str
     runner: worker.Worker
-    prepare: Callable[[], Work]
+    prepare: Callable[[], TargetRequest]
 
 
 def may_pass(failed: events.TurnFailed) -> bool:
@@ -109,9 +109,9 @@ class Fallback:
     def __init__(
         self,
         first: worker.Worker,
-        others: Sequence[Leg],
+        others: Sequence[Candidate],
         patience: float,
-        on_taken: Callable[[Leg, events.FallbackTaken], None],
+        on_taken: Callable[[Candidate, events.FallbackTaken], None],
         refused: worker.TurnRefused | None = None,
     ) -> None:
         self._first = first
@@ -129,7 +129,7 @@ class Fallback:
             if self._refused is not None:
                 self._trials[0].event(refusal(self._refused, turn.choice, turn.known))
         self._trials[0].begin(turn)
-        return _Share(self, turn)
+        return ChoiceHandle(self, turn)
 
     def failed(self, trial: "_Trial", failed: events.TurnFailed) -> None:
         """A target has failed before any output: ask the next one that takes the request."""
@@ -138,15 +138,15 @@ class Fallback:
             if failed is not LATE:  # of what is late the stream's own limit is the end
                 trial.settle(failed)
             return
-        leg, work = found
+        candidate, request = found
         trial.drop()
-        taken = events.FallbackTaken(leg.model, leg.runner.kind.name, failed.code)
-        self._on_taken(leg, taken)
+        taken = events.FallbackTaken(candidate.model, candidate.runner.kind.name, failed.code)
+        self._on_taken(candidate, taken)
         trial.feed.event(taken)
         patience = self._patience if self._others else 0
-        stand_in = _Trial(self, leg.runner, work.bounds, trial.feed, patience)
+        stand_in = _Trial(self, candidate.runner, request.bounds, trial.feed, patience)
         self._trials.append(stand_in)
-        for turn in work.turns:
+        for turn in request.turns:
             stand_in.begin(turn)
 
     def chosen(self, choices: range) -> list[worker.RunningTurn]:
@@ -165,17 +165,19 @@ class Fallback:
             elif None not in left:
                 running.cancel()
 
-    def _next(self, trial: "_Trial") -> tuple[Leg, Work] | None:
+    def _next(self, trial: "_Trial") -> tuple[Candidate, TargetRequest] | None:
         while self._others:
-            leg = self._others.popleft()
+            candidate = self._others.popleft()
             try:
-                work = leg.prepare()
-                slices.at_once(leg.runner.check(work.turns[0]))
+                request = candidate.prepare()
+                slices.at_once(candidate.runner.check(request.turns[0]))
             except worker.TurnRefused as refused:
-                skipped = events.FallbackSkipped(leg.model, leg.runner.kind.name, refused.code)
+                skipped = events.FallbackSkipped(
+                    candidate.model, candidate.runner.kind.name, refused.code
+                )
                 trial.feed.event(skipped)
                 continue
-            return leg, work
+            return candidate, request
         return None
 
 
@@ -288,7 +290,7 @@ class _Trial:
         self.feed.event(failures.DEFECT.event(0))
 
 
-class _Share:
+class ChoiceHandle:
     """What the pump holds of the turns: those of the choices that it asked for with one."""
 
     def __init__(self, owner: Fallback, turn: worker.Turn) -> None:

@@ -11,18 +11,18 @@ import structlog
 
 from engine import containment, deadlines, pump, slices, worker
 from engine.log import keptrequest
-from engine.routing import fallback, fleet as routing, limits
+from engine.routing import fallback as engine_fallback, fleet as routing, limits
 from machines import events, tooloptions
 from server import permits, version
-from server.api import asked, fallback as standins
-from server.api.call import JSON, Call
-from server.api.gates import Caller, Headers, check_life
+from server.api import fallback
+from server.api.gates import Headers, check_life
+from server.api.incoming import IncomingRequest
+from server.api.options import BYTES_PER_TOKEN, AnswerOptions
 from server.api.reply import Renderer
 from server.api.sinks import BeforeLast, Outlet, Sink, at_once
 from server.context import Context, stop_after_tools
-from server.http import reading
 from server.http.errors import ApiError
-from server.http.exchange import Exchange, Request
+from server.http.exchange import Request
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
 """User agents, in lower case, whose stream readers fail on comments."""
@@ -33,22 +33,6 @@ TOO_MANY: Final = events.TurnFailed(
 """What a stream is told for which there is no permit."""
 
 _log = structlog.get_logger(component="answering")
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """One request that wants an answer.
-
-    Attributes:
-        headers: of every answer to it.
-        body: as it came.
-        members: of the body.
-    """
-
-    exchange: Exchange
-    caller: Caller
-    headers: Headers
-    body: bytes
-    members: reading.Members
 
 
 class Api(msgspec.Struct, frozen=True):
@@ -76,30 +60,11 @@ Place = Callable[[events.Opened, Renderer], tuple[Outlet, BeforeLast]]
 """Where an answer goes, and what is to be done before its last piece does."""
 
 
-async def receive(context: Context, call: Call) -> Ask | None:
-    """A request that wants an answer, whole; None for a HEAD, which is answered.
-
-    Raises:
-        ApiError: it is not labelled as JSON, it is not a JSON object, or the server takes no new
-            work.
-    """
-    request = call.exchange.request
-    if request.method == "HEAD":
-        call.exchange.respond(200, [*call.headers, JSON], b"")
-        return None
-    call.expect_json()
-    check_life(context)
-    body = await request.body()
-    limit = context.config.max_input_items
-    members = await slices.in_slices(reading.members_of(body, limit))
-    return Ask(call.exchange, call.caller, call.headers, body, members)
-
-
 async def answer(
     context: Context,
-    ask: Ask,
+    incoming: IncomingRequest,
     model: str,
-    read: standins.Read,
+    read: fallback.Read,
     api: Api,
     keep: Keep | None = None,
 ) -> None:
@@ -111,12 +76,12 @@ async def answer(
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
-    exchange = ask.exchange
+    exchange = incoming.exchange
 
     def place(opened: events.Opened, rendered: Renderer) -> tuple[Outlet, BeforeLast]:
         return exchange, at_once if keep is None else keep(opened, rendered)
 
-    running = await begin(context, ask, model, read, api, place)
+    running = await begin(context, incoming, model, read, api, place)
     exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
     exchange.on_pressure = running.pressed
     exchange.on_relief = running.relieved
@@ -132,9 +97,9 @@ async def answer(
 
 async def begin(
     context: Context,
-    ask: Ask,
+    incoming: IncomingRequest,
     model: str,
-    read: standins.Read,
+    read: fallback.Read,
     api: Api,
     place: Place,
 ) -> pump.Pump:
@@ -147,24 +112,24 @@ async def begin(
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
-    route, wanted = await _read_for_first(context, model, read)
+    route, options = await _read_for_first(context, model, read)
     stream_id = f"st_{secrets.token_hex(12)}"
-    _check_limits(context, ask, wanted, api)
-    turns = _turns(context, ask, wanted, route[0], stream_id)
-    refused = await standins.check(route, turns[0])
+    _check_limits(context, incoming, options, api)
+    turns = _turns(context, incoming, options, route[0], stream_id)
+    refused = await fallback.check(route, turns[0])
     kept = await slices.in_slices(
-        keptrequest.keep(ask.members, context.log.content, context.hash_key, context.known)
+        keptrequest.keep(incoming.members, context.log.content, context.hash_key, context.known)
     )
-    opened = _opened(context, ask, wanted, api, route, kept)
-    readings = await standins.readings(route, wanted, read)
+    opened = _opened(context, incoming, options, api, route, kept)
+    readings = await fallback.readings(route, options, read)
 
-    def prepare(target: routing.Target) -> fallback.Work:
+    def prepare(target: routing.Target) -> engine_fallback.TargetRequest:
         reading = readings[target.name]
         if isinstance(reading, ApiError):
             raise worker.TurnRefused(reading.code, reading.message, reading.param)
-        return _prepare(context, ask, reading, target, opened, stream_id)
+        return _prepare(context, incoming, reading, target, opened, stream_id)
 
-    headers = [*ask.headers, *_headers(wanted, opened, stream_id)]
+    headers = [*incoming.headers, *_headers(options, opened, stream_id)]
     rendered = api.renderer(opened)
     outlet, before_last = place(opened, rendered)
     sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
@@ -185,8 +150,8 @@ async def begin(
     context.streams[stream_id] = running
     try:
         first_chunk = context.deadlines.first_chunk
-        runner = standins.runner(
-            route, prepare, first_chunk, refused, standins.Notice(opened, sink.set_header)
+        runner = fallback.runner(
+            route, prepare, first_chunk, refused, fallback.Notice(opened, sink.set_header)
         )
         if permit is None:
             running.event(TOO_MANY)
@@ -199,19 +164,19 @@ async def begin(
 
 
 async def _read_for_first(
-    context: Context, model: str, read: standins.Read
-) -> tuple[tuple[routing.Target, ...], asked.Asked]:
+    context: Context, model: str, read: fallback.Read
+) -> tuple[tuple[routing.Target, ...], AnswerOptions]:
     """The targets of a model's name, and the request as it is read for the first of them.
 
     What else is wrong with a request is told before its model is said to be unknown.
     """
     route = context.fleet.route(model)
-    wanted = await slices.in_slices(read(route[0] if route else context.fleet.nobody(model)))
+    options = await slices.in_slices(read(route[0] if route else context.fleet.nobody(model)))
     check_life(context)  # which may have changed meanwhile
     if not route:
         message = f"The model '{model}' does not exist or you do not have access to it."
         raise ApiError("model_not_found", message, "model")
-    return route, wanted
+    return route, options
 
 
 def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
@@ -228,28 +193,30 @@ def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlin
 
 def _prepare(
     context: Context,
-    ask: Ask,
-    wanted: asked.Asked,
+    incoming: IncomingRequest,
+    options: AnswerOptions,
     target: routing.Target,
     opened: events.Opened,
     stream_id: str,
-) -> fallback.Work:
+) -> engine_fallback.TargetRequest:
     """What a request asks of a target that stands in."""
-    kept = (wanted.stop, wanted.max_bytes) == (opened.stop, opened.max_bytes)
-    bounds = limits.NONE if kept else limits.Limits(wanted.stop, wanted.max_bytes)
-    return fallback.Work(_turns(context, ask, wanted, target, stream_id), bounds)
+    kept = (options.stop, options.max_bytes) == (opened.stop, opened.max_bytes)
+    bounds = limits.NONE if kept else limits.Limits(options.stop, options.max_bytes)
+    return engine_fallback.TargetRequest(
+        _turns(context, incoming, options, target, stream_id), bounds
+    )
 
 
 def _tool_options(
-    context: Context, request: Request, wanted: asked.Asked
+    context: Context, request: Request, options: AnswerOptions
 ) -> tooloptions.ToolOptions:
     """What the machine and the renderer need to know of tool calls."""
     config = context.config
-    options = tooloptions.ToolOptions(
-        names=tuple(tool.name for tool in wanted.tools),
-        output_mode=wanted.output_mode,
-        legacy=wanted.legacy,
-        max_calls=wanted.most_calls,
+    made = tooloptions.ToolOptions(
+        names=tuple(tool.name for tool in options.tools),
+        output_mode=options.output_mode,
+        legacy=options.legacy,
+        max_calls=options.most_calls,
         call_limit=config.max_tool_calls,
         dedup=config.tool_block_dedup,
         delimiter=config.tool_block_delimiter or "",
@@ -258,7 +225,7 @@ def _tool_options(
         sse_comments=_takes_comments(request),
     )
     # A record leaves out what is the default itself, not what merely equals it.
-    return tooloptions.NO_TOOLS if options == tooloptions.NO_TOOLS else options
+    return tooloptions.NO_TOOLS if made == tooloptions.NO_TOOLS else made
 
 
 def _takes_comments(request: Request) -> bool:
@@ -270,26 +237,28 @@ def _takes_comments(request: Request) -> bool:
     return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
 
 
-def _check_limits(context: Context, ask: Ask, wanted: asked.Asked, api: Api) -> None:
+def _check_limits(
+    context: Context, incoming: IncomingRequest, options: AnswerOptions, api: Api
+) -> None:
     """Refuse what asks for more than the operator gives."""
     config = context.config
-    if wanted.n > config.max_chat_choices:
+    if options.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
         raise ApiError("invalid_request", message, "n")
     most = context.permits.limit
-    if wanted.stream and 0 < most < wanted.n:
+    if options.stream and 0 < most < options.n:
         message = f"Invalid value for 'n': this server has at most {most} streams open at once."
         raise ApiError("invalid_request", message, "n")
     limit = config.max_prompt_tokens
-    if limit and len(ask.body) > limit * asked.BYTES_PER_TOKEN:
+    if limit and len(incoming.body) > limit * BYTES_PER_TOKEN:
         message = f"This server takes prompts of at most {limit} tokens."
         raise ApiError("context_length_exceeded", message, api.prompt_field)
 
 
 def _opened(
     context: Context,
-    ask: Ask,
-    wanted: asked.Asked,
+    incoming: IncomingRequest,
+    options: AnswerOptions,
     api: Api,
     route: tuple[routing.Target, ...],
     kept: keptrequest.Kept,
@@ -299,23 +268,23 @@ def _opened(
     # An answer that repeats what was not kept of its request cannot be made again.
     comparable = api.endpoint == events.CHAT or kept.repeatable
     return events.Opened(
-        request_id=ask.caller.request_id,
+        request_id=incoming.caller.request_id,
         completion_id=f"{api.id_prefix}{secrets.token_hex(12)}",
         created=context.log.now() // 1_000_000,
-        model=wanted.model,
+        model=options.model,
         target=target.model,
-        effort=wanted.effort or target.effort,
+        effort=options.effort or target.effort,
         worker=target.worker.kind.name,
         endpoint=api.endpoint,
-        n=wanted.n,
-        streaming=wanted.stream,
-        include_usage=wanted.include_usage,
-        stop=wanted.stop,
-        max_bytes=wanted.max_bytes,
+        n=options.n,
+        streaming=options.stream,
+        include_usage=options.include_usage,
+        stop=options.stop,
+        max_bytes=options.max_bytes,
         length_on_worker_exit=config.worker_exit == "length",
         empty_is_failure=not api.may_be_empty or config.empty_upstream == "error",
-        stored=wanted.stored,
-        tools=_tool_options(context, ask.exchange.request, wanted),
+        stored=options.stored,
+        tools=_tool_options(context, incoming.exchange.request, options),
         hash_key=context.hash_key.hex() if comparable else None,
         request=kept.request,
         versions={
@@ -327,38 +296,42 @@ def _opened(
 
 
 def _turns(
-    context: Context, ask: Ask, wanted: asked.Asked, target: routing.Target, stream_id: str
+    context: Context,
+    incoming: IncomingRequest,
+    options: AnswerOptions,
+    target: routing.Target,
+    stream_id: str,
 ) -> tuple[worker.Turn, ...]:
     return tuple(
         worker.Turn(
             stream_id=stream_id,
-            request_id=ask.caller.request_id,
+            request_id=incoming.caller.request_id,
             target=target.model,
-            messages=wanted.messages,
-            body=wanted.body,
+            messages=options.messages,
+            body=options.body,
             choice=choice,
-            choices=wanted.choices_a_turn,
-            effort=wanted.effort or target.effort,
-            output_schema=wanted.output_schema,
-            tools=wanted.tools,
-            call_required=wanted.call_required,
-            parallel_calls=wanted.parallel_calls,
-            reasoning_items=wanted.reasoning_items,
-            reasoning_summary=wanted.reasoning_summary,
-            transcript=ask.exchange.request.headers.get("x-turntape-transcript"),
-            key_id=ask.caller.key_id,
+            choices=options.choices_a_turn,
+            effort=options.effort or target.effort,
+            output_schema=options.output_schema,
+            tools=options.tools,
+            call_required=options.call_required,
+            parallel_calls=options.parallel_calls,
+            reasoning_items=options.reasoning_items,
+            reasoning_summary=options.reasoning_summary,
+            transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
+            key_id=incoming.caller.key_id,
             known=context.known,
         )
-        for choice in range(0, wanted.n, wanted.choices_a_turn)
+        for choice in range(0, options.n, options.choices_a_turn)
     )
 
 
-def _headers(wanted: asked.Asked, opened: events.Opened, stream_id: str) -> Headers:
+def _headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> Headers:
     headers = [("x-turntape-stream", stream_id)]
-    if wanted.ignored:
-        headers.append(("x-turntape-ignored", ", ".join(wanted.ignored)))
-    if wanted.emulated:
-        headers.append(("x-turntape-emulated", ", ".join(wanted.emulated)))
+    if options.ignored:
+        headers.append(("x-turntape-ignored", ", ".join(options.ignored)))
+    if options.emulated:
+        headers.append(("x-turntape-emulated", ", ".join(options.emulated)))
     if opened.tools.stop_after is not None:
         headers.append(("x-codex-stop-after-tools-mode", opened.tools.stop_after))
     return headers

@@ -7,18 +7,18 @@ from typing import Final
 import structlog
 
 from engine import slices, worker
-from engine.routing import fallback, fleet as routing
+from engine.routing import fallback as engine_fallback, fleet as routing
 from machines import events
-from server.api import asked
+from server.api.options import AnswerOptions
 from server.http.errors import ApiError
 
 STOOD_IN: Final = "x-turntape-fallback"
 """Header with the name of the target that answers in place of the first."""
 
-Prepare = Callable[[routing.Target], fallback.Work]
+Prepare = Callable[[routing.Target], engine_fallback.TargetRequest]
 """What the request asks of a target; raises TurnRefused."""
 
-Read = Callable[[routing.Target], slices.Steps[asked.Asked]]
+Read = Callable[[routing.Target], slices.Steps[AnswerOptions]]
 """Reads the request once more, for the worker of another target; raises ApiError."""
 
 _log = structlog.get_logger(component="answering")
@@ -35,9 +35,9 @@ class Notice:
         self._opened = opened
         self._set_header = set_header
 
-    def taken(self, leg: fallback.Leg, taken: events.FallbackTaken) -> None:
+    def taken(self, candidate: engine_fallback.Candidate, taken: events.FallbackTaken) -> None:
         """Name a target before it is asked."""
-        self._set_header(STOOD_IN, leg.name)
+        self._set_header(STOOD_IN, candidate.name)
         _log.warning(
             "fallback_taken",
             req_id=self._opened.request_id,
@@ -57,25 +57,25 @@ async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> worker.
     try:
         await slices.in_slices(route[0].worker.check(turn))
     except worker.TurnRefused as refused:
-        if len(route) > 1 and fallback.may_pass(fallback.refusal(refused)):
+        if len(route) > 1 and engine_fallback.may_pass(engine_fallback.refusal(refused)):
             return refused
         raise ApiError(refused.code, refused.message, refused.param) from None
     return None
 
 
 async def readings(
-    route: tuple[routing.Target, ...], wanted: asked.Asked, read: Read
-) -> dict[str, asked.Asked | ApiError]:
+    route: tuple[routing.Target, ...], options: AnswerOptions, read: Read
+) -> dict[str, AnswerOptions | ApiError]:
     """What the request asks of each target that may stand in, or why it cannot be asked.
 
     It is read before the stream opens: when a target fails there is no time to read in slices.
     """
     first = route[0]
-    found: dict[str, asked.Asked | ApiError] = {}
+    found: dict[str, AnswerOptions | ApiError] = {}
     for target in route[1:]:
         alike = (target.worker, target.defaults) == (first.worker, first.defaults)
         try:
-            found[target.name] = wanted if alike else await slices.in_slices(read(target))
+            found[target.name] = options if alike else await slices.in_slices(read(target))
         except ApiError as error:
             found[target.name] = error
     return found
@@ -97,8 +97,12 @@ def runner(
     """
     if len(route) == 1:
         return route[0].worker
-    legs = [
-        fallback.Leg(each.name, each.model, each.worker, functools.partial(prepare, each))
+    candidates = [
+        engine_fallback.Candidate(
+            each.name, each.model, each.worker, functools.partial(prepare, each)
+        )
         for each in route[1:]
     ]
-    return fallback.Fallback(route[0].worker, legs, first_chunk / 1_000_000, notice.taken, refused)
+    return engine_fallback.Fallback(
+        route[0].worker, candidates, first_chunk / 1_000_000, notice.taken, refused
+    )

@@ -5,10 +5,12 @@ from typing import Final
 from engine import slices, workerkinds
 from engine.routing import fleet as routing
 from machines import events
-from server.api import answering, asked
+from server.api import answering
 from server.api.call import Call
+from server.api.incoming import receive
+from server.api.options import AnswerOptions
 from server.api.reply import Renderer
-from server.chat import passthrough as passedon, request as bodies, translate as chatturn
+from server.chat import passthrough, request as bodies, translate
 from server.chat.fold import ChatBody
 from server.chat.sse import ChatChunks
 from server.context import Context
@@ -24,8 +26,8 @@ API: Final = answering.Api(events.CHAT, "chatcmpl-", "messages", True, renderer)
 
 
 READERS: Final = {
-    workerkinds.RequestForm.CONVERSATION: chatturn.read,
-    workerkinds.RequestForm.CHAT_BODY: passedon.read,
+    workerkinds.RequestForm.CONVERSATION: translate.read,
+    workerkinds.RequestForm.CHAT_BODY: passthrough.read,
 }
 """How a request is read for each form in which a worker may be given it."""
 
@@ -36,14 +38,14 @@ async def complete(context: Context, call: Call) -> None:
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
-    ask = await answering.receive(context, call)
-    if ask is None:
+    incoming = await receive(context, call)
+    if incoming is None:
         return
-    config, members = context.config, ask.members
-    request_headers = ask.exchange.request.headers
+    config, members = context.config, incoming.members
+    request_headers = incoming.exchange.request.headers
 
-    def read(target: routing.Target) -> slices.Steps[asked.Asked]:
+    def read(target: routing.Target) -> slices.Steps[AnswerOptions]:
         request = bodies.with_defaults(members, target.defaults)
         return READERS[target.worker.kind.request_form](request, request_headers, config)
 
-    await answering.answer(context, ask, bodies.model_named(members), read, API)
+    await answering.answer(context, incoming, bodies.model_named(members), read, API)

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from engine import slices, worker
 from machines import parse
-from server.api.asked import Asked
+from server.api.options import AnswerOptions
 from server.chat import output_mode as outputmode, request as bodies
 from server.config.settings import Config
 from server.http import decoding, reading
@@ -69,7 +69,9 @@ _TAG_NAMES: Final = tuple(tag.strip("<").encode() for tag in outputmode.COPILOT_
 """What a message must have that mentions a tag; some encoders escape what comes before it."""
 
 
-def read(members: reading.Members, headers: Headers, config: Config) -> slices.Steps[Asked]:
+def read(
+    members: reading.Members, headers: Headers, config: Config
+) -> slices.Steps[AnswerOptions]:
     """What is asked.
 
     Raises:
@@ -82,7 +84,7 @@ def read(members: reading.Members, headers: Headers, config: Config) -> slices.S
     mentions = _mentions(request.messages, config.max_input_items)
     mode = yield from outputmode.choose(headers, mentions, config.output_mode)
     n = request.n or 1
-    return Asked(
+    return AnswerOptions(
         model=decoding.model_of(request.model),
         stream=bool(request.stream),
         include_usage=bodies.wants_usage(request.stream, request.stream_options),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine import slices, worker
-from server.api.asked import Asked, bytes_of
+from server.api.options import AnswerOptions, bytes_of
 from server.chat import output_mode as outputmode, request as bodies, tool_fields as toolfields
 from server.config.settings import Config
 from server.http import decoding, reading
@@ -17,7 +17,9 @@ JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
 """What stands in for `response_format: json_object`, which Codex does not have."""
 
 
-def read(members: reading.Members, headers: Headers, config: Config) -> slices.Steps[Asked]:
+def read(
+    members: reading.Members, headers: Headers, config: Config
+) -> slices.Steps[AnswerOptions]:
     """What is asked of a worker that is given turns.
 
     Raises:
@@ -34,7 +36,7 @@ def read(members: reading.Members, headers: Headers, config: Config) -> slices.S
     mode = yield from outputmode.choose(
         headers, outputmode.has_tags(texts(messages)), config.output_mode
     )
-    return Asked(
+    return AnswerOptions(
         model=request.model or "",
         stream=bool(request.stream),
         include_usage=bodies.wants_usage(request.stream, request.stream_options),

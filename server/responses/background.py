@@ -14,14 +14,14 @@ from server.responses.runs import Run
 from server.responses.stream import ResponseEvents
 
 
-async def create(wanted: creation.Creation) -> None:
+async def create(creating: creation.Creation) -> None:
     """Begin a response in the background, and answer with what there is of it.
 
     Raises:
         ApiError: for everything that is wrong with the request, or if it cannot be kept.
     """
-    context, ask, store = wanted.context, wanted.ask, wanted.context.store
-    if store is None or not wanted.keeps:
+    context, incoming, store = creating.context, creating.incoming, creating.context.store
+    if store is None or not creating.keeps:
         message = "A response in the background must be kept: 'store' must not be false."
         raise ApiError("unsupported_parameter", message, "background")
     made: list[tuple[Run, responsestore.StoredResponse]] = []
@@ -30,12 +30,14 @@ async def create(wanted: creation.Creation) -> None:
         opened: events.Opened, renderer: reply.Renderer
     ) -> tuple[sinks.Outlet, sinks.BeforeLast]:
         assert isinstance(renderer, ResponseEvents)
-        run = Run(ask.caller.key_id, renderer, wanted.keep(opened, renderer))
+        run = Run(incoming.caller.key_id, renderer, creating.keep(opened, renderer))
         body = msgspec.json.encode(renderer.answer.begun())
-        made.append((run, msgspec.structs.replace(wanted.begun(opened), body=body)))
+        made.append((run, msgspec.structs.replace(creating.begun(opened), body=body)))
         return run, run.before_last
 
-    stream = await answering.begin(context, ask, wanted.model, wanted.read, wanted.api, place)
+    stream = await answering.begin(
+        context, incoming, creating.model, creating.read, creating.api, place
+    )
     run, kept = made[0]
     run.begin(stream)
     runs.of(context).add(kept.response_id, run)
@@ -48,9 +50,9 @@ async def create(wanted: creation.Creation) -> None:
     await run.begun.wait()
     if run.refusal is not None:
         with contextlib.suppress(responsestore.StoreError):  # which was said and counted
-            await store.delete(kept.response_id, ask.caller.key_id)
-        ask.exchange.respond(run.refusal.status, run.refusal.headers, run.refusal.body)
-    elif wanted.request.stream:
-        await run.follow(ask.exchange, ask.headers, -1)
+            await store.delete(kept.response_id, incoming.caller.key_id)
+        incoming.exchange.respond(run.refusal.status, run.refusal.headers, run.refusal.body)
+    elif creating.request.stream:
+        await run.follow(incoming.exchange, incoming.headers, -1)
     else:
-        ask.exchange.respond(200, [*ask.headers, JSON], kept.body)
+        incoming.exchange.respond(200, [*incoming.headers, JSON], kept.body)

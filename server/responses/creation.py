@@ -9,12 +9,23 @@ from engine import slices, worker, workerkinds
 from engine.routing import fleet as routing
 from engine.store import store as responsestore
 from machines import events
-from server.api import answering, asked, reply, sinks
+from server.api import answering, reply, sinks
+from server.api.incoming import IncomingRequest
+from server.api.options import AnswerOptions
 from server.chat import request as chatbodies
 from server.context import Context
 from server.http import reading
 from server.http.errors import ApiError
-from server.responses import bodies, chatbody, conversation, echo, keeping, rendering, runs, wanted
+from server.responses import (
+    conversation,
+    echo,
+    keeping,
+    options,
+    rendering,
+    request as bodies,
+    runs,
+    to_chat,
+)
 from server.responses.fold import ResponseBody
 from server.responses.stream import ResponseEvents
 
@@ -36,7 +47,7 @@ class Creation(msgspec.Struct, frozen=True):
     """
 
     context: Context
-    ask: answering.Ask
+    incoming: IncomingRequest
     request: bodies.ResponsesRequest
     ignored: tuple[str, ...]
     own: tuple[msgspec.Raw, ...]
@@ -59,21 +70,21 @@ class Creation(msgspec.Struct, frozen=True):
         """The name of the model that is asked for."""
         return self.request.model or ""
 
-    def read(self, target: routing.Target) -> slices.Steps[asked.Asked]:
+    def read(self, target: routing.Target) -> slices.Steps[AnswerOptions]:
         """What is asked of a target's worker.
 
         Raises:
             ApiError: with the field at fault.
         """
         passed_on = target.worker.kind.request_form is workerkinds.RequestForm.CHAT_BODY
-        reads = wanted.passed_on if passed_on else wanted.read
-        headers = self.ask.exchange.request.headers
+        reads = options.passthrough if passed_on else options.read
+        headers = self.incoming.exchange.request.headers
         found = yield from reads(
             self.request, self.ignored, self.messages, headers, self.context.config
         )
         body: reading.Members = {}
         if passed_on:
-            translated = yield from chatbody.chat_body(self.request, self.messages, found.tools)
+            translated = yield from to_chat.chat_body(self.request, self.messages, found.tools)
             body = chatbodies.with_defaults(translated, target.defaults)
         encrypted = echo.ENCRYPTED_REASONING in (self.request.include or ())
         return msgspec.structs.replace(
@@ -88,7 +99,7 @@ class Creation(msgspec.Struct, frozen=True):
         """The response as far as the request says it."""
         return responsestore.StoredResponse(
             response_id=opened.completion_id,
-            key_id=self.ask.caller.key_id,
+            key_id=self.incoming.caller.key_id,
             created_at=opened.created,
             status="in_progress",
             previous_response_id=self.request.previous_response_id,
@@ -105,7 +116,7 @@ class Creation(msgspec.Struct, frozen=True):
         return keeping.Keeper(store, self.begun(opened), renderer.answer).before_last
 
 
-async def read(context: Context, ask: answering.Ask) -> Creation:
+async def read(context: Context, incoming: IncomingRequest) -> Creation:
     """What a request asks for, with the items that are kept of what it goes on from.
 
     Raises:
@@ -113,32 +124,32 @@ async def read(context: Context, ask: answering.Ask) -> Creation:
     """
     limit = context.config.max_input_items
     own = slices.Slice()  # of all that follows together: many short parts are long as well
-    request, ignored = await slices.in_slices(bodies.parse(ask.members, limit), own)
+    request, ignored = await slices.in_slices(bodies.parse(incoming.members, limit), own)
     listed = await slices.in_slices(conversation.listed(request.items), own)
     ids = await slices.in_slices(conversation.references(request.items), own)
     found: dict[str, msgspec.Raw] = {}
     if ids and context.store is not None:
         with keeping.needed():
-            found = await context.store.items(ids, ask.caller.key_id)
+            found = await context.store.items(ids, incoming.caller.key_id)
     resolved = await slices.in_slices(conversation.resolve(listed, found, limit), own)
-    kept = await _earlier(context, ask, request.previous_response_id)
+    kept = await _earlier(context, incoming, request.previous_response_id)
     earlier = await slices.in_slices(conversation.read(kept, limit), own)
     items, raws = await slices.in_slices(conversation.divided(resolved), own)
     made = conversation.messages(items, request.prologue, earlier)
     messages = await slices.in_slices(made, own)
-    repeated = await slices.in_slices(echo.of(ask.members), own)
+    repeated = await slices.in_slices(echo.of(incoming.members), own)
     for each in (listed, resolved, items, earlier):
         await slices.in_slices(slices.emptied(each), own)
-    return Creation(context, ask, request, ignored, raws, messages, repeated)
+    return Creation(context, incoming, request, ignored, raws, messages, repeated)
 
 
 async def _earlier(
-    context: Context, ask: answering.Ask, response_id: str | None
+    context: Context, incoming: IncomingRequest, response_id: str | None
 ) -> tuple[msgspec.Raw, ...]:
     """The conversation that the request goes on from."""
     if response_id is None:
         return ()
-    run = runs.of(context).find(response_id, ask.caller.key_id)
+    run = runs.of(context).find(response_id, incoming.caller.key_id)
     if run is not None and not run.over.is_set():
         message = f"Response with id '{response_id[:100]}' is not finished."
         raise ApiError("invalid_request", message, PREVIOUS)
@@ -148,7 +159,7 @@ async def _earlier(
     else:
         try:
             with keeping.needed():
-                return await context.store.conversation(response_id, ask.caller.key_id)
+                return await context.store.conversation(response_id, incoming.caller.key_id)
         except responsestore.ResponseMissing as error:
             missing = error.response_id
         except responsestore.ConversationTooLarge:

@@ -11,6 +11,7 @@ from engine.store import store as responsestore
 from machines import parse
 from server.api import answering
 from server.api.call import JSON, Call
+from server.api.incoming import receive
 from server.context import Context
 from server.http.decoding import invalid
 from server.http.errors import ApiError
@@ -42,14 +43,16 @@ _backgrounds: Final = msgspec.json.Decoder(_Background)
 
 async def create(context: Context, call: Call) -> None:
     """`POST /v1/responses`."""
-    ask = await answering.receive(context, call)
-    if ask is None:
+    incoming = await receive(context, call)
+    if incoming is None:
         return
-    wanted = await creation.read(context, ask)
-    if wanted.request.background:
-        await background.create(wanted)
+    creating = await creation.read(context, incoming)
+    if creating.request.background:
+        await background.create(creating)
     else:
-        await answering.answer(context, ask, wanted.model, wanted.read, wanted.api, wanted.keep)
+        await answering.answer(
+            context, incoming, creating.model, creating.read, creating.api, creating.keep
+        )
 
 
 async def retrieve(context: Context, call: Call) -> None:

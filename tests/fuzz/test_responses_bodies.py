@@ -11,7 +11,7 @@ from server.config import load as config
 from server.http import decoding
 from server.http.errors import ApiError
 from server.http.exchange import Headers
-from server.responses import bodies, conversation, echo, inputitems, wanted
+from server.responses import conversation, echo, inputitems, options, request as bodies
 from tests.fuzz import inputs
 from tests.simulator import answers
 from tests.support.requests import chatrequests, responserequests
@@ -84,7 +84,7 @@ def is_refused_or_read(body: bytes) -> None:
         assert len(ignored) <= decoding.IGNORED_MAX
         found = dict.fromkeys(slices.at_once(conversation.references(request.items)), CALL)
         messages = responserequests.messages(request, found)
-        for way in (wanted.read, wanted.passed_on):
+        for way in (options.read, options.passthrough):
             slices.at_once(way(request, ignored, messages, Headers([]), SETTINGS))
         assert responserequests.decoded(responserequests.chat_body(request, messages))
         slices.at_once(echo.of(chatrequests.members(body)))

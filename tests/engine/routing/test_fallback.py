@@ -150,11 +150,11 @@ class Scene:
         def work(target: Target) -> tuple[worker.Turn, ...]:
             return turns(n, n if target.name in shared else 1)
 
-        def leg(target: Target) -> fallback.Leg:
-            def prepare() -> fallback.Work:
-                return fallback.Work(work(target), bounds)
+        def candidate(target: Target) -> fallback.Candidate:
+            def prepare() -> fallback.TargetRequest:
+                return fallback.TargetRequest(work(target), bounds)
 
-            return fallback.Leg(f"{target.name}'s", "m", target, prepare)
+            return fallback.Candidate(f"{target.name}'s", "m", target, prepare)
 
         first, *others = targets
         refused = None
@@ -164,15 +164,15 @@ class Scene:
             refused = refusal
         runner = fallback.Fallback(
             first,
-            [leg(target) for target in others],
+            [candidate(target) for target in others],
             patience,
             self._take,
             refused,
         )
         self.shares = [runner.run(turn, self.feed) for turn in work(first)]
 
-    def _take(self, leg: fallback.Leg, _: FallbackTaken) -> None:
-        self.taken.append(leg.name)
+    def _take(self, candidate: fallback.Candidate, _: FallbackTaken) -> None:
+        self.taken.append(candidate.name)
         if len(self.taken) == 2:
             self.twice.set()
 

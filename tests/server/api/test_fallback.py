@@ -5,14 +5,14 @@ from typing import Any
 
 from engine.routing import fleet as routing
 from engine.slices import Steps
-from server.api import asked, fallback as standins
+from server.api import fallback, options
 from server.http.errors import ApiError
 from tests.server import answering
 
-FIRST = asked.Asked(
+FIRST = options.AnswerOptions(
     model="m", stream=False, include_usage=False, n=1, output_mode="openai-json", most_calls=0
 )
-OTHER = asked.Asked(
+OTHER = options.AnswerOptions(
     model="n", stream=False, include_usage=False, n=1, output_mode="openai-json", most_calls=0
 )
 REFUSED = ApiError("invalid_request", "No.", "messages")
@@ -26,7 +26,7 @@ def test_each_target_that_may_stand_in_is_read_for_unless_it_is_like_the_first()
     one, two = answering.Player(()), answering.Player(())
     read_for = []
 
-    def read(each: routing.Target) -> Steps[asked.Asked]:
+    def read(each: routing.Target) -> Steps[options.AnswerOptions]:
         read_for.append(each.name)
         yield
         if each.name == "refused":
@@ -40,7 +40,7 @@ def test_each_target_that_may_stand_in_is_read_for_unless_it_is_like_the_first()
         target("other", two),
         target("refused", two),
     )
-    assert asyncio.run(standins.readings(route, FIRST, read)) == {
+    assert asyncio.run(fallback.readings(route, FIRST, read)) == {
         "alike": FIRST,
         "defaults": OTHER,
         "other": OTHER,

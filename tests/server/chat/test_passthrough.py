@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.api.asked import Asked
+from server.api.options import AnswerOptions
 from server.config import load as config
 from server.http import errors
 from tests.support.requests import chatrequests
@@ -14,7 +14,7 @@ from tests.support.requests import chatrequests
 HI = [{"role": "user", "content": "hi"}]
 
 
-def read(**fields: Any) -> Asked:
+def read(**fields: Any) -> AnswerOptions:
     settings, _ = config.load({"HOME": "/"})
     body = json.dumps({"model": "m", "messages": HI} | fields).encode()
     return chatrequests.pass_on(body, settings)

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from server.chat import request as bodies
 from server.http import mismatch
-from server.responses import bodies as responsesbodies, inputitems
+from server.responses import inputitems, request as responsesbodies
 
 JSON = st.recursive(
     st.none()

@@ -10,7 +10,7 @@ from engine import slices, worker
 from engine.store import store as responsestore
 from server.http.errors import ApiError
 from server.http.exchange import Headers
-from server.responses import conversation, echo, wanted
+from server.responses import conversation, echo, options
 from tests.support.process import growth
 from tests.support.requests import chatrequests, largeresponses, requestwork, responserequests
 
@@ -33,7 +33,7 @@ def read(body: bytes, name: str) -> None:
     earlier = slices.at_once(conversation.read(kept, limit))
     items = [each.item for each in own]
     messages = slices.at_once(conversation.messages(items, request.prologue, earlier))
-    way = wanted.passed_on if name == "upstream" else wanted.read
+    way = options.passthrough if name == "upstream" else options.read
     asked = slices.at_once(way(request, ignored, messages, Headers([]), settings))
     for item in kept:
         responsestore.item_id(item)

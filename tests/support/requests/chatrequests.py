@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from engine import slices
-from server.api import asked
-from server.chat import passthrough as passedon, request as bodies, translate as chatturn
+from server.api.options import AnswerOptions
+from server.chat import passthrough, request as bodies, translate
 from server.config.settings import Config
 from server.http import reading
 from server.http.exchange import Headers
@@ -25,16 +25,16 @@ def parse(body: bytes, limit: int = LIMIT) -> tuple[bodies.ChatRequest, tuple[st
     return slices.at_once(bodies.parse(members(body, limit), limit))
 
 
-def read(body: bytes, config: Config, headers: Headers | None = None) -> asked.Asked:
+def read(body: bytes, config: Config, headers: Headers | None = None) -> AnswerOptions:
     """What a chat request asks of a worker that is given turns."""
     found = members(body, config.max_input_items)
-    return slices.at_once(chatturn.read(found, headers or Headers([]), config))
+    return slices.at_once(translate.read(found, headers or Headers([]), config))
 
 
-def pass_on(body: bytes, config: Config, headers: Headers | None = None) -> asked.Asked:
+def pass_on(body: bytes, config: Config, headers: Headers | None = None) -> AnswerOptions:
     """What a chat request asks of a worker that is given the request itself."""
     found = members(body, config.max_input_items)
-    return slices.at_once(passedon.read(found, headers or Headers([]), config))
+    return slices.at_once(passthrough.read(found, headers or Headers([]), config))
 
 
 def raw_members(body: dict[str, Any]) -> dict[str, msgspec.Raw]:

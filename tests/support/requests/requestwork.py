@@ -10,7 +10,7 @@ from engine import slices, worker
 from engine.codex import conversation, preparation, worker as codexworker
 from engine.log import keptrequest
 from engine.upstream import turn as upstreamturn
-from server.api import asked
+from server.api.options import AnswerOptions
 from server.config import load as config
 from server.config.settings import Config
 from server.http.errors import ApiError
@@ -35,7 +35,7 @@ def for_codex(body: bytes, settings: Config) -> None:
     to_codex(found)
 
 
-def to_codex(found: asked.Asked) -> None:
+def to_codex(found: AnswerOptions) -> None:
     """What Codex's worker does with what was read."""
     turn = _turn(found)
     slices.at_once(conversation.check(turn.messages))
@@ -52,7 +52,7 @@ def for_upstream(body: bytes, settings: Config) -> None:
     to_upstream(found)
 
 
-def to_upstream(found: asked.Asked) -> None:
+def to_upstream(found: AnswerOptions) -> None:
     """What an upstream's worker does with what was read."""
     upstreamturn.request_of(_turn(found))
 
@@ -67,7 +67,7 @@ def keep(body: bytes, settings: Config) -> None:
     slices.at_once(keptrequest.keep(members, "masked", b"k"))
 
 
-def _turn(found: asked.Asked) -> worker.Turn:
+def _turn(found: AnswerOptions) -> worker.Turn:
     return worker.Turn(
         stream_id="st_1",
         request_id="req_1",

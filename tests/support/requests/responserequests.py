@@ -7,7 +7,7 @@ import msgspec
 
 from engine import slices, worker
 from server.http import reading
-from server.responses import bodies, chatbody, conversation, inputitems, wanted
+from server.responses import conversation, inputitems, options, request as bodies, to_chat
 from tests.support.requests import chatrequests
 from tests.support.requests.chatrequests import LIMIT
 
@@ -55,8 +55,8 @@ def chat_body(
     request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
 ) -> reading.Members:
     """The chat completion that a request becomes."""
-    tools = wanted.tools(request)
-    return slices.at_once(chatbody.chat_body(request, messages, tools))
+    tools = options.tools(request)
+    return slices.at_once(to_chat.chat_body(request, messages, tools))
 
 
 def decoded(members: reading.Members) -> Any:

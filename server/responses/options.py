@@ -5,12 +5,12 @@ from typing import Final
 import msgspec
 
 from engine import slices, worker
-from server.api import asked
-from server.chat import output_mode as outputmode, tool_fields as toolfields, translate as chatturn
+from server.api.options import AnswerOptions, bytes_of
+from server.chat import output_mode as outputmode, tool_fields as toolfields, translate
 from server.config.settings import Config
 from server.http import decoding
 from server.http.exchange import Headers
-from server.responses import bodies, inputitems
+from server.responses import inputitems, request as bodies
 
 UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
 """Checked, but not forwarded: Codex has no such setting."""
@@ -28,7 +28,7 @@ def read(
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
-) -> slices.Steps[asked.Asked]:
+) -> slices.Steps[AnswerOptions]:
     """What is asked of a worker that is given turns.
 
     Args:
@@ -38,17 +38,17 @@ def read(
     Raises:
         ApiError: with the field at fault.
     """
-    wanted = yield from _asked(request, messages, headers, config)
+    options = yield from _of_any_worker(request, messages, headers, config)
     text = request.text or bodies.TextOptions()
     as_json = isinstance(text.format, bodies.JsonObjectFormat)
     if as_json:
-        instruction = worker.TextPart(chatturn.JSON_INSTRUCTION)
+        instruction = worker.TextPart(translate.JSON_INSTRUCTION)
         messages = (*messages, worker.Message("developer", (instruction,)))
     unheard = ("text.verbosity",) if text.verbosity not in (None, "medium") else ()
     return msgspec.structs.replace(
-        wanted,
+        options,
         messages=messages,
-        max_bytes=asked.bytes_of(request.max_output_tokens),
+        max_bytes=bytes_of(request.max_output_tokens),
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
         output_schema=_schema(text),
@@ -57,14 +57,14 @@ def read(
     )
 
 
-def passed_on(
+def passthrough(
     request: bodies.ResponsesRequest,
     ignored: tuple[str, ...],
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
-) -> slices.Steps[asked.Asked]:
-    """What is asked of a worker that is given the request itself, as `chatbody` translates it.
+) -> slices.Steps[AnswerOptions]:
+    """What is asked of a worker that is given the request itself, as `to_chat` translates it.
 
     Raises:
         ApiError: with the field at fault.
@@ -76,8 +76,8 @@ def passed_on(
     )
     unheard = ("reasoning.summary",) if request.reasoning and request.reasoning.summary else ()
     names = (*ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
-    wanted = yield from _asked(request, messages, headers, config)
-    return msgspec.structs.replace(wanted, ignored=names[: decoding.IGNORED_MAX])
+    options = yield from _of_any_worker(request, messages, headers, config)
+    return msgspec.structs.replace(options, ignored=names[: decoding.IGNORED_MAX])
 
 
 def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
@@ -109,20 +109,20 @@ def _choice(request: bodies.ResponsesRequest) -> toolfields.Choice:
     return toolfields.Choice(required=request.tool_choice == "required")
 
 
-def _asked(
+def _of_any_worker(
     request: bodies.ResponsesRequest,
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
-) -> slices.Steps[asked.Asked]:
+) -> slices.Steps[AnswerOptions]:
     """What is asked of any worker."""
     parallel = request.parallel_tool_calls
     if parallel is None:
         parallel = config.enable_parallel_tool_calls
     choice = _choice(request)
-    mentions = outputmode.has_tags(chatturn.texts(messages))
+    mentions = outputmode.has_tags(translate.texts(messages))
     mode = yield from outputmode.choose(headers, mentions, config.responses_output_mode)
-    return asked.Asked(
+    return AnswerOptions(
         model=request.model or "",  # which has been checked
         stream=bool(request.stream),
         include_usage=True,

@@ -15,7 +15,7 @@ UNREACHABLE_BYTES: Final = 1 << 53
 """A limit that no answer meets: what is above it is the same, and a log need not hold it."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A request as the rest of the server sees it.
 
     Attributes:

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from engine import slices, worker
-from server.api import asked
-from server.chat import translate as chatturn
+from server.api.options import BYTES_PER_TOKEN, AnswerOptions
+from server.chat import translate
 from server.config import load as config
 from server.config.settings import Config
 from server.http import errors
 from server.http.exchange import Headers
-from server.responses import wanted
+from server.responses import options
 from tests.server.responses import clients
 from tests.support.requests import responserequests
 
@@ -28,16 +28,16 @@ def settings(**environ: str) -> Config:
 
 
 def read(
-    way: Any = wanted.read,
+    way: Any = options.read,
     settings: Config | None = None,
     headers: list[tuple[str, str]] | None = None,
     **fields: Any,
-) -> asked.Asked:
+) -> AnswerOptions:
     """What a request with these fields asks for."""
     body = json.dumps({"model": "m", "input": "hi"} | fields).encode()
     request, ignored = responserequests.parse(body)
     messages = responserequests.messages(request)
-    found: asked.Asked = slices.at_once(
+    found: AnswerOptions = slices.at_once(
         way(
             request, ignored, messages, Headers(headers or []), settings or config.load(ENVIRON)[0]
         )
@@ -51,9 +51,9 @@ def refusal(**fields: Any) -> errors.ApiError:
     return refused.value
 
 
-@pytest.mark.parametrize("way", [wanted.read, wanted.passed_on])
+@pytest.mark.parametrize("way", [options.read, options.passthrough])
 def test_the_smallest_request_asks_for_an_answer(way: Any) -> None:
-    assert read(way) == asked.Asked(
+    assert read(way) == AnswerOptions(
         model="m",
         stream=False,
         include_usage=True,
@@ -78,7 +78,7 @@ def test_what_codex_has_is_asked_of_it() -> None:
     )
     assert found.stream
     assert [message.role for message in found.messages] == ["developer", "user"]
-    assert found.max_bytes == 10 * asked.BYTES_PER_TOKEN
+    assert found.max_bytes == 10 * BYTES_PER_TOKEN
     assert (found.effort, found.reasoning_summary) == ("low", "auto")
     assert found.output_schema is not None
     assert bytes(found.output_schema) == json.dumps(schema).encode()
@@ -92,10 +92,10 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
     text = {"format": {"type": "json_object"}}
     found = read(text=text)
     assert found.messages[-1] == worker.Message(
-        "developer", (worker.TextPart(chatturn.JSON_INSTRUCTION),)
+        "developer", (worker.TextPart(translate.JSON_INSTRUCTION),)
     )
     assert (found.emulated, found.output_schema) == (("text.format",), None)
-    passed = read(wanted.passed_on, text=text)
+    passed = read(options.passthrough, text=text)
     assert (len(passed.messages), passed.emulated) == (1, ())
 
 
@@ -112,8 +112,8 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
                 "text": {"verbosity": "low"},
                 "top_k": 3,
             },
-            wanted.read,
-            ("top_k", *wanted.UNFORWARDED, "text.verbosity"),
+            options.read,
+            ("top_k", *options.UNFORWARDED, "text.verbosity"),
         ),
         (
             {
@@ -126,26 +126,26 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
                 "reasoning": {"summary": "auto"},
                 "top_k": 3,
             },
-            wanted.passed_on,
+            options.passthrough,
             ("top_k", "max_tool_calls", "truncation", "reasoning.summary"),
         ),
         (
             {"service_tier": "auto", "truncation": "disabled", "text": {"verbosity": "medium"}},
-            wanted.read,
+            options.read,
             (),
         ),
-        ({"tools": [CUSTOM, F]}, wanted.read, ("tools[0]",)),
+        ({"tools": [CUSTOM, F]}, options.read, ("tools[0]",)),
         (
             {"input": [{"role": "user", "content": "x"}, {"type": "web_search_call"}]},
-            wanted.passed_on,
+            options.passthrough,
             ("input[1]",),
         ),
         (
             {"input": [{"type": "compaction", "encrypted_content": "e"}]},
-            wanted.passed_on,
+            options.passthrough,
             ("input[0]",),
         ),
-        ({"input": [{"type": "compaction", "encrypted_content": "e"}]}, wanted.read, ()),
+        ({"input": [{"type": "compaction", "encrypted_content": "e"}]}, options.read, ()),
     ],
 )
 def test_what_is_not_honoured_is_named_as_the_api_names_it(
@@ -221,7 +221,7 @@ def test_the_operator_decides_where_the_client_does_not() -> None:
 
 
 @pytest.mark.parametrize("client", clients.REQUESTS)
-@pytest.mark.parametrize("way", [wanted.read, wanted.passed_on])
+@pytest.mark.parametrize("way", [options.read, options.passthrough])
 def test_every_client_is_understood(way: Any, client: str) -> None:
     """What clients send by themselves asks for something, and loses none of its functions."""
     fields = clients.REQUESTS[client]

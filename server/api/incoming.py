@@ -1,0 +1,45 @@
+"""A request that wants an answer, once all of it has come."""
+
+import msgspec
+
+from engine import slices
+from server.api.call import JSON, Call
+from server.api.gates import Caller, Headers, check_life
+from server.context import Context
+from server.http import reading
+from server.http.exchange import Exchange
+
+
+class IncomingRequest(msgspec.Struct, frozen=True):
+    """One request that wants an answer.
+
+    Attributes:
+        headers: of every answer to it.
+        body: as it came.
+        members: of the body.
+    """
+
+    exchange: Exchange
+    caller: Caller
+    headers: Headers
+    body: bytes
+    members: reading.Members
+
+
+async def receive(context: Context, call: Call) -> IncomingRequest | None:
+    """A request that wants an answer, whole; None for a HEAD, which is answered.
+
+    Raises:
+        ApiError: it is not labelled as JSON, it is not a JSON object, or the server takes no new
+            work.
+    """
+    request = call.exchange.request
+    if request.method == "HEAD":
+        call.exchange.respond(200, [*call.headers, JSON], b"")
+        return None
+    call.expect_json()
+    check_life(context)
+    body = await request.body()
+    limit = context.config.max_input_items
+    members = await slices.in_slices(reading.members_of(body, limit))
+    return IncomingRequest(call.exchange, call.caller, call.headers, body, members)
