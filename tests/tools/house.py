@@ -69,7 +69,11 @@ def nodes() -> dict[str, Node]:
 
 
 def arrows() -> set[tuple[Node, Node]]:
-    """The imports between nodes, less those that others imply."""
+    """The imports between nodes, less those that others imply.
+
+    Raises:
+        CycleError: an import leads up, and so back to where it came from.
+    """
     places, imports = nodes(), sources.room_imports()
     graph: dict[Node, set[Node]] = {}
     for room, node in places.items():
@@ -81,12 +85,11 @@ def arrows() -> set[tuple[Node, Node]]:
 def _needed(graph: Mapping[Node, set[Node]]) -> Iterator[tuple[Node, Node]]:
     """The edges of a graph without circles that no longer way replaces."""
 
-    @functools.cache
-    def reached(node: Node) -> frozenset[Node]:
-        return frozenset(graph[node]).union(*(reached(each) for each in graph[node]))
-
+    reached: dict[Node, frozenset[Node]] = {}
+    for node in graphlib.TopologicalSorter(graph).static_order():
+        reached[node] = frozenset(graph[node]).union(*(reached[each] for each in graph[node]))
     for node, known in graph.items():
-        implied = frozenset[Node]().union(*(reached(each) for each in known))
+        implied = frozenset[Node]().union(*(reached[each] for each in known))
         yield from ((node, each) for each in known - implied)
 
 
