@@ -179,7 +179,7 @@ class Run:
             self._soak.end()
             await soaking
             probing.cancel()
-        after = await self._settled(before.fds + FDS_SLACK)
+        after = await self._at_rest(before.fds + FDS_SLACK)
         assert self._server.stop() == 0, self._server.lines[-3:]
         self._tail.read()
         return Report(
@@ -226,7 +226,7 @@ class Run:
             f"wrong {len(self._soak.wrong)}"
         )
 
-    async def _settled(self, fds: int) -> sampling.Sample:
+    async def _at_rest(self, fds: int) -> sampling.Sample:
         """The server once its connections have gone, or will not."""
         deadline = time.monotonic() + SETTLE_S
         while True:

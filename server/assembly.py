@@ -8,7 +8,7 @@ import msgspec
 
 from engine import regular, scripted, wakeups, worker, workerkinds
 from engine.codex import disabled, home as codexhome, worker as codexworker
-from engine.log import digest, event_log as log, journal
+from engine.log import digest, event_log as log, journal, settings as logsettings
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import supervisor
 from server.config.settings import Config
@@ -108,9 +108,9 @@ def codex_options(config: Config) -> codexworker.Options:
     )
 
 
-def log_settings(config: Config) -> log.LogSettings:
+def log_settings(config: Config) -> logsettings.LogSettings:
     """The event log's part of the configuration."""
-    return log.LogSettings(
+    return logsettings.LogSettings(
         directory=config.log_dir,
         content=config.event_log,
         fsync=config.log_fsync,

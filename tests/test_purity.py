@@ -18,6 +18,7 @@ import pytest
 
 from engine import wakeups
 from engine.log import event_log as log
+from engine.log.settings import LogSettings
 from machines import events, lifecycle, parse
 from server import context, router as routes, serve
 from server.http import exchange as http, listener
@@ -95,7 +96,7 @@ def request(endpoint: str, depth: int, number: int) -> dict[str, Any]:
 async def write(directory: Path, content: Any) -> int:
     """The log of a server that was asked for all of this; how many streams are in it."""
     loaded = answering.settings(directory, {})
-    event_log = log.EventLog(log.LogSettings(directory, content, "none"), serve.wall_clock())
+    event_log = log.EventLog(LogSettings(directory, content, "none"), serve.wall_clock())
     event_log.open()
     joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     life = lifecycle.Lifecycle(1000)

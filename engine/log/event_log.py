@@ -28,10 +28,10 @@ from engine.log import (
     lock as writerlock,
     recovery,
     retention,
-    settings as logsettings,
     streamlog,
     writer as segmentwriter,
 )
+from engine.log.settings import LogCounts, LogSettings, LogState
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""
@@ -49,8 +49,6 @@ BACKLOG_BYTES: Final = 8 << 20
 AGE_PARTS: Final = 8
 """A segment is left after this part of the age limit, since it can only be deleted as a whole."""
 
-LogSettings = logsettings.LogSettings
-LogCounts = logsettings.LogCounts
 
 StreamLog = streamlog.StreamLog
 """What `EventLog.stream` makes."""
@@ -77,7 +75,7 @@ class EventLog:
         self._writer = segmentwriter.SegmentWriter(
             settings.directory, settings.fsync, settings.segment_bytes
         )
-        self._state: Literal["closed", "writing", "failing"] = "closed"
+        self._state = LogState.CLOSED
         self._recovery: recovery.Recovery | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keeping = streamlog.keeping(settings.content, settings.known)
@@ -118,7 +116,7 @@ class EventLog:
         except Exception as error:
             self._fail(error, now)
         else:
-            self._state = "writing"
+            self._state = LogState.WRITING
         return self._recovery or recovery.Recovery()
 
     def stream(self, stream_id: str) -> StreamLog:
@@ -150,17 +148,19 @@ class EventLog:
     @property
     def accepting(self) -> bool:
         """Whether new streams may begin: not while the log is failing, if policy says refuse."""
-        return self._state != "failing" or self._settings.on_error == "continue"
+        return self._state is not LogState.FAILING or self._settings.on_error == "continue"
 
     def flush(self) -> None:
         """Write what was recorded since the last flush; never raises.
 
         It is one write(2), and another for each segment that it fills.
         """
-        if self._state == "closed" or (self._state == "writing" and not self._pending):
+        if self._state is LogState.CLOSED or (
+            self._state is LogState.WRITING and not self._pending
+        ):
             return
         now = self.now()
-        if self._state == "writing" or abs(now - self._failed_us) >= RETRY_US:
+        if self._state is LogState.WRITING or abs(now - self._failed_us) >= RETRY_US:
             self._attempt(now)
         else:
             self._guard(self._limit_backlog)
@@ -171,19 +171,19 @@ class EventLog:
         With `always` that is later and from the running loop; while the log is failing it is as
         soon as the groups before it have been called back. Otherwise it is now.
         """
-        if self._settings.fsync != "always" or self._state == "closed":
+        if self._settings.fsync != "always" or self._state is LogState.CLOSED:
             callback()
             return
         loop = asyncio.get_running_loop()
         on_helper = functools.partial(loop.call_soon_threadsafe, callback)
-        if self._state == "writing":
+        if self._state is LogState.WRITING:
             self._writer.when_synced(on_helper)
         else:
             self._writer.later(on_helper)  # behind the groups that are still on their way
 
     def prune(self) -> None:
         """Apply the limits of age and size. Every rotation does; this is for idle servers."""
-        if self._state == "writing":
+        if self._state is LogState.WRITING:
             now = self.now()
             self._checked_us = now - CHECK_US
             self._attempt(now)
@@ -191,7 +191,7 @@ class EventLog:
 
     def close(self) -> None:
         """Flush, bring everything to the disk as policy has it, and let another process write."""
-        if self._state == "closed":
+        if self._state is LogState.CLOSED:
             self._writer.close()  # which may have been reading
             return
         self._attempt(self.now())
@@ -201,15 +201,15 @@ class EventLog:
             self._lose(self._pending)
             self._pending.clear()
         self._writer.retire()
-        if self._state == "writing":
+        if self._state is LogState.WRITING:
             self._checkpoint(self._writer.number + 1)
-        self._state = "closed"
+        self._state = LogState.CLOSED
         self._writer.close()
 
     def _attempt(self, now: int) -> None:
         """Write now, whatever it takes, and see how it went."""
         try:
-            if self._state == "failing":
+            if self._state is LogState.FAILING:
                 if not self._resume(now, _patience()):
                     self._wait(now)
                     return
@@ -219,8 +219,8 @@ class EventLog:
         except Exception as error:
             self._fail(error, now)
             return
-        if self._state == "failing":
-            self._state = "writing"
+        if self._state is LogState.FAILING:
+            self._state = LogState.WRITING
             _log.warning("event_log_recovered", records_lost=self.counts.records_lost)
 
     def _resume(self, now: int, patience: float | None) -> bool:
@@ -318,7 +318,7 @@ class EventLog:
 
     def _wake(self) -> None:
         self._timer = None
-        if self._state != "closed":
+        if self._state is not LogState.CLOSED:
             now = self.now()
             self._checked_us = now - CHECK_US
             self._attempt(now)
@@ -327,11 +327,11 @@ class EventLog:
         self.counts.failures += 1
         if not isinstance(error, OSError):
             containment.report(containment.Boundary.LOG, error)
-        if self._state != "failing":
+        if self._state is not LogState.FAILING:
             _log.error("event_log_failing", error=str(error), on_error=self._settings.on_error)
-        if self._state == "writing" and isinstance(error, writerlock.LogLocked):
+        if self._state is LogState.WRITING and isinstance(error, writerlock.LogLocked):
             self._guard(self._give_up)
-        self._state = "failing"
+        self._state = LogState.FAILING
         self._wait(now)
 
     def _give_up(self) -> None:

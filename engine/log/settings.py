@@ -1,5 +1,6 @@
 """How the event log is kept, and what it went through."""
 
+import enum
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,17 @@ import msgspec
 
 from engine import redaction
 from engine.log import writer as segmentwriter
+
+
+class LogState(enum.Enum):
+    """Whether records reach the disk.
+
+    CLOSED: not open yet, or no more. FAILING: the last try to write failed, and others follow.
+    """
+
+    CLOSED = enum.auto()
+    WRITING = enum.auto()
+    FAILING = enum.auto()
 
 
 class LogSettings(msgspec.Struct, frozen=True):

@@ -136,7 +136,7 @@ class Fallback:
         found = self._next(trial) if may_pass(failed) else None
         if found is None:
             if failed is not LATE:  # of what is late the stream's own limit is the end
-                trial.settle(failed)
+                trial.commit(failed)
             return
         candidate, request = found
         trial.drop()
@@ -234,7 +234,7 @@ class _Trial:
         except Exception as error:
             self._break_off(error)
 
-    def settle(self, event: events.StreamInput) -> None:
+    def commit(self, event: events.StreamInput) -> None:
         """This target it is: what it says goes on."""
         self.be_patient()
         failed = isinstance(event, events.TurnFailed)
@@ -257,7 +257,7 @@ class _Trial:
     def _first(self, event: events.StreamInput) -> None:
         """What comes before any output: counts of an answer that may be left say nothing yet."""
         if isinstance(event, _OUTPUT):
-            self.settle(event)
+            self.commit(event)
         elif isinstance(event, events.TurnFailed):
             self._owner.failed(self, event)
         elif isinstance(event, events.TokensCounted):

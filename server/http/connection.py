@@ -3,7 +3,7 @@
 Two tasks share a connection. The *receiver* reads the stream until its end, whatever else goes on,
 so that a client's leaving is noticed at once. It pauses when too much has come ahead, and asks the
 socket now and then whether the client is still there, for its end stands behind the rest. The
-*server* takes what came, parses it, runs the handler and settles the connection for the next
+*server* takes what came, parses it, runs the handler and makes the connection ready for the next
 request. h11 holds the protocol's state; `Phase` holds only what h11 cannot know.
 """
 
@@ -142,7 +142,7 @@ class Connection:
             self._exchange = None
             if self._grace is not None:
                 self._grace.cancel()
-        return exchange.stage is http.Stage.COMPLETE and await self._settle()
+        return exchange.stage is http.Stage.COMPLETE and await self._drain_body()
 
     async def _next_request(self) -> h11.Request | None:
         """The next request's head, None if no more will come.
@@ -294,7 +294,7 @@ class Connection:
         parts = (head, h11.Data(data=body), h11.EndOfMessage())
         self._out.transmit(b"".join(self._protocol.send(part) or b"" for part in parts))
 
-    async def _settle(self) -> bool:
+    async def _drain_body(self) -> bool:
         """Bring the connection to where the next request begins; false if that cannot be."""
         if self._protocol.our_state is not h11.DONE:
             return False

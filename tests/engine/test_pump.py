@@ -10,6 +10,7 @@ import pytest
 
 from engine import deadlines, pieces, pump, wakeups, worker
 from engine.log import event_log as log, replay, segments
+from engine.log.settings import LogSettings
 from machines import events
 from machines.events import (
     ClientGone,
@@ -85,7 +86,7 @@ class Stage:
         loop = asyncio.get_running_loop()
         self._directory = directory
         self._log = log.EventLog(
-            log.LogSettings(directory, content="full"), lambda: int(loop.time() * SECOND)
+            LogSettings(directory, content="full"), lambda: int(loop.time() * SECOND)
         )
         self._log.open()
         self.ended: list[events.Terminal] = []
@@ -153,7 +154,7 @@ def test_records_are_on_file_before_their_bytes_are_sent(tmp_path: Path) -> None
 def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> None:
     async def scene() -> None:
         loop = asyncio.get_running_loop()
-        event_log = log.EventLog(log.LogSettings(tmp_path), lambda: 1)
+        event_log = log.EventLog(LogSettings(tmp_path), lambda: 1)
         event_log.open()
         joined = wakeups.Wakeups(loop, event_log)
         exchange = Recorder(bytes)

@@ -14,6 +14,7 @@ import structlog
 
 from engine import deadlines, pieces, pump, wakeups, worker
 from engine.log import event_log as log, replay, segments
+from engine.log.settings import LogSettings
 from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers
@@ -126,7 +127,7 @@ class Scene:
         loop = asyncio.get_running_loop()
         self.directory = directory
         self.deadlines = deadlines.Deadlines(heartbeat=0, idle=5 * SECOND, finish_grace=SECOND)
-        settings = log.LogSettings(directory, content="full")
+        settings = LogSettings(directory, content="full")
         self.log = log.EventLog(settings, lambda: int(loop.time() * SECOND))
         self.log.open()
         self.wakeups = wakeups.Wakeups(loop, self.log)

@@ -12,6 +12,7 @@ import httpx
 
 from engine import slices, wakeups, worker, workerkinds
 from engine.log import event_log as log
+from engine.log.settings import LogSettings
 from machines import events, lifecycle
 from server import context, router as routes, serve
 from server.config import load as config
@@ -136,7 +137,7 @@ async def _ask(
     environ: dict[str, str],
 ) -> Answer:
     loaded = settings(data_dir, environ)
-    event_log = log.EventLog(log.LogSettings(loaded.log_dir, "full"), serve.wall_clock())
+    event_log = log.EventLog(LogSettings(loaded.log_dir, "full"), serve.wall_clock())
     event_log.open()
     joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     life = lifecycle.Lifecycle(1000)

@@ -101,7 +101,7 @@ def finds(name: str, by: Finds) -> list[str]:
 FOUND: Final[dict[str, Finds]] = {
     "boundary worker_line": Finds("codex", 142),
     "boundary turn": Finds("upstream", 30),
-    "boundary stream": Finds("codex", 69),
+    "boundary stream": Finds("upstream", 56),
     "boundary stream_timer": Finds("codex", 6),
     "boundary stream_end": Finds("codex", 35),
     "boundary wakeup": Finds("codex", 56),

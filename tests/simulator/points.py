@@ -256,7 +256,7 @@ def _server_points() -> Iterator[tuple[str, Point]]:
     yield from _named("answering", Effect.REFUSED, routes.Router, "_handle", _first)
     yield from _named("connection", Effect.GONE, connection.Connection, "_put", _input)
     yield from _named("connection", Effect.REFUSED, connection.Connection, "_check", _second)
-    yield from _named("connection", Effect.NONE, connection.Connection, "_settle")
+    yield from _named("connection", Effect.NONE, connection.Connection, "_drain_body")
     yield from _named("store", Effect.UNKEPT, keeping.Keeper, "before_last", _keeper)
     yield from _named("store", Effect.UNKEPT, sqlitestore.SqliteStore, "put", _response)
     yield from _named("log", Effect.SHARED, log.EventLog, "prune flush when_durable", _anybody)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.log import digest, event_log as log, replay, segments
+from engine.log.settings import LogSettings
 from machines import events
 from machines.stream import machine as stream
 from server import renderers
@@ -218,7 +219,7 @@ def _check_snapshot(of: "world.World", left: Path, received: dict[int, int]) -> 
                     continue
                 if not logged.startswith(answer.body):
                     raise Broken(f"{request.request_id} had bytes that a kill would lose")
-    settings = log.LogSettings(left, fsync="none")
+    settings = LogSettings(left, fsync="none")
     recovered = log.EventLog(settings, of.loop.wall_us)
     found = recovered.open()
     recovered.close()

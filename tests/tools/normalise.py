@@ -17,6 +17,7 @@ import msgspec
 from engine import failures
 from engine.log import event_log as log, segments
 from engine.log.digest import HASH_BYTES, BodyDigest
+from engine.log.settings import LogSettings
 from machines import events, outputs
 from machines.stream import machine as stream
 from server.renderers import reply
@@ -243,7 +244,7 @@ def _written(
     """The stream's log, as the event log itself writes it."""
     now = [EPOCH_US]
     with tempfile.TemporaryDirectory() as directory:
-        settings = log.LogSettings(Path(directory), "full", "none", max_bytes=0, max_age_s=0)
+        settings = LogSettings(Path(directory), "full", "none", max_bytes=0, max_age_s=0)
         event_log = log.EventLog(settings, lambda: now[0])
         event_log.open()
         stream_log = event_log.stream(opened.request_id)

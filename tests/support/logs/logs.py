@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from engine.log import chain, event_log as log, sealed, segments
+from engine.log.settings import LogSettings
 from machines import events, outputs
 from machines.stream import machine
 from tests.support.process import machinetime
@@ -102,9 +103,9 @@ def play(event_log: log.EventLog, stream_id: str, *texts: str, **fields: Any) ->
     event_log.flush()
 
 
-def settings(directory: Path, **fields: Any) -> log.LogSettings:
+def settings(directory: Path, **fields: Any) -> LogSettings:
     """Of a log that leaves syncing to the system, which tests do not wait for."""
-    return log.LogSettings(directory, **{"fsync": "none", **fields})
+    return LogSettings(directory, **{"fsync": "none", **fields})
 
 
 def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> log.EventLog:
