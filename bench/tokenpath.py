@@ -21,7 +21,7 @@ from machines import lifecycle
 from server import assembly, context, router as routes, serve
 from server.config import load as config
 from server.http import exchange as http, listener
-from server.responses import runs
+from server.responses.kept import runs
 
 TEXT: Final = " token"
 """Of every chunk: the length of a usual token."""

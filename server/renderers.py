@@ -3,7 +3,7 @@
 from machines import events
 from server.api.reply import Renderer, Reply
 from server.chat import endpoint as chat
-from server.responses import rendering
+from server.responses.render import rendering
 
 
 def renderer(opened: events.Opened) -> Renderer:

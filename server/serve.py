@@ -19,7 +19,7 @@ from server.context import Context, fleet
 from server.http import exchange as http
 from server.http.listener import HttpServer
 from server.process import eventloop, exits, signals, teardown, watchdog
-from server.responses.runs import Runs
+from server.responses.kept.runs import Runs
 from server.router import Router
 
 PRUNE_S = 3600.0

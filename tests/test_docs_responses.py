@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.responses import request as bodies
+from server.responses.request import body as bodies
 from tests.support.process import nodejs, readme, serving
 from tests.tools import redraw
 

@@ -22,7 +22,7 @@ from engine.log.settings import LogSettings
 from machines import events, lifecycle, parse
 from server import context, router as routes, serve
 from server.http import exchange as http, listener
-from server.responses import runs
+from server.responses.kept import runs
 from tests.server import answering
 from tests.support.logs import logs
 from tests.support.process import machinetime

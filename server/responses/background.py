@@ -9,9 +9,10 @@ from machines import events
 from server.api import answering, reply, sinks
 from server.api.call import JSON
 from server.http.errors import ApiError
-from server.responses import creation, keeping, runs
-from server.responses.runs import Run
-from server.responses.stream import ResponseEvents
+from server.responses import creation
+from server.responses.kept import keeping, runs
+from server.responses.kept.runs import Run
+from server.responses.render.stream import ResponseEvents
 
 
 async def create(creating: creation.Creation) -> None:

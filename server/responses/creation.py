@@ -16,18 +16,11 @@ from server.chat import request as chatbodies
 from server.context import Context
 from server.http import reading
 from server.http.errors import ApiError
-from server.responses import (
-    conversation,
-    echo,
-    keeping,
-    options,
-    rendering,
-    request as bodies,
-    runs,
-    to_chat,
-)
-from server.responses.fold import ResponseBody
-from server.responses.stream import ResponseEvents
+from server.responses.kept import keeping, runs
+from server.responses.render import echo, rendering
+from server.responses.render.fold import ResponseBody
+from server.responses.render.stream import ResponseEvents
+from server.responses.request import body as bodies, conversation, options, to_chat
 
 API: Final = answering.Api(events.RESPONSES, "resp_", "input", False, rendering.renderer)
 """What sets the answers of this endpoint apart."""

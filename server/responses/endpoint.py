@@ -15,7 +15,8 @@ from server.api.incoming import receive
 from server.context import Context
 from server.http.decoding import invalid
 from server.http.errors import ApiError
-from server.responses import background, creation, keeping, runs
+from server.responses import background, creation
+from server.responses.kept import keeping, runs
 
 PAGE: Final = 20
 """Items of a page where the request does not say. Source: the API's own default."""

@@ -47,8 +47,8 @@ class Place(NamedTuple):
 _RENDERERS: Final = (
     "server.chat.sse.ChatChunks",
     "server.chat.fold.ChatBody",
-    "server.responses.stream.ResponseEvents",
-    "server.responses.fold.ResponseBody",
+    "server.responses.render.stream.ResponseEvents",
+    "server.responses.render.fold.ResponseBody",
 )
 
 PLACES: Final[dict[str, Place]] = {

@@ -11,7 +11,13 @@ from server.config import load as config
 from server.http import decoding
 from server.http.errors import ApiError
 from server.http.exchange import Headers
-from server.responses import conversation, echo, inputitems, options, request as bodies
+from server.responses.render import echo
+from server.responses.request import (
+    body as bodies,
+    conversation,
+    input_items as inputitems,
+    options,
+)
 from tests.fuzz import inputs
 from tests.simulator import answers
 from tests.support.requests import chatrequests, responserequests

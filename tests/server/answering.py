@@ -17,7 +17,7 @@ from machines import events, lifecycle
 from server import context, router as routes, serve
 from server.config import load as config
 from server.http import exchange as http, listener
-from server.responses import runs
+from server.responses.kept import runs
 from tests.support.client import wire
 from tests.support.logs import logs
 

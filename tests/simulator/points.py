@@ -35,7 +35,8 @@ from server import router as routes, serve
 from server.api import answering, sinks
 from server.chat import fold, sse
 from server.http import connection, exchange as http, outbound
-from server.responses import fold as responsefold, keeping, stream as responsestream
+from server.responses.kept import keeping
+from server.responses.render import fold as responsefold, stream as responsestream
 
 ANYBODY: Final = "anybody"
 """In place of a request: the call is about all of a process, or of the server."""

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from server.chat import request as bodies
 from server.http import mismatch
-from server.responses import inputitems, request as responsesbodies
+from server.responses.request import body as responsesbodies, input_items as inputitems
 
 JSON = st.recursive(
     st.none()

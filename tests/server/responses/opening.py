@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from machines import events, outputs
 from machines.outputs import Done, Finish, Head, Role, UsageTotals
 from server.api.reply import Reply
-from server.responses import stream as responsestream
+from server.responses.render import stream as responsestream
 from tests.support.client import responsewire
 from tests.support.machines import playbook, stories
 from tests.support.providers import responsescript

@@ -10,7 +10,8 @@ from engine import slices, worker
 from engine.store import store as responsestore
 from server.http.errors import ApiError
 from server.http.exchange import Headers
-from server.responses import conversation, echo, options
+from server.responses.render import echo
+from server.responses.request import conversation, options
 from tests.support.process import growth
 from tests.support.requests import chatrequests, largeresponses, requestwork, responserequests
 

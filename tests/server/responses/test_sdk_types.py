@@ -30,7 +30,7 @@ from machines.outputs import (
     ToolCall,
     UsageTotals,
 )
-from server.responses import request as bodies
+from server.responses.request import body as bodies
 from tests.server.responses.opening import BEGUN, COUNTED, END, render, requested
 from tests.support.client import responsewire
 from tests.support.process import readme

@@ -7,7 +7,13 @@ import msgspec
 
 from engine import slices, worker
 from server.http import reading
-from server.responses import conversation, inputitems, options, request as bodies, to_chat
+from server.responses.request import (
+    body as bodies,
+    conversation,
+    input_items as inputitems,
+    options,
+    to_chat,
+)
 from tests.support.requests import chatrequests
 from tests.support.requests.chatrequests import LIMIT
 

@@ -15,7 +15,7 @@ from engine import slices, worker
 from engine.store import store as responsestore
 from server.http import decoding
 from server.http.errors import ApiError
-from server.responses import inputitems
+from server.responses.request import input_items as inputitems
 
 PREVIOUS: Final = "previous_response_id"
 """The field that earlier items come from."""

@@ -14,7 +14,7 @@ from openai.types.responses import response_item
 from engine import slices, worker
 from server.config import load as config
 from server.http import errors
-from server.responses import conversation, request as bodies
+from server.responses.request import body as bodies, conversation
 from tests.server.responses import clients
 from tests.support.requests import chatrequests, largeresponses, responserequests
 

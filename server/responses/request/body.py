@@ -14,7 +14,7 @@ from engine.routing import models
 from server.chat import request as chatbodies
 from server.http import decoding, reading
 from server.http.errors import ApiError
-from server.responses import inputitems
+from server.responses.request import input_items as inputitems
 
 
 class StreamOptions(msgspec.Struct):

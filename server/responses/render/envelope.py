@@ -7,7 +7,7 @@ import msgspec
 
 from machines import events, outputs
 from server.http.errors import case_of
-from server.responses import echo
+from server.responses.render import echo
 
 ERROR_CODES: Final = frozenset({"rate_limit_exceeded", "server_error"})
 """Codes that `response.error` may have of those that occur here; SDKs refuse any other."""

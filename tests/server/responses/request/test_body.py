@@ -10,7 +10,7 @@ from openai.types.responses import response_input_item_param
 
 from server.chat import request as chatbodies
 from server.http import decoding, errors
-from server.responses import inputitems, request as bodies
+from server.responses.request import body as bodies, input_items as inputitems
 from tests.server import answering
 from tests.support.requests import responserequests
 

@@ -13,7 +13,7 @@ from machines import events, outputs
 from machines.outputs import Content, Head, Reasoning, Refusal, ToolCall
 from machines.stream import machine as stream
 from server.api.reply import Reply
-from server.responses import stream as responsestream
+from server.responses.render import stream as responsestream
 from tests.server.responses import opening
 from tests.support.client import responsewire
 from tests.support.machines import stories

@@ -1,9 +1,9 @@
 """The renderers of the Responses API: a stream is told in events, or as one body."""
 
 from machines import events
-from server.responses.echo import Echo
-from server.responses.fold import ResponseBody
-from server.responses.stream import ResponseEvents
+from server.responses.render.echo import Echo
+from server.responses.render.fold import ResponseBody
+from server.responses.render.stream import ResponseEvents
 
 
 def renderer(opened: events.Opened, repeated: Echo | None = None) -> ResponseEvents | ResponseBody:

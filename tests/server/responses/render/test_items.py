@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.responses import items
+from server.responses.render import items
 from tests.support.providers import responsescript as script
 
 

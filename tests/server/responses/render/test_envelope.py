@@ -13,7 +13,7 @@ from engine.log import mask
 from machines import events, outputs
 from machines.events import Usage
 from server.http import reading
-from server.responses import echo, envelope
+from server.responses.render import echo, envelope
 from tests.server.responses import clients
 from tests.server.responses.opening import opened
 from tests.support.providers import responsescript as script

@@ -26,7 +26,7 @@ from machines.outputs import (
     ToolCall,
     UsageTotals,
 )
-from server.responses import stream as responsestream
+from server.responses.render import stream as responsestream
 from tests.server.responses.opening import (
     BEGUN,
     COUNTED,

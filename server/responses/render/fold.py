@@ -7,8 +7,8 @@ import msgspec
 from machines import events, outputs
 from server.chat import tool_render as toolrender
 from server.chat.fold import body_headers
-from server.responses.answer import Answer
-from server.responses.echo import Echo
+from server.responses.render.answer import Answer
+from server.responses.render.echo import Echo
 
 
 class ResponseBody:

@@ -19,7 +19,7 @@ from server.api import sinks
 from server.chat import sse
 from server.context import Context
 from server.http.exchange import OPEN_STAGES, Exchange, HeaderList
-from server.responses.stream import ResponseEvents
+from server.responses.render.stream import ResponseEvents
 
 FOLLOWABLE_S: Final = 600.0
 """How long after its end a run can still be followed."""

@@ -6,10 +6,10 @@ from typing import Any, Final
 from machines import events, outputs
 from server.chat import tool_render as toolrender
 from server.http.errors import case_of
-from server.responses.echo import Echo
-from server.responses.envelope import INCOMPLETE, Envelope, error_object, usage_object
-from server.responses.items import OutputItems, Status
-from server.responses.parts import Event, Part
+from server.responses.render.echo import Echo
+from server.responses.render.envelope import INCOMPLETE, Envelope, error_object, usage_object
+from server.responses.render.items import OutputItems, Status
+from server.responses.render.parts import Event, Part
 
 
 class Answer:

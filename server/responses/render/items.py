@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from machines import events, parse
-from server.responses.parts import NAMES, Event, Part
+from server.responses.render.parts import NAMES, Event, Part
 
 Status = Literal["in_progress", "completed", "incomplete"]
 """Of an item, and of the response."""

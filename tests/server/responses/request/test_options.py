@@ -13,7 +13,7 @@ from server.config import load as config
 from server.config.settings import Config
 from server.http import errors
 from server.http.exchange import Headers
-from server.responses import options
+from server.responses.request import options
 from tests.server.responses import clients
 from tests.support.requests import responserequests
 

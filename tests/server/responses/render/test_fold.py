@@ -32,7 +32,7 @@ from machines.outputs import (
 from machines.stream import machine as stream
 from server import renderers
 from server.api.reply import Reply
-from server.responses import fold, stream as responsestream
+from server.responses.render import fold, stream as responsestream
 from tests.server.responses.opening import NOW, drawn, opened
 from tests.support.client import responsewire
 from tests.support.machines import stories

@@ -10,7 +10,7 @@ from server.chat import output_mode as outputmode, tool_fields as toolfields, tr
 from server.config.settings import Config
 from server.http import decoding
 from server.http.exchange import Headers
-from server.responses import inputitems, request as bodies
+from server.responses.request import body as bodies, input_items as inputitems
 
 UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
 """Checked, but not forwarded: Codex has no such setting."""

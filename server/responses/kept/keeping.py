@@ -11,7 +11,7 @@ import structlog
 from engine import containment
 from engine.store import store as responsestore
 from server.http.errors import ApiError
-from server.responses.answer import Answer
+from server.responses.render.answer import Answer
 
 COMMIT_PATIENCE_S: Final = 10.0
 """How long a client is kept waiting for a store that does not answer."""

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from server.api import sinks
-from server.responses import runs
-from server.responses.stream import ResponseEvents
+from server.responses.kept import runs
+from server.responses.render.stream import ResponseEvents
 from tests.server.responses.opening import opened
 
 Scene = Callable[[runs.Runs], Awaitable[None]]

@@ -13,7 +13,7 @@ from engine import slices, worker
 from server.chat import request as chatbodies
 from server.http import reading
 from server.http.errors import ApiError
-from server.responses import request as bodies
+from server.responses.request import body as bodies
 
 ROLES: Final = {"developer": "system"}
 """A role that not every server knows, and the one that every server takes for it."""

@@ -6,9 +6,9 @@ import msgspec
 
 from machines import events, outputs
 from server.chat import sse, tool_render as toolrender
-from server.responses.answer import Answer
-from server.responses.echo import Echo
-from server.responses.parts import Event, Part
+from server.responses.render.answer import Answer
+from server.responses.render.echo import Echo
+from server.responses.render.parts import Event, Part
 
 _BEFORE_SEQUENCE: Final = (
     b"event: response.output_text.delta\n"
