@@ -115,6 +115,7 @@ def test_an_old_version_is_refused_and_named() -> None:
 def test_a_newer_version_is_used_and_noted() -> None:
     with standing(standin.Scenario(version="1.0.0")) as up:
         assert asking.ask(up.server, "hi").status == 200
+        asking.until(lambda: bool(up.said("codex_newer_than_tested")))
         (line,) = up.said("codex_newer_than_tested")
         assert line["version"] == "1.0.0"
 
@@ -129,6 +130,7 @@ def test_a_crash_loop_is_slowed_down_and_never_given_up() -> None:
         up.server.wait_ready()
         assert time.monotonic() - began > 1.5
         assert len(up.starts) == 7
+        asking.until(lambda: len(up.said("worker_lost")) >= 6)
         assert [line["reason"] for line in up.said("worker_lost")] == ["exited with code 3"] * 6
         assert asking.ask(up.server, "hi").status == 200
 
@@ -147,6 +149,7 @@ def test_a_handshake_that_takes_too_long_is_begun_anew() -> None:
     with started(slow, standin.Scenario(), **settings) as up:
         up.server.wait_ready()
         assert len(up.starts) == 2
+        asking.until(lambda: bool(up.said("worker_lost")))
         assert up.said("worker_lost")[0]["reason"] == "handshake timed out"
 
 

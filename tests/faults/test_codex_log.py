@@ -82,7 +82,7 @@ def test_row_39_a_full_disk_stops_no_stream_and_loses_no_record(on: StandIn, pol
         set_room(on, (half_a_record, resource.RLIM_INFINITY))
         during = live.answer()
     assert during.body == TOKENS
-    assert on.said(*FAILING)
+    asking.until(lambda: bool(on.said(*FAILING)))
     set_room(on, NO_ROOM)  # before it is tried again, in a new segment
     terminals = [record for record in what_is_there(on) if record.event == "terminal"]
     assert len(terminals) == 1  # of the plain stream that the server was asked for at its start

@@ -189,6 +189,7 @@ def test_row_19_a_process_that_will_not_be_interrupted_is_replaced(how: str) -> 
         leave(on)
         asking.until(lambda: len(on.starts) == 2, scene.SECOND)
         on.stage.released()
+        asking.until(lambda: bool(on.said("worker_lost")))
         (line,) = on.said("worker_lost")
         assert f"turn/interrupt {how}" in line["reason"]
 

@@ -242,8 +242,13 @@ def test_where_an_upstream_fails_codex_answers(scene: Scene, stream: bool) -> No
     assert len(scene.source.requests(prompt)) == 3
     (turn,) = scene.turns(prompt)
     assert turn["effort"] == "low"
-    said = [line for line in scene.server.lines if line.get("event") == "fallback_taken"]
-    assert said[-1]["req_id"] == answer.request_id
+    asking.until(lambda: answer.request_id in _told_of_fallbacks(scene))
+
+
+def _told_of_fallbacks(scene: Scene) -> list[str]:
+    """The requests that lines about a target that stands in name."""
+    lines = list(scene.server.lines)
+    return [line["req_id"] for line in lines if line.get("event") == "fallback_taken"]
 
 
 @pytest.mark.parametrize("status", [401, 402, 404, 408, 429])

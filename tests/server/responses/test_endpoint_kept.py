@@ -204,6 +204,7 @@ def test_a_file_that_is_deleted_is_noticed_though_nobody_asks(
         assert store_of(server)["state"] == "working"
         after = client.made("hi")
         assert client.get(before["id"]).status == 404
+        asking.until(lambda: any("response_store" in line["event"] for line in server.lines))
         kill(server)
     said = [line["event"] for line in server.lines if "response_store" in line["event"]]
     assert said == ["response_store_lost"]
