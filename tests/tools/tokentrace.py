@@ -36,6 +36,10 @@ TRIPS: Final = 5
 FLUSH: Final = "Wakeups._end"
 """The call that the second movement begins with."""
 
+UNSENT: Final = "Outbound._left_behind"
+"""What follows a write that is not sent at once. uvloop 0.21 sends in the loop's next round, later
+releases at once: so what happens in here is no part of the trip."""
+
 INLINED: Final = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 """Parts of a function that are calls in some versions of Python only, or many calls."""
 
@@ -130,8 +134,12 @@ def _note(calls: list[Call], frame: FrameType, event: str, _: Any) -> None:
     caller: str | None = None
     outer = frame.f_back
     while outer is not None and caller is None:
+        if outer.f_code.co_qualname == UNSENT:
+            return
         caller, outer = _file(outer.f_code), outer.f_back
     function = frame.f_code.co_qualname.partition(".<locals>")[0]
+    if function == UNSENT:
+        return
     calls.append(Call(file, function, caller or ""))
 
 
