@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from engine import containment
+from engine.log.settings import LogState
 from server import serve
 from server.config import settings
 
@@ -145,7 +146,7 @@ def test_a_stop_during_a_long_start_does_not_wait_for_it(tmp_path: Path) -> None
         server = asyncio.run(live())
     assert [line["event"] for line in lines] == ["stop_asked", "stopped"]
     assert server.undone == []
-    assert server._log._state == "closed"
+    assert server._log._state is LogState.CLOSED
 
 
 def test_a_drain_that_fails_is_the_end_of_the_drain(tmp_path: Path) -> None:
