@@ -101,12 +101,14 @@ class Stream:
         self.ended: list[events.Terminal] = []
         self.renderer = renderers.renderer(first)
         self.sink = sinks.Sink(self.outlet, self.renderer, [], b"k")
+        self.reply = self.sink._reply
+        self.wakeups = Seam(scene.wakeups)
         self.log = Seam(scene.log.stream(f"st_{number}"))
         self.pump = pump.Pump(
             first,
             cast(log.StreamLog, self.log),
             self.sink,
-            scene.wakeups,
+            cast(wakeups.Wakeups, self.wakeups),
             scene.deadlines,
             self.ended.append,
         )
@@ -249,6 +251,10 @@ BROKEN: dict[str, Plant] = {
     "a rendering": plant("renderer", "render", only_call, 4),
     "every rendering": plant("renderer", "render", from_call, 4),
     "a rendering of texts": plant("renderer", "contents", only_call, 2),
+    "a reply": plant("reply", "render", only_call, 4),
+    "every reply": plant("reply", "render", from_call, 4),
+    "joining a wake-up with texts": plant("wakeups", "join_with_texts", only_call, 2),
+    "joining a wake-up": plant("wakeups", "join", only_call, 2),
     "taking outputs": plant("sink", "take", only_call, 2),
     "taking texts": plant("sink", "take_texts", only_call, 1),
     "collecting": plant("sink", "collect", only_call, 2),
