@@ -15,14 +15,14 @@ from engine.routing import fallback as engine_fallback, fleet as routing, limits
 from machines import events, tooloptions
 from server import permits, version
 from server.api import fallback
-from server.api.gates import Headers, check_life
+from server.api.gates import check_life
 from server.api.incoming import IncomingRequest
 from server.api.options import BYTES_PER_TOKEN, AnswerOptions
 from server.api.reply import Renderer
 from server.api.sinks import BeforeLast, Outlet, Sink, at_once
 from server.context import Context, stop_after_tools
 from server.http.errors import ApiError
-from server.http.exchange import Request
+from server.http.exchange import HeaderList, Request
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
 """User agents, in lower case, whose stream readers fail on comments."""
@@ -134,20 +134,7 @@ async def begin(
     outlet, before_last = place(opened, rendered)
     sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
     permit = context.permits.take(opened.n if opened.streaming else 0)
-    try:
-        running = pump.Pump(
-            opened,
-            context.log.stream(stream_id),
-            sink,
-            context.wakeups,
-            _deadlines(context, opened, len(route)),
-            _on_end(context, opened, stream_id, permit),
-        )
-    except Exception:
-        if permit is not None:
-            permit.release()
-        raise
-    context.streams[stream_id] = running
+    running = _pump(context, opened, stream_id, sink, len(route), permit)
     try:
         first_chunk = context.deadlines.first_chunk
         runner = fallback.runner(
@@ -160,6 +147,32 @@ async def begin(
                 running.run(runner, turn)
     except Exception as error:  # from here on the stream answers, not the handler
         running.broke(containment.Boundary.REQUEST, error)
+    return running
+
+
+def _pump(
+    context: Context,
+    opened: events.Opened,
+    stream_id: str,
+    sink: Sink,
+    targets: int,
+    permit: permits.Permit | None,
+) -> pump.Pump:
+    """A stream that gives its permit back at its end; at once, if it never begins."""
+    try:
+        running = pump.Pump(
+            opened,
+            context.log.stream(stream_id),
+            sink,
+            context.wakeups,
+            _deadlines(context, opened, targets),
+            _on_end(context, opened, stream_id, permit),
+        )
+    except Exception:
+        if permit is not None:
+            permit.release()
+        raise
+    context.streams[stream_id] = running
     return running
 
 
@@ -326,7 +339,7 @@ def _turns(
     )
 
 
-def _headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> Headers:
+def _headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> HeaderList:
     headers = [("x-turntape-stream", stream_id)]
     if options.ignored:
         headers.append(("x-turntape-ignored", ", ".join(options.ignored)))

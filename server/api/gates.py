@@ -14,12 +14,10 @@ from machines import lifecycle
 from server.config.load import is_loopback
 from server.context import Context
 from server.http.errors import ApiError
-from server.http.exchange import Request
+from server.http.exchange import HeaderList, Request
 
 REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 """A client's `x-request-id` that is kept; any other is replaced."""
-
-Headers = list[tuple[str, str]]
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -91,7 +89,7 @@ def check_life(context: Context) -> None:
         raise ApiError("worker_not_ready", "The event log cannot be written.")
 
 
-def cors(context: Context, request: Request) -> Headers:
+def cors(context: Context, request: Request) -> HeaderList:
     """Headers that let an allowed origin read the answer; none for any other."""
     config = context.config
     origin = request.headers.get("origin")
@@ -110,7 +108,7 @@ def cors(context: Context, request: Request) -> Headers:
     ]
 
 
-def preflight(request: Request, methods: tuple[str, ...]) -> Headers:
+def preflight(request: Request, methods: tuple[str, ...]) -> HeaderList:
     """What an `OPTIONS` answer adds: the methods of the route, and every header asked for."""
     asked = request.headers.get("access-control-request-headers")
     headers = [

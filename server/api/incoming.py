@@ -4,10 +4,10 @@ import msgspec
 
 from engine import slices
 from server.api.call import JSON, Call
-from server.api.gates import Caller, Headers, check_life
+from server.api.gates import Caller, check_life
 from server.context import Context
 from server.http import reading
-from server.http.exchange import Exchange
+from server.http.exchange import Exchange, HeaderList
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 
     exchange: Exchange
     caller: Caller
-    headers: Headers
+    headers: HeaderList
     body: bytes
     members: reading.Members
 

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from machines import outputs
 from server.http.errors import ApiError
-
-Headers = list[tuple[str, str]]
+from server.http.exchange import HeaderList
 
 
 class Renderer(Protocol):
@@ -27,7 +26,7 @@ class Renderer(Protocol):
     @property
     def frames(self) -> int: ...
 
-    def headers(self) -> Headers:
+    def headers(self) -> HeaderList:
         """What the answer adds to the response's headers."""
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
@@ -65,7 +64,7 @@ class Reply:
         return self._renderer.frames if self.status else 0
 
     @property
-    def headers(self) -> Headers:
+    def headers(self) -> HeaderList:
         """What this response adds to those of every response."""
         return self._renderer.headers() if self._error is None else self._error.headers()
 
@@ -74,10 +73,6 @@ class Reply:
         if self.status:
             return self._renderer.render(output, now)
         return self._begin(output, now)
-
-    def contents(self, choice: int, texts: list[str]) -> bytes:
-        """Bytes of a `Content` for each of the texts."""
-        return self._renderer.contents(choice, texts)
 
     def _begin(self, output: outputs.AnyOutput, now: int) -> bytes:
         """Render an output while there is no status: it may be the one that gives it."""

@@ -7,8 +7,9 @@ from typing import Final, Protocol
 from engine import sink
 from engine.log import digest
 from machines import outputs
-from server.api.reply import Headers, Renderer, Reply
+from server.api.reply import Renderer, Reply
 from server.http import errors
+from server.http.exchange import HeaderList
 
 BeforeLast = Callable[[Callable[[], None]], None]
 """Does something, and then calls what it was given."""
@@ -26,10 +27,10 @@ def at_once(proceed: Callable[[], None]) -> None:
 class Outlet(Protocol):
     """Where an answer goes: the exchange of its client, or something that keeps it for one."""
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
         """Take a whole answer."""
 
-    def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: HeaderList) -> None:
         """Take the head of an answer that comes in pieces."""
 
     def write(self, data: bytes) -> None:
@@ -75,7 +76,7 @@ class Sink:
         self,
         outlet: Outlet,
         renderer: Renderer,
-        headers: Headers,
+        headers: HeaderList,
         hash_key: bytes,
         before_last: BeforeLast = at_once,
     ) -> None:

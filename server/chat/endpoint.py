@@ -21,7 +21,9 @@ def renderer(opened: events.Opened) -> Renderer:
     return ChatChunks(opened) if opened.streaming else ChatBody(opened)
 
 
-API: Final = answering.Api(events.CHAT, "chatcmpl-", "messages", True, renderer)
+API: Final = answering.Api(
+    events.CHAT, "chatcmpl-", "messages", may_be_empty=True, renderer=renderer
+)
 """What sets its answers apart."""
 
 

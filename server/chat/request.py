@@ -319,18 +319,19 @@ def with_defaults(members: reading.Members, defaults: Mapping[str, Any]) -> read
     return {**members, **missing}
 
 
-def default_problem(field: str, value: Any) -> str | None:
+def default_problem(field: str, value: Any, worker: str) -> str | None:
     """Why no request to a worker of turns could be given this default; None if it could.
 
-    The text names the worker as `{worker}`: see `server.config.models_file.CheckDefault`.
+    Args:
+        worker: the name of the worker, for the text.
     """
     request = {"model": "m", "messages": [{"role": "user"}], field: value}
     members = {name: msgspec.Raw(msgspec.json.encode(each)) for name, each in request.items()}
     try:
         ignored = slices.at_once(parse(members, sys.maxsize))[1]
     except ApiError as error:
-        return error.message.replace("{", "{{").replace("}", "}}")
-    return "the {worker} worker has no such setting" if ignored else None
+        return error.message
+    return f"the {worker} worker has no such setting" if ignored else None
 
 
 def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:

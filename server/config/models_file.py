@@ -34,13 +34,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fallback: Name | None = None
 
 
-CheckDefault = Callable[[str, Any], str | None]
-"""Why a worker that is given turns cannot honour a field with this value; None if it can.
+CheckDefault = Callable[[str, Any, str], str | None]
+"""Why the worker of a name, one that is given turns, cannot honour a field with this value; None
+if it can."""
 
-The text may name `{worker}`."""
 
-
-def accept(_field: str, _value: Any) -> str | None:
+def accept(_field: str, _value: Any, _worker: str) -> str | None:
     """Take any default as it stands: for a run that answers no request."""
     return None
 
@@ -129,8 +128,8 @@ def _rule(name: str, table: Any, default: workerkinds.Name, check: CheckDefault)
             raise ModelsFileError(f"{place} is for the client to say")
         if kind.request_form is workerkinds.RequestForm.CHAT_BODY:
             continue
-        if (wrong := check(field, value)) is not None:
-            raise ModelsFileError(f"{place}: {wrong.format(worker=kind.name)}")
+        if (wrong := check(field, value, kind.name)) is not None:
+            raise ModelsFileError(f"{place}: {wrong}")
     return routing.Rule(**msgspec.structs.asdict(entry))
 
 

@@ -22,7 +22,9 @@ from server.responses.render.fold import ResponseBody
 from server.responses.render.stream import ResponseEvents
 from server.responses.request import body as bodies, conversation, options, to_chat
 
-API: Final = answering.Api(events.RESPONSES, "resp_", "input", False, rendering.renderer)
+API: Final = answering.Api(
+    events.RESPONSES, "resp_", "input", may_be_empty=False, renderer=rendering.renderer
+)
 """What sets the answers of this endpoint apart."""
 
 PREVIOUS: Final = "previous_response_id"
