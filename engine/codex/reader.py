@@ -221,7 +221,10 @@ class TurnReader:
             return
         if rest:
             self.text_delta(item.id, rest)
-        self._advance(Progress.WHOLE)
+        # Codex tells nothing of a call until its arguments are whole, which may be minutes behind
+        # the text before it: a step with tools is whole when its response is.
+        if self.tools is None:
+            self._advance(Progress.WHOLE)
 
     def _text_of(self, item_id: str) -> runningtext.RunningText:
         """What went out of a message so far."""

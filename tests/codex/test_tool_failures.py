@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from engine.codex import ending
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, call
@@ -18,6 +20,7 @@ from tests.support.providers.replies import (
     Closed,
     Cut,
     Failed,
+    FunctionCall,
     Gate,
     Incomplete,
     Message,
@@ -75,7 +78,12 @@ def story(server: serving.Serve, request_id: str, kind: type[Any]) -> list[Any]:
 
 def wait_for_call(server: serving.Serve, request_id: str) -> None:
     """Wait until Codex has a call in hand whose step goes on."""
-    asking.until(lambda: bool(story(server, request_id, events.ItemStarted)))
+
+    def called() -> bool:
+        started = story(server, request_id, events.ItemStarted)
+        return any(event.item == "dynamicToolCall" for event in started)
+
+    asking.until(called)
 
 
 @pytest.mark.parametrize("name", ENDINGS)
@@ -148,6 +156,22 @@ def test_a_step_whose_process_dies_after_words_is_none() -> None:
         last = asking.recorded(server, told)
         assert (last.kind, last.tool_calls) == ("worker_lost", 0)
         assert len(provider.requests) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_may_be_written_for_longer_than_a_whole_answer_may_be_silent(stream: bool) -> None:
+    gate = Gate()
+    slow = FunctionCall("call_1", "get_weather", ('{"city": ', gate, '"Paris"}'))
+    script = {"hi": Stream((SPOKEN, slow))}
+    with Provider(script) as provider, serving.codex(provider.url) as server:
+        with asking.Asking(server, "hi", tools=[WEATHER], stream=stream) as asked:
+            asking.until(lambda: bool(story(server, asked.request_id, events.TextDelta)))
+            time.sleep(ending.STEP_GRACE_S + 1)  # nothing may happen: there is no event
+            gate.open()
+            told = asked.answer()
+        last = asking.recorded(server, told)
+        assert (last.finish_reasons, last.tool_calls) == (("tool_calls",), 1)
 
 
 def in_state(server: serving.Serve, state: str) -> bool:

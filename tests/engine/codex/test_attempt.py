@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import worker
-from engine.codex import attempt, parking, toolanswers
+from engine import failures, worker
+from engine.codex import attempt, ending, parking, toolanswers
 from engine.codex.reader import SILENT_STEPS_MAX
 from machines.events import (
     CallDemanded,
@@ -98,6 +98,34 @@ def test_results_go_to_the_questions_in_whatever_order_either_comes() -> None:
         assert told(second)[:2] == [TurnResumed("thread 1"), TextDelta("Done.")]
         assert server.methods == [*OPENING, "thread/unsubscribe"]
         assert (server.seats, server.left) == (2, 2)
+
+    run(scene())
+
+
+def test_a_call_may_be_written_for_longer_than_a_whole_answer_may_be_silent() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server, turn=CALLING)
+        await server.until("turn/start")
+        server.say_text("Let me look.")
+        server.say(lambda turn: turn.item_completed("Let me look."))
+        await asyncio.sleep(10 * ending.STEP_GRACE_S)
+        server.say_step(("c0", "add", "{}"))
+        assert await play.end() == TurnFinished("tool_calls")
+        assert play.of(ToolCalled) == [ToolCalled("c0", "add", "{}")]
+
+    run(scene())
+
+
+def test_a_step_that_was_not_whole_is_lost_with_its_process_though_its_text_was() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server, turn=CALLING)
+        await server.until("turn/start")
+        server.say_text("Let me look.")
+        server.say(lambda turn: turn.item_completed("Let me look."))
+        server.die()
+        assert await play.end() == failures.LOST.event(0)
 
     run(scene())
 

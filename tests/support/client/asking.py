@@ -197,7 +197,12 @@ def _frame(line: str) -> Frame:
     if choice["finish_reason"] is not None:
         return Frame("finish", value)
     delta = choice["delta"]
-    kinds = {"role": "role", "content": "content", "reasoning_content": "reasoning"}
+    kinds = {
+        "role": "role",
+        "content": "content",
+        "reasoning_content": "reasoning",
+        "tool_calls": "tool_calls",
+    }
     return Frame(next(kind for key, kind in kinds.items() if key in delta), value)
 
 
