@@ -2,7 +2,7 @@
 
     python -m bench.appserver app-server
 
-speaks the protocol subset of `engine.codex.appserver` on its standard streams.
+speaks the protocol subset of `engine.codex.protocol.appserver` on its standard streams.
 `bench.standin.install` makes a program of it that can be given to `CODEX_BIN`, and says there what
 it shall do.
 

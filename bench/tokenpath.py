@@ -15,7 +15,8 @@ from typing import Final
 
 from bench import appframes, load
 from engine import slices, wakeups, worker, workerkinds
-from engine.codex import channel, dispatcher, reader as codex
+from engine.codex.protocol import channel
+from engine.codex.turns import dispatcher, reader as codex
 from engine.log import event_log as log
 from machines import lifecycle
 from server import assembly, context, router as routes, serve

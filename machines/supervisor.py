@@ -2,7 +2,7 @@
 
 Theory of operation. `SupervisorMachine` declares the states, `TABLE` is what runs, and
 `Supervisor.step(event)` answers with actions; it has no clock, no process and no socket. Whoever
-carries the actions out (`engine.codex.process`) steps it again with what came of them.
+carries the actions out (`engine.codex.child.process`) steps it again with what came of them.
 
     stopped     nobody wants the process
     spawning    asked the operating system for it

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from engine import regular, scripted, wakeups, worker, workerkinds
-from engine.codex import disabled, home as codexhome, worker as codexworker
+from engine.codex import disabled, worker as codexworker
+from engine.codex.child import home as codexhome
 from engine.log import digest, event_log as log, journal, settings as logsettings
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import supervisor

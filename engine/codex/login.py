@@ -6,9 +6,10 @@ import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from engine.codex import appserver, home as codexhome, notifications, process
-from engine.codex.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex.dispatcher import Dispatcher
+from engine.codex.child import home as codexhome, process
+from engine.codex.protocol import appserver, notifications
+from engine.codex.protocol.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
+from engine.codex.turns.dispatcher import Dispatcher
 from engine.codex.worker import Options, say
 
 

@@ -13,21 +13,14 @@ import msgspec
 import structlog
 
 from engine import containment, failures, redaction, slices, worker, workerkinds
-from engine.codex import (
-    appserver,
-    bundled as codexmodels,
-    conversation,
-    home as codexhome,
-    notifications,
-    parking,
-    process,
-    tools,
-    toolschema,
-)
-from engine.codex.attempt import Seat
-from engine.codex.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex.dispatcher import Dispatcher
-from engine.codex.turn import CodexTurn, Unavailable
+from engine.codex.child import bundled as codexmodels, home as codexhome, process
+from engine.codex.protocol import appserver, notifications
+from engine.codex.protocol.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
+from engine.codex.request import conversation, tools, toolschema
+from engine.codex.turns import parking
+from engine.codex.turns.attempt import Seat
+from engine.codex.turns.dispatcher import Dispatcher
+from engine.codex.turns.turn import CodexTurn, Unavailable
 from engine.containment import Boundary
 from machines import errors, supervisor
 from machines.wire import jsonrpc
@@ -90,7 +83,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppServer:
-    """One app-server process, and the turns on it: tenant of an `engine.codex.process.Process`."""
+    """One app-server process, and the turns on it: tenant of an `engine.codex.child` process."""
 
     def __init__(
         self, name: str, options: Options, on_free: Callable[[], None], read: worker.Read

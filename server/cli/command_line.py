@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from engine import containment, scripted
-from engine.codex import home as codexhome
+from engine.codex.child import home as codexhome
 from engine.log import lock as writerlock
 from engine.store import store as responsestore
 from machines import parse

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from bench import standin
-from engine.codex import appserver, notifications
+from engine.codex.protocol import appserver, notifications
 from tests.support.process import serving
 
 FRAMES = Path(__file__).parents[1] / "engine" / "frames"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.codex import home as codexhome
+from engine.codex.child import home as codexhome
 from tests.support.process import readme, serving
 from tests.tools import redraw
 

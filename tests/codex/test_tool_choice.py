@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from engine.codex import attempt
+from engine.codex.turns import attempt
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, Step, Talk, call, declared, function

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.codex import ending
+from engine.codex.turns import ending
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, call

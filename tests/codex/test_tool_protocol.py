@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from engine import slices, worker
-from engine.codex import appserver, home as codexhome, notifications, tools
+from engine.codex.child import home as codexhome
+from engine.codex.protocol import appserver, notifications
+from engine.codex.request import tools
 from tests.codex.toolplay import PIXEL
 from tests.support.providers.pipe import Frame, Pipe, message
 from tests.support.providers.provider import Provider, Request, Script

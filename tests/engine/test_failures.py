@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from engine import failures, redaction
-from engine.codex import notifications
+from engine.codex.protocol import notifications
 from machines import events
 
 HIGH_DEMAND = "We're currently experiencing high demand, which may cause temporary errors."

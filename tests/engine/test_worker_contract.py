@@ -9,7 +9,8 @@ from typing import Any
 
 from bench import standin
 from engine import scripted, worker
-from engine.codex import home as codexhome, worker as codexworker
+from engine.codex import worker as codexworker
+from engine.codex.child import home as codexhome
 from machines import supervisor
 from tests.engine.worker_contract import SAID, WAIT_S, Course, WorkerContract
 from tests.support.logs import recording

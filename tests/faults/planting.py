@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from engine import pump
-from engine.codex import attempt, reader as codex, turn as codexturn
+from engine.codex.turns import attempt, reader as codex, turn as codexturn
 from engine.upstream import turn as upstreamturn
 from tests.support.process import planted
 
@@ -72,11 +72,11 @@ PLACES: Final[dict[str, Place]] = {
     "upstream's event": Place(("engine.upstream.chunks.ChunkReader.take",)),
     "upstream's cancel": Place(("engine.upstream.turn.UpstreamTurn.cancel",), after=True),
     # Codex's.
-    "delta": Place(("engine.codex.reader.TurnReader.text_delta",)),
-    "item": Place(("engine.codex.reader.TurnReader.item_completed",)),
-    "end of a turn": Place(("engine.codex.reader.TurnReader.completed",)),
-    "attempt": Place(("engine.codex.attempt.Attempt._begin_turn",)),
-    "Codex's cancel": Place(("engine.codex.turn.CodexTurn.cancel",), after=True),
+    "delta": Place(("engine.codex.turns.reader.TurnReader.text_delta",)),
+    "item": Place(("engine.codex.turns.reader.TurnReader.item_completed",)),
+    "end of a turn": Place(("engine.codex.turns.reader.TurnReader.completed",)),
+    "attempt": Place(("engine.codex.turns.attempt.Attempt._begin_turn",)),
+    "Codex's cancel": Place(("engine.codex.turns.turn.CodexTurn.cancel",), after=True),
 }
 """Every place by its name."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import standin
-from engine.codex import process
+from engine.codex.child import process
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, StandIn
 from tests.support.client import asking
@@ -20,8 +20,8 @@ OPEN = standin.Turn(deltas=2, texts=("so ", "far"), ending="silent")
 
 SHORT = {
     **codexstage.PROMPTLY,
-    "engine.codex.ending.STEP_GRACE_S": 0.3,
-    "engine.codex.attempt.INTERRUPT_GRACE_S": 0.5,
+    "engine.codex.turns.ending.STEP_GRACE_S": 0.3,
+    "engine.codex.turns.attempt.INTERRUPT_GRACE_S": 0.5,
 }
 """Constants of a server that waits less."""
 

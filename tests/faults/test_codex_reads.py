@@ -74,7 +74,7 @@ MISMATCH = (
 
 @pytest.fixture(scope="module")
 def on() -> Iterator[StandIn]:
-    constants = {**codexstage.PROMPTLY, "engine.codex.largelines.EVENT_BYTES": LARGEST}
+    constants = {**codexstage.PROMPTLY, "engine.codex.protocol.largelines.EVENT_BYTES": LARGEST}
     with instep.stand_in(TURNS, constants=constants) as on:
         yield on
 

@@ -50,7 +50,7 @@ def test_row_53_diagnostics_that_are_closed_hold_nobody_up(place: Place, tmp_pat
     "moment",
     (
         *trouble.STARTS,
-        "engine.codex.process.Process.start",
+        "engine.codex.child.process.Process.start",
         "engine.codex.worker.AppServer.handshake",
     ),
 )

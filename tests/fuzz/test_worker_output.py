@@ -7,7 +7,8 @@ from typing import get_args
 import structlog.testing
 from hypothesis import given, strategies as st
 
-from engine.codex import appserver, channel, dispatcher, notifications, reader as codex
+from engine.codex.protocol import appserver, channel, notifications
+from engine.codex.turns import dispatcher, reader as codex
 from machines import errors, events
 from machines.wire import eventsource, jsonrpc
 from tests.fuzz import inputs

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from unittest import mock
 
 from engine import containment, runningtext
-from engine.codex import reader as codex
+from engine.codex.turns import reader as codex
 from engine.containment import Boundary
 from server import permits
 from server.api import sinks

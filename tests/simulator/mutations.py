@@ -11,7 +11,7 @@ from unittest import mock
 import msgspec
 
 from engine import pump, wakeups
-from engine.codex import attempt, parking
+from engine.codex.turns import attempt, parking
 from engine.log import event_log as log, livesegment
 from machines import events, outputs
 from machines.stream import choice, machine as stream

@@ -9,16 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from engine import pump, worker
-from engine.codex import (
-    attempt,
-    channel,
-    dispatcher,
-    parking,
-    process,
-    reader as codex,
-    turn as codexturn,
-    worker as codexworker,
-)
+from engine.codex import worker as codexworker
+from engine.codex.child import process
+from engine.codex.protocol import channel
+from engine.codex.turns import attempt, dispatcher, parking, reader as codex, turn as codexturn
 from engine.log import event_log as log, streamlog
 from engine.store import sqlite as sqlitestore
 from engine.upstream import (

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.codex import home as codexhome
+from engine.codex.child import home as codexhome
 from machines import supervisor
 from tests.simulator import appserver, clock, codexrules, director, net, plan
 

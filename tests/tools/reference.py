@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from engine import failures
-from engine.codex import appserver, home as codexhome, notifications
+from engine.codex.child import home as codexhome
+from engine.codex.protocol import appserver, notifications
 from engine.log import chain, segments
 from machines import events, outputs, tooloptions
 from machines.stream import finish, states as streamstates

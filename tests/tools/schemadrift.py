@@ -17,7 +17,8 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from engine.codex import appserver, bundled as codexmodels, home as codexhome, notifications
+from engine.codex.child import bundled as codexmodels, home as codexhome
+from engine.codex.protocol import appserver, notifications
 
 Schema = dict[str, Any]
 Paths = dict[str, str]
@@ -291,7 +292,7 @@ def _more(one: Pin, other: Pin) -> list[str]:
 
 
 def model_changes(bundled: tuple[codexmodels.KnownModel, ...]) -> list[str]:
-    """Where a binary's models differ from the table of `engine.codex.bundled`."""
+    """Where a binary's models differ from the table of `engine.codex.child.bundled`."""
     known = {model.slug: model for model in codexmodels.KNOWN}
     theirs = {model.slug: model for model in bundled}
     return [

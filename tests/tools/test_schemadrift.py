@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.codex import appserver, bundled as codexmodels
+from engine.codex.child import bundled as codexmodels
+from engine.codex.protocol import appserver
 from tests.tools import schemadrift as schema
 
 

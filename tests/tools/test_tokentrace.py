@@ -34,7 +34,7 @@ def test_the_trip_is_the_same_each_time() -> None:
 
 def test_a_token_is_taken_from_a_pipe_to_its_stream_and_flushed_from_there_to_a_socket() -> None:
     take, flush = tokentrace.trip()
-    assert take[0] == ("engine/codex/process.py", "Process.pipe_data_received", "")
+    assert take[0] == ("engine/codex/child/process.py", "Process.pipe_data_received", "")
     assert "Pump.event" in [call.function for call in take]
     assert flush[-1].function == "Outbound.transmit"
     written = [call.function for call in flush].index("LiveSegment.write")

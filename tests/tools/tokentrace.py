@@ -19,7 +19,8 @@ import structlog.testing
 import uvloop
 
 from bench import tokenpath
-from engine.codex import process, worker as codexworker
+from engine.codex import worker as codexworker
+from engine.codex.child import process
 from machines import supervisor
 from server import assembly
 from server.config import load as config

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.codex import appserver, home as codexhome, notifications
+from engine.codex.child import home as codexhome
+from engine.codex.protocol import appserver, notifications
 from tests.support.client import asking
 from tests.support.process import machinetime
 from tests.support.providers.pipe import Pipe, message

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from engine.codex import appserver, worker as codexworker
-from engine.codex.channel import Channel, ChannelClosed
-from engine.codex.dispatcher import Dispatcher
+from engine.codex import worker as codexworker
+from engine.codex.protocol import appserver
+from engine.codex.protocol.channel import Channel, ChannelClosed
+from engine.codex.turns.dispatcher import Dispatcher
 from machines import supervisor
 from tests.support.machines import virtualtime
 

@@ -39,8 +39,8 @@ STARTING = (
     "engine.log.event_log.EventLog.open",
     "engine.store.file.ResponseFile.__init__",
     "server.http.listener.HttpServer.bind",
-    "engine.codex.home.prepare",
-    "engine.codex.process.Process.start",
+    "engine.codex.child.home.prepare",
+    "engine.codex.child.process.Process.start",
     "engine.codex.worker.AppServer.connected",
     "engine.codex.worker.AppServer.handshake",
     "server.http.listener.HttpServer.serve",
@@ -51,7 +51,7 @@ STARTING = (
 STOPPING = (
     "server.http.listener.HttpServer.drain",
     "engine.codex.worker.CodexWorker.stop",
-    "engine.codex.process.Process.stop",
+    "engine.codex.child.process.Process.stop",
     "engine.store.file.ResponseFile.close",
     "engine.log.event_log.EventLog.close",
     "server.process.watchdog.Watchdog.release",
@@ -176,12 +176,12 @@ ERRANDS = {
     "server.cli.demo._replay": (("demo", "--port", "0"), 0),
     "server.serve.Server.run": (("mock", "--port", "0"), 0),
     "tempfile.TemporaryDirectory.__init__": (("mock", "--port", "0"), 0),
-    "engine.codex.home.find_binary": (("login",), 130),
-    "engine.codex.process.Process.start": (("login",), 130),
+    "engine.codex.child.home.find_binary": (("login",), 130),
+    "engine.codex.child.process.Process.start": (("login",), 130),
     "engine.codex.login.Login.handshake": (("login",), 130),
     "engine.codex.login.Login.link": (("login",), 130),
     "server.cli.login._show": (("login",), 130),
-    "engine.codex.process.Process.stop": (("login",), 130),
+    "engine.codex.child.process.Process.stop": (("login",), 130),
 }
 """Moments of the other commands, and how they end there."""
 

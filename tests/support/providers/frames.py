@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.codex import appserver, home as codexhome
+from engine.codex.child import home as codexhome
+from engine.codex.protocol import appserver
 from tests.support.providers.pipe import Frame, Pipe, message
 from tests.support.providers.provider import Provider
 from tests.support.providers.replies import Answer, Gate, HttpError, Message, Reasoning, Stream

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import msgspec
 
-from engine.codex import appserver, home as codexhome, notifications
+from engine.codex.child import home as codexhome
+from engine.codex.protocol import appserver, notifications
 
 Frame = dict[str, Any]
 

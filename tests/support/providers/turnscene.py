@@ -11,8 +11,10 @@ import msgspec
 
 from bench import appframes
 from engine import worker
-from engine.codex import appserver, attempt, dispatcher, parking, tools, turn as codexturn
-from engine.codex.channel import Channel
+from engine.codex.protocol import appserver
+from engine.codex.protocol.channel import Channel
+from engine.codex.request import tools
+from engine.codex.turns import attempt, dispatcher, parking, turn as codexturn
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
 from tests.support.machines import virtualtime

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from engine import slices, worker
-from engine.codex import conversation, preparation, worker as codexworker
+from engine.codex import worker as codexworker
+from engine.codex.request import conversation, preparation
 from engine.log import keptrequest
 from engine.upstream import turn as upstreamturn
 from server.api.options import AnswerOptions

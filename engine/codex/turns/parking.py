@@ -1,0 +1,247 @@
+"""Turns that wait for the client's results, and the steps they can be continued from.
+
+A step with calls leaves its turn waiting. When the next request brings the results, and its
+history is what the turn has seen, the same turn goes on with nothing sent again. Where it cannot,
+the history is sent anew on a fresh thread; the model's own items of the step, its reasoning among
+them, are kept as long, so that the model is shown the same conversation.
+"""
+
+import asyncio
+import collections
+import functools
+from typing import Final
+
+import msgspec
+import structlog
+
+from engine import containment, worker
+from engine.codex.request import conversation
+from engine.codex.turns import attempt, modelstep
+from engine.containment import Boundary
+from machines import parse
+
+STEPS_A_TURN: Final = 16
+"""Steps kept for each turn that may be parked: a conversation that is sent anew has several."""
+
+_log = structlog.get_logger(component="parking")
+
+
+class Parked(msgspec.Struct, frozen=True, eq=False):
+    """A turn that waits.
+
+    Attributes:
+        turn: what it was asked; with the step behind it, this is what it has seen.
+    """
+
+    attempt: attempt.Attempt
+    turn: worker.Turn
+    step: modelstep.ModelStep
+    expiry: asyncio.TimerHandle
+
+
+class KeptStep(msgspec.Struct, frozen=True, eq=False):
+    """A step that may be shown to the model again."""
+
+    key_id: str
+    step: modelstep.ModelStep
+    kept_until: float
+
+
+class ParkingCounts(msgspec.Struct):
+    """What became of turns, for metrics; a miss is one whose history was sent anew."""
+
+    parked: int = 0
+    resumed: int = 0
+    missed: int = 0
+    expired: int = 0
+    evicted: int = 0
+
+
+class Missed(Exception):
+    """Raised for results that no parked turn takes.
+
+    Args:
+        reason: a word for the log.
+    """
+
+
+class Parking:
+    """The parked turns of a worker.
+
+    Args:
+        most: turns parked at once; the oldest makes room.
+        ttl: seconds a turn waits.
+    """
+
+    def __init__(self, most: int, ttl: float) -> None:
+        self.counts = ParkingCounts()
+        self._most = most
+        self._ttl = ttl
+        self._loop = asyncio.get_running_loop()
+        self._turns: dict[str, Parked] = {}
+        self._steps: collections.OrderedDict[str, KeptStep] = collections.OrderedDict()
+
+    def park(self, waiting: attempt.Attempt, turn: worker.Turn, step: modelstep.ModelStep) -> None:
+        """Keep a turn whose calls have all reached the client."""
+        self._keep_step(turn.key_id, step)
+        if not self._most:
+            waiting.let_go()
+            return
+        waiting.park()
+        call_id = step.calls[0].call_id
+        if call_id in self._turns:  # a provider that numbers its calls anew in each answer
+            self._drop(call_id)
+        elif len(self._turns) >= self._most:
+            self.counts.evicted += 1
+            self._drop(next(iter(self._turns)))
+        expire = functools.partial(containment.each, Boundary.CALLBACK, self._expire)
+        expiry = self._loop.call_later(self._ttl, expire, (call_id,))
+        self._turns[call_id] = Parked(waiting, turn, step, expiry)
+        self.counts.parked += 1
+
+    def take(self, turn: worker.Turn) -> tuple[attempt.Attempt, tuple[worker.Message, ...]] | None:
+        """The turn that waits for this one's results, seated; None where it brings none.
+
+        Raises:
+            Missed: none does, or it has seen another conversation.
+        """
+        results = _results(turn.messages)
+        if not results:
+            return None
+        seen = turn.messages[: len(turn.messages) - len(results)]
+        answer = seen[-1] if seen else None
+        if answer is None or not answer.calls:
+            return None
+        try:
+            parked = self._find(turn, answer, results, seen[:-1])
+        except Missed:
+            self.counts.missed += 1
+            raise
+        self.counts.resumed += 1
+        return parked.attempt, results
+
+    def recall(self, key_id: str) -> conversation.Recall:
+        """Finds the items of the steps that this key's answers came from."""
+
+        def found(message: worker.Message) -> tuple[msgspec.Raw, ...] | None:
+            if not message.calls:
+                return None
+            kept = self._steps.get(message.calls[0].call_id)
+            if kept is None or kept.key_id != key_id or kept.kept_until < self._loop.time():
+                return None
+            return kept.step.items if _says(message, kept.step) else None
+
+        return found
+
+    def close(self) -> None:
+        """Let every turn go."""
+        containment.each(Boundary.SHUTDOWN, self._drop, list(self._turns))
+
+    def _find(
+        self,
+        turn: worker.Turn,
+        answer: worker.Message,
+        results: tuple[worker.Message, ...],
+        before: tuple[worker.Message, ...],
+    ) -> Parked:
+        call_id = answer.calls[0].call_id
+        parked = self._turns.get(call_id)
+        if parked is None or parked.turn.key_id != turn.key_id:
+            raise Missed("not_parked")
+        if not parked.attempt.waiting:
+            self._drop(call_id)
+            raise Missed("worker_lost")
+        if sorted(map(str, map(conversation.answered, results))) != sorted(
+            call.call_id for call in parked.step.calls
+        ):
+            raise Missed("partly_answered")
+        if _asked(turn) != _asked(parked.turn):
+            raise Missed("options_changed")
+        if not _says(answer, parked.step) or not _same(before, parked.turn.messages):
+            raise Missed("history_edited")
+        self._forget(call_id)  # before it has a place, which nobody else would give back
+        if not parked.attempt.reseat():
+            parked.attempt.let_go()
+            raise Missed("worker_busy")
+        return parked
+
+    def _forget(self, call_id: str) -> Parked:
+        parked = self._turns.pop(call_id)
+        parked.expiry.cancel()
+        return parked
+
+    def _drop(self, call_id: str) -> None:
+        self._forget(call_id).attempt.let_go()
+
+    def _expire(self, call_id: str) -> None:
+        self.counts.expired += 1
+        self._drop(call_id)
+        _log.info("parked_turn_expired", call_id=call_id)
+
+    def _keep_step(self, key_id: str, step: modelstep.ModelStep) -> None:
+        now = self._loop.time()
+        call_id = step.calls[0].call_id
+        self._steps[call_id] = KeptStep(key_id, step, now + self._ttl)
+        self._steps.move_to_end(call_id)
+        while self._steps:
+            oldest = next(iter(self._steps.values()))
+            if len(self._steps) <= self._most * STEPS_A_TURN and oldest.kept_until >= now:
+                break
+            self._steps.popitem(last=False)
+
+
+def _results(messages: tuple[worker.Message, ...]) -> tuple[worker.Message, ...]:
+    """The tool messages a conversation ends with."""
+    start = len(messages)
+    while start and messages[start - 1].role in ("tool", "function"):
+        start -= 1
+    return messages[start:]
+
+
+def _asked(turn: worker.Turn) -> tuple[object, ...]:
+    """What a turn was asked besides its messages."""
+    declared = tuple(
+        (tool.name, tool.description, bytes(tool.parameters or b"")) for tool in turn.tools
+    )
+    schema = bytes(turn.output_schema or b"")
+    return turn.target, turn.effort, schema, declared, turn.call_required, turn.parallel_calls
+
+
+def _says(message: worker.Message, step: modelstep.ModelStep) -> bool:
+    """Whether an assistant message is what the client was told of a step."""
+    return _text(message) == step.text.strip() and _same_calls(message.calls, step.calls)
+
+
+def _same(one: tuple[worker.Message, ...], other: tuple[worker.Message, ...]) -> bool:
+    """Whether two histories are the same to the model: clients trim and rewrite what is not."""
+    return len(one) == len(other) and all(
+        _essence(a) == _essence(b) and _same_calls(a.calls, b.calls)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _essence(message: worker.Message) -> tuple[object, ...]:
+    """What must be the same of a message besides its calls."""
+    others = [part for part in message.parts if not isinstance(part, worker.TextPart)]
+    contents = [part.url if isinstance(part, worker.ImagePart) else part for part in others]
+    return message.role, message.name, message.call_id, _text(message), contents
+
+
+def _same_calls(one: tuple[worker.Call, ...], other: tuple[worker.Call, ...]) -> bool:
+    return len(one) == len(other) and all(
+        (a.call_id, a.name) == (b.call_id, b.name)
+        and (a.arguments == b.arguments or _json(a.arguments) == _json(b.arguments))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _text(message: worker.Message) -> str:
+    parts = (part.text for part in message.parts if isinstance(part, worker.TextPart))
+    return "".join(parts).strip()
+
+
+def _json(text: str) -> object:
+    try:
+        return parse.value(text or "{}")
+    except parse.ParseError:
+        return text

@@ -1,0 +1,129 @@
+"""The life of one Codex turn, over as many attempts as it needs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from engine import containment, failures, slices, worker
+from engine.codex.request import preparation
+from engine.codex.turns import parking
+from engine.codex.turns.attempt import Attempt, Seat
+from machines import events
+
+
+class Unavailable(Exception):
+    """Raised where there is no seat to be had."""
+
+    def __init__(self, failure: failures.ProviderFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+TakeSeat = Callable[[int], Awaitable[Seat]]
+"""Finds a seat for an attempt, counted from 1; raises Unavailable."""
+
+
+class CodexTurn:
+    """A turn in motion.
+
+    Args:
+        lot: where turns are parked that wait for results.
+    """
+
+    def __init__(
+        self, turn: worker.Turn, feed: worker.Feed, take_seat: TakeSeat, lot: parking.Parking
+    ) -> None:
+        self._turn = turn
+        self._feed = feed
+        self._take_seat = take_seat
+        self._parking = lot
+        self._trial: Attempt | None = None
+        self._prepared: preparation.Prepared | None = None
+        self._task = asyncio.get_running_loop().create_task(self._live())
+
+    def cancel(self) -> None:
+        """Interrupt the turn, wherever it is; one that is over ends by itself."""
+        self._feed = worker.SILENCE
+        if self._trial is not None:
+            self._trial.mute()
+            self._trial.let_go()
+        if self._trial is None or not self._trial.over:
+            self._task.cancel()
+
+    def pause(self) -> None:
+        """Nothing: the process has one output for all its turns, and must always be read."""
+
+    def resume(self) -> None:
+        """Nothing, for the same reason."""
+
+    def keep(self) -> None:
+        """Park the turn if its answer was calls whose results it can take."""
+        self._feed = worker.SILENCE
+        trial = self._trial
+        if trial is not None and trial.step is not None:
+            try:
+                self._parking.park(trial, self._turn, trial.step)
+            except Exception:
+                trial.let_go()  # nobody would bring it its results
+                raise
+
+    async def _live(self) -> None:
+        try:
+            if not await self._resumed():
+                await self._attempts()
+        except Exception as error:
+            turn = self._turn
+            ids = {"req_id": turn.request_id, "stream": turn.stream_id}
+            containment.report(containment.Boundary.TURN, error, **ids)
+            self._feed.event(failures.DEFECT.event(self._turn.choice))
+
+    async def _resumed(self) -> bool:
+        """Whether a parked turn has answered this one."""
+        try:
+            found = self._parking.take(self._turn)
+        except parking.Missed as missed:
+            self._feed.event(events.ParkMissed(str(missed), self._turn.choice))
+            return False
+        if found is None:
+            return False
+        trial, results = found
+        self._trial = trial
+        failure = await trial.resume(self._turn, self._feed, results)
+        if failure is not None and failure.retryable and not trial.spoke:
+            self._feed.event(events.ParkMissed(failure.code, self._turn.choice))
+            return False
+        if failure is not None:
+            self._feed.event(failure.event(self._turn.choice))
+        return True
+
+    async def _attempts(self) -> None:
+        for attempt in range(1, 2 + failures.BEFORE_OUTPUT_RETRIES):
+            try:
+                seat = await self._take_seat(attempt)
+            except Unavailable as unavailable:
+                self._feed.event(unavailable.failure.event(self._turn.choice))
+                return
+            trial = self._trial = await self._seated(seat)
+            failure = await trial.run()
+            if failure is None:
+                return
+            last = attempt > failures.BEFORE_OUTPUT_RETRIES
+            if last or trial.spoke or not failure.retryable:
+                self._feed.event(failure.event(self._turn.choice))
+                return
+            delay = failures.retry_delay(attempt)
+            self._feed.event(
+                events.RetryScheduled(attempt, int(delay * 1000), failure.code, self._turn.choice)
+            )
+            await asyncio.sleep(delay)
+
+    async def _seated(self, seat: Seat) -> Attempt:
+        """An attempt that has the seat; one that cannot be made does not keep it."""
+        try:
+            if self._prepared is None:
+                recall = self._parking.recall(self._turn.key_id)
+                steps = preparation.prepare(self._turn, recall)
+                self._prepared = await slices.in_slices(steps)
+            return Attempt(self._turn, self._feed, seat, self._prepared)
+        except BaseException:  # a turn may be cancelled meanwhile
+            seat.leave()
+            raise
