@@ -66,18 +66,26 @@ def layer_of(name: str) -> str | None:
     return next((layer for layer in LAYERS if f"{name}.".startswith(f"{layer}.")), None)
 
 
-def room_of(name: str) -> str:
-    """The folder of a module, as `engine.codex`; at the top of a layer the module itself."""
-    return ".".join(name.split(".")[:2])
+def room_of(name: str, depth: int = 1) -> str:
+    """The folder of a module, as `engine.codex`; at the top of a layer the module itself.
+
+    Args:
+        depth: how many folders deep a room is below its layer: 2 for `engine.codex.turns`.
+    """
+    return ".".join(name.split(".")[: depth + 1])
 
 
 @functools.cache
-def room_imports() -> dict[str, set[str]]:
-    """Of each room of the product those that it imports, without itself."""
+def room_imports(depth: int = 1) -> dict[str, set[str]]:
+    """Of each room of the product those that it imports, without itself.
+
+    Args:
+        depth: as of `room_of`.
+    """
     graph: dict[str, set[str]] = {}
     for module in PRODUCT:
-        own = room_of(module.name)
-        known = {room_of(name) for _, name in imports_of(module.tree) if name in NAMES}
+        own = room_of(module.name, depth)
+        known = {room_of(name, depth) for _, name in imports_of(module.tree) if name in NAMES}
         graph.setdefault(own, set()).update(known - {own})
     return graph
 
