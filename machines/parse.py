@@ -10,6 +10,7 @@ nearly every text. For the others `DepthScan` counts, in time linear in the text
 the caller wants to stop in between.
 """
 
+import enum
 import itertools
 import json
 import re
@@ -269,6 +270,15 @@ _RUNS: Final = re.compile(rb",++|[][]")
 _STEPS: Final = {ord("["): 1, ord("]"): -1, ord(","): 0}
 
 
+class _String(enum.Enum):
+    """Where a text ends that is scanned in pieces, as far as strings go."""
+
+    OUTSIDE = enum.auto()
+    INSIDE = enum.auto()
+    ESCAPED = enum.auto()
+    """Behind a backslash in a string."""
+
+
 class _Scan:
     """Reads a text that comes in pieces, without its strings.
 
@@ -280,17 +290,17 @@ class _Scan:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._string: Literal["outside", "inside", "escaped"] = "outside"
+        self._string = _String.OUTSIDE
 
     def feed(self, data: bytes | bytearray) -> None:
         """Read on."""
-        if self._string != "outside":
+        if self._string is not _String.OUTSIDE:
             data = data[self._read_string(data) :]
         closed = _CLOSED.match(data)
         assert closed is not None
         end = closed.end()
         if end < len(data):  # here a string begins that has no end in this piece
-            self._string = "inside"
+            self._string = _String.INSIDE
             self._read_string(data[end + 1 :])
         self._count(_STRING.sub(b"", data[:end]).translate(_SQUARE, self._dropped))
 
@@ -298,12 +308,12 @@ class _Scan:
         """Where a string ends that began before this piece: behind its quote, or at its end."""
         if not data:
             return 0
-        rest = _STRING_REST.match(data, 1 if self._string == "escaped" else 0)
+        rest = _STRING_REST.match(data, 1 if self._string is _String.ESCAPED else 0)
         assert rest is not None
         if data[rest.end() : rest.end() + 1] == b'"':
-            self._string = "outside"
+            self._string = _String.OUTSIDE
             return rest.end() + 1
-        self._string = "escaped" if rest.end() < len(data) else "inside"
+        self._string = _String.ESCAPED if rest.end() < len(data) else _String.INSIDE
         return len(data)
 
     def _count(self, marks: bytes | bytearray) -> None:
@@ -323,7 +333,7 @@ class DepthScan(_Scan):
     @property
     def is_closed(self) -> bool:
         """Whether every bracket that was opened is closed, and every string."""
-        return self._depth <= 0 and self._string == "outside"
+        return self._depth <= 0 and self._string is _String.OUTSIDE
 
     def __init__(self, limit: int = MAX_DEPTH) -> None:
         super().__init__()

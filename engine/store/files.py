@@ -5,9 +5,10 @@ it is given then is on no disk that anybody finds again. So whoever has the file
 now and then, whether they are still those that it opened.
 """
 
+import enum
 import stat
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from engine import regular
 
@@ -24,6 +25,14 @@ Identity = tuple[int, int]
 """A file's device and number."""
 
 
+class Problem(enum.Enum):
+    """What became of a file that was open, in the words of the log line."""
+
+    DELETED = "deleted"
+    REPLACED = "replaced"
+    CUT_SHORT = "cut short"
+
+
 class Lost(NamedTuple):
     """A file that is no longer the one that is open.
 
@@ -32,7 +41,7 @@ class Lost(NamedTuple):
     """
 
     file: str
-    problem: Literal["deleted", "replaced", "cut short"]
+    problem: Problem
 
 
 class StoreFiles:
@@ -79,9 +88,9 @@ class StoreFiles:
             if opened is None:  # it comes with the first write
                 self._opened[suffix] = identity
             elif identity != opened:
-                problem: Literal["deleted", "replaced"] = "replaced" if identity else "deleted"
+                problem = Problem.REPLACED if identity else Problem.DELETED
                 return Lost(self._beside(suffix).name, problem)
-        return Lost(self._path.name, "cut short") if self.is_cut else None
+        return Lost(self._path.name, Problem.CUT_SHORT) if self.is_cut else None
 
     def remove_logs(self) -> None:
         """Remove what SQLite leaves where the file that its logs are of is gone.

@@ -98,7 +98,7 @@ class SqliteStore:
         self._is_locked = False
         self._thread = ThreadPoolExecutor(1, "response-store")
         self._file: responsefile.ResponseFile | None = None
-        self.health: responsestore.Health = "working"
+        self.health = responsestore.Health.WORKING
         self._said = StoreCounts()
         self._guard = threading.Lock()
         self._group: _Group | None = None
@@ -280,7 +280,7 @@ class SqliteStore:
                 return
             self._count_failure()
             self.counts.files_lost += 1
-            name, problem = lost
+            name, problem = lost.file, lost.problem.value
             _log.error("response_store_lost", path=str(self._path), file=name, problem=problem)
         file.reopen()
         self._is_damaged = False
@@ -300,20 +300,23 @@ class SqliteStore:
         self._is_locked = code & _PRIMARY == sqlite3.SQLITE_BUSY
         if type(error) is sqlite3.DatabaseError:  # of a file that makes no sense
             self._is_damaged = True
-        if self.health == "working" and self._file is not None:  # else the start says it
+        if (
+            self.health is responsestore.Health.WORKING and self._file is not None
+        ):  # else the start says it
             _log.error("response_store_failing", path=str(self._path), error=str(error))
-        self.health = "failing"
+        self.health = responsestore.Health.FAILING
 
     def _recover(self) -> None:
         self._is_locked = False
-        if self.health == "failing":
-            self.health = "working"
+        if self.health is responsestore.Health.FAILING:
+            self.health = responsestore.Health.WORKING
             _log.warning("response_store_recovered", path=str(self._path))
 
     def _check(self) -> None:
         try:
             self._look_after_file()
-            if self.health == "failing" and self._file is not None and self._file.is_open:
+            failing = self.health is responsestore.Health.FAILING
+            if failing and self._file is not None and self._file.is_open:
                 self._file.try_writing()
                 self._recover()
         except Exception as error:

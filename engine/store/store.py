@@ -5,6 +5,7 @@ on from (`previous_response_id`), and by the ids of its items (`item_reference`)
 store belongs to the key that made it; asked with another key's id it is not there.
 """
 
+import enum
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -46,8 +47,11 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
         return self.input + self.output
 
 
-Health = Literal["working", "failing"]
-"""Whether a store does what it is asked."""
+class Health(enum.Enum):
+    """Whether a store does what it is asked, in the words of `/healthz`."""
+
+    WORKING = "working"
+    FAILING = "failing"
 
 
 class Identified(msgspec.Struct):

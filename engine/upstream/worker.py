@@ -1,6 +1,7 @@
 """The worker that passes turns on to an OpenAI-compatible HTTP server."""
 
 import asyncio
+import enum
 from typing import Final
 
 import structlog
@@ -20,6 +21,16 @@ RETRY_MAX_S: Final = 15.0
 _log = structlog.get_logger(component="upstream")
 
 
+class Reach(enum.Enum):
+    """Whether an upstream was there when it was last asked, in the words of `/healthz`."""
+
+    CONNECTING = "connecting"
+    """It has not answered yet, or not been asked."""
+
+    READY = "ready"
+    UNREACHABLE = "unreachable"
+
+
 class UpstreamWorker:
     """Answers turns from one upstream.
 
@@ -32,7 +43,7 @@ class UpstreamWorker:
 
     def __init__(self, options: upstreamclient.Options) -> None:
         self._options = options
-        self._health = worker.Health(False, "connecting", "worker_not_ready", RETRY_BASE_S)
+        self._reach = Reach.CONNECTING
         self._models: tuple[str, ...] = ()
         self._is_cut = False
         self._turns: set[asyncio.Task[None]] = set()
@@ -54,7 +65,9 @@ class UpstreamWorker:
 
     def health(self) -> worker.Health:
         """Whether the upstream was there when it was last asked."""
-        return self._health
+        if self._reach is Reach.READY:
+            return worker.Health(True, self._reach.value)
+        return worker.Health(False, self._reach.value, "worker_not_ready", RETRY_BASE_S)
 
     def versions(self) -> dict[str, str]:
         """None: an upstream does not say."""
@@ -83,7 +96,7 @@ class UpstreamWorker:
         delay = RETRY_BASE_S
         while True:
             await self._ask()
-            if self._health.ready:
+            if self._reach is Reach.READY:
                 delay = RETRY_BASE_S
                 await asyncio.sleep(REFRESH_S)
             else:
@@ -95,22 +108,18 @@ class UpstreamWorker:
         try:
             status, found = await self._client.models()
         except upstreamclient.Unanswered as unanswered:
-            self._found("unreachable", unanswered.failure.code)
+            self._found(Reach.UNREACHABLE, unanswered.failure.code)
             return
         if status >= 500:
-            self._found("unreachable", str(status))
+            self._found(Reach.UNREACHABLE, str(status))
             return
         if found.beyond and not self._is_cut:
             _log.warning("models_cut", listed=upstreamclient.MODELS_MAX)
         self._is_cut = found.beyond
         self._models = found.models or self._models
-        self._found("ready", str(status))
+        self._found(Reach.READY, str(status))
 
-    def _found(self, state: str, why: str) -> None:
-        if state == self._health.state:
-            return
-        _log.info("upstream_changed", state=state, why=why, models=len(self._models))
-        if state == "ready":
-            self._health = worker.Health(True, "ready")
-        else:
-            self._health = worker.Health(False, state, "worker_not_ready", RETRY_BASE_S)
+    def _found(self, reach: Reach, why: str) -> None:
+        if reach is not self._reach:
+            self._reach = reach
+            _log.info("upstream_changed", state=reach.value, why=why, models=len(self._models))

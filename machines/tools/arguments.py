@@ -12,127 +12,15 @@ A large fragment comes in parts. What it is, is known once it has parted from wh
 or has repeated all of that; until then nothing of it goes on.
 """
 
-import re
-from typing import Final, Literal
+import enum
+from typing import Final
 
 from machines import parse
-
-Place = Literal[
-    "value", "element", "member", "key", "colon", "scalar", "after", "name", "text", "broken"
-]
-"""Where a text ends: before a value, at the start of an array or object, before a key or a colon,
-in or after a value, in a key's string, in a value's string, past what can become JSON."""
-
-_NEXT: Final[dict[tuple[Place, str], Place]] = {
-    ("value", "{"): "member",
-    ("value", "["): "element",
-    ("value", '"'): "text",
-    ("value", "scalar"): "scalar",
-    ("element", "{"): "member",
-    ("element", "["): "element",
-    ("element", '"'): "text",
-    ("element", "scalar"): "scalar",
-    ("member", '"'): "name",
-    ("key", '"'): "name",
-    ("colon", ":"): "value",
-    ("scalar", "scalar"): "scalar",
-}
-"""Where a token leads, apart from space, commas and what closes an array or object."""
-
-_INNER: Final[dict[str, Place]] = {"{": "key", "[": "value"}
-"""What comes after a comma in what a bracket opens."""
-
-_CLOSED: Final[dict[str, tuple[Place, Place]]] = {
-    "}": ("member", "key"),
-    "]": ("element", "value"),
-}
-"""Where a closing bracket may stand if nothing was before it, and which inner place it ends."""
-
-_TOKEN = re.compile(r"(?P<space>[ \t\r\n]+)|(?P<scalar>[-+.0-9A-Za-z]+)|.", re.DOTALL)
-_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
-SPACE = " \t\r\n"
-"""What JSON allows between its tokens."""
-
+from machines.tools.shape import SPACE, Shape
 
 UNREAD_MAX: Final = 1 << 14
 """Code points of a reading that wait until its shape is asked for: more would be too long a step
 then."""
-
-
-class Shape:
-    """Follows a text, fed in pieces, on its way to become one JSON value.
-
-    It looks at brackets, strings, commas and colons; how numbers, literals and escapes are
-    spelled is not checked. What is nested deeper than anything that is parsed is broken.
-
-    Attributes:
-        opening: the first character that is not space; empty until it has come.
-    """
-
-    __slots__ = ("_carry", "_inner", "_place", "opening")
-
-    def __init__(self) -> None:
-        self.opening = ""
-        self._place: Place = "value"
-        self._inner: list[Place] = []
-        self._carry = ""
-
-    @property
-    def broken(self) -> bool:
-        """Whether no further text can make it JSON."""
-        return self._place == "broken"
-
-    @property
-    def complete(self) -> bool:
-        """Whether it is JSON that nothing but space can follow."""
-        return self._place == "after" and not self._inner
-
-    def fork(self) -> "Shape":
-        """A copy to feed with something else."""
-        copy = Shape()
-        copy._place, copy._inner, copy._carry = self._place, self._inner.copy(), self._carry
-        copy.opening = self.opening
-        return copy
-
-    def feed(self, text: str) -> None:
-        """Read on; stops at the first character that breaks it."""
-        self.opening = self.opening or text.lstrip(SPACE)[:1]
-        text, self._carry = self._carry + text, ""
-        position = 0
-        while position < len(text) and self._place != "broken":
-            if self._place in ("name", "text"):
-                position = self._read_string(text, position)
-            else:
-                token = _TOKEN.match(text, position)
-                assert token is not None
-                self._take(token.lastgroup or token[0])
-                position = token.end()
-
-    def _read_string(self, text: str, position: int) -> int:
-        run = _STRING.match(text, position)
-        assert run is not None
-        end = run.end()
-        if text[end : end + 1] == "\\":
-            self._carry = "\\"
-        elif end < len(text):
-            self._place = "colon" if self._place == "name" else "after"
-        return end + 1
-
-    def _take(self, kind: str) -> None:
-        ended = self._place in ("after", "scalar")
-        if kind == "space":
-            self._place = "after" if ended else self._place
-        elif kind == ",":
-            self._place = self._inner[-1] if ended and self._inner else "broken"
-        elif kind in _CLOSED:
-            empty, inner = _CLOSED[kind]
-            fits = (ended or self._place == empty) and self._inner[-1:] == [inner]
-            self._place = "after" if fits else "broken"
-            del self._inner[-1:]
-        else:
-            self._inner += [_INNER[kind]] if kind in _INNER else []
-            deeper = len(self._inner) > parse.MAX_DEPTH
-            self._place = "broken" if deeper else _NEXT.get((self._place, kind), "broken")
 
 
 class _Text:
@@ -165,9 +53,17 @@ class _Text:
         return (first if end <= len(first) else self.joined()).startswith(piece, position)
 
 
-Progress = Literal["between", "comparing", "adding"]
-"""Where a reading is in a fragment: before its first part, comparing it with all that came before
-it, or past what was to be compared."""
+class Progress(enum.Enum):
+    """Where a reading is in a fragment."""
+
+    BETWEEN = enum.auto()
+    """Before the first part of the next one."""
+
+    COMPARING = enum.auto()
+    """Comparing it with all that came before it."""
+
+    ADDING = enum.auto()
+    """Past what was to be compared."""
 
 
 class Reading:
@@ -185,7 +81,7 @@ class Reading:
         self._shape = Shape() if base is None else base.shape().fork()
         self._unread: list[str] = []
         self._size = 0
-        self._progress: Progress = "between"
+        self._progress = Progress.BETWEEN
         self._held: list[str] = []
         self._to_repeat = 0
 
@@ -248,9 +144,9 @@ class Reading:
         Returns:
             Whether it is known by now if there is such a thing.
         """
-        if self._progress == "between":
-            self._progress, self._to_repeat = "comparing", self.length
-        if self._progress == "comparing":
+        if self._progress is Progress.BETWEEN:
+            self._progress, self._to_repeat = Progress.COMPARING, self.length
+        if self._progress is Progress.COMPARING:
             position = self.length - self._to_repeat
             again = part[: self._to_repeat]
             self._held.append(part)
@@ -263,7 +159,7 @@ class Reading:
                 part = "".join(self._held) if self._to_repeat else part[len(again) :]
             self._held.clear()
         self.append(part)
-        self._progress = "adding" if more else "between"
+        self._progress = Progress.ADDING if more else Progress.BETWEEN
         return True
 
     def end(self) -> None:
@@ -276,16 +172,29 @@ class Reading:
         return self._base.is_blank and self._own.is_blank
 
 
+class Fragments(enum.Enum):
+    """What the next part of a call's arguments is."""
+
+    BEGINS = enum.auto()
+    """The first of a fragment."""
+
+    GOES_ON = enum.auto()
+    """Another of the fragment that the last one was of."""
+
+    IGNORED = enum.auto()
+    """Of no use, as the call was repeated as a whole."""
+
+
 class Arguments:
     """The arguments of one call: what was released of them, and two readings of the rest."""
 
-    __slots__ = ("_fragment", "_joined", "_released", "_repeated")
+    __slots__ = ("_joined", "_next", "_released", "_repeated")
 
     def __init__(self) -> None:
         self._released = Reading()
         self._joined: Reading | None = None
         self._repeated: Reading | None = None
-        self._fragment: Literal["begins", "goes on", "ignored"] = "begins"
+        self._next = Fragments.BEGINS
 
     @property
     def begun(self) -> bool:
@@ -326,9 +235,10 @@ class Arguments:
         Args:
             more: whether this is only a part of it, and another follows.
         """
-        if self._fragment == "ignored":
+        if self._next is Fragments.IGNORED:
             return ""
-        goes_on, self._fragment = self._fragment == "goes on", "goes on" if more else "begins"
+        goes_on = self._next is Fragments.GOES_ON
+        self._next = Fragments.GOES_ON if more else Fragments.BEGINS
         if self._joined is None or self._repeated is None:
             if goes_on or not self._released.may_be_repeated(part, more):
                 self._released.append(part)
@@ -348,7 +258,7 @@ class Arguments:
         Returns:
             None where they are others than those that came so far.
         """
-        self._fragment = "ignored"
+        self._next = Fragments.IGNORED
         begun = self._released.text()
         if text.startswith(begun):
             self._joined = self._repeated = None

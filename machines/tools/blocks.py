@@ -11,6 +11,7 @@ A block's own tags count wherever they stand, even inside quotes: a quote that a
 close costs its block, not the rest of the answer. The tags of other patterns are content.
 """
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Final, Literal
@@ -83,9 +84,28 @@ USE_TOOL: Final = Pattern(obsidian.OPENING, obsidian.CLOSING, obsidian.read)
 _ENDS_NAME: Final = r"(?=[ \t\r\n/>])"
 """What must follow the name of an opening tag."""
 
-_ALSO: Final = {"tag": "|[\"'>]", '"': '|"', "'": "|'", "body": ""}
-"""What a block is searched for besides its own tags: in its opening tag, in either quotes there,
-and in its body."""
+
+class _Part(enum.Enum):
+    """The part of a block that is being searched."""
+
+    TAG = enum.auto()
+    """The opening tag, outside of quotes."""
+
+    DOUBLE_QUOTED = enum.auto()
+    SINGLE_QUOTED = enum.auto()
+    BODY = enum.auto()
+
+
+_ALSO: Final = {
+    _Part.TAG: "|[\"'>]",
+    _Part.DOUBLE_QUOTED: '|"',
+    _Part.SINGLE_QUOTED: "|'",
+    _Part.BODY: "",
+}
+"""What a block is searched for besides its own tags, in each of its parts."""
+
+_QUOTED: Final = {'"': _Part.DOUBLE_QUOTED, "'": _Part.SINGLE_QUOTED}
+"""The part that a quote in the opening tag begins, and the same quote ends."""
 
 
 class Scanner:
@@ -192,13 +212,13 @@ class _Open:
         self.pattern = pattern
         self.size = len(pattern.opening)
         self._parts = [pattern.opening]
-        self._searches = {mode: re.compile(tags + also) for mode, also in _ALSO.items()}
-        self._mode = "tag"
+        self._searches = {part: re.compile(tags + also) for part, also in _ALSO.items()}
+        self._part = _Part.TAG
 
     @property
     def searched(self) -> re.Pattern[str]:
         """What the block is searched for next."""
-        return self._searches[self._mode]
+        return self._searches[self._part]
 
     def text(self) -> str:
         """All that was kept."""
@@ -215,9 +235,9 @@ class _Open:
         whole = found == self.pattern.closing or (self._parts[-1][-1] + text).endswith("/>")
         self.keep(text)
         if found == ">":
-            self._mode = "body"
-        elif found in ('"', "'"):
-            self._mode = found if self._mode == "tag" else "tag"
+            self._part = _Part.BODY
+        elif found in _QUOTED:
+            self._part = _QUOTED[found] if self._part is _Part.TAG else _Part.TAG
         return whole
 
 

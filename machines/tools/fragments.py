@@ -12,7 +12,8 @@ else by its name and arguments: what it continues goes out, what it contradicts 
 
 import msgspec
 
-from machines.tools.arguments import SPACE, Arguments
+from machines.tools.arguments import Arguments
+from machines.tools.shape import SPACE
 
 
 class Fragment(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from engine.store import store as responsestore
 from machines import lifecycle
 from server import diagnostics
 from server.api.call import JSON, Call
@@ -13,7 +14,7 @@ async def health(context: Context, call: Call) -> None:
     workers = {name: each.health() for name, each in context.fleet.workers.items()}
     worker = context.worker.health()
     store = context.store
-    is_kept = store is None or store.health != "failing"
+    is_kept = store is None or store.health is responsestore.Health.WORKING
     is_well = is_kept and all(each.ready for each in workers.values())
     body: dict[str, object] = {
         "status": "ok" if is_well else "degraded",
@@ -39,7 +40,7 @@ def _store_health(context: Context) -> dict[str, object]:
         return {"state": "off"}
     counts = store.counts
     return {
-        "state": store.health,
+        "state": store.health.value,
         "failures": counts.failures,
         "files_lost": counts.files_lost,
     }

@@ -22,7 +22,7 @@ from engine.store import (
     schema as responseschema,
     sqlite as sqlitestore,
 )
-from engine.store.store import Limits, StoredResponse, StoreError
+from engine.store.store import Health, Limits, StoredResponse, StoreError
 from tests.engine.store.store_contract import KEY, STILL, UNLIMITED, put, response, there
 from tests.support.process import machinetime
 
@@ -103,9 +103,9 @@ def test_of_a_group_only_what_cannot_be_written_is_refused(
             assert await there(store, *NAMES) == "0 1 2 3 5 6 7 8"
             if how != "an item that is not one":
                 assert isinstance(outcomes[4], StoreError)
-                assert (store.health, store.counts.failures) == ("failing", 1)
+                assert (store.health, store.counts.failures) == (Health.FAILING, 1)
             await store.put(response("next"))
-            assert store.health == "working"
+            assert store.health == Health.WORKING
         async with opened(path, clock) as store:
             assert await there(store, *NAMES, "next") == "0 1 2 3 5 6 7 8 next"
 
@@ -186,7 +186,7 @@ def test_a_file_that_is_lost_is_noticed_and_made_anew(
                 clock.seconds += 2
                 await store.put(response("4"))
             assert [line["event"] for line in logged] == ["response_store_lost"]
-            assert (store.health, store.counts.files_lost) == ("working", 1)
+            assert (store.health, store.counts.files_lost) == (Health.WORKING, 1)
             found = await there(store, "1", "3", "4", "other")
             assert found == ("4 other" if lose is replaced else "4")
         async with opened(path, clock) as store:
@@ -241,11 +241,11 @@ def test_a_file_that_cannot_be_made_anew_is_tried_each_second(path: Path, clock:
                     await store.get("resp_1", KEY)
                 await store.check()
                 await store.prune()
-            assert store.health == "failing"
+            assert store.health == Health.FAILING
             unblocked(path)
             clock.seconds += 2
             await store.put(response("3"))
-            assert store.health == "working"
+            assert store.health == Health.WORKING
             assert await there(store, "1", "2", "3") == "3"
 
     with structlog.testing.capture_logs() as logged:
@@ -264,11 +264,11 @@ def test_a_look_is_enough_to_notice_a_loss_and_what_mends_it(path: Path, clock: 
             blocked(path)
             clock.seconds += 1
             await store.check()
-            assert (store.health, store.counts.files_lost) == ("failing", 1)
+            assert (store.health, store.counts.files_lost) == (Health.FAILING, 1)
             unblocked(path)
             clock.seconds += 1
             await store.check()
-            assert (store.health, store.counts.files_lost) == ("working", 1)
+            assert (store.health, store.counts.files_lost) == (Health.WORKING, 1)
 
     asyncio.run(run())
     assert path.is_file()
@@ -284,9 +284,9 @@ def test_a_store_that_nothing_can_be_written_to_is_failing_until_something_can(
                 with pytest.raises(StoreError):
                     await store.put(response("1"))
                 await store.check()
-                assert (store.health, store.counts.failures) == ("failing", 1)
+                assert (store.health, store.counts.failures) == (Health.FAILING, 1)
             await store.check()
-            assert store.health == "working"
+            assert store.health == Health.WORKING
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(responseschema, "BUSY_S", 0.05)
@@ -308,11 +308,11 @@ def test_a_file_of_which_a_part_is_missing_is_failing_until_it_is_moved_away(
                     await store.get("resp_1", KEY)
                 clock.seconds += 20
                 await store.check()
-                assert store.health == "failing"
+                assert store.health == Health.FAILING
             gone(path)
             clock.seconds += 20
             await store.put(response("2"))
-            assert (store.health, await there(store, "1", "2")) == ("working", "2")
+            assert (store.health, await there(store, "1", "2")) == (Health.WORKING, "2")
 
     asyncio.run(run())
 
@@ -340,11 +340,11 @@ def test_a_file_with_nonsense_in_it_is_failing_until_it_is_moved_away(
             for _ in range(2):
                 clock.seconds += 20
                 await store.check()
-                assert store.health == "failing"
+                assert store.health == Health.FAILING
             gone(path)
             clock.seconds += 20
             await store.check()
-            assert store.health == "working"
+            assert store.health == Health.WORKING
 
     with structlog.testing.capture_logs() as logged:
         asyncio.run(run())
@@ -366,11 +366,11 @@ def test_room_that_cannot_be_made_is_made_by_a_later_put(path: Path, clock: Cloc
             for name in NAMES:
                 await store.put(response(name, body=b"x" * (1 << 15)))
             assert await there(store, *NAMES) == " ".join(NAMES)
-            assert (store.health, store.counts.failures > 0) == ("failing", True)
+            assert (store.health, store.counts.failures > 0) == (Health.FAILING, True)
             with contextlib.closing(sqlite3.connect(path)) as other:
                 other.execute("DROP TRIGGER no")
             await store.put(response("last", body=b"x" * (1 << 15)))
-            assert (store.health, await there(store, "0", "last")) == ("working", "last")
+            assert (store.health, await there(store, "0", "last")) == (Health.WORKING, "last")
 
     asyncio.run(run())
 
@@ -456,11 +456,11 @@ def test_a_locked_file_is_waited_for_once(
                 await store.check()
                 with pytest.raises(StoreError):
                     await store.put(response("at once"))
-                assert (tried, store.health, store.counts.failures) == ([], "failing", 10)
+                assert (tried, store.health, store.counts.failures) == ([], Health.FAILING, 10)
                 other.execute("ROLLBACK")
             await store.check()
             await store.put(response("after"))
-            assert store.health == "working"
+            assert store.health == Health.WORKING
             assert store.counts.failures == 10
             assert await there(store, "before", "at once", "after") == "before after"
 

@@ -1,0 +1,154 @@
+"""The shape of a text on its way to become one JSON value, without what its tokens mean.
+
+Two readings of a call's arguments may both look right for a while, and `machines.tools.arguments`
+chooses between them by their shapes. Whether a text can still become JSON is decided here from
+brackets, strings, commas and colons in their places (RFC 8259, sections 2 to 7), in time linear in
+the text.
+"""
+
+import enum
+import re
+from typing import Final
+
+from machines import parse
+
+
+class Place(enum.Enum):
+    """Where a text ends."""
+
+    VALUE = enum.auto()
+    """Before a value."""
+
+    ELEMENT = enum.auto()
+    """At the start of an array."""
+
+    MEMBER = enum.auto()
+    """At the start of an object."""
+
+    KEY = enum.auto()
+    """Before a key, behind a comma."""
+
+    COLON = enum.auto()
+    """Before a colon."""
+
+    SCALAR = enum.auto()
+    """In a number or a literal."""
+
+    AFTER = enum.auto()
+    """Behind a value."""
+
+    NAME = enum.auto()
+    """In the string of a key."""
+
+    TEXT = enum.auto()
+    """In the string of a value."""
+
+    BROKEN = enum.auto()
+    """Past what can become JSON."""
+
+
+_NEXT: Final[dict[tuple[Place, str], Place]] = {
+    (Place.VALUE, "{"): Place.MEMBER,
+    (Place.VALUE, "["): Place.ELEMENT,
+    (Place.VALUE, '"'): Place.TEXT,
+    (Place.VALUE, "scalar"): Place.SCALAR,
+    (Place.ELEMENT, "{"): Place.MEMBER,
+    (Place.ELEMENT, "["): Place.ELEMENT,
+    (Place.ELEMENT, '"'): Place.TEXT,
+    (Place.ELEMENT, "scalar"): Place.SCALAR,
+    (Place.MEMBER, '"'): Place.NAME,
+    (Place.KEY, '"'): Place.NAME,
+    (Place.COLON, ":"): Place.VALUE,
+    (Place.SCALAR, "scalar"): Place.SCALAR,
+}
+"""Where a token leads, apart from space, commas and what closes an array or object."""
+
+_INNER: Final[dict[str, Place]] = {"{": Place.KEY, "[": Place.VALUE}
+"""What comes after a comma in what a bracket opens."""
+
+_CLOSED: Final[dict[str, tuple[Place, Place]]] = {
+    "}": (Place.MEMBER, Place.KEY),
+    "]": (Place.ELEMENT, Place.VALUE),
+}
+"""Where a closing bracket may stand if nothing was before it, and which inner place it ends."""
+
+_TOKEN = re.compile(r"(?P<space>[ \t\r\n]+)|(?P<scalar>[-+.0-9A-Za-z]+)|.", re.DOTALL)
+_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+SPACE = " \t\r\n"
+"""What JSON allows between its tokens."""
+
+
+class Shape:
+    """Follows a text, fed in pieces, on its way to become one JSON value.
+
+    It looks at brackets, strings, commas and colons; how numbers, literals and escapes are
+    spelled is not checked. What is nested deeper than anything that is parsed is broken.
+
+    Attributes:
+        opening: the first character that is not space; empty until it has come.
+    """
+
+    __slots__ = ("_carry", "_inner", "_place", "opening")
+
+    def __init__(self) -> None:
+        self.opening = ""
+        self._place = Place.VALUE
+        self._inner: list[Place] = []
+        self._carry = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether no further text can make it JSON."""
+        return self._place is Place.BROKEN
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is JSON that nothing but space can follow."""
+        return self._place is Place.AFTER and not self._inner
+
+    def fork(self) -> "Shape":
+        """A copy to feed with something else."""
+        copy = Shape()
+        copy._place, copy._inner, copy._carry = self._place, self._inner.copy(), self._carry
+        copy.opening = self.opening
+        return copy
+
+    def feed(self, text: str) -> None:
+        """Read on; stops at the first character that breaks it."""
+        self.opening = self.opening or text.lstrip(SPACE)[:1]
+        text, self._carry = self._carry + text, ""
+        position = 0
+        while position < len(text) and self._place is not Place.BROKEN:
+            if self._place in (Place.NAME, Place.TEXT):
+                position = self._read_string(text, position)
+            else:
+                token = _TOKEN.match(text, position)
+                assert token is not None
+                self._take(token.lastgroup or token[0])
+                position = token.end()
+
+    def _read_string(self, text: str, position: int) -> int:
+        run = _STRING.match(text, position)
+        assert run is not None
+        end = run.end()
+        if text[end : end + 1] == "\\":
+            self._carry = "\\"
+        elif end < len(text):
+            self._place = Place.COLON if self._place is Place.NAME else Place.AFTER
+        return end + 1
+
+    def _take(self, kind: str) -> None:
+        ended = self._place in (Place.AFTER, Place.SCALAR)
+        if kind == "space":
+            self._place = Place.AFTER if ended else self._place
+        elif kind == ",":
+            self._place = self._inner[-1] if ended and self._inner else Place.BROKEN
+        elif kind in _CLOSED:
+            empty, inner = _CLOSED[kind]
+            fits = (ended or self._place == empty) and self._inner[-1:] == [inner]
+            self._place = Place.AFTER if fits else Place.BROKEN
+            del self._inner[-1:]
+        else:
+            self._inner += [_INNER[kind]] if kind in _INNER else []
+            deeper = len(self._inner) > parse.MAX_DEPTH
+            self._place = Place.BROKEN if deeper else _NEXT.get((self._place, kind), Place.BROKEN)
