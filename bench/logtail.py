@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.log import segments
+from engine.log.read import segments
 
 MARKS = (b'"event":"opened"', b'"event":"terminal"')
 """What a line has that is the first of a stream, or its last."""

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from engine import containment, failures, slices, worker, workerkinds
-from engine.log import segments
+from engine.log.read import segments
 from machines import events
 
 EVENTS_A_WAKEUP: Final = 64

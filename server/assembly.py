@@ -9,7 +9,8 @@ import msgspec
 from engine import regular, scripted, wakeups, worker, workerkinds
 from engine.codex import disabled, worker as codexworker
 from engine.codex.child import home as codexhome
-from engine.log import digest, event_log as log, journal, settings as logsettings
+from engine.log import event_log as log, journal, settings as logsettings
+from engine.log.content import digest
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import supervisor
 from server.config.settings import Config

@@ -12,7 +12,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from engine.log import segments
+from engine.log.read import segments
 from machines import events, outputs
 from server import router as routes, version
 from server.config import load as config, settings

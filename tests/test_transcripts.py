@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from engine import scripted
-from engine.log import replay, sealed, segments
+from engine.log import replay
+from engine.log.format import sealed
+from engine.log.read import segments
 from machines import events
 from server.renderers import reply
 from tests.codex import toolwire

@@ -5,7 +5,7 @@ them and writes them with one write(2). A record is a line
 
     {"stream":ID,"seq":N,"seg":M,"t":US,"event":TAG,…,"state":STATE,"out":[…],"crc":"8 hex"}
 
-which `engine.log.streamlog` makes and `engine.log.segments` reads back.
+which `engine.log.streamlog` makes and `engine.log.read.segments` reads back.
 
 While the log cannot be written its records wait, up to `BACKLOG_BYTES`. Past that they are lost,
 and a stream that lost one ends in the log where it was whole last; the next start closes it there.
@@ -22,16 +22,16 @@ from typing import Final, Literal
 import structlog
 
 from engine import containment, regular
-from engine.log import (
+from engine.log import streamlog
+from engine.log.settings import LogCounts, LogSettings, LogState
+from engine.log.write import (
     chainfile,
     livesegment,
     lock as writerlock,
     recovery,
     retention,
-    streamlog,
     writer as segmentwriter,
 )
-from engine.log.settings import LogCounts, LogSettings, LogState
 
 RETRY_US: Final = 1_000_000
 """Pause between two tries to write while the log is failing."""

@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from engine.log import segments
-from engine.log.digest import BodyDigest
+from engine.log.content.digest import BodyDigest
+from engine.log.read import segments
 from machines import errors, events, outputs
 from machines.stream import machine as stream
 

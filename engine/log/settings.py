@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from engine import redaction
-from engine.log import writer as segmentwriter
+from engine.log.write import writer as segmentwriter
 
 
 class LogState(enum.Enum):

@@ -11,7 +11,10 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from engine import jsonstrings, redaction
-from engine.log import livesegment, mask, records, segments
+from engine.log.content import mask
+from engine.log.format import records
+from engine.log.read import segments
+from engine.log.write import livesegment
 from machines import events, outputs
 from machines.stream import states as streamstates
 

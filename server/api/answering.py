@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from engine import containment, deadlines, pump, slices, worker
-from engine.log import keptrequest
+from engine.log.content import keptrequest
 from engine.routing import fallback as engine_fallback, fleet as routing, limits
 from machines import events, tooloptions
 from server import permits, version

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from engine import sink
-from engine.log import digest
+from engine.log.content import digest
 from machines import outputs
 from server.api.reply import Renderer, Reply
 from server.http import errors

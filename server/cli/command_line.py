@@ -11,7 +11,7 @@ import msgspec
 
 from engine import containment, scripted
 from engine.codex.child import home as codexhome
-from engine.log import lock as writerlock
+from engine.log.write import lock as writerlock
 from engine.store import store as responsestore
 from machines import parse
 from server import assembly, diagnostics, serve

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.log import replay, segments
+from engine.log import replay
+from engine.log.read import segments
 from server import diagnostics, serve
 from server.config import load as configuration, settings
 from server.process import eventloop, exits, signals

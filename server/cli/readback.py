@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine import regular
-from engine.log import replay, segments
+from engine.log import replay
+from engine.log.read import segments
 from machines import events
 from server.cli import printing
 from server.renderers import reply

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench import compare, logtail, pacing, sampling, soak, soakclient
-from engine.log import segments
+from engine.log.read import segments
 
 SHORT = soak.Options(
     worker="upstream", streams=8, rate=100.0, seconds=4.0, chunks=40, slope_limit=1e6

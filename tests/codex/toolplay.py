@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-from engine.log import segments
+from engine.log.read import segments
 from machines import events
 from tests.support.client import asking
 from tests.support.process import serving

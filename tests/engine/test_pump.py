@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from engine import deadlines, pieces, pump, wakeups, worker
-from engine.log import event_log as log, replay, segments
+from engine.log import event_log as log, replay
+from engine.log.read import segments
 from engine.log.settings import LogSettings
 from machines import events
 from machines.events import (

@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from engine import deadlines, pieces, pump, wakeups, worker
-from engine.log import event_log as log, replay, segments
+from engine.log import event_log as log, replay
+from engine.log.read import segments
 from engine.log.settings import LogSettings
 from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage

@@ -7,7 +7,7 @@ import urllib.parse
 import pytest
 
 from engine import failures, redaction, slices, worker
-from engine.log import keptrequest, mask
+from engine.log.content import keptrequest, mask
 from engine.routing import fallback
 from engine.upstream import errors as upstreamerrors
 from machines import events, tooloptions

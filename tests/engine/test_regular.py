@@ -12,7 +12,9 @@ import pytest
 import structlog.testing
 
 from engine import regular
-from engine.log import digest, event_log as log, segments
+from engine.log import event_log as log
+from engine.log.content import digest
+from engine.log.read import segments
 from tests.support.logs import logs
 from tests.support.process import machinetime, serving
 

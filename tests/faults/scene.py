@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from engine.log import digest
+from engine.log.content import digest
 from machines import events
 from tests.faults import observed
 from tests.faults.watched import Held, ObservedServe

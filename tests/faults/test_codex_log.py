@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import standin
-from engine.log import segments
+from engine.log.read import segments
 from tests.faults import codexstage, expected, scene, watched
 from tests.faults.codexstage import StandIn
 from tests.support.client import asking

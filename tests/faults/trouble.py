@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from engine.log import segments
+from engine.log.read import segments
 from tests.faults import expected, observed, places, watched
 from tests.faults.places import Place
 from tests.support.client import asking

@@ -11,7 +11,10 @@ import msgspec
 import structlog.testing
 from hypothesis import given, settings, strategies as st
 
-from engine.log import event_log as log, mask, replay, sealed, segments
+from engine.log import event_log as log, replay
+from engine.log.content import mask
+from engine.log.format import sealed
+from engine.log.read import segments
 from machines import events
 from server import renderers
 from tests.fuzz import inputs

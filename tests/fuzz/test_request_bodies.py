@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from engine import slices
-from engine.log import keptrequest
+from engine.log.content import keptrequest
 from server.chat import request as bodies, tool_fields as toolfields
 from server.http import decoding
 from server.http.errors import ApiError

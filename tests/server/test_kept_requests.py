@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.log import keptrequest
+from engine.log.content import keptrequest
 from tests.support.process import serving
 from tests.support.requests import largebodies
 

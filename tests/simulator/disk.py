@@ -129,7 +129,7 @@ class Unhurried:
 
 
 class Threads:
-    """Stands for the module `threading` in `engine.log.writer`."""
+    """Stands for the module `threading` in `engine.log.write.writer`."""
 
     Event = Unhurried
     Lock = threading.Lock

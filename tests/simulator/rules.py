@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.log import digest, event_log as log, replay, segments
+from engine.log import event_log as log, replay
+from engine.log.content import digest
+from engine.log.read import segments
 from engine.log.settings import LogSettings
 from machines import events
 from machines.stream import machine as stream

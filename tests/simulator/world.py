@@ -22,7 +22,7 @@ import msgspec
 import structlog.testing
 
 from engine import looplag, regular, slices
-from engine.log import chainfile, livesegment, writer as segmentwriter
+from engine.log.write import chainfile, livesegment, writer as segmentwriter
 from machines import events
 from server import router as routes, serve
 from server.api import gates

@@ -26,8 +26,9 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from engine.log import replay, segments
-from engine.log.digest import BodyDigest
+from engine.log import replay
+from engine.log.content.digest import BodyDigest
+from engine.log.read import segments
 from machines import events
 from server.renderers import reply
 from tests.support.process import serving

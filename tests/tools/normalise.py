@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from engine import failures
-from engine.log import event_log as log, segments
-from engine.log.digest import HASH_BYTES, BodyDigest
+from engine.log import event_log as log
+from engine.log.content.digest import HASH_BYTES, BodyDigest
+from engine.log.read import segments
 from engine.log.settings import LogSettings
 from machines import events, outputs
 from machines.stream import machine as stream

@@ -13,7 +13,8 @@ import msgspec
 from engine import failures
 from engine.codex.child import home as codexhome
 from engine.codex.protocol import appserver, notifications
-from engine.log import chain, segments
+from engine.log.format import chain
+from engine.log.read import segments
 from machines import events, outputs, tooloptions
 from machines.stream import finish, states as streamstates
 from server import router as routes

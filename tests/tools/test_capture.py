@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.log import segments
+from engine.log.read import segments
 from machines import events
 from machines.stream import machine as stream
 from tests.support.logs.logs import Clock, open_log, streams_of

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import slices
-from engine.log import keptrequest
+from engine.log.content import keptrequest
 from machines import parse
 from server.http import decoding
 from server.http.reading import Members

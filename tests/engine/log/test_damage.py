@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.log import segments
+from engine.log.read import segments
 from machines import events
 from machines.stream import machine as stream
 from server.cli import readback

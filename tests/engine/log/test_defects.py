@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from engine.log import event_log as log, recovery, sealed, segments, writer as segmentwriter
+from engine.log import event_log as log
+from engine.log.format import sealed
+from engine.log.read import segments
+from engine.log.write import recovery, writer as segmentwriter
 from machines import events, outputs
 from tests.support.logs import logs
 from tests.support.machines import virtualtime

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.log import event_log as log, recovery, segments
+from engine.log import event_log as log
+from engine.log.read import segments
+from engine.log.write import recovery
 from machines import events, outputs
 from tests.support.logs import logs
 

@@ -18,7 +18,9 @@ import msgspec
 import pytest
 import structlog
 
-from engine.log import event_log as log, lock as writerlock, recovery, segments
+from engine.log import event_log as log
+from engine.log.read import segments
+from engine.log.write import lock as writerlock, recovery
 from machines import events, outputs
 from tests.support.logs import fulldisk, logs
 from tests.support.machines import virtualtime

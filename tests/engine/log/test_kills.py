@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from engine.log import chainfile, event_log as log, segments, writer as segmentwriter
+from engine.log import event_log as log
+from engine.log.read import segments
+from engine.log.write import chainfile, writer as segmentwriter
 from machines import events
 from tests.support.logs import logs
 

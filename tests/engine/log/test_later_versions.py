@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from engine.log import sealed, segments
+from engine.log.format import sealed
+from engine.log.read import segments
 from server.cli import readback
 from tests.support.logs import logs
 

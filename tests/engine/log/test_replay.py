@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from engine.log import replay, segments
+from engine.log import replay
+from engine.log.read import segments
 from machines import events
 from machines.stream import machine as stream
 from server import renderers

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine import scripted
-from engine.log import chain, recovery, replay, segments
+from engine.log import replay
+from engine.log.format import chain
+from engine.log.read import segments
+from engine.log.write import recovery
 from server import renderers
 from tests.support.logs import logs
 

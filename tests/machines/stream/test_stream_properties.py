@@ -4,7 +4,7 @@ import itertools
 
 from hypothesis import given, strategies as st
 
-from engine.log import mask
+from engine.log.content import mask
 from machines import events, outputs
 from machines.outputs import (
     Content,

@@ -166,7 +166,7 @@ def test_a_command_that_a_signal_ends_says_so_with_its_status(
     command: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     arguments = (command,) if command == "config" else (command, str(tmp_path))
-    point = "server.config.load.load" if command == "config" else "engine.log.segments.read"
+    point = "server.config.load.load" if command == "config" else "engine.log.read.segments.read"
     with program(tmp_path, {point: number}, *arguments) as process:
         assert not check_end(process, tmp_path, 128 + number)
 

@@ -12,7 +12,9 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
-from engine.log import digest, replay, segments
+from engine.log import replay
+from engine.log.content import digest
+from engine.log.read import segments
 from machines import events
 from server.renderers import reply
 from tests.support.process import machinetime

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.log import segments
+from engine.log.read import segments
 from machines import events
 from machines.stream import machine as stream
 from server.api.reply import Reply

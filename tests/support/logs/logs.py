@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
-from engine.log import chain, event_log as log, sealed, segments
+from engine.log import event_log as log
+from engine.log.format import chain, sealed
+from engine.log.read import segments
 from engine.log.settings import LogSettings
 from machines import events, outputs
 from machines.stream import machine

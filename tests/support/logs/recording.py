@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from engine.log import sealed
+from engine.log.format import sealed
 
 Record = dict[str, Any]
 """A record without what `lines` adds; `stream` and `t` may be left out."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from hypothesis import strategies as st
 
-from engine.log import mask
+from engine.log.content import mask
 from machines import errors, events, outputs, tooloptions
 from machines.stream import machine as stream
 from tests.support.machines.playbook import opened

@@ -9,7 +9,7 @@ import msgspec
 from engine import slices, worker
 from engine.codex import worker as codexworker
 from engine.codex.request import conversation, preparation
-from engine.log import keptrequest
+from engine.log.content import keptrequest
 from engine.upstream import turn as upstreamturn
 from server.api.options import AnswerOptions
 from server.config import load as config

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from openai.types.responses import Response
 
 from engine import slices
-from engine.log import mask
+from engine.log.content import mask
 from machines import events, outputs
 from machines.events import Usage
 from server.http import reading

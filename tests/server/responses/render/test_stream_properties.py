@@ -8,7 +8,7 @@ import openai
 from hypothesis import example, given, strategies as st
 from openai.lib.streaming.responses._responses import ResponseStreamState
 
-from engine.log import mask
+from engine.log.content import mask
 from machines import events, outputs
 from machines.outputs import Content, Head, Reasoning, Refusal, ToolCall
 from machines.stream import machine as stream

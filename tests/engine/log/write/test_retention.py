@@ -8,7 +8,9 @@ import pytest
 import structlog
 from hypothesis import given, settings, strategies as st
 
-from engine.log import chain, chainfile, recovery, retention, segments
+from engine.log.format import chain
+from engine.log.read import segments
+from engine.log.write import chainfile, recovery, retention
 from tests.support.logs import logs
 
 NOW_US = 1_700_000_000_000_000

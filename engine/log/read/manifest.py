@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from engine import regular
-from engine.log import chain, sealed
+from engine.log.format import chain, sealed
 from machines import events
 
 

@@ -10,7 +10,9 @@ from typing import Literal
 import msgspec
 import pytest
 
-from engine.log import event_log as log, sealed, segments
+from engine.log import event_log as log
+from engine.log.format import sealed
+from engine.log.read import segments
 from machines import events, outputs
 from tests.support.logs import logs
 

@@ -2,8 +2,8 @@
 
 Everything in them is about what is on file already, so a process that is killed leaves them
 behind the segments, never ahead. The chain's lines are there before a checkpoint that counts them,
-and a log is said to be open before anything in it is changed. `engine.log.recovery` brings to an
-end whatever a kill between two of these steps has left.
+and a log is said to be open before anything in it is changed. `engine.log.write.recovery` brings
+to an end whatever a kill between two of these steps has left.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ import msgspec
 import structlog
 
 from engine import regular
-from engine.log import chain, recovery
+from engine.log.format import chain
+from engine.log.write import recovery
 from machines import events
 
 COMPACT_LINES: Final = 1024

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from engine import regular
-from engine.log import segments
+from engine.log.read import segments
 
 LOCK: Final = "lock"
 """File whose lock the one writer has, and the number of its process in it."""

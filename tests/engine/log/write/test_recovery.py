@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from engine.log import chain, recovery, segments
+from engine.log.format import chain
+from engine.log.read import segments
+from engine.log.write import recovery
 from machines import events, outputs
 from tests.support.logs import logs
 

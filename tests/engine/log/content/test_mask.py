@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.log import mask, segments
+from engine.log.content import mask
+from engine.log.read import segments
 from machines import events, outputs, tooloptions
 from tests.support.logs import logs
 
@@ -86,7 +87,8 @@ def logged_events() -> list[type[events.StreamEvent]]:
 
 
 KEPT = {
-    # The request is masked before its stream opens: tests of `engine.log.keptrequest` see to it.
+    # The request is masked before its stream opens: tests of `engine.log.content.keptrequest` hold
+    # that.
     "opened": "request_id completion_id model target worker endpoint effort versions request",
     "reasoning_delta": "kind",
     "tool_called": "call_id name",

@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from engine.log import chain, chainfile, segments
+from engine.log.format import chain
+from engine.log.read import segments
+from engine.log.write import chainfile
 
 _log = structlog.get_logger(component="retention")
 

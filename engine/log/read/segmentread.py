@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from engine import regular
-from engine.log import chain, manifest, sealed
+from engine.log.format import chain, sealed
+from engine.log.read import manifest
 from machines import events, parse
 
 LIMITLESS: Final = 1 << 62

@@ -17,7 +17,8 @@ import msgspec
 import structlog
 
 from engine import regular
-from engine.log import chain, manifest, sealed, segmentread, segments
+from engine.log.format import chain, sealed
+from engine.log.read import manifest, segmentread, segments
 from machines import events
 
 RECOVERY_TRIGGER: Final = "recovery"

@@ -2,7 +2,7 @@
 
 A log is a directory of segments, `events-00000001.jsonl` and so on, each a file of records, one a
 line, written by one process at a time. A line ends in a checksum over everything before it; `seg`
-counts the records of a segment, `seq` those of a stream; `engine.log.chain` says what whole
+counts the records of a segment, `seq` those of a stream; `engine.log.format.chain` says what whole
 segments hold. So a changed bit, and a line or a segment that is gone, doubled, cut or misplaced
 are all found and located:
 
@@ -23,7 +23,8 @@ from typing import Final, get_args
 
 import msgspec
 
-from engine.log import chain, manifest, records, sealed, segmentread
+from engine.log.format import chain, records, sealed
+from engine.log.read import manifest, segmentread
 from machines import events, outputs, parse
 
 PROBLEMS_KEPT: Final = 1000

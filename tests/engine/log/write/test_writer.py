@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from engine.log import segments
+from engine.log.read import segments
 from tests.support.logs import logs
 from tests.support.process import machinetime
 

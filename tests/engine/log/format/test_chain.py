@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from engine.log import chain, chainfile, recovery, sealed, segments
+from engine.log.format import chain, sealed
+from engine.log.read import segments
+from engine.log.write import chainfile, recovery
 from tests.support.logs import logs
 
 ENTRIES: list[chain.AnyEntry] = [

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from engine import regular
-from engine.log import chain, sealed
+from engine.log.format import chain, sealed
 
 Pending = tuple[bytes, int, bytes]
 """A record before it has its place in a segment: what comes before the value of `seq`, `seq`, and

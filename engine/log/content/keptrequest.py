@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine import redaction, slices
-from engine.log.digest import HASH_BYTES
-from engine.log.mask import SPELLING, STAND_IN, mask_text
+from engine.log.content.digest import HASH_BYTES
+from engine.log.content.mask import SPELLING, STAND_IN, mask_text
 from machines import parse
 
 KEPT_BYTES: Final = 256 << 10

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from engine.log import sealed
+from engine.log.format import sealed
 from machines import events, parse
 
 CHAIN: Final = "chain"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from engine import slices
-from engine.log import keptrequest
+from engine.log.content import keptrequest
 from tests.support.requests import chatrequests
 
 WORD = "Zanzibar42"

@@ -21,15 +21,9 @@ from typing import Any, Final, Literal
 import structlog
 
 from engine import containment, regular
-from engine.log import (
-    chain,
-    chainfile,
-    livesegment,
-    lock as writerlock,
-    recovery,
-    sealed,
-    segments,
-)
+from engine.log.format import chain, sealed
+from engine.log.read import segments
+from engine.log.write import chainfile, livesegment, lock as writerlock, recovery
 from machines import events
 
 SYNC_INTERVAL_S: Final = 1.0
