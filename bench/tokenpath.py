@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from bench import appframes, load
-from engine import slices, wakeups, worker, workerkinds
+from engine import slices, worker, workerkinds
 from engine.codex.protocol import channel
 from engine.codex.turns import dispatcher, reader as codex
 from engine.log import event_log as log
+from engine.stream import wakeups
 from machines import lifecycle
 from server import assembly, context, router as routes, serve
 from server.config import load as config

@@ -182,7 +182,7 @@ SILENCE: Final = Silence()
 """Takes the place of a cancelled turn's feed."""
 
 Read = Callable[[Callable[[bytes], None], bytes], None]
-"""Has what one read brought taken, as one wake-up: `engine.wakeups.Wakeups.read`."""
+"""Has what one read brought taken, as one wake-up: `engine.stream.wakeups.Wakeups.read`."""
 
 
 class RunningTurn(Protocol):

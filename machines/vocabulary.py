@@ -29,7 +29,7 @@ TimerName = Literal[
     "truncate",
     "tool_grace",
 ]
-"""The deadlines of a stream; see `engine.deadlines` for their lengths."""
+"""The deadlines of a stream; see `engine.stream.deadlines` for their lengths."""
 
 GoneCause = Literal["left", "write_stall", "cancelled"]
 """Why there is no client: it closed its connection, it stopped reading, or it asked for an end."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine import regular, scripted, wakeups, worker, workerkinds
+from engine import regular, scripted, worker, workerkinds
 from engine.codex import disabled, worker as codexworker
 from engine.codex.child import home as codexhome
 from engine.log import event_log as log, journal, settings as logsettings
 from engine.log.content import digest
 from engine.store import sqlite as sqlitestore, store as responsestore
+from engine.stream import wakeups
 from machines import supervisor
 from server.config.settings import Config
 from server.http import exchange as http

@@ -4,10 +4,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from engine import deadlines, looplag, pump, wakeups, worker
+from engine import looplag, worker
 from engine.log import event_log as log
 from engine.routing import fleet as routing, models
 from engine.store import store as responsestore
+from engine.stream import deadlines, pump, wakeups
 from machines import lifecycle, tooloptions
 from server.config import models_file as modelsfile
 from server.config.load import ConfigError

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import structlog
 
-from engine import containment, pump, wakeups
+from engine import containment
 from engine.log import event_log as log
+from engine.stream import pump, wakeups
 from machines import events, lifecycle
 from server import assembly, diagnostics
 from server.config.settings import Config

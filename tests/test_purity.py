@@ -16,9 +16,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from engine import wakeups
 from engine.log import event_log as log
 from engine.log.settings import LogSettings
+from engine.stream import wakeups
 from machines import events, lifecycle, parse
 from server import context, router as routes, serve
 from server.http import exchange as http, listener

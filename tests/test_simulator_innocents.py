@@ -7,8 +7,8 @@ from unittest import mock
 
 import pytest
 
-from engine import wakeups
 from engine.codex.protocol import channel
+from engine.stream import wakeups
 from tests.simulator import answers, clock, draw, innocence, plan, run
 
 SEEDS: Final = 40

@@ -9,9 +9,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine import containment, deadlines, pump, slices, worker
+from engine import containment, slices, worker
 from engine.log.content import keptrequest
 from engine.routing import fallback as engine_fallback, fleet as routing, limits
+from engine.stream import deadlines, pump
 from machines import events, tooloptions
 from server import permits, version
 from server.api import fallback

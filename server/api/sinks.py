@@ -4,8 +4,8 @@ import enum
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from engine import sink
 from engine.log.content import digest
+from engine.stream import sink
 from machines import outputs
 from server.api.reply import Renderer, Reply
 from server.http import errors

@@ -15,8 +15,8 @@ import secrets
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
-from engine import pump
 from engine.codex.turns import attempt, reader as codex, turn as codexturn
+from engine.stream import pump
 from engine.upstream import turn as upstreamturn
 from tests.support.process import planted
 
@@ -66,8 +66,8 @@ PLACES: Final[dict[str, Place]] = {
     "finish": Place(("server.http.exchange.Exchange.finish",)),
     "whole answer": Place(("server.http.exchange.Exchange.respond",)),
     "summary": Place(("server.api.sinks.Sink.summary",)),
-    "figures": Place(("engine.pump.terminal",)),
-    "timer": Place(("engine.pump.Pump._take_due",)),
+    "figures": Place(("engine.stream.pump.terminal",)),
+    "timer": Place(("engine.stream.pump.Pump._take_due",)),
     # An upstream's.
     "upstream's event": Place(("engine.upstream.chunks.ChunkReader.take",)),
     "upstream's cancel": Place(("engine.upstream.turn.UpstreamTurn.cancel",), after=True),

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from engine import slices, wakeups, worker, workerkinds
+from engine import slices, worker, workerkinds
 from engine.log import event_log as log
 from engine.log.settings import LogSettings
+from engine.stream import wakeups
 from machines import events, lifecycle
 from server import context, router as routes, serve
 from server.config import load as config

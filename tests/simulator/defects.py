@@ -14,8 +14,9 @@ from unittest import mock
 
 import msgspec
 
-from engine import containment, pump
+from engine import containment
 from engine.log import streamlog
+from engine.stream import pump
 from engine.upstream import turn as upstreamturn
 from tests.simulator import plan, points
 

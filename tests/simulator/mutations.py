@@ -10,10 +10,10 @@ from unittest import mock
 
 import msgspec
 
-from engine import pump, wakeups
 from engine.codex.turns import attempt, parking
 from engine.log import event_log as log
 from engine.log.write import livesegment
+from engine.stream import pump, wakeups
 from machines import events, outputs
 from machines.stream import choice, machine as stream
 from server import permits

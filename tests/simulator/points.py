@@ -8,13 +8,14 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from engine import pump, worker
+from engine import worker
 from engine.codex import worker as codexworker
 from engine.codex.child import process
 from engine.codex.protocol import channel
 from engine.codex.turns import attempt, dispatcher, parking, reader as codex, turn as codexturn
 from engine.log import event_log as log, streamlog
 from engine.store import sqlite as sqlitestore
+from engine.stream import pump
 from engine.upstream import (
     body as upstreambody,
     chunks as answerchunks,

@@ -8,7 +8,8 @@ from unittest import mock
 import aiohttp
 import msgspec
 
-from engine import deadlines, failures, runningtext, worker
+from engine import failures, runningtext, worker
+from engine.stream import deadlines
 from engine.upstream import (
     body as upstreambody,
     chunks,

@@ -22,7 +22,7 @@ OUTSIDE = ("bench", "tests")
 
 
 class Module(NamedTuple):
-    """A source file, as `engine.pump` and as its parts."""
+    """A source file, as `engine.stream.pump` and as its parts."""
 
     name: str
     path: Path
@@ -94,7 +94,7 @@ def resolve(path: str, name: str) -> Any:
     """What a page means by a file and a dotted name in it.
 
     Args:
-        path: from the checkout's root, as `engine/pump.py`.
+        path: from the checkout's root, as `engine/stream/pump.py`.
     """
     module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
     return functools.reduce(getattr, name.split("."), module)

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-from engine import pump
+from engine.stream import pump
 from tests.tools import tokentrace, tokenwords
 
 
@@ -44,7 +44,7 @@ def test_a_token_is_taken_from_a_pipe_to_its_stream_and_flushed_from_there_to_a_
 
 def test_each_movement_enters_its_stream_once() -> None:
     for movement in tokentrace.trip():
-        assert len([call for call in movement if call.file == "engine/pump.py"]) == 1
+        assert len([call for call in movement if call.file == "engine/stream/pump.py"]) == 1
 
 
 def test_a_call_more_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:

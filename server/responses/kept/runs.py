@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import containment, pump
+from engine import containment
+from engine.stream import pump
 from machines import events, outputs
 from server.api import sinks
 from server.chat import sse

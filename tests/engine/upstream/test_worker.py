@@ -15,8 +15,9 @@ import pytest
 import structlog
 import uvloop
 
-from engine import sink, slices, wakeups, worker
+from engine import slices, worker
 from engine.log import event_log as log
+from engine.stream import sink, wakeups
 from engine.upstream import client as upstreamclient, turn as upstreamturn, worker as upstream
 from machines.events import (
     RpcReplied,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine import sink
+from engine.stream import sink
 from machines import outputs
 from machines.events import (
     Usage,

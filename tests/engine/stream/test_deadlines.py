@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from engine import deadlines
+from engine.stream import deadlines
 from machines import events, tooloptions
 from machines.stream import machine as stream, states
 

@@ -18,9 +18,10 @@ from typing import Protocol
 
 import msgspec
 
-from engine import containment, sink
+from engine import containment
 from engine.containment import Boundary
 from engine.log import event_log as log
+from engine.stream import sink
 
 
 class Source(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog.testing
 
-from engine import sink, wakeups
+from engine.stream import sink, wakeups
 from tests.support.machines import virtualtime
 
 Safe = Callable[[], object]

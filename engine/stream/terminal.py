@@ -1,6 +1,6 @@
 """The last record of a stream: what its machine, its sink and its clock say of it."""
 
-from engine.sink import Summary
+from engine.stream.sink import Summary
 from machines import events
 from machines.stream import machine as stream
 

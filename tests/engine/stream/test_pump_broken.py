@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 import structlog
 
-from engine import deadlines, pieces, pump, wakeups, worker
+from engine import pieces, worker
 from engine.log import event_log as log, replay
 from engine.log.read import segments
 from engine.log.settings import LogSettings
+from engine.stream import deadlines, pump, wakeups
 from machines import events, outputs
 from machines.events import ReasoningDelta, TextDelta, TokensCounted, TurnFinished, Usage
 from server import renderers

@@ -1,8 +1,8 @@
 """Drives one stream: event -> machine -> log -> sink; its deadlines, its turns, its one ending.
 
 `Pump.event` is where a token is taken, and `Pump.flush_texts` where it is flushed. Both are plain
-calls, the one from the reader of the worker's output and the other from `engine.wakeups`, which
-writes the records of every stream before any of their bytes go out.
+calls, the one from the reader of the worker's output and the other from `engine.stream.wakeups`,
+which writes the records of every stream before any of their bytes go out.
 
 Nothing that is called from outside raises. A bug of ours, wherever it is met on the way of an
 event, ends the stream that it hit: by the machine's own answer to `DEFECT` where that still
@@ -21,11 +21,11 @@ import structlog
 
 from engine import containment, pieces, worker
 from engine.containment import Boundary
-from engine.deadlines import Deadlines, Times, due
 from engine.log import event_log as eventlog
-from engine.sink import LostBytes, Severed, Sink
-from engine.terminal import terminal
-from engine.wakeups import Source, Wakeups
+from engine.stream.deadlines import Deadlines, Times, due
+from engine.stream.sink import LostBytes, Severed, Sink
+from engine.stream.terminal import terminal
+from engine.stream.wakeups import Source, Wakeups
 from machines import events, outputs
 from machines.stream import machine as stream, states as streamstates
 
