@@ -1,7 +1,8 @@
 """What may happen to a stream: the inputs of its machine, and the records of the event log.
 
 They come from a worker, a timer, the client or the server itself. Each is one record, under the
-tag in its `event` key. What the machine answers is in `machines.outputs`.
+tag in its `event` key. What the machine answers is in `machines.outputs`. Events that change
+nothing of a stream are declared in `machines.notices`; all have their names here.
 """
 
 from typing import Literal
@@ -9,9 +10,25 @@ from typing import Literal
 import msgspec
 
 from machines import tooloptions
+from machines.notices import (
+    BufferPressure as BufferPressure,
+    CallDemanded as CallDemanded,
+    FallbackSkipped as FallbackSkipped,
+    FallbackTaken as FallbackTaken,
+    ItemStarted as ItemStarted,
+    Notice as Notice,
+    ParkMissed as ParkMissed,
+    RetryScheduled as RetryScheduled,
+    RpcReplied as RpcReplied,
+    RpcSent as RpcSent,
+    TurnResumed as TurnResumed,
+    TurnStarted as TurnStarted,
+    UpstreamGarbled as UpstreamGarbled,
+)
 from machines.vocabulary import (
     GoneCause as GoneCause,
     ReasoningKind as ReasoningKind,
+    StreamEvent as StreamEvent,
     TerminalKind as TerminalKind,
     TimerName as TimerName,
     Usage as Usage,
@@ -25,12 +42,6 @@ CHAT = "chat.completions"
 
 RESPONSES = "responses"
 """The endpoint of the Responses API."""
-
-
-class StreamEvent(
-    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag=True
-):
-    """Anything that can happen to a stream."""
 
 
 class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
@@ -75,7 +86,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     schema: int = 1
     content: Literal["full", "masked"] = "full"
     request: msgspec.Raw = msgspec.Raw(b"null")
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
     hash_key: str | None = None
 
 
@@ -222,94 +233,6 @@ class ServerStopping(StreamEvent, frozen=True, tag="server_stopping"):
     """The drain deadline has passed with this stream still open."""
 
 
-class TurnStarted(StreamEvent, frozen=True, tag="turn_started"):
-    """A worker has taken the turn."""
-
-    thread_id: str
-    turn_id: str
-    choice: int = 0
-
-
-class TurnResumed(StreamEvent, frozen=True, tag="turn_resumed"):
-    """A parked turn was given the results it waited for, and goes on."""
-
-    thread_id: str
-    choice: int = 0
-
-
-class ParkMissed(StreamEvent, frozen=True, tag="park_missed"):
-    """Results came for a step, and no parked turn takes them: its history is sent anew.
-
-    Attributes:
-        reason: why, such as `expired` or `history_edited`.
-    """
-
-    reason: str
-    choice: int = 0
-
-
-class CallDemanded(StreamEvent, frozen=True, tag="call_demanded"):
-    """A step made no call where one is required: the model is asked for it."""
-
-    attempt: int
-    choice: int = 0
-
-
-class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
-    """The model began an item: a sign of life, no output."""
-
-    item: str
-    choice: int = 0
-
-
-class UpstreamGarbled(StreamEvent, frozen=True, tag="upstream_garbled"):
-    """The upstream sent an event that is not JSON: `data` is at most 1 KiB of what it held."""
-
-    data: str
-    choice: int = 0
-
-
-class RpcSent(StreamEvent, frozen=True, tag="rpc_sent"):
-    """A request to the worker on this stream's behalf."""
-
-    method: str
-    rpc_id: int
-    choice: int = 0
-
-
-class RpcReplied(StreamEvent, frozen=True, tag="rpc_replied"):
-    """The worker's reply: `error` is its code and message, absent on success."""
-
-    rpc_id: int
-    error: str | None = None
-    choice: int = 0
-
-
-class RetryScheduled(StreamEvent, frozen=True, tag="retry_scheduled"):
-    """An attempt failed before any output; another follows after `delay_ms`."""
-
-    attempt: int
-    delay_ms: int
-    code: str
-    choice: int = 0
-
-
-class FallbackTaken(StreamEvent, frozen=True, tag="fallback_taken"):
-    """A target failed with `code` before any output: this one is asked instead."""
-
-    model: str
-    worker: str
-    code: str
-
-
-class FallbackSkipped(StreamEvent, frozen=True, tag="fallback_skipped"):
-    """A target that was next cannot take the request: `code` says why, as for a client."""
-
-    model: str
-    worker: str
-    code: str
-
-
 class WorkerChanged(StreamEvent, frozen=True, tag="worker_changed"):
     """A worker process took a transition; a record of the process's life, not of a stream's.
 
@@ -322,12 +245,6 @@ class WorkerChanged(StreamEvent, frozen=True, tag="worker_changed"):
     worker: str
     trigger: str
     detail: dict[str, str | int]
-
-
-class BufferPressure(StreamEvent, frozen=True, tag="buffer_pressure"):
-    """The client reads more slowly than the worker writes: `buffered` bytes wait for it."""
-
-    buffered: int
 
 
 StreamInput = (
@@ -344,18 +261,7 @@ StreamInput = (
     | TimerFired
     | ClientGone
     | ServerStopping
-    | TurnStarted
-    | TurnResumed
-    | ParkMissed
-    | CallDemanded
-    | ItemStarted
-    | UpstreamGarbled
-    | RpcSent
-    | RpcReplied
-    | RetryScheduled
-    | FallbackTaken
-    | FallbackSkipped
-    | BufferPressure
+    | Notice
 )
 """Every event a stream can be stepped with."""
 
@@ -397,4 +303,4 @@ class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
     tool_calls_dropped: int = 0
     tool_buffers_started: int = 0
     tool_buffers_flushed: int = 0
-    tool_buffers_aborted: dict[str, int] = {}
+    tool_buffers_aborted: dict[str, int] = msgspec.field(default_factory=dict)

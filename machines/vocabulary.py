@@ -1,4 +1,4 @@
-"""The words and counts that records of the log have in common."""
+"""The words and counts that records of the log have in common, and what every event is."""
 
 from typing import Literal
 
@@ -50,3 +50,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
     def total_tokens(self) -> int:
         """Prompt and completion together, as the API defines it."""
         return self.prompt_tokens + self.completion_tokens
+
+
+class StreamEvent(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag=True
+):
+    """Anything that can happen to a stream."""

@@ -1,0 +1,119 @@
+"""Events of a stream that are recorded and change nothing: what was done for it, and where.
+
+They explain a log to who reads it: which thread answered, what was retried, which target stood in.
+The machine answers none of them, so one more needs no code there. Who sends or reads events finds
+these in `machines.events` too, under the same names.
+"""
+
+from machines.vocabulary import StreamEvent
+
+
+class TurnStarted(StreamEvent, frozen=True, tag="turn_started"):
+    """A worker has taken the turn."""
+
+    thread_id: str
+    turn_id: str
+    choice: int = 0
+
+
+class TurnResumed(StreamEvent, frozen=True, tag="turn_resumed"):
+    """A parked turn was given the results it waited for, and goes on."""
+
+    thread_id: str
+    choice: int = 0
+
+
+class ParkMissed(StreamEvent, frozen=True, tag="park_missed"):
+    """Results came for a step, and no parked turn takes them: its history is sent anew.
+
+    Attributes:
+        reason: why, such as `expired` or `history_edited`.
+    """
+
+    reason: str
+    choice: int = 0
+
+
+class CallDemanded(StreamEvent, frozen=True, tag="call_demanded"):
+    """A step made no call where one is required: the model is asked for it."""
+
+    attempt: int
+    choice: int = 0
+
+
+class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
+    """The model began an item: a sign of life, no output."""
+
+    item: str
+    choice: int = 0
+
+
+class UpstreamGarbled(StreamEvent, frozen=True, tag="upstream_garbled"):
+    """The upstream sent an event that is not JSON: `data` is at most 1 KiB of what it held."""
+
+    data: str
+    choice: int = 0
+
+
+class RpcSent(StreamEvent, frozen=True, tag="rpc_sent"):
+    """A request to the worker on this stream's behalf."""
+
+    method: str
+    rpc_id: int
+    choice: int = 0
+
+
+class RpcReplied(StreamEvent, frozen=True, tag="rpc_replied"):
+    """The worker's reply: `error` is its code and message, absent on success."""
+
+    rpc_id: int
+    error: str | None = None
+    choice: int = 0
+
+
+class RetryScheduled(StreamEvent, frozen=True, tag="retry_scheduled"):
+    """An attempt failed before any output; another follows after `delay_ms`."""
+
+    attempt: int
+    delay_ms: int
+    code: str
+    choice: int = 0
+
+
+class FallbackTaken(StreamEvent, frozen=True, tag="fallback_taken"):
+    """A target failed with `code` before any output: this one is asked instead."""
+
+    model: str
+    worker: str
+    code: str
+
+
+class FallbackSkipped(StreamEvent, frozen=True, tag="fallback_skipped"):
+    """A target that was next cannot take the request: `code` says why, as for a client."""
+
+    model: str
+    worker: str
+    code: str
+
+
+class BufferPressure(StreamEvent, frozen=True, tag="buffer_pressure"):
+    """The client reads more slowly than the worker writes: `buffered` bytes wait for it."""
+
+    buffered: int
+
+
+Notice = (
+    TurnStarted
+    | TurnResumed
+    | ParkMissed
+    | CallDemanded
+    | ItemStarted
+    | UpstreamGarbled
+    | RpcSent
+    | RpcReplied
+    | RetryScheduled
+    | FallbackTaken
+    | FallbackSkipped
+    | BufferPressure
+)
+"""Every event that changes nothing of a stream."""
