@@ -2,6 +2,9 @@
 
 Codex drops what it does not know without a word (`docs/codex.md`): role `system`, `name`, results
 without their call. So each of these is turned into what it keeps, or refused by name.
+
+These are two steps. `check` refuses, before the stream opens, and makes nothing: a turn that is
+resumed sends no conversation. `items` converts what `check` has let pass, and refuses nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +20,7 @@ from engine.worker import (
     OtherPart,
     Part,
     RefusalPart,
+    Role,
     TextPart,
     TurnRefused,
 )
@@ -44,27 +48,53 @@ Recall = Callable[[Message], tuple[msgspec.Raw, ...] | None]
 
 
 def check(messages: tuple[Message, ...]) -> slices.Steps[None]:
-    """Look for what `items` would refuse.
+    """Refuse what Codex cannot take.
 
     Raises:
-        TurnRefused: for a part Codex cannot take, or a tool result that answers no call.
+        TurnRefused: for a part Codex cannot take, a tool result that answers no call, or an item
+            of the provider's that is nested too deeply.
     """
-    calls = _CallIds()
+    made: set[str] = set()
     for index, message in enumerate(messages):
         yield
         if message.role in ("tool", "function"):
-            _answered(message, index, calls)
+            _check_answered(message, index, made)
         for call in message.calls if message.role == "assistant" else ():
-            calls.made(call.call_id)
+            made.add(call.call_id)
             yield
-        takes = _text if message.role == "assistant" else _input_part
         for part in message.parts:
             if not isinstance(part, TextPart):
-                takes(part)
+                _check_part(part, message.role)
                 yield
         for thought in message.reasoning:
             _shallow(thought)
             yield
+
+
+def _check_answered(message: Message, index: int, made: set[str]) -> None:
+    """Refuse the result of a call that none of these is."""
+    if answered(message) not in made:
+        raise TurnRefused(
+            "invalid_request",
+            "A tool message must answer a tool call of an earlier assistant message.",
+            f"messages[{index}]",
+        )
+
+
+def _check_part(part: Part, role: Role) -> None:
+    match part:
+        case ImagePart(_, param) if role == "assistant":
+            raise TurnRefused("unsupported_content", "An image cannot stand here.", param)
+        case ImagePart(url, param) if not url.startswith("data:"):
+            raise TurnRefused(
+                "unsupported_content",
+                "Images must be data URLs: this worker does not fetch remote images.",
+                param,
+            )
+        case OtherPart(kind, param):
+            raise TurnRefused(
+                "unsupported_content", f"This worker takes no parts of type {kind!r}.", param
+            )
 
 
 def items(
@@ -72,20 +102,17 @@ def items(
     alias: Callable[[str], str] = str,
     recall: Recall = lambda _: None,
 ) -> slices.Steps[tuple[msgspec.Raw, ...]]:
-    """The conversation as Responses items, each as JSON.
+    """A conversation that `check` has let pass as Responses items, each as JSON.
 
     Args:
         alias: Codex's name of a function.
-
-    Raises:
-        TurnRefused: for a part Codex cannot take, or a tool result that answers no call.
     """
     found: list[msgspec.Raw] = []
     calls = _CallIds()
-    for index, message in enumerate(messages):
+    for message in messages:
         yield
         if message.role in ("tool", "function"):
-            result = {"type": "function_call_output", "call_id": _answered(message, index, calls)}
+            result = {"type": "function_call_output", "call_id": calls.answered(message)}
             found.append(_raw(result | {"output": (yield from _output(message))}))
         elif message.role == "assistant":
             kept = recall(message)
@@ -132,9 +159,11 @@ class _CallIds:
         self._sent[call_id] = f"{call_id}_{self._count}" if call_id in self._sent else call_id
         return self._sent[call_id]
 
-    def answered(self, call_id: str | None) -> str | None:
-        """The id of the last call that a client knows by this one."""
-        return self._sent.get(call_id) if call_id is not None else None
+    def answered(self, message: Message) -> str:
+        """The id of the last call that a client knows by the one that its message answers."""
+        call_id = answered(message)
+        assert call_id is not None
+        return self._sent[call_id]
 
 
 def answered(message: Message) -> str | None:
@@ -143,11 +172,7 @@ def answered(message: Message) -> str | None:
 
 
 def output(message: Message) -> str | list[Item]:
-    """What a tool returned: its text, or a list where there are images.
-
-    Raises:
-        TurnRefused: for a part Codex cannot take.
-    """
+    """What a tool returned, which `check` has let pass: its text, or a list with its images."""
     return slices.at_once(_output(message))
 
 
@@ -174,7 +199,7 @@ def _answer(
 ) -> slices.Steps[list[msgspec.Raw]]:
     found = []
     for thought in message.reasoning:
-        found.append(reasoning.restored(_shallow(thought)))
+        found.append(reasoning.restored(thought))
         yield
     text = "".join((yield from _each(_text, message)))
     if text and message.name is not None:
@@ -196,18 +221,6 @@ def _answer(
     return found
 
 
-def _answered(message: Message, index: int, calls: _CallIds) -> str:
-    """Codex's id of the call that a result is for."""
-    call_id = calls.answered(answered(message))
-    if call_id is None:
-        raise TurnRefused(
-            "invalid_request",
-            "A tool message must answer a tool call of an earlier assistant message.",
-            f"messages[{index}]",
-        )
-    return call_id
-
-
 def _output_part(part: Part) -> Item:
     # Codex itself says so of every image of a tool.
     return _input_part(part) | ({"detail": "high"} if isinstance(part, ImagePart) else {})
@@ -223,26 +236,13 @@ def _input_parts(message: Message) -> slices.Steps[list[Item]]:
 
 def _input_part(part: Part) -> Item:
     if isinstance(part, ImagePart):
-        if not part.url.startswith("data:"):
-            raise TurnRefused(
-                "unsupported_content",
-                "Images must be data URLs: this worker does not fetch remote images.",
-                part.param,
-            )
         return {"type": "input_image", "image_url": part.url}
     return {"type": "input_text", "text": _text(part)}
 
 
 def _text(part: Part) -> str:
-    match part:
-        case TextPart(text) | RefusalPart(text):
-            return text
-        case ImagePart(_, param):
-            raise TurnRefused("unsupported_content", "An image cannot stand here.", param)
-        case OtherPart(kind, param):
-            raise TurnRefused(
-                "unsupported_content", f"This worker takes no parts of type {kind!r}.", param
-            )
+    assert isinstance(part, TextPart | RefusalPart)
+    return part.text
 
 
 def _raw(item: object) -> msgspec.Raw:

@@ -19,11 +19,7 @@ class Prepared(msgspec.Struct, frozen=True, eq=False):
 
 
 def prepare(turn: worker.Turn, recall: conversation.Recall) -> slices.Steps[Prepared]:
-    """What a turn's thread is made of.
-
-    Raises:
-        TurnRefused: as `conversation.items` does.
-    """
+    """What a turn's thread is made of, whose conversation `conversation.check` has let pass."""
     toolset = tools.Toolset(turn.tools) if turn.tools else None
     if toolset is not None:
         yield from toolset.describe()

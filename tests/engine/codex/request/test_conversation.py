@@ -11,15 +11,9 @@ from engine.worker import Call, ImagePart, Message, OtherPart, RefusalPart, Text
 
 
 def items(messages: tuple[Message, ...], **arguments: Any) -> list[Any]:
-    """The conversation as Codex is sent it; what is refused of it is refused before, and alike."""
-    try:
-        found = slices.at_once(conversation.items(messages, **arguments))
-    except TurnRefused as refused:
-        with pytest.raises(TurnRefused) as before:
-            slices.at_once(conversation.check(messages))
-        assert (before.value.args, before.value.param) == (refused.args, refused.param)
-        raise
+    """The conversation as Codex is sent it, once it was checked."""
     slices.at_once(conversation.check(messages))
+    found = slices.at_once(conversation.items(messages, **arguments))
     return [msgspec.json.decode(item) for item in found]
 
 
