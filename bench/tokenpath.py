@@ -83,9 +83,10 @@ class PipelessWorker:
         """The stand-in's."""
         return appframes.MODELS
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """It takes all."""
         yield
+        return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Running:
         """Begin a turn, whose frames are the next in `frames`."""

@@ -241,10 +241,11 @@ class ScriptedWorker:
         first = [name for name in (DEFAULT,) if name in self._transcripts]
         return tuple(dict.fromkeys(itertools.chain(first, self._transcripts)))
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse a transcript that is not there."""
         yield
         self._cues(turn)
+        return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playback:
         """Begin to play, without the ends of reasoning items where they are not wanted."""

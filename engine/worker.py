@@ -253,8 +253,11 @@ class Worker(Runner, Protocol):
     def models(self) -> tuple[str, ...]:
         """Targets this worker knows."""
 
-    def check(self, turn: Turn) -> slices.Steps[None]:
+    def check(self, turn: Turn) -> slices.Steps[Runner]:
         """Refuse what can be refused before anything is begun: in steps, for a turn may be long.
+
+        What it gives runs the turns of this request, which differ in their choices alone. So what
+        is made of one can be used for all.
 
         Raises:
             TurnRefused: with a message for the client.

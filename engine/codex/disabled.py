@@ -36,7 +36,7 @@ class DisabledWorker:
         """None."""
         return ()
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse every turn."""
         yield
         raise worker.TurnRefused(CODE, "The Codex worker is switched off.")

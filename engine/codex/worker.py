@@ -16,14 +16,13 @@ from engine import containment, failures, redaction, slices, worker, workerkinds
 from engine.codex.child import bundled as codexmodels, home as codexhome, process
 from engine.codex.protocol import appserver, notifications
 from engine.codex.protocol.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex.request import conversation, tools, toolschema
+from engine.codex.request import preparation, tools
 from engine.codex.turns import parking
 from engine.codex.turns.attempt import Seat
 from engine.codex.turns.dispatcher import Dispatcher
-from engine.codex.turns.turn import CodexTurn, Unavailable
+from engine.codex.turns.turn import CodexTurn, TakeSeat, Unavailable
 from engine.containment import Boundary
-from machines import errors, supervisor
-from machines.wire import jsonrpc
+from machines import supervisor
 
 QUEUE_LENGTH: Final = 16
 """Turns that may wait for a seat; the next is refused at once."""
@@ -291,17 +290,21 @@ class CodexWorker:
             *self._options.setup.extra_models,
         )
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse content Codex cannot take, and turns it has no login for."""
-        yield from conversation.check(turn.messages)
-        _check_schemas(turn)
+        yield from preparation.check(turn)
         ready = [server for server in self._servers if server.free_seats()]
         if ready and not any(server.logged_in for server in ready):
             raise worker.TurnRefused("worker_unauthorized", self._login_advice())
+        return self._runner(turn)
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> CodexTurn:
-        """Begin a turn."""
-        return CodexTurn(turn, feed, self._take_seat, self.parking)
+        """Begin a turn that is the only one of its request."""
+        return self._runner(turn).run(turn, feed)
+
+    def _runner(self, turn: worker.Turn) -> "RequestRunner":
+        prepared = preparation.Preparation(turn, self.parking.recall(turn.key_id))
+        return RequestRunner(prepared, self._take_seat, self.parking)
 
     async def _take_seat(self, attempt: int) -> Seat:
         """The least loaded process's seat, or the next that becomes free in time."""
@@ -356,30 +359,16 @@ class CodexWorker:
         return advice
 
 
-def _check_schemas(turn: worker.Turn) -> None:
-    """Refuse schemas that are too large to be read, and one that no line can hold."""
-    for tool in turn.tools:
-        if tool.parameters is not None:
-            _check_size(tool.parameters, f"The schema of '{tool.name[:64]}'", "tools")
-    if turn.output_schema is not None:
-        where = "response_format.json_schema.schema"
-        _check_size(turn.output_schema, "The schema", where)
-        _check_depth(turn.output_schema, where)
+class RequestRunner(msgspec.Struct, frozen=True):
+    """Runs the turns of one request, all from one conversion of it."""
 
+    prepared: preparation.Preparation
+    take_seat: TakeSeat
+    lot: parking.Parking
 
-def _check_size(schema: msgspec.Raw, what: str, where: str) -> None:
-    size = memoryview(schema).nbytes
-    if size > toolschema.MAX_BYTES:
-        message = f"{what} is too large: {size} bytes, of {toolschema.MAX_BYTES} at most."
-        raise worker.TurnRefused("invalid_request", message, where)
-
-
-def _check_depth(schema: msgspec.Raw, where: str) -> None:
-    params = appserver.TurnStartParams(thread_id="", output_schema=schema)
-    try:
-        jsonrpc.encode_request(0, "turn/start", params)
-    except errors.TooLarge as error:
-        raise worker.TurnRefused("invalid_request", f"The schema is {error}.", where) from None
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> CodexTurn:
+        """Begin a turn."""
+        return CodexTurn(turn, feed, self.prepared, self.take_seat, self.lot)
 
 
 def say(name: str, state: str, event: supervisor.AnyEvent) -> None:

@@ -99,7 +99,7 @@ class Fallback:
     """The turns of one stream.
 
     Args:
-        first: whose turns it is given.
+        first: runs the turns of the first target, as its check has it.
         others: who stands in, in this order.
         patience: seconds that each target but the last may be silent; 0 for no limit.
         on_taken: told of a target that is asked in place of another, before it is.
@@ -108,7 +108,7 @@ class Fallback:
 
     def __init__(
         self,
-        first: worker.Worker,
+        first: worker.Runner,
         others: Sequence[Candidate],
         patience: float,
         on_taken: Callable[[Candidate, events.FallbackTaken], None],
@@ -138,13 +138,13 @@ class Fallback:
             if failed is not LATE:  # of what is late the stream's own limit is the end
                 trial.commit(failed)
             return
-        candidate, request = found
+        candidate, request, runner = found
         trial.drop()
         taken = events.FallbackTaken(candidate.model, candidate.runner.kind.name, failed.code)
         self._on_taken(candidate, taken)
         trial.feed.event(taken)
         patience = self._patience if self._others else 0
-        stand_in = _Trial(self, candidate.runner, request.bounds, trial.feed, patience)
+        stand_in = _Trial(self, runner, request.bounds, trial.feed, patience)
         self._trials.append(stand_in)
         for turn in request.turns:
             stand_in.begin(turn)
@@ -165,19 +165,19 @@ class Fallback:
             elif None not in left:
                 running.cancel()
 
-    def _next(self, trial: "_Trial") -> tuple[Candidate, TargetRequest] | None:
+    def _next(self, trial: "_Trial") -> tuple[Candidate, TargetRequest, worker.Runner] | None:
         while self._others:
             candidate = self._others.popleft()
             try:
                 request = candidate.prepare()
-                slices.at_once(candidate.runner.check(request.turns[0]))
+                runner = slices.at_once(candidate.runner.check(request.turns[0]))
             except worker.TurnRefused as refused:
                 skipped = events.FallbackSkipped(
                     candidate.model, candidate.runner.kind.name, refused.code
                 )
                 trial.feed.event(skipped)
                 continue
-            return candidate, request
+            return candidate, request, runner
         return None
 
 
@@ -202,7 +202,7 @@ class _Trial:
     def __init__(
         self,
         owner: Fallback,
-        runner: worker.Worker,
+        runner: worker.Runner,
         bounds: limits.Limits,
         feed: worker.Feed,
         patience: float,

@@ -77,12 +77,13 @@ class UpstreamWorker:
         """What the upstream lists; empty if it lists nothing, or has not been reached yet."""
         return self._models
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse what is no chat request; anything else is the upstream's to judge."""
         yield
         if "messages" not in turn.body:
             message = "Missing required parameter: 'messages'."
             raise worker.TurnRefused("invalid_request", message, "messages")
+        return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> upstreamturn.UpstreamTurn:
         """Send the turn's request, one for all its choices."""

@@ -117,7 +117,7 @@ async def begin(
     stream_id = f"st_{secrets.token_hex(12)}"
     _check_limits(context, incoming, options, api)
     turns = _turns(context, incoming, options, route[0], stream_id)
-    refused = await fallback.check(route, turns[0])
+    checked = await fallback.check(route, turns[0])
     kept = await slices.in_slices(
         keptrequest.keep(incoming.members, context.log.content, context.hash_key, context.known)
     )
@@ -139,7 +139,7 @@ async def begin(
     try:
         first_chunk = context.deadlines.first_chunk
         runner = fallback.runner(
-            route, prepare, first_chunk, refused, fallback.Notice(opened, sink.set_header)
+            route, checked, prepare, first_chunk, fallback.Notice(opened, sink.set_header)
         )
         if permit is None:
             running.event(TOO_MANY)

@@ -48,19 +48,22 @@ class Notice:
         )
 
 
-async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> worker.TurnRefused | None:
-    """The first target's refusal of a turn that another may take; None: it takes the turn itself.
+Checked = worker.Runner | worker.TurnRefused
+"""What a target says of a request: who runs its turns, or why it does not take them."""
+
+
+async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> Checked:
+    """What the first target says of a request, unless that is final.
 
     Raises:
-        ApiError: the refusal, where it is final.
+        ApiError: the refusal, where no other target may take the request.
     """
     try:
-        await slices.in_slices(route[0].worker.check(turn))
+        return await slices.in_slices(route[0].worker.check(turn))
     except worker.TurnRefused as refused:
         if len(route) > 1 and engine_fallback.may_pass(engine_fallback.refusal(refused)):
             return refused
         raise ApiError(refused.code, refused.message, refused.param) from None
-    return None
 
 
 async def readings(
@@ -83,20 +86,22 @@ async def readings(
 
 def runner(
     route: tuple[routing.Target, ...],
+    checked: Checked,
     prepare: Prepare,
     first_chunk: int,
-    refused: worker.TurnRefused | None,
     notice: Notice,
 ) -> worker.Runner:
-    """Who runs the turns of a stream: the worker itself, or one worker after another.
+    """Who runs the turns of a stream: the first target alone, or one target after another.
 
     Args:
+        checked: what the first target has said of the request.
         first_chunk: microseconds that each target may be silent; 0 for no limit.
-        refused: what the first target has answered to its check.
         notice: told of each target that stands in.
     """
+    refused = checked if isinstance(checked, worker.TurnRefused) else None
+    first = route[0].worker if isinstance(checked, worker.TurnRefused) else checked
     if len(route) == 1:
-        return route[0].worker
+        return first
     candidates = [
         engine_fallback.Candidate(
             each.name, each.model, each.worker, functools.partial(prepare, each)
@@ -104,5 +109,5 @@ def runner(
         for each in route[1:]
     ]
     return engine_fallback.Fallback(
-        route[0].worker, candidates, first_chunk / 1_000_000, notice.taken, refused
+        first, candidates, first_chunk / 1_000_000, notice.taken, refused
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 
 from engine import slices, worker, workerkinds
 from engine.log import event_log as log
@@ -70,18 +71,21 @@ class Player:
         """The default model."""
         return ("gpt-5.5",)
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Nothing is refused."""
         yield
+        return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playing:
         """Say it all when the request is through."""
         self.turns.append(turn)
-        asyncio.get_running_loop().call_soon(self._say, feed)
+        asyncio.get_running_loop().call_soon(self._say, turn, feed)
         return Playing()
 
-    def _say(self, feed: worker.Feed) -> None:
+    def _say(self, turn: worker.Turn, feed: worker.Feed) -> None:
         for event in self._said:
+            if turn.choice and hasattr(event, "choice"):
+                event = msgspec.structs.replace(event, choice=turn.choice)
             feed.event(event)
 
 

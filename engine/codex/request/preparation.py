@@ -1,9 +1,25 @@
-"""A turn as Codex is sent it: made once, in slices, whatever it takes until it is answered."""
+"""A request as Codex is sent it: made once, in slices, for all its turns and their attempts."""
+
+import asyncio
 
 import msgspec
 
 from engine import slices, worker
-from engine.codex.request import conversation, tools
+from engine.codex.protocol import appserver
+from engine.codex.request import conversation, tools, toolschema
+from machines import errors
+from machines.wire import jsonrpc
+
+
+def check(turn: worker.Turn) -> slices.Steps[None]:
+    """Refuse a request that Codex cannot take.
+
+    Raises:
+        TurnRefused: as `conversation.check` does; for a schema that is too large to be read, or
+            one that no line can hold.
+    """
+    yield from conversation.check(turn.messages)
+    _check_schemas(turn)
 
 
 class Prepared(msgspec.Struct, frozen=True, eq=False):
@@ -18,11 +34,61 @@ class Prepared(msgspec.Struct, frozen=True, eq=False):
     items: tuple[msgspec.Raw, ...]
 
 
+class Preparation:
+    """What the threads of a request are made of, made when the first turn needs it.
+
+    A turn that is resumed has its thread and needs nothing. So this is not done while the request
+    is checked.
+
+    Args:
+        turn: any of the request's turns, which `check` has let pass.
+        recall: of the caller's key.
+    """
+
+    def __init__(self, turn: worker.Turn, recall: conversation.Recall) -> None:
+        self._turn = turn
+        self._recall = recall
+        self._made: Prepared | None = None
+        self._making = asyncio.Lock()
+
+    async def get(self) -> Prepared:
+        """Wait for it; a turn that is cancelled while it makes it leaves that to the next one."""
+        async with self._making:
+            if self._made is None:
+                self._made = await slices.in_slices(prepare(self._turn, self._recall))
+            return self._made
+
+
 def prepare(turn: worker.Turn, recall: conversation.Recall) -> slices.Steps[Prepared]:
-    """What a turn's thread is made of, whose conversation `conversation.check` has let pass."""
+    """What the thread of a turn is made of that `check` has let pass."""
     toolset = tools.Toolset(turn.tools) if turn.tools else None
     if toolset is not None:
         yield from toolset.describe()
     alias = toolset.alias if toolset is not None else str
     items = yield from conversation.items(turn.messages, alias, recall)
     return Prepared(toolset, items)
+
+
+def _check_schemas(turn: worker.Turn) -> None:
+    for tool in turn.tools:
+        if tool.parameters is not None:
+            _check_size(tool.parameters, f"The schema of '{tool.name[:64]}'", "tools")
+    if turn.output_schema is not None:
+        where = "response_format.json_schema.schema"
+        _check_size(turn.output_schema, "The schema", where)
+        _check_depth(turn.output_schema, where)
+
+
+def _check_size(schema: msgspec.Raw, what: str, where: str) -> None:
+    size = memoryview(schema).nbytes
+    if size > toolschema.MAX_BYTES:
+        message = f"{what} is too large: {size} bytes, of {toolschema.MAX_BYTES} at most."
+        raise worker.TurnRefused("invalid_request", message, where)
+
+
+def _check_depth(schema: msgspec.Raw, where: str) -> None:
+    params = appserver.TurnStartParams(thread_id="", output_schema=schema)
+    try:
+        jsonrpc.encode_request(0, "turn/start", params)
+    except errors.TooLarge as error:
+        raise worker.TurnRefused("invalid_request", f"The schema is {error}.", where) from None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from engine import containment, failures, slices, worker
+from engine import containment, failures, worker
 from engine.codex.request import preparation
 from engine.codex.turns import parking
 from engine.codex.turns.attempt import Attempt, Seat
@@ -26,18 +26,24 @@ class CodexTurn:
     """A turn in motion.
 
     Args:
+        prepared: what its threads are made of, shared by the turns of a request.
         lot: where turns are parked that wait for results.
     """
 
     def __init__(
-        self, turn: worker.Turn, feed: worker.Feed, take_seat: TakeSeat, lot: parking.Parking
+        self,
+        turn: worker.Turn,
+        feed: worker.Feed,
+        prepared: preparation.Preparation,
+        take_seat: TakeSeat,
+        lot: parking.Parking,
     ) -> None:
         self._turn = turn
         self._feed = feed
         self._take_seat = take_seat
         self._parking = lot
         self._trial: Attempt | None = None
-        self._prepared: preparation.Prepared | None = None
+        self._prepared = prepared
         self._task = asyncio.get_running_loop().create_task(self._live())
 
     def cancel(self) -> None:
@@ -119,11 +125,7 @@ class CodexTurn:
     async def _seated(self, seat: Seat) -> Attempt:
         """An attempt that has the seat; one that cannot be made does not keep it."""
         try:
-            if self._prepared is None:
-                recall = self._parking.recall(self._turn.key_id)
-                steps = preparation.prepare(self._turn, recall)
-                self._prepared = await slices.in_slices(steps)
-            return Attempt(self._turn, self._feed, seat, self._prepared)
+            return Attempt(self._turn, self._feed, seat, await self._prepared.get())
         except BaseException:  # a turn may be cancelled meanwhile
             seat.leave()
             raise

@@ -102,10 +102,11 @@ class Target:
     def models(self) -> tuple[str, ...]:
         return ()
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         yield
         if self._refuses is not None:
             raise worker.TurnRefused(self._refuses, "refused", "model")
+        return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Running:
         running = Running(turn, feed)

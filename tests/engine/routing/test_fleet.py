@@ -37,9 +37,10 @@ class Named:
     def models(self) -> tuple[str, ...]:
         return self.known
 
-    def check(self, turn: worker.Turn) -> slices.Steps[None]:
+    def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Nothing is refused."""
         yield
+        return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> worker.RunningTurn:
         raise NotImplementedError

@@ -13,7 +13,7 @@ from bench import appframes
 from engine import worker
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Channel
-from engine.codex.request import tools
+from engine.codex.request import preparation, tools
 from engine.codex.turns import attempt, dispatcher, parking, turn as codexturn
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
@@ -206,19 +206,27 @@ class Server:
 
 
 class Scene:
-    """A turn on servers, and what it said."""
+    """A turn on servers, and what it said.
+
+    Args:
+        prepared: what the turn shares with others of its request; None: it is the only one.
+    """
 
     def __init__(
-        self, *servers: Server, turn: worker.Turn = TURN, lot: parking.Parking | None = None
+        self,
+        *servers: Server,
+        turn: worker.Turn = TURN,
+        lot: parking.Parking | None = None,
+        prepared: preparation.Preparation | None = None,
     ) -> None:
         self.events: list[StreamInput] = []
         self.attempts: list[int] = []
         self._servers = itertools.chain(servers, itertools.repeat(servers[-1]))
         self._ended = asyncio.Event()
         self._grown = asyncio.Event()
-        self.turn = codexturn.CodexTurn(
-            turn, self, self._take_seat, lot or parking.Parking(64, 300)
-        )
+        lot = lot or parking.Parking(64, 300)
+        prepared = prepared or preparation.Preparation(turn, lot.recall(turn.key_id))
+        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot)
 
     def event(self, event: StreamInput) -> None:
         self.events.append(event)

@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from engine import slices, worker
-from engine.codex import worker as codexworker
 from engine.codex.request import conversation, preparation
 from engine.log.content import keptrequest
 from engine.upstream import turn as upstreamturn
@@ -39,8 +38,7 @@ def for_codex(body: bytes, settings: Config) -> None:
 def to_codex(found: AnswerOptions) -> None:
     """What Codex's worker does with what was read."""
     turn = _turn(found)
-    slices.at_once(conversation.check(turn.messages))
-    codexworker._check_schemas(turn)
+    slices.at_once(preparation.check(turn))
     prepared = slices.at_once(preparation.prepare(turn, lambda _: None))
     for batch in conversation.batches(prepared.items):
         msgspec.json.encode(batch)

@@ -122,18 +122,23 @@ def test_what_cannot_be_made_ready_gives_its_seat_back(monkeypatch: pytest.Monke
     run(scene())
 
 
-def test_a_turn_that_is_tried_again_is_not_made_ready_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    count = 0
+def count_conversions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The conversions of a conversation from now on, as they begin."""
+    conversions: list[Any] = []
     usual = conversation.items
 
     def counted(*arguments: Any) -> Any:
-        nonlocal count
-        count += 1
+        conversions.append(arguments)
         return usual(*arguments)
 
     monkeypatch.setattr(conversation, "items", counted)
+    return conversions
+
+
+def test_a_turn_that_is_tried_again_is_not_made_ready_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conversions = count_conversions(monkeypatch)
 
     async def scene() -> None:
         dying, server = Server(), Server()
@@ -148,4 +153,43 @@ def test_a_turn_that_is_tried_again_is_not_made_ready_again(
         assert isinstance(await play.end(), TurnFinished)
 
     run(scene())
-    assert count == 1
+    assert len(conversions) == 1
+
+
+def test_the_turns_of_a_request_are_made_ready_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    conversions = count_conversions(monkeypatch)
+    monkeypatch.setattr(slices.Slice, "spent", True)
+
+    async def scene() -> None:
+        turn, servers = long_turn(3), [Server() for _ in range(3)]
+        prepared = preparation.Preparation(turn, lambda _: None)
+        plays = [Scene(server, turn=turn, prepared=prepared) for server in servers]
+        for play, server in zip(plays, servers, strict=True):
+            await server.until("turn/start")
+            injected = [line for line in server.heard if line["method"] == "thread/inject_items"]
+            assert numbers(injected) == [0, 1, 2]
+            play.turn.cancel()
+
+    run(scene())
+    assert len(conversions) == 1
+
+
+def test_a_turn_is_made_ready_though_the_one_that_began_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slices.Slice, "spent", True)
+
+    async def scene() -> None:
+        turn, cancelled, server = long_turn(100), Server(), Server()
+        prepared = preparation.Preparation(turn, lambda _: None)
+        plays = [Scene(each, turn=turn, prepared=prepared) for each in (cancelled, server)]
+        for _ in range(50):
+            await asyncio.sleep(0)
+        plays[0].turn.cancel()
+        await server.until("turn/start")
+        injected = [line for line in server.heard if line["method"] == "thread/inject_items"]
+        assert numbers(injected) == list(range(100))
+        assert (cancelled.heard, cancelled.left) == ([], 1)
+        plays[1].turn.cancel()
+
+    run(scene())

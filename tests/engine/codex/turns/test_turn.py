@@ -9,6 +9,7 @@ import structlog
 
 from engine import failures, worker
 from engine.codex.protocol import appserver
+from engine.codex.request import preparation
 from engine.codex.turns import attempt, ending, parking, reader as codex, turn as codexturn
 from machines.events import (
     RetryScheduled,
@@ -370,6 +371,11 @@ def test_a_refused_request_is_not_tried_again(method: str) -> None:
     run(scene())
 
 
+def alone() -> preparation.Preparation:
+    """What the only turn of a request is made of."""
+    return preparation.Preparation(TURN, lambda _: None)
+
+
 def test_where_there_is_no_seat_the_turn_fails() -> None:
     async def nowhere(_: int) -> attempt.Seat:
         raise codexturn.Unavailable(failures.NOT_READY)
@@ -377,7 +383,7 @@ def test_where_there_is_no_seat_the_turn_fails() -> None:
     async def scene() -> None:
         play = Scene(Server())
         play.turn.cancel()
-        turn = codexturn.CodexTurn(TURN, play, nowhere, parking.Parking(64, 300))
+        turn = codexturn.CodexTurn(TURN, play, alone(), nowhere, parking.Parking(64, 300))
         assert await play.end() == failures.NOT_READY.event(2)
         turn.cancel()
 
@@ -397,7 +403,7 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
 
         play = Scene(Server())
         play.turn.cancel()
-        codexturn.CodexTurn(TURN, play, take, parking.Parking(64, 300))
+        codexturn.CodexTurn(TURN, play, alone(), take, parking.Parking(64, 300))
         failed = await play.end()
         assert isinstance(failed, TurnFailed)
         assert failed.code == "internal_error"
