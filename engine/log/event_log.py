@@ -7,14 +7,12 @@ them and writes them with one write(2). A record is a line
 
 which `engine.log.streamlog` makes and `engine.log.read.segments` reads back.
 
-While the log cannot be written its records wait, up to `BACKLOG_BYTES`. Past that they are lost,
-and a stream that lost one ends in the log where it was whole last; the next start closes it there.
+`engine.log.backlog` has the records that wait, and those that are lost while the log is failing.
 """
 
 import asyncio
 import contextlib
 import functools
-import itertools
 from collections.abc import Callable
 from concurrent import futures
 from typing import Final, Literal
@@ -22,11 +20,10 @@ from typing import Final, Literal
 import structlog
 
 from engine import containment, regular
-from engine.log import streamlog
+from engine.log import backlog, streamlog
 from engine.log.settings import LogCounts, LogSettings, LogState
 from engine.log.write import (
     chainfile,
-    livesegment,
     lock as writerlock,
     recovery,
     retention,
@@ -42,9 +39,6 @@ was written since, a timer does it."""
 
 PATIENCE_S: Final = 0.02
 """How long the loop is held for what the helper thread finds in the directory after a failure."""
-
-BACKLOG_BYTES: Final = 8 << 20
-"""Records kept in memory while the log is failing; about 80,000 tokens."""
 
 AGE_PARTS: Final = 8
 """A segment is left after this part of the age limit, since it can only be deleted as a whole."""
@@ -70,17 +64,14 @@ class EventLog:
     def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
         self.counts = LogCounts()
         self.now = now_us
-        self._pending: list[livesegment.Pending] = []
         self._settings = settings
+        self._backlog = backlog.Backlog(settings, now_us, self.counts)
         self._writer = segmentwriter.SegmentWriter(
             settings.directory, settings.fsync, settings.segment_bytes
         )
         self._state = LogState.CLOSED
         self._recovery: recovery.Recovery | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._keeping = streamlog.keeping(settings.content, settings.known)
-        self._streams: dict[bytes, StreamLog] = {}
-        self._backlog_bytes = self._backlog_weighed = 0
         self._checkpointed = 0
         self._checked_us = 0
         self._failed_us = 0
@@ -121,24 +112,7 @@ class EventLog:
 
     def stream(self, stream_id: str) -> StreamLog:
         """The log of a new stream, which must be closed once it has a record. Its id is unique."""
-        return self._stream(stream_id, self._writer.number)
-
-    def _stream(self, stream_id: str, first_segment: int, seq: int = 0) -> StreamLog:
-        make = streamlog.SilentStreamLog if self._settings.content == "off" else StreamLog
-        return make(
-            stream_id,
-            self._pending.append,
-            self.now,
-            self._keeping,
-            self._streams.__setitem__,
-            self._ended,
-            self._spoiled,
-            first_segment,
-            seq,
-        )
-
-    def _ended(self, prefix: bytes) -> None:
-        self._streams.pop(prefix, None)
+        return self._backlog.stream(stream_id, self._writer.number)
 
     @property
     def content(self) -> Literal["off", "masked", "full"]:
@@ -156,14 +130,14 @@ class EventLog:
         It is one write(2), and another for each segment that it fills.
         """
         if self._state is LogState.CLOSED or (
-            self._state is LogState.WRITING and not self._pending
+            self._state is LogState.WRITING and not self._backlog.records
         ):
             return
         now = self.now()
         if self._state is LogState.WRITING or abs(now - self._failed_us) >= RETRY_US:
             self._attempt(now)
         else:
-            self._guard(self._limit_backlog)
+            self._guard(self._backlog.limit)
 
     def when_durable(self, callback: Callable[[], object]) -> None:
         """Call back when what was flushed is as safe as it must be before its bytes go out.
@@ -197,9 +171,8 @@ class EventLog:
         self._attempt(self.now())
         if self._timer is not None:
             self._timer.cancel()
-        if self._pending:
-            self._lose(self._pending)
-            self._pending.clear()
+        if self._backlog.records:
+            self._backlog.lose_all()
         self._writer.retire()
         if self._state is LogState.WRITING:
             self._checkpoint(self._writer.number + 1)
@@ -243,12 +216,12 @@ class EventLog:
     def _close_recovered(self, found: recovery.Recovery) -> None:
         """Say what was found, and close what was left open, but for streams of this process."""
         recovery.report(found)
-        live = {stream.id for stream in self._streams.values()}
+        live = self._backlog.stream_ids()
         left_open = [each for each in found.open_streams if each.stream not in live]
         if left_open:
             _log.warning("event_log_streams_closed", count=len(left_open))
         for left in left_open:
-            left_log = self._stream(left.stream, 0, left.next_seq)
+            left_log = self._backlog.stream(left.stream, 0, left.next_seq)
             left_log.close(recovery.ending(left), left.state)
 
     def _check(self, now: int) -> None:
@@ -260,40 +233,29 @@ class EventLog:
             self._writer.rotate(now)
 
     def _write(self, now: int) -> None:
-        self._backlog_bytes = self._backlog_weighed = 0
-        if self._pending and self._timer is None:
+        waiting = self._backlog.records
+        if self._state is not LogState.WRITING:
+            self._backlog.weigh_anew()
+        if waiting and self._timer is None:
             self._wake_later()
         try:
-            self._writer.append(self._pending, now)
+            self._writer.append(waiting, now)
         except OSError:
             raise
         except Exception as error:
-            if not self._drop_unwritable(error):
+            if not self._backlog.drop_unwritable(error):
                 raise
-            self._writer.append(self._pending, now)
+            self._writer.append(waiting, now)
         if self._checkpointed != self._writer.number:
             self._checkpointed = self._writer.number
             self._checkpoint(self._writer.number)
             self._writer.with_chain(self._prune, now)
 
-    def _drop_unwritable(self, error: Exception) -> bool:
-        """Lose what makes a group impossible to write, and the rest of each stream that it is of;
-        whether there was anything."""
-        kept, lost = livesegment.without_unwritable(self._pending)
-        for prefix in {prefix for prefix, _, _ in lost}:
-            stream_id = getattr(self._streams.get(prefix), "id", None)
-            containment.report(containment.Boundary.RECORD, error, stream=stream_id)
-        if lost:
-            self._pending[:] = kept
-            self._lose(lost)
-        return bool(lost)
-
     def _checkpoint(self, default: int) -> None:
         """Note where a recovery may begin: at the oldest open stream, or else at `default`."""
         if self.counts.records_lost:
             return  # streams were left open that nobody here knows any more
-        first = min((each.first_segment for each in self._streams.values()), default=default)
-        self._writer.save_first(first)
+        self._writer.save_first(self._backlog.first_segment(default))
 
     def _prune(self, kept: chainfile.ChainFile, now: int) -> None:
         settings = self._settings
@@ -337,16 +299,12 @@ class EventLog:
     def _give_up(self) -> None:
         """Leave the files to another process, which has closed our streams, or is about to."""
         self._writer.abandon()
-        self._lose(self._pending)
-        self._pending.clear()
-        for stream in list(self._streams.values()):
-            stream.give_up(self._count_lost)
-        self._streams.clear()
+        self._backlog.give_up()
 
     def _wait(self, now: int) -> None:
         """Try again later."""
         self._failed_us = now
-        self._guard(self._limit_backlog)
+        self._guard(self._backlog.limit)
         if self._timer is None:
             self._wake_later()
 
@@ -356,37 +314,6 @@ class EventLog:
             action()
         except Exception as error:
             containment.report(containment.Boundary.LOG, error)
-
-    def _limit_backlog(self) -> None:
-        fresh = itertools.islice(self._pending, self._backlog_weighed, None)
-        try:
-            self._backlog_bytes += sum(len(rest) for _, _, rest in fresh)
-        except Exception as error:
-            self._drop_unwritable(error)
-        self._backlog_weighed = len(self._pending)
-        if self._backlog_bytes > BACKLOG_BYTES:
-            self._lose(self._pending)
-            self._pending.clear()
-            self._backlog_bytes = self._backlog_weighed = 0
-
-    def _lose(self, lost: list[livesegment.Pending]) -> None:
-        """Give up records, and the rest of every stream that has a part in them."""
-        _log.error("event_log_records_lost", count=len(lost))
-        self.counts.records_lost += len(lost)
-        for prefix in {prefix for prefix, _, _ in lost}:
-            stream = self._streams.pop(prefix, None)
-            if stream is not None:
-                stream.give_up(self._count_lost)
-
-    def _spoiled(self, stream: StreamLog, error: Exception) -> None:
-        """A record could not be made: its stream's log ends before it, and nothing else does."""
-        containment.report(containment.Boundary.RECORD, error, stream=stream.id)
-        self._streams.pop(stream.prefix, None)
-        self.counts.records_lost += 1
-        stream.give_up(self._count_lost)
-
-    def _count_lost(self, _: livesegment.Pending) -> None:
-        self.counts.records_lost += 1
 
 
 def _patience() -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from engine.log import event_log as log
+from engine.log import backlog, event_log as log
 from engine.log.format import sealed
 from engine.log.read import segments
 from engine.log.write import recovery, writer as segmentwriter
@@ -165,7 +165,7 @@ def test_records_that_are_garbage_are_taken_out_of_their_group(
 ) -> None:
     event_log = logs.open_log(directory, clock)
     first, hit = logs.begin(event_log, "first"), logs.begin(event_log, "hit")
-    event_log._pending.append((hit.prefix, 1, None))  # type: ignore[arg-type] # on purpose
+    event_log._backlog.records.append((hit.prefix, 1, None))  # type: ignore[arg-type] # on purpose
     first.append(*logs.content("x"))
     event_log.flush()
     first.close(logs.TERMINAL, "done")
@@ -186,8 +186,8 @@ def test_records_that_are_garbage_are_taken_out_of_their_group(
         (segmentwriter.SegmentWriter, "rotate"),
         (log.EventLog, "_write"),
         (log.EventLog, "_close_recovered"),
-        (log.EventLog, "_limit_backlog"),
-        (log.EventLog, "_drop_unwritable"),
+        (backlog.Backlog, "limit"),
+        (backlog.Backlog, "drop_unwritable"),
     ],
 )
 def test_a_log_that_raises_fails_and_comes_back(

@@ -117,7 +117,7 @@ def test_the_hot_path_records_what_the_general_one_does(
     hot, general = event_log.stream("s"), event_log.stream("s")
     hot.append(delta, step)
     general._record(delta, step)
-    first, second = event_log._pending
+    first, second = event_log._backlog.records
     assert first == second
 
 
