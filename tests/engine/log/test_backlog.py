@@ -78,11 +78,11 @@ def test_what_was_taken_out_weighs_no_more(
 ) -> None:
     monkeypatch.setattr(backlog, "BACKLOG_BYTES", 3000)
     stream = begin(waiting, "s")
-    for texts in range(1, 4):
+    for texts in (["x" * 2500], ["x" * 500] * 3):
         waiting.records.clear()
         waiting.weigh_anew()
-        for _ in range(texts):
-            stream.append(*logs.content("x" * 800))
+        for text in texts:
+            stream.append(*logs.content(text))
         waiting.limit()
     assert len(waiting.records) == 3
     assert counts.records_lost == 0
