@@ -1,14 +1,15 @@
 """The page of the Responses API: its examples run, and its table of fields is true."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from server.responses.request import body as bodies
+from tests.support.client import httpclient, httpwire
 from tests.support.process import nodejs, readme, serving
 from tests.tools import redraw
 
@@ -53,11 +54,11 @@ def server() -> Iterator[serving.Serve]:
         yield server
 
 
-def create(server: serving.Serve, field: str) -> httpx.Response:
+def create(server: serving.Serve, field: str) -> httpwire.Response:
     """Ask for a response, with a field that asks for something."""
     name = field.partition(".")[0]
     body = {"model": "codex-5", "input": "Hello", name: ASKING[name]}
-    return httpx.post(f"{server.url}/responses", json=body, timeout=60)
+    return httpclient.ask(server.url, "POST", "/responses", body)
 
 
 def test_the_table_has_every_field_that_is_read() -> None:
@@ -68,21 +69,21 @@ def test_the_table_has_every_field_that_is_read() -> None:
 def test_fields_that_are_not_passed_on_are_named(server: serving.Serve) -> None:
     for field in fields_that("checked, not passed on"):
         answer = create(server, field)
-        assert (answer.status_code, answer.headers.get("x-turntape-ignored")) == (200, field)
+        assert (answer.status, answer.headers.get("x-turntape-ignored")) == (200, field)
 
 
 def test_fields_that_nothing_can_honour_are_refused(server: serving.Serve) -> None:
     for field in fields_that("400 `unsupported_parameter`"):
         answer = create(server, field)
-        assert answer.status_code == 400
-        error = answer.json()["error"]
+        assert answer.status == 400
+        error = json.loads(answer.body)["error"]
         assert (error["code"], error["param"]) == ("unsupported_parameter", field)
 
 
 def test_fields_that_are_only_repeated_are_in_the_response(server: serving.Serve) -> None:
     for field in fields_that("in the response as they came"):
         answer = create(server, field)
-        assert answer.json()[field] == ASKING[field]
+        assert json.loads(answer.body)[field] == ASKING[field]
         assert "x-turntape-ignored" not in answer.headers
 
 

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 
 from engine.log import event_log as log
@@ -24,6 +23,7 @@ from server import context, router as routes, serve
 from server.http import exchange as http, listener
 from server.responses.kept import runs
 from tests.server import answering
+from tests.support.client import httpclient
 from tests.support.logs import logs
 from tests.support.process import machinetime
 
@@ -109,14 +109,14 @@ async def write(directory: Path, content: Any) -> int:
     server = listener.HttpServer(routes.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     asked = 0
-    async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
-        for depth, endpoint, mode in itertools.product(DEPTHS, ENDPOINTS, MODES):
-            player._said = said(depth, asked)
-            body = request(endpoint, depth, asked)
-            headers = {"x-proxy-output-mode": mode}
-            response = await client.post(endpoint, json=body, headers=headers)
-            assert response.status_code == 200, response.text
-            asked += 1
+    url = f"http://{host}:{port}"
+    for depth, endpoint, mode in itertools.product(DEPTHS, ENDPOINTS, MODES):
+        player._said = said(depth, asked)
+        body = request(endpoint, depth, asked)
+        headers = {"x-proxy-output-mode": mode}
+        response = await asyncio.to_thread(httpclient.ask, url, "POST", endpoint, body, headers)
+        assert response.status == 200, response
+        asked += 1
     await server.close()
     event_log.close()
     return asked

@@ -18,7 +18,7 @@ from engine.log.read import segments
 from machines import events
 from server.renderers import reply
 from tests.codex import toolwire
-from tests.support.client import asking, wire
+from tests.support.client import chatclient, chatwire
 from tests.support.logs.corpus import CHAT, NAMES, OnFile, on_file
 from tests.support.logs.logs import Clock, begin, open_log, write_stream
 from tests.support.process import serving
@@ -38,10 +38,10 @@ def player() -> Iterator[serving.Serve]:
         yield server
 
 
-def ask(player: serving.Serve, name: str, **options: Any) -> asking.Answer:
+def ask(player: serving.Serve, name: str, **options: Any) -> chatclient.Answer:
     """Ask a server for a transcript with the transcript's own request."""
     request = {**on_file(name).request, **options}
-    return asking.ask(player, "", {"x-turntape-transcript": name}, **request)
+    return chatclient.ask(player, "", {"x-turntape-transcript": name}, **request)
 
 
 def play(player: serving.Serve, name: str, **options: Any) -> toolwire.Told:
@@ -133,7 +133,7 @@ def test_its_stream_adds_up_to_its_answer(name: str) -> None:
     if transcript.terminal.status != 200:
         assert json.loads(transcript.sse) == body
         return
-    frames = wire.frames(transcript.sse)
+    frames = chatwire.frames(transcript.sse)
     match transcript.terminal.kind:
         case "completed":
             if not transcript.opened.include_usage:  # then only the answer tells the counts
@@ -152,7 +152,7 @@ def test_its_frames_are_in_order(name: str) -> None:
     if transcript.terminal.status != 200:
         assert list(json.loads(transcript.sse)) == ["error"]
         return
-    frames = wire.frames(transcript.sse)
+    frames = chatwire.frames(transcript.sse)
     kinds = [kind_of(frame) for frame in frames]
     n = transcript.opened.n
     assert kinds[:n] == ["role"] * n
@@ -170,7 +170,7 @@ def test_its_frames_are_in_order(name: str) -> None:
         assert "finish" not in mine[:-1]
 
 
-def kind_of(frame: wire.Frame) -> str:
+def kind_of(frame: chatwire.Frame) -> str:
     """What a frame is for."""
     if "done" in frame or "error" in frame:
         return next(iter(frame))
@@ -188,7 +188,7 @@ def kind_of(frame: wire.Frame) -> str:
     return kinds[name]
 
 
-def choices_of(frame: wire.Frame) -> list[int]:
+def choices_of(frame: chatwire.Frame) -> list[int]:
     """Indices of the choices that a frame is of."""
     return [choice["index"] for choice in frame.get("choices", ())]
 
@@ -206,8 +206,8 @@ def test_what_its_chunks_have_in_common(name: str) -> None:
             assert chunk["usage"] is None
 
 
-def _frames(transcript: OnFile) -> list[wire.Frame]:
-    return wire.frames(transcript.sse) if transcript.terminal.status == 200 else []
+def _frames(transcript: OnFile) -> list[chatwire.Frame]:
+    return chatwire.frames(transcript.sse) if transcript.terminal.status == 200 else []
 
 
 def test_unknown_counts_are_marked_where_they_were_asked_for() -> None:

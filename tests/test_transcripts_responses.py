@@ -4,13 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 
-import httpx
 import msgspec
 import pytest
 from openai.types.responses import Response
 
 from machines import events
-from tests.support.client import responsewire
+from tests.support.client import httpclient, httpwire, responseswire
 from tests.support.logs import corpus
 from tests.support.logs.corpus import on_file
 from tests.support.process import serving
@@ -30,11 +29,11 @@ def player() -> Iterator[serving.Serve]:
         yield server
 
 
-def play(player: serving.Serve, name: str, **options: object) -> httpx.Response:
+def play(player: serving.Serve, name: str, **options: object) -> httpwire.Response:
     """Ask a server for a transcript with the transcript's own request."""
     headers = {"x-turntape-transcript": name}
     request = {**on_file(name).request, **options}
-    return httpx.post(f"{player.url}/responses", json=request, headers=headers, timeout=60)
+    return httpclient.ask(player.url, "POST", "/responses", request, headers)
 
 
 def evened(body: bytes) -> bytes:
@@ -50,16 +49,16 @@ def test_the_names_say_which_api_it_is() -> None:
 
 @each
 def test_its_events_keep_the_contract(name: str) -> None:
-    told = responsewire.whole(on_file(name).sse)
-    responsewire.check_types(told)
-    folded = responsewire.fold(told)
+    told = responseswire.whole(on_file(name).sse)
+    responseswire.check_types(told)
+    folded = responseswire.fold(told)
     assert list(folded.done.values()) == folded.response["output"][: len(folded.done)]
 
 
 @each
 def test_its_stream_ends_with_its_answer(name: str) -> None:
     transcript = on_file(name)
-    last = responsewire.whole(transcript.sse)[-1]["response"]
+    last = responseswire.whole(transcript.sse)[-1]["response"]
     body = transcript.answer["body"]
     if transcript.terminal.kind == "completed":
         assert last == body
@@ -71,15 +70,15 @@ def test_its_stream_ends_with_its_answer(name: str) -> None:
 @each
 def test_the_scripted_worker_streams_its_bytes(player: serving.Serve, name: str) -> None:
     told = play(player, name)
-    assert told.status_code == 200
-    assert evened(told.content) == evened(on_file(name).sse)
+    assert told.status == 200
+    assert evened(told.body) == evened(on_file(name).sse)
 
 
 @each
 def test_the_scripted_worker_answers_its_body(player: serving.Serve, name: str) -> None:
     expected = on_file(name).answer
     told = play(player, name, stream=False)
-    assert told.status_code == expected["status"]
+    assert told.status == expected["status"]
     body = msgspec.json.encode(expected["body"])
-    assert evened(told.content) == evened(body)
+    assert evened(told.body) == evened(body)
     assert expected["headers"].items() <= told.headers.items()

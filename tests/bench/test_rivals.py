@@ -1,13 +1,12 @@
 """What we are compared with says the same chunks as we do."""
 
-import http.client
 import json
-import urllib.parse
 
 import msgspec
 import pytest
 
 from bench import rivals, standin
+from tests.support.client import httpclient
 
 TURN = standin.Turn(deltas=30, texts=("né ",), burst=7)
 """How the streams of these tests go."""
@@ -15,15 +14,9 @@ TURN = standin.Turn(deltas=30, texts=("né ",), burst=7)
 
 def texts_of(url: str) -> list[str]:
     """The contents of one answer's chunks, which ends with the sentinel."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
-    body = json.dumps(
-        {"model": "gpt-5.5", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    )
-    headers = {"content-type": "application/json"}
-    connection.request("POST", f"{parts.path}/chat/completions", body, headers)
-    events = connection.getresponse().read().decode().split("\n\n")
-    connection.close()
+    body = {"model": "gpt-5.5", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    answer = httpclient.ask(url, "POST", "/chat/completions", body)
+    events = answer.body.decode().split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
     chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]

@@ -6,7 +6,7 @@ import pytest
 from openai import OpenAI
 
 from tests.clients import scenes
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import serving
 
 
@@ -16,7 +16,7 @@ from tests.support.process import serving
 def server(request: pytest.FixtureRequest) -> Iterator[serving.Serve]:
     with scenes.stage(request.param) as server:
         yield server
-        asking.audit(server)
+        serverlog.audit(server)
 
 
 @pytest.fixture

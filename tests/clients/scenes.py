@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import asking
+from tests.support.client import httpclient
 from tests.support.process import serving
 from tests.support.providers import replies, upstreamplay, upstreams
 from tests.support.providers.provider import Provider, Request
@@ -188,6 +188,6 @@ def options(server: serving.Serve) -> dict[str, Any]:
         "base_url": server.url,
         "api_key": "unused",
         "max_retries": 0,
-        "timeout": asking.WAIT_S,
+        "timeout": httpclient.WAIT_S,
         "_strict_response_validation": True,
     }

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import asking
-from tests.support.client.asking import Asking
+from tests.support.client import chatclient
+from tests.support.client.chatclient import LiveChat
+from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Gate, Message, Piece, Stream
@@ -42,17 +43,17 @@ def test_the_texts_of_many_streams_are_not_mixed_up() -> None:
         concurrent.futures.ThreadPoolExecutor(STREAMS) as pool,
     ):
         prompts = [f"p{number}" for number in range(STREAMS)]
-        live = list(pool.map(lambda prompt: Asking(server, prompt, stream=True), prompts))
+        live = list(pool.map(lambda prompt: LiveChat(server, prompt, stream=True), prompts))
         list(pool.map(lambda each: each.next("content"), live))
         assert server.get("/healthz")[1]["streams"] == STREAMS
         gate.open()
-        answers = list(pool.map(Asking.answer, live))
+        answers = list(pool.map(LiveChat.answer, live))
         for prompt, answer in zip(prompts, answers, strict=True):
             assert answer.text == "".join((*words(prompt, "a"), *words(prompt, "b")))
             assert answer.outline == ["role", "content", "finish", "done"]
         assert len({answer.frames[0].value["id"] for answer in answers}) == STREAMS
         assert len(provider.requests) == STREAMS
-        asking.audit(server)
+        serverlog.audit(server)
 
 
 def test_a_thousand_turns_leave_nothing_behind() -> None:
@@ -63,7 +64,7 @@ def test_a_thousand_turns_leave_nothing_behind() -> None:
     ):
 
         def turns(count: int) -> None:
-            asked = [pool.submit(asking.ask, server, "hi", stream=True) for _ in range(count)]
+            asked = [pool.submit(chatclient.ask, server, "hi", stream=True) for _ in range(count)]
             assert {each.result().text for each in asked} == {"Hello world"}
 
         turns(200)
@@ -71,7 +72,7 @@ def test_a_thousand_turns_leave_nothing_behind() -> None:
         turns(800)
         assert resident_bytes(server) - before <= KEPT_BYTES
         assert len(provider.requests) == 1000
-        asking.audit(server)
+        serverlog.audit(server)
 
 
 def resident_bytes(server: serving.Serve) -> int:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.client import asking
+from tests.support.client import chatclient
+from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Completed, Incomplete, Message, Refusal, Stream, Usage
@@ -70,15 +71,15 @@ def provider() -> Iterator[Provider]:
 def server(provider: Provider) -> Iterator[serving.Serve]:
     with serving.codex(provider.url) as server:
         yield server
-        asking.audit(server, f":{provider.port}")
+        serverlog.audit(server, f":{provider.port}")
 
 
-def both(server: serving.Serve, name: str) -> tuple[asking.Answer, asking.Answer]:
+def both(server: serving.Serve, name: str) -> tuple[chatclient.Answer, chatclient.Answer]:
     """The answer streamed and not, asked for at once."""
     streaming: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        streamed = pool.submit(asking.ask, server, f"{name}, streamed", **streaming)
-        whole = pool.submit(asking.ask, server, f"{name}, whole")
+        streamed = pool.submit(chatclient.ask, server, f"{name}, streamed", **streaming)
+        whole = pool.submit(chatclient.ask, server, f"{name}, whole")
         return streamed.result(), whole.result()
 
 
@@ -102,7 +103,7 @@ def test_an_early_end_is_an_answer(server: serving.Serve, provider: Provider, na
             "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
             "completion_tokens_details": {"reasoning_tokens": counts.reasoning_tokens},
         }
-        last = asking.recorded(server, answer)
+        last = serverlog.recorded(server, answer)
         assert (last.kind, last.code) == ("completed", None)
         assert (last.usage is None) == unknown
     prompts = [request.prompt for request in provider.requests]
@@ -123,4 +124,4 @@ def test_a_codex_without_a_login_is_a_401_that_says_what_to_do(
             assert "turntape login" in answer.error["message"]
             assert ("~/.codex" in answer.error["message"]) == elsewhere
             assert str(tmp_path) not in str(answer)
-        asking.audit(server)
+        serverlog.audit(server)

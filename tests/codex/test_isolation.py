@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from tests.support.client import asking
-from tests.support.client.asking import Asking
+from tests.support.client import chatclient
+from tests.support.client.chatclient import LiveChat
+from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Answer, HttpError, Message, Stream
@@ -56,14 +57,14 @@ def test_refusals_of_any_shape_cost_no_other_stream_a_word(message: str) -> None
         serving.codex(provider.url) as server,
         concurrent.futures.ThreadPoolExecutor(INNOCENT + HOSTILE) as pool,
     ):
-        live = list(pool.map(lambda prompt: Asking(server, prompt, stream=True), prompts))
+        live = list(pool.map(lambda prompt: LiveChat(server, prompt, stream=True), prompts))
         list(pool.map(lambda each: each.next("content"), live))
         began = time.monotonic()
         hostile = [
-            pool.submit(asking.ask, server, f"hostile{number}", stream=number % 2 == 0)
+            pool.submit(chatclient.ask, server, f"hostile{number}", stream=number % 2 == 0)
             for number in range(HOSTILE)
         ]
-        answers = list(pool.map(Asking.answer, live))
+        answers = list(pool.map(LiveChat.answer, live))
         for refused in (each.result() for each in hostile):
             assert refused.status == 400
             assert refused.error["type"] == "invalid_request_error"
@@ -72,7 +73,7 @@ def test_refusals_of_any_shape_cost_no_other_stream_a_word(message: str) -> None
             assert answer.text == "".join(words(prompt))
             assert answer.outline == ["role", "content", "finish", "done"]
             assert answer.finish_reason == "stop"
-        asking.audit(server)
+        serverlog.audit(server)
         assert server.replay().returncode == 0
 
 
@@ -83,22 +84,22 @@ def test_refusals_of_any_shape_cost_no_other_stream_a_word(message: str) -> None
 def test_a_whole_text_that_continues_its_pieces_is_completed(whole: str, text: str) -> None:
     script = {"hi": Stream((Message(("Hello", " world"), whole=whole),))}
     with Provider(script) as provider, serving.codex(provider.url) as server:
-        assert asking.ask(server, "hi", stream=True).text == text
-        assert asking.ask(server, "hi").text == text
-        asking.audit(server)
+        assert chatclient.ask(server, "hi", stream=True).text == text
+        assert chatclient.ask(server, "hi").text == text
+        serverlog.audit(server)
 
 
 @pytest.mark.parametrize("whole", ["Hello brave world", "Hello", "Bye world!!", "hello world"])
 def test_a_whole_text_that_contradicts_its_pieces_is_an_error(whole: str) -> None:
     script = {"hi": Stream((Message(("Hello", " world"), whole=whole),))}
     with Provider(script) as provider, serving.codex(provider.url) as server:
-        streamed = asking.ask(server, "hi", stream=True)
+        streamed = chatclient.ask(server, "hi", stream=True)
         assert streamed.text == "Hello world"
         assert streamed.outline == ["role", "content", "error"]
         assert streamed.error["code"] == "upstream_text_mismatch"
-        body = asking.ask(server, "hi")
+        body = chatclient.ask(server, "hi")
         assert (body.status, body.error["code"]) == (502, "upstream_text_mismatch")
-        asking.audit(server)
+        serverlog.audit(server)
         assert {each["kind"] for each in server.terminals() if each["status"]} == {
             "upstream_error"
         }

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.faults import codexstage
-from tests.support.client import asking
+from tests.support.client import chatclient
+from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider
 from tests.support.providers.replies import Gate, Held, Message, Stream
@@ -40,25 +41,25 @@ def truncating(provider: Provider) -> Iterator[serving.Serve]:
     """A server that cuts whole answers which take too long."""
     with serving.codex(provider.url, PROXY_NONSTREAM_TRUNCATE_AFTER_MS="900") as server:
         yield server
-        asking.audit(server, f":{provider.port}")
+        serverlog.audit(server, f":{provider.port}")
 
 
 def test_a_whole_answer_that_takes_too_long_is_cut(
     truncating: serving.Serve, provider: Provider, plan: codexstage.Plan
 ) -> None:
     prompt = plan.prompt(OPEN)
-    answer = asking.ask(truncating, prompt)
+    answer = chatclient.ask(truncating, prompt)
     assert (answer.status, answer.text, answer.finish_reason) == (200, "so far", "length")
     assert answer.headers["x-turntape-usage"] == "unknown"
-    asking.until(codexstage.asked(provider, prompt).left.is_set, machinetime.SECOND)
-    assert asking.recorded(truncating, answer).kind == "truncated"
+    machinetime.until(codexstage.asked(provider, prompt).left.is_set, machinetime.SECOND)
+    assert serverlog.recorded(truncating, answer).kind == "truncated"
 
 
 def test_a_stream_is_not_cut_by_the_limit_of_whole_answers(
     truncating: serving.Serve, plan: codexstage.Plan
 ) -> None:
     slow = Stream((Message(("so far",) * 20),), delay=0.05)
-    answer = asking.ask(truncating, plan.prompt(slow), **STREAMING)
+    answer = chatclient.ask(truncating, plan.prompt(slow), **STREAMING)
     assert (answer.text, answer.finish_reason) == ("so far" * 20, "stop")
 
 
@@ -66,17 +67,17 @@ def test_the_limit_of_a_whole_request(provider: Provider, plan: codexstage.Plan)
     with serving.codex(provider.url, PROXY_TIMEOUT_MS="500") as server:
         prompts = [plan.prompt(answer) for answer in (Held(Gate()), OPEN, OPEN)]
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            silent = pool.submit(asking.ask, server, prompts[0], **STREAMING)
-            streamed = pool.submit(asking.ask, server, prompts[1], **STREAMING)
-            whole = pool.submit(asking.ask, server, prompts[2])
+            silent = pool.submit(chatclient.ask, server, prompts[0], **STREAMING)
+            streamed = pool.submit(chatclient.ask, server, prompts[1], **STREAMING)
+            whole = pool.submit(chatclient.ask, server, prompts[2])
         assert (silent.result().status, whole.result().status) == (504, 504)
         assert streamed.result().outline == ["role", "content", "error"]
         for answer in (silent.result(), streamed.result(), whole.result()):
             assert answer.error["code"] == "request_timeout"
-            assert asking.recorded(server, answer).kind == "timeout"
+            assert serverlog.recorded(server, answer).kind == "timeout"
         for prompt in prompts:
-            asking.until(codexstage.asked(provider, prompt).left.is_set, machinetime.SECOND)
-        asking.audit(server)
+            machinetime.until(codexstage.asked(provider, prompt).left.is_set, machinetime.SECOND)
+        serverlog.audit(server)
 
 
 def test_a_second_server_on_the_same_log_is_refused(provider: Provider, tmp_path: Path) -> None:
@@ -95,5 +96,5 @@ def test_a_second_server_on_the_same_log_is_refused(provider: Provider, tmp_path
         (message,) = second.stderr.splitlines()
         assert str(tmp_path / "log") in message
         assert str(server.process.pid) in message
-        assert asking.ask(server, "hi").text == "Hello world"
-        asking.audit(server)
+        assert chatclient.ask(server, "hi").text == "Hello world"
+        serverlog.audit(server)

@@ -9,7 +9,6 @@ import pytest
 from machines import events
 from tests.codex import toolplay
 from tests.codex.toolplay import Talk, call
-from tests.support.client import asking
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Answer, Message, Reasoning, Stream
@@ -150,7 +149,7 @@ def test_a_turn_waits_no_longer_than_it_may(provider: Provider) -> None:
     with serving.codex(provider.url, PROXY_PARK_TTL_MS="100") as server:
         talk = Talk(server, "one")
         talk.step()
-        asking.until(
+        machinetime.until(
             lambda: any(line.get("event") == "parked_turn_expired" for line in server.lines)
         )
         talk.bring("sunny")
@@ -170,7 +169,7 @@ def test_results_find_their_way_when_the_process_has_died(provider: Provider) ->
             if record["event"] == "worker_changed" and "pid" in record["detail"]
         }
         os.kill(pid, signal.SIGKILL)
-        asking.until(lambda: server.get("/readyz")[0] == 503)
+        machinetime.until(lambda: server.get("/readyz")[0] == 503)
         server.wait_ready()
         talk.bring("sunny")
         last = talk.step()

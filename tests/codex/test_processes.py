@@ -14,9 +14,10 @@ import pytest
 
 from bench import standin
 from machines import events
-from tests.support.client import asking
-from tests.support.client.asking import Asking
-from tests.support.process import serving
+from tests.support.client import chatclient
+from tests.support.client.chatclient import LiveChat
+from tests.support.logs import serverlog
+from tests.support.process import machinetime, serving
 
 STREAMING: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -60,7 +61,7 @@ def started(*scenarios: standin.Scenario, **environ: str) -> Iterator[Standing]:
         server = serving.Serve(Path(parent) / "data", (), settings)
         try:
             yield Standing(server, directory)
-            asking.audit(server)
+            serverlog.audit(server)
         finally:
             server.stop(signal.SIGKILL)
 
@@ -78,10 +79,10 @@ def test_a_process_that_answers_no_more_is_replaced_and_the_turn_run_again(metho
     deaf = standin.Scenario(deaf=(method,))
     settings = {"WORKER_REQUEST_TIMEOUT_MS": "300", "WORKER_BACKOFF_INITIAL_MS": "50"}
     with standing(deaf, standin.Scenario(), **settings) as up:
-        answer = asking.ask(up.server, "hi")
+        answer = chatclient.ask(up.server, "hi")
         assert (answer.status, answer.text) == (200, USUAL)
         assert len(up.starts) == 2
-        assert asking.recorded(up.server, answer).kind == "completed"
+        assert serverlog.recorded(up.server, answer).kind == "completed"
 
 
 def test_a_crash_turns_none_of_its_silent_turns_away() -> None:
@@ -91,31 +92,31 @@ def test_a_crash_turns_none_of_its_silent_turns_away() -> None:
         standing(mute, standin.Scenario(), WORKER_BACKOFF_INITIAL_MS="1000") as up,
         concurrent.futures.ThreadPoolExecutor(count) as pool,
     ):
-        asked = [pool.submit(asking.ask, up.server, "hi") for _ in range(count)]
-        asking.until(lambda: len(up.received("turn/start")) == count)
+        asked = [pool.submit(chatclient.ask, up.server, "hi") for _ in range(count)]
+        machinetime.until(lambda: len(up.received("turn/start")) == count)
         os.kill(up.starts[0], signal.SIGKILL)
         answers = [each.result() for each in asked]
         assert [answer.status for answer in answers] == [200] * count
         assert {answer.text for answer in answers} == {USUAL}
-        happened = asking.story(up.server, answers[0].request_id)
+        happened = serverlog.story(up.server, answers[0].request_id)
         (again,) = [event for event in happened if isinstance(event, events.RetryScheduled)]
         assert again.code == "worker_exited"
 
 
 def test_an_old_version_is_refused_and_named() -> None:
     with started(standin.Scenario(version="0.162.9")) as up:
-        asking.until(lambda: bool(up.said("worker_lost")))
+        machinetime.until(lambda: bool(up.said("worker_lost")))
         assert "codex 0.162.9 is older than 0.163.0" in up.said("worker_lost")[0]["reason"]
         assert up.server.get("/readyz")[0] == 503
-        refused = asking.ask(up.server, "hi")
+        refused = chatclient.ask(up.server, "hi")
         assert (refused.status, refused.error["code"]) == (503, "worker_not_ready")
         assert len(up.starts) == 1
 
 
 def test_a_newer_version_is_used_and_noted() -> None:
     with standing(standin.Scenario(version="1.0.0")) as up:
-        assert asking.ask(up.server, "hi").status == 200
-        asking.until(lambda: bool(up.said("codex_newer_than_tested")))
+        assert chatclient.ask(up.server, "hi").status == 200
+        machinetime.until(lambda: bool(up.said("codex_newer_than_tested")))
         (line,) = up.said("codex_newer_than_tested")
         assert line["version"] == "1.0.0"
 
@@ -130,9 +131,9 @@ def test_a_crash_loop_is_slowed_down_and_never_given_up() -> None:
         up.server.wait_ready()
         assert time.monotonic() - began > 1.5
         assert len(up.starts) == 7
-        asking.until(lambda: len(up.said("worker_lost")) >= 6)
+        machinetime.until(lambda: len(up.said("worker_lost")) >= 6)
         assert [line["reason"] for line in up.said("worker_lost")] == ["exited with code 3"] * 6
-        assert asking.ask(up.server, "hi").status == 200
+        assert chatclient.ask(up.server, "hi").status == 200
 
 
 def test_a_slow_handshake_is_waited_for() -> None:
@@ -149,7 +150,7 @@ def test_a_handshake_that_takes_too_long_is_begun_anew() -> None:
     with started(slow, standin.Scenario(), **settings) as up:
         up.server.wait_ready()
         assert len(up.starts) == 2
-        asking.until(lambda: bool(up.said("worker_lost")))
+        machinetime.until(lambda: bool(up.said("worker_lost")))
         assert up.said("worker_lost")[0]["reason"] == "handshake timed out"
 
 
@@ -158,11 +159,11 @@ def test_turns_go_to_the_process_with_the_fewest() -> None:
         standing(standin.Scenario(turn=OPEN), WORKER_COUNT="2") as up,
         contextlib.ExitStack() as stack,
     ):
-        asking.until(lambda: len(up.said("worker_state")) >= 6)
+        machinetime.until(lambda: len(up.said("worker_state")) >= 6)
         live = []
         threads = []
         for _ in range(4):
-            live.append(stack.enter_context(Asking(up.server, "hi", **STREAMING)))
+            live.append(stack.enter_context(LiveChat(up.server, "hi", **STREAMING)))
             live[-1].next("content")
             threads.append(thread_of(up, live[-1].request_id))
         # Each process counts its own threads, so that an id is there once for each of them.
@@ -179,18 +180,18 @@ def thread_of(up: Standing, request_id: str) -> str:
     found: list[str] = []
 
     def is_known() -> bool:
-        happened = asking.story(up.server, request_id)
+        happened = serverlog.story(up.server, request_id)
         found.extend(e.thread_id for e in happened if isinstance(e, events.TurnStarted))
         return bool(found)
 
-    asking.until(is_known)
+    machinetime.until(is_known)
     return found[0]
 
 
-def ended_within_a_second(up: Standing, asked_for: Asking) -> bool:
+def ended_within_a_second(up: Standing, asked_for: LiveChat) -> bool:
     """Whether a request ends by itself."""
     with contextlib.suppress(AssertionError):
-        asking.until(lambda: asking.has_ended(up.server, asked_for.request_id), 1)
+        machinetime.until(lambda: serverlog.has_ended(up.server, asked_for.request_id), 1)
         return True
     return False
 
@@ -198,8 +199,8 @@ def ended_within_a_second(up: Standing, asked_for: Asking) -> bool:
 def test_a_turn_that_is_whole_is_released_and_not_interrupted() -> None:
     with standing() as up:
         for options in ({}, STREAMING):
-            assert asking.ask(up.server, "hi", **options).status == 200
-        asking.until(lambda: len(up.received("thread/unsubscribe")) == 2)
+            assert chatclient.ask(up.server, "hi", **options).status == 200
+        machinetime.until(lambda: len(up.received("thread/unsubscribe")) == 2)
         assert up.received("turn/interrupt") == []
 
 
@@ -210,7 +211,7 @@ def test_a_schema_that_no_line_can_hold_is_refused_and_costs_no_place() -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "deep", "schema": schema}}
     with standing(WORKER_MAX_CONCURRENCY="1") as up:
         for options in ({}, STREAMING):
-            refused = asking.ask(up.server, "hi", response_format=wanted, **options)
+            refused = chatclient.ask(up.server, "hi", response_format=wanted, **options)
             assert refused.status == 400
             assert refused.error["param"] == "response_format.json_schema.schema"
-        assert asking.ask(up.server, "hi").status == 200
+        assert chatclient.ask(up.server, "hi").status == 200

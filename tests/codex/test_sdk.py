@@ -11,7 +11,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests.support.client import asking
+from tests.support.client import chatclient
+from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider
 from tests.support.providers.replies import (
@@ -88,7 +89,7 @@ def server(provider: Provider) -> Iterator[serving.Serve]:
     settings = {"PROXY_API_KEY": KEY, "PROXY_CODEX_MODELS": OWN_MODEL, "PROXY_PROTECT_MODELS": "1"}
     with serving.codex(provider.url, **settings) as server:
         yield server
-        asking.audit(server, f":{provider.port}", KEY)
+        serverlog.audit(server, f":{provider.port}", KEY)
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_counts_that_nobody_told_are_marked_unknown(
     assert done.usage.total_tokens == 0
     key = {"authorization": f"Bearer {KEY}"}
     usage_asked = {"stream": True, "stream_options": {"include_usage": True}}
-    streamed = asking.ask(server, text, key, **usage_asked, **options)
+    streamed = chatclient.ask(server, text, key, **usage_asked, **options)
     assert streamed.outline == ["role", "content", "finish", "usage", "done"]
     assert (streamed.finish_reason, streamed.text) == (reason, content)
     assert streamed.usage is not None
@@ -234,7 +235,7 @@ def test_counts_that_nobody_told_are_marked_unknown(
 def test_a_cut_turn_stops_the_provider(client: OpenAI, provider: Provider) -> None:
     before = len(provider.requests)
     client.chat.completions.create(model="gpt-5.5", messages=messages("endless"), max_tokens=1)
-    asking.until(provider.wait_for(before + 1).left.is_set, machinetime.SECOND)
+    machinetime.until(provider.wait_for(before + 1).left.is_set, machinetime.SECOND)
 
 
 def test_thinking_and_several_messages(client: OpenAI) -> None:
@@ -378,12 +379,12 @@ def test_errors_of_the_request_itself(server: serving.Serve, client: OpenAI) -> 
 def test_a_stream_says_the_same_as_the_whole_answer(server: serving.Serve) -> None:
     key = {"authorization": f"Bearer {KEY}"}
     usage = {"stream_options": {"include_usage": True}}
-    whole = asking.ask(server, "thoughts", key)
-    streamed = asking.ask(server, "thoughts", key, stream=True, **usage)
+    whole = chatclient.ask(server, "thoughts", key)
+    streamed = chatclient.ask(server, "thoughts", key, stream=True, **usage)
     assert streamed.outline == ["role", "reasoning", "content", "finish", "usage", "done"]
     assert streamed.text == whole.text
     assert streamed.finish_reason == whole.finish_reason
     assert streamed.usage == whole.usage
     assert json.loads(whole.raw)["object"] == "chat.completion"
     for answer in (whole, streamed):
-        assert asking.recorded(server, answer).kind == "completed"
+        assert serverlog.recorded(server, answer).kind == "completed"

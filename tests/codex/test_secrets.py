@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.client import asking
+from tests.support.client import chatclient
 from tests.support.process import serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Answer, HttpError
@@ -24,7 +24,7 @@ def test_a_provider_that_repeats_the_key_tells_it_nobody(content: str) -> None:
     environ = {"PROXY_CODEX_API_KEY": KEY, "PROXY_EVENT_LOG": content}
     with Provider(script) as provider, serving.codex(provider.url, **environ) as server:
         for status in (400, 401, 403, 404, 422, 429):
-            answer = asking.ask(server, str(status))
+            answer = chatclient.ask(server, str(status))
             assert answer.status == status
             assert KEY not in json.dumps(answer.error)
         assert {request.key for request in provider.requests} == {KEY}

@@ -10,7 +10,7 @@ from engine.codex.turns import attempt
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, Step, Talk, call, declared, function
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.providers.provider import Request
 from tests.support.providers.replies import Answer, Message, Stream, Usage
 
@@ -124,11 +124,11 @@ def test_a_required_call_that_is_never_made(stage: Stage, stream: bool) -> None:
         "tool_choice_unsatisfied",
     )
     assert len(stage.provider.requests) == before + 3
-    last = asking.recorded(stage.server, told.answer)
+    last = serverlog.recorded(stage.server, told.answer)
     assert (last.kind, last.code) == ("upstream_error", "tool_choice_unsatisfied")
     demands = [
         event.attempt
-        for event in asking.story(stage.server, told.answer.request_id)
+        for event in serverlog.story(stage.server, told.answer.request_id)
         if isinstance(event, events.CallDemanded)
     ]
     assert demands == [1, 2]
@@ -179,7 +179,7 @@ def test_legacy_functions_are_called_one_by_one(stage: Stage, stream: bool) -> N
     called = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
     assert told.message["function_call"] == called
     assert "tool_calls" not in told.message
-    assert asking.recorded(stage.server, told.answer).tool_calls_withheld == 1
+    assert serverlog.recorded(stage.server, told.answer).tool_calls_withheld == 1
     history = [
         {"role": "user", "content": "pair"},
         {"role": "assistant", "content": None, "function_call": called},

@@ -12,7 +12,8 @@ from engine.codex.turns import ending
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, call
-from tests.support.client import asking
+from tests.support.client import chatclient
+from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import (
@@ -73,7 +74,7 @@ def impatient() -> Iterator[Stage]:
 
 
 def story(server: serving.Serve, request_id: str, kind: type[Any]) -> list[Any]:
-    return [event for event in asking.story(server, request_id) if isinstance(event, kind)]
+    return [event for event in serverlog.story(server, request_id) if isinstance(event, kind)]
 
 
 def wait_for_call(server: serving.Serve, request_id: str) -> None:
@@ -83,7 +84,7 @@ def wait_for_call(server: serving.Serve, request_id: str) -> None:
         started = story(server, request_id, events.ItemStarted)
         return any(event.item == "dynamicToolCall" for event in started)
 
-    asking.until(called)
+    machinetime.until(called)
 
 
 @pytest.mark.parametrize("name", ENDINGS)
@@ -96,7 +97,7 @@ def test_no_call_of_a_broken_step_is_shown(
     told = toolwire.ask(impatient.server, prompt, tools=[WEATHER], stream=stream)
     assert b"get_weather" not in told.answer.raw
     assert b'"tool_calls"' not in told.answer.raw
-    last = asking.recorded(impatient.server, told.answer)
+    last = serverlog.recorded(impatient.server, told.answer)
     assert last.tool_calls == 0
     assert last.finish_reasons[0] != "tool_calls"
 
@@ -107,7 +108,7 @@ def test_a_broken_step_is_told_as_what_it_is_and_its_calls_are_in_the_log(
 ) -> None:
     told = toolwire.ask(stage.server, f"spoken {name}", tools=[WEATHER], stream=True)
     assert told.frames[-1]["error"]["code"] == "upstream_disconnected"
-    last = asking.recorded(stage.server, told.answer)
+    last = serverlog.recorded(stage.server, told.answer)
     assert (last.kind, last.tool_calls_dropped) == ("upstream_error", 2)
 
 
@@ -132,13 +133,13 @@ def test_a_step_whose_process_dies_is_made_anew_while_nothing_was_said() -> None
     gate = Gate()
     steps: list[Answer] = [Stream((call(1), gate)), Stream((call(9),))]
     with Provider(lambda _: steps.pop(0)) as provider, serving.codex(provider.url) as server:
-        with asking.Asking(server, "hi", tools=[WEATHER]) as asked:
+        with chatclient.LiveChat(server, "hi", tools=[WEATHER]) as asked:
             wait_for_call(server, asked.request_id)
             killed(server)
             whole = asked.answer()
         calls = whole.body["choices"][0]["message"]["tool_calls"]
         assert [call["id"] for call in calls] == ["call_9"]
-        last = asking.recorded(server, whole)
+        last = serverlog.recorded(server, whole)
         assert (last.kind, last.tool_calls) == ("completed", 1)
         assert len(provider.requests) == 2
 
@@ -146,14 +147,14 @@ def test_a_step_whose_process_dies_is_made_anew_while_nothing_was_said() -> None
 def test_a_step_whose_process_dies_after_words_is_none() -> None:
     script = {"hi": Stream((SPOKEN, call(1), Gate()))}
     with Provider(script) as provider, serving.codex(provider.url) as server:
-        with asking.Asking(server, "hi", tools=[WEATHER], stream=True) as asked:
+        with chatclient.LiveChat(server, "hi", tools=[WEATHER], stream=True) as asked:
             wait_for_call(server, asked.request_id)
             killed(server)
             told = asked.answer()
         assert told.outline == ["role", "content", "error"]
         assert told.text == "Let me look."
         assert told.error["code"] == "worker_exited"
-        last = asking.recorded(server, told)
+        last = serverlog.recorded(server, told)
         assert (last.kind, last.tool_calls) == ("worker_lost", 0)
         assert len(provider.requests) == 1
 
@@ -165,12 +166,12 @@ def test_a_call_may_be_written_for_longer_than_a_whole_answer_may_be_silent(stre
     slow = FunctionCall("call_1", "get_weather", ('{"city": ', gate, '"Paris"}'))
     script = {"hi": Stream((SPOKEN, slow))}
     with Provider(script) as provider, serving.codex(provider.url) as server:
-        with asking.Asking(server, "hi", tools=[WEATHER], stream=stream) as asked:
-            asking.until(lambda: bool(story(server, asked.request_id, events.TextDelta)))
+        with chatclient.LiveChat(server, "hi", tools=[WEATHER], stream=stream) as asked:
+            machinetime.until(lambda: bool(story(server, asked.request_id, events.TextDelta)))
             time.sleep(ending.STEP_GRACE_S + 1)  # nothing may happen: there is no event
             gate.open()
             told = asked.answer()
-        last = asking.recorded(server, told)
+        last = serverlog.recorded(server, told)
         assert (last.finish_reasons, last.tool_calls) == (("tool_calls",), 1)
 
 
@@ -183,14 +184,14 @@ def test_a_client_that_leaves_while_a_call_is_held_stops_the_turn(held: str) -> 
     block = Message(("Let me look.", "<use_tool><name>get_weather</name><city>Pa", Gate()))
     script = {"call": Stream((SPOKEN, call(1), Gate())), "block": Stream((block,))}
     with Provider(script) as provider, serving.codex(provider.url) as server:
-        with asking.Asking(server, held, tools=[WEATHER], stream=True) as asked:
+        with chatclient.LiveChat(server, held, tools=[WEATHER], stream=True) as asked:
             asked.next("content")
             if held == "call":
                 wait_for_call(server, asked.request_id)
             else:
-                asking.until(lambda: in_state(server, "tool_buffering"))
+                machinetime.until(lambda: in_state(server, "tool_buffering"))
             asked.leave()
-            asking.until(provider.requests[0].left.is_set, machinetime.SECOND)
-            last = asking.left(server, asked.request_id)
+            machinetime.until(provider.requests[0].left.is_set, machinetime.SECOND)
+            last = serverlog.left(server, asked.request_id)
         assert (last.kind, last.cause, last.tool_calls) == ("client_gone", "left", 0)
         assert len(provider.requests) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call, function
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Answer, Gate, Message, Stream
@@ -59,7 +59,7 @@ def answer(request: Request) -> Answer:
 
 def ask(stage: Stage, prompt: str, headers: Any = None, **fields: Any) -> toolwire.Told:
     told = toolwire.ask(stage.server, prompt, headers, tools=TOOLS, **fields)
-    assert asking.recorded(stage.server, told.answer).kind == "completed"
+    assert serverlog.recorded(stage.server, told.answer).kind == "completed"
     return told
 
 
@@ -143,7 +143,7 @@ def test_an_answer_ends_with_its_first_call(
     assert told.finish_reason == "tool_calls"
     assert told.answer.headers["x-codex-stop-after-tools-mode"] == "first"
     # That the turn has no other end is how the provider sees that it was stopped.
-    asking.until(first.provider.requests[before].left.is_set, machinetime.SECOND)
+    machinetime.until(first.provider.requests[before].left.is_set, machinetime.SECOND)
 
 
 @STREAM
@@ -166,13 +166,13 @@ def test_an_answer_ends_when_no_call_follows(
     assert told.text == (f"So: {ONE} then {TWO}" if headers else "So:  then ")
     assert told.finish_reason == "tool_calls"
     assert told.answer.headers["x-codex-stop-after-tools-mode"] == "burst"
-    asking.until(burst.provider.requests[before].left.is_set, machinetime.SECOND)
+    machinetime.until(burst.provider.requests[before].left.is_set, machinetime.SECOND)
 
 
 def test_no_grace_runs_out_within_a_block(burst: Stage) -> None:
     told = toolwire.ask(burst.server, "half", tools=TOOLS, stream=True)
     assert told.frames[-1]["error"]["code"] == "idle_timeout"
-    assert asking.recorded(burst.server, told.answer).kind == "timeout"
+    assert serverlog.recorded(burst.server, told.answer).kind == "timeout"
 
 
 @STREAM
@@ -190,7 +190,7 @@ def test_no_more_calls_than_may_be(prompt: str, stream: bool) -> None:
             "x-codex-tool-call-count": "2",
             "x-codex-tool-call-truncated": "true",
         }
-        last = asking.recorded(stage.server, told.answer)
+        last = serverlog.recorded(stage.server, told.answer)
         assert (last.tool_calls, last.tool_calls_withheld) == (2, 1)
 
 
@@ -201,7 +201,7 @@ def test_a_call_just_like_another_is_one(stream: bool) -> None:
         assert told.calls == [("f", {"q": "secretive"}), ("g", {"q": "2"})]
         told = ask(stage, "native", stream=stream)
         assert names(told) == ["f", "g"]
-        assert asking.recorded(stage.server, told.answer).tool_calls_withheld == 1
+        assert serverlog.recorded(stage.server, told.answer).tool_calls_withheld == 1
 
 
 @STREAM
@@ -239,7 +239,7 @@ def test_a_masked_log_of_all_this_replays() -> None:
                             server, prompt, headers, tools=TOOLS, stream=stream, **fields
                         )
                         assert told.answer.status == 200
-                        asking.recorded(server, told.answer)
+                        serverlog.recorded(server, told.answer)
                         asked += 1
         assert server.stop() == 0
         done = server.replay()

@@ -8,7 +8,6 @@ import pytest
 
 from tests.codex import toolplay
 from tests.codex.toolplay import Stage, Step, Talk, call, function
-from tests.support.client import asking
 from tests.support.process import machinetime
 from tests.support.providers.provider import Request
 from tests.support.providers.replies import (
@@ -184,7 +183,7 @@ def test_a_call_that_codex_would_answer_itself_is_the_clients(
     # Codex may be faster than its interrupt: then what it asks for is dropped at once.
     own = [request for request in asked if _codex_own(request)]
     assert len(own) <= 1
-    asking.until(lambda: all(request.left.is_set() for request in own), machinetime.SECOND)
+    machinetime.until(lambda: all(request.left.is_set() for request in own), machinetime.SECOND)
     ours = [toolplay.outputs(each.body["input"]) for each in asked if each not in own]
     assert ours == [[], ["No, try again."]]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Answer, Gate, Message, Stream
@@ -48,7 +48,7 @@ def test_a_call_is_refused_and_the_model_goes_on(stage: Stage, name: str, stream
     assert told.finish_reason == "stop"
     assert told.calls == []
     assert told.body["usage"]["total_tokens"] == 110  # both steps were paid for
-    assert asking.recorded(stage.server, told.answer).kind == "completed"
+    assert serverlog.recorded(stage.server, told.answer).kind == "completed"
     assert len(stage.provider.requests) == before + 2
     assert list(stage.server.data_dir.rglob("hacked")) == []
     assert toolplay.declared(stage.provider.requests[-1]) == []
@@ -59,6 +59,6 @@ def test_a_model_that_goes_on_calling_ends_at_the_first_limit() -> None:
     with Provider(answer) as provider, serving.codex(provider.url, **settings) as server:
         told = toolwire.ask(server, "stubborn", stream=True)
         assert (told.answer.status, told.answer.error["code"]) == (504, "request_timeout")
-        assert asking.recorded(server, told.answer).kind == "timeout"
-        asking.until(provider.requests[ROUNDS].left.is_set, machinetime.SECOND)
+        assert serverlog.recorded(server, told.answer).kind == "timeout"
+        machinetime.until(provider.requests[ROUNDS].left.is_set, machinetime.SECOND)
         assert list(server.data_dir.rglob("hacked")) == []

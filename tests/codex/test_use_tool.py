@@ -7,7 +7,7 @@ import pytest
 
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import Stage, call, function
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.providers.provider import Request
 from tests.support.providers.replies import Answer, Message, Stream
 
@@ -86,7 +86,7 @@ def obsidian() -> Iterator[Stage]:
 
 def ask(stage: Stage, prompt: str, headers: Any = None, **fields: Any) -> toolwire.Told:
     told = toolwire.ask(stage.server, prompt, headers, **fields)
-    assert asking.recorded(stage.server, told.answer).kind == "completed"
+    assert serverlog.recorded(stage.server, told.answer).kind == "completed"
     return told
 
 

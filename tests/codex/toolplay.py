@@ -12,7 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from engine.log.read import segments
 from machines import events
-from tests.support.client import asking
+from tests.support.client import httpclient
+from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers.provider import Provider, Request, Script
 from tests.support.providers.replies import FunctionCall, Usage
@@ -57,7 +58,7 @@ def stage(script: Script, **environ: str) -> Iterator[Stage]:
     """A stage whose server is looked over at the end: its whole log replays."""
     with Provider(script) as provider, serving.codex(provider.url, **environ) as server:
         yield Stage(server, provider)
-        asking.audit(server)
+        serverlog.audit(server)
 
 
 class Reply(NamedTuple):
@@ -134,20 +135,20 @@ class Talk:
         self.terminal(reply)
         return [
             event
-            for event in asking.story(self._server, reply.request_id)
+            for event in serverlog.story(self._server, reply.request_id)
             if isinstance(event, kinds)
         ]
 
     def terminal(self, reply: Reply) -> events.Terminal:
         """The terminal record of a step, whose log replays."""
-        return asking.terminal(self._server, reply.request_id)
+        return serverlog.terminal(self._server, reply.request_id)
 
     def _client(self) -> OpenAI:
         return OpenAI(
             base_url=self._server.url,
             api_key="none",
             max_retries=0,
-            timeout=asking.WAIT_S,
+            timeout=httpclient.WAIT_S,
             _strict_response_validation=True,
         )
 

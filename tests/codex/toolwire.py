@@ -6,9 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import httpx
-
-from tests.support.client import asking, wire
+from tests.support.client import chatclient, chatwire, httpclient
 from tests.support.process import serving
 
 USAGE = {"include_usage": True}
@@ -25,7 +23,7 @@ class Told(NamedTuple):
         comments: of a stream.
     """
 
-    answer: asking.Answer
+    answer: chatclient.Answer
     comments: tuple[str, ...] = ()
 
     @property
@@ -34,9 +32,9 @@ class Told(NamedTuple):
         return self.answer.headers["content-type"].startswith("text/event-stream")
 
     @property
-    def frames(self) -> list[wire.Frame]:
+    def frames(self) -> list[chatwire.Frame]:
         """The data frames of a stream."""
-        return wire.frames(self.answer.raw)
+        return chatwire.frames(self.answer.raw)
 
     @property
     def body(self) -> Json:
@@ -92,20 +90,16 @@ def ask(
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": prompt}], **fields}
     if stream:
         body = {"stream": True, "stream_options": USAGE} | body
-    reply = httpx.post(
-        f"{server.url}/chat/completions",
-        json=body,
-        headers={"x-request-id": request_id, **(headers or {})},
-        timeout=asking.LIMIT_S,
-    )
-    answer = asking.Answer(request_id, reply.status_code, dict(reply.headers), reply.content)
-    lines = reply.text.split("\n") if stream else ()
+    request = {"x-request-id": request_id, **(headers or {})}
+    reply = httpclient.ask(server.url, "POST", "/chat/completions", body, request)
+    answer = chatclient.Answer(request_id, reply.status, reply.headers, reply.body)
+    lines = reply.body.decode().split("\n") if stream else ()
     return Told(answer, tuple(line[2:] for line in lines if line.startswith(": ")))
 
 
-def completion(frames: Iterable[wire.Frame]) -> Json:
+def completion(frames: Iterable[chatwire.Frame]) -> Json:
     """The `chat.completion` that a stream with usage adds up to."""
-    rest: list[wire.Frame] = []
+    rest: list[chatwire.Frame] = []
     calls: dict[int, list[Json]] = {}
     legacy: dict[int, Json] = {}
     for frame in frames:
@@ -119,7 +113,7 @@ def completion(frames: Iterable[wire.Frame]) -> Json:
                 _join(legacy.setdefault(choice["index"], {"name": "", "arguments": ""}), delta)
             case _:
                 rest.append(frame)
-    whole = wire.completion(rest)
+    whole = chatwire.completion(rest)
     for name, found in (("tool_calls", calls), ("function_call", legacy)):
         for index, called in found.items():
             message = whole["choices"][index]["message"]
@@ -146,7 +140,7 @@ def outline(told: Told) -> list[str]:
     return [name for name, _ in itertools.groupby(map(_part, told.frames))]
 
 
-def _part(frame: wire.Frame) -> str:
+def _part(frame: chatwire.Frame) -> str:
     if "done" in frame or "error" in frame:
         return next(iter(frame))
     if not frame["choices"]:

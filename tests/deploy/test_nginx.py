@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.client
 import json
 import shutil
 import socket
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import asking
-from tests.support.process import serving
+from tests.support.client import httpclient
+from tests.support.process import machinetime, serving
 from tests.support.providers import upstreamplay, upstreams
 
 NGINX = shutil.which("nginx")
@@ -69,7 +68,7 @@ def nginx(server: serving.Serve) -> Iterator[Path]:
         with subprocess.Popen((NGINX, "-e", errors, "-c", configuration)) as process:
             try:
                 address = Path(directory, "socket")
-                asking.until(lambda: listens(address) or process.poll() is not None)
+                machinetime.until(lambda: listens(address) or process.poll() is not None)
                 assert process.poll() is None, errors.read_text()
                 yield address
             finally:
@@ -82,16 +81,15 @@ def listens(address: Path) -> bool:
         return attempt.connect_ex(str(address)) == 0
 
 
-def ask(address: Path) -> http.client.HTTPConnection:
+def ask(address: Path) -> httpclient.Exchange:
     """A connection on which a stream was asked for."""
-    connection = http.client.HTTPConnection("localhost", timeout=asking.WAIT_S)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(asking.WAIT_S)
-    connection.sock.connect(str(address))
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(httpclient.WAIT_S)
+    connection.connect(str(address))
     messages = [{"role": "user", "content": "hi"}]
     body = {"model": "m", "messages": messages, "stream": True}
-    connection.request("POST", "/v1/chat/completions", json.dumps(body), serving.JSON_HEADERS)
-    return connection
+    data = httpclient.encoded("http://localhost", "POST", "/v1/chat/completions", body)
+    return httpclient.Exchange(connection, data)
 
 
 def answer(*texts: str, gate: asyncio.Event | None = None) -> upstreams.Answer:
@@ -107,15 +105,15 @@ def test_the_first_token_is_there_before_the_last_is_said() -> None:
     with (
         upstreamplay.stage([answer("first", "last", gate=gate)]) as stage,
         nginx(stage.server) as address,
-        contextlib.closing(ask(address)) as connection,
-        connection.getresponse() as response,
+        ask(address) as exchange,
     ):
-        assert response.status == 200
-        assert "x-accel-buffering" not in response.headers  # that was for nginx
+        assert exchange.head.status == 200
+        assert "x-accel-buffering" not in exchange.head.headers  # that was for nginx
         # The second word waits for the client to have the first.
-        next(line for line in response if b'"content":"first"' in line)
+        exchange.until(b'"content":"first"')
+        assert b'"content":"last"' not in exchange.so_far
         stage.upstream.open(gate)
-        rest = response.read()
+        rest = exchange.response().body
     assert b'"content":"last"' in rest
     assert rest.endswith(b"data: [DONE]\n\n")
 
@@ -123,11 +121,11 @@ def test_the_first_token_is_there_before_the_last_is_said() -> None:
 def test_a_client_that_leaves_ends_the_stream_behind() -> None:
     script = [answer("first", "last", gate=asyncio.Event())]
     with upstreamplay.stage(script) as stage, nginx(stage.server) as address:
-        connection = ask(address)
-        with connection.getresponse() as response:
-            next(line for line in response if b'"content":"first"' in line)
-        connection.close()
-        asking.until(lambda: [end["kind"] for end in stage.server.terminals()] == ["client_gone"])
+        with ask(address) as exchange:
+            exchange.until(b'"content":"first"')
+        machinetime.until(
+            lambda: [end["kind"] for end in stage.server.terminals()] == ["client_gone"]
+        )
 
 
 def test_a_slow_client_holds_its_upstream_back() -> None:
@@ -136,13 +134,12 @@ def test_a_slow_client_holds_its_upstream_back() -> None:
     with (
         upstreamplay.stage([answer(*texts)], PROXY_EVENT_LOG="masked") as stage,
         nginx(stage.server) as address,
-        contextlib.closing(ask(address)) as connection,
-        connection.getresponse() as response,
+        ask(address) as exchange,
     ):
-        asking.until(lambda: pressed(stage.server))
+        machinetime.until(lambda: pressed(stage.server))
         (request,) = stage.upstream.requests
         assert not request.answered.is_set()
-        body = response.read()
+        body = exchange.response().body
         assert request.answered.is_set()
     *chunks, _, done = body.decode().split("\n\n")[:-1]
     assert done == "data: [DONE]"

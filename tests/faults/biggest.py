@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 from tests.faults import scene
-from tests.support.client import asking
-from tests.support.process import heldloop
+from tests.support.logs import serverlog
+from tests.support.process import heldloop, machinetime
 from tests.support.requests import largebodies
 
 ITEMS: Final = 16_384
@@ -61,7 +61,7 @@ def answered(stage: scene.Stage, asked: scene.Asked) -> scene.Answer:
     """An answer that is whole and held nobody up."""
     answer = asked.answer()
     assert (answer.status, answer.whole) == (200, True)
-    asking.until(lambda: asking.has_ended(stage.server, answer.request_id))
+    machinetime.until(lambda: serverlog.has_ended(stage.server, answer.request_id))
     held = stage.server.longest()
     assert held["longest_ms"] < heldloop.LIMIT_MS, held["where"]
     return answer

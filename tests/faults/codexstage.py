@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 
 from bench import standin
 from tests.faults import expected, observed, scene
-from tests.support.client import asking
-from tests.support.process import serving
+from tests.support.client import httpclient
+from tests.support.process import machinetime, serving
 from tests.support.providers import replies
 from tests.support.providers.provider import HELLO, Provider, Request
 from tests.support.providers.replies import Gate, Message, Stream
@@ -76,7 +76,7 @@ class Binary(NamedTuple):
 
     def stopped(self, prompt: str) -> None:
         """The provider is let go within a second: the turn has been interrupted."""
-        asking.until(self.asked(prompt).left.is_set, scene.SECOND)
+        machinetime.until(self.asked(prompt).left.is_set, scene.SECOND)
 
     def both(
         self, *answers: replies.Answer, **fields: Any
@@ -124,7 +124,7 @@ class StandIn(NamedTuple):
         """Have the next process in place of this one."""
         count = len(self.starts)
         os.kill(self.starts[-1], signal.SIGKILL)
-        asking.until(lambda: len(self.starts) > count)
+        machinetime.until(lambda: len(self.starts) > count)
         self.stage.server.wait_ready()
 
     def received(self, method: str) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ class StandIn(NamedTuple):
 
 def asked(provider: Provider, prompt: str, count: int = 1) -> Request:
     """The `count`-th request with a prompt, once the provider has it."""
-    deadline = time.monotonic() + asking.WAIT_S
+    deadline = time.monotonic() + httpclient.WAIT_S
     seen = len(provider.requests)
     while True:
         found = [request for request in provider.requests if request.prompt == prompt]

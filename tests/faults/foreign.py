@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.faults import scene, watched
-from tests.support.client import asking
-from tests.support.process import heldloop
+from tests.support.logs import serverlog
+from tests.support.process import heldloop, machinetime
 
 LENGTH: Final = 100_000
 """Characters of a text, where its place takes so many."""
@@ -65,8 +65,8 @@ def check(stage: scene.Stage, answer: scene.Answer) -> None:
     elif b'"error":{' in answer.raw:
         *_, frame, _ = answer.raw.split(b"\n\n")
         check_error(json.loads(frame.removeprefix(b"data: "))["error"])
-    asking.until(lambda: asking.has_ended(stage.server, answer.request_id))
-    last = asking.terminal(stage.server, answer.request_id)
+    machinetime.until(lambda: serverlog.has_ended(stage.server, answer.request_id))
+    last = serverlog.terminal(stage.server, answer.request_id)
     assert last.kind in ("completed", "upstream_error", "empty")
 
 

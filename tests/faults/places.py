@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.faults import codexstage, expected, scene, upstreamstage, watched
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers import upstreams
 from tests.support.providers.provider import Provider
@@ -151,4 +151,4 @@ def told(server: serving.Serve, event: str) -> list[dict[str, Any]]:
 def in_log(server: serving.Serve, kind: str, *answers: scene.Answer | scene.Asked) -> None:
     """Each of these has one end in the log, and it is of this kind."""
     for answer in answers:
-        assert asking.terminal(server, answer.request_id).kind == kind
+        assert serverlog.terminal(server, answer.request_id).kind == kind

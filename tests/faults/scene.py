@@ -17,25 +17,23 @@ A worker's part is to answer the prompt `PLAIN` with a whole answer, always.
 
 import collections
 import contextlib
-import http.client
 import json
 import re
 import secrets
 import signal
-import socket
 import tempfile
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from engine.log.content import digest
 from machines import events
 from tests.faults import observed
 from tests.faults.watched import Held, ObservedServe
-from tests.support.client import asking
+from tests.support.client import httpclient
+from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 
 SECOND: Final = machinetime.SECOND
@@ -88,7 +86,7 @@ class Answer(NamedTuple):
         return dict(body["error"])
 
 
-class Asked:
+class Asked(httpclient.Exchange):
     """One request on a connection of its own; its answer is read when a test asks for it.
 
     Args:
@@ -113,86 +111,15 @@ class Asked:
         receive_buffer: int = 0,
         **fields: Any,
     ) -> None:
-        own = {"content-type": "application/json", "x-request-id": f"req-{secrets.token_hex(8)}"}
-        headers = {**own, **(headers or {})}
+        headers = {"x-request-id": f"req-{secrets.token_hex(8)}", **(headers or {})}
         self.request_id = headers["x-request-id"]
-        where = urllib.parse.urlsplit(server.url)
-        assert where.hostname is not None
-        self._connection = http.client.HTTPConnection(
-            where.hostname, where.port, timeout=asking.WAIT_S
-        )
-        if receive_buffer:
-            self._connection.sock = _narrow_socket(where.hostname, where.port, receive_buffer)
-        self._connection.request(
-            "POST",
-            f"{where.path}{self.path}",
-            json.dumps({"model": MODEL, **self.prompt(text), **fields}),
-            headers,
-        )
-        self._response: http.client.HTTPResponse | None = None
-        self._raw = bytearray()
-        self._limit = time.monotonic() + asking.LIMIT_S
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    @property
-    def head(self) -> http.client.HTTPResponse:
-        """Status and headers, once they have come."""
-        if self._response is None:
-            self._response = self._connection.getresponse()
-        return self._response
-
-    @property
-    def so_far(self) -> bytes:
-        """What was read of the body."""
-        return bytes(self._raw)
-
-    def until(self, marker: bytes) -> None:
-        """Read until the body so far holds the marker."""
-        while marker not in self._raw:
-            assert self._more(), f"the body ended: {self.so_far!r}"
+        body = {"model": MODEL, **self.prompt(text), **fields}
+        data = httpclient.encoded(server.url, "POST", self.path, body, headers)
+        super().__init__(httpclient.connect(server.url, receive_buffer), data)
 
     def answer(self) -> Answer:
         """The whole answer, once it has come, or what there is of it once the connection broke."""
-        with self.head as head:
-            headers = {name.lower(): value for name, value in head.getheaders()}
-            whole = True
-            try:
-                while self._more():
-                    pass
-            except (http.client.HTTPException, ConnectionError):
-                whole = False
-        self._connection.close()
-        return Answer(self.request_id, head.status, headers, self.so_far, whole)
-
-    def _more(self) -> bool:
-        """Read some of the body, unless there is no more."""
-        assert time.monotonic() < self._limit, f"no end: {self.so_far[-1000:]!r}"
-        data = self.head.read1(65536)
-        self._raw += data
-        return bool(data)
-
-    def leave(self) -> None:
-        """Close the connection, whatever is still to come."""
-        if self._connection.sock is not None:
-            with contextlib.suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
-        if self._response is not None:
-            self._response.close()
-        self._connection.close()
-
-
-def _narrow_socket(host: str, port: int | None, receive_buffer: int) -> socket.socket:
-    """A connection whose window is small: it has to be set before it is made."""
-    narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    narrow.settimeout(asking.WAIT_S)
-    narrow.connect((host, port))
-    return narrow
+        return Answer(self.request_id, *self.response_or_part())
 
 
 class Stage:
@@ -267,7 +194,7 @@ class Stage:
         A stream that is asked for then is admitted and whole: permits are counted by the next one
         to want one. After it a connection that a worker keeps is there again, if a fault took it.
         """
-        asking.until(lambda: self.server.get("/healthz")[1]["streams"] == 0, SECOND)
+        machinetime.until(lambda: self.server.get("/healthz")[1]["streams"] == 0, SECOND)
         self._await(lambda held: not held - self.rest)
         self._plainly()
         try:
@@ -305,8 +232,8 @@ class Stage:
         cause: events.GoneCause | None = None,
     ) -> events.Terminal:
         """The one terminal record of a stream, where the bytes that came may be others."""
-        asking.until(lambda: asking.has_ended(self.server, answer.request_id), SECOND)
-        last = asking.terminal(self.server, answer.request_id)
+        machinetime.until(lambda: serverlog.has_ended(self.server, answer.request_id), SECOND)
+        last = serverlog.terminal(self.server, answer.request_id)
         assert (last.kind, last.code, last.cause) == (kind, code, cause)
         return last
 
@@ -319,7 +246,7 @@ class Stage:
     def defects(self, count: int = 0) -> list[Json]:
         """The lines about bugs since the last call, once there are so many, and all there are."""
         known = self.complaints.count(DEFECT)
-        asking.until(lambda: self._defects() >= known + count)
+        machinetime.until(lambda: self._defects() >= known + count)
         lines = self.server.told(DEFECT)[known:]
         self.complaints += [DEFECT] * len(lines)
         return lines
@@ -327,12 +254,12 @@ class Stage:
     def _defects(self) -> int:
         """How many there were so far, once a line tells of each."""
         count = sum(self.server.defects().values())
-        asking.until(lambda: len(self.server.told(DEFECT)) >= count)
+        machinetime.until(lambda: len(self.server.told(DEFECT)) >= count)
         return count
 
     def story(self, answer: Answer | Asked) -> list[Any]:
         """The events of a stream, from its first record to its last."""
-        return list(asking.story(self.server, answer.request_id))
+        return list(serverlog.story(self.server, answer.request_id))
 
     def _plainly(self) -> None:
         self.server.wait_ready()  # a worker's process that a fault has ended is there again
@@ -350,7 +277,7 @@ class Stage:
     def _at_rest(self) -> Held:
         """What is held once that no longer changes."""
         counts = collections.deque([self.server.held()], maxlen=STILL)
-        deadline = time.monotonic() + asking.WAIT_S
+        deadline = time.monotonic() + httpclient.WAIT_S
         while len(counts) < STILL or any(each != counts[0] for each in counts):
             assert time.monotonic() < deadline, counts
             threading.Event().wait(PAUSE_S)
@@ -379,7 +306,7 @@ def running(
         server.wait_ready()
         staged = stage(server)
         yield staged
-        asking.audit(server, *hidden, said=(*said, *staged.complaints))
+        serverlog.audit(server, *hidden, said=(*said, *staged.complaints))
 
 
 @contextlib.contextmanager

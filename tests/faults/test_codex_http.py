@@ -15,7 +15,7 @@ import pytest
 from bench import standin
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import StandIn
-from tests.support.client import asking
+from tests.support.client import httpclient
 
 BODY_BYTES = 100_000
 """What the server takes of a body."""
@@ -100,7 +100,9 @@ TOKENS = expected.role() + expected.content(*["token "] * 8) + expected.finish("
 def connected(on: StandIn) -> Iterator[socket.socket]:
     """A connection of a client that writes its own HTTP."""
     where = urllib.parse.urlsplit(on.stage.server.url)
-    with socket.create_connection((where.hostname, where.port), timeout=asking.WAIT_S) as client:
+    with socket.create_connection(
+        (where.hostname, where.port), timeout=httpclient.WAIT_S
+    ) as client:
         yield client
 
 

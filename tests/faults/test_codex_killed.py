@@ -10,7 +10,7 @@ import pytest
 from machines import events
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, Binary
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import machinetime
 from tests.support.providers.provider import HELLO
 from tests.support.providers.replies import Gate, Held, Message, Stream
@@ -74,7 +74,7 @@ def test_row_17_every_stream_of_a_killed_process_ends_at_once(on: Binary) -> Non
 
 def test_row_17_a_whole_answer_of_a_killed_process_is_a_503(on: Binary) -> None:
     with on.stage.asked(on.plan.prompt(OPEN)) as asked:
-        asking.wait_for_text(on.stage.server, asked.request_id, "so far")
+        serverlog.wait_for_text(on.stage.server, asked.request_id, "so far")
         with killed(on):
             answer = asked.answer()
     assert (answer.status, answer.error["code"]) == (503, "worker_exited")
@@ -114,7 +114,7 @@ def test_row_17_a_whole_item_is_an_answer_though_its_process_was_killed(
 ) -> None:
     prompt = on.plan.prompt(Stream((Message(("so ", "far")), Gate(), Message(("!",)))))
     with on.stage.asked(prompt, **options) as asked:
-        asking.wait_for_text(on.stage.server, asked.request_id, "so far")
+        serverlog.wait_for_text(on.stage.server, asked.request_id, "so far")
         # The item's own end is no event: after a whole turn of another's it has come, too.
         assert on.stage.ask(scene.PLAIN).status == 200
         with killed(on):
@@ -132,7 +132,7 @@ def test_row_17_readiness_and_refusals_while_there_is_no_process() -> None:
     with codexstage.binary(**slow) as on:
         server = on.stage.server
         on.kill()
-        asking.until(lambda: server.get("/readyz")[0] == 503, scene.SECOND)
+        machinetime.until(lambda: server.get("/readyz")[0] == 503, scene.SECOND)
         refused = on.stage.ask("too soon", stream=True)
         assert (refused.status, refused.error["code"]) == (503, "worker_not_ready")
         assert refused.headers["retry-after"] == "1"
@@ -150,7 +150,7 @@ def test_row_17_a_lost_worker_may_end_an_answer_as_length() -> None:
             on.stage.asked(on.plan.prompt(OPEN)) as whole,
         ):
             for each in (streamed, whole):
-                asking.wait_for_text(on.stage.server, each.request_id, "so far")
+                serverlog.wait_for_text(on.stage.server, each.request_id, "so far")
             with killed(on):
                 answers = [streamed.answer(), whole.answer()]
         ending = expected.finish("length", asks_usage=True) + expected.UNKNOWN
@@ -165,7 +165,7 @@ def test_row_17_restarts_are_further_and_further_apart() -> None:
         server = on.stage.server
         for _ in range(4):
             on.kill()
-            asking.until(lambda: server.get("/readyz")[0] == 503, scene.SECOND)
+            machinetime.until(lambda: server.get("/readyz")[0] == 503, scene.SECOND)
             server.wait_ready()
         seen = [
             (moment(restart) - moment(end)).total_seconds()

@@ -10,7 +10,7 @@ import pytest
 from bench import standin
 from tests.faults import codexstage, expected
 from tests.faults.codexstage import STREAMED, Binary
-from tests.support.client import asking
+from tests.support.process import machinetime
 from tests.support.providers.replies import Gate, Held, Message, Stream
 
 LEAVINGS = 1000
@@ -79,6 +79,6 @@ def test_row_04_a_thousand_clients_that_leave_leave_nothing_behind() -> None:
             list(pool.map(leave, range(LEAVINGS)))
         on.stage.released()
         codexstage.has_room(on.stage, "open", AT_ONCE)
-        asking.until(lambda: len(on.received("turn/interrupt")) == LEAVINGS + AT_ONCE)
+        machinetime.until(lambda: len(on.received("turn/interrupt")) == LEAVINGS + AT_ONCE)
         kinds = [(each["kind"], each.get("cause")) for each in on.stage.server.terminals()]
         assert kinds.count(("client_gone", "left")) == LEAVINGS + AT_ONCE

@@ -9,7 +9,6 @@ import pytest
 from bench import standin
 from tests.faults import codexstage, expected, observed, scene
 from tests.faults.codexstage import StandIn
-from tests.support.client import asking
 from tests.support.process import machinetime
 
 MIB = 1 << 20
@@ -124,4 +123,4 @@ def costs_its_process(on: StandIn) -> None:
     on.stage.survived("completed", None, answer)
     assert len(on.starts) == starts + 1
     too_long = f"a line is longer than {CAP} bytes"
-    asking.until(lambda: any(too_long in line["reason"] for line in on.said("worker_lost")))
+    machinetime.until(lambda: any(too_long in line["reason"] for line in on.said("worker_lost")))

@@ -10,7 +10,6 @@ import pytest
 from bench import standin
 from machines import events
 from tests.faults import codexstage, expected, scene
-from tests.support.client import asking
 from tests.support.process import machinetime
 
 MIB = 1 << 20
@@ -153,4 +152,4 @@ def test_row_37_many_streams_at_a_steady_pace_lose_nothing() -> None:
         assert len(on.starts) == 1
         kinds = [each["kind"] for each in on.stage.server.terminals()]
         assert kinds.count("client_gone") == 3 * len(range(0, STREAMS, 10)) + STREAMS
-        asking.until(lambda: on.stage.server.get("/healthz")[1]["streams"] == 0)
+        machinetime.until(lambda: on.stage.server.get("/healthz")[1]["streams"] == 0)

@@ -17,7 +17,7 @@ from bench import standin
 from engine.log.read import segments
 from tests.faults import codexstage, expected, scene, watched
 from tests.faults.codexstage import StandIn
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import machinetime
 
 FAILING = ("event_log_failing",)
@@ -53,7 +53,7 @@ def recover(on: StandIn) -> None:
         on.stage.ask(scene.PLAIN)
         return bool(on.said("event_log_recovered"))
 
-    asking.until(has_recovered, 3 * scene.SECOND)
+    machinetime.until(has_recovered, 3 * scene.SECOND)
 
 
 def what_is_there(on: StandIn) -> list[segments.Record]:
@@ -82,7 +82,7 @@ def test_row_39_a_full_disk_stops_no_stream_and_loses_no_record(on: StandIn, pol
         set_room(on, (half_a_record, resource.RLIM_INFINITY))
         during = live.answer()
     assert during.body == TOKENS
-    asking.until(lambda: bool(on.said(*FAILING)))
+    machinetime.until(lambda: bool(on.said(*FAILING)))
     set_room(on, NO_ROOM)  # before it is tried again, in a new segment
     terminals = [record for record in what_is_there(on) if record.event == "terminal"]
     assert len(terminals) == 1  # of the plain stream that the server was asked for at its start
@@ -113,7 +113,7 @@ def test_row_39_a_directory_that_vanishes_is_made_anew(on: StandIn, policy: str)
     after = on.stage.ask(scene.PLAIN, stream=True)
     assert after.body == TOKENS
     # The hash's key was in the directory; each stream's first record has it, too.
-    last = asking.terminal(on.stage.server, after.request_id)
+    last = serverlog.terminal(on.stage.server, after.request_id)
     assert (last.kind, last.code) == ("completed", None)
     # What is left of a stream whose beginning has gone is never taken for a stream.
     assert on.stage.story(live) == []
@@ -131,7 +131,9 @@ def test_row_39_a_read_only_directory_is_a_matter_of_policy(
     }
     server = watched.ObservedServe(tmp_path / "data", (), settings)
     try:
-        asking.until(lambda: any(line.get("worker_state") == "ready" for line in server.lines))
+        machinetime.until(
+            lambda: any(line.get("worker_state") == "ready" for line in server.lines)
+        )
         assert server.get("/readyz")[0] == status
         with scene.Asked(server, scene.PLAIN, stream=True) as asked:
             answer = asked.answer()

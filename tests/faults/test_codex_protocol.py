@@ -12,7 +12,7 @@ from bench import standin
 from engine.codex.child import process
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, StandIn
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import machinetime
 
 OPEN = standin.Turn(deltas=2, texts=("so ", "far"), ending="silent")
@@ -138,7 +138,7 @@ def test_row_16_what_is_no_json_is_said_and_skipped(on: StandIn) -> None:
     answer = told(on, "garbage")
     assert answer.body == TWO_TOKENS
     on.stage.survived("completed", None, answer)
-    asking.until(lambda: len(on.said("undecodable_line")) >= len(GARBAGE))
+    machinetime.until(lambda: len(on.said("undecodable_line")) >= len(GARBAGE))
     assert len(on.said("undecodable_line")) == len(GARBAGE)
 
 
@@ -179,7 +179,7 @@ def test_row_18_a_deaf_process_with_a_whole_answer_is_replaced() -> None:
         answer = promptly(on, "endless")
         assert answer.body == SO_FAR + UNCOUNTED
         on.stage.recorded("completed", None, answer)
-        asking.until(lambda: len(on.starts) == 2, scene.SECOND)
+        machinetime.until(lambda: len(on.starts) == 2, scene.SECOND)
         on.stage.survived("completed", None, answer)
 
 
@@ -187,9 +187,9 @@ def test_row_18_a_deaf_process_with_a_whole_answer_is_replaced() -> None:
 def test_row_19_a_process_that_will_not_be_interrupted_is_replaced(how: str) -> None:
     with codexstage.stand_in(STUBBORN[how], standin.Scenario(), constants=SHORT) as on:
         leave(on)
-        asking.until(lambda: len(on.starts) == 2, scene.SECOND)
+        machinetime.until(lambda: len(on.starts) == 2, scene.SECOND)
         on.stage.released()
-        asking.until(lambda: bool(on.said("worker_lost")))
+        machinetime.until(lambda: bool(on.said("worker_lost")))
         (line,) = on.said("worker_lost")
         assert f"turn/interrupt {how}" in line["reason"]
 
@@ -198,7 +198,7 @@ def test_row_19_an_interrupt_that_is_refused_for_now_is_tried_again() -> None:
     busy = standin.Scenario(turns=TURNS, overloads={"turn/interrupt": 3})
     with codexstage.stand_in(busy, constants=SHORT) as on:
         leave(on)
-        asking.until(lambda: len(on.received("turn/interrupt")) == 4, scene.SECOND)
+        machinetime.until(lambda: len(on.received("turn/interrupt")) == 4, scene.SECOND)
         on.stage.released()
         assert len(on.received("turn/interrupt")) == 4
         assert len(on.starts) == 1
@@ -208,7 +208,7 @@ def leave(on: StandIn) -> None:
     """Leave in the middle of a stream: for the client it is over at once."""
     with on.stage.asked("open", stream=True) as leaving:
         leaving.until(b"far")
-    asking.until(lambda: on.stage.server.get("/healthz")[1]["streams"] == 0, scene.SECOND)
+    machinetime.until(lambda: on.stage.server.get("/healthz")[1]["streams"] == 0, scene.SECOND)
     on.stage.recorded("client_gone", None, leaving, cause="left")
 
 
@@ -217,8 +217,10 @@ def test_row_19_an_interrupt_may_race_the_end_of_its_turn(on: StandIn) -> None:
     for _ in range(40):
         with on.stage.asked("a turn of eight tokens", stream=True) as leaving:
             leaving.until(b"token ")
-        asking.until(lambda: asking.has_ended(on.stage.server, leaving.request_id), scene.SECOND)
-        assert asking.terminal(on.stage.server, leaving.request_id).code is None
+        machinetime.until(
+            lambda: serverlog.has_ended(on.stage.server, leaving.request_id), scene.SECOND
+        )
+        assert serverlog.terminal(on.stage.server, leaving.request_id).code is None
     on.stage.released()
     assert len(on.starts) == before
 
@@ -229,7 +231,7 @@ def test_row_20_a_flood_on_stderr_is_drained_and_bounded(on: StandIn) -> None:
     assert answer.body == TWO_TOKENS
     seconds = time.monotonic() - began + 1
     on.stage.survived("completed", None, answer)
-    asking.until(lambda: bool(on.said("worker_stderr")))
+    machinetime.until(lambda: bool(on.said("worker_stderr")))
     lines = on.said("worker_stderr")
     assert len(lines) <= seconds * process.STDERR_LINES_A_SECOND
     assert "stand-in is worried" in lines[-1]["text"]

@@ -11,9 +11,10 @@ import pytest
 from machines import events
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import STREAMED, Binary
-from tests.support.client import asking
-from tests.support.client.asking import Asking
-from tests.support.process import serving
+from tests.support.client import chatclient, httpclient
+from tests.support.client.chatclient import LiveChat
+from tests.support.logs import serverlog
+from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider
 from tests.support.providers.replies import Gate, Held, Message, Stream
 
@@ -28,7 +29,7 @@ STOPPING = "The server is stopping."
 def drained(on: Binary) -> None:
     """The server ends by itself, and well; the process goes with it."""
     codex = codexstage.codex_pid(on.stage.server)
-    assert on.stage.server.process.wait(timeout=asking.WAIT_S) == 0
+    assert on.stage.server.process.wait(timeout=httpclient.WAIT_S) == 0
     assert not serving.is_alive(codex)
 
 
@@ -47,7 +48,9 @@ def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
             # What was sent on another connection has been read: the server has one thread.
             assert server.get("/livez")[0] == 200
             server.process.send_signal(signal.SIGTERM)
-            asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))
+            machinetime.until(
+                lambda: any(line.get("state") == "draining" for line in server.lines)
+            )
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((where.hostname, where.port), timeout=10)
             late.sendall(b"\r\n")
@@ -108,23 +111,23 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
         }
         with (
             serving.running(data_dir=tmp_path, **settings) as server,
-            Asking(server, prompts[0], stream=True) as live,
-            Asking(server, prompts[1], stream=True) as held,
+            LiveChat(server, prompts[0], stream=True) as live,
+            LiveChat(server, prompts[1], stream=True) as held,
         ):
             live.next("content")
             provider.wait_for(2)
             server.stop(signal.SIGKILL)
             for request in provider.requests:
-                asking.until(request.left.is_set, scene.SECOND)
-            asking.until(lambda: not serving.is_alive(codexstage.codex_pid(server)))
+                machinetime.until(request.left.is_set, scene.SECOND)
+            machinetime.until(lambda: not serving.is_alive(codexstage.codex_pid(server)))
             for each in (live, held):
-                assert not asking.has_ended(server, each.request_id)
+                assert not serverlog.has_ended(server, each.request_id)
         for _ in range(2):
             with serving.running(data_dir=tmp_path, **settings) as server:
-                assert asking.ask(server, scene.PLAIN).text == "Hello world"
+                assert chatclient.ask(server, scene.PLAIN).text == "Hello world"
                 assert server.stop() == 0
         for each, status in ((live, 200), (held, 0)):
-            happened = asking.story(server, each.request_id)
+            happened = serverlog.story(server, each.request_id)
             (end,) = [event for event in happened if isinstance(event, events.Terminal)]
             assert (end.kind, end.emission_trigger) == ("shutdown", "recovery")
             assert end.status == status

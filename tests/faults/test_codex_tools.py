@@ -9,7 +9,8 @@ import pytest
 from tests.codex.toolplay import WEATHER, call
 from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import Binary
-from tests.support.client import asking
+from tests.support.logs import serverlog
+from tests.support.process import machinetime
 from tests.support.providers.replies import (
     Completed,
     Cut,
@@ -98,7 +99,7 @@ def test_row_24_a_client_that_leaves_while_a_call_is_held_stops_the_turn(on: Bin
     prompt = on.plan.prompt(Stream((LOOK, call(1), Gate())))
     with on.stage.asked(prompt, **TOOLS) as leaving:
         leaving.until(b"look.")
-        asking.until(lambda: "item_started" in names(on, leaving.request_id))
+        machinetime.until(lambda: "item_started" in names(on, leaving.request_id))
     on.stopped(prompt)
     assert codexstage.so_far(leaving) == LOOKED
     (last,) = on.stage.survived("client_gone", None, leaving, cause="left")
@@ -107,7 +108,7 @@ def test_row_24_a_client_that_leaves_while_a_call_is_held_stops_the_turn(on: Bin
 
 def names(on: Binary, request_id: str) -> list[str]:
     """What has happened to a request."""
-    story = asking.story(on.stage.server, request_id)
+    story = serverlog.story(on.stage.server, request_id)
     return [str(event.__struct_config__.tag) for event in story]
 
 

@@ -10,7 +10,6 @@ from bench import standin
 from tests.faults import codexstage, scene
 from tests.faults.codexstage import StandIn
 from tests.faults.responsesstage import Stage, broken, completed
-from tests.support.client import asking
 from tests.support.client.responsesclient import Client
 from tests.support.process import machinetime
 from tests.support.providers import responsescript as script
@@ -52,7 +51,7 @@ def test_row_04_a_client_that_leaves_has_its_turn_interrupted(on: StandIn) -> No
     before = len(on.received("turn/interrupt"))
     with on.stage.asked("open", stream=True) as leaving:
         leaving.until(b'"delta":"far"')
-    asking.until(lambda: len(on.received("turn/interrupt")) == before + 1, scene.SECOND)
+    machinetime.until(lambda: len(on.received("turn/interrupt")) == before + 1, scene.SECOND)
     on.stage.survived("client_gone", None, leaving, cause="left")
 
 
@@ -62,7 +61,7 @@ def test_what_is_cancelled_has_its_turn_interrupted(on: StandIn) -> None:
     with client.creating("open", background=True) as live:
         live.until(b'"delta":"far"')
         cancelled = client.cancel(live.response_id)
-    asking.until(lambda: len(on.received("turn/interrupt")) == before + 1, scene.SECOND)
+    machinetime.until(lambda: len(on.received("turn/interrupt")) == before + 1, scene.SECOND)
     assert (cancelled.status, cancelled.body["status"]) == (200, "cancelled")
     on.stage.released()
 
@@ -94,7 +93,7 @@ def test_row_17_a_whole_item_is_an_answer_though_its_process_ended(on: StandIn) 
 def test_row_17_a_response_in_the_background_fails_with_its_process(on: StandIn) -> None:
     client = Client(on.stage.server)
     response_id = client.made("exit", background=True)["id"]
-    asking.until(lambda: client.get(response_id).body["status"] == "failed", scene.SECOND)
+    machinetime.until(lambda: client.get(response_id).body["status"] == "failed", scene.SECOND)
     found = client.get(response_id).body
     assert found["error"]["message"] == EXITED
     on.stage.released()

@@ -12,7 +12,8 @@ from machines import events
 from tests.faults import scene, watched
 from tests.faults.responsesstage import BEGUN, MEMBERS, Asked, Stage, broken, completed
 from tests.faults.upstreamstage import FINISHED, TOLD, Staged, upstream
-from tests.support.client import asking
+from tests.support.client import httpclient
+from tests.support.logs import serverlog
 from tests.support.process import machinetime
 from tests.support.providers import responsescript as script, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
@@ -48,7 +49,7 @@ def test_row_01_a_finish_ends_the_answer_and_the_upstream_is_let_go(staged: Stag
     assert (streamed.body, streamed.whole) == (completed("Hel", "lo"), True)
     assert (whole.status, whole.headers["x-turntape-usage"]) == (200, "unknown")
     for request in staged.source.requests(prompt):
-        asking.until(request.left.is_set, scene.SECOND)
+        machinetime.until(request.left.is_set, scene.SECOND)
     staged.survived("completed", None, streamed, whole)
 
 
@@ -79,7 +80,7 @@ def test_row_04_a_client_that_leaves_mid_stream_lets_go_of_the_upstream(staged: 
         leaving.until(b'"delta":"lo"')
         request = staged.source.request(prompt)
         assert not request.left.is_set()
-    asking.until(request.left.is_set, scene.SECOND)
+    machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
     assert last.frames == 6
 
@@ -91,7 +92,7 @@ def test_row_05_a_client_that_leaves_before_the_head_lets_go_of_the_upstream(
     prompt = staged.source.prompt([STREAM_HEAD, "stall"])
     with staged.stage.asked(prompt, stream=stream) as leaving:
         request = staged.source.request(prompt)
-    asking.until(request.left.is_set, scene.SECOND)
+    machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
     assert (last.frames, len(staged.source.requests(prompt))) == (0, 1)
 
@@ -106,7 +107,7 @@ def test_row_06_a_client_that_stops_reading_costs_its_own_stream() -> None:
             stalled.until(b"xxx")
             other = staged.streamed([TOLD + FINISHED])
             assert other.body == completed("Hel", "lo")
-            asking.until(staged.source.request(prompt).left.is_set)
+            machinetime.until(staged.source.request(prompt).left.is_set)
         assert staged.stage.server.resident() - before < 48 << 20
         staged.survived("client_gone", None, stalled, cause="write_stall")
 
@@ -290,7 +291,7 @@ def test_row_38_a_drain_lets_streams_finish() -> None:
             staged.source.open(gate)
             answer = live.answer()
         assert answer.body == completed("Hel", "lo")
-        assert staged.stage.server.process.wait(timeout=asking.WAIT_S) == 0
+        assert staged.stage.server.process.wait(timeout=httpclient.WAIT_S) == 0
         staged.stage.recorded("completed", None, answer)
 
 
@@ -302,14 +303,14 @@ def test_row_38_the_deadline_of_a_drain_fails_responses() -> None:
             drain(staged.stage.server)
             answer = live.answer()
         assert answer.body == broken("server_shutdown", STOPPING, "Hel", "lo")
-        assert staged.stage.server.process.wait(timeout=asking.WAIT_S) == 0
+        assert staged.stage.server.process.wait(timeout=httpclient.WAIT_S) == 0
         staged.stage.recorded("shutdown", "server_shutdown", answer)
 
 
 def drain(server: watched.ObservedServe) -> None:
     """Have a server stop, and wait until it says that it does."""
     server.process.send_signal(signal.SIGTERM)
-    asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))
+    machinetime.until(lambda: any(line.get("state") == "draining" for line in server.lines))
 
 
 def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: Path) -> None:
@@ -325,7 +326,7 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
         with scene.started(*arguments, data_dir=tmp_path, PROXY_UPSTREAM_URL=source.url) as server:
             server.wait_ready()
             assert server.stop() == 0
-        story = asking.story(server, live.request_id)
+        story = serverlog.story(server, live.request_id)
         (end,) = [event for event in story if isinstance(event, events.Terminal)]
         assert (end.kind, end.emission_trigger, end.status) == ("shutdown", "recovery", 200)
         assert server.replay().returncode == 0
@@ -346,7 +347,7 @@ def test_a_masked_log_of_every_end_replays() -> None:
         logged = "".join(str(record) for record in staged.stage.server.records())
         assert "Zanzi" not in logged
         assert "Hel" not in logged
-        ends = [asking.terminal(staged.stage.server, each.request_id) for each in answers]
+        ends = [serverlog.terminal(staged.stage.server, each.request_id) for each in answers]
         assert [end.kind for end in ends] == ["completed"] * 3 + ["upstream_error"]
 
 

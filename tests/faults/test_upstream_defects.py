@@ -1,7 +1,6 @@
 """Rows 41 and 50 of the fault matrix: bugs of the server's own, in front of an upstream."""
 
 import asyncio
-import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,8 @@ import pytest
 from tests.faults import defects, observed, planting, scene
 from tests.faults.defects import BODIES, EARLY, SENT, STREAMED, Bug
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
-from tests.support.client import asking
+from tests.support.client import httpclient
+from tests.support.process import machinetime
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, sse
 
 READING = (Bug("upstream's event", 1, None), Bug("upstream's event", 2, 1))
@@ -67,7 +67,7 @@ def test_row_41_an_answer_that_cannot_even_be_refused_is_cut_off(staged: Staged)
     with (
         staged.neighbours(),
         staged.stage.asked(scene.PLAIN, headers) as live,
-        pytest.raises(http.client.RemoteDisconnected),
+        pytest.raises(httpclient.CutOff),
     ):
         live.answer()
     staged.survived("completed", None, live)
@@ -79,7 +79,7 @@ def test_row_41_a_bug_when_a_timer_fires_ends_its_own_stream(staged: Staged) -> 
     with staged.neighbours():
         answer = staged.stage.ask(prompt, {"x-request-id": planting.hit("timer")}, stream=True)
     assert answer.body == SO_FAR + defects.ERROR
-    asking.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+    machinetime.until(staged.source.request(prompt).left.is_set, scene.SECOND)
     staged.survived("defect", "internal_error", answer)
     staged.stage.broke(answer)
 
@@ -90,7 +90,7 @@ def test_row_41_a_turn_that_fails_to_stop_keeps_nothing(staged: Staged) -> None:
     with staged.neighbours():
         with staged.stage.asked(prompt, headers, stream=True) as leaving:
             leaving.until(b'"lo"')
-        asking.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+        machinetime.until(staged.source.request(prompt).left.is_set, scene.SECOND)
     staged.survived("client_gone", None, leaving, cause="left")
     staged.stage.broke(leaving)
 
@@ -105,7 +105,7 @@ def test_row_50_the_watch_of_an_upstream_is_begun_again() -> None:
         with staged.neighbours():
             lines = staged.stage.defects(3)
             asked = len(staged.source.upstream.listings)
-            asking.until(lambda: len(staged.source.upstream.listings) > asked)
+            machinetime.until(lambda: len(staged.source.upstream.listings) > asked)
         assert [line["task"] for line in lines] == ["watch_upstream"] * 3
         assert staged.stage.server.defects() == {"task": 3}
         assert staged.stage.server.get("/readyz")[0] == 200

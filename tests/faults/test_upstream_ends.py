@@ -9,7 +9,6 @@ import pytest
 from machines import events
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import SO_FAR, TOLD, USAGE, Staged, upstream
-from tests.support.client import asking
 from tests.support.process import machinetime
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, sse, usage
@@ -58,7 +57,7 @@ def test_row_01_a_finish_ends_the_answer_and_the_upstream_is_let_go(staged: Stag
     assert streamed.body == SO_FAR + expected.finish("stop") + expected.DONE
     assert streamed.whole
     (request,) = staged.source.requests(prompt)
-    asking.until(request.left.is_set, scene.SECOND)
+    machinetime.until(request.left.is_set, scene.SECOND)
     staged.survived("completed", None, streamed)
 
 
@@ -149,7 +148,7 @@ def test_row_04_a_client_that_leaves_mid_stream_lets_go_of_the_upstream(staged: 
         leaving.until(expected.content("lo")[-30:])
         request = staged.source.request(prompt)
         assert not request.left.is_set()
-    asking.until(request.left.is_set, scene.SECOND)
+    machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
     assert (last.frames, len(staged.source.requests(prompt))) == (3, 1)
 
@@ -162,7 +161,7 @@ def test_row_05_a_client_that_leaves_before_the_head_lets_go_of_the_upstream(
     prompt = staged.source.prompt([begun, "stall"])
     with staged.stage.asked(prompt, stream=stream) as leaving:
         request = staged.source.request(prompt)
-    asking.until(request.left.is_set, scene.SECOND)
+    machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
     assert (last.frames, len(staged.source.requests(prompt))) == (0, 1)
 
@@ -175,7 +174,7 @@ def test_row_07_no_output_in_time_is_a_504(hasty: Staged, begun: bytes) -> None:
         assert (answer.status, answer.error["code"]) == (504, "request_timeout")
         assert answer.headers["x-should-retry"] == "false"
     for prompt in prompts:
-        asking.until(hasty.source.request(prompt).left.is_set, scene.SECOND)
+        machinetime.until(hasty.source.request(prompt).left.is_set, scene.SECOND)
     hasty.survived("timeout", "request_timeout", *answers)
 
 

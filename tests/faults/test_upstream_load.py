@@ -9,7 +9,6 @@ from machines import events
 from server.http import exchange as http
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, WHOLE, Staged, upstream
-from tests.support.client import asking
 from tests.support.process import machinetime
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse
@@ -38,7 +37,7 @@ def test_row_06_a_client_that_stops_reading_holds_its_own_upstream_back() -> Non
                 most = max(most, server.resident())
         assert most - before < 24 * MIB
         (request,) = staged.source.requests(prompt)
-        asking.until(request.left.is_set, scene.SECOND)
+        machinetime.until(request.left.is_set, scene.SECOND)
         assert request.sent < 32 * MIB, "the systems' own buffers, and no more"
         (last,) = staged.survived("client_gone", None, stalled, cause="write_stall")
         assert last.duration_us > STALL_S * 1e6
@@ -57,7 +56,7 @@ def test_row_06_a_client_that_reads_on_gets_every_byte() -> None:
         prompt = staged.source.prompt([STREAM_HEAD, flood, FINISHED])
         with staged.stage.asked(prompt, stream=True, receive_buffer=65536) as slow:
             slow.until(b"xxx")
-            asking.until(lambda: pressed(staged, slow))
+            machinetime.until(lambda: pressed(staged, slow))
             answer = slow.answer()
         assert answer.body == (
             expected.role()

@@ -23,7 +23,7 @@ from tests.faults.upstreamstage import (
     unreachable,
     upstream,
 )
-from tests.support.client import asking
+from tests.support.logs import serverlog
 from tests.support.process import machinetime
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, response, sse
@@ -240,7 +240,7 @@ def test_row_18_a_finish_without_the_last_word_is_an_answer(staged: Staged, stre
     answer = staged.stage.ask(prompt, stream=stream, **(USAGE if stream else {}))
     assert answer.status == 200
     (request,) = staged.source.requests(prompt)
-    asking.until(request.left.is_set, scene.SECOND)
+    machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("completed", None, answer)
     assert last.usage == events.Usage(7, 2)
 
@@ -250,7 +250,7 @@ def test_row_19_an_upstream_that_does_not_mind_is_left_all_the_same(staged: Stag
     prompt = staged.source.prompt([TOLD, upstreams.Repeated(framed(sse(chunk("x"))), 10**9)])
     with staged.stage.asked(prompt, stream=True) as leaving:
         leaving.until(b'"x"')
-    asking.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+    machinetime.until(staged.source.request(prompt).left.is_set, scene.SECOND)
     staged.survived("client_gone", None, leaving, cause="left")
 
 
@@ -265,7 +265,7 @@ def test_row_19_a_client_that_leaves_while_the_answer_ends(staged: Staged) -> No
             staged.source.open(gate)
             threading.Event().wait(number * 0.0002)
         staged.stage.released()
-        last = asking.terminal(staged.stage.server, leaving.request_id)
+        last = serverlog.terminal(staged.stage.server, leaving.request_id)
         kinds.add(last.kind)
     assert kinds <= {"client_gone", "completed"}
 

@@ -17,7 +17,9 @@ import pytest
 from machines import events
 from tests.faults import expected, scene, watched
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
-from tests.support.client import asking, rawhttp
+from tests.support.client import httpclient, httpwire
+from tests.support.logs import serverlog
+from tests.support.process import machinetime
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, framed, sse
 
@@ -29,7 +31,7 @@ STOPPING = "The server is stopping."
 def connected(server: watched.ObservedServe) -> socket.socket:
     """A connection of its own."""
     where = urllib.parse.urlsplit(server.url)
-    return socket.create_connection((where.hostname, where.port), timeout=asking.WAIT_S)
+    return socket.create_connection((where.hostname, where.port), timeout=httpclient.WAIT_S)
 
 
 def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
@@ -42,7 +44,9 @@ def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
             # What was sent on another connection has been read: the server has one thread.
             assert server.get("/livez")[0] == 200
             server.process.send_signal(signal.SIGTERM)
-            asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))
+            machinetime.until(
+                lambda: any(line.get("state") == "draining" for line in server.lines)
+            )
             with pytest.raises(ConnectionRefusedError):
                 connected(server)
             late.sendall(b"\r\n")
@@ -53,7 +57,7 @@ def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
             staged.source.open(gate)
             answer = live.answer()
         assert answer.body == SO_FAR + REST
-        assert server.process.wait(timeout=asking.WAIT_S) == 0
+        assert server.process.wait(timeout=httpclient.WAIT_S) == 0
         staged.stage.recorded("completed", None, answer)
 
 
@@ -68,7 +72,7 @@ def test_row_38_the_deadline_of_a_drain_ends_streams() -> None:
             staged.stage.asked(told) as whole,
         ):
             live.until(b'"lo"')
-            asking.until(lambda: len(staged.source.requests(told)) == 2)
+            machinetime.until(lambda: len(staged.source.requests(told)) == 2)
             requests = [staged.source.request(silent), *staged.source.requests(told)]
             staged.stage.server.process.send_signal(signal.SIGTERM)
             answers = [live.answer(), held.answer(), whole.answer()]
@@ -76,11 +80,11 @@ def test_row_38_the_deadline_of_a_drain_ends_streams() -> None:
         for answer in answers[1:]:
             assert answer.status == 503
             assert {"error": answer.error} == expected.error_object("server_shutdown", STOPPING)
-        assert staged.stage.server.process.wait(timeout=asking.WAIT_S) == 0
+        assert staged.stage.server.process.wait(timeout=httpclient.WAIT_S) == 0
         for answer in answers:
             staged.stage.recorded("shutdown", "server_shutdown", answer)
         for request in requests:
-            asking.until(request.left.is_set, scene.SECOND)
+            machinetime.until(request.left.is_set, scene.SECOND)
 
 
 def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: Path) -> None:
@@ -98,8 +102,8 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
             requests = [source.request(told), source.request(silent)]
             server.stop(signal.SIGKILL)
             for request in requests:
-                asking.until(request.left.is_set, scene.SECOND)
-            assert not asking.has_ended(server, live.request_id)
+                machinetime.until(request.left.is_set, scene.SECOND)
+            assert not serverlog.has_ended(server, live.request_id)
         for _ in range(2):
             with scene.started(
                 *arguments, http_limits=None, data_dir=tmp_path, **settings
@@ -107,7 +111,7 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
                 server.wait_ready()
                 assert server.stop() == 0
         for asked, status in ((live, 200), (held, 0)):
-            story = asking.story(server, asked.request_id)
+            story = serverlog.story(server, asked.request_id)
             (end,) = [event for event in story if isinstance(event, events.Terminal)]
             assert (end.kind, end.emission_trigger) == ("shutdown", "recovery")
             assert (end.status, story[-1]) == (status, end)
@@ -135,17 +139,17 @@ def test_row_39_streams_go_on_while_the_disk_is_full_and_are_on_file_later() -> 
             answers = beside, live.answer()
         for answer in answers:
             assert answer.body == SO_FAR + REST
-            assert not asking.has_ended(server, answer.request_id)
+            assert not serverlog.has_ended(server, answer.request_id)
         assert server.get("/readyz")[0] == 200
         let_write(staged, resource.RLIM_INFINITY)
-        asking.until(lambda: goes_on_file(staged, *answers))
+        machinetime.until(lambda: goes_on_file(staged, *answers))
         staged.survived("completed", None, *answers)
 
 
 def goes_on_file(staged: Staged, *answers: scene.Answer) -> bool:
     """Whether one more stream brings the records of earlier ones with it, as it shall in time."""
     staged.streamed([TOLD + FINISHED])
-    return all(asking.has_ended(staged.stage.server, each.request_id) for each in answers)
+    return all(serverlog.has_ended(staged.stage.server, each.request_id) for each in answers)
 
 
 def test_row_39_streams_are_refused_while_the_disk_is_full_where_the_policy_says_so() -> None:
@@ -163,7 +167,7 @@ def test_row_39_streams_are_refused_while_the_disk_is_full_where_the_policy_says
         assert "retry-after" in refused.headers
         assert server.get("/readyz")[0] == 503
         let_write(staged, resource.RLIM_INFINITY)
-        asking.until(lambda: staged.streamed([TOLD + FINISHED]).status == 200)
+        machinetime.until(lambda: staged.streamed([TOLD + FINISHED]).status == 200)
         staged.survived("completed", None, answer)
 
 
@@ -175,9 +179,9 @@ def test_row_39_a_log_directory_that_goes_is_made_again() -> None:
             answer = staged.streamed([TOLD + FINISHED])
             assert answer.body == SO_FAR + REST
             server = staged.stage.server
-            return server.log_dir.exists() and asking.has_ended(server, answer.request_id)
+            return server.log_dir.exists() and serverlog.has_ended(server, answer.request_id)
 
-        asking.until(is_back)
+        machinetime.until(is_back)
         staged.stage.released()
 
 
@@ -193,26 +197,26 @@ PATH = "/v1/chat/completions"
 JSON = "content-type: application/json"
 
 BROKEN = {
-    "not JSON": (rawhttp.post(b"{nonsense", JSON, path=PATH), 400, "invalid_json"),
-    "not an object": (rawhttp.post(b"[1]", JSON, path=PATH), 400, "invalid_json"),
-    "not UTF-8": (rawhttp.post(b'{"model":"\xff"}', JSON, path=PATH), 400, "invalid_json"),
+    "not JSON": (httpwire.post(b"{nonsense", JSON, path=PATH), 400, "invalid_json"),
+    "not an object": (httpwire.post(b"[1]", JSON, path=PATH), 400, "invalid_json"),
+    "not UTF-8": (httpwire.post(b'{"model":"\xff"}', JSON, path=PATH), 400, "invalid_json"),
     "declared too large": (
-        rawhttp.get(PATH, JSON, "content-length: 100001", method="POST"),
+        httpwire.get(PATH, JSON, "content-length: 100001", method="POST"),
         413,
         "request_too_large",
     ),
     "too large in chunks": (
-        rawhttp.get(PATH, JSON, "transfer-encoding: chunked", method="POST")
+        httpwire.get(PATH, JSON, "transfer-encoding: chunked", method="POST")
         + framed(b"x" * 100_001)
         + LAST,
         413,
         "request_too_large",
     ),
-    "10,000 headers": (rawhttp.get(PATH, *["a: b"] * 10_000), 431, "headers_too_large"),
+    "10,000 headers": (httpwire.get(PATH, *["a: b"] * 10_000), 431, "headers_too_large"),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, "bad_http"),
     "slow head": (b"POST " + PATH.encode() + b" HTTP/1.1\r\nhost: x\r\n", 408, "slow"),
     "slow body": (
-        rawhttp.get(PATH, JSON, "content-length: 10", method="POST") + b"{",
+        httpwire.get(PATH, JSON, "content-length: 10", method="POST") + b"{",
         408,
         "slow",
     ),
@@ -259,7 +263,7 @@ def streaming(prompt: str, *headers: str) -> bytes:
     """A request for a stream."""
     messages = [{"role": "user", "content": prompt}]
     body = json.dumps({"model": scene.MODEL, "messages": messages, "stream": True}).encode()
-    return rawhttp.post(body, JSON, *headers, path=PATH)
+    return httpwire.post(body, JSON, *headers, path=PATH)
 
 
 def test_row_40_pipelined_requests_are_answered_in_order(staged: Staged) -> None:
@@ -282,9 +286,9 @@ def test_row_40_a_client_that_half_closes_has_left(staged: Staged) -> None:
         client.sendall(streaming(prompt, "x-request-id: half-closed"))
         request = staged.source.request(prompt)
         client.shutdown(socket.SHUT_WR)
-        asking.until(request.left.is_set, scene.SECOND)
+        machinetime.until(request.left.is_set, scene.SECOND)
     staged.stage.released()
-    last = asking.terminal(staged.stage.server, "half-closed")
+    last = serverlog.terminal(staged.stage.server, "half-closed")
     assert (last.kind, last.cause) == ("client_gone", "left")
 
 

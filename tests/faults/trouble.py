@@ -19,9 +19,9 @@ import pytest
 from engine.log.read import segments
 from tests.faults import expected, observed, places, watched
 from tests.faults.places import Place
-from tests.support.client import asking
-from tests.support.logs import damage, logs
-from tests.support.process import serving
+from tests.support.client import httpclient
+from tests.support.logs import damage, logs, serverlog
+from tests.support.process import machinetime, serving
 
 HOUR_S: Final = 3600
 
@@ -63,7 +63,7 @@ class Logs:
         shutil.copytree(self.clean, self.killed)
         with place.started(self.killed) as server:
             answer = places.ask(server)
-            asking.until(lambda: asking.has_ended(server, answer.request_id))
+            machinetime.until(lambda: serverlog.has_ended(server, answer.request_id))
             server.stop(signal.SIGKILL)
 
     def copy_of_clean(self, directory: Path) -> Path:
@@ -132,7 +132,7 @@ def check_later(place: Place, data_dir: Path, name: str) -> None:
         assert len(told) == (0 if name == "a member" else 1)  # a start looks into no text
         with place.held(server):
             answer = places.ask(server)
-        asking.audit(server)
+        serverlog.audit(server)
         places.in_log(server, "completed", answer)
     check_counted(log_dir)
 
@@ -164,7 +164,7 @@ def unread(place: Place, data_dir: Path) -> Iterator[watched.UnreadServe]:
                 places.ask(server)
                 return "diagnostics_dropped" in server.get("/healthz")[1]
 
-            asking.until(drops)
+            machinetime.until(drops)
             yield server
             dropped = server.get("/healthz")[1]["diagnostics_dropped"]
             answer = places.ask(server)
@@ -180,7 +180,7 @@ def check_unread(place: Place, data_dir: Path) -> None:
     """Nobody reads them: what was dropped is said to who reads on."""
     with unread(place, data_dir) as server:
         server.read_on()
-        asking.until(lambda: bool(places.told(server, "diagnostics_dropped")))
+        machinetime.until(lambda: bool(places.told(server, "diagnostics_dropped")))
         (line,) = places.told(server, "diagnostics_dropped")
         assert 0 < line["lines"] <= server.get("/healthz")[1]["diagnostics_dropped"]
 
@@ -195,7 +195,7 @@ def check_closed(place: Place, data_dir: Path) -> None:
             places.ask(server)
             return bool(server.get("/healthz")[1]["diagnostics_dropped"] > before)
 
-        asking.until(drops_on)
+        machinetime.until(drops_on)
 
 
 # 54: signals.
@@ -221,7 +221,7 @@ def check_start(place: Place, data_dir: Path, moment: str) -> None:
         env=settings,
         capture_output=True,
         text=True,
-        timeout=asking.WAIT_S,
+        timeout=httpclient.WAIT_S,
     )
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 0, lines
@@ -251,7 +251,7 @@ def check_stop(place: Place, data_dir: Path) -> None:
             answer = asked.answer()
             assert (answer.status, answer.whole) == (200, True)
             assert answer.body == places.SO_FAR + STOPPING
-        asking.audit(server)
+        serverlog.audit(server)
         places.in_log(server, "shutdown", *live)
         assert server.lines[-1]["event"] == "stopped"
 
@@ -268,7 +268,7 @@ def check_jumps(place: Place, data_dir: Path) -> None:
             for seconds in jumps:
                 server.jump(seconds)
                 answers.append(places.ask(server))
-        asking.audit(server)
+        serverlog.audit(server)
         places.in_log(server, "completed", *live, *answers)
         times = [record["t"] for record in server.records()]
         assert times == sorted(times)
@@ -287,5 +287,5 @@ def check_deadline(place: Place, data_dir: Path) -> None:
             assert asked.answer().body == places.SO_FAR + expected.error(
                 "idle_timeout", "The model stopped sending output before its answer was complete."
             )
-        asking.audit(server)
+        serverlog.audit(server)
         places.in_log(server, "timeout", *live)

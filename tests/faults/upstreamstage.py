@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from machines import events
 from tests.faults import expected, observed, scene
-from tests.support.client import asking
+from tests.support.logs import serverlog
+from tests.support.process import machinetime
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import chunk, framed, sse
 
@@ -82,13 +83,13 @@ class Staged(NamedTuple):
         two for as long as it keeps any.
         """
         source = self.source.upstream
-        asking.until(
+        machinetime.until(
             lambda: source.open_connections in (0, 1, source.idle_connections), scene.SECOND
         )
         if source.open_connections == 2:
-            asking.until(lambda: source.open_connections <= 1, KEPT_S)
+            machinetime.until(lambda: source.open_connections <= 1, KEPT_S)
         last = self.stage.survived(kind, code, *answers, cause=cause)
-        asking.until(lambda: self.source.upstream.open_connections == 1, scene.SECOND)
+        machinetime.until(lambda: self.source.upstream.open_connections == 1, scene.SECOND)
         return last
 
     def breaks(
@@ -128,7 +129,7 @@ def unreachable(url: str, **environ: Any) -> Iterator[scene.Stage]:
     """A server whose upstream would be at this address; it never becomes ready."""
     with scene.started("--worker", "upstream", PROXY_UPSTREAM_URL=url, **environ) as server:
         yield Unanswered(server)
-        asking.audit(server, url)
+        serverlog.audit(server, url)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import observed
-from tests.support.client import asking
-from tests.support.process import heldloop, serving
+from tests.support.process import heldloop, machinetime, serving
 
 Json = dict[str, Any]
 
@@ -55,7 +54,7 @@ class ObservedServe(heldloop.MeasuredServe):
         """Have its wall clock jump, and wait until it has; by how much says `observed.JUMPS`."""
         before = self._listing()["time"] - time.monotonic()
         self.process.send_signal(observed.JUMP)
-        asking.until(
+        machinetime.until(
             lambda: abs(self._listing()["time"] - time.monotonic() - before) > abs(seconds) / 2
         )
 
@@ -71,7 +70,7 @@ class ObservedServe(heldloop.MeasuredServe):
     def _listing(self) -> Json:
         before = len(self.told(observed.TASKS))
         self.process.send_signal(signal.SIGUSR1)
-        asking.until(lambda: len(self.told(observed.TASKS)) > before)
+        machinetime.until(lambda: len(self.told(observed.TASKS)) > before)
         return self.told(observed.TASKS)[-1]
 
 

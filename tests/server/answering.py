@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import msgspec
 
 from engine import slices, worker, workerkinds
@@ -20,7 +19,7 @@ from server import context, router as routes, serve
 from server.config import load as config
 from server.http import exchange as http, listener
 from server.responses.kept import runs
-from tests.support.client import wire
+from tests.support.client import chatwire, httpclient
 from tests.support.logs import logs
 
 END = (events.TokensCounted(events.Usage(11, 5)), events.TurnFinished("stop"))
@@ -108,7 +107,7 @@ class Answer(NamedTuple):
     @property
     def deltas(self) -> list[dict[str, Any]]:
         """What the frames of a stream add between role and finish."""
-        frames = [frame for frame in wire.frames(self.body) if "done" not in frame]
+        frames = [frame for frame in chatwire.frames(self.body) if "done" not in frame]
         return [frame["choices"][0]["delta"] for frame in frames][1:-1]
 
 
@@ -154,11 +153,11 @@ async def _ask(
     server = listener.HttpServer(routes.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     body = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}], **fields}
-    async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
-        response = await client.post(path, json=body, headers=headers)
+    url = f"http://{host}:{port}"
+    response = await asyncio.to_thread(httpclient.ask, url, "POST", path, body, headers)
     await server.close()
     event_log.close()
     records = [json.loads(line) for line in logs.lines_of(loaded.log_dir)]
     turn = player.turns[0] if player.turns else None
     first = records[0] if records else {}
-    return Answer(response.status_code, response.headers, response.content, turn, first)
+    return Answer(response.status, response.headers, response.body, turn, first)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tests.support.client import wire
+from tests.support.client import chatwire
 
 
-def completion(frames: list[wire.Frame]) -> wire.Frame:
+def completion(frames: list[chatwire.Frame]) -> chatwire.Frame:
     """The `chat.completion` that a stream with usage adds up to."""
     calls: dict[int, list[dict[str, Any]]] = {}
     legacy: dict[int, dict[str, Any]] = {}
@@ -21,7 +21,7 @@ def completion(frames: list[wire.Frame]) -> wire.Frame:
             rest.append(frame)
             continue
         assert len(delta) == 1, "a call beside something else"
-    whole = wire.completion(rest)
+    whole = chatwire.completion(rest)
     for choice in whole["choices"]:
         message = choice["message"]
         if choice["index"] in calls:

@@ -1,12 +1,12 @@
 """Of a large request the log keeps an outline, and its stream replays like any other."""
 
 import json
-import urllib.request
 from typing import Any
 
 import pytest
 
 from engine.log.content import keptrequest
+from tests.support.client import httpclient
 from tests.support.process import serving
 from tests.support.requests import largebodies
 
@@ -59,8 +59,6 @@ def test_a_response_repeats_a_request_that_the_log_has_not() -> None:
 
 def post(server: serving.Serve, path: str, body: bytes) -> bytes:
     """The whole body of an answer."""
-    request = urllib.request.Request(
-        server.url + path, body.replace(b"gpt-5.5", b"text-short"), serving.JSON_HEADERS
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return bytes(response.read())
+    response = httpclient.ask(server.url, "POST", path, body.replace(b"gpt-5.5", b"text-short"))
+    assert response.status == 200, response
+    return response.body

@@ -5,16 +5,15 @@ byte of the body to the worker's first line and the answer.
 """
 
 import contextlib
-import http.client
 import tempfile
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import standin
-from tests.support.process import heldloop, serving
+from tests.support.client import httpclient, httpwire
+from tests.support.process import heldloop
 from tests.support.providers import upstreams
 from tests.support.requests import largebodies
 
@@ -77,16 +76,11 @@ def test_a_body_in_small_chunks_is_read_in_slices(
 ) -> None:
     body = largebodies.of_size("text", MIB // 4)
     server.longest()
-    where = urllib.parse.urlsplit(server.url)
-    assert where.hostname is not None
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=heldloop.WAIT_S)
     pieces = (body[start : start + chunk] for start in range(0, len(body), chunk))
-    framed = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
-    headers = serving.JSON_HEADERS | {"transfer-encoding": "chunked"}
-    with contextlib.closing(connection):
-        connection.request("POST", f"{where.path}/chat/completions", framed, headers)
-        with connection.getresponse() as response:
-            assert (response.status, response.read() != b"") == (200, True)
+    headers = {"transfer-encoding": "chunked"}
+    framed = httpwire.in_chunks(*pieces)
+    response = httpclient.ask(server.url, "POST", "/chat/completions", framed, headers)
+    assert (response.status, response.body != b"") == (200, True)
     assert server.longest()["longest_ms"] < heldloop.LIMIT_MS / 2
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from bench import standin
 from machines import events
-from tests.support.client import asking
-from tests.support.process import serving
+from tests.support.client import chatclient
+from tests.support.logs import serverlog
+from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
 
 pytestmark = pytest.mark.slow
@@ -75,10 +76,10 @@ class Scene(NamedTuple):
     source: upstreams.Hosted
     codex: Path
 
-    def ask(self, model: str, text: str, **fields: Any) -> asking.Answer:
+    def ask(self, model: str, text: str, **fields: Any) -> chatclient.Answer:
         """The answer to a prompt, which has one terminal record that knows its bytes."""
-        answer = asking.ask(self.server, text, model=model, **fields)
-        asking.recorded(self.server, answer)
+        answer = chatclient.ask(self.server, text, model=model, **fields)
+        serverlog.recorded(self.server, answer)
         return answer
 
     def turns(self, text: str) -> list[Any]:
@@ -95,10 +96,10 @@ class Scene(NamedTuple):
                 found.append(params)
         return found
 
-    def told(self, answer: asking.Answer) -> list[Any]:
+    def told(self, answer: chatclient.Answer) -> list[Any]:
         """What the log says of its fallbacks."""
         kinds = events.FallbackTaken | events.FallbackSkipped
-        story = asking.story(self.server, answer.request_id)
+        story = serverlog.story(self.server, answer.request_id)
         return [event for event in story if isinstance(event, kinds)]
 
 
@@ -124,7 +125,7 @@ def running(
         arguments = ("--models-file", str(models), *arguments)
         with serving.running(*arguments, data_dir=data_dir, **settings) as server:
             yield Scene(server, source, codex)
-            asking.audit(server)
+            serverlog.audit(server)
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +161,14 @@ def test_a_name_leads_to_its_worker_and_stays_the_name(scene: Scene) -> None:
     tape = scene.ask("tape", "anything")
     assert (tape.body["model"], tape.status) == ("tape", 200)
     assert tape.text != CODEX_SAYS
-    first = asking.story(scene.server, tape.request_id)[0]
+    first = serverlog.story(scene.server, tape.request_id)[0]
     assert isinstance(first, events.Opened)
     assert (first.model, first.worker, first.target) == ("tape", "scripted", "text-short")
 
 
 def test_other_names_are_the_default_workers(scene: Scene) -> None:
     assert scene.ask("codex-5", "not in the file").text == CODEX_SAYS
-    answer = asking.ask(scene.server, "nobody's", model="qwen")
+    answer = chatclient.ask(scene.server, "nobody's", model="qwen")
     assert (answer.status, answer.error["code"]) == (404, "model_not_found")
 
 
@@ -183,7 +184,7 @@ def test_defaults_are_for_fields_that_a_request_leaves_out(scene: Scene) -> None
 
 def test_the_log_has_the_request_as_it_came(scene: Scene) -> None:
     prompt = scene.source.prompt(upstreams.PLAIN)
-    first = asking.story(scene.server, scene.ask("small", prompt).request_id)[0]
+    first = serverlog.story(scene.server, scene.ask("small", prompt).request_id)[0]
     assert isinstance(first, events.Opened)
     assert "temperature" not in json.loads(bytes(first.request))
 
@@ -207,18 +208,18 @@ def test_a_default_that_codex_does_not_have_is_kept_here(scene: Scene) -> None:
 
 def test_a_wrong_field_is_named_whatever_the_model(scene: Scene) -> None:
     for model in ("spare", "small", "nobody"):
-        answer = asking.ask(scene.server, "x", model=model, n="many")
+        answer = chatclient.ask(scene.server, "x", model=model, n="many")
         assert (answer.status, answer.error["param"]) == (400, "n"), model
-    assert asking.ask(scene.server, "x", model=7).error["param"] == "model"
+    assert chatclient.ask(scene.server, "x", model=7).error["param"] == "model"
     # An upstream may take what Codex cannot.
-    assert asking.ask(scene.server, "x", model="spare", temperature=9).status == 400
-    assert asking.ask(scene.server, "x", model="small", temperature=9).status == 200
+    assert chatclient.ask(scene.server, "x", model="spare", temperature=9).status == 400
+    assert chatclient.ask(scene.server, "x", model="small", temperature=9).status == 200
 
 
 def test_health_knows_every_worker(scene: Scene) -> None:
     health = scene.server.get("/healthz")[1]
     assert health["worker"] == {"kind": "codex", "state": "ready"}
-    asking.until(
+    machinetime.until(
         lambda: (
             scene.server.get("/healthz")[1]["workers"]
             == {"codex": "ready", "upstream": "ready", "scripted": "ready"}
@@ -242,7 +243,7 @@ def test_where_an_upstream_fails_codex_answers(scene: Scene, stream: bool) -> No
     assert len(scene.source.requests(prompt)) == 3
     (turn,) = scene.turns(prompt)
     assert turn["effort"] == "low"
-    asking.until(lambda: answer.request_id in _told_of_fallbacks(scene))
+    machinetime.until(lambda: answer.request_id in _told_of_fallbacks(scene))
 
 
 def _told_of_fallbacks(scene: Scene) -> list[str]:
@@ -348,7 +349,7 @@ def test_one_that_says_nothing_in_time_is_left(head_hold: str) -> None:
         assert up.told(answer) == [events.FallbackTaken("gpt-5.5", "codex", "request_timeout")]
         # The name of who stands in is told as long as there is a head to tell it in.
         assert ("x-turntape-fallback" in answer.headers) == (head_hold == "30000")
-        asking.until(lambda: up.source.request(prompt).left.is_set())
+        machinetime.until(lambda: up.source.request(prompt).left.is_set())
         silent = up.ask("chain", up.source.prompt([upstreams.STREAM_HEAD, "stall"]))
         assert (silent.status, silent.error["code"]) == (504, "request_timeout")
 
@@ -377,18 +378,18 @@ def test_one_that_is_switched_off_is_left_at_once() -> None:
         environ = {"PROXY_USE_APP_SERVER": "false", "PROXY_EVENT_LOG": "full"}
         server = serving.Serve(data, ("--models-file", str(models)), environ)
         try:
-            answer = asking.ask(server, "x", model="home")
+            answer = chatclient.ask(server, "x", model="home")
             assert (answer.status, answer.headers["x-turntape-fallback"]) == (200, "tape")
-            asking.recorded(server, answer)
-            off = asking.ask(server, "x", model="codex-5")
+            serverlog.recorded(server, answer)
+            off = chatclient.ask(server, "x", model="codex-5")
             assert (off.status, off.error["code"]) == (503, "app_server_disabled")
-            asking.audit(server)
+            serverlog.audit(server)
         finally:
             server.stop()
 
 
 def test_a_masked_log_of_a_fallback_replays() -> None:
     with running(PROXY_EVENT_LOG="masked") as up:
-        answer = asking.ask(up.server, up.source.prompt(BUSY), model="careful", stop="n tok")
+        answer = chatclient.ask(up.server, up.source.prompt(BUSY), model="careful", stop="n tok")
         assert (answer.text, answer.finish_reason) == ("toke", "stop")
         assert up.told(answer) == [TAKEN]

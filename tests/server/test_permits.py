@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import asking
-from tests.support.process import serving
+from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse
 
@@ -69,7 +68,7 @@ def test_no_permit_follows_from_the_code_of_an_upstream(
                     assert server.post(body(hostile, stream=True))[0] >= 400
             assert len(source.requests(hostile)) > LIMIT  # it was asked each time
             held.append(pool.submit(server.stream, body(waiting)))
-            asking.until(lambda: len(source.requests(waiting)) == LIMIT)
+            machinetime.until(lambda: len(source.requests(waiting)) == LIMIT)
             status, refused = server.post(body("one more", stream=True))
             assert (status, refused["error"]["code"]) == (429, "concurrency_exceeded")
         finally:

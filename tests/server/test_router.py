@@ -1,18 +1,15 @@
 """What every request meets before its endpoint, on a real server: routes, gates, errors."""
 
-import contextlib
-import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
 
 from server import router as routes
-from tests.support.client import asking
-from tests.support.process import serving
+from tests.support.client import httpclient, httpwire
+from tests.support.process import machinetime, serving
 
 KEY = "sk-client-1234567890"
 BODY = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}]}
@@ -61,14 +58,11 @@ def ask(
     **headers: str,
 ) -> Answer:
     """One request; header names are given with `_` for `-`."""
-    address = urlsplit(server.base).netloc
-    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    with contextlib.closing(http.client.HTTPConnection(address, timeout=20)) as connection:
-        connection.request(method, path, data, sent)
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, response.read())
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    request = httpwire.request(method, path, data, sent)
+    with httpclient.Exchange(httpclient.connect(server.base), request, method) as exchange:
+        return Answer(*exchange.response()[:3])
 
 
 def chat(server: serving.Serve, body: object = BODY, **headers: str) -> Answer:
@@ -233,7 +227,7 @@ def test_health_tells_how_late_the_loop_is(keyless: serving.Serve) -> None:
     lag = json.loads(ask(keyless, "GET", "/healthz").body)["loop_lag_ms"]
     assert set(lag) == {"p99", "max"}
     assert 0 <= lag["p99"] <= lag["max"]
-    asking.until(lambda: health_lag(keyless) > 0)
+    machinetime.until(lambda: health_lag(keyless) > 0)
 
 
 def test_health_tells_of_the_store(keyless: serving.Serve) -> None:

@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.client import httpclient
 from tests.support.process import serving
 from tests.support.providers import upstreams
 
@@ -28,13 +27,9 @@ SECRETS = (OWN, KEY, TENANT)
 
 def ask(url: str, body: Any, **headers: str) -> bytes:
     """The whole of an answer, its head too, whatever its status."""
-    given = {"content-type": "application/json", "authorization": f"Bearer {OWN}", **headers}
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), given)
-    try:
-        with urllib.request.urlopen(request) as response:
-            return str(response.headers).encode() + bytes(response.read())
-    except urllib.error.HTTPError as error:
-        return str(error.headers).encode() + bytes(error.read())
+    given = {"authorization": f"Bearer {OWN}", **headers}
+    response = httpclient.ask(url, "POST", "/chat/completions", body, given)
+    return str(response.headers).encode() + response.body
 
 
 def answers(secret: str) -> list[upstreams.Answer]:

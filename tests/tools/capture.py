@@ -7,9 +7,7 @@ loopback, or to a server in front of an upstream on loopback. What it logs goes 
 """
 
 import argparse
-import contextlib
 import difflib
-import http.client
 import itertools
 import json
 import os
@@ -18,19 +16,17 @@ import signal
 import sys
 import threading
 import time
-import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-import httpx
 
 from engine.log import replay
 from engine.log.content.digest import BodyDigest
 from engine.log.read import segments
 from machines import events
 from server.renderers import reply
+from tests.support.client import httpclient
 from tests.support.process import serving
 from tests.support.providers import upstreamplay, upstreams
 from tests.support.providers.provider import Provider
@@ -81,27 +77,21 @@ class Stage:
         held = zip(gates, scenario.answers, strict=True)
         self._answers.extend(Held(gate, answer) for gate, answer in held)
         self._begun = len(self._log())
-        url = urllib.parse.urlsplit(self._server.url)
-        connection = http.client.HTTPConnection(url.netloc, timeout=WAIT_S)
-        with contextlib.closing(connection):
-            headers = {**serving.JSON_HEADERS, **scenario.headers, "x-request-id": name}
-            body = json.dumps(request_body(scenario))
-            path = f"{url.path}/{scenario.endpoint.replace('.', '/')}"
-            connection.request("POST", path, body, headers)
+        headers = {**scenario.headers, "x-request-id": name}
+        path = f"/{scenario.endpoint.replace('.', '/')}"
+        url, body = self._server.url, request_body(scenario)
+        with httpclient.begin(url, "POST", path, body, headers) as exchange:
             together = scenario.options.get("n", 1)
             for number, gate in enumerate(gates, start=1):
                 self._wait_for_turns(max(number, together))
                 gate.open()
             if 0 in scenario.cues:
                 self._act(scenario.cues[0])
-            with contextlib.closing(connection.getresponse()) as response:
-                return b"".join(self._lines(response, scenario.cues))
+            return b"".join(self._lines(exchange, scenario.cues))
 
-    def _lines(
-        self, response: http.client.HTTPResponse, cues: Mapping[int, Cue]
-    ) -> Iterator[bytes]:
+    def _lines(self, exchange: httpclient.Exchange, cues: Mapping[int, Cue]) -> Iterator[bytes]:
         frames = 0
-        while line := response.readline():
+        for line in exchange.lines():
             yield line
             frames += line.startswith(b"data: ")
             cue = cues.get(frames) if line == b"\n" else None
@@ -198,12 +188,13 @@ def _play_on_upstream(wanted: Mapping[str, upstreamscenes.Scenario]) -> Played:
         bodies = {}
         for name, scenario in wanted.items():
             answers.append(scenario.answer)
-            bodies[name] = httpx.post(
-                f"{stage.server.url}/chat/completions",
-                json=request_body(scenario),
-                headers={"x-request-id": name},
-                timeout=WAIT_S,
-            ).content
+            bodies[name] = httpclient.ask(
+                stage.server.url,
+                "POST",
+                "/chat/completions",
+                request_body(scenario),
+                {"x-request-id": name},
+            ).body
         stage.server.stop()
         return Played(bodies, _streams(stage.server.log_dir))
 

@@ -11,7 +11,6 @@ import pytest
 
 from engine.codex.child import home as codexhome
 from engine.codex.protocol import appserver, notifications
-from tests.support.client import asking
 from tests.support.process import machinetime
 from tests.support.providers.pipe import Pipe, message
 from tests.support.providers.provider import Provider, Request
@@ -246,7 +245,7 @@ def test_an_interrupt_closes_the_providers_connection(tmp_path: Path) -> None:
             assert not provider.requests[0].left.is_set()
             pipe.call("turn/interrupt", appserver.TurnInterruptParams(thread_id, ""))
             assert ended(pipe, thread_id).status == "interrupted"
-            asking.until(provider.requests[0].left.is_set, machinetime.SECOND)
+            machinetime.until(provider.requests[0].left.is_set, machinetime.SECOND)
 
 
 def test_a_released_thread_is_unloaded_at_once(tmp_path: Path, provider: Provider) -> None:

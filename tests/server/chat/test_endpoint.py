@@ -1,12 +1,11 @@
 """What the chat endpoint does with one request, on a real server that plays transcripts."""
 
-import http.client
-import json
+import itertools
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.client import httpclient
 from tests.support.process import serving
 
 pytestmark = pytest.mark.slow
@@ -29,15 +28,10 @@ def unhurried() -> Iterator[serving.Serve]:
 
 def first_frames(server: serving.Serve, path: str, **headers: str) -> bytes:
     """The beginning of a streamed answer: enough of it for several silences."""
-    connection = http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=20)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("POST", path, json.dumps(BODY), {**serving.JSON_HEADERS, **sent})
-    response = connection.getresponse()
-    assert response.status == 200
-    found = b"".join(response.readline() for _ in range(40))
-    response.close()
-    connection.close()
-    return found
+    with httpclient.begin(server.base, "POST", path, BODY, sent) as exchange:
+        assert exchange.head.status == 200
+        return b"".join(itertools.islice(exchange.lines(), 40))
 
 
 def test_silence_is_filled_with_comments_between_frames(unhurried: serving.Serve) -> None:

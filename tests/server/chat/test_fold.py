@@ -29,7 +29,7 @@ from server import renderers
 from server.api.reply import Reply
 from server.chat import fold, sse
 from tests.server.folding import completion
-from tests.support.client import wire
+from tests.support.client import chatwire
 from tests.support.machines import stories
 from tests.support.machines.playbook import opened
 
@@ -174,7 +174,7 @@ def test_the_stream_adds_up_to_the_body(story: stories.Story) -> None:
         note("failed before the head")
         assert body == streamed
         return
-    frames = wire.frames(streamed)
+    frames = chatwire.frames(streamed)
     if frames and "done" in frames[-1]:
         note("whole")
         assert json.loads(body) == completion(frames)

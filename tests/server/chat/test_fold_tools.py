@@ -31,7 +31,7 @@ from server import renderers
 from server.api.reply import Reply
 from server.chat import fold
 from tests.server.folding import completion
-from tests.support.client import wire
+from tests.support.client import chatwire
 from tests.support.machines.playbook import opened
 
 END = (UsageTotals(Usage(11, 5)), Done())
@@ -253,12 +253,12 @@ def _reason(legacy: bool, calls: int) -> str:
 
 def both(
     first: events.Opened, said: tuple[outputs.AnyOutput, ...]
-) -> tuple[list[wire.Frame], dict[str, Any]]:
+) -> tuple[list[chatwire.Frame], dict[str, Any]]:
     """The frames of the stream, and the body."""
     whole = msgspec.structs.replace(first, streaming=False, include_usage=False)
     streaming, folding = renderers.renderer(first), renderers.renderer(whole)
     streamed = b"".join(streaming.render(output) for output in said)
-    return wire.frames(streamed), json.loads(b"".join(folding.render(each) for each in said))
+    return chatwire.frames(streamed), json.loads(b"".join(folding.render(each) for each in said))
 
 
 @given(answers())

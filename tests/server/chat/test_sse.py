@@ -30,7 +30,7 @@ from machines.stream import machine as stream
 from machines.wire import jsonrpc
 from server.api.reply import Reply
 from server.chat import sse
-from tests.support.client import wire
+from tests.support.client import chatwire
 from tests.support.machines import stories
 from tests.support.machines.playbook import opened
 
@@ -121,7 +121,7 @@ def without_optional(value: Any) -> Any:
 
 def test_a_stream_looks_like_the_apis_own() -> None:
     body, chunks = render(ANSWER, include_usage=True)
-    *frames, done = wire.frames(body)
+    *frames, done = chatwire.frames(body)
     assert done == {"done": True}
     head = {
         "id": "chatcmpl-1",
@@ -153,12 +153,12 @@ def test_a_frame_is_one_line_of_compact_json(
 def test_other_choices_have_their_own_index() -> None:
     outputs = (Role(2), Content("a", 2), Reasoning("b", 1), Finish("stop", 2))
     body, _ = render(outputs, n=3)
-    assert [frame["choices"][0]["index"] for frame in wire.frames(body)] == [2, 2, 1, 2]
+    assert [frame["choices"][0]["index"] for frame in chatwire.frames(body)] == [2, 2, 1, 2]
 
 
 def test_without_the_option_no_chunk_has_usage() -> None:
     body, chunks = render(ANSWER)
-    frames = wire.frames(body)
+    frames = chatwire.frames(body)
     assert len(frames) == chunks.frames == 7
     assert all("usage" not in frame for frame in frames)
     assert frames[-1] == {"done": True}
@@ -167,7 +167,7 @@ def test_without_the_option_no_chunk_has_usage() -> None:
 def test_usage_that_is_unknown_is_zeros_behind_a_comment() -> None:
     body, _ = render((UsageTotals(None),), include_usage=True)
     assert body.startswith(b": x-turntape-usage: unknown\n\ndata: ")
-    (frame,) = wire.frames(body)
+    (frame,) = chatwire.frames(body)
     assert frame["usage"] == {
         "prompt_tokens": 0,
         "completion_tokens": 0,
@@ -179,7 +179,7 @@ def test_usage_that_is_unknown_is_zeros_behind_a_comment() -> None:
 
 def test_usage_shows_every_count() -> None:
     body, _ = render((UsageTotals(Usage(10, 5, 3, 1)),), include_usage=True)
-    (frame,) = wire.frames(body)
+    (frame,) = chatwire.frames(body)
     assert frame["usage"] == {
         "prompt_tokens": 10,
         "completion_tokens": 5,
@@ -199,7 +199,7 @@ def test_a_heartbeat_is_a_comment() -> None:
     body, chunks = render((Head(), Keepalive()))
     assert body == b": keepalive\n\n"
     assert chunks.frames == 0
-    assert wire.frames(body) == []
+    assert chatwire.frames(body) == []
 
 
 def test_the_sentinel() -> None:
@@ -257,7 +257,7 @@ def test_the_sdk_takes_every_chunk_of_every_stream(story: stories.Story) -> None
     if not chunks.chunked:
         assert set(json.loads(body)) == {"error"}
         return
-    frames = wire.frames(body)
+    frames = chatwire.frames(body)
     assert len(frames) == chunks.frames
     for frame in frames:
         if frame.keys().isdisjoint(("done", "error")):
@@ -270,7 +270,7 @@ def test_the_sdk_adds_the_chunks_up_to_the_answer() -> None:
     outputs = (Head(), Role(), Reasoning("hm"), *ANSWER[2:])
     body, _ = render(outputs, include_usage=True)
     state: Any = ChatCompletionStreamState()
-    for frame in wire.frames(body)[:-1]:
+    for frame in chatwire.frames(body)[:-1]:
         state.handle_chunk(ChatCompletionChunk.model_validate(frame, strict=True))
     whole = state.get_final_completion()
     assert whole.choices[0].message.content == "Hello wörld!"
@@ -282,7 +282,7 @@ def test_the_sdk_adds_the_chunks_up_to_the_answer() -> None:
 @given(st.text())
 def test_any_text_arrives_as_it_was(text: str) -> None:
     body, _ = render((Content(text), Reasoning(text)), model=text)
-    answer, thinking = wire.frames(body)
+    answer, thinking = chatwire.frames(body)
     assert answer["choices"][0]["delta"]["content"] == text
     assert thinking["choices"][0]["delta"]["reasoning_content"] == text
     assert answer["model"] == text

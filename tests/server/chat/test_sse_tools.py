@@ -24,7 +24,7 @@ from machines.outputs import (
     UsageTotals,
 )
 from server.chat import sse
-from tests.support.client import wire
+from tests.support.client import chatwire
 from tests.support.machines.playbook import opened
 
 CHUNK = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795293345,"model":"m",'
@@ -37,13 +37,13 @@ READ_NOTE = "<use_tool>\n  <name>readNote</name>\n  <notePath>a.md</notePath>\n<
 def render(*said: outputs.AnyOutput, n: int = 1, **tools: Any) -> str:
     chunks = sse.ChatChunks(opened(n=n, tools=tooloptions.ToolOptions(**tools)))
     body = b"".join(chunks.render(output) for output in said)
-    assert chunks.frames == len(wire.frames(body))
+    assert chunks.frames == len(chatwire.frames(body))
     return body.decode()
 
 
 def deltas(body: str) -> list[tuple[int, dict[str, Any]]]:
     """Choice and delta of each frame."""
-    choices = [frame["choices"][0] for frame in wire.frames(body.encode())]
+    choices = [frame["choices"][0] for frame in chatwire.frames(body.encode())]
     return [(choice["index"], choice["delta"]) for choice in choices]
 
 
@@ -89,7 +89,7 @@ def test_a_frame_is_one_line_of_compact_json(
 def test_usage_is_null_in_every_frame_where_it_was_asked_for() -> None:
     chunks = sse.ChatChunks(opened(include_usage=True))
     said = (ToolCall(0, "call_a", "f", ""), ToolArguments(0, "{}"), ToolBlock("f", "{}"))
-    frames = wire.frames(b"".join(chunks.render(output) for output in said))
+    frames = chatwire.frames(b"".join(chunks.render(output) for output in said))
     assert [frame["usage"] for frame in frames] == [None, None, None]
 
 
@@ -155,7 +155,7 @@ def test_a_client_that_fails_on_comments_gets_none() -> None:
 def fold(body: str) -> Any:
     """The completion that OpenAI's SDK makes of a stream."""
     state: Any = ChatCompletionStreamState()
-    for frame in wire.frames(body.encode())[:-1]:
+    for frame in chatwire.frames(body.encode())[:-1]:
         state.handle_chunk(ChatCompletionChunk.model_validate(frame, strict=True))
     return state.get_final_completion()
 

@@ -11,7 +11,7 @@ import uvloop
 from server.cli import faults
 from server.cli.faults import Ending, Fault
 from server.http import exchange as http
-from tests.support.client import rawhttp
+from tests.support.client import httpwire, inprocess
 
 PATH = "/v1/chat/completions"
 
@@ -126,7 +126,7 @@ async def answer(exchange: http.Exchange) -> None:
     exchange.finish(b"".join(FRAMES[3:]))
 
 
-Scene = Callable[[rawhttp.Server], Awaitable[None]]
+Scene = Callable[[inprocess.Server], Awaitable[None]]
 
 
 # A handler that is left waiting must not be saved by the connection's patience.
@@ -137,7 +137,7 @@ def play(scene: Scene, fault: Fault | None = None, handler: http.Handler = answe
     """Run a scene with a server before which an injector stands."""
 
     async def run() -> None:
-        async with rawhttp.serving(faults.Injector(handler, fault).handle, LIMITS) as server:
+        async with inprocess.serving(faults.Injector(handler, fault).handle, LIMITS) as server:
             await scene(server)
 
     uvloop.run(run())
@@ -145,17 +145,17 @@ def play(scene: Scene, fault: Fault | None = None, handler: http.Handler = answe
 
 def post(fault: str | None = None, path: str = PATH) -> bytes:
     headers = [] if fault is None else [f"x-turntape-fault: {fault}"]
-    return rawhttp.post(b"{}", *headers, path=path)
+    return httpwire.post(b"{}", *headers, path=path)
 
 
-async def ask(server: rawhttp.Server, *asked: Any, **where: str) -> rawhttp.Response:
+async def ask(server: inprocess.Server, *asked: Any, **where: str) -> httpwire.Response:
     """One request on a connection of its own."""
     client = await server.connect()
     return await client.ask(post(*asked, **where), "POST")
 
 
 def test_events_are_counted_and_comments_are_not() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         for count, frames in ((0, 0), (1, 1), (2, 3), (3, 4), (4, 5), (5, 5)):
             response = await ask(server, f"truncate-after={count}")
             assert (response.status, response.whole) == (200, True)
@@ -165,20 +165,20 @@ def test_events_are_counted_and_comments_are_not() -> None:
 
 
 def test_only_answers_go_wrong() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         assert (await ask(server)).status == 503
         assert (await ask(server, path="/v1/responses")).status == 503
         for path in ("/readyz", "/healthz", "/v1/responses/resp_1/cancel"):
             assert (await ask(server, path=path)).body == b"".join(FRAMES)
         client = await server.connect()
-        listed = await client.ask(rawhttp.get("/v1/models", "x-turntape-fault: explode"))
+        listed = await client.ask(httpwire.get("/v1/models", "x-turntape-fault: explode"))
         assert listed.body == b"".join(FRAMES)
 
     play(scene, Fault(status=503))
 
 
 def test_the_header_takes_the_place_of_the_command() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         response = await ask(server, "no-done")
         assert (response.status, response.body) == (200, b"".join(FRAMES[:-1]))
 
@@ -186,17 +186,17 @@ def test_the_header_takes_the_place_of_the_command() -> None:
 
 
 def test_several_headers_are_one() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         client = await server.connect()
         twice = [f"x-turntape-fault: {word}" for word in ("status=429", "retry-after=9")]
-        response = await client.ask(rawhttp.post(b"{}", *twice, path=PATH), "POST")
+        response = await client.ask(httpwire.post(b"{}", *twice, path=PATH), "POST")
         assert (response.status, response.headers["retry-after"]) == (429, "9")
 
     play(scene)
 
 
 def test_a_header_that_is_no_fault_is_refused_with_its_name() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         client = await server.connect()
         for value in ("disconnect-after=-1", "disconnect-after=NaN", "explode", ""):
             response = await client.ask(post(value), "POST")
@@ -211,7 +211,7 @@ def test_a_header_that_is_no_fault_is_refused_with_its_name() -> None:
 
 
 def test_times_counts_requests_for_the_same() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         asked = [
             *("status=500, times=2",) * 3,
             *("times=2, status=500, scope=other",) * 3,
@@ -224,7 +224,7 @@ def test_times_counts_requests_for_the_same() -> None:
 
 
 def test_times_of_the_command_counts_requests_without_a_header() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         asked = (None, "no-done", None, None)
         assert [(await ask(server, each)).status for each in asked] == [503, 200, 503, 200]
 
@@ -236,7 +236,7 @@ def test_times_of_the_command_counts_requests_without_a_header() -> None:
     [
         ("truncate-after=5", (200, b"", True)),
         ("disconnect-after=5", (200, b"", False)),
-        ("disconnect-after=0", (rawhttp.CUT, b"", False)),
+        ("disconnect-after=0", (httpwire.CUT, b"", False)),
         ("error-after=5", (500, faults.ERROR, True)),
         ("no-done", (200, BODY, True)),
         ("slow=1", (200, BODY, True)),
@@ -244,7 +244,7 @@ def test_times_of_the_command_counts_requests_without_a_header() -> None:
     ],
 )
 def test_a_body_is_cut_whatever_the_count(fault: str, response: tuple[int, bytes, bool]) -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         got = await ask(server, fault, path=f"{PATH}?whole")
         assert (got.status, got.body, got.whole) == response
 
@@ -252,7 +252,7 @@ def test_a_body_is_cut_whatever_the_count(fault: str, response: tuple[int, bytes
 
 
 def test_a_connection_that_was_not_broken_is_kept() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         client = await server.connect()
         for fault in ("truncate-after=1", "error-after=1", "no-done", "slow=1", "status=500"):
             assert (await client.ask(post(fault), "POST")).whole
@@ -262,9 +262,9 @@ def test_a_connection_that_was_not_broken_is_kept() -> None:
 
 
 def test_a_request_is_read_whatever_becomes_of_it() -> None:
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         client = await server.connect()
-        large = rawhttp.post(b" " * 1_000_000, "x-turntape-fault: status=500", path=PATH)
+        large = httpwire.post(b" " * 1_000_000, "x-turntape-fault: status=500", path=PATH)
         response = await client.ask(large, "POST")
         assert (response.status, "connection" in response.headers) == (500, False)
         assert (await client.ask(post(), "POST")).body == b"".join(FRAMES)
@@ -273,17 +273,17 @@ def test_a_request_is_read_whatever_becomes_of_it() -> None:
 
 
 def test_a_client_may_leave_before_the_head() -> None:
-    handler = rawhttp.Held()
+    handler = inprocess.Held()
 
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         client = await server.connect()
         await client.send(post("slow=1"))
         await handler.next()
         await client.close()
         assert await handler.cause() == "left"
-        async with asyncio.timeout(rawhttp.WAIT):
+        async with asyncio.timeout(inprocess.WAIT):
             while server.http.connections:
-                await rawhttp.rounds()
+                await inprocess.rounds()
 
     play(scene, handler=handler)
 
@@ -322,7 +322,7 @@ def test_every_piece_is_a_write_of_its_own() -> None:
     uvloop.run(scene())
 
 
-class Slow(rawhttp.Held):
+class Slow(inprocess.Held):
     """Has begun a stream when it hands an exchange over."""
 
     async def __call__(self, exchange: http.Exchange) -> None:
@@ -334,7 +334,7 @@ class Slow(rawhttp.Held):
 def test_whoever_answers_learns_of_a_reset_and_may_go_on() -> None:
     handler = Slow()
 
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         response = await ask(server, "disconnect-after=1")
         assert (response.body, response.whole) == (FRAMES[0], False)
         exchange = await handler.next()
@@ -349,13 +349,13 @@ def test_whoever_answers_learns_of_a_reset_and_may_go_on() -> None:
 def test_a_client_may_leave_a_stall() -> None:
     handler = Slow()
 
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         client = await server.connect()
         await client.send(post("stall-after=1"))
         exchange = await handler.next()
         exchange.finish(FRAMES[2])
-        async with asyncio.timeout(rawhttp.WAIT):
-            await client.reader.readuntil(FRAMES[0])
+        async with asyncio.timeout(inprocess.WAIT):
+            await client.until(FRAMES[0])
             await client.close()
         assert await handler.cause() == "left"
 
@@ -366,7 +366,7 @@ def test_a_defect_of_the_handler_does_not_leave_the_client_waiting() -> None:
     async def broken(exchange: http.Exchange) -> None:
         raise RuntimeError("a defect")
 
-    async def scene(server: rawhttp.Server) -> None:
+    async def scene(server: inprocess.Server) -> None:
         assert (await ask(server, "slow=1")).code == "internal_error"
 
     play(scene, handler=broken)

@@ -1,7 +1,5 @@
 """`turntape mock` as another project's CI has it: a process, and the exact bytes of each fault."""
 
-import contextlib
-import http.client
 import json
 import os
 import re
@@ -20,7 +18,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from server.cli import faults
-from tests.support.client import asking
+from tests.support.client import chatclient, httpclient
 from tests.support.process import readme, serving
 from tests.tools import redraw
 
@@ -82,10 +80,8 @@ class Mock:
 
     def get(self, path: str) -> Any:
         """Status and JSON of a GET."""
-        with contextlib.closing(http.client.HTTPConnection(self.host, self.port)) as connection:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
+        response = httpclient.ask(f"http://{self.host}:{self.port}", "GET", path)
+        return response.status, json.loads(response.body)
 
 
 @pytest.fixture(scope="module")
@@ -431,7 +427,9 @@ def test_the_environment_gives_it_a_key_and_nothing_else() -> None:
 def test_a_server_that_is_no_mock_lets_no_client_break_it() -> None:
     with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
         for fault in ("disconnect-after=0", "status=500", "nonsense"):
-            answer = asking.ask(server, "x", {"x-turntape-fault": fault}, model=NAME, stream=True)
+            answer = chatclient.ask(
+                server, "x", {"x-turntape-fault": fault}, model=NAME, stream=True
+            )
             assert answer.status == 200
             assert answer.outline[-1] == "done"
 
@@ -524,7 +522,7 @@ def test_it_is_an_upstream_of_turntape(
         Mock(*flags) as running,
         serving.running("--worker", "upstream", PROXY_UPSTREAM_URL=running.url) as server,
     ):
-        answer = asking.ask(server, "x", model=NAME, stream=True)
+        answer = chatclient.ask(server, "x", model=NAME, stream=True)
         assert answer.status == 200
         if code is None:
             assert answer.outline[-1] == "done"

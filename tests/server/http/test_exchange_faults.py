@@ -10,7 +10,8 @@ import structlog.testing
 import uvloop
 
 from server.http import errors, exchange as http
-from tests.support.client.rawhttp import WAIT, chunked, echo, get, post, serving
+from tests.support.client.httpwire import chunked, get, post
+from tests.support.client.inprocess import WAIT, echo, serving
 from tests.support.machines import virtualtime
 
 

@@ -9,17 +9,8 @@ import pytest
 import uvloop
 
 from server.http import exchange as http
-from tests.support.client.rawhttp import (
-    WAIT,
-    Client,
-    Held,
-    chunked,
-    echo,
-    get,
-    post,
-    rounds,
-    serving,
-)
+from tests.support.client.httpwire import chunked, get, post
+from tests.support.client.inprocess import WAIT, Client, Held, echo, rounds, serving
 
 Act = Callable[[Client], Awaitable[None]]
 

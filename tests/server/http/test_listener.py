@@ -13,8 +13,9 @@ import structlog.testing
 import uvloop
 
 from server.http import connection, exchange as http, listener
-from tests.support.client import rawhttp
-from tests.support.client.rawhttp import CUT, WAIT, Held, echo, get, rounds, serving
+from tests.support.client import inprocess
+from tests.support.client.httpwire import CUT, get
+from tests.support.client.inprocess import WAIT, Held, echo, rounds, serving
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +39,9 @@ def no_collection() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_collection")
-@pytest.mark.parametrize("leave", [rawhttp.Client.close, rawhttp.Client.reset])
+@pytest.mark.parametrize("leave", [inprocess.Client.close, inprocess.Client.reset])
 def test_a_connection_goes_without_a_collection(
-    leave: Callable[[rawhttp.Client], Awaitable[None]],
+    leave: Callable[[inprocess.Client], Awaitable[None]],
 ) -> None:
     async def run() -> None:
         async with serving(echo) as server:

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 
 from server.http import exchange as http, outbound
-from tests.support.client.rawhttp import WAIT, Held, Server, get, post, rounds, serving
+from tests.support.client.httpwire import get, post
+from tests.support.client.inprocess import WAIT, Held, Server, rounds, serving
 
 pytestmark = pytest.mark.slow
 

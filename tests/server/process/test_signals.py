@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,8 +13,8 @@ import pytest
 
 from bench import standin
 from server.process import signals
-from tests.support.client import asking
-from tests.support.process import serving
+from tests.support.client import chatclient, httpclient
+from tests.support.process import machinetime, serving
 
 pytestmark = pytest.mark.slow
 
@@ -224,11 +222,13 @@ def test_a_bug_of_ours_is_one_line_with_its_traceback(
 
 def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", PROXY_DRAIN_TIMEOUT_MS="600000") as server:
-        stream = asking.Asking(server, "x", model="text-short", stream=True)
+        stream = chatclient.LiveChat(server, "x", model="text-short", stream=True)
         with stream:
             stream.next("content")
             server.process.terminate()
-            asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))
+            machinetime.until(
+                lambda: any(line.get("state") == "draining" for line in server.lines)
+            )
             server.process.send_signal(signal.SIGINT)
             answer = stream.answer()
             assert server.stop() == 0
@@ -273,7 +273,7 @@ def test_elsewhere_a_hangup_and_a_broken_pipe_are_nothing(tmp_path: Path) -> Non
     with serving.running("--worker", "scripted", data_dir=tmp_path) as server:
         server.process.send_signal(signal.SIGPIPE)
         server.process.send_signal(signal.SIGHUP)
-        asking.until(lambda: any(line["event"] == "hangup_ignored" for line in server.lines))
+        machinetime.until(lambda: any(line["event"] == "hangup_ignored" for line in server.lines))
         assert server.get("/livez")[0] == 200
         assert server.stop() == 0
 
@@ -284,12 +284,11 @@ CLOSED = ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-", ">/dev/full", "2>/dev/full")
 
 def answers(url: str, body: bytes | None = None) -> bool:
     """Whether a server answers there with a success."""
-    request = urllib.request.Request(url, body, serving.JSON_HEADERS)
     try:
-        with urllib.request.urlopen(request, timeout=LIMIT_S) as response:
-            return bool(response.read())
-    except urllib.error.URLError:
+        response = httpclient.ask(url, "GET" if body is None else "POST", "", body)
+    except OSError:
         return False
+    return response.status == 200 and response.body != b""
 
 
 @pytest.mark.parametrize("redirection", CLOSED)
@@ -305,11 +304,11 @@ def test_closed_and_full_descriptors_are_served_without(redirection: str, tmp_pa
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            asking.until(lambda: answers(f"{url}/readyz"))
+            machinetime.until(lambda: answers(f"{url}/readyz"))
             body = {"model": "text-short", "messages": [{"role": "user", "content": "x"}]}
             assert answers(f"{url}/v1/chat/completions", json.dumps(body).encode())
             opened = Path(f"/proc/{process.pid}/fd")
-            health = json.loads(urllib.request.urlopen(f"{url}/healthz").read())
+            health = json.loads(httpclient.ask(url, "GET", "/healthz").body)
             # `lifecycle`, `listening` and `stream_ended`; the thread may have one in hand.
             dropped = health.get("diagnostics_dropped", 0)
             assert dropped in (2, 3) if redirection == "2>/dev/full" else dropped == 0
@@ -399,4 +398,4 @@ def test_a_step_of_the_stop_that_fails_is_told_and_stops_no_other(
     assert lines[-1]["event"] == "stopped"
     # The drain is only waited for; what it waits for is ended by what follows.
     assert process.returncode == (0 if STEPS[point] == "drain" else 1)
-    asking.until(lambda: not any(map(serving.is_alive, standin.starts(tmp_path))))
+    machinetime.until(lambda: not any(map(serving.is_alive, standin.starts(tmp_path))))

@@ -9,7 +9,7 @@ from machines import events, outputs
 from machines.outputs import Done, Finish, Head, Role, UsageTotals
 from server.api.reply import Reply
 from server.responses.render import stream as responsestream
-from tests.support.client import responsewire
+from tests.support.client import responseswire
 from tests.support.machines import playbook, stories
 from tests.support.providers import responsescript
 
@@ -58,7 +58,7 @@ def render(*said: outputs.AnyOutput, **options: Any) -> tuple[bytes, Reply]:
 def check(body: bytes, *told: responsescript.Event) -> None:
     """The bytes are those of these events, which the SDK takes and which add up."""
     numbered = responsescript.numbered(*told)
-    assert responsewire.whole(body) == numbered
+    assert responseswire.whole(body) == numbered
     assert body == responsescript.stream(*told)
-    responsewire.check_types(numbered)
-    responsewire.fold(numbered)
+    responseswire.check_types(numbered)
+    responseswire.fold(numbered)

@@ -8,8 +8,9 @@ import pytest
 from openai.types.responses import Response
 
 from tests.faults import scene
-from tests.support.client import asking, responsewire
+from tests.support.client import responseswire
 from tests.support.client.responsesclient import Client, Json
+from tests.support.process import machinetime
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
@@ -43,12 +44,12 @@ class Place(NamedTuple):
 
     def poll(self, response_id: str) -> Json:
         """The response once it has ended."""
-        asking.until(lambda: self.client.get(response_id).body["status"] != "in_progress")
+        machinetime.until(lambda: self.client.get(response_id).body["status"] != "in_progress")
         return self.client.get(response_id).body
 
     def left(self, prompt: str) -> None:
         """The upstream is let go of within a second."""
-        asking.until(self.source.request(prompt).left.is_set, scene.SECOND)
+        machinetime.until(self.source.request(prompt).left.is_set, scene.SECOND)
 
     def terminal(self, response_id: str) -> tuple[str, str | None]:
         """How the log says that it ended, and why."""
@@ -98,8 +99,8 @@ def test_it_is_answered_at_once_and_found_when_it_is_made(place: Place) -> None:
 
 def test_it_is_streamed_to_who_asks_for_it_so(place: Place) -> None:
     told = place.client.create("hi", background=True, stream=True).told
-    responsewire.check_types(told)
-    responsewire.fold(told)
+    responseswire.check_types(told)
+    responseswire.fold(told)
     assert told[-1]["type"] == "response.completed"
     response = told[-1]["response"]
     assert place.client.get(response["id"]).body == response
@@ -116,12 +117,12 @@ def test_a_stream_goes_on_from_a_cursor_while_it_is_made_and_after(place: Place)
         path = f"/responses/{response_id}?stream=true&starting_after={number}"
         with place.client.live("GET", path) as late:
             place.source.open(gate)
-            rest = responsewire.events(late.reply().raw)
+            rest = responseswire.events(late.reply().raw)
         told = live.reply().told
     assert rest == [*told[number + 1 :], {"done": True}]
     for after in range(len(told)):
         query = f"?stream=true&starting_after={after}"
-        later = responsewire.events(place.client.get(response_id, query).raw)
+        later = responseswire.events(place.client.get(response_id, query).raw)
         assert later == [*told[after + 1 :], {"done": True}]
     assert place.client.get(response_id, "?stream=false&starting_after=3").body["status"]
 
@@ -237,7 +238,9 @@ def test_what_cannot_begin_is_refused_and_leaves_nothing(place: Place) -> None:
         full = place.client.create("hi", background=True)
     assert full.problem == (429, "concurrency_exceeded", None)
     place.left(prompt)
-    asking.until(lambda: place.client.create("hi", background=True).status == 200, scene.SECOND)
+    machinetime.until(
+        lambda: place.client.create("hi", background=True).status == 200, scene.SECOND
+    )
 
 
 def test_it_must_be_kept(place: Place) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import asking
+from tests.support.client import httpclient
 from tests.support.client.responsesclient import Client, Json
-from tests.support.process import serving
+from tests.support.logs import serverlog
+from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
@@ -30,11 +31,11 @@ def test_a_drain_lets_them_finish(tmp_path: Path) -> None:
         client = Client(server)
         response_id = client.made(source.prompt([HEL, gate, REST]), background=True)["id"]
         server.process.send_signal(signal.SIGTERM)
-        asking.until(lambda: any(line.get("state") == "draining" for line in server.lines))
+        machinetime.until(lambda: any(line.get("state") == "draining" for line in server.lines))
         assert server.process.poll() is None
         source.open(gate)
-        assert server.process.wait(timeout=asking.WAIT_S) == 0
-        asking.audit(server)
+        assert server.process.wait(timeout=httpclient.WAIT_S) == 0
+        serverlog.audit(server)
     assert kept(tmp_path, response_id)["status"] == "completed"
 
 
@@ -55,8 +56,8 @@ def test_the_deadline_of_a_drain_fails_them(tmp_path: Path) -> None:
             live.until(b'"delta":"Hel"')
             server.process.send_signal(signal.SIGTERM)
             told = live.reply().told
-        assert server.process.wait(timeout=asking.WAIT_S) == 0
-        asking.audit(server)
+        assert server.process.wait(timeout=httpclient.WAIT_S) == 0
+        serverlog.audit(server)
     assert told[-1]["response"]["error"]["message"] == "The server is stopping."
     assert kept(tmp_path, response_id) == told[-1]["response"]
 

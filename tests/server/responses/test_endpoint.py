@@ -6,9 +6,10 @@ from typing import NamedTuple
 import pytest
 from openai.types.responses import Response
 
-from tests.support.client import asking, responsewire
+from tests.support.client import responseswire
 from tests.support.client.responsesclient import Client, Json
-from tests.support.process import serving
+from tests.support.logs import serverlog
+from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
 from tests.support.providers.upstreams import (
     DONE,
@@ -54,7 +55,7 @@ def place() -> Iterator[Place]:
         ) as server,
     ):
         yield Place(Client(server), source)
-        asking.audit(server)
+        serverlog.audit(server)
 
 
 def text_of(response: Json) -> str:
@@ -127,8 +128,8 @@ def test_a_response_whose_client_left_is_not_kept_and_its_permit_is_free(place: 
         response_id = leaving.response_id
         busy = place.client.create("hi", stream=True)
         assert busy.problem == (429, "concurrency_exceeded", None)
-    asking.until(place.source.request(prompt).left.is_set, 1)
-    asking.until(lambda: place.client.create("hi", stream=True).status == 200, 1)
+    machinetime.until(place.source.request(prompt).left.is_set, 1)
+    machinetime.until(lambda: place.client.create("hi", stream=True).status == 200, 1)
     assert place.client.get(response_id).problem == (404, "response_not_found", None)
 
 
@@ -341,4 +342,4 @@ def test_heartbeats_are_events_and_the_answer_follows(place: Place) -> None:
     types = [event["type"] for event in told]
     assert types.count("response.in_progress") >= 3
     assert types[types.index("response.output_item.added") :].count("response.in_progress") == 0
-    responsewire.fold(told)
+    responseswire.fold(told)

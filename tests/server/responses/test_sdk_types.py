@@ -32,7 +32,7 @@ from machines.outputs import (
 )
 from server.responses.request import body as bodies
 from tests.server.responses.opening import BEGUN, COUNTED, END, render, requested
-from tests.support.client import responsewire
+from tests.support.client import responseswire
 from tests.support.process import readme
 
 Model = type[pydantic.BaseModel]
@@ -134,7 +134,7 @@ STORIES: Final = (
 def sent() -> Iterator[dict[str, Any]]:
     """The events of the stories."""
     for story in STORIES:
-        yield from responsewire.whole(render(*story, request=REQUEST)[0])
+        yield from responseswire.whole(render(*story, request=REQUEST)[0])
 
 
 def event_models() -> dict[str, Model]:

@@ -1,15 +1,10 @@
 """A client of `/v1/responses` that sees bytes: whole answers, and streams read by and by."""
 
-import contextlib
-import http.client
 import json
-import socket
-import time
-import urllib.parse
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from tests.support.client import asking, responsewire
+from tests.support.client import httpclient, responseswire
 from tests.support.process.serving import Serve
 
 MODEL = "gpt-5.5"
@@ -46,13 +41,13 @@ class Reply(NamedTuple):
         return self.status, self.error["code"], self.error["param"]
 
     @property
-    def told(self) -> list[responsewire.Event]:
+    def told(self) -> list[responseswire.Event]:
         """The events of a whole stream."""
         assert self.headers["content-type"] == "text/event-stream; charset=utf-8"
-        return responsewire.whole(self.raw)
+        return responseswire.whole(self.raw)
 
 
-class Live:
+class LiveResponse(httpclient.Exchange):
     """One request on a connection of its own; its answer is read when a test asks for it.
 
     Args:
@@ -68,84 +63,26 @@ class Live:
         headers: Mapping[str, str] | None = None,
         receive_buffer: int = 0,
     ) -> None:
-        where = urllib.parse.urlsplit(server.url)
-        assert where.hostname is not None
-        self._connection = http.client.HTTPConnection(
-            where.hostname, where.port, timeout=asking.WAIT_S
-        )
-        if receive_buffer:
-            narrow = socket.socket()
-            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            narrow.settimeout(asking.WAIT_S)
-            narrow.connect((where.hostname, where.port))
-            self._connection.sock = narrow
-        data = json.dumps(body).encode() if isinstance(body, dict) else body
-        sent = {"content-type": "application/json", **(headers or {})}
-        self._connection.request(method, where.path + path, data, sent)
-        self._response: http.client.HTTPResponse | None = None
-        self._raw = bytearray()
-        self._limit = time.monotonic() + asking.LIMIT_S
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    @property
-    def head(self) -> http.client.HTTPResponse:
-        """Status and headers, once they have come."""
-        if self._response is None:
-            self._response = self._connection.getresponse()
-        return self._response
-
-    @property
-    def so_far(self) -> bytes:
-        """What was read of the body."""
-        return bytes(self._raw)
+        data = httpclient.encoded(server.url, method, path, body, headers)
+        super().__init__(httpclient.connect(server.url, receive_buffer), data, method)
 
     @property
     def response_id(self) -> str:
         """The id of the response that the stream tells of, once it does."""
         return str(self.event("response.created")["response"]["id"])
 
-    def until(self, marker: bytes) -> None:
-        """Read until the body so far holds the marker."""
-        while marker not in self._raw:
-            assert self._more(), f"the body ended: {self.so_far!r}"
-
-    def event(self, kind: str) -> responsewire.Event:
+    def event(self, kind: str) -> responseswire.Event:
         """The first event of a type, once it has come."""
         start = f"event: {kind}\ndata: ".encode()
         self.until(start)
         while b"\n\n" not in (found := self.so_far.partition(start)[2]):
-            assert self._more(), f"the body ended: {self.so_far!r}"
-        event: responsewire.Event = json.loads(found.partition(b"\n")[0])
+            assert self.more(), f"the body ended: {self.so_far!r}"
+        event: responseswire.Event = json.loads(found.partition(b"\n")[0])
         return event
 
     def reply(self) -> Reply:
         """The whole answer, once it has come."""
-        with self.head as head:
-            while self._more():
-                pass
-            headers = {name.lower(): value for name, value in head.getheaders()}
-        self._connection.close()
-        return Reply(head.status, headers, self.so_far)
-
-    def leave(self) -> None:
-        """Close the connection, whatever is still to come."""
-        if self._connection.sock is not None:
-            with contextlib.suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
-        if self._response is not None:
-            self._response.close()
-        self._connection.close()
-
-    def _more(self) -> bool:
-        assert time.monotonic() < self._limit, f"no end: {self.so_far[-1000:]!r}"
-        data = self.head.read1(65536)
-        self._raw += data
-        return bool(data)
+        return Reply(*self.response()[:3])
 
 
 class Client(NamedTuple):
@@ -165,12 +102,12 @@ class Client(NamedTuple):
         body: Json | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         receive_buffer: int = 0,
-    ) -> Live:
+    ) -> LiveResponse:
         """A request whose answer is read by and by; `path` is what follows `/v1`."""
         sent = dict(headers or {})
         if self.key:
             sent["authorization"] = f"Bearer {self.key}"
-        return Live(self.server, method, path, body, sent, receive_buffer)
+        return LiveResponse(self.server, method, path, body, sent, receive_buffer)
 
     def ask(
         self,
@@ -187,7 +124,7 @@ class Client(NamedTuple):
         """A response that is asked for."""
         return self.ask("POST", "/responses", {"model": MODEL, "input": prompt, **fields})
 
-    def creating(self, prompt: Any, **fields: Any) -> Live:
+    def creating(self, prompt: Any, **fields: Any) -> LiveResponse:
         """The same, streamed, and read by and by."""
         body = {"model": MODEL, "input": prompt, "stream": True, **fields}
         return self.live("POST", "/responses", body)

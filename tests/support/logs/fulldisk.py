@@ -19,9 +19,9 @@ import pytest
 from engine.log import event_log as log
 from engine.store import sqlite as sqlitestore, store as responsestore
 from tests.engine.store import store_contract
-from tests.support.client import asking, responsesclient
+from tests.support.client import responsesclient
 from tests.support.logs import logs
-from tests.support.process import serving
+from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
 
 SIZE = 128 << 10
@@ -216,7 +216,7 @@ def full_disk_of_responses(disk: Path) -> dict[str, Any]:
         _fill(disk / "filler")
         seen |= _answered_without_room(client, first)
         source.open(gate)
-        asking.until(lambda: client.get(begun).body["status"] != "in_progress")
+        machinetime.until(lambda: client.get(begun).body["status"] != "in_progress")
         seen["begun_when_there_was_room"] = client.get(begun).body["status"]
         (disk / "filler").unlink()
         again = client.made("hi", instructions=LARGE)["id"]

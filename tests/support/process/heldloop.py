@@ -12,7 +12,6 @@ asked last. CPU time does not depend on what else the machine does.
 
 import asyncio
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -20,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -30,6 +28,7 @@ import msgspec
 from engine import slices
 from server.cli import command_line as cli
 from server.process import eventloop
+from tests.support.client import httpclient
 from tests.support.process import serving
 
 HELD: Final = "loop_held"
@@ -89,15 +88,10 @@ class MeasuredServe(serving.Serve):
     def measure(self, path: str, body: bytes) -> Held:
         """Post a body, and see what it cost until its answer was there."""
         self.longest()
-        where = urllib.parse.urlsplit(self.url)
-        assert where.hostname is not None
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=WAIT_S)
-        with contextlib.closing(connection):
-            connection.request("POST", where.path + path, body, serving.JSON_HEADERS)
-            with connection.getresponse() as response:
-                status, answer = response.status, response.read()
+        response = httpclient.ask(self.url, "POST", path, body)
         found = self.longest()
-        return Held(status, answer, found["longest_ms"], found["total_ms"], found["where"])
+        held = (found["longest_ms"], found["total_ms"], found["where"])
+        return Held(response.status, response.body, *held)
 
     def _said(self) -> list[dict[str, Any]]:
         return [line for line in list(self.lines) if line.get("event") == HELD]

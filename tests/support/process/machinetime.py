@@ -13,7 +13,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +84,14 @@ class Stopwatch:
         self._seconds += max(seconds * SLOWEST, min(seconds * pace(), unhindered))
         self._read_at, self._waited = now, others
         return self._seconds
+
+
+def until(is_so: Callable[[], bool], seconds: float = HANG_S) -> None:
+    """Wait for something that can only be looked at, for so many of the machine's seconds."""
+    watch = Stopwatch()
+    while not is_so():
+        assert watch.read() < seconds, f"not within {seconds} s"
+        threading.Event().wait(PAUSE_S)
 
 
 @contextlib.contextmanager

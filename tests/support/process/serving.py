@@ -11,12 +11,11 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.client import httpclient
 from tests.support.process import machinetime
 
 ROOT = Path(__file__).parents[3]
@@ -24,8 +23,6 @@ ROOT = Path(__file__).parents[3]
 
 READY_S = 2 * machinetime.HANG_S
 """How long a server may take to become ready; a cold Codex binary takes 6 s."""
-
-JSON_HEADERS = {"content-type": "application/json"}
 
 FREE_PORTS = range(20_000, 30_000)
 """Ports below those that a system hands out by itself, on Linux from 32,768."""
@@ -90,29 +87,22 @@ class Serve:
 
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON body of a GET."""
-        return self._open(urllib.request.Request(self.base + path))
+        response = httpclient.ask(self.base, "GET", path)
+        return response.status, json.loads(response.body)
 
     def post(
         self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Status and JSON body of a chat completion."""
-        return self._open(
-            urllib.request.Request(
-                f"{self.url}/chat/completions",
-                json.dumps(body).encode(),
-                {**JSON_HEADERS, **(headers or {})},
-            )
-        )
+        response = httpclient.ask(self.url, "POST", "/chat/completions", body, headers)
+        return response.status, json.loads(response.body)
 
     def stream(self, body: Mapping[str, Any]) -> bytes:
         """The whole body of a streamed chat completion."""
-        request = urllib.request.Request(
-            f"{self.url}/chat/completions",
-            json.dumps({**body, "stream": True}).encode(),
-            JSON_HEADERS,
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return bytes(response.read())
+        streamed = {**body, "stream": True}
+        response = httpclient.ask(self.url, "POST", "/chat/completions", streamed)
+        assert response.status == 200, response
+        return response.body
 
     def wait_ready(self) -> None:
         """Wait until `/readyz` says so."""
@@ -146,14 +136,6 @@ class Serve:
     def terminals(self) -> list[dict[str, Any]]:
         """The terminal records of its log."""
         return [record for record in self.records() if record["event"] == "terminal"]
-
-    def _open(self, request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return response.status, json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None

@@ -1,6 +1,5 @@
 """The model provider of the tests does what its script says, and sees what happens to it."""
 
-import http.client
 import json
 import socket
 import time
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.client import httpclient
 from tests.support.process import machinetime
 from tests.support.providers.provider import Provider, in_turn
 from tests.support.providers.replies import (
@@ -29,20 +29,20 @@ from tests.support.providers.replies import (
 )
 
 
-def post(provider: Provider, text: str, key: str | None = None) -> http.client.HTTPResponse:
+def post(provider: Provider, text: str, key: str | None = None) -> httpclient.Exchange:
     """Ask the provider; the response's head has come, its body is still to be read."""
     content = [{"type": "input_text", "text": text}]
     item = {"type": "message", "role": "user", "content": content}
-    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=10)
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    body = json.dumps({"model": "m", "input": [item]})
-    connection.request("POST", "/v1/responses", body, headers)
-    return connection.getresponse()
+    body = {"model": "m", "input": [item]}
+    exchange = httpclient.begin(provider.url, "POST", "/responses", body, headers)
+    assert exchange.head.status
+    return exchange
 
 
-def events(response: http.client.HTTPResponse) -> Iterator[Any]:
+def events(exchange: httpclient.Exchange) -> Iterator[Any]:
     """The events of a streamed answer as they come."""
-    for line in response:
+    for line in exchange.lines():
         if line.startswith(b"data: "):
             yield json.loads(line.removeprefix(b"data: "))
 
@@ -144,24 +144,21 @@ def test_ends_of_every_kind(
 def test_an_error_has_its_status_headers_and_body() -> None:
     refusal = HttpError(429, {"error": {"message": "slow"}}, (("retry-after", "2"),))
     with Provider({"hi": refusal}) as provider, post(provider, "hi") as response:
-        assert (response.status, response.headers["retry-after"]) == (429, "2")
-        assert json.load(response) == {"error": {"message": "slow"}}
+        assert (response.head.status, response.head.headers["retry-after"]) == (429, "2")
+        assert json.loads(response.response().body) == {"error": {"message": "slow"}}
 
 
 def test_a_request_is_on_record() -> None:
     with Provider() as provider:
         with post(provider, "hi", key="sk-1") as response:
-            assert response.status == 200
+            assert response.head.status == 200
         request = provider.wait_for(1)
     assert (request.key, request.prompt, request.messages) == ("sk-1", "hi", [("user", "hi")])
 
 
 def test_other_paths_are_strays() -> None:
     with Provider() as provider:
-        connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=10)
-        connection.request("GET", "/v1/models")
-        with connection.getresponse() as response:
-            assert response.status == 404
+        assert httpclient.ask(provider.url, "GET", "/models").status == 404
         assert (provider.strays, provider.requests) == (["GET /v1/models"], [])
 
 
@@ -196,17 +193,16 @@ def test_a_gate_holds_what_follows_it() -> None:
 def test_a_held_answer_has_no_head_until_its_gate_opens() -> None:
     gate = Gate()
     with Provider(default=Held(gate, HttpError(500))) as provider:
-        connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=10)
-        connection.request("POST", "/v1/responses", '{"model": "m", "input": []}')
-        provider.wait_for(1)
-        assert connection.sock is not None
-        connection.sock.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            connection.sock.recv(1)
-        gate.open()
-        connection.sock.settimeout(10)
-        with connection.getresponse() as response:
-            assert response.status == 500
+        connection = httpclient.connect(provider.url)
+        data = httpclient.encoded(provider.url, "POST", "/responses", {"model": "m", "input": []})
+        with httpclient.Exchange(connection, data) as exchange:
+            provider.wait_for(1)
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+            gate.open()
+            connection.settimeout(httpclient.WAIT_S)
+            assert exchange.head.status == 500
 
 
 def test_a_peer_that_leaves_is_noticed() -> None:
@@ -227,7 +223,7 @@ def test_answers_may_come_in_turn() -> None:
         statuses = []
         for _ in range(3):
             with post(provider, "hi") as response:
-                statuses.append(response.status)
+                statuses.append(response.head.status)
     assert statuses == [500, 200, 200]
 
 

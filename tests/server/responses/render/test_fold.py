@@ -34,7 +34,7 @@ from server import renderers
 from server.api.reply import Reply
 from server.responses.render import fold, stream as responsestream
 from tests.server.responses.opening import NOW, drawn, opened
-from tests.support.client import responsewire
+from tests.support.client import responseswire
 from tests.support.machines import stories
 from tests.support.providers import responsescript as script
 
@@ -242,12 +242,12 @@ def test_the_stream_adds_up_to_the_body(story: stories.Story, request: bytes) ->
         note("failed before the head")
         assert body == streamed
         return
-    told = responsewire.events(streamed)
+    told = responseswire.events(streamed)
     if told[-1:] != [{"done": True}]:
         note("left")
         assert body == b""
         return
-    folded = responsewire.fold(responsewire.whole(streamed))
+    folded = responseswire.fold(responseswire.whole(streamed))
     if folded.response["status"] == "failed":
         note("failed in the middle")
         assert json.loads(body)["error"]["message"] == folded.response["error"]["message"]

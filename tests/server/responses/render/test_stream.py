@@ -37,7 +37,7 @@ from tests.server.responses.opening import (
     render,
     requested,
 )
-from tests.support.client import responsewire
+from tests.support.client import responseswire
 from tests.support.providers import responsescript as script
 
 
@@ -132,7 +132,7 @@ def test_text_on_either_side_of_thinking_is_two_messages() -> None:
 
 def test_thinking_whose_end_nobody_tells_ends_where_something_else_begins() -> None:
     body, _ = render(*BEGUN, Reasoning("hm"), ToolCall(0, "call_a", "f", "{}"), *END)
-    types = [event["type"] for event in responsewire.whole(body)]
+    types = [event["type"] for event in responseswire.whole(body)]
     ended = types.index("response.output_item.done")
     assert types[ended + 1] == "response.output_item.added"
 
@@ -245,7 +245,7 @@ def test_counts_that_are_unknown_are_zeros_behind_a_comment() -> None:
         *script.message(0, "Hi"),
         script.ended("completed", [script.said(0, "Hi")], usage=script.usage(0, 0)),
     ]
-    assert responsewire.whole(body) == script.numbered(*told)
+    assert responseswire.whole(body) == script.numbered(*told)
     last = body.index(b"event: response.completed")
     assert body[:last].endswith(script.COUNTS_UNKNOWN)
 
@@ -254,7 +254,7 @@ def test_every_count_is_told() -> None:
     body, _ = render(
         *BEGUN, Content("Hi"), Finish("stop"), UsageTotals(Usage(10, 5, 3, 1)), Done()
     )
-    last = responsewire.whole(body)[-1]
+    last = responseswire.whole(body)[-1]
     assert last["response"]["usage"] == script.usage(10, 5, 3, 1)
 
 
@@ -272,7 +272,7 @@ def test_a_heartbeat_is_an_event_wherever_it_comes() -> None:
         *text[3:],
         script.ended("completed", [script.said(0, "Hello")]),
     )
-    assert rendering.frames == len(responsewire.events(body))
+    assert rendering.frames == len(responseswire.events(body))
 
 
 def test_the_request_is_repeated_in_every_event_with_the_response() -> None:

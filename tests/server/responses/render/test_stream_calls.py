@@ -7,7 +7,7 @@ import pytest
 from machines import tooloptions
 from machines.outputs import Content, Finish, ToolArguments, ToolBlock, ToolCall, ToolCounts
 from tests.server.responses.opening import BEGUN, COUNTED, check, render
-from tests.support.client import responsewire
+from tests.support.client import responseswire
 from tests.support.providers import responsescript as script
 
 CALLED: Final = (Finish("tool_calls"), *COUNTED)
@@ -128,4 +128,4 @@ def test_calls_are_counted_in_comments_where_these_may_be(comments: bool) -> Non
     without, _ = render(
         *BEGUN, ToolCall(0, "call_a", "f", "{}"), *CALLED, tools=tooloptions.ToolOptions()
     )
-    assert responsewire.whole(body) == responsewire.whole(without)
+    assert responseswire.whole(body) == responseswire.whole(without)

@@ -15,7 +15,7 @@ from machines.stream import machine as stream
 from server.api.reply import Reply
 from server.responses.render import stream as responsestream
 from tests.server.responses import opening
-from tests.support.client import responsewire
+from tests.support.client import responseswire
 from tests.support.machines import stories
 from tests.support.providers import responsescript as script
 
@@ -24,7 +24,7 @@ from tests.support.providers import responsescript as script
 def test_any_text_arrives_as_it_was(text: str) -> None:
     rendering = responsestream.ResponseEvents(opening.opened(model=text))
     said = (Head(), Content(text), Reasoning(text), Refusal(text))
-    told = responsewire.events(b"".join(rendering.render(output) for output in said))
+    told = responseswire.events(b"".join(rendering.render(output) for output in said))
     deltas = [event["delta"] for event in told if event["type"].endswith(".delta")]
     assert deltas == [text, text, text]
     assert told[0]["response"]["model"] == text
@@ -75,18 +75,18 @@ def test_whatever_happens_the_events_are_in_order_and_of_the_sdks_types(
     if body.startswith(b"{"):
         assert set(json.loads(body)) == {"error"}
         return
-    told = responsewire.events(body)
+    told = responseswire.events(body)
     if told[-1:] == [{"done": True}]:
-        told = responsewire.whole(body)
-        folded = responsewire.fold(told)
+        told = responseswire.whole(body)
+        folded = responseswire.fold(told)
         output = folded.response["output"]
         assert [item["id"] for item in output] == [item["id"] for item in folded.deltas]
         if folded.response["status"] in ("completed", "incomplete"):
             assert output == folded.deltas == [folded.done[n] for n in range(len(output))]
     else:  # its client has left, or its end is not in the story
-        assert not any(event["type"] in responsewire.TERMINAL for event in told)
+        assert not any(event["type"] in responseswire.TERMINAL for event in told)
         assert [event["sequence_number"] for event in told] == list(range(len(told)))
-    responsewire.check_types(told)
+    responseswire.check_types(told)
 
 
 @given(opening.drawn(until_ended=True))
@@ -95,10 +95,10 @@ def test_the_sdk_adds_the_stream_up_to_the_response(story: stories.Story) -> Non
     if not body.endswith(script.DONE):
         return
     state: Any = ResponseStreamState(input_tools=[], text_format=openai.omit)
-    told = responsewire.whole(body)
+    told = responseswire.whole(body)
     for event in told:
         if event["type"] != "error":
-            state.handle_event(responsewire.typed(event))
+            state.handle_event(responseswire.typed(event))
     if told[-1]["type"] == "response.completed":
         whole = state._completed_response.to_dict()
         assert [item["id"] for item in whole["output"]] == [

@@ -1,14 +1,13 @@
-"""A client that speaks HTTP in raw bytes, and handlers for the server it talks to."""
+"""An HTTP server in the test's own loop, handlers for it, and clients that send it any bytes."""
 
 import asyncio
 import contextlib
-import json
 import socket
 import struct
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
 
 from server.http import exchange as http, listener
+from tests.support.client import httpwire
 from tests.support.process import machinetime
 
 EPOCH = 784111777.0
@@ -17,35 +16,19 @@ EPOCH = 784111777.0
 WAIT = machinetime.HANG_S
 """Seconds after which a test gives up on an event that should have come at once."""
 
-CUT = -1
-"""Stands for the status where the connection ended without a response."""
-
-
-class Response(NamedTuple):
-    """A response as it came, header names in lower case.
-
-    `whole` is false if the connection ended within its body.
-    """
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    whole: bool
-
-    @property
-    def code(self) -> Any:
-        """The `code` of an error envelope, all of whose four keys are there."""
-        error = json.loads(self.body)["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        return error["code"]
-
 
 class Client:
-    """One connection to the server under test."""
+    """One connection to the server under test.
+
+    Attributes:
+        is_reset: whether it ended with a reset.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
+        self._reader = reader
         self._writer = writer
+        self._received = bytearray()
+        self.is_reset = False
         self.address: tuple[str, int] = writer.get_extra_info("sockname")
 
     async def send(self, data: bytes) -> None:
@@ -54,34 +37,49 @@ class Client:
         await self._writer.drain()
         await asyncio.sleep(0)
 
-    async def response(self, method: str = "GET") -> Response:
+    async def response(self, method: str = "GET") -> httpwire.Response:
         """Read the next response."""
+        reader = httpwire.ResponseReader(self._received, method)
         async with asyncio.timeout(WAIT):
-            try:
-                head = await self.reader.readuntil(b"\r\n\r\n")
-            except (asyncio.IncompleteReadError, ConnectionError):
-                return Response(CUT, {}, b"", False)
-            status_line, *lines = head.decode().rstrip("\r\n").split("\r\n")
-            pairs = (line.split(": ", 1) for line in lines)
-            headers = {name.lower(): value for name, value in pairs}
-            assert len(headers) == len(lines), f"a header came twice: {lines}"
-            status = int(status_line.split(" ")[1])
-            assert status_line.startswith("HTTP/1.1 ")
-            body, whole = await self._body(method, status, headers)
-            return Response(status, headers, body, whole)
+            while reader.end is httpwire.End.OPEN:
+                data = await self._read()
+                if self.is_reset:
+                    reader.break_off()
+                else:
+                    reader.take(data)
+        return reader.response()
 
-    async def ask(self, data: bytes, method: str = "GET") -> Response:
+    async def ask(self, data: bytes, method: str = "GET") -> httpwire.Response:
         """Send a request and read its response."""
         await self.send(data)
         return await self.response(method)
 
+    async def until(self, marker: bytes) -> bytes:
+        """Everything as far as a marker."""
+        async with asyncio.timeout(WAIT):
+            while (at := self._received.find(marker)) < 0:
+                data = await self._read()
+                assert data, f"the connection ended: {bytes(self._received)!r}"
+                self._received += data
+        found = bytes(self._received[: at + len(marker)])
+        del self._received[: at + len(marker)]
+        return found
+
     async def rest(self) -> bytes:
         """Everything until the server closes; a reset counts as one."""
         async with asyncio.timeout(WAIT):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
+            while data := await self._read():
+                self._received += data
+        found = bytes(self._received)
+        self._received.clear()
+        return found
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._reader.read(65536)
+        except ConnectionError:
+            self.is_reset = True
+            return b""
 
     def half_close(self) -> None:
         """Send no more, read on."""
@@ -100,28 +98,6 @@ class Client:
         self._writer.transport.abort()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
-
-    async def _body(self, method: str, status: int, headers: dict[str, str]) -> tuple[bytes, bool]:
-        if method == "HEAD" or status < 200 or status in (204, 304):
-            return b"", True
-        try:
-            if "content-length" in headers:
-                return await self.reader.readexactly(int(headers["content-length"])), True
-            if headers.get("transfer-encoding") == "chunked":
-                return await self._chunks()
-            return await self.reader.read(), True
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return b"", False
-
-    async def _chunks(self) -> tuple[bytes, bool]:
-        body = b""
-        try:
-            while size := int(await self.reader.readuntil(b"\r\n"), 16):
-                body += (await self.reader.readexactly(size + 2))[:-2]
-            await self.reader.readexactly(2)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return body, False
-        return body, True
 
 
 class Server:
@@ -165,23 +141,6 @@ async def serving(
         yield server
     finally:
         await server.close()
-
-
-def get(path: str = "/", *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
-    """A request without a body."""
-    lines = [f"{method} {path} HTTP/{version}", "host: localhost", *headers]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
-
-
-def post(body: bytes, *headers: str, path: str = "/") -> bytes:
-    """A request with a body of known length."""
-    return get(path, f"content-length: {len(body)}", *headers, method="POST") + body
-
-
-def chunked(*pieces: bytes, path: str = "/") -> bytes:
-    """A request whose body comes in chunks."""
-    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
-    return get(path, "transfer-encoding: chunked", method="POST") + body
 
 
 async def rounds() -> None:
