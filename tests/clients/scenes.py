@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.client import httpclient
 from tests.support.process import serving
-from tests.support.providers import replies, upstreamplay, upstreams
+from tests.support.providers import replies, scripted, upstreams
 from tests.support.providers.provider import Provider, Request
 
 MODEL = "gpt-5.5"
@@ -140,10 +140,10 @@ def _by_upstream(request: upstreams.Request) -> upstreams.Answer:
     return upstreams.stream(*chunks, upstreams.chunk(choices=[], usage=_counts(len(choices))))
 
 
-def _chunks(said: Step, index: int) -> Iterator[upstreams.Json]:
+def _chunks(said: Step, index: int) -> Iterator[scripted.Json]:
     """One choice."""
 
-    def chunk(delta: upstreams.Json, reason: str | None = None) -> upstreams.Json:
+    def chunk(delta: scripted.Json, reason: str | None = None) -> scripted.Json:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
         return upstreams.chunk(choices=[choice])
 
@@ -159,7 +159,7 @@ def _chunks(said: Step, index: int) -> Iterator[upstreams.Json]:
     yield chunk({}, said.reason)
 
 
-def _counts(choices: int) -> upstreams.Json:
+def _counts(choices: int) -> scripted.Json:
     return {
         **upstreams.usage(USAGE.input_tokens, USAGE.output_tokens * choices),
         "prompt_tokens_details": {"cached_tokens": USAGE.cached_tokens},
@@ -178,7 +178,7 @@ def stage(
         with Provider(by_provider) as provider, serving.codex(provider.url) as server:
             yield server
     else:
-        with upstreamplay.stage(by_upstream) as played:
+        with upstreams.stage(by_upstream) as played:
             yield played.server
 
 

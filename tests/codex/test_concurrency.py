@@ -11,7 +11,8 @@ from tests.support.client.chatclient import LiveChat
 from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers.provider import Provider, Request
-from tests.support.providers.replies import Gate, Message, Piece, Stream
+from tests.support.providers.replies import Message, Piece, Stream
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -19,7 +19,6 @@ from tests.support.providers.replies import (
     Answer,
     Cut,
     Failed,
-    Gate,
     HttpError,
     Incomplete,
     Message,
@@ -28,6 +27,7 @@ from tests.support.providers.replies import (
     Usage,
     joined,
 )
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

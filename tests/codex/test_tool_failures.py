@@ -22,11 +22,11 @@ from tests.support.providers.replies import (
     Cut,
     Failed,
     FunctionCall,
-    Gate,
     Incomplete,
     Message,
     Stream,
 )
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -15,15 +15,8 @@ from engine.codex.request import tools
 from tests.codex.toolplay import PIXEL
 from tests.support.providers.pipe import Frame, Pipe, message
 from tests.support.providers.provider import Provider, Request, Script
-from tests.support.providers.replies import (
-    FunctionCall,
-    Gate,
-    Json,
-    Message,
-    Reasoning,
-    Stream,
-    Usage,
-)
+from tests.support.providers.replies import FunctionCall, Json, Message, Reasoning, Stream, Usage
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

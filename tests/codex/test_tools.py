@@ -13,13 +13,13 @@ from tests.support.providers.provider import Request
 from tests.support.providers.replies import (
     Answer,
     FunctionCall,
-    Gate,
     Message,
     Reasoning,
     Stream,
     Usage,
     joined,
 )
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -10,7 +10,8 @@ from tests.codex.toolplay import Stage, call
 from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
-from tests.support.providers.replies import Answer, Gate, Message, Stream
+from tests.support.providers.replies import Answer, Message, Stream
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

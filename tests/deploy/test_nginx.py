@@ -1,6 +1,5 @@
 """A real nginx in front, as `docs/deploy/nginx.conf` has it, with its default buffering."""
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support.client import httpclient
 from tests.support.process import machinetime, serving
-from tests.support.providers import upstreamplay, upstreams
+from tests.support.providers import scripted, upstreams
 
 NGINX = shutil.which("nginx")
 
@@ -92,7 +91,7 @@ def ask(address: Path) -> httpclient.Exchange:
     return httpclient.Exchange(connection, data)
 
 
-def answer(*texts: str, gate: asyncio.Event | None = None) -> upstreams.Answer:
+def answer(*texts: str, gate: scripted.Gate | None = None) -> upstreams.Answer:
     """A stream of these texts; all but the first are said once the gate is open."""
     chunks = (*map(upstreams.chunk, texts), upstreams.chunk(finish="stop"))
     first, *others = (upstreams.framed(upstreams.sse(chunk)) for chunk in chunks)
@@ -101,9 +100,9 @@ def answer(*texts: str, gate: asyncio.Event | None = None) -> upstreams.Answer:
 
 
 def test_the_first_token_is_there_before_the_last_is_said() -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     with (
-        upstreamplay.stage([answer("first", "last", gate=gate)]) as stage,
+        upstreams.stage([answer("first", "last", gate=gate)]) as stage,
         nginx(stage.server) as address,
         ask(address) as exchange,
     ):
@@ -112,15 +111,15 @@ def test_the_first_token_is_there_before_the_last_is_said() -> None:
         # The second word waits for the client to have the first.
         exchange.until(b'"content":"first"')
         assert b'"content":"last"' not in exchange.so_far
-        stage.upstream.open(gate)
+        gate.open()
         rest = exchange.response().body
     assert b'"content":"last"' in rest
     assert rest.endswith(b"data: [DONE]\n\n")
 
 
 def test_a_client_that_leaves_ends_the_stream_behind() -> None:
-    script = [answer("first", "last", gate=asyncio.Event())]
-    with upstreamplay.stage(script) as stage, nginx(stage.server) as address:
+    script = [answer("first", "last", gate=scripted.Gate())]
+    with upstreams.stage(script) as stage, nginx(stage.server) as address:
         with ask(address) as exchange:
             exchange.until(b'"content":"first"')
         machinetime.until(
@@ -132,7 +131,7 @@ def test_a_slow_client_holds_its_upstream_back() -> None:
     # With buffering on, nginx would take all of it, and put it into a file.
     texts = ["x" * 2**16] * FLOOD
     with (
-        upstreamplay.stage([answer(*texts)], PROXY_EVENT_LOG="masked") as stage,
+        upstreams.stage([answer(*texts)], PROXY_EVENT_LOG="masked") as stage,
         nginx(stage.server) as address,
         ask(address) as exchange,
     ):

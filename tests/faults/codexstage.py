@@ -22,7 +22,8 @@ from tests.support.client import httpclient
 from tests.support.process import machinetime, serving
 from tests.support.providers import replies
 from tests.support.providers.provider import HELLO, Provider, Request
-from tests.support.providers.replies import Gate, Message, Stream
+from tests.support.providers.replies import Message, Stream
+from tests.support.providers.scripted import Gate
 
 NO_CODEX_FORM: Final = {
     23: "calls come whole from Codex, with a name and an id of their own: there are no fragments",

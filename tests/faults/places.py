@@ -5,7 +5,6 @@ with places.upstream() as place:
         ...  # streams are open; they are whole and exact at the end
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from tests.support.logs import serverlog
 from tests.support.process import serving
 from tests.support.providers import upstreams
 from tests.support.providers.provider import Provider
-from tests.support.providers.replies import Gate, Message, Stream
+from tests.support.providers.replies import Message, Stream
+from tests.support.providers.scripted import Gate
 
 WHOLE: Final = expected.role() + expected.content("Hello", " world") + expected.ENDED
 """The answer to `scene.PLAIN`."""
@@ -109,10 +109,10 @@ def upstream() -> Iterator[Place]:
     with upstreams.Hosted() as source:
 
         def hold() -> Prompt:
-            gate = asyncio.Event()
+            gate = Gate()
             rest = upstreams.framed(upstreams.sse(upstreams.chunk(" on"))) + upstreamstage.FINISHED
             answer: upstreams.Answer = [upstreamstage.TOLD, gate, rest, "close"]
-            return Prompt(source.prompt(answer), lambda: source.open(gate))
+            return Prompt(source.prompt(answer), lambda: gate.open())
 
         environ = {"PROXY_UPSTREAM_URL": source.url}
         yield Place(

@@ -8,7 +8,8 @@ import pytest
 from tests.faults import codexstage, defects, expected, instep, observed, planting
 from tests.faults.codexstage import Binary, StandIn
 from tests.faults.defects import BODIES, EARLY, SENT, STREAMED, Bug
-from tests.support.providers.replies import Gate, Message, Stream
+from tests.support.providers.replies import Message, Stream
+from tests.support.providers.scripted import Gate
 
 OPEN = Stream((Message((*defects.TEXTS, Gate())),))
 """Some text and no end."""

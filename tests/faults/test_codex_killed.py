@@ -13,7 +13,8 @@ from tests.faults.codexstage import STREAMED, Binary
 from tests.support.logs import serverlog
 from tests.support.process import machinetime
 from tests.support.providers.provider import HELLO
-from tests.support.providers.replies import Gate, Held, Message, Stream
+from tests.support.providers.replies import Held, Message, Stream
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -11,7 +11,8 @@ from bench import standin
 from tests.faults import codexstage, expected
 from tests.faults.codexstage import STREAMED, Binary
 from tests.support.process import machinetime
-from tests.support.providers.replies import Gate, Held, Message, Stream
+from tests.support.providers.replies import Held, Message, Stream
+from tests.support.providers.scripted import Gate
 
 LEAVINGS = 1000
 """Streams whose clients leave."""

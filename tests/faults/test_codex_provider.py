@@ -14,16 +14,8 @@ from tests.faults import codexstage, expected, scene
 from tests.faults.codexstage import Binary
 from tests.support.process import machinetime
 from tests.support.providers import replies
-from tests.support.providers.replies import (
-    Closed,
-    Cut,
-    Failed,
-    Gate,
-    HttpError,
-    Message,
-    Stream,
-    Usage,
-)
+from tests.support.providers.replies import Closed, Cut, Failed, HttpError, Message, Stream, Usage
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -16,7 +16,8 @@ from tests.support.client.chatclient import LiveChat
 from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider
-from tests.support.providers.replies import Gate, Held, Message, Stream
+from tests.support.providers.replies import Held, Message, Stream
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

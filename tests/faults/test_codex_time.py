@@ -8,7 +8,8 @@ from openai import OpenAI
 from tests.faults import codexstage, expected
 from tests.faults.codexstage import STREAMED, Binary
 from tests.support.providers.provider import HELLO
-from tests.support.providers.replies import Gate, Held, HttpError, Message, Reasoning, Stream
+from tests.support.providers.replies import Held, HttpError, Message, Reasoning, Stream
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -15,11 +15,11 @@ from tests.support.providers.replies import (
     Completed,
     Cut,
     FunctionCall,
-    Gate,
     Incomplete,
     Message,
     Stream,
 )
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

@@ -1,6 +1,5 @@
 """Rows of the fault matrix on `/v1/responses`, in front of an upstream: its bytes, its ends."""
 
-import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from tests.faults.upstreamstage import FINISHED, TOLD, Staged, upstream
 from tests.support.client import httpclient
 from tests.support.logs import serverlog
 from tests.support.process import machinetime
-from tests.support.providers import responsescript as script, upstreams
+from tests.support.providers import responsescript as script, scripted, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 STOPPED = framed(sse(chunk(finish="stop")))
@@ -48,14 +47,14 @@ def test_row_01_a_finish_ends_the_answer_and_the_upstream_is_let_go(staged: Stag
     streamed, whole = staged.stage.ask(prompt, stream=True), staged.stage.ask(prompt)
     assert (streamed.body, streamed.whole) == (completed("Hel", "lo"), True)
     assert (whole.status, whole.headers["x-turntape-usage"]) == (200, "unknown")
-    for request in staged.source.requests(prompt):
+    for request in staged.source.requests_for(prompt):
         machinetime.until(request.left.is_set, scene.SECOND)
     staged.survived("completed", None, streamed, whole)
 
 
 @pytest.mark.parametrize("end", ["reset", "close"])
 def test_row_02_a_break_after_some_events_is_a_failed_response(
-    staged: Staged, end: upstreams.Step
+    staged: Staged, end: scripted.Step
 ) -> None:
     body = broken("upstream_disconnected", DISCONNECTED, "Hel", "lo")
     staged.breaks([TOLD, end], body, "upstream_disconnected")
@@ -78,7 +77,7 @@ def test_row_04_a_client_that_leaves_mid_stream_lets_go_of_the_upstream(staged: 
     prompt = staged.source.prompt([TOLD, "stall"])
     with staged.stage.asked(prompt, stream=True) as leaving:
         leaving.until(b'"delta":"lo"')
-        request = staged.source.request(prompt)
+        request = staged.source.request_for(prompt)
         assert not request.left.is_set()
     machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
@@ -91,15 +90,15 @@ def test_row_05_a_client_that_leaves_before_the_head_lets_go_of_the_upstream(
 ) -> None:
     prompt = staged.source.prompt([STREAM_HEAD, "stall"])
     with staged.stage.asked(prompt, stream=stream) as leaving:
-        request = staged.source.request(prompt)
+        request = staged.source.request_for(prompt)
     machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
-    assert (last.frames, len(staged.source.requests(prompt))) == (0, 1)
+    assert (last.frames, len(staged.source.requests_for(prompt))) == (0, 1)
 
 
 def test_row_06_a_client_that_stops_reading_costs_its_own_stream() -> None:
     limits = {"write_stall": 0.5, "over_limit_stall": 0.5}
-    flood = upstreams.Repeated(framed(sse(chunk("x" * 65_536))), 4096)
+    flood = scripted.Repeated(framed(sse(chunk("x" * 65_536))), 4096)
     with upstream(stage=Stage, http_limits=limits, PROXY_SSE_MAX_CONCURRENCY="2") as staged:
         prompt = staged.source.prompt([STREAM_HEAD, flood])
         before = staged.stage.server.resident()
@@ -107,7 +106,7 @@ def test_row_06_a_client_that_stops_reading_costs_its_own_stream() -> None:
             stalled.until(b"xxx")
             other = staged.streamed([TOLD + FINISHED])
             assert other.body == completed("Hel", "lo")
-            machinetime.until(staged.source.request(prompt).left.is_set)
+            machinetime.until(staged.source.request_for(prompt).left.is_set)
         assert staged.stage.server.resident() - before < 48 << 20
         staged.survived("client_gone", None, stalled, cause="write_stall")
 
@@ -131,7 +130,7 @@ def test_row_07_no_output_after_the_head_is_a_failed_response(patient: Staged) -
 
 
 def test_row_08_a_stall_keeps_the_text_and_no_heartbeat_delays_its_end(patient: Staged) -> None:
-    heartbeats_for_seconds: list[upstreams.Step] = [0.1, framed(b": keepalive\n\n")] * 100
+    heartbeats_for_seconds: list[scripted.Step] = [0.1, framed(b": keepalive\n\n")] * 100
     answer = patient.streamed([TOLD, *heartbeats_for_seconds, "close"])
     message = "The model stopped sending output before its answer was complete."
     heartbeats = answer.raw.count(b"event: response.in_progress") - 1
@@ -190,11 +189,11 @@ def test_row_17_an_upstream_that_dies_ends_every_stream_on_it() -> None:
         streams = [dying.stage.asked(prompt, stream=True) for _ in range(5)]
         for asked in streams:
             asked.until(b'"delta":"lo"')
-        port = dying.source.upstream.port
-        dying.source.run(dying.source.upstream.close())
+        port = dying.source.server.port
+        dying.source.run(dying.source.server.close())
         with machinetime.within(scene.SECOND):
             answers = [asked.answer() for asked in streams]
-        dying.source.run(dying.source.upstream.open(port))
+        dying.source.run(dying.source.server.open(port))
         for answer in answers:
             assert answer.body == broken("upstream_disconnected", DISCONNECTED, "Hel", "lo")
         dying.survived("upstream_error", "upstream_disconnected", *answers)
@@ -266,7 +265,7 @@ def test_row_33_heartbeats_are_events_before_the_answer_and_nowhere_else(
 
 
 def test_row_36_more_streams_than_permits_are_refused_at_once(staged: Staged) -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     prompt = staged.source.prompt([TOLD, gate, FINISHED, "close"])
     with staged.stage.asked(prompt, stream=True) as held:
         held.until(b'"delta":"lo"')
@@ -275,7 +274,7 @@ def test_row_36_more_streams_than_permits_are_refused_at_once(staged: Staged) ->
             assert (refused.status, refused.headers["retry-after"]) == (429, "1")
             assert refused.error["code"] == "concurrency_exceeded"
             staged.stage.recorded("rejected", "concurrency_exceeded", refused)
-        staged.source.open(gate)
+        gate.open()
         answer = held.answer()
     assert answer.body == completed("Hel", "lo")
     staged.survived("completed", None, answer)
@@ -283,12 +282,12 @@ def test_row_36_more_streams_than_permits_are_refused_at_once(staged: Staged) ->
 
 def test_row_38_a_drain_lets_streams_finish() -> None:
     with upstream(stage=Stage) as staged:
-        gate = asyncio.Event()
+        gate = scripted.Gate()
         prompt = staged.source.prompt([TOLD, gate, FINISHED])
         with staged.stage.asked(prompt, stream=True) as live:
             live.until(b'"delta":"lo"')
             drain(staged.stage.server)
-            staged.source.open(gate)
+            gate.open()
             answer = live.answer()
         assert answer.body == completed("Hel", "lo")
         assert staged.stage.server.process.wait(timeout=httpclient.WAIT_S) == 0

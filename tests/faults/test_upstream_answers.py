@@ -10,16 +10,8 @@ from machines import events
 from tests.faults import expected
 from tests.faults.upstreamstage import SO_FAR, USAGE, WHOLE, Staged, upstream
 from tests.support.providers import upstreams
-from tests.support.providers.upstreams import (
-    LAST,
-    STREAM_HEAD,
-    Json,
-    chunk,
-    counted,
-    framed,
-    sse,
-    usage,
-)
+from tests.support.providers.scripted import Json
+from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def staged() -> Iterator[Staged]:
 def test_row_46_the_biggest_requests_arrive_whole(staged: Staged, kind: str) -> None:
     with staged.neighbours():
         asked = biggest.ask(staged.stage, kind)
-        got = staged.source.upstream.requests[-1].body
+        got = staged.source.server.requests[-1].body
     ours = ("model", "stream", "stream_options")
     assert {name: got[name] for name in asked if name not in ours} == {
         name: asked[name] for name in asked if name not in ours

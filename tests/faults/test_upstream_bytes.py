@@ -170,7 +170,7 @@ def test_row_35_a_connection_closed_while_idle_is_replaced_without_a_word(
     answer = staged.stage.ask(prompt, stream=True)
     body = expected.role() + expected.content("Hello", " world") + expected.finish("stop")
     assert answer.body == body + expected.DONE
-    stale, fresh = staged.source.requests(prompt)
+    stale, fresh = staged.source.requests_for(prompt)
     assert stale.connection < fresh.connection
     staged.survived("completed", None, answer)
 
@@ -180,5 +180,5 @@ def test_row_35_one_that_breaks_after_the_head_of_an_answer_is_not(staged: Stage
     prompt = staged.source.prompt([STREAM_HEAD, "reset"], upstreams.PLAIN)
     answer = staged.stage.ask(prompt, stream=True)
     assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
-    assert len(staged.source.requests(prompt)) == 1
+    assert len(staged.source.requests_for(prompt)) == 1
     staged.survived("upstream_error", "upstream_disconnected", answer)

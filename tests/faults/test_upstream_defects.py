@@ -1,6 +1,5 @@
 """Rows 41 and 50 of the fault matrix: bugs of the server's own, in front of an upstream."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from tests.faults.defects import BODIES, EARLY, SENT, STREAMED, Bug
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
 from tests.support.client import httpclient
 from tests.support.process import machinetime
+from tests.support.providers import scripted
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, sse
 
 READING = (Bug("upstream's event", 1, None), Bug("upstream's event", 2, 1))
@@ -30,7 +30,7 @@ def staged() -> Iterator[Staged]:
 
 def ask(staged: Staged, bug: Bug, stream: bool) -> scene.Answer:
     """The answer that hits a bug; of a stream each part comes in a wake-up of its own."""
-    gates = [asyncio.Event() for _ in defects.TEXTS] if stream else []
+    gates = [scripted.Gate() for _ in defects.TEXTS] if stream else []
     first, second = (framed(sse(chunk(text))) for text in defects.TEXTS)
     prompt = staged.source.prompt(
         [STREAM_HEAD + first, *gates[:1], second, *gates[1:], FINISHED, "close"]
@@ -39,10 +39,10 @@ def ask(staged: Staged, bug: Bug, stream: bool) -> scene.Answer:
     with staged.stage.asked(prompt, headers, stream=stream) as live:
         for text, gate in zip(defects.TEXTS[: bug.texts or 0], gates, strict=False):
             live.until(b'"%b"' % text.encode())
-            staged.source.open(gate)
+            gate.open()
         answer = live.answer()
     for gate in gates:  # who waits there would not notice that nobody listens
-        staged.source.open(gate)
+        gate.open()
     return answer
 
 
@@ -79,7 +79,7 @@ def test_row_41_a_bug_when_a_timer_fires_ends_its_own_stream(staged: Staged) -> 
     with staged.neighbours():
         answer = staged.stage.ask(prompt, {"x-request-id": planting.hit("timer")}, stream=True)
     assert answer.body == SO_FAR + defects.ERROR
-    machinetime.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+    machinetime.until(staged.source.request_for(prompt).left.is_set, scene.SECOND)
     staged.survived("defect", "internal_error", answer)
     staged.stage.broke(answer)
 
@@ -90,7 +90,7 @@ def test_row_41_a_turn_that_fails_to_stop_keeps_nothing(staged: Staged) -> None:
     with staged.neighbours():
         with staged.stage.asked(prompt, headers, stream=True) as leaving:
             leaving.until(b'"lo"')
-        machinetime.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+        machinetime.until(staged.source.request_for(prompt).left.is_set, scene.SECOND)
     staged.survived("client_gone", None, leaving, cause="left")
     staged.stage.broke(leaving)
 
@@ -104,8 +104,8 @@ def test_row_50_the_watch_of_an_upstream_is_begun_again() -> None:
     with upstream(**watches) as staged:
         with staged.neighbours():
             lines = staged.stage.defects(3)
-            asked = len(staged.source.upstream.listings)
-            machinetime.until(lambda: len(staged.source.upstream.listings) > asked)
+            asked = len(staged.source.server.listings)
+            machinetime.until(lambda: len(staged.source.server.listings) > asked)
         assert [line["task"] for line in lines] == ["watch_upstream"] * 3
         assert staged.stage.server.defects() == {"task": 3}
         assert staged.stage.server.get("/readyz")[0] == 200

@@ -10,7 +10,7 @@ from machines import events
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import SO_FAR, TOLD, USAGE, Staged, upstream
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, sse, usage
 
 STOPPED = framed(sse(chunk(finish="stop")))
@@ -56,7 +56,7 @@ def test_row_01_a_finish_ends_the_answer_and_the_upstream_is_let_go(staged: Stag
     streamed = staged.stage.ask(prompt, stream=True)
     assert streamed.body == SO_FAR + expected.finish("stop") + expected.DONE
     assert streamed.whole
-    (request,) = staged.source.requests(prompt)
+    (request,) = staged.source.requests_for(prompt)
     machinetime.until(request.left.is_set, scene.SECOND)
     staged.survived("completed", None, streamed)
 
@@ -93,7 +93,7 @@ def test_row_01_an_answer_that_is_not_streamed_is_whole_too(staged: Staged) -> N
 
 @pytest.mark.parametrize("end", ["reset", "close"])
 def test_row_02_a_break_after_some_events_is_an_error_frame(
-    staged: Staged, end: upstreams.Step
+    staged: Staged, end: scripted.Step
 ) -> None:
     staged.breaks([TOLD, end], SO_FAR + BROKEN, "upstream_disconnected")
 
@@ -127,7 +127,7 @@ def test_row_02_a_new_connection_that_breaks_at_once_is_not_replaced(staged: Sta
     prompt = staged.source.prompt(["reset"], upstreams.PLAIN)
     answer = staged.stage.ask(prompt, stream=True)
     assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
-    assert len(staged.source.requests(prompt)) == 1
+    assert len(staged.source.requests_for(prompt)) == 1
     staged.survived("upstream_error", "upstream_disconnected", answer)
 
 
@@ -146,11 +146,11 @@ def test_row_04_a_client_that_leaves_mid_stream_lets_go_of_the_upstream(staged: 
     prompt = staged.source.prompt([TOLD, "stall"])
     with staged.stage.asked(prompt, stream=True) as leaving:
         leaving.until(expected.content("lo")[-30:])
-        request = staged.source.request(prompt)
+        request = staged.source.request_for(prompt)
         assert not request.left.is_set()
     machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
-    assert (last.frames, len(staged.source.requests(prompt))) == (3, 1)
+    assert (last.frames, len(staged.source.requests_for(prompt))) == (3, 1)
 
 
 @pytest.mark.parametrize("begun", [b"", STREAM_HEAD], ids=["no head", "head"])
@@ -160,10 +160,10 @@ def test_row_05_a_client_that_leaves_before_the_head_lets_go_of_the_upstream(
 ) -> None:
     prompt = staged.source.prompt([begun, "stall"])
     with staged.stage.asked(prompt, stream=stream) as leaving:
-        request = staged.source.request(prompt)
+        request = staged.source.request_for(prompt)
     machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("client_gone", None, leaving, cause="left")
-    assert (last.frames, len(staged.source.requests(prompt))) == (0, 1)
+    assert (last.frames, len(staged.source.requests_for(prompt))) == (0, 1)
 
 
 @pytest.mark.parametrize("begun", [b"", STREAM_HEAD], ids=["no head", "head"])
@@ -174,7 +174,7 @@ def test_row_07_no_output_in_time_is_a_504(hasty: Staged, begun: bytes) -> None:
         assert (answer.status, answer.error["code"]) == (504, "request_timeout")
         assert answer.headers["x-should-retry"] == "false"
     for prompt in prompts:
-        machinetime.until(hasty.source.request(prompt).left.is_set, scene.SECOND)
+        machinetime.until(hasty.source.request_for(prompt).left.is_set, scene.SECOND)
     hasty.survived("timeout", "request_timeout", *answers)
 
 
@@ -187,7 +187,7 @@ def test_row_07_no_output_after_the_head_is_an_error_frame(patient: Staged) -> N
 
 
 def test_row_08_a_stall_keeps_the_text_and_no_heartbeat_delays_its_end(patient: Staged) -> None:
-    heartbeats_for_seconds: list[upstreams.Step] = [0.1, framed(b": keepalive\n\n")] * 100
+    heartbeats_for_seconds: list[scripted.Step] = [0.1, framed(b": keepalive\n\n")] * 100
     answer = patient.streamed([TOLD, *heartbeats_for_seconds, "close"])
     frame = expected.error(
         "idle_timeout", "The model stopped sending output before its answer was complete."

@@ -9,16 +9,8 @@ import pytest
 from tests.faults import foreign, observed
 from tests.faults.upstreamstage import TOLD, Staged, upstream
 from tests.support.providers import upstreams
-from tests.support.providers.upstreams import (
-    LAST,
-    STREAM_HEAD,
-    Json,
-    chunk,
-    framed,
-    head,
-    response,
-    sse,
-)
+from tests.support.providers.scripted import Json
+from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, framed, head, response, sse
 
 HEADER = 8000
 """Characters of a header's value that HTTP clients take."""

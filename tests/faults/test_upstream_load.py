@@ -1,6 +1,5 @@
 """Rows 6, 36 and 37: a client too slow, streams too many, streams by the hundred."""
 
-import asyncio
 import concurrent.futures
 import random
 import threading
@@ -10,7 +9,7 @@ from server.http import exchange as http
 from tests.faults import expected, scene
 from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, WHOLE, Staged, upstream
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse
 
 MIB = 2**20
@@ -18,7 +17,7 @@ MIB = 2**20
 STALL_S = 1.5
 """Seconds without a byte drained that a client is allowed here."""
 
-FLOOD = upstreams.Repeated(framed(sse(chunk("x" * 16_000))), 12_500)
+FLOOD = scripted.Repeated(framed(sse(chunk("x" * 16_000))), 12_500)
 """200 MB."""
 
 
@@ -36,7 +35,7 @@ def test_row_06_a_client_that_stops_reading_holds_its_own_upstream_back() -> Non
                 assert other.body == SO_FAR + expected.finish("stop") + expected.DONE
                 most = max(most, server.resident())
         assert most - before < 24 * MIB
-        (request,) = staged.source.requests(prompt)
+        (request,) = staged.source.requests_for(prompt)
         machinetime.until(request.left.is_set, scene.SECOND)
         assert request.sent < 32 * MIB, "the systems' own buffers, and no more"
         (last,) = staged.survived("client_gone", None, stalled, cause="write_stall")
@@ -51,7 +50,7 @@ def test_row_06_a_client_that_stops_reading_holds_its_own_upstream_back() -> Non
 
 def test_row_06_a_client_that_reads_on_gets_every_byte() -> None:
     times = 500
-    flood = upstreams.Repeated(framed(sse(chunk("x" * 16_000))), times)
+    flood = scripted.Repeated(framed(sse(chunk("x" * 16_000))), times)
     with upstream() as staged:
         prompt = staged.source.prompt([STREAM_HEAD, flood, FINISHED])
         with staged.stage.asked(prompt, stream=True, receive_buffer=65536) as slow:
@@ -74,7 +73,7 @@ def pressed(staged: Staged, asked: scene.Asked) -> bool:
 
 def test_row_36_more_streams_than_permits_are_refused_at_once() -> None:
     with upstream(PROXY_SSE_MAX_CONCURRENCY="2") as staged:
-        gate = asyncio.Event()
+        gate = scripted.Gate()
         prompt = staged.source.prompt([TOLD, gate, FINISHED, "close"])
         held = [staged.stage.asked(prompt, stream=True) for _ in range(2)]
         for each in held:
@@ -85,8 +84,8 @@ def test_row_36_more_streams_than_permits_are_refused_at_once() -> None:
             assert (refused.status, refused.headers["retry-after"]) == (429, "1")
             assert refused.error["code"] == "concurrency_exceeded"
             staged.stage.recorded("rejected", "concurrency_exceeded", refused)
-        assert len(staged.source.requests(prompt)) == 2
-        staged.source.open(gate)
+        assert len(staged.source.requests_for(prompt)) == 2
+        gate.open()
         answers = [each.answer() for each in held]
         for answer in answers:
             assert answer.body == SO_FAR + expected.finish("stop") + expected.DONE
@@ -103,7 +102,7 @@ def test_row_36_an_upstream_that_is_overloaded_is_asked_again() -> None:
         answer = staged.stage.ask(prompt, stream=True)
         assert answer.body == WHOLE + expected.DONE
         staged.survived("completed", None, answer)
-        assert len(staged.source.requests(prompt)) == 3
+        assert len(staged.source.requests_for(prompt)) == 3
 
 
 STREAMS, CHUNKS, PACE_S = 64, 150, 0.02
@@ -111,7 +110,7 @@ STREAMS, CHUNKS, PACE_S = 64, 150, 0.02
 
 def test_row_37_many_streams_at_a_steady_pace_lose_nothing() -> None:
     """Three seconds of what the soak benchmark does for minutes."""
-    paced: list[upstreams.Step] = [STREAM_HEAD]
+    paced: list[scripted.Step] = [STREAM_HEAD]
     for number in range(CHUNKS):
         paced += [framed(sse(chunk(f"{number} "))), PACE_S]
     rng = random.Random(3737)

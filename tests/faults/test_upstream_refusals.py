@@ -1,6 +1,5 @@
 """Rows 10 to 20: an upstream that refuses, is not there, or says what cannot be read."""
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -25,7 +24,7 @@ from tests.faults.upstreamstage import (
 )
 from tests.support.logs import serverlog
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, framed, response, sse
 
 REDACTED = "The model provider failed to answer."
@@ -65,7 +64,7 @@ def test_row_11_a_4xx_is_kept_whatever_its_body_is_labelled(
         told = {name: answer.error[name] for name in ("message", "param", "code")}
         assert told == {"message": "No.", "param": "messages[0]", "code": "c"}
     staged.survived("upstream_error", "c", *answers)
-    assert len(staged.source.requests(prompt)) == 2
+    assert len(staged.source.requests_for(prompt)) == 2
 
 
 def test_row_11_a_4xx_without_the_end_of_its_body_is_still_that_4xx(staged: Staged) -> None:
@@ -82,7 +81,7 @@ def test_row_12_a_5xx_is_tried_twice_more_and_then_redacted(staged: Staged, stat
     assert answer.status == 502
     assert answer.raw == expected.as_json(expected.error_object("upstream_error", REDACTED))
     staged.survived("upstream_error", "upstream_error", answer)
-    assert len(staged.source.requests(prompt)) == 3
+    assert len(staged.source.requests_for(prompt)) == 3
     delays = [
         event.delay_ms
         for event in staged.stage.story(answer)
@@ -99,7 +98,7 @@ def test_row_12_an_answer_after_a_5xx_is_the_answer(staged: Staged) -> None:
     answer = staged.stage.ask(prompt, stream=True)
     assert answer.body == WHOLE + expected.DONE
     staged.survived("completed", None, answer)
-    assert len(staged.source.requests(prompt)) == 2
+    assert len(staged.source.requests_for(prompt)) == 2
 
 
 Place = contextlib.AbstractContextManager[str]
@@ -141,8 +140,8 @@ def distrusted(directory: Path) -> Iterator[str]:
     subprocess.run(command.split(), check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with upstreams.Hosted(context) as source:
-        yield f"https://localhost:{source.upstream.port}/v1"
+    with upstreams.Hosted(context=context) as source:
+        yield f"https://localhost:{source.server.port}/v1"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_row_14_an_error_as_the_first_event_is_an_http_error(staged: Staged) -> 
         assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
         assert answer.error["message"] == "Too many."
     staged.survived("upstream_error", "rate_limit_exceeded", *answers)
-    assert len(staged.source.requests(prompt)) == 2
+    assert len(staged.source.requests_for(prompt)) == 2
 
 
 @pytest.mark.parametrize("kind", [b"", b"event: error\n"], ids=["unnamed", "named"])
@@ -218,13 +217,13 @@ def test_row_17_an_upstream_that_dies_ends_every_stream_on_it() -> None:
         streams = [dying.stage.asked(prompt, stream=True) for _ in range(5)]
         for asked in streams:
             asked.until(b'"lo"')
-        port = dying.source.upstream.port
-        dying.source.run(dying.source.upstream.close())
+        port = dying.source.server.port
+        dying.source.run(dying.source.server.close())
         with machinetime.within(scene.SECOND):
             answers = [asked.answer() for asked in streams]
         refused = dying.stage.ask(prompt, stream=True)
         assert (refused.status, refused.error["code"]) == (502, "upstream_unreachable")
-        dying.source.run(dying.source.upstream.open(port))
+        dying.source.run(dying.source.server.open(port))
         for answer in answers:
             assert answer.body.startswith(SO_FAR)
             assert b"upstream_disconnected" in answer.raw
@@ -239,7 +238,7 @@ def test_row_18_a_finish_without_the_last_word_is_an_answer(staged: Staged, stre
     prompt = staged.source.prompt([TOLD + said, "stall"])
     answer = staged.stage.ask(prompt, stream=stream, **(USAGE if stream else {}))
     assert answer.status == 200
-    (request,) = staged.source.requests(prompt)
+    (request,) = staged.source.requests_for(prompt)
     machinetime.until(request.left.is_set, scene.SECOND)
     (last,) = staged.survived("completed", None, answer)
     assert last.usage == events.Usage(7, 2)
@@ -247,10 +246,10 @@ def test_row_18_a_finish_without_the_last_word_is_an_answer(staged: Staged, stre
 
 def test_row_19_an_upstream_that_does_not_mind_is_left_all_the_same(staged: Staged) -> None:
     """The nearest to an ignored interrupt: an upstream that sends on after it was closed."""
-    prompt = staged.source.prompt([TOLD, upstreams.Repeated(framed(sse(chunk("x"))), 10**9)])
+    prompt = staged.source.prompt([TOLD, scripted.Repeated(framed(sse(chunk("x"))), 10**9)])
     with staged.stage.asked(prompt, stream=True) as leaving:
         leaving.until(b'"x"')
-    machinetime.until(staged.source.request(prompt).left.is_set, scene.SECOND)
+    machinetime.until(staged.source.request_for(prompt).left.is_set, scene.SECOND)
     staged.survived("client_gone", None, leaving, cause="left")
 
 
@@ -258,11 +257,11 @@ def test_row_19_a_client_that_leaves_while_the_answer_ends(staged: Staged) -> No
     """The nearest to an interrupt that races completion: each ends once, one way or the other."""
     kinds = set()
     for number in range(20):
-        gate = asyncio.Event()
+        gate = scripted.Gate()
         prompt = staged.source.prompt([TOLD, gate, FINISHED])
         with staged.stage.asked(prompt, stream=True) as leaving:
             leaving.until(b'"lo"')
-            staged.source.open(gate)
+            gate.open()
             threading.Event().wait(number * 0.0002)
         staged.stage.released()
         last = serverlog.terminal(staged.stage.server, leaving.request_id)

@@ -1,6 +1,5 @@
 """Rows 38 to 40: the server is stopped or killed, its disk is full, its clients are broken."""
 
-import asyncio
 import contextlib
 import json
 import resource
@@ -20,7 +19,7 @@ from tests.faults.upstreamstage import FINISHED, SO_FAR, TOLD, Staged, upstream
 from tests.support.client import httpclient, httpwire
 from tests.support.logs import serverlog
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, framed, sse
 
 REST = expected.finish("stop") + expected.DONE
@@ -36,7 +35,7 @@ def connected(server: watched.ObservedServe) -> socket.socket:
 
 def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
     with upstream() as staged:
-        server, gate = staged.stage.server, asyncio.Event()
+        server, gate = staged.stage.server, scripted.Gate()
         prompt = staged.source.prompt([TOLD, gate, FINISHED])
         with staged.stage.asked(prompt, stream=True) as live, connected(server) as late:
             live.until(b'"lo"')
@@ -54,7 +53,7 @@ def test_row_38_a_drain_lets_streams_finish_and_nobody_in() -> None:
                 head = said_last.read().partition(b"\r\n\r\n")[0].lower()
             assert head.startswith(b"http/1.1 503 ")
             assert b"\r\nconnection: close" in head
-            staged.source.open(gate)
+            gate.open()
             answer = live.answer()
         assert answer.body == SO_FAR + REST
         assert server.process.wait(timeout=httpclient.WAIT_S) == 0
@@ -72,8 +71,8 @@ def test_row_38_the_deadline_of_a_drain_ends_streams() -> None:
             staged.stage.asked(told) as whole,
         ):
             live.until(b'"lo"')
-            machinetime.until(lambda: len(staged.source.requests(told)) == 2)
-            requests = [staged.source.request(silent), *staged.source.requests(told)]
+            machinetime.until(lambda: len(staged.source.requests_for(told)) == 2)
+            requests = [staged.source.request_for(silent), *staged.source.requests_for(told)]
             staged.stage.server.process.send_signal(signal.SIGTERM)
             answers = [live.answer(), held.answer(), whole.answer()]
         assert answers[0].body == SO_FAR + expected.error("server_shutdown", STOPPING)
@@ -99,7 +98,7 @@ def test_row_38_the_next_start_closes_what_a_killed_server_left_open(tmp_path: P
             scene.Asked(server, silent, stream=True) as held,
         ):
             live.until(b'"lo"')
-            requests = [source.request(told), source.request(silent)]
+            requests = [source.request_for(told), source.request_for(silent)]
             server.stop(signal.SIGKILL)
             for request in requests:
                 machinetime.until(request.left.is_set, scene.SECOND)
@@ -129,13 +128,13 @@ ROOM: dict[str, Any] = {"PROXY_SSE_MAX_CONCURRENCY": "2", "said": ("event_log_fa
 
 def test_row_39_streams_go_on_while_the_disk_is_full_and_are_on_file_later() -> None:
     with upstream(**ROOM) as staged:
-        gate, server = asyncio.Event(), staged.stage.server
+        gate, server = scripted.Gate(), staged.stage.server
         prompt = staged.source.prompt([TOLD, gate, FINISHED, "close"], [TOLD + FINISHED])
         with staged.stage.asked(prompt, stream=True) as live:
             live.until(b'"lo"')
             let_write(staged, 1)
             beside = staged.stage.ask(prompt, stream=True)
-            staged.source.open(gate)
+            gate.open()
             answers = beside, live.answer()
         for answer in answers:
             assert answer.body == SO_FAR + REST
@@ -154,12 +153,12 @@ def goes_on_file(staged: Staged, *answers: scene.Answer) -> bool:
 
 def test_row_39_streams_are_refused_while_the_disk_is_full_where_the_policy_says_so() -> None:
     with upstream(**ROOM, PROXY_LOG_ON_ERROR="refuse") as staged:
-        gate, server = asyncio.Event(), staged.stage.server
+        gate, server = scripted.Gate(), staged.stage.server
         prompt = staged.source.prompt([TOLD, gate, FINISHED])
         with staged.stage.asked(prompt, stream=True) as live:
             live.until(b'"lo"')
             let_write(staged, 1)
-            staged.source.open(gate)
+            gate.open()
             answer = live.answer()
         assert answer.body == SO_FAR + REST
         refused = staged.streamed([TOLD + FINISHED])
@@ -228,7 +227,7 @@ BROKEN = {
 def test_row_40_a_broken_request_is_a_4xx_in_the_envelope(
     staged: Staged, sent: bytes, status: int, code: str
 ) -> None:
-    asked = len(staged.source.upstream.requests)
+    asked = len(staged.source.server.requests)
     with connected(staged.stage.server) as client:
         with contextlib.suppress(ConnectionError):
             client.sendall(sent)
@@ -238,7 +237,7 @@ def test_row_40_a_broken_request_is_a_4xx_in_the_envelope(
     error = json.loads(body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["code"] == ("request_timeout_client" if code == "slow" else code)
-    assert len(staged.source.upstream.requests) == asked
+    assert len(staged.source.server.requests) == asked
     staged.stage.released()
 
 
@@ -284,7 +283,7 @@ def test_row_40_a_client_that_half_closes_has_left(staged: Staged) -> None:
     prompt = staged.source.prompt([TOLD, "stall"])
     with connected(staged.stage.server) as client:
         client.sendall(streaming(prompt, "x-request-id: half-closed"))
-        request = staged.source.request(prompt)
+        request = staged.source.request_for(prompt)
         client.shutdown(socket.SHUT_WR)
         machinetime.until(request.left.is_set, scene.SECOND)
     staged.stage.released()

@@ -8,7 +8,8 @@ import pytest
 from tests.faults import expected
 from tests.faults.upstreamstage import SO_FAR, Staged, upstream
 from tests.support.providers import upstreams
-from tests.support.providers.upstreams import Json, chunk, counted
+from tests.support.providers.scripted import Json
+from tests.support.providers.upstreams import chunk, counted
 
 MISMATCH = expected.error(
     "upstream_text_mismatch",

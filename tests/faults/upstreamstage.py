@@ -1,6 +1,5 @@
 """The upstream worker's part of the fault matrix: servers before an upstream that misbehaves."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from machines import events
 from tests.faults import expected, observed, scene
 from tests.support.logs import serverlog
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import chunk, framed, sse
 
 NO_UPSTREAM_FORM: Final = {
@@ -60,13 +59,13 @@ class Staged(NamedTuple):
     @contextlib.contextmanager
     def neighbours(self, count: int = 3) -> Iterator[None]:
         """As `scene.Stage.neighbours`."""
-        gate = asyncio.Event()
+        gate = scripted.Gate()
         bodies = {}
         for text in (f" and {number}" for number in range(count)):
             rest = framed(sse(chunk(text))) + FINISHED
             prompt = self.source.prompt([TOLD, gate, rest, "close"])
             bodies[prompt] = SO_FAR + expected.content(text) + expected.ENDED
-        with self.stage.neighbours(bodies, lambda: self.source.open(gate)):
+        with self.stage.neighbours(bodies, lambda: gate.open()):
             yield
 
     def survived(
@@ -82,14 +81,14 @@ class Staged(NamedTuple):
         moment later, the next request has a connection of its own by then, and the worker keeps
         two for as long as it keeps any.
         """
-        source = self.source.upstream
+        source = self.source.server
         machinetime.until(
             lambda: source.open_connections in (0, 1, source.idle_connections), scene.SECOND
         )
         if source.open_connections == 2:
             machinetime.until(lambda: source.open_connections <= 1, KEPT_S)
         last = self.stage.survived(kind, code, *answers, cause=cause)
-        machinetime.until(lambda: self.source.upstream.open_connections == 1, scene.SECOND)
+        machinetime.until(lambda: self.source.server.open_connections == 1, scene.SECOND)
         return last
 
     def breaks(
@@ -113,7 +112,7 @@ class Staged(NamedTuple):
         assert (streamed.status, streamed.body, streamed.whole) == (200, body, True)
         assert (whole.status, whole.error["code"]) == (status, code)
         self.survived(kind, code, streamed, whole)
-        assert [len(self.source.requests(prompt)) for prompt in prompts] == [1, 1]
+        assert [len(self.source.requests_for(prompt)) for prompt in prompts] == [1, 1]
 
 
 class Unanswered(scene.Stage):
@@ -154,7 +153,7 @@ def upstream(
             observed.CONSTANTS: json.dumps({**UNASKED, **(constants or {})}),
             **environ,
         }
-        hidden = ("sk-hidden-7c1d", f":{source.upstream.port}")
+        hidden = ("sk-hidden-7c1d", f":{source.server.port}")
         running = scene.running(
             *("--worker", "upstream"),
             hidden=hidden,

@@ -22,19 +22,12 @@ pytestmark = pytest.mark.slow
 MIB = 1 << 20
 
 
-class Plain(upstreams.Hosted):
-    """An upstream that takes everything."""
-
-    def _answer(self, request: upstreams.Request) -> upstreams.Answer:
-        return upstreams.PLAIN
-
-
 @contextlib.contextmanager
 def in_front_of(worker: str, **environ: str) -> Iterator[heldloop.MeasuredServe]:
     """A server with a worker that takes everything."""
     if worker == "upstream":
         with (
-            Plain() as source,
+            upstreams.Hosted() as source,
             heldloop.running(
                 "--worker", "upstream", PROXY_UPSTREAM_URL=source.url, **environ
             ) as server,

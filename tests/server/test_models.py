@@ -157,7 +157,7 @@ def test_a_name_leads_to_its_worker_and_stays_the_name(scene: Scene) -> None:
     prompt = scene.source.prompt(upstreams.PLAIN)
     answer = scene.ask("small", prompt)
     assert answer.body["model"] == "small"
-    assert scene.source.request(prompt).body["model"] == "qwen"
+    assert scene.source.request_for(prompt).body["model"] == "qwen"
     tape = scene.ask("tape", "anything")
     assert (tape.body["model"], tape.status) == ("tape", 200)
     assert tape.text != CODEX_SAYS
@@ -176,7 +176,7 @@ def test_defaults_are_for_fields_that_a_request_leaves_out(scene: Scene) -> None
     prompt = scene.source.prompt(upstreams.PLAIN)
     scene.ask("small", prompt, temperature=0, stop=None)
     scene.ask("small", prompt, max_completion_tokens=7)
-    first, second = (request.body for request in scene.source.requests(prompt))
+    first, second = (request.body for request in scene.source.requests_for(prompt))
     assert (first["temperature"], first["max_tokens"], first["stop"]) == (0, 512, ["END"])
     assert second["temperature"] == 0.2
     assert (second["max_completion_tokens"], "max_tokens" in second) == (7, False)
@@ -240,7 +240,7 @@ def test_where_an_upstream_fails_codex_answers(scene: Scene, stream: bool) -> No
     if not stream:
         assert answer.body["model"] == "careful"
     assert scene.told(answer) == [TAKEN]
-    assert len(scene.source.requests(prompt)) == 3
+    assert len(scene.source.requests_for(prompt)) == 3
     (turn,) = scene.turns(prompt)
     assert turn["effort"] == "low"
     machinetime.until(lambda: answer.request_id in _told_of_fallbacks(scene))
@@ -283,7 +283,7 @@ def test_one_that_stands_in_may_fail_too(scene: Scene) -> None:
     answer = scene.ask("chain", prompt)
     assert (answer.status, answer.error["message"]) == (400, "bad")
     assert scene.told(answer) == [events.FallbackTaken("two", "upstream", "upstream_error")]
-    bodies = [request.body for request in scene.source.requests(prompt)]
+    bodies = [request.body for request in scene.source.requests_for(prompt)]
     assert [body["model"] for body in bodies] == ["one", "one", "one", "two"]
     assert ["top_p" in body for body in bodies] == [False, False, False, True]
 
@@ -323,7 +323,7 @@ def test_where_codex_fails_an_upstream_answers(scene: Scene) -> None:
     answer = scene.ask("home", "die", n=2)
     assert answer.status == 200
     assert scene.told(answer) == [events.FallbackTaken("qwen", "upstream", "worker_exited")]
-    (request,) = scene.source.requests("die")
+    (request,) = scene.source.requests_for("die")
     assert (request.body["n"], request.body["temperature"]) == (2, 0.2)
     scene.server.wait_ready()
 
@@ -349,7 +349,7 @@ def test_one_that_says_nothing_in_time_is_left(head_hold: str) -> None:
         assert up.told(answer) == [events.FallbackTaken("gpt-5.5", "codex", "request_timeout")]
         # The name of who stands in is told as long as there is a head to tell it in.
         assert ("x-turntape-fallback" in answer.headers) == (head_hold == "30000")
-        machinetime.until(lambda: up.source.request(prompt).left.is_set())
+        machinetime.until(lambda: up.source.request_for(prompt).left.is_set())
         silent = up.ask("chain", up.source.prompt([upstreams.STREAM_HEAD, "stall"]))
         assert (silent.status, silent.error["code"]) == (504, "request_timeout")
 

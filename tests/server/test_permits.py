@@ -1,6 +1,5 @@
 """How many streams may be open is counted by who holds a permit, whatever an answer says."""
 
-import asyncio
 import concurrent.futures
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.process import machinetime, serving
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse
 
 LIMIT = 2
@@ -54,25 +53,25 @@ def failing(code: str) -> dict[str, upstreams.Answer]:
 def test_no_permit_follows_from_the_code_of_an_upstream(
     server: serving.Serve, source: upstreams.Hosted, code: str, where: str
 ) -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     waiting = source.prompt([STREAM_HEAD, framed(sse(chunk("Hi"))), gate, "close"])
     hostile = source.prompt(failing(code)[where])
     with concurrent.futures.ThreadPoolExecutor(LIMIT) as pool:
         held = [pool.submit(server.stream, body(waiting))]
         try:
-            source.request(waiting)
+            source.request_for(waiting)
             for _ in range(LIMIT + 1):
                 if where == "after content":
                     assert b'"Hel"' in server.stream(body(hostile))
                 else:
                     assert server.post(body(hostile, stream=True))[0] >= 400
-            assert len(source.requests(hostile)) > LIMIT  # it was asked each time
+            assert len(source.requests_for(hostile)) > LIMIT  # it was asked each time
             held.append(pool.submit(server.stream, body(waiting)))
-            machinetime.until(lambda: len(source.requests(waiting)) == LIMIT)
+            machinetime.until(lambda: len(source.requests_for(waiting)) == LIMIT)
             status, refused = server.post(body("one more", stream=True))
             assert (status, refused["error"]["code"]) == (429, "concurrency_exceeded")
         finally:
-            source.open(gate)
+            gate.open()
         assert all(b'"Hi"' in each.result() for each in held)
     assert b"[DONE]" in server.stream(body("afterwards"))
 

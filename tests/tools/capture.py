@@ -28,9 +28,10 @@ from machines import events
 from server.renderers import reply
 from tests.support.client import httpclient
 from tests.support.process import serving
-from tests.support.providers import upstreamplay, upstreams
+from tests.support.providers import upstreams
 from tests.support.providers.provider import Provider
-from tests.support.providers.replies import Answer, Gate, Held
+from tests.support.providers.replies import Answer, Held
+from tests.support.providers.scripted import Gate
 from tests.tools import responsesscenes, scenarios, upstreamscenes
 from tests.tools.normalise import Changed, Transcript, transcript
 from tests.tools.scenarios import REQUIRED, Cue, Logged, Scenario
@@ -184,7 +185,7 @@ def _play_on_upstream(wanted: Mapping[str, upstreamscenes.Scenario]) -> Played:
     if not wanted:
         return Played({}, {})
     answers: deque[upstreams.Answer] = deque()
-    with upstreamplay.stage(lambda _: answers.popleft()) as stage:
+    with upstreams.stage(lambda _: answers.popleft()) as stage:
         bodies = {}
         for name, scenario in wanted.items():
             answers.append(scenario.answer)

@@ -7,7 +7,6 @@ from machines import events
 from tests.support.providers.replies import (
     Cut,
     FunctionCall,
-    Gate,
     Incomplete,
     Message,
     Reasoning,
@@ -15,6 +14,7 @@ from tests.support.providers.replies import (
     Stream,
     Usage,
 )
+from tests.support.providers.scripted import Gate
 from tests.tools.scenarios import IN_HAND, Cue, Logged, Scenario, words
 
 TOOLS: Final = [

@@ -10,7 +10,6 @@ from tests.support.providers.replies import (
     Cut,
     Failed,
     FunctionCall,
-    Gate,
     HttpError,
     Incomplete,
     Message,
@@ -20,6 +19,7 @@ from tests.support.providers.replies import (
     Stream,
     Usage,
 )
+from tests.support.providers.scripted import Gate
 
 REQUIRED: Final = (
     "text-short",

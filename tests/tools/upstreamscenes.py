@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from tests.support.providers import upstreams
-from tests.support.providers.upstreams import Answer, Json
+from tests.support.providers.scripted import Json
+from tests.support.providers.upstreams import Answer
 
 TEXT: Final = ("The", " tide", " rises", " twice", " a", " day", ",", " 潮", "汐", ".")
 

@@ -19,13 +19,13 @@ from tests.support.providers.replies import (
     Closed,
     Cut,
     Failed,
-    Gate,
     HttpError,
     Incomplete,
     Message,
     Stream,
     Usage,
 )
+from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 

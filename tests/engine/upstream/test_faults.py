@@ -32,7 +32,7 @@ from machines.wire.eventsource import MAX_EVENT_BYTES
 from tests.engine.upstream.test_worker import ANSWER, ended, play, running, turn, until_ready
 from tests.engine.worker_contract import ENDS, Feed
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import (
     DONE,
     LAST,
@@ -92,18 +92,18 @@ def test_row_1_a_finish_ends_the_answer_and_the_upstream_is_let_go() -> None:
         await feed.until(TokensCounted)
         assert feed.events[-1] == TokensCounted(None)
         async with asyncio.timeout(machinetime.HANG_S):
-            await source.requests[0].left.wait()
+            await source.requests[0].left.reached()
         assert time.monotonic() - begun > 0.1, "the grace is 0.2 s, less a tenth of it"
 
     play(scene, [[TOLD + FINISHED, "stall"]], finish_grace=0.2)
 
 
 def test_row_1_counts_within_the_grace_are_told_at_once() -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
 
     async def scene(_: upstreams.Upstream, runner: upstream.UpstreamWorker) -> None:
         feed = await ended(runner, turn())
-        gate.set()
+        gate.open()
         await feed.until(TokensCounted)
         assert feed.events[-1] == TokensCounted(Usage(7, 2))
 
@@ -132,7 +132,7 @@ def test_row_2_a_body_shorter_than_its_length_is_broken_off() -> None:
 @pytest.mark.parametrize("end", ["reset", "close"])
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 O", STREAM_HEAD])
 def test_row_2_a_connection_that_breaks_before_any_event_is_not_tried_again(
-    begun: bytes, end: upstreams.Step
+    begun: bytes, end: scripted.Step
 ) -> None:
     result = outcome([[begun, end]])
     assert result.failure.code == "upstream_disconnected"
@@ -158,7 +158,7 @@ def test_rows_7_and_8_an_upstream_that_says_nothing_is_waited_for_until_let_go()
             await source.until(lambda: source.requests)
             running.cancel()
             async with asyncio.timeout(machinetime.HANG_S):
-                await source.requests[0].left.wait()
+                await source.requests[0].left.reached()
             assert feed.of(*ENDS) == []
 
         play(scene, [[begun, "stall"]])
@@ -510,7 +510,7 @@ def test_row_34_what_is_no_http_is_a_502() -> None:
 
 
 @pytest.mark.parametrize("end", ["reset", "close"])
-def test_row_35_a_connection_that_went_stale_is_replaced_once(end: upstreams.Step) -> None:
+def test_row_35_a_connection_that_went_stale_is_replaced_once(end: scripted.Step) -> None:
     """The upstream ends the connection as the next request comes in."""
     served: dict[int, int] = {}
 
@@ -532,7 +532,7 @@ def test_row_35_a_connection_that_went_stale_is_replaced_once(end: upstreams.Ste
 
 
 def test_row_35_the_fresh_connection_is_none_of_the_pool() -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     served: dict[int, int] = {}
 
     def script(request: upstreams.Request) -> upstreams.Answer:
@@ -542,7 +542,7 @@ def test_row_35_the_fresh_connection_is_none_of_the_pool() -> None:
     async def scene(source: upstreams.Upstream, runner: upstream.UpstreamWorker) -> None:
         first, second = (runner.run(turn(), Feed()) for _ in range(2))
         await source.until(lambda: len(source.requests) == 2)
-        gate.set()
+        gate.open()
         await asyncio.wait([first.task, second.task])
         assert (await ended(runner, turn())).text == "hi"
         assert source.requests[3].connection == 2

@@ -30,7 +30,7 @@ from machines.events import (
     Usage,
 )
 from tests.engine.worker_contract import ENDS, SAID, WAIT_S, Course, Feed, WorkerContract
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
 from tests.support.requests import chatrequests
 
@@ -295,7 +295,7 @@ class JoiningFeed(Feed):
 
 
 def test_what_several_upstreams_send_at_once_costs_one_write_of_the_log() -> None:
-    gates = [asyncio.Event() for _ in range(5)]
+    gates = [scripted.Gate() for _ in range(5)]
     frame = framed(sse(chunk("a")))
     script: upstreams.Script = [
         [STREAM_HEAD + frame, *(step for gate in gates for step in (gate, frame)), "stall"]
@@ -310,7 +310,7 @@ def test_what_several_upstreams_send_at_once_costs_one_write_of_the_log() -> Non
         await asyncio.sleep(0.01)
         before = feed.flushes
         for number, gate in enumerate(gates, 2):
-            gate.set()
+            gate.open()
             await feed.until(TextDelta, count=number * streams)
             await asyncio.sleep(0.01)
         # Each by itself would be twice as many at least, however busy the machine is.
@@ -344,7 +344,7 @@ def test_a_kept_turn_says_no_more_and_lets_go_of_a_connection_that_stays_open() 
         feed.on_event = lambda event: turning.keep() if isinstance(event, TurnFinished) else None
         await feed.until(TurnFinished)
         async with asyncio.timeout(WAIT_S):
-            await source.requests[0].left.wait()
+            await source.requests[0].left.reached()
         await turning.task
         assert feed.events[-1] == TurnFinished("stop", followed=True)
 
@@ -353,7 +353,7 @@ def test_a_kept_turn_says_no_more_and_lets_go_of_a_connection_that_stays_open() 
 
 @pytest.mark.parametrize("at", ["start", "content"])
 def test_row_6_a_paused_turn_holds_its_upstream_back(at: str) -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     flood = [framed(sse(chunk("x" * 2**16)))] * 512
     end = framed(sse(chunk(finish="stop"))) + LAST
     script: upstreams.Script = [[STREAM_HEAD + framed(sse(chunk("a"))), gate, *flood, end]]
@@ -366,9 +366,9 @@ def test_row_6_a_paused_turn_holds_its_upstream_back(at: str) -> None:
         turning.pause()
         turning.pause()
         await feed.until(TextDelta)
-        gate.set()
+        gate.open()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(source.requests[0].answered.wait(), 0.2)
+            await asyncio.wait_for(source.requests[0].answered.reached(), 0.2)
         assert feed.text == "a"
         turning.resume()
         turning.resume()
@@ -379,7 +379,7 @@ def test_row_6_a_paused_turn_holds_its_upstream_back(at: str) -> None:
 
 
 def test_row_6_what_came_before_a_reset_is_told_although_the_turn_was_paused() -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     late = [framed(sse(chunk(text))) for text in "bc"]
     script: upstreams.Script = [[STREAM_HEAD + framed(sse(chunk("a"))), gate, *late, "reset"]]
 
@@ -388,7 +388,7 @@ def test_row_6_what_came_before_a_reset_is_told_although_the_turn_was_paused() -
         turning = runner.run(turn(), feed)
         await feed.until(TextDelta)
         turning.pause()
-        gate.set()
+        gate.open()
         await source.until(lambda: source.open_connections == 0)
         turning.resume()
         await feed.until(*ENDS)
@@ -399,7 +399,7 @@ def test_row_6_what_came_before_a_reset_is_told_although_the_turn_was_paused() -
 
 
 def test_row_6_a_paused_turn_can_be_kept() -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
 
     async def scene(source: upstreams.Upstream, runner: upstream.UpstreamWorker) -> None:
         feed = Feed()
@@ -407,7 +407,7 @@ def test_row_6_a_paused_turn_can_be_kept() -> None:
         await feed.until(TokensCounted)
         turning.pause()
         turning.keep()
-        gate.set()
+        gate.open()
         async with asyncio.timeout(WAIT_S):
             await turning.task
         assert (await ended(runner, turn())).text == "hi"
@@ -424,7 +424,7 @@ def test_row_6_a_paused_turn_can_be_cancelled_and_one_that_is_over_paused() -> N
         turning.pause()
         turning.cancel()
         async with asyncio.timeout(WAIT_S):
-            await source.requests[0].left.wait()
+            await source.requests[0].left.reached()
         turning = runner.run(turn(), Feed())
         await turning.task
         turning.pause()
@@ -458,7 +458,7 @@ def test_row_4_a_cancelled_turns_connection_is_closed_at_once(at: str) -> None:
         turning.cancel()
         before = list(feed.events)
         async with asyncio.timeout(WAIT_S):
-            await source.requests[0].left.wait()
+            await source.requests[0].left.reached()
         assert feed.events == before
 
     play(scene, [scripts[at]], finish_grace=30)
@@ -490,7 +490,7 @@ def test_row_4_a_thousand_clients_that_leave_leave_nothing() -> None:
     play(scene, script)
 
 
-def listing(status: int, body: upstreams.Json | bytes) -> tuple[worker.Health, tuple[str, ...]]:
+def listing(status: int, body: scripted.Json | bytes) -> tuple[worker.Health, tuple[str, ...]]:
     """What a worker makes of a listing."""
 
     async def main() -> tuple[worker.Health, tuple[str, ...]]:

@@ -1,6 +1,5 @@
 """Responses in the background, on a real server: made, polled, followed, stopped, cut off."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from tests.faults import scene
 from tests.support.client import responseswire
 from tests.support.client.responsesclient import Client, Json
 from tests.support.process import machinetime
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 pytestmark = pytest.mark.slow
@@ -31,9 +30,9 @@ class Place(NamedTuple):
     source: upstreams.Hosted
     client: Client
 
-    def gated(self) -> tuple[str, asyncio.Event]:
+    def gated(self) -> tuple[str, scripted.Gate]:
         """A prompt whose answer waits in the middle, and what it waits for."""
-        gate = asyncio.Event()
+        gate = scripted.Gate()
         return self.source.prompt([HEL, gate, REST]), gate
 
     def begin(self, prompt: str, **fields: object) -> str:
@@ -49,7 +48,7 @@ class Place(NamedTuple):
 
     def left(self, prompt: str) -> None:
         """The upstream is let go of within a second."""
-        machinetime.until(self.source.request(prompt).left.is_set, scene.SECOND)
+        machinetime.until(self.source.request_for(prompt).left.is_set, scene.SECOND)
 
     def terminal(self, response_id: str) -> tuple[str, str | None]:
         """How the log says that it ended, and why."""
@@ -88,7 +87,7 @@ def test_it_is_answered_at_once_and_found_when_it_is_made(place: Place) -> None:
     assert place.client.get(begun.id).body == reply.body
     (item,) = place.client.input_items(begun.id).body["data"]
     assert item["content"][0]["text"] == prompt
-    place.source.open(gate)
+    gate.open()
     ended = place.poll(begun.id)
     assert (ended["status"], ended["output"][0]["content"][0]["text"]) == ("completed", "Hello")
     assert ended["usage"]["total_tokens"] == 9
@@ -116,7 +115,7 @@ def test_a_stream_goes_on_from_a_cursor_while_it_is_made_and_after(place: Place)
         number = delta["sequence_number"]
         path = f"/responses/{response_id}?stream=true&starting_after={number}"
         with place.client.live("GET", path) as late:
-            place.source.open(gate)
+            gate.open()
             rest = responseswire.events(late.reply().raw)
         told = live.reply().told
     assert rest == [*told[number + 1 :], {"done": True}]
@@ -143,7 +142,7 @@ def test_a_client_that_leaves_its_stream_does_not_stop_it(place: Place) -> None:
     assert place.stage.server.get("/healthz")[1]["streams"] == 1
     with place.client.live("GET", f"/responses/{response_id}?stream=true") as other:
         other.until(b'"delta":"Hel"')
-        place.source.open(gate)
+        gate.open()
         told = other.reply().told
     assert told[-1]["type"] == "response.completed"
     assert place.poll(response_id) == told[-1]["response"]
@@ -186,7 +185,7 @@ def test_nothing_goes_on_from_what_is_not_finished(place: Place) -> None:
     response_id = place.begin(prompt)
     early = place.client.create("stop", previous_response_id=response_id)
     assert early.problem == (400, None, "previous_response_id")
-    place.source.open(gate)
+    gate.open()
     assert place.poll(response_id)["status"] == "completed"
 
 
@@ -252,13 +251,13 @@ def test_a_permit_is_held_as_long_as_it_is_made(place: Place) -> None:
     prompt, gate = place.gated()
     response_id = place.begin(prompt)
     assert place.client.create("hi", stream=True).status == 429
-    place.source.open(gate)
+    gate.open()
     place.poll(response_id)
     assert place.client.create("hi", stream=True).status == 200
 
 
 def test_followers_that_are_slow_or_leave_hold_up_nobody(place: Place) -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     text = "x" * 50_000
     much = framed(sse(*(chunk(text) for _ in range(40))))
     prompt = place.source.prompt([HEL, much, gate, much, REST])
@@ -270,7 +269,7 @@ def test_followers_that_are_slow_or_leave_hold_up_nobody(place: Place) -> None:
         for each in (slow, leaving, quick):
             each.until(b'"delta":"Hel"')
         leaving.leave()
-        place.source.open(gate)
+        gate.open()
         told = quick.reply().told
         assert told[-1]["response"]["output"][0]["content"][0]["text"] == (
             "Hel" + 80 * text + "lo"

@@ -1,6 +1,5 @@
 """Responses in the background when their server stops, is killed, or has another key."""
 
-import asyncio
 import signal
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tests.support.client import httpclient
 from tests.support.client.responsesclient import Client, Json
 from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 pytestmark = pytest.mark.slow
@@ -21,7 +20,7 @@ REST = framed(sse(chunk("lo"), chunk(finish="stop"), counted(7, 2)) + DONE) + LA
 
 
 def test_a_drain_lets_them_finish(tmp_path: Path) -> None:
-    gate = asyncio.Event()
+    gate = scripted.Gate()
     with (
         upstreams.Hosted() as source,
         serving.running(
@@ -33,7 +32,7 @@ def test_a_drain_lets_them_finish(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         machinetime.until(lambda: any(line.get("state") == "draining" for line in server.lines))
         assert server.process.poll() is None
-        source.open(gate)
+        gate.open()
         assert server.process.wait(timeout=httpclient.WAIT_S) == 0
         serverlog.audit(server)
     assert kept(tmp_path, response_id)["status"] == "completed"

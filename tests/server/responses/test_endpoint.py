@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
     def messages(self, prompt: str) -> list[Json]:
         """What the upstream was told the last time it was asked this."""
-        request = self.source.requests(prompt)[-1]
+        request = self.source.requests_for(prompt)[-1]
         found: list[Json] = request.body["messages"]
         return found
 
@@ -128,7 +128,7 @@ def test_a_response_whose_client_left_is_not_kept_and_its_permit_is_free(place: 
         response_id = leaving.response_id
         busy = place.client.create("hi", stream=True)
         assert busy.problem == (429, "concurrency_exceeded", None)
-    machinetime.until(place.source.request(prompt).left.is_set, 1)
+    machinetime.until(place.source.request_for(prompt).left.is_set, 1)
     machinetime.until(lambda: place.client.create("hi", stream=True).status == 200, 1)
     assert place.client.get(response_id).problem == (404, "response_not_found", None)
 

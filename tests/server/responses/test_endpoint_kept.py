@@ -1,6 +1,5 @@
 """What is kept of responses, whatever happens to the server that keeps them."""
 
-import asyncio
 import contextlib
 import signal
 import sqlite3
@@ -14,7 +13,7 @@ from tests.support.client import responseswire
 from tests.support.client.responsesclient import Client, LiveResponse
 from tests.support.logs import fulldisk
 from tests.support.process import machinetime, serving
-from tests.support.providers import upstreams
+from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import DONE, LAST, STREAM_HEAD, chunk, counted, framed, sse
 
 pytestmark = pytest.mark.slow
@@ -50,7 +49,7 @@ def test_a_killed_servers_responses_go_on_with_the_next(
         kill(server)
     with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
         Client(server).made("two", previous_response_id=first["id"])
-        said = [message["content"] for message in source.requests("two")[0].body["messages"]]
+        said = [message["content"] for message in source.requests_for("two")[0].body["messages"]]
         assert said == ["one", "Hello world", "two"]
         assert Client(server).get(first["id"]).body == first
 
@@ -61,7 +60,7 @@ def test_a_response_is_kept_before_its_client_hears_of_its_end(
     settings = {"PROXY_UPSTREAM_URL": source.url, "PROXY_EVENT_LOG": "off"}
     told: list[responseswire.Event] = []
     for _ in range(KILLS):
-        gate = asyncio.Event()
+        gate = scripted.Gate()
         prompt = source.prompt([HEL, gate, REST])
         with (
             serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server,
@@ -71,7 +70,7 @@ def test_a_response_is_kept_before_its_client_hears_of_its_end(
             streams = [stack.enter_context(client.creating(prompt)) for _ in range(STREAMS)]
             for each in streams:
                 each.until(b'"delta":"Hel"')
-            source.open(gate)
+            gate.open()
             told.append(streams[0].event("response.completed")["response"])
             server.process.send_signal(signal.SIGKILL)
             told += [response for each in streams[1:] for response in heard(each)]
@@ -271,4 +270,4 @@ def test_the_head_of_an_answer_does_not_wait_for_the_store(
     ):
         live.until(b'"delta":"Hel"')
         assert Client(server).get(live.response_id).status == 404
-    machinetime.until(source.request(prompt).left.is_set)
+    machinetime.until(source.request_for(prompt).left.is_set)

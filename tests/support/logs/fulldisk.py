@@ -23,6 +23,7 @@ from tests.support.client import responsesclient
 from tests.support.logs import logs
 from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
+from tests.support.providers.scripted import Gate
 
 SIZE = 128 << 10
 """Bytes of the disk."""
@@ -210,12 +211,12 @@ def full_disk_of_responses(disk: Path) -> dict[str, Any]:
         client = responsesclient.Client(server)
         first = client.made("hi")["id"]
         seen: dict[str, Any] = {"kept_when_there_was_room": client.get(first).status}
-        gate = asyncio.Event()
+        gate = Gate()
         slow = source.prompt([gate, *upstreams.PLAIN])
         begun = client.made(slow, background=True, instructions=LARGE)["id"]
         _fill(disk / "filler")
         seen |= _answered_without_room(client, first)
-        source.open(gate)
+        gate.open()
         machinetime.until(lambda: client.get(begun).body["status"] != "in_progress")
         seen["begun_when_there_was_room"] = client.get(begun).body["status"]
         (disk / "filler").unlink()

@@ -18,7 +18,8 @@ from engine.codex.child import home as codexhome
 from engine.codex.protocol import appserver
 from tests.support.providers.pipe import Frame, Pipe, message
 from tests.support.providers.provider import Provider
-from tests.support.providers.replies import Answer, Gate, HttpError, Message, Reasoning, Stream
+from tests.support.providers.replies import Answer, HttpError, Message, Reasoning, Stream
+from tests.support.providers.scripted import Gate
 
 DIRECTORY = Path(__file__).parents[2] / "engine" / "frames"
 

@@ -4,43 +4,14 @@ What shall happen in the middle of an answer stands in the middle of its pieces:
 the answer until the test opens it, a `Cut` resets the connection.
 """
 
-import asyncio
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from tests.support.providers.scripted import Gate
+
 Json = dict[str, Any]
-
-
-class Gate:
-    """Holds every answer that reaches it until `open` is called, from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._opened = False
-        self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
-
-    def open(self) -> None:
-        """Let everything pass, now and later."""
-        with self._lock:
-            self._opened = True
-            for event, loop in self._waiting.items():
-                loop.call_soon_threadsafe(event.set)
-
-    async def passed(self) -> None:
-        """Wait in the provider's loop until the gate is open."""
-        event = asyncio.Event()
-        with self._lock:
-            if self._opened:
-                return
-            self._waiting[event] = asyncio.get_running_loop()
-        try:
-            await event.wait()
-        finally:
-            with self._lock:
-                del self._waiting[event]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,6 @@ from tests.support.providers.replies import (
     Cut,
     Failed,
     FunctionCall,
-    Gate,
     Held,
     HttpError,
     Incomplete,
@@ -27,6 +26,7 @@ from tests.support.providers.replies import (
     Stream,
     Usage,
 )
+from tests.support.providers.scripted import Gate
 
 
 def post(provider: Provider, text: str, key: str | None = None) -> httpclient.Exchange:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from tests.support.providers.upstreams import Json, chunk, sse, usage
+from tests.support.providers.scripted import Json
+from tests.support.providers.upstreams import chunk, sse, usage
 
 END: Final = sse(chunk(finish="tool_calls"), "[DONE]")
 
