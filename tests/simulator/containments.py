@@ -124,7 +124,7 @@ FOUND: Final[dict[str, Finds]] = {
 
 UNREACHED: Final = {
     "boundary feed": "a simulated server has one worker for a model: nothing to fall back to",
-    "boundary record": "an event that cannot be encoded is made by hand in test_log_defects.py",
+    "boundary record": "an event that cannot be encoded is made in engine/log/test_defects.py",
     "boundary command": "a simulated server is begun without the command line",
 }
 """Containments that no seed reaches, and why."""

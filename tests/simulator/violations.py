@@ -49,6 +49,9 @@ def _is_broken(rule: ast.Raise) -> bool:
 def noted() -> Iterator[Raised]:
     """Note where rules are broken in a block."""
     raised = Raised()
-    instead = lambda broken, *arguments: raised.note(broken, *arguments)  # noqa: E731
+
+    def instead(broken: Exception, *arguments: Any) -> None:
+        raised.note(broken, *arguments)
+
     with mock.patch.object(answers.Broken, "__init__", instead):
         yield raised
