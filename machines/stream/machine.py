@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from machines import errors, events, outputs
+from machines.events import StreamInput, TerminalKind
 from machines.stream import choice as choices, finish, states
 from machines.stream.choice import UNKNOWN, Choice
 from machines.stream.states import IGNORED, OUTPUT_TRIGGERS, TABLE, TIMEOUTS
@@ -34,11 +35,11 @@ class Stream:
     def __init__(self, opened: events.Opened) -> None:
         self.opened = opened
         self.choices = tuple(Choice(index, opened, TABLE.initial) for index in range(opened.n))
-        self.kind: events.TerminalKind | None = None
+        self.kind: TerminalKind | None = None
         self.emission_trigger = ""
         self.failure: outputs.Failure | None = None
         self.cause: events.GoneCause | None = None
-        self._whole: events.TerminalKind = "completed"
+        self._whole: TerminalKind = "completed"
         self._wants_usage = opened.include_usage or not opened.streaming
 
     @property
@@ -76,9 +77,7 @@ class Stream:
         fits = 0 < len(text) <= choices.LONGEST_TEXT
         return its.state == states.CONTENT and fits and (its.plain or its.passes(text))
 
-    def step(
-        self, event: events.StreamInput, decided: outputs.Decision | None = None
-    ) -> outputs.Step:
+    def step(self, event: StreamInput, decided: outputs.Decision | None = None) -> outputs.Step:
         """Take one event and return the outputs that follow from it.
 
         Args:
@@ -93,62 +92,62 @@ class Stream:
 
     def _text(self, event: events.TextDelta, decided: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
-        state = _NEXT.get((choice.state, "text"))
+        state = _NEXT.get((choice.state, states.TEXT))
         if state is None:
-            return self._ignored(choice, "text")
+            return self._ignored(choice, states.TEXT)
         if choice.plain and state == choice.state and event.text:
             return outputs.Step(state, (outputs.Content(event.text, event.choice),))
         decision, released = choice.release(event.text, decided)
         emitted = self._emit(choice, released)
         if decision is not None and decision.cut:
-            emitted += self._cut(choice, decision.cut, "text_delta")
+            emitted += self._cut(choice, decision.cut, event)
         return choices.step(self.choices, choice, emitted, decision)
 
     def _called(self, event: events.ToolCalled, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
-        if (choice.state, "call") not in _NEXT:
-            return self._ignored(choice, "call")
+        if (choice.state, states.CALL) not in _NEXT:
+            return self._ignored(choice, states.CALL)
         emitted = self._begin()
-        choice.move("call")
+        choice.move(states.CALL)
         choice.tools.called(event)
         if choice.tools.exceeds:
-            emitted += self._cut(choice, "call_limit", "tool_called")
+            emitted += self._cut(choice, "call_limit", event)
         return choices.step(self.choices, choice, emitted)
 
     def _call_delta(
         self, event: events.ToolCallDelta, decided: outputs.Decision | None
     ) -> outputs.Step:
         choice = self.choices[event.choice]
-        if (choice.state, "call") not in _NEXT:
-            return self._ignored(choice, "call")
+        if (choice.state, states.CALL) not in _NEXT:
+            return self._ignored(choice, states.CALL)
         emitted = [*self._begin(), *self._emit(choice, choice.tools.spill(""))]
-        choice.move("call")
+        choice.move(states.CALL)
         found, decision = choice.tools.fragment(event, decided)
         emitted += self._emit(choice, found)
         if decision.cut:
-            emitted += self._cut(choice, decision.cut, "tool_call_delta")
+            emitted += self._cut(choice, decision.cut, event)
         return choices.step(self.choices, choice, emitted, decision)
 
     def _aside(self, event: events.Aside, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
-        state = _NEXT.get((choice.state, "text"))
+        state = _NEXT.get((choice.state, states.TEXT))
         if state is None:
-            return self._ignored(choice, "text")
+            return self._ignored(choice, states.TEXT)
         output = outputs.aside(event)
         if output is None:
             return outputs.Step(choice.state, ())
         emitted: OutputList = []
         if state != choice.state:
             emitted += self._begin()
-            choice.move("text")
+            choice.move(states.TEXT)
         return choices.step(self.choices, choice, [*emitted, output])
 
     def _finished(
         self, event: events.TurnFinished, decided: outputs.Decision | None
     ) -> outputs.Step:
         choice = self.choices[event.choice]
-        if (choice.state, "finished") not in _NEXT:
-            return self._ignored(choice, "finished")
+        if (choice.state, states.FINISHED) not in _NEXT:
+            return self._ignored(choice, states.FINISHED)
         choice.followed = event.followed
         emitted = self._begin()
         decision, released = choice.release_last(decided)
@@ -159,43 +158,43 @@ class Stream:
             calls, of_calls = choice.tools.finish_calls(decided)
             emitted += self._emit(choice, calls)
             decision = choices.merged(decision, of_calls)
-        emitted += self._finish(choice, word, "turn_finished")
+        emitted += self._finish(choice, word, event)
         return choices.step(self.choices, choice, emitted, decision)
 
     def _counted(self, event: events.TokensCounted, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if TABLE.is_final(choice.state):
-            return self._ignored(choice, "counted")
+            return self._ignored(choice, states.COUNTED)
         choice.count(event.usage)
-        emitted = self._complete_if_ready("tokens_counted")
+        emitted = self._complete_if_ready(event)
         return choices.step(self.choices, choice, emitted)
 
     def _turn_failed(self, event: events.TurnFailed, _: outputs.Decision | None) -> outputs.Step:
         choice = self.choices[event.choice]
         if choice.state == states.FINISH and event.kind != "defect" and not choice.followed:
-            return self._give_up_counts((choice,), "turn_failed")
-        if (choice.state, "fail") not in _NEXT:
-            return self._ignored(choice, "fail")
+            return self._give_up_counts((choice,), event)
+        if (choice.state, states.FAIL) not in _NEXT:
+            return self._ignored(choice, states.FAIL)
         open_answer = choice.state in (states.CONTENT, states.TOOL_BUFFERING)
         lost = event.kind == "worker_lost" and open_answer
         calls = any(each.tools.has_waiting_calls for each in self.choices)
         if lost and not calls and self.opened.length_on_worker_exit:
-            return self._truncate(choice, "turn_failed")
+            return self._truncate(choice, event)
         if event.kind == "empty" and self._may_be_empty():
-            return self._leave_empty(choice)
-        return self._fail(choice, event.kind, outputs.failure_of(event), "turn_failed")
+            return self._leave_empty(choice, event)
+        return self._fail(choice, event.kind, outputs.failure_of(event), event)
 
     def _may_be_empty(self) -> bool:
         """Whether an empty upstream may end as 200 without frames (`PROXY_EMPTY_UPSTREAM`)."""
         begun = self.choices[0].state not in (states.HELD, states.ROLE)
         return self.opened.streaming and not self.opened.empty_is_failure and not begun
 
-    def _leave_empty(self, choice: Choice) -> outputs.Step:
+    def _leave_empty(self, choice: Choice, event: StreamInput) -> outputs.Step:
         """End the stream with its head alone: no frame, and so no sentinel either."""
         head = (outputs.Head(),) if choice.state == states.HELD else ()
-        self._end("empty", "turn_failed")
+        self._end("empty", event)
         for each in self.choices:
-            each.move("fail")
+            each.move(states.FAIL)
         return choices.step(self.choices, choice, head)
 
     def _timer(self, event: events.TimerFired, _: outputs.Decision | None) -> outputs.Step:
@@ -204,44 +203,44 @@ class Stream:
             counted_in, code, message = TIMEOUTS[event.timer]
             if choice.state in counted_in:
                 failure = outputs.Failure(code, message)
-                return self._fail(choice, "timeout", failure, "timer_fired")
+                return self._fail(choice, "timeout", failure, event)
             return outputs.Step(choice.state, ())
         if event.timer == "heartbeat":
-            return self._simple(choice, "keepalive", (outputs.Keepalive(),))
+            return self._simple(choice, states.KEEPALIVE, (outputs.Keepalive(),))
         if event.timer == "head_hold":
-            return self._simple(choice, "head_due", (outputs.Head(),))
+            return self._simple(choice, states.HEAD_DUE, (outputs.Head(),))
         if event.timer == "truncate":
-            return self._truncate(choice, "timer_fired")
+            return self._truncate(choice, event)
         if event.timer == "tool_grace":
-            return self._stop_after_tools(choice)
+            return self._stop_after_tools(choice, event)
         if choice.state != states.FINISH:  # another choice goes on, and so may the counting
             return outputs.Step(choice.state, ())
-        return self._give_up_counts(self.choices, "timer_fired")
+        return self._give_up_counts(self.choices, event)
 
     def _client_gone(self, event: events.ClientGone, _: outputs.Decision | None) -> outputs.Step:
         first = self.choices[0]
-        if (first.state, "abandon") not in _NEXT:
-            return self._ignored(first, "abandon")
-        self._end("client_gone", "client_gone")
+        if (first.state, states.ABANDON) not in _NEXT:
+            return self._ignored(first, states.ABANDON)
+        self._end("client_gone", event)
         self.cause = event.cause
         for choice in self.choices:
-            choice.move("abandon")
+            choice.move(states.ABANDON)
         return choices.step(self.choices, first, ())
 
-    def _stopping(self, _event: events.ServerStopping, _: outputs.Decision | None) -> outputs.Step:
+    def _stopping(self, event: events.ServerStopping, _: outputs.Decision | None) -> outputs.Step:
         choice = self._slowest()
         if choice.state == states.FINISH:
-            return self._give_up_counts(self.choices, "server_stopping")
-        if (choice.state, "fail") not in _NEXT:
-            return self._ignored(choice, "fail")
+            return self._give_up_counts(self.choices, event)
+        if (choice.state, states.FAIL) not in _NEXT:
+            return self._ignored(choice, states.FAIL)
         failure = outputs.Failure("server_shutdown", "The server is stopping.")
-        return self._fail(choice, "shutdown", failure, "server_stopping")
+        return self._fail(choice, "shutdown", failure, event)
 
-    def _notice(self, event: events.StreamInput) -> outputs.Step:
+    def _notice(self, event: StreamInput) -> outputs.Step:
         choice = self.choices[getattr(event, "choice", 0)]
         if isinstance(event, events.ToolCallDropped):
             choice.tools.dropped += 1
-        return self._simple(choice, "notice", ())
+        return self._simple(choice, states.NOTICE, ())
 
     def _simple(
         self, choice: Choice, trigger: str, emitted: tuple[outputs.AnyOutput, ...]
@@ -267,7 +266,7 @@ class Stream:
             emitted.append(outputs.Head())
         if first.state in (states.HELD, states.ROLE):
             for choice in self.choices:
-                choice.move("begin")
+                choice.move(states.BEGIN)
                 emitted.append(outputs.Role(choice.index))
         return emitted
 
@@ -282,36 +281,36 @@ class Stream:
                 choice.move(trigger)
         return begun + emitted
 
-    def _cut(self, choice: Choice, word: str, trigger: str) -> OutputList:
+    def _cut(self, choice: Choice, word: str, event: StreamInput) -> OutputList:
         """Emit the end of a choice before its worker ends it, and cancel its turn."""
         if word in BROKEN:
-            return list(self._fail(choice, "upstream_error", BROKEN[word], trigger).outputs)
+            return list(self._fail(choice, "upstream_error", BROKEN[word], event).outputs)
         choice.counts = choice.counts or UNKNOWN
         emitted = [*self._begin(), *self._emit(choice, choice.tools.spill(""))]
         if word == "tool_calls":
             emitted += choice.tools.close()
         emitted.append(outputs.CancelTurn(choice.index))
-        return emitted + self._finish(choice, word, trigger)
+        return emitted + self._finish(choice, word, event)
 
-    def _stop_after_tools(self, choice: Choice) -> outputs.Step:
+    def _stop_after_tools(self, choice: Choice, event: events.TimerFired) -> outputs.Step:
         """End each choice that has calls: no further call came within the grace period."""
         emitted: OutputList = []
         for each in self.choices:
             if self._is_between_calls(each):
-                emitted += self._cut(each, "tool_calls", "timer_fired")
+                emitted += self._cut(each, "tool_calls", event)
         return choices.step(self.choices, choice, emitted)
 
     def _is_between_calls(self, choice: Choice) -> bool:
-        return choice.tools.is_between_calls and (choice.state, "finished") in _NEXT
+        return choice.tools.is_between_calls and (choice.state, states.FINISHED) in _NEXT
 
-    def _finish(self, choice: Choice, word: str, trigger: str) -> OutputList:
+    def _finish(self, choice: Choice, word: str, event: StreamInput) -> OutputList:
         choice.tools.give_up()
         counts = choice.tools.counts()
-        choice.move("finished")
+        choice.move(states.FINISHED)
         choice.reason = self._reason(word, choice.tools.calls > 0)
         choice.word = word if word != choice.reason else None
         finished = outputs.Finish(choice.reason, choice.index)
-        return [*counts, finished, *self._complete_if_ready(trigger)]
+        return [*counts, finished, *self._complete_if_ready(event)]
 
     def _reason(self, word: str, calls: bool) -> finish.FinishReason:
         reason = finish.canonical(word, calls)
@@ -319,7 +318,7 @@ class Stream:
             return "function_call"
         return reason
 
-    def _complete_if_ready(self, trigger: str) -> OutputList:
+    def _complete_if_ready(self, event: StreamInput) -> OutputList:
         """Emit usage and sentinel once every choice has finished and no counts are awaited."""
         waiting = any(choice.waits(self._wants_usage) for choice in self.choices)
         if waiting or any(choice.state != states.FINISH for choice in self.choices):
@@ -327,37 +326,33 @@ class Stream:
         emitted: OutputList = []
         for choice in self.choices:
             if self._wants_usage:
-                choice.move("counted")
-            choice.move("completed")
+                choice.move(states.COUNTED)
+            choice.move(states.COMPLETED)
         if self._wants_usage:
             emitted.append(outputs.UsageTotals(self.usage))
-        self._end(self._whole, trigger)
+        self._end(self._whole, event)
         return [*emitted, outputs.Done()]
 
-    def _give_up_counts(self, waiting: tuple[Choice, ...], trigger: str) -> outputs.Step:
+    def _give_up_counts(self, waiting: tuple[Choice, ...], event: StreamInput) -> outputs.Step:
         """Complete the answer without the counts that will not come any more."""
         for choice in waiting:
             choice.counts = choice.counts or UNKNOWN
-        emitted = self._complete_if_ready(trigger)
+        emitted = self._complete_if_ready(event)
         return choices.step(self.choices, waiting[0], emitted)
 
-    def _truncate(self, choice: Choice, trigger: str) -> outputs.Step:
+    def _truncate(self, choice: Choice, event: StreamInput) -> outputs.Step:
         """End every open choice as `length`, with the text that has come so far."""
         emitted: OutputList = []
         for each in self.choices:
-            if (each.state, "finished") in _NEXT:
+            if (each.state, states.FINISHED) in _NEXT:
                 self._whole = "truncated"
                 each.counts = each.counts or UNKNOWN
                 emitted += self._emit(each, each.spill())
-                emitted += self._cut(each, "length", trigger)
+                emitted += self._cut(each, "length", event)
         return choices.step(self.choices, choice, emitted)
 
     def _fail(
-        self,
-        choice: Choice,
-        kind: events.TerminalKind,
-        failure: outputs.Failure,
-        trigger: str,
+        self, choice: Choice, kind: TerminalKind, failure: outputs.Failure, event: StreamInput
     ) -> outputs.Step:
         """End every choice by one failure; before the head, it is the only output."""
         emitted: OutputList = []
@@ -365,19 +360,19 @@ class Stream:
         if not held:
             for each in self.choices:
                 emitted += self._emit(each, each.spill())
-        self._end(kind, trigger)
+        self._end(kind, event)
         self.failure = failure
         for each in self.choices:
-            each.move("fail")
+            each.move(states.FAIL)
         rejected = held or not self.opened.streaming
         last = outputs.Rejected(failure) if rejected else failure
         return choices.step(self.choices, choice, (*emitted, last))
 
-    def _end(self, kind: events.TerminalKind, trigger: str) -> None:
+    def _end(self, kind: TerminalKind, event: StreamInput) -> None:
         for choice in self.choices:
             choice.tools.give_up()
         self.kind = kind
-        self.emission_trigger = trigger
+        self.emission_trigger = str(event.__struct_config__.tag)
 
     def _slowest(self) -> Choice:
         return min(self.choices, key=lambda choice: TABLE.states.index(choice.state))

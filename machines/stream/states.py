@@ -72,20 +72,33 @@ DONE: Final = StreamMachine.done.id
 FAILED: Final = StreamMachine.failed.id
 ABANDONED: Final = StreamMachine.abandoned.id
 
-WORKER_LATE: Final = frozenset({"text", "call", "finished", "counted", "notice", "fail"})
+# As a text, a declared event is its name; for mypy it is still the transitions it was made of.
+HEAD_DUE: Final = str(StreamMachine.head_due)
+BEGIN: Final = str(StreamMachine.begin)
+TEXT: Final = str(StreamMachine.text)
+CALL: Final = str(StreamMachine.call)
+FINISHED: Final = str(StreamMachine.finished)
+COUNTED: Final = str(StreamMachine.counted)
+COMPLETED: Final = str(StreamMachine.completed)
+FAIL: Final = str(StreamMachine.fail)
+ABANDON: Final = str(StreamMachine.abandon)
+KEEPALIVE: Final = str(StreamMachine.keepalive)
+NOTICE: Final = str(StreamMachine.notice)
+
+WORKER_LATE: Final = frozenset({TEXT, CALL, FINISHED, COUNTED, NOTICE, FAIL})
 """What a worker may still say after its answer ended here: it was cut, or it repeats itself."""
 
-CLIENT_LATE: Final = frozenset({"abandon"})
+CLIENT_LATE: Final = frozenset({ABANDON})
 """A client that leaves after the end has left in peace."""
 
-TIMER_LATE: Final = frozenset({"head_due", "keepalive"})
+TIMER_LATE: Final = frozenset({HEAD_DUE, KEEPALIVE})
 """Timers that were due in the same moment as the event that made them void."""
 
 IGNORED: Final[dict[str, frozenset[str]]] = {
-    ROLE: frozenset({"head_due"}),
-    CONTENT: frozenset({"head_due"}),
-    TOOL_BUFFERING: frozenset({"head_due"}),
-    FINISH: frozenset({"text", "call", "finished", "head_due"}),
+    ROLE: frozenset({HEAD_DUE}),
+    CONTENT: frozenset({HEAD_DUE}),
+    TOOL_BUFFERING: frozenset({HEAD_DUE}),
+    FINISH: frozenset({TEXT, CALL, FINISHED, HEAD_DUE}),
     DONE: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
     FAILED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
     ABANDONED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
@@ -112,9 +125,9 @@ TIMEOUTS: Final[dict[events.TimerName, tuple[frozenset[str], str, str]]] = {
 """For each deadline that fails a stream: the states it counts in, the error's code and message."""
 
 OUTPUT_TRIGGERS: Final[dict[type, str]] = {
-    outputs.Content: "text",
-    outputs.ToolCall: "call",
-    outputs.ToolArguments: "call",
-    outputs.ToolBufferStarted: "call",
+    outputs.Content: TEXT,
+    outputs.ToolCall: CALL,
+    outputs.ToolArguments: CALL,
+    outputs.ToolBufferStarted: CALL,
 }
 """The transitions that what scanners let go on stands for."""
