@@ -35,6 +35,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         sets_effort: whether reasoning effort is a setting of its turns, which a rule of the
             models file may give; else it can only be a member of the request.
         models_setting: the setting that adds models to those it knows; None: there is none.
+        waits_for_clients: whether its source is not read while a client is slow; else it is read
+            at any time, and what the client does not take is kept here.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     models_owner: str
     sets_effort: bool = False
     models_setting: str | None = None
+    waits_for_clients: bool = False
 
 
 CODEX: Final = Kind(
@@ -58,7 +61,12 @@ DISABLED: Final = Kind(
 )
 """What stands where Codex would, with `PROXY_USE_APP_SERVER=false`."""
 
-UPSTREAM: Final = Kind(name="upstream", request_form=RequestForm.CHAT_BODY, models_owner="openai")
+UPSTREAM: Final = Kind(
+    name="upstream",
+    request_form=RequestForm.CHAT_BODY,
+    models_owner="openai",
+    waits_for_clients=True,
+)
 """An HTTP server that speaks Chat Completions."""
 
 SCRIPTED: Final = Kind(

@@ -38,11 +38,12 @@ def make_worker(
     Raises:
         BinaryNotFound, ExtraMissing, TranscriptError: it cannot work at all.
     """
-    if name == "scripted":
+    kind = workerkinds.KINDS[name]
+    if kind is workerkinds.SCRIPTED:
         return scripted.ScriptedWorker(
             config.transcripts_dir, config.scripted_speed, config.scripted_transcript
         )
-    if name == "upstream":
+    if kind is workerkinds.UPSTREAM:
         return upstream_worker(config)
     if not config.use_app_server:
         return disabled.DisabledWorker(config.codex_model)
@@ -128,11 +129,11 @@ def log_settings(config: Config) -> logsettings.LogSettings:
 def http_limits(config: Config) -> http.Limits:
     """What a connection may cost.
 
-    An upstream is not read while its client is slow, so nothing piles up behind one that stalls;
-    a worker process must always be read.
+    Nothing piles up behind a client that stalls where every worker waits for its clients: then one
+    whose buffer is over its limit may stall for as long as one whose buffer is not.
     """
     limits = http.Limits(body_bytes=config.max_body_bytes)
-    if config.workers() == ("upstream",):
+    if all(kind.waits_for_clients for kind in config.worker_kinds()):
         return msgspec.structs.replace(limits, over_limit_stall=limits.write_stall)
     return limits
 

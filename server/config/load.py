@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from dotenv import parser as dotenv
 
+from engine import workerkinds
 from engine.routing import fleet as routing
 from server.config import declared, models_file as modelsfile, settings, values
 from server.config.settings import Config as Config
@@ -232,7 +233,7 @@ def _check(config: Config) -> None:
                 f"must have at least {KEY_CHARACTERS} characters to listen on {config.host!r}"
             )
             raise ConfigError("PROXY_API_KEY", problem)
-    if "upstream" in config.workers() and config.upstream_url is None:
+    if workerkinds.UPSTREAM in config.worker_kinds() and config.upstream_url is None:
         raise ConfigError("PROXY_UPSTREAM_URL", "must be set for the upstream worker")
     if config.worker_backoff_max_ms < config.worker_backoff_initial_ms:
         raise ConfigError("WORKER_BACKOFF_MAX_MS", "is below WORKER_BACKOFF_INITIAL_MS")

@@ -172,6 +172,10 @@ class Config(HostSettings, frozen=True, kw_only=True):
         named = (rule.worker for rule in self.models.values() if rule.worker is not None)
         return tuple(dict.fromkeys((self.worker, *named)))
 
+    def worker_kinds(self) -> tuple[workerkinds.Kind, ...]:
+        """The kinds of the workers that run, in the same order."""
+        return tuple(workerkinds.KINDS[name] for name in self.workers())
+
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown."""
         values: list[str] = []
