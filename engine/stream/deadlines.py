@@ -24,29 +24,29 @@ class Deadlines(msgspec.Struct, frozen=True):
 
 
 class Times(msgspec.Struct):
-    """When things last happened to a stream, in the log's microseconds; 0 for never.
+    """When things happened to a stream, in the log's microseconds; None where they did not.
 
     Attributes:
-        event: something of the worker's came.
-        output: something went to the client.
-        finished: every choice had its finish.
-        called: a call went to the client.
-        pressed: the worker was held back for a slow client; 0 once it no longer is.
-        token: the model's first.
-        longest_gap: how long, not when: the longest silence between two events.
+        event: the last event of the worker.
+        output: the last output to the client.
+        finished: when every choice had its finish.
+        called: the last call that went to the client.
+        pressed: since when the worker is held back for a slow client; None while it is not.
+        token: the first text of the model.
+        longest_gap: the longest silence between two events, in microseconds.
     """
 
     opened: int
     event: int
     output: int
-    finished: int = 0
-    called: int = 0
-    pressed: int = 0
-    token: int = 0
+    finished: int | None = None
+    called: int | None = None
+    pressed: int | None = None
+    token: int | None = None
     longest_gap: int = 0
 
     def saw_event(self, now: int) -> None:
-        """Something of the worker's came."""
+        """Note an event of the worker, and the silence before it."""
         if now - self.event > self.longest_gap:
             self.longest_gap = now - self.event
         self.event = now
@@ -78,7 +78,7 @@ HEAD_HOLD: Final = Deadline(
 IDLE: Final = Deadline(
     "idle",
     lambda its: its.idle or None,
-    lambda _, at: None if at.pressed else at.event,
+    lambda _, at: at.event if at.pressed is None else None,
 )
 TOOL_GRACE: Final = Deadline(
     "tool_grace",

@@ -191,7 +191,7 @@ class Pump:
     def relieved(self) -> None:
         """Resume the turns: the client has caught up. The idle time begins now, since the worker
         was held back until now."""
-        self._at.pressed = 0
+        self._at.pressed = None
         self._at.event = self._log.now()
         self._release(self._turns.values(), RESUME)
         try:
@@ -254,15 +254,15 @@ class Pump:
     def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
         """Do what a change of state asks for, a handful of times a stream."""
         self._state = step.state
-        if self._at.token == 0 and isinstance(event, _TOKENS):
+        if self._at.token is None and isinstance(event, _TOKENS):
             self._at.token = now
         for output in step.outputs:
             self._act(output, now)
         if step.state in FINAL:
             self._end(now)
             return
-        if self.stream.position == streamstates.FINISH:
-            self._at.finished = self._at.finished or now
+        if self.stream.position == streamstates.FINISH and self._at.finished is None:
+            self._at.finished = now
         self._arm()
 
     def _act(self, output: outputs.AnyOutput, now: int) -> None:
@@ -333,7 +333,8 @@ class Pump:
     def _terminal(self, now: int) -> events.Terminal:
         """Make the last record, with what is certain where its figures cannot be had."""
         try:
-            first = self._at.token - self._at.opened if self._at.token else None
+            token = self._at.token
+            first = token - self._at.opened if token is not None else None
             lasted = now - self._at.opened
             summary = self._sink.summary()
             made = terminal(self.stream, summary, first, lasted, self._at.longest_gap)
