@@ -26,18 +26,18 @@ from server.http.errors import ApiError
 from server.http.exchange import HeaderList, Request
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
-"""User agents, in lower case, whose stream readers fail on comments."""
+"""Parts of user agents, in lower case, whose stream readers fail on comments."""
 
 TOO_MANY: Final = events.TurnFailed(
     "rejected", "concurrency_exceeded", "Too many streams are open. Try again shortly."
 )
-"""What a stream is told for which there is no permit."""
+"""The failure of a stream for which there is no permit: a 429 (RFC 6585 §4)."""
 
 _log = structlog.get_logger(component="answering")
 
 
 class Api(msgspec.Struct, frozen=True):
-    """What sets the answers of one endpoint apart.
+    """The facts that set the answers of one endpoint apart.
 
     Attributes:
         endpoint: its name in the log.
@@ -55,10 +55,10 @@ class Api(msgspec.Struct, frozen=True):
 
 
 Keep = Callable[[events.Opened, Renderer], BeforeLast]
-"""What is to be done with an answer before its client hears that it is whole."""
+"""Makes the step that keeps an answer, to be taken before its client learns that it is whole."""
 
 Place = Callable[[events.Opened, Renderer], tuple[Outlet, BeforeLast]]
-"""Where an answer goes, and what is to be done before its last piece does."""
+"""Chooses where an answer goes, and the step to be taken before its last piece goes there."""
 
 
 async def answer(
@@ -104,7 +104,7 @@ async def begin(
     api: Api,
     place: Place,
 ) -> pump.Pump:
-    """Set a stream in motion.
+    """Read a request for its targets, open its stream, and set that in motion.
 
     Args:
         model: the name of it in the request, which may be wrong in any way.
@@ -159,7 +159,8 @@ def _pump(
     targets: int,
     permit: permits.Permit | None,
 ) -> pump.Pump:
-    """A stream that gives its permit back at its end; at once, if it never begins."""
+    """Make the pump of a stream, which gives its permit back at its end; at once, if it never
+    begins."""
     try:
         running = pump.Pump(
             opened,
@@ -180,7 +181,7 @@ def _pump(
 async def _read_for_first(
     context: Context, model: str, read: fallback.Read
 ) -> tuple[tuple[routing.Target, ...], AnswerOptions]:
-    """The targets of a model's name, and the request as it is read for the first of them.
+    """Return the targets of a model's name, and the request as it is read for the first of them.
 
     What else is wrong with a request is told before its model is said to be unknown.
     """
@@ -194,7 +195,8 @@ async def _read_for_first(
 
 
 def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
-    """The stream's deadlines; a heartbeat is a comment, and each target has a time of its own."""
+    """Return the stream's deadlines; a heartbeat is a comment, and each target has a time of its
+    own."""
     usual = context.deadlines
     if opened.tools.sse_comments and targets == 1:
         return usual
@@ -213,7 +215,7 @@ def _prepare(
     opened: events.Opened,
     stream_id: str,
 ) -> engine_fallback.TargetRequest:
-    """What a request asks of a target that stands in."""
+    """Make the request to a target that stands in."""
     kept = (options.stop, options.max_bytes) == (opened.stop, opened.max_bytes)
     bounds = limits.NONE if kept else limits.Limits(options.stop, options.max_bytes)
     return engine_fallback.TargetRequest(
@@ -224,7 +226,7 @@ def _prepare(
 def _tool_options(
     context: Context, request: Request, options: AnswerOptions
 ) -> tooloptions.ToolOptions:
-    """What the machine and the renderer need to know of tool calls."""
+    """Return what the machine and the renderer need to know of tool calls."""
     config = context.config
     made = tooloptions.ToolOptions(
         names=tuple(tool.name for tool in options.tools),
@@ -243,7 +245,7 @@ def _tool_options(
 
 
 def _takes_comments(request: Request) -> bool:
-    """Whether a stream may hold comments; some clients ask for none, some fail on them."""
+    """Return whether a stream may hold comments; some clients ask for none, some fail on them."""
     agent = (request.headers.get("user-agent") or "").lower()
     asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
         request.query.split("&")
@@ -254,7 +256,7 @@ def _takes_comments(request: Request) -> bool:
 def _check_limits(
     context: Context, incoming: IncomingRequest, options: AnswerOptions, api: Api
 ) -> None:
-    """Refuse what asks for more than the operator gives."""
+    """Refuse a request that asks for more than the operator allows."""
     config = context.config
     if options.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
@@ -354,7 +356,7 @@ def _headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> H
 def _on_end(
     context: Context, opened: events.Opened, stream_id: str, permit: permits.Permit | None
 ) -> Callable[[events.Terminal], None]:
-    """What is released and said when a stream has ended: its permit, and one line."""
+    """Make the callback for the end of a stream: it gives the permit back and logs one line."""
 
     def on_end(terminal: events.Terminal) -> None:
         context.streams.pop(stream_id, None)

@@ -25,12 +25,12 @@ class Call(msgspec.Struct, frozen=True):
     tail: str = ""
 
     def answer(self, status: int, body: object) -> None:
-        """Answer with JSON."""
+        """Answer with a JSON body."""
         headers = [*self.headers, JSON]
         self.exchange.respond(status, headers, msgspec.json.encode(body))
 
     def expect_json(self) -> None:
-        """Refuse a body that is not labelled as JSON.
+        """Refuse a body that is not labelled as JSON (RFC 9110 §15.5.16).
 
         Raises:
             ApiError: `unsupported_media_type`.

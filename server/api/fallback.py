@@ -13,10 +13,10 @@ from server.api.options import AnswerOptions
 from server.http.errors import ApiError
 
 STOOD_IN: Final = "x-turntape-fallback"
-"""Header with the name of the target that answers in place of the first."""
+"""The response header that names the target which answers in place of the first."""
 
 Prepare = Callable[[routing.Target], engine_fallback.TargetRequest]
-"""What the request asks of a target; raises TurnRefused."""
+"""Makes the request to a target; raises TurnRefused."""
 
 Read = Callable[[routing.Target], slices.Steps[AnswerOptions]]
 """Reads the request once more, for the worker of another target; raises ApiError."""
@@ -25,7 +25,7 @@ _log = structlog.get_logger(component="answering")
 
 
 class Notice:
-    """Says which target answers in place of the first: to the client, and to the operator.
+    """Announces which target answers in place of the first: to the client, and to the operator.
 
     Args:
         set_header: of the answer's head, as long as that has not been sent.
@@ -36,7 +36,7 @@ class Notice:
         self._set_header = set_header
 
     def taken(self, candidate: engine_fallback.Candidate, taken: events.FallbackTaken) -> None:
-        """Name a target before it is asked."""
+        """Announce a target before it is asked."""
         self._set_header(STOOD_IN, candidate.name)
         _log.warning(
             "fallback_taken",
@@ -53,7 +53,8 @@ Checked = worker.Runner | worker.TurnRefused
 
 
 async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> Checked:
-    """What the first target says of a request, unless that is final.
+    """Ask the first target whether it takes a turn, and return its refusal if another may take it;
+    None if it takes the turn.
 
     Raises:
         ApiError: the refusal, where no other target may take the request.
@@ -69,7 +70,8 @@ async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> Checked
 async def readings(
     route: tuple[routing.Target, ...], options: AnswerOptions, read: Read
 ) -> dict[str, AnswerOptions | ApiError]:
-    """What the request asks of each target that may stand in, or why it cannot be asked.
+    """Read the request for each target that may stand in; an error is why that one cannot be
+    asked.
 
     It is read before the stream opens: when a target fails there is no time to read in slices.
     """
@@ -91,7 +93,7 @@ def runner(
     first_chunk: int,
     notice: Notice,
 ) -> worker.Runner:
-    """Who runs the turns of a stream: the first target alone, or one target after another.
+    """Return the runner of a stream's turns: the worker itself, or a chain of workers in order.
 
     Args:
         checked: what the first target has said of the request.

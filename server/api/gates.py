@@ -17,11 +17,11 @@ from server.http.errors import ApiError
 from server.http.exchange import HeaderList, Request
 
 REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-"""A client's `x-request-id` that is kept; any other is replaced."""
+"""The form of a client's `x-request-id` that is kept; any other is replaced."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks.
+    """The client that sends a request, as far as its key tells.
 
     Attributes:
         key_id: a hash of the key, empty without one: what a request leaves behind belongs to it.
@@ -32,7 +32,8 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def request_id(request: Request) -> str:
-    """The client's own id of the request where it is fit to be repeated, else a fresh one."""
+    """Return the client's own id of the request where it is fit to be repeated, else a fresh
+    one."""
     given = request.headers.get("x-request-id")
     if given is not None and REQUEST_ID.fullmatch(given):
         return given
@@ -40,7 +41,8 @@ def request_id(request: Request) -> str:
 
 
 def check_host(context: Context, request: Request) -> None:
-    """Without a key, refuse names that are not loopback's: a web page can have DNS say anything.
+    """Refuse host names that are not loopback's, where no key is set: by DNS rebinding any web
+    page could ask this server.
 
     Raises:
         ApiError: `host_not_allowed`.
@@ -54,7 +56,7 @@ def check_host(context: Context, request: Request) -> None:
 
 
 def authenticate(context: Context, request: Request) -> str:
-    """The id of the caller's key.
+    """Check the request's key and return the id of its caller.
 
     Raises:
         ApiError: `invalid_api_key`.
@@ -90,7 +92,7 @@ def check_life(context: Context) -> None:
 
 
 def cors(context: Context, request: Request) -> HeaderList:
-    """Headers that let an allowed origin read the answer; none for any other."""
+    """Return the headers that let an allowed origin read the answer; none for any other."""
     config = context.config
     origin = request.headers.get("origin")
     if not config.enable_cors or origin is None:
@@ -109,7 +111,8 @@ def cors(context: Context, request: Request) -> HeaderList:
 
 
 def preflight(request: Request, methods: tuple[str, ...]) -> HeaderList:
-    """What an `OPTIONS` answer adds: the methods of the route, and every header asked for."""
+    """Return the headers of an `OPTIONS` answer: the methods of the route, and every header asked
+    for."""
     asked = request.headers.get("access-control-request-headers")
     headers = [
         ("access-control-allow-methods", ", ".join((*methods, "OPTIONS"))),

@@ -11,7 +11,7 @@ from server.http.exchange import Exchange, HeaderList
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
-    """One request that wants an answer.
+    """A request that wants an answer, with its whole body.
 
     Attributes:
         headers: of every answer to it.
@@ -27,7 +27,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 
 
 async def receive(context: Context, call: Call) -> IncomingRequest | None:
-    """A request that wants an answer, whole; None for a HEAD, which is answered.
+    """Receive the body of a request that wants an answer; None for a HEAD, which is answered here.
 
     Raises:
         ApiError: it is not labelled as JSON, it is not a JSON object, or the server takes no new

@@ -7,14 +7,14 @@ from server.http.errors import ApiError
 
 
 async def models(context: Context, call: Call) -> None:
-    """`GET /v1/models`."""
+    """Answer `GET /v1/models` with every name that is listed."""
     targets = filter(None, map(context.fleet.resolve, context.fleet.listed()))
     listed = [_model(context, target) for target in targets]
     call.answer(200, {"object": "list", "data": listed})
 
 
 async def model(context: Context, call: Call) -> None:
-    """`GET /v1/models/{id}`."""
+    """Answer `GET /v1/models/{id}` with one name."""
     target = context.fleet.resolve(call.tail)
     if target is None:
         message = f"The model '{call.tail[:200]}' does not exist."

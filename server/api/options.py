@@ -9,14 +9,16 @@ from machines import tooloptions
 from server.http import reading
 
 BYTES_PER_TOKEN: Final = 4
-"""UTF-8 bytes that count as one token where no tokenizer is at hand: `max_tokens` cuts by it."""
+"""UTF-8 bytes that count as one token, because no tokenizer is at hand: `max_tokens` cuts by
+it."""
 
 UNREACHABLE_BYTES: Final = 1 << 53
-"""A limit that no answer meets: what is above it is the same, and a log need not hold it."""
+"""A limit that no answer reaches, in bytes: any larger one is recorded as this, which every reader
+of JSON keeps exact (RFC 8259 §6)."""
 
 
 class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as the rest of the server sees it.
+    """A request's options as the rest of the server sees them, whichever API it came by.
 
     Attributes:
         stop: sequences that end the answer here.
@@ -56,7 +58,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bytes_of(max_tokens: int | None) -> int | None:
-    """The bytes of content that so many tokens are."""
+    """Return the bytes of content that so many tokens stand for."""
     if not max_tokens:
         return None
     return min(max_tokens * BYTES_PER_TOKEN, UNREACHABLE_BYTES)

@@ -27,21 +27,21 @@ class Renderer(Protocol):
     def frames(self) -> int: ...
 
     def headers(self) -> HeaderList:
-        """What the answer adds to the response's headers."""
+        """Return the headers that the answer adds to the response's."""
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """Bytes of one output, empty for none.
+        """Return the bytes of one output, empty for none.
 
         Args:
             now: when its event was recorded, in microseconds since the epoch.
         """
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
-        """Bytes of a `Content` for each of the texts, as `render` would."""
+        """Return the bytes of a `Content` for each of the texts, as `render` would."""
 
 
 class Reply:
-    """One stream's response, as far as its outputs were rendered.
+    """The rendered response of one stream, up to the last output it was given.
 
     Attributes:
         status: HTTP status; 0 until there is one.
@@ -55,21 +55,21 @@ class Reply:
 
     @property
     def chunked(self) -> bool:
-        """Whether the body comes in pieces: an error before the head does not."""
+        """Whether the body comes in pieces; that of an error before the head does not."""
         return self._error is None and self._renderer.streams
 
     @property
     def frames(self) -> int:
-        """Data frames, or bodies, rendered so far."""
+        """The number of data frames, or bodies, rendered so far."""
         return self._renderer.frames if self.status else 0
 
     @property
     def headers(self) -> HeaderList:
-        """What this response adds to those of every response."""
+        """The headers that this response adds to those of every response."""
         return self._renderer.headers() if self._error is None else self._error.headers()
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """Bytes of one output, empty for none; `now` as in `Renderer.render`."""
+        """Return the bytes of one output, empty for none; `now` as in `Renderer.render`."""
         if self.status:
             return self._renderer.render(output, now)
         return self._begin(output, now)

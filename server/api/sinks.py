@@ -12,7 +12,7 @@ from server.http import errors
 from server.http.exchange import HeaderList
 
 BeforeLast = Callable[[Callable[[], None]], None]
-"""Does something, and then calls what it was given."""
+"""Does what must precede the end of an answer, and then calls the function it was given."""
 
 
 _ENDS: Final = (outputs.Done, outputs.Failure, outputs.Rejected)
@@ -20,31 +20,31 @@ _ENDS: Final = (outputs.Done, outputs.Failure, outputs.Rejected)
 
 
 def at_once(proceed: Callable[[], None]) -> None:
-    """Do nothing before."""
+    """Call `proceed` without doing anything before it."""
     proceed()
 
 
 class Outlet(Protocol):
-    """Where an answer goes: the exchange of its client, or something that keeps it for one."""
+    """The receiver of an answer: the exchange of its client, or a run that keeps it for one."""
 
     def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
-        """Take a whole answer."""
+        """Send a whole answer."""
 
     def start(self, status: int, headers: HeaderList) -> None:
-        """Take the head of an answer that comes in pieces."""
+        """Send the head of an answer that comes in pieces."""
 
     def write(self, data: bytes) -> None:
-        """Take a piece."""
+        """Send a piece of the body."""
 
     def finish(self, data: bytes = b"") -> None:
-        """Take the last piece."""
+        """Send the last piece of the body."""
 
     def abort(self) -> None:
-        """Take nothing more: the answer is not whole, and whoever reads it must see that."""
+        """Send nothing more: the answer is not whole, and its reader must see that."""
 
 
 class Phase(enum.Enum):
-    """How much of a response has been sent."""
+    """The progress of a response towards its client."""
 
     NOTHING = enum.auto()
     HEAD = enum.auto()
@@ -52,7 +52,7 @@ class Phase(enum.Enum):
 
 
 class Rendering(enum.Enum):
-    """Whether further outputs can come."""
+    """The state of a sink's renderer: whether further outputs can come."""
 
     OPEN = enum.auto()
     BROKEN = enum.auto()
@@ -108,20 +108,20 @@ class Sink:
         self._pieces.append(self._renderer.contents(choice, texts))
 
     def broke(self) -> None:
-        """What is behind a hole must not be rendered, but for the word that it is a failure."""
+        """Render nothing more but a failure: the text behind a hole must not look whole."""
         self._rendering = Rendering.BROKEN
 
     def set_header(self, name: str, value: str) -> None:
-        """Have the head say this, in place of what it would have said; no more once it is sent."""
+        """Set a header of the head, as long as that is not sent."""
         others = [header for header in self._headers if header[0] != name]
         self._headers = [*others, (name, value)]
 
     def end(self) -> None:
-        """No more outputs can come: the next part is the last."""
+        """Mark the next part as the last: no more outputs can come."""
         self._rendering = Rendering.ENDED
 
     def summary(self) -> sink.Summary:
-        """Of the whole body; asked for once, after `end`."""
+        """Return the counts and the hash of the whole body; called once, after `end`."""
         self._join()
         self._digest.update(b"".join(self._endings))
         return sink.Summary(
@@ -132,7 +132,7 @@ class Sink:
         )
 
     def collect(self) -> sink.Part:
-        """What was rendered since the last call."""
+        """Take the bytes that were rendered since the last call."""
         self._join()
         data, self._ready = self._ready, b""
         start = self._collected
@@ -153,7 +153,7 @@ class Sink:
             self._begin(part.status, data)
 
     def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
-        """Send the last part, once what must be done before it is done."""
+        """Send the last part, once the step that must precede it is done."""
         if part.ending and part.data and self._reply.chunked:
             self.send(part)
             part = part._replace(start=self._sent, data=b"")
@@ -171,7 +171,7 @@ class Sink:
             raise
 
     def unsent(self) -> int:
-        """Bytes that were collected and have not been sent."""
+        """Return how many bytes were collected and have not been sent."""
         return self._collected - self._sent
 
     def cut(self) -> None:
@@ -189,7 +189,7 @@ class Sink:
                 raise
 
     def _begin(self, status: int, data: bytes) -> None:
-        """Send the head, and what of the body goes with it."""
+        """Send the head, and the part of the body that goes with it."""
         headers = [*self._headers, *self._reply.headers]
         if not status:
             if data:

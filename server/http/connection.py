@@ -20,26 +20,28 @@ from engine import containment, slices
 from server.http import errors, exchange as http, inbox, outbound
 
 READ_BYTES = 64 * 1024
-"""Read from the stream in one go."""
+"""Most bytes that one read takes from the stream."""
 
 LOOK_S = 0.25
-"""Between two looks at a socket that is not read, whether its client has left."""
+"""Seconds between two looks at a socket that is not read, to see whether its client has left."""
 
 CLIENT_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
-"""What a socket says whose client closed or reset it; poll(2), POLLRDHUP is Linux's own."""
+"""The poll(2) events of a socket whose client closed or reset it; POLLRDHUP exists on Linux
+alone."""
 
 DRAIN_BYTES = 64 * 1024
-"""Of a body that the handler left unread, read to keep the connection; above it, it is closed."""
+"""Most bytes of an unread request body that are read and dropped to keep the connection; with more
+to come, it is closed."""
 
 LINGER_BYTES = 64 * 1024 * 1024
-"""Read and dropped at most, while a closed connection lingers."""
+"""Most bytes that are read and dropped while a closed connection lingers."""
 
 SUPPORTED_VERSIONS = frozenset({b"1.0", b"1.1"})
-"""Protocol versions that are answered."""
+"""The HTTP versions that are answered; any other is refused with 400."""
 
 
 class Phase(enum.Enum):
-    """Where a connection is between its first request and its last."""
+    """The phase of a connection between its first request and its last."""
 
     IDLE = "between requests"
     BUSY = "a request is coming in or being answered"
@@ -47,7 +49,7 @@ class Phase(enum.Enum):
 
 
 class Site(NamedTuple):
-    """What all connections of a server share."""
+    """The parts of a server that all its connections share."""
 
     handler: http.Handler
     limits: http.Limits
@@ -56,7 +58,7 @@ class Site(NamedTuple):
 
 
 class Connection:
-    """A client's connection, from accept to close.
+    """Serve one client's connection, from accept to close.
 
     Attributes:
         task: serves it, and ends when the connection is closed.
@@ -89,13 +91,13 @@ class Connection:
         self.task = self._loop.create_task(self._serve())
 
     def drain(self) -> None:
-        """Close when nothing is in hand, else after the answer in hand."""
+        """Close the connection when no answer is in hand, else after that answer."""
         if self._phase is Phase.IDLE:
             self._out.close()
         self._phase = Phase.LAST
 
     def abort(self) -> None:
-        """Close at once, whatever is in hand."""
+        """Close the connection at once, whatever is in hand."""
         self._writer.transport.abort()
         self.task.cancel()
 
@@ -121,13 +123,14 @@ class Connection:
                 self._part()
 
     def _part(self) -> None:
-        """Forget those that know this connection: parted, they go without a collection."""
+        """Break reference cycles so that a closed connection is freed by reference count, not by
+        the collector."""
         self._phase = Phase.LAST
         self._exchange = None
         del self._out, self._head, self._receiver
 
     async def _serve_one(self) -> bool:
-        """Answer one request; true if another may follow."""
+        """Answer one request; return whether another may follow."""
         try:
             request = await self._next_request()
         except errors.ApiError as error:
@@ -145,7 +148,7 @@ class Connection:
         return exchange.stage is http.Stage.COMPLETE and await self._drain_body()
 
     async def _next_request(self) -> h11.Request | None:
-        """The next request's head, None if no more will come.
+        """Return the next request's head, or None if no more will come.
 
         Raises:
             errors.ApiError: for what cannot be read as a request.
@@ -218,7 +221,7 @@ class Connection:
             self._fail(exchange, RuntimeError("the handler left its response open"))
 
     def _fail(self, exchange: http.Exchange, error: Exception) -> None:
-        """A defect of ours: logged, and answered as well as is still possible."""
+        """Report a defect of ours, and answer as well as is still possible."""
         hidden = errors.defect()
         status, headers, body = self._site.error_response(hidden)
         request = exchange.request
@@ -230,7 +233,7 @@ class Connection:
             exchange.abort()
 
     def _check(self, head: h11.Request, request: http.Request) -> None:
-        """Refuse what h11 lets through and we do not.
+        """Refuse requests that h11 lets through and this server does not.
 
         Raises:
             errors.ApiError: after whose answer the connection is closed.
@@ -253,7 +256,7 @@ class Connection:
         raise found
 
     async def _read_body(self) -> bytes:
-        """A request's body; after a failure here the connection is not used again."""
+        """Read a request's body; after a failure here the connection is not used again."""
         body = bytearray()
         own = slices.Slice()  # a body may come in chunks of a byte, thousands of them in a read
         try:
@@ -279,7 +282,7 @@ class Connection:
         raise found
 
     def _persistent(self) -> bool:
-        """Whether a further request may come after the one being answered."""
+        """Return whether a further request may come after the one being answered."""
         unread = self._protocol.their_state is h11.SEND_BODY
         refused = self._protocol.they_are_waiting_for_100_continue
         return self._phase is not Phase.LAST and not (
@@ -287,7 +290,7 @@ class Connection:
         )
 
     def _refuse(self, error: errors.ApiError) -> None:
-        """Answer what never became a request."""
+        """Answer input that never became a request."""
         self._phase = Phase.LAST
         status, headers, body = self._site.error_response(error)
         head = self._head.of(status, [*headers, ("content-length", str(len(body)))])
@@ -295,7 +298,8 @@ class Connection:
         self._out.transmit(b"".join(self._protocol.send(part) or b"" for part in parts))
 
     async def _drain_body(self) -> bool:
-        """Bring the connection to where the next request begins; false if that cannot be."""
+        """Bring the connection to where the next request begins; return whether that is
+        possible."""
         if self._protocol.our_state is not h11.DONE:
             return False
         drained = 0
@@ -316,7 +320,7 @@ class Connection:
         return True
 
     async def _linger(self) -> None:
-        """Close without destroying the last answer on its way.
+        """Close the connection without destroying the last answer on its way.
 
         Closing a socket with unread input resets the connection, and the client may lose what it
         had not read yet (RFC 9112 §9.6): so half-close first, and read on for a moment.
@@ -332,7 +336,7 @@ class Connection:
                     dropped += sum(map(len, await self._inbox.take(None)))
 
     async def _feed(self, timeout: float | None) -> None:
-        """Pass to h11 what has come; an empty piece tells it of the input's end."""
+        """Pass the received bytes to h11; an empty piece tells it of the input's end."""
         for data in await self._inbox.take(timeout):
             self._protocol.receive_data(data)
 
@@ -369,22 +373,22 @@ class Connection:
         return bool(poll.poll(0))
 
     def lost(self) -> None:
-        """Nobody is left to answer."""
+        """Take note that nobody is left to answer."""
         self._lose(http.Stage.LEFT)
 
     def stalled(self) -> None:
-        """The client has stopped reading."""
+        """Take note that the client has stopped reading."""
         self._writer.transport.abort()
         self._lose(http.Stage.WRITE_STALL)
 
     def pressed(self, buffered: int) -> None:
-        """Pass the pressure on to who writes."""
+        """Tell the exchange that its client reads too slowly; `buffered` bytes wait for it."""
         exchange = self._exchange
         if exchange is not None and exchange.on_pressure is not None:
             exchange.on_pressure(buffered)
 
     def relieved(self) -> None:
-        """Pass the relief on to who writes."""
+        """Tell the exchange that its client has caught up."""
         exchange = self._exchange
         if exchange is not None and exchange.on_relief is not None:
             exchange.on_relief()

@@ -15,14 +15,14 @@ from server.http.mismatch import Missing as Missing
 T = TypeVar("T")
 
 ABSENT: Final = msgspec.Raw(b"null")
-"""In place of a raw value that is not there: msgspec reads `Raw | None` as None alone."""
+"""Stands in for a raw value that is absent: msgspec reads `Raw | None` as None alone."""
 
 IGNORED_MAX: Final = 20
-"""Names in `x-turntape-ignored` at most: a header must stay a header."""
+"""Most names in `x-turntape-ignored`, so that the header stays one that proxies pass."""
 
 MODEL_MAX: Final = 256
-"""Characters of a model's name: every chunk of an answer repeats it. The models file takes as
-many."""
+"""Most characters of a model's name: every chunk of an answer repeats it. The models file has the
+same limit."""
 
 ModelName = Annotated[str, Meta(max_length=MODEL_MAX)]
 
@@ -32,7 +32,7 @@ NOT_JSON: Final[dict[parse.Fault, str]] = {
     "depth": f"The body is nested too deeply: more than {parse.MAX_DEPTH} levels.",
     "type": "The body must be a JSON object.",
 }
-"""What is said of a body that cannot be read at all."""
+"""The message of a 400 for a body that cannot be read at all, by its fault."""
 
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
@@ -43,7 +43,7 @@ def decode(
     path: str = "",
     depth: int = parse.MAX_DEPTH,
 ) -> T:
-    """A body as the decoder's type, or the part of one that stands at `path`.
+    """Decode a body as the decoder's type, or the part of one that stands at `path`.
 
     Args:
         depth: levels it may have; less than `parse.MAX_DEPTH` for a part of a body.
@@ -60,7 +60,7 @@ def decode(
 
 
 def decode_outer(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
-    """A part of a body cut into its parts, which are left as they came.
+    """Decode the outermost level of a part of a body; the values in it are left as they came.
 
     Raises:
         ApiError: `invalid_json`.
@@ -72,7 +72,7 @@ def decode_outer(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) ->
 
 
 def wrong(kind: object, data: bytes | msgspec.Raw, path: str) -> ApiError:
-    """The refusal of JSON that is not of a type."""
+    """Make the refusal of JSON that is not of a type; it names the path of the field at fault."""
     try:
         found = mismatch.find(kind, parse.value(data), path)
     except parse.ParseError:  # a number with thousands of digits
@@ -84,12 +84,12 @@ def wrong(kind: object, data: bytes | msgspec.Raw, path: str) -> ApiError:
 
 
 def refusal(found: mismatch.Mismatch) -> ApiError:
-    """The refusal of a field that is not what it should be."""
+    """Make the refusal of a field that is not what it should be."""
     return ApiError("invalid_request", found.message, found.path)
 
 
 def too_many(path: str, limit: int, what: Literal["array", "object"]) -> ApiError:
-    """The refusal of an array, or an object, with more items than are read."""
+    """Make the refusal of an array, or an object, with more items than are read."""
     if what == "array":
         code, problem, wanted = "array_above_max_length", "array too long", "maximum length"
         found = mismatch.out_of_range(
@@ -105,7 +105,7 @@ def too_many(path: str, limit: int, what: Literal["array", "object"]) -> ApiErro
 
 
 def check_count(path: str, count: int, limit: int) -> None:
-    """Refuse an array of more items than are taken.
+    """Refuse an array of more items than the limit.
 
     Raises:
         ApiError: `array_above_max_length`.
@@ -115,12 +115,13 @@ def check_count(path: str, count: int, limit: int) -> None:
 
 
 def is_active(value: msgspec.Raw) -> bool:
-    """Whether a raw value is there: `null` means absent."""
+    """Return whether a raw value is there: `null` means absent."""
     return value != ABSENT
 
 
 def unknown(fields: Mapping[str, msgspec.Raw], known: Iterable[str]) -> tuple[str, ...]:
-    """Names of the active fields that are not known, as far as they are fit for a header."""
+    """Return the names of active fields that are not known, as far as they are fit for a
+    header."""
     others = fields.keys() - set(known)
     return tuple(
         name
@@ -130,7 +131,7 @@ def unknown(fields: Mapping[str, msgspec.Raw], known: Iterable[str]) -> tuple[st
 
 
 def model_of(model: str | None) -> str:
-    """The model that was named.
+    """Return the model that a request names.
 
     Raises:
         ApiError: `model_required`, or `invalid_request` for a name that is none.
@@ -143,16 +144,16 @@ def model_of(model: str | None) -> str:
 
 
 def missing(path: str) -> ApiError:
-    """The refusal of a request that lacks a field."""
+    """Make the refusal of a request that lacks a field."""
     return ApiError("invalid_request", mismatch.missing(path).message, path)
 
 
 def invalid(path: str, why: str) -> ApiError:
-    """The refusal of a field's value; `why` is a clause."""
+    """Make the refusal of a field's value; `why` is a clause."""
     return ApiError("invalid_request", f"Invalid value for '{path}': {why}.", path)
 
 
 def unsupported(name: str) -> ApiError:
-    """The refusal of a parameter that asks for what this server does not have."""
+    """Make the refusal of a parameter that asks for what this server does not have."""
     message = f"Unsupported parameter: '{name}' is not supported by this server."
     return ApiError("unsupported_parameter", message, name)

@@ -8,7 +8,7 @@ from machines import outputs
 
 
 class ErrorCase(NamedTuple):
-    """What a client sees of an error code.
+    """The status, type and retry advice that a client sees of an error code.
 
     Attributes:
         retry_after: seconds for `Retry-After` where nothing better is known; None: not retryable.
@@ -112,7 +112,7 @@ CASES: dict[str, ErrorCase] = {
 
 
 def case_of(code: str, status: int | None = None) -> ErrorCase:
-    """The case of a code; one a provider made up follows from its status."""
+    """Return the case of a code; one that a provider made up follows from its status."""
     if code in CASES:
         return CASES[code]
     known = status or CASES["upstream_error"].status
@@ -163,7 +163,7 @@ class ApiError(Exception):
         )
 
     def headers(self) -> list[tuple[str, str]]:
-        """Headers that belong to this error, beside those of every response."""
+        """Return the headers that belong to this error, beside those of every response."""
         found = [("content-type", "application/json"), *self._headers]
         if self.retry_after is not None:
             found.append(("retry-after", str(max(1, round(self.retry_after)))))
@@ -174,12 +174,12 @@ class ApiError(Exception):
         return found
 
     def body(self) -> bytes:
-        """The JSON envelope, all four keys always."""
+        """Return the JSON envelope, which always has all four keys."""
         return envelope(self.code, self.message, self.param, self.status)
 
 
 def defect() -> ApiError:
-    """A bug of ours, as the response to the request that it hit."""
+    """Make the answer to a request that a bug of ours hit."""
     return ApiError.from_failure(outputs.DEFECT)
 
 
@@ -190,7 +190,7 @@ GENERIC_CODES = frozenset({"invalid_request"})
 def envelope(
     code: str, message: str, param: str | None = None, status: int | None = None
 ) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}` as bytes."""
+    """Encode `{"error": {"message", "type", "param", "code"}}`."""
     return msgspec.json.encode(
         {
             "error": {

@@ -19,20 +19,20 @@ from machines import events
 from server.http import errors, outbound
 
 HeaderList = list[tuple[str, str]]
-"""Response headers, names in lower case."""
+"""Response headers as pairs of name and value, names in lower case."""
 
 SERVER_NAME = "turntape"
 """The `server` header of every response."""
 
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
-"""Reason phrases of the status line."""
+"""The reason phrase of each status, for the status line (RFC 9112 §4)."""
 
 BODILESS_STATUSES = frozenset({204, 304})
-"""Responses that have neither a body nor a `content-length` (RFC 9110 §6.4.1, §8.6)."""
+"""Statuses whose responses have neither a body nor a `content-length` (RFC 9110 §6.4.1, §8.6)."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a connection may cost. Times are seconds.
+    """The limits of a connection; times are seconds.
 
     Attributes:
         head_bytes: of a request line and its headers together.
@@ -64,7 +64,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Headers:
-    """A request's headers; names are given in lower case."""
+    """A request's headers, looked up by names in lower case."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._values: dict[str, list[str]] = {}
@@ -72,17 +72,17 @@ class Headers:
             self._values.setdefault(name, []).append(value)
 
     def get(self, name: str) -> str | None:
-        """The header's first value, None without one."""
+        """Return the header's first value, or None."""
         values = self._values.get(name)
         return values[0] if values else None
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of the header, in the order they came."""
+        """Return every value of the header, in the order they came."""
         return self._values.get(name, [])
 
 
 class Request:
-    """What a client asked.
+    """A client's request, whose body is read on demand.
 
     Attributes:
         method: as sent.
@@ -107,7 +107,7 @@ class Request:
         self._body: bytes | None = None
 
     async def body(self) -> bytes:
-        """The whole body, asked of the client when first wanted (`100 Continue`).
+        """Return the whole body; the client is asked for it (`100 Continue`) at the first call.
 
         Raises:
             errors.ApiError: `request_too_large`, `request_timeout_client` or `bad_http`.
@@ -118,7 +118,8 @@ class Request:
 
 
 def origin_form(target: str) -> str:
-    """The path and query of a request target, which may be a whole URL (RFC 9112 §3.2.2)."""
+    """Return the path and query of a request target, which may be a whole URL (RFC 9112
+    §3.2.2)."""
     if not target.lower().startswith(("http://", "https://")):
         return target
     authority_and_path = target.partition("://")[2]
@@ -127,7 +128,7 @@ def origin_form(target: str) -> str:
 
 
 class DateHeader:
-    """The `date` header's value, formatted once a second.
+    """Formats the `date` header's value at most once a second.
 
     Args:
         clock: seconds since the epoch.
@@ -139,7 +140,7 @@ class DateHeader:
         self._text = ""
 
     def text(self) -> str:
-        """Now, as RFC 9110 §5.6.7 writes it."""
+        """Return the present time as RFC 9110 §5.6.7 writes it."""
         second = int(self._clock())
         if second != self._second:
             self._second = second
@@ -160,7 +161,7 @@ class Head:
         self._persistent = persistent
 
     def of(self, status: int, headers: HeaderList) -> h11.Response:
-        """The head with what every response carries."""
+        """Make the head of a response: its own headers, and those of every response."""
         common = [("date", self._date.text()), ("server", SERVER_NAME)]
         if not self._persistent():
             common.append(("connection", "close"))
@@ -170,7 +171,7 @@ class Head:
 
 
 class Stage(enum.Enum):
-    """How far a response has come."""
+    """The stage of a response between its request and its end."""
 
     PENDING = "no byte of it was sent"
     STREAMING = "its head was sent, its body is open"
@@ -182,13 +183,13 @@ class Stage(enum.Enum):
 
 
 OPEN_STAGES = frozenset({Stage.PENDING, Stage.STREAMING, Stage.BODILESS})
-"""A response in one of these has not ended."""
+"""The stages of a response that has not ended."""
 
 GONE_STAGES: dict[Stage, events.GoneCause] = {
     Stage.LEFT: "left",
     Stage.WRITE_STALL: "write_stall",
 }
-"""A response in one of these has lost its client, for that cause."""
+"""The stages of a response that has lost its client, and the cause of each."""
 
 
 class Exchange:
@@ -214,17 +215,18 @@ class Exchange:
 
     @property
     def stage(self) -> Stage:
-        """How far the response has come."""
+        """The stage that the response has reached."""
         return self._stage
 
     @property
     def buffered(self) -> int:
-        """Bytes written that the client has not taken yet."""
+        """Bytes that were written and that the client has not taken yet."""
         return self._out.buffered
 
     @property
     def on_gone(self) -> Callable[[events.GoneCause], None] | None:
-        """Called once if the client is lost before the response is complete.
+        """The callback for a client that is lost before the response is complete; it is called
+        once.
 
         Set when the client has already gone, it is called from the event loop's next round.
         """
@@ -316,13 +318,13 @@ class Exchange:
 
 
 Handler = Callable[[Exchange], Awaitable[None]]
-"""Answers one exchange. It has ended it when it returns; an `ApiError` it raises is answered."""
+"""Answers one exchange and ends it before it returns; an `ApiError` that it raises is answered."""
 
 ErrorResponse = Callable[[errors.ApiError], tuple[int, HeaderList, bytes]]
 """Makes status, headers and body of an error that no handler answered."""
 
 
 def error_response(error: errors.ApiError) -> tuple[int, HeaderList, bytes]:
-    """The JSON envelope under a request id of its own."""
+    """Make an error's response: the JSON envelope, under a request id of its own."""
     headers = [("x-request-id", f"req_{uuid.uuid4().hex}"), *error.headers()]
     return error.status, headers, error.body()

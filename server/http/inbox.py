@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 AHEAD_BYTES: Final = 64 * 1024
-"""Received ahead of whoever takes it, before there is no room for more."""
+"""Bytes that may be received ahead of the reader before the socket is read no more."""
 
 
 class Inbox:
@@ -22,14 +22,14 @@ class Inbox:
         return self._bytes >= AHEAD_BYTES
 
     def put(self, data: bytes) -> None:
-        """Add what came."""
+        """Add received bytes."""
         self._pieces.append(data)
         self._bytes += len(data)
         self._taken.clear()
         self._arrived.set()
 
     async def take(self, timeout: float | None) -> list[bytes]:
-        """What has come since the last time, waiting for it if need be.
+        """Take all bytes that came since the last call, waiting for some if there are none.
 
         Raises:
             TimeoutError: nothing came within `timeout` seconds.
@@ -44,7 +44,7 @@ class Inbox:
         return taken
 
     async def taken(self, timeout: float) -> None:
-        """Wait until all of it was taken.
+        """Wait until all received bytes were taken.
 
         Raises:
             TimeoutError: it was not within `timeout` seconds.

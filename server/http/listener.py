@@ -10,7 +10,7 @@ from engine import containment
 from server.http import connection, exchange as http
 
 STREAM_LIMIT = 32 * 1024
-"""Half of what a stream reader holds before its transport stops reading."""
+"""The limit of a stream reader: its transport stops reading at twice as many bytes."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
@@ -40,11 +40,11 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Bind and serve at once; the address and port, as `bind` has them."""
+        """Bind and serve at once; return the address and port as `bind` does."""
         bound = await self.bind(host, port)
         await self.serve()
         return bound
