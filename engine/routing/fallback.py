@@ -37,7 +37,7 @@ THE_REQUEST: Final = frozenset(
 LATE: Final = events.TurnFailed(
     "timeout", "request_timeout", "The model did not begin to answer in time."
 )
-"""Why a target is left that has said nothing within its patience."""
+"""The failure of a target that was silent for longer than its patience."""
 
 _OUTPUT: Final = (
     events.TextDelta,
@@ -48,11 +48,11 @@ _OUTPUT: Final = (
     events.ToolCallDelta,
     events.TurnFinished,
 )
-"""What a client sees, or ends an answer."""
+"""Events that a client sees, or that end an answer."""
 
 
 class TargetRequest(msgspec.Struct, frozen=True):
-    """What a request asks of one target.
+    """A request as it is made to one target.
 
     Attributes:
         bounds: what its worker cannot keep, and the stream's machine does not.
@@ -63,7 +63,7 @@ class TargetRequest(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A target that stands in.
+    """A target that may stand in.
 
     Attributes:
         name: of the target, as the operator has it.
@@ -77,7 +77,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def may_pass(failed: events.TurnFailed) -> bool:
-    """Whether another target may do better with the same request."""
+    """Return whether another target may do better with the same request."""
     if failed.status is not None:
         return failed.status >= 500 or failed.status in NOT_THE_REQUEST
     return failed.code not in THE_REQUEST
@@ -86,7 +86,7 @@ def may_pass(failed: events.TurnFailed) -> bool:
 def refusal(
     refused: worker.TurnRefused, choice: int = 0, known: redaction.Redaction = redaction.NONE
 ) -> events.TurnFailed:
-    """What a worker's refusal is to a stream: it may name what a client wrote.
+    """Turn a worker's refusal into a stream's failure; its text may name what a client wrote.
 
     Args:
         known: the server's own secrets. The client is told what is recorded, so that it replays.
@@ -96,7 +96,7 @@ def refusal(
 
 
 class Fallback:
-    """The turns of one stream.
+    """Runs the turns of one stream on one target after another.
 
     Args:
         first: runs the turns of the first target, as its check has it.
@@ -132,7 +132,7 @@ class Fallback:
         return ChoiceHandle(self, turn)
 
     def failed(self, trial: "_Trial", failed: events.TurnFailed) -> None:
-        """A target has failed before any output: ask the next one that takes the request."""
+        """Ask the next target that takes the request: one has failed before any output."""
         found = self._next(trial) if may_pass(failed) else None
         if found is None:
             if failed is not LATE:  # of what is late the stream's own limit is the end
@@ -150,11 +150,11 @@ class Fallback:
             stand_in.begin(turn)
 
     def chosen(self, choices: range) -> list[worker.RunningTurn]:
-        """The turns in motion that begin with one of these choices."""
+        """Return the turns in motion that begin with one of these choices."""
         return [running for turn, running in self._trials[-1].running if turn.choice in choices]
 
     def leave(self, choices: range, leaving: "Leaving") -> None:
-        """The pump is done with some choices: a turn goes with the last of its own."""
+        """End the pump's interest in some choices: a turn goes with the last of its own."""
         trial = self._trials[-1]
         trial.be_patient()
         self._left |= dict.fromkeys(choices, leaving)
@@ -182,14 +182,14 @@ class Fallback:
 
 
 class Leaving(enum.Enum):
-    """How the pump is done with a choice."""
+    """The ways in which the pump is done with a choice."""
 
     CANCELLED = enum.auto()
     KEPT = enum.auto()
 
 
 class Phase(enum.Enum):
-    """How far a target is."""
+    """The progress of a target."""
 
     SILENT = enum.auto()
     SPEAKING = enum.auto()
@@ -197,7 +197,7 @@ class Phase(enum.Enum):
 
 
 class _Trial:
-    """One target in motion: the feed of its turns."""
+    """One target in motion: it is the feed of its turns."""
 
     def __init__(
         self,
@@ -218,14 +218,14 @@ class _Trial:
         self._timer = loop.call_later(patience, self._late) if patience else None
 
     def begin(self, turn: worker.Turn) -> None:
-        """Begin a turn; all may be over before it has begun, or while it does."""
+        """Begin a turn; everything may be over before it has begun, or while it does."""
         if self._phase is Phase.OVER:
             return
         self.running.append((turn, self._runner.run(turn, self)))
         self._stop_if_over()
 
     def event(self, event: events.StreamInput) -> None:
-        """Take one event of the target's."""
+        """Take one event of the target."""
         try:
             if self._phase is Phase.SPEAKING:
                 self._say.event(event)
@@ -235,7 +235,7 @@ class _Trial:
             self._break_off(error)
 
     def commit(self, event: events.StreamInput) -> None:
-        """This target it is: what it says goes on."""
+        """Choose this target for good: its events go on to the stream."""
         self.be_patient()
         failed = isinstance(event, events.TurnFailed)
         self._phase = Phase.OVER if failed else Phase.SPEAKING
@@ -244,18 +244,18 @@ class _Trial:
         self._say.event(event)
 
     def drop(self) -> None:
-        """Another target is asked: say nothing more, and stop the work."""
+        """Give the target up for another one: emit nothing more, and stop its work."""
         self.be_patient()
         self._phase = Phase.OVER
         self._stop_if_over()
 
     def be_patient(self) -> None:
-        """Wait without a limit."""
+        """Wait for the target without a limit."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _first(self, event: events.StreamInput) -> None:
-        """What comes before any output: counts of an answer that may be left say nothing yet."""
+        """Take an event before any output: counts of an answer that may be given up are held."""
         if isinstance(event, _OUTPUT):
             self.commit(event)
         elif isinstance(event, events.TurnFailed):
@@ -282,7 +282,7 @@ class _Trial:
             self._break_off(error)
 
     def _break_off(self, error: Exception) -> None:
-        """Of what was lost here the stream must know: it cannot end as if it were whole."""
+        """Tell the stream that events were lost here: it cannot end as if it were whole."""
         turn = self.running[0][0] if self.running else None
         ids = {"req_id": turn.request_id, "stream": turn.stream_id} if turn is not None else {}
         containment.report(containment.Boundary.FEED, error, **ids)
@@ -291,7 +291,7 @@ class _Trial:
 
 
 class ChoiceHandle:
-    """What the pump holds of the turns: those of the choices that it asked for with one."""
+    """The pump's handle of the turns: of the choices that it asked for with one."""
 
     def __init__(self, owner: Fallback, turn: worker.Turn) -> None:
         self._owner = owner
@@ -302,17 +302,17 @@ class ChoiceHandle:
         self._owner.leave(self._choices, Leaving.CANCELLED)
 
     def pause(self) -> None:
-        """The client reads too slowly."""
+        """Hold the work back: the client reads too slowly."""
         for running in self._owner.chosen(self._choices):
             running.pause()
 
     def resume(self) -> None:
-        """The client has caught up."""
+        """Let the work go on: the client has caught up."""
         for running in self._owner.chosen(self._choices):
             running.resume()
 
     def keep(self) -> None:
-        """The whole answer has reached the client."""
+        """Let the turns end by themselves: the whole answer has reached the client."""
         self._owner.leave(self._choices, Leaving.KEPT)
 
 

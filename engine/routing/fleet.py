@@ -11,7 +11,7 @@ from engine.routing import models
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator says of one name.
+    """An operator's rule for one name in the models file.
 
     Attributes:
         worker: None for the default worker.
@@ -29,7 +29,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What stands behind a name.
+    """The worker and the model that a name stands for.
 
     Attributes:
         model: as the worker knows it.
@@ -43,7 +43,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 Accepted = Callable[[worker.Worker], models.ModelTable | models.AnyModel]
-"""The names that a worker takes now: it may learn its models late."""
+"""Returns the names that a worker takes now: it may learn its models late."""
 
 
 class UnknownModel(Exception):
@@ -74,7 +74,7 @@ class UnknownFallback(UnknownModel):
 
 
 class Fleet:
-    """The workers of a server.
+    """The workers of a server, and the rules by which names lead to them.
 
     Args:
         workers: the first is the default, which has every name that no rule is for.
@@ -93,13 +93,13 @@ class Fleet:
         self._started: list[worker.Worker] = []
 
     async def start(self) -> None:
-        """Have every worker begin to become ready."""
+        """Start every worker."""
         for each in self.workers.values():
             await each.start()
             self._started.append(each)
 
     async def stop(self) -> None:
-        """Stop those that have started side by side: each has the whole of its grace.
+        """Stop the started workers side by side: each has the whole of its grace.
 
         Raises:
             ExceptionGroup: what some have failed with, once all have ended.
@@ -111,7 +111,7 @@ class Fleet:
             raise ExceptionGroup("workers did not stop", errors)
 
     def check(self) -> None:
-        """Find rules that lead nowhere.
+        """Look for rules that lead nowhere.
 
         Raises:
             UnknownModel: for the first of them.
@@ -125,7 +125,7 @@ class Fleet:
                 raise UnknownFallback(name, rule.fallback, self.default.kind)
 
     def resolve(self, name: str) -> Target | None:
-        """What stands behind a name, None where nobody knows it."""
+        """Return the target of a name, None where nobody knows it."""
         rule = self._rules.get(name)
         if rule is None:
             known = self._accepted(self.default).resolve(name)
@@ -139,11 +139,13 @@ class Fleet:
         return Target(name, runner, meant.model, rule.effort or meant.effort, rule.defaults)
 
     def nobody(self, name: str) -> Target:
-        """What a name that nobody knows is read for: what else is wrong is told first."""
+        """Return the target for which a request with an unknown name is read: what else is wrong
+        is told first."""
         return Target(name, self.default, name)
 
     def route(self, name: str) -> tuple[Target, ...]:
-        """What stands behind a name, and behind it all that may stand in; empty: unknown."""
+        """Return the target of a name, and behind it all that may stand in; empty for an unknown
+        name."""
         route: list[Target] = []
         next_name: str | None = name
         while next_name is not None and (target := self.resolve(next_name)) is not None:
@@ -153,7 +155,8 @@ class Fleet:
         return tuple(route)
 
     def listed(self) -> tuple[str, ...]:
-        """Names for `/v1/models`: those with a rule first, then the default worker's."""
+        """Return the names for `/v1/models`: those with a rule first, then the default
+        worker's."""
         return tuple(dict.fromkeys((*self._rules, *self._accepted(self.default).listed())))
 
     def _worker_of(self, rule: Rule) -> worker.Worker:

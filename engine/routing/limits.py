@@ -15,7 +15,7 @@ from machines.stream import cutoff
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What ends an answer early.
+    """The limits at which an answer ends early.
 
     Attributes:
         stop: sequences.
@@ -27,15 +27,15 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 NONE: Final = Limits()
-"""No limits."""
+"""The limits of a request that has none."""
 
 
 OnCut = Callable[[int], None]
-"""Told of a choice whose turn is no longer wanted, before its stream hears of its end."""
+"""Called with a choice whose turn is no longer wanted, before its stream learns of its end."""
 
 
 def limited(limits: Limits, feed: worker.Feed, on_cut: OnCut) -> worker.Feed:
-    """The feed, or one before it that keeps the limits."""
+    """Return the feed, or one in front of it that keeps the limits."""
     return feed if limits == NONE else LimitedFeed(limits, feed, on_cut)
 
 
@@ -79,12 +79,12 @@ class _Text:
         self._held = ""
 
     def take(self, text: str) -> tuple[str, outputs.Cut | None]:
-        """What goes on now, and why the answer ends behind it."""
+        """Take a text; return what goes on now, and why the answer ends behind it, if it does."""
         self._held += text
         return self._release(self._cutoff.feed(text))
 
     def take_last(self) -> tuple[str, outputs.Cut | None]:
-        """The same for what is left when no more can come."""
+        """Return the held text as `take` does, when no more can come."""
         return self._release(self._cutoff.end())
 
     def _release(self, decision: outputs.Decision) -> tuple[str, outputs.Cut | None]:

@@ -15,14 +15,14 @@ EFFORTS: Final = ("minimal", "low", "medium", "high")
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a model name stands for; `effort` None leaves the choice to the model."""
+    """The model that a name stands for; `effort` None leaves the choice to the model."""
 
     model: str
     effort: str | None = None
 
 
 class ModelTable:
-    """Names that are accepted, and names that are listed.
+    """The names that are accepted, and those that are listed.
 
     Args:
         targets: models the worker knows.
@@ -45,24 +45,25 @@ class ModelTable:
         )
 
     def resolve(self, name: str) -> Target | None:
-        """The target of a name, None where nobody knows it."""
+        """Return the target of a name, None where nobody knows it."""
         return self._known.get(name)
 
     def listed(self) -> tuple[str, ...]:
-        """Names for `/v1/models`: targets first, then aliases."""
+        """Return the names for `/v1/models`: targets first, then aliases."""
         return self._listed
 
 
 class AnyModel:
-    """The names of an upstream: it judges them itself, and may know more than it lists."""
+    """Accepts every name, for an upstream: it judges them itself, and may know more than it
+    lists."""
 
     def __init__(self, targets: tuple[str, ...]) -> None:
         self._targets = targets
 
     def resolve(self, name: str) -> Target | None:
-        """The name itself."""
+        """Return the name itself as the target."""
         return Target(name)
 
     def listed(self) -> tuple[str, ...]:
-        """Names for `/v1/models`."""
+        """Return the names for `/v1/models`."""
         return self._targets

@@ -16,20 +16,20 @@ from engine.store import files as storefiles, schema as responseschema, store as
 from engine.store.store import ConversationTooLarge, ResponseMissing, StoredResponse
 
 STEP_BYTES: Final = 1 << 20
-"""About what one step of housekeeping deletes or moves; nothing else is done meanwhile."""
+"""Bytes that one step of housekeeping deletes or moves, about; nothing else is done meanwhile."""
 
 STEP_ROWS: Final = 256
 """Responses that one step of housekeeping looks at."""
 
 INTERRUPTED: Final = "The response was interrupted by a restart."
-"""What is said of a response whose process has gone."""
+"""The error of a response whose process has gone."""
 
 Place = tuple[int, int]
-"""Where a response stands by age: `created_at` and number."""
+"""The place of a response by age: `created_at` and number."""
 
 
 class Outcome(NamedTuple):
-    """What became of a group.
+    """The result of committing a group.
 
     Attributes:
         refused: what failed, by the position of its response.
@@ -71,11 +71,11 @@ class ResponseFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a file: not after a `reopen` that failed."""
+        """Whether there is an open file: not after a `reopen` that failed."""
         return self._lock is not None
 
     def close(self) -> None:
-        """Bring everything into the one file, and let another process have it."""
+        """Write everything into the one file, and let another process have it."""
         try:
             self._database.close()
         finally:
@@ -99,7 +99,7 @@ class ResponseFile:
         self._open()
 
     def try_writing(self) -> None:
-        """Write what is there already, to see whether anything can be written."""
+        """Write what is there already, to see whether anything can be written; raises if not."""
         self._database.execute("PRAGMA busy_timeout = 0")  # it is asked again
         try:
             with responseschema.transaction(self._database):
@@ -110,7 +110,7 @@ class ResponseFile:
 
     @property
     def used(self) -> int:
-        """Bytes of the file that hold something."""
+        """Bytes of the file's pages that are in use."""
         held = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
         return held * self._page_bytes
 
@@ -142,7 +142,7 @@ class ResponseFile:
             return Outcome(refused, pruned, None)
 
     def get(self, response_id: str, key_id: str) -> StoredResponse | None:
-        """A response, with its own items."""
+        """Return a response with its own items; None if this key has no such response."""
         row = self._row(
             "SELECT number, created_at, status, previous_response_id, body FROM responses"
             " WHERE key_id = ? AND response_id = ?",
@@ -165,7 +165,7 @@ class ResponseFile:
     def conversation(
         self, response_id: str, key_id: str, max_bytes: int
     ) -> tuple[msgspec.Raw, ...]:
-        """All items of a response and those it goes on from, oldest first.
+        """Return all items of a response and those it goes on from, oldest first.
 
         Raises:
             ResponseMissing: one of them is not there.
@@ -194,7 +194,7 @@ class ResponseFile:
         )
 
     def items(self, item_ids: tuple[str, ...], key_id: str) -> dict[str, msgspec.Raw]:
-        """Those of some items that are there, by id."""
+        """Return those of some items that are there, by id."""
         found = {}
         for item_id in item_ids:
             row = self._row(
@@ -208,7 +208,7 @@ class ResponseFile:
         return found
 
     def delete(self, response_id: str, key_id: str) -> bool:
-        """Forget a response and its items; whether it was there."""
+        """Delete a response and its items; return whether it was there."""
         with responseschema.transaction(self._database):
             deleted = self._database.execute(
                 "DELETE FROM responses WHERE key_id = ? AND response_id = ?",
@@ -217,7 +217,8 @@ class ResponseFile:
             return deleted.rowcount > 0
 
     def fail_unfinished(self) -> int:
-        """Have all that is queued or in progress be failed; how many there were."""
+        """Mark all responses that are queued or in progress as failed; return how many there
+        were."""
         with responseschema.transaction(self._database):
             numbers = self._database.execute(
                 "SELECT number FROM responses WHERE status IN ('in_progress', 'queued')"
@@ -233,7 +234,7 @@ class ResponseFile:
         return len(numbers)
 
     def expire(self, below: Place) -> tuple[list[int], Place | None]:
-        """A step down through the responses before a place, the youngest first.
+        """Delete, in one step, expired responses that come before a place, the youngest first.
 
         Those go that no response goes on from. So a whole conversation goes in one pass, its last
         response first, and whatever it shares with one that stays is kept.
@@ -263,12 +264,13 @@ class ResponseFile:
         return gone, rows[-1][:2] if len(rows) == STEP_ROWS else None
 
     def shrink(self, max_bytes: int) -> list[int]:
-        """A step towards a size: the sizes of the responses that went, none when it is reached."""
+        """Delete the oldest responses in one step towards a size; return the sizes of those that
+        went, none when it is reached."""
         with responseschema.transaction(self._database):
             return self._make_room(max(max_bytes, self.used - STEP_BYTES))
 
     def compact(self) -> bool:
-        """A step of giving free pages back to the disk; whether there may be more."""
+        """Give free pages back to the disk in one step; return whether there may be more."""
         free = self._number("PRAGMA freelist_count")
         pages = STEP_BYTES // self._page_bytes
         # It gives a row without columns for each page, at the first of which execute() would stop.
@@ -312,7 +314,8 @@ class ResponseFile:
         )
 
     def _make_room(self, max_bytes: int) -> list[int]:
-        """Delete the oldest responses, but for the last, until what is used is within a size."""
+        """Delete the oldest responses, but for the last, until the used bytes are within a
+        size."""
         gone: list[int] = []
         while self.used > max_bytes:
             rows = self._database.execute(

@@ -13,20 +13,20 @@ from typing import Final, NamedTuple
 from engine import regular
 
 LOCK: Final = ".lock"
-"""How the name of the file ends that a process holds while the store is its own."""
+"""The suffix of the file that a process holds while the store is its own."""
 
 LOGS: Final = ("-wal", "-shm")
-"""How the names of the files end that SQLite keeps beside the one it was asked for."""
+"""The suffixes of the files that SQLite keeps beside the database."""
 
 SUFFIXES: Final = ("", *LOGS, LOCK)
-"""How the names of all files of a store end."""
+"""The suffixes of all files of a store."""
 
 Identity = tuple[int, int]
 """A file's device and number."""
 
 
 class Problem(enum.Enum):
-    """What became of a file that was open, in the words of the log line."""
+    """What happened to a file that was open, in the words of the log line."""
 
     DELETED = "deleted"
     REPLACED = "replaced"
@@ -34,7 +34,7 @@ class Problem(enum.Enum):
 
 
 class Lost(NamedTuple):
-    """A file that is no longer the one that is open.
+    """A file that is no longer the one that is open, and what happened to it.
 
     Attributes:
         file: its name.
@@ -45,7 +45,7 @@ class Lost(NamedTuple):
 
 
 class StoreFiles:
-    """What is known of the files beside `path`, and of the one there."""
+    """Tells whether the files of a store are still those that were opened."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +53,7 @@ class StoreFiles:
         self._size = 0
 
     def refuse_others(self) -> None:
-        """See that nothing but files is where SQLite will write.
+        """Check that only regular files are where SQLite will write.
 
         Raises:
             NotRegular: a link, a pipe, a socket or a directory is in the place of one.
@@ -68,12 +68,12 @@ class StoreFiles:
                 raise regular.NotRegular(beside)
 
     def begin(self) -> None:
-        """Take what is there now for what is open."""
+        """Take the files that are there now for those that are open."""
         self._opened = self._found()
         self._size = self._length()
 
     def note_size(self) -> None:
-        """Take the file's length for what the store made of it."""
+        """Take the file's present length for the one that the store gave it."""
         self._size = self._length()
 
     @property
@@ -82,7 +82,7 @@ class StoreFiles:
         return self._length() < self._size
 
     def lost(self) -> Lost | None:
-        """The first file that is not the one that is open, if there is one."""
+        """Return the first file that is not the one that is open, if there is one."""
         for suffix, identity in self._found().items():
             opened = self._opened[suffix]
             if opened is None:  # it comes with the first write
@@ -93,7 +93,7 @@ class StoreFiles:
         return Lost(self._path.name, Problem.CUT_SHORT) if self.is_cut else None
 
     def remove_logs(self) -> None:
-        """Remove what SQLite leaves where the file that its logs are of is gone.
+        """Remove SQLite's logs where the file that they belong to is gone.
 
         Another file in its place would be read together with them.
         """
@@ -105,7 +105,7 @@ class StoreFiles:
         return self._path.with_name(f"{self._path.name}{suffix}")
 
     def _found(self) -> dict[str, Identity | None]:
-        """What stands in their places now."""
+        """Return the identity of each file that is there now, by suffix."""
         return {suffix: _identity(self._beside(suffix)) for suffix in SUFFIXES}
 
     def _length(self) -> int:

@@ -19,7 +19,7 @@ from engine.store import files as storefiles
 from engine.store.store import StoreError
 
 APPLICATION_ID: Final = 0x54545250
-"""In the header of every file of ours, so that no other is taken for one: `TTRP`."""
+"""The number in the header of every file of ours, `TTRP`, so that no other is taken for one."""
 
 MIGRATIONS: Final = (
     """
@@ -50,10 +50,12 @@ MIGRATIONS: Final = (
     CREATE INDEX items_by_id ON items (item_id);
     """,
 )
-"""What makes a file of each schema version out of one of the version before; 0 is an empty one."""
+"""The statements that make a file of each schema version out of one of the version before; 0 is an
+empty one."""
 
 BUSY_S: Final = 5.0
-"""How long somebody else, such as an operator's shell, may hold the file before a call fails."""
+"""Seconds for which somebody else, such as an operator's shell, may hold the file before a call
+fails."""
 
 PRAGMAS: Final = (
     "auto_vacuum = INCREMENTAL",  # has to come before anything is written
@@ -64,11 +66,11 @@ PRAGMAS: Final = (
     "trusted_schema = OFF",
     "journal_size_limit = 4194304",  # as much as is written between two checkpoints
 )
-"""How the file is written: a commit is on the disk, what is deleted is overwritten."""
+"""The way the file is written: a commit is on the disk, and deleted content is overwritten."""
 
 
 def lock(path: Path) -> int:
-    """Become the one process of a store, for as long as the descriptor is open.
+    """Become the one process of a store, for as long as the returned descriptor is open.
 
     It is a file of its own: closing the database's would drop the locks that SQLite has on it.
 
@@ -122,14 +124,15 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _make_private(directory: Path) -> None:
-    """Make a directory and those above it that are not there, for their owner only."""
+    """Make a directory and those above it that are missing, for their owner only."""
     for each in reversed((directory, *directory.parents)):
         if not each.exists():
             each.mkdir(mode=0o700, exist_ok=True)
 
 
 def _check(database: sqlite3.Connection) -> int:
-    """The schema version of a file that is ours, or that is empty; it takes a second a GiB."""
+    """Return the schema version of a file that is ours, or that is empty; the check takes a second
+    a GiB."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -155,7 +158,7 @@ def _migrate(database: sqlite3.Connection, version: int) -> None:
 
 @contextlib.contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """What is done within is done as a whole, and on the disk, or not at all."""
+    """Do what is within as a whole, and on the disk, or not at all."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -168,7 +171,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def savepoint(database: sqlite3.Connection) -> Iterator[None]:
-    """What is done within, inside a transaction, is done as a whole or not at all."""
+    """Do what is within, inside a transaction, as a whole or not at all."""
     database.execute("SAVEPOINT one")
     try:
         yield

@@ -36,16 +36,17 @@ from engine.store.store import (
 from machines import parse
 
 GROUP_BYTES: Final = 4 << 20
-"""Most that one commit takes, but for a response that is larger alone."""
+"""Most bytes of one commit, but for a response that is larger alone."""
 
 LOOK_S: Final = 1.0
-"""How often it is looked whether the files are still those that are open."""
+"""Seconds between two looks whether the files are still those that are open."""
 
 LOOKING_SHARE: Final = 10
-"""How much longer than a look the time to the next one is at least."""
+"""The time to the next look is at least so many times that of the last one, so that a slow disk is
+not kept busy by looking."""
 
 _PRIMARY: Final = 0xFF
-"""Part of an SQLite error code that says what it is about."""
+"""The bits of an extended SQLite error code that hold the primary one."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -144,11 +145,11 @@ class SqliteStore:
             raise
 
     async def get(self, response_id: str, key_id: str) -> StoredResponse | None:
-        """A response, with its own items."""
+        """Return a response with its own items; None if this key has no such response."""
         return await self._submit(self._opened.get, response_id, key_id)
 
     async def conversation(self, response_id: str, key_id: str) -> tuple[msgspec.Raw, ...]:
-        """All items of a response and those it goes on from, oldest first.
+        """Return all items of a response and those it goes on from, oldest first.
 
         Raises:
             ResponseMissing: one of them is not there.
@@ -158,16 +159,16 @@ class SqliteStore:
         return await self._submit(self._opened.conversation, response_id, key_id, most)
 
     async def items(self, item_ids: tuple[str, ...], key_id: str) -> dict[str, msgspec.Raw]:
-        """Those of some items that are there, by id."""
+        """Return those of some items that are there, by id."""
         return await self._submit(self._opened.items, item_ids, key_id)
 
     async def delete(self, response_id: str, key_id: str) -> bool:
-        """Forget a response and its items; whether it was there."""
+        """Delete a response and its items; return whether it was there."""
         self._end_group()
         return await self._submit(self._opened.delete, response_id, key_id)
 
     async def interrupted(self) -> int:
-        """Have all that is unfinished be failed; how many there were."""
+        """Mark all unfinished responses as failed; return how many there were."""
         self._end_group()
         return await self._submit(self._opened.fail_unfinished)
 
@@ -191,7 +192,7 @@ class SqliteStore:
             self._said = msgspec.structs.replace(self.counts)
 
     async def check(self) -> None:
-        """Look after the file though nobody asks for anything."""
+        """Look after the files, and try again what failed, though nobody asks for anything."""
         if self._file is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
 
@@ -202,7 +203,7 @@ class SqliteStore:
         return self._file
 
     def _join(self, response: StoredResponse) -> tuple[_Group, int]:
-        """Have a response be in the commit that comes next, or in a new one behind it."""
+        """Put a response into the commit that comes next, or into a new one behind it."""
         file = self._opened
         with self._guard:
             group = self._group
@@ -215,7 +216,7 @@ class SqliteStore:
             return group, len(group.responses) - 1
 
     def _refuse_locked(self) -> None:
-        """Wait no more for a file that was waited for in vain, until `check` finds it free.
+        """Refuse at once while another program has the file locked, until `check` finds it free.
 
         Raises:
             StoreError: another program has it locked.
@@ -228,14 +229,14 @@ class SqliteStore:
             self.counts.failures += 1
 
     def _end_group(self) -> None:
-        """Have the puts that follow come after what is asked now."""
+        """Make later puts come after the call that is made now."""
         with self._guard:
             self._group = None
 
     def _submit(
         self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> asyncio.Future[_T]:
-        """Do something in the thread, after all that it was asked before."""
+        """Run a call in the thread, after all calls before it."""
         attempt = functools.partial(self._attempt, call, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._thread, attempt)
 
@@ -262,7 +263,7 @@ class SqliteStore:
                 self._file.files.note_size()
 
     def _look_after_file(self) -> None:
-        """Begin anew where the file is no longer the one that is open."""
+        """Open the file anew where it is no longer the one that is open."""
         file, begun = self._file, self._clock()
         if file is None or (begun < self._look_at and not file.files.is_cut):
             return
@@ -286,14 +287,14 @@ class SqliteStore:
         self._is_damaged = False
 
     def _failed(self, error: Exception) -> StoreError:
-        """Say a failure, and give it the store's name."""
+        """Report a failure, and return it as an error that names the store."""
         self._fail(error)
         where = error.filename if isinstance(error, regular.NotRegular) else self._path
         reason = error.strerror if isinstance(error, OSError) else error
         return StoreError(f"{where}: {reason}")
 
     def _fail(self, error: Exception) -> None:
-        """Have the store be failing; the first that makes it so is said."""
+        """Mark the store as failing; the first failure is logged."""
         if not isinstance(error, sqlite3.Error | OSError | StoreError):
             containment.report(containment.Boundary.STORE, error, path=str(self._path))
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)

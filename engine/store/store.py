@@ -13,7 +13,7 @@ import msgspec
 from machines import parse
 
 Status = Literal["completed", "incomplete", "failed", "cancelled", "in_progress", "queued"]
-"""What becomes of a response, in the API's own words."""
+"""The status of a response, in the API's own words."""
 
 
 class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes of what it holds."""
+        """Bytes of its body and items."""
         return len(self.body) + sum(memoryview(item).nbytes for item in self.items)
 
     @property
@@ -55,7 +55,7 @@ class Health(enum.Enum):
 
 
 class Identified(msgspec.Struct):
-    """What every item that is kept has."""
+    """The member that every kept item has."""
 
     id: str
 
@@ -65,7 +65,7 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def item_id(item: msgspec.Raw) -> str:
-    """The id of an item.
+    """Return the id of an item.
 
     Raises:
         ParseError: it is not an object with one.
@@ -74,14 +74,14 @@ def item_id(item: msgspec.Raw) -> str:
 
 
 def failed(body: bytes, message: str) -> bytes:
-    """A response object that was not finished, as one that has failed."""
+    """Turn an unfinished response object into one that has failed."""
     fields = parse.parse_outer(body, _members)
     error = {"code": "server_error", "message": message}
     return msgspec.json.encode({**fields, "status": "failed", "error": error})
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much a store keeps.
+    """The limits of a store: age, size, and the length of a conversation.
 
     Attributes:
         ttl_s: since a response was made, and since the last that goes on from it; 0 for no limit.
@@ -95,7 +95,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class StoreCounts(msgspec.Struct):
-    """What a store went through since its process began, for metrics.
+    """Counts of a store since its process began, for metrics.
 
     Attributes:
         failures: responses that were not kept, or not in the time that was waited for them; other
@@ -131,7 +131,7 @@ class ConversationTooLarge(Exception):
 
 
 class ResponseStore(Protocol):
-    """An engine that keeps responses.
+    """A store that keeps responses, whatever its engine.
 
     What changes the store takes effect in the order it is asked for, and a call sees all that was
     asked for before it. One that is cancelled may still take effect. Every call may raise
@@ -159,10 +159,10 @@ class ResponseStore(Protocol):
         """
 
     async def get(self, response_id: str, key_id: str) -> StoredResponse | None:
-        """A response, with its own items."""
+        """Return a response with its own items; None if this key has no such response."""
 
     async def conversation(self, response_id: str, key_id: str) -> tuple[msgspec.Raw, ...]:
-        """All items of a response and those it goes on from, oldest first.
+        """Return all items of a response and those it goes on from, oldest first.
 
         Raises:
             ResponseMissing: one of them is not there.
@@ -170,29 +170,30 @@ class ResponseStore(Protocol):
         """
 
     async def items(self, item_ids: tuple[str, ...], key_id: str) -> dict[str, msgspec.Raw]:
-        """Those of some items that are there, by id.
+        """Return those of some items that are there, by id.
 
         Clients send items again, so an id may stand for several: an output goes before an input,
         and then the newest.
         """
 
     async def delete(self, response_id: str, key_id: str) -> bool:
-        """Forget a response and its items; whether it was there."""
+        """Delete a response and its items; return whether it was there."""
 
     async def interrupted(self) -> int:
-        """Have all that is unfinished be failed, since its process has gone; how many there were.
+        """Mark all unfinished responses as failed, since their process has gone; return how many
+        there were.
 
         For a start, before anything new is put.
         """
 
     async def check(self) -> None:
-        """Notice what became of the store's files, and try again what failed; never raises.
+        """Notice what happened to the store's files, and try again what failed; never raises.
 
         Whoever has the store calls it once a second.
         """
 
     async def prune(self) -> None:
-        """Apply the limits. A failure is said and counted, and it is tried the next time.
+        """Apply the limits. A failure is logged and counted, and the next call tries again.
 
         A response past its age stays while a later one that stays goes on from it. Size is the
         harder limit: the oldest go, whoever goes on from them.

@@ -15,25 +15,28 @@ from engine import pieces
 from machines import events
 
 Batch = list[events.StreamInput]
-"""A moment's worth of events, in order."""
+"""The events of one moment, in order."""
 
 Batches = Generator[Batch | None, None, None]
-"""What takes more than a moment to read; None stands for a moment in which nothing was found."""
+"""Yields a batch for each moment of a reading that takes several; None stands for a moment in
+which nothing was found."""
 
 Form = Literal["delta", "whole", "repeated"]
-"""What a message is: a part of one, all of one, all of one that went out in parts before."""
+"""The relation of a message to the answer: a part of it, all of it, or a repetition of what went
+out in parts."""
 
 ARGUMENTS_MAX: Final = 1 << 14
-"""Code points of one event's arguments: how they are nested is followed bracket by bracket."""
+"""Most code points of one event's arguments: their nesting is followed bracket by bracket."""
 
 WORD_MAX: Final = 4096
-"""Code points that are kept of an id, a name or a reason: no provider's comes near."""
+"""Most code points that are kept of an id, a name or a reason: no provider's comes near."""
 
 BATCH: Final = 256
 """Parts or calls that are read in one go."""
 
 COUNT_MAX: Final = 2**53
-"""The largest count that is believed; JSON readers lose the digits of larger ones."""
+"""The largest count that is believed: JSON readers lose the digits of larger ones (RFC 8259
+§6)."""
 
 
 PLAIN: Final = frozenset({"role", "content"})
@@ -45,7 +48,7 @@ class Unreadable(Exception):
 
 
 def texts(content: Any) -> Iterator[str]:
-    """The text in a message's content; empty texts stand for parts without any.
+    """Yield the texts in a message's content; an empty text stands for a part without any.
 
     Raises:
         Unreadable: it is a number, or the like.
@@ -58,7 +61,7 @@ def texts(content: Any) -> Iterator[str]:
 
 
 def plain_text(choice: dict[str, Any]) -> str:
-    """The text of a delta that is a short text and nothing else; empty for any other."""
+    """Return the text of a delta that is a short text and nothing else; empty for any other."""
     delta = choice.get("delta")
     if isinstance(delta, dict) and delta.keys() <= PLAIN:
         content = delta.get("content")
@@ -68,7 +71,7 @@ def plain_text(choice: dict[str, Any]) -> str:
 
 
 def thoughts(message: dict[str, Any]) -> Iterator[str]:
-    """The thinking in a message or a delta of one, as `texts` has it.
+    """Yield the thinking in a message or a delta, as `texts` does for its content.
 
     Both names of the field are in use, and sometimes both at once for the same text; others have
     it among the parts of the content.
@@ -87,20 +90,20 @@ def thoughts(message: dict[str, Any]) -> Iterator[str]:
 
 
 def refusals(message: dict[str, Any]) -> Iterator[str]:
-    """A refusal."""
+    """Yield the refusal in a message or a delta."""
     text = message.get("refusal")
     if isinstance(text, str):
         yield text
 
 
 def has_calls(message: dict[str, Any]) -> bool:
-    """Whether there are calls in a message or a delta of one."""
+    """Return whether there are calls in a message or a delta."""
     return bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
-    """The fragments of calls in a delta, or the calls of a whole message, which count from 0 if
-    they do not say.
+    """Yield the fragments of calls in a delta, or the calls of a whole message, which are numbered
+    from 0 if they have no index.
 
     Args:
         number: of the choice.
@@ -129,7 +132,7 @@ def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
 
 
 def _fragment(call: dict[str, Any], position: int | None, number: int) -> events.ToolCallDelta:
-    """One entry of `tool_calls`; `position` stands in for an index that is missing."""
+    """Read one entry of `tool_calls`; `position` stands in for an index that is missing."""
     index = call.get("index")
     function: Any = call.get("function")
     if not _is_part(function):
@@ -144,7 +147,7 @@ def _fragment(call: dict[str, Any], position: int | None, number: int) -> events
 
 
 def _parts(delta: events.ToolCallDelta) -> Iterator[Batch]:
-    """A large fragment as several events."""
+    """Split a large fragment into several events."""
     text = delta.arguments or ""
     starts = range(0, len(text), ARGUMENTS_MAX)
     first, *others, last = (text[start : start + ARGUMENTS_MAX] for start in starts)
@@ -155,12 +158,12 @@ def _parts(delta: events.ToolCallDelta) -> Iterator[Batch]:
 
 
 def word(value: Any) -> str | None:
-    """An id or a name."""
+    """Return an id or a name, cut to `WORD_MAX`; None for anything but a text or a number."""
     return str(value)[:WORD_MAX] if isinstance(value, str | int) else None
 
 
 def usage(value: Any) -> events.Usage | None:
-    """Counts, None where there are none: no prompt has no tokens."""
+    """Read counts; None where there are none: no prompt has no tokens."""
     if not isinstance(value, dict):
         return None
     prompt, completion = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
@@ -174,7 +177,7 @@ def usage(value: Any) -> events.Usage | None:
 
 
 def larger(known: events.Usage | None, found: events.Usage) -> events.Usage:
-    """The larger counts, field by field."""
+    """Return the larger of two counts, field by field."""
     known = known or found
     return events.Usage(
         max(known.prompt_tokens, found.prompt_tokens),
@@ -185,7 +188,7 @@ def larger(known: events.Usage | None, found: events.Usage) -> events.Usage:
 
 
 def _text_of(part: Any) -> str:
-    """The text of one part of a content."""
+    """Return the text of one part of a content."""
     if isinstance(part, str):
         return part
     text = part.get("text") if _is_part(part) else None
@@ -193,7 +196,7 @@ def _text_of(part: Any) -> str:
 
 
 def _is_part(value: Any) -> bool:
-    """Whether it is an object; in place of one there may be nothing.
+    """Return whether a value is an object; in place of one there may be an empty value.
 
     Raises:
         Unreadable: it is of another type.
@@ -206,13 +209,14 @@ def _is_part(value: Any) -> bool:
 
 
 def _listed(value: Any) -> list[Any]:
-    """The parts of a content, or calls: some send a single one as it is."""
+    """Return the parts of a content, or calls, as a list: some providers send a single one
+    without."""
     return value if isinstance(value, list) else [value]
 
 
 def _arguments(value: Any) -> str | None:
-    """A piece of JSON text. Some send the arguments parsed, and some of those an empty object as
-    an empty array."""
+    """Return a piece of JSON text. Some providers send the arguments parsed, and some of those an
+    empty object as an empty array."""
     if isinstance(value, str):
         return value
     if (isinstance(value, list) and value) or _is_part(value):

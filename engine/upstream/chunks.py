@@ -32,7 +32,8 @@ from machines import events, parse
 from machines.wire import eventsource
 
 SENTINELS: Final = frozenset({b"[DONE]", b"DONE"})
-"""What stands for the end of a stream in place of JSON."""
+"""The data that ends a stream in place of JSON. The second form is not in the API's reference;
+some providers send it."""
 
 SENTINEL_WORD: Final = "[DONE]"
 """The finish reason of an answer that only a sentinel ended; the log keeps it."""
@@ -41,13 +42,13 @@ FAILED_WORD: Final = "error"
 """The finish reason of an answer that broke off, as relays of several providers say it."""
 
 GARBLED_BYTES: Final = 1024
-"""How much of an event that is not JSON goes on record."""
+"""Most bytes of an event that is not JSON that go on record."""
 
 SENTINEL_BYTES: Final = max(map(len, SENTINELS))
-"""No longer event is a sentinel."""
+"""Most bytes of a sentinel: no longer event is compared with one."""
 
 SMALL_BYTES: Final = 1 << 16
-"""An event up to this size is read in one go."""
+"""Most bytes of an event that is read in one go."""
 
 
 class UpstreamDecodeError(Exception):
@@ -63,15 +64,15 @@ class UpstreamDecodeError(Exception):
 
 
 class _Mismatch(Exception):
-    """Raised where a message that is repeated contradicts what went out of it."""
+    """Raised where a repeated message contradicts the parts of it that went out."""
 
 
 class _Lost(Exception):
-    """Raised where output has no place in the answer."""
+    """Raised where output has no place in the answer: it would be missing without a sign."""
 
 
 class Stage(enum.IntEnum):
-    """How far an answer is.
+    """The progress of an answer.
 
     SILENT: no event came. BEGUN: events, but nothing to tell. SPEAKING: output went on.
     WHOLE: every choice has finished, and counts may follow. OVER: nothing may follow.
@@ -87,7 +88,7 @@ class Stage(enum.IntEnum):
 
 
 class Chunk(msgspec.Struct, gc=False):
-    """What is read of a chunk, or of a whole completion."""
+    """The members of a chunk, or of a whole completion, that are read."""
 
     choices: Any = None
     usage: Any = None
@@ -99,7 +100,7 @@ _CHUNKS: Final = msgspec.json.Decoder(Chunk)
 
 
 class ChunkReader:
-    """The events of one response.
+    """Reads the events of one response.
 
     Args:
         choices: how many the request asked for.

@@ -1,5 +1,6 @@
 """The HTTP client of an upstream: its connections, its requests, what can go wrong with them."""
 
+import enum
 import errno
 import os
 import ssl
@@ -18,30 +19,31 @@ from engine.upstream import errors as upstreamerrors, retryafter
 from machines import parse
 
 ERROR_BYTES: Final = 64 * 1024
-"""How much is read of a response that is an error."""
+"""Most bytes that are read of a response that is an error."""
 
 ERROR_BODY_S: Final = 5.0
-"""How long its body may take; the status alone is worth something."""
+"""Seconds that the body of an error may take; the status alone is worth something."""
 
 LISTING_S: Final = 10.0
-"""How long a listing of models may take."""
+"""Seconds that a listing of models may take."""
 
 LISTING_BYTES: Final = 4 * 2**20
-"""How much of it is read; a large catalogue is a tenth of that."""
+"""Most bytes that are read of a listing; a large catalogue has a tenth of that."""
 
 MODELS_MAX: Final = 4096
-"""How many models of it are kept. The largest catalogues have some hundreds; each answer that
-lists so many is some milliseconds of work and 300 kB."""
+"""Most models of a listing that are kept. The largest catalogues have some hundreds; each answer
+that lists so many takes some milliseconds and 300 kB."""
 
 OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""Why a connection cannot be made that has nothing to do with the upstream."""
+"""Error numbers of a connection that could not be made for want of our own descriptors or memory:
+the upstream has no part in it."""
 
 
 _log = structlog.get_logger(component="upstream")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the upstream is, and how it is spoken to.
+    """The upstream's address, and how it is spoken to.
 
     Attributes:
         url: of its API as the OpenAI SDKs' `base_url`, such as `http://127.0.0.1:8000/v1`; a
@@ -59,7 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What an upstream lists.
+    """The models that an upstream lists.
 
     Attributes:
         models: each once, the first `MODELS_MAX`.
@@ -78,15 +80,23 @@ class Unanswered(Exception):
         self.failure = failure
 
 
+class Connection(enum.Enum):
+    """Where the connection of a request comes from."""
+
+    FRESH = enum.auto()
+    REUSED = enum.auto()
+    """It has served an earlier request, and the upstream may have closed it since."""
+
+
 class Reuse:
-    """What is known of the connection of one request."""
+    """Gets to know the connection that one request is sent on."""
 
     def __init__(self) -> None:
-        self.connection = "fresh"
+        self.connection = Connection.FRESH
 
 
 class Client:
-    """Connections to one upstream, kept between requests. Made within a running loop."""
+    """Keeps connections to one upstream between requests. It is made within a running loop."""
 
     def __init__(self, options: Options) -> None:
         parts = urlsplit(options.url)
@@ -112,14 +122,14 @@ class Client:
             try:
                 return await self._post(self._pooled, body, reuse)
             except aiohttp.ClientConnectionError:
-                if reuse.connection == "fresh":
+                if reuse.connection is Connection.FRESH:
                     raise
             return await self._post(self._fresh, body, reuse)
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
             raise Unanswered(failure_of(error)) from error
 
     async def models(self) -> tuple[int, "Listing"]:
-        """The status of its listing, and the models in it.
+        """Ask for the listing of models; return its status and the models in it.
 
         Raises:
             Unanswered: there is none.
@@ -176,11 +186,11 @@ async def _reused(
     _session: aiohttp.ClientSession, context: types.SimpleNamespace, _params: Any
 ) -> None:
     if context.trace_request_ctx is not None:
-        context.trace_request_ctx.connection = "reused"
+        context.trace_request_ctx.connection = Connection.REUSED
 
 
 async def start_of(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, as far as it comes; what is beyond `most` bytes is not waited for."""
+    """Read the beginning of a body; what is beyond `most` bytes is not waited for."""
     body = bytearray()
     while len(body) < most and (data := await response.content.readany()):
         body += data
@@ -188,7 +198,7 @@ async def start_of(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def is_event_stream(response: aiohttp.ClientResponse) -> bool:
-    """Whether the body is labelled as one.
+    """Return whether the body is labelled as an event stream.
 
     The library reads labels with a parser of mail, which takes 0.1 s for some of 8,000 characters.
     """
@@ -197,12 +207,13 @@ def is_event_stream(response: aiohttp.ClientResponse) -> bool:
 
 
 def retry_after_of(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds until the upstream wants to be asked again; None where it does not say."""
+    """Return the seconds until the upstream wants to be asked again; None where it does not
+    say."""
     return retryafter.seconds(response.headers.get("retry-after", ""), time.time())
 
 
 def failure_of(error: Exception) -> ProviderFailure:
-    """What it means that there is no response."""
+    """Return what it means to a client that there is no response."""
     number = error.errno if isinstance(error, OSError) else None
     if number in OWN_LIMITS:
         _log.warning("no_connection_left", why=os.strerror(number))
@@ -232,8 +243,8 @@ _MODEL: Final = msgspec.json.Decoder(_Model)
 
 
 def listing(body: bytes) -> slices.Steps[Listing]:
-    """The models of a listing, which some servers send as a bare array; rows without an id are
-    left out."""
+    """Read the models of a listing, which some servers send as a bare array; rows without an id
+    are left out."""
     models: dict[str, None] = {}
     try:
         if (yield from parse.scan_depth(body)):

@@ -9,22 +9,23 @@ from engine.failures import ProviderFailure
 from machines import parse
 
 MESSAGE_BYTES: Final = 4 * (failures.MESSAGE_CHARACTERS + redaction.MAX_SECRET)
-"""Bytes that what is looked at of an upstream's message has at the most."""
+"""Most bytes of an upstream's message that are looked at."""
 
 RETRIED: Final = frozenset({500, 502, 503, 529})
-"""Statuses that another attempt may change. Not 504: that one has had its time."""
+"""Statuses that another attempt may change. 504 is not one of them: that attempt has had its
+time."""
 
 UNREACHABLE: Final = ProviderFailure(
     code="upstream_unreachable", message="The model's server cannot be reached."
 )
-"""Refused, no such host, no common TLS."""
+"""The connection was refused, the host does not exist, or there is no common version of TLS."""
 
 UNREACHABLE_IN_TIME: Final = ProviderFailure(
     code="upstream_unreachable",
     message="The model's server did not take the connection in time.",
     status=504,
 )
-"""Nobody answers there."""
+"""No connection was made within the time for it."""
 
 EXHAUSTED: Final = ProviderFailure(
     kind="rejected",
@@ -33,7 +34,7 @@ EXHAUSTED: Final = ProviderFailure(
     retry_after=1,
     retryable=True,
 )
-"""Descriptors or memory of our own are used up: the upstream has no part in it."""
+"""Our own descriptors or memory are used up: the upstream has no part in it."""
 
 DISCONNECTED: Final = msgspec.structs.replace(failures.DISCONNECTED, retryable=False)
 """The connection broke. The client may try again; here it could double what is paid for."""
@@ -48,31 +49,31 @@ LOST: Final = ProviderFailure(
     code="upstream_output_lost",
     message="The provider sent output that has no place in the answer.",
 )
-"""Text or calls behind a finish, of a choice that nobody asked for, or of a type that is none of
-theirs: without them the answer would look whole and be cut."""
+"""There was text or a call behind a finish, of a choice that nobody asked for, or of an unknown
+type: without it the answer would look whole and be cut."""
 
 EMPTY: Final = ProviderFailure(
     kind="empty", code="empty_upstream", message="The provider sent no answer."
 )
-"""An event stream without an event."""
+"""The event stream had no event."""
 
 NO_ANSWER: Final = ProviderFailure(
     code="upstream_error", message="The provider's response is not an answer."
 )
-"""A 200 that is neither an event stream nor a completion."""
+"""A 200 was neither an event stream nor a completion."""
 
 UNDECODABLE: Final = ProviderFailure(
     code="upstream_decode_error", message="The provider sent an event that is not JSON."
 )
-"""What came cannot be read."""
+"""The answer cannot be read."""
 
 TOO_LARGE: Final = ProviderFailure(
     code="upstream_event_too_large", message="The provider sent an event over the size limit."
 )
-"""What came is more than is kept of one event."""
+"""One event is larger than what is kept of one."""
 
 _CODES: Final = {401: "worker_unauthorized", 403: "provider_forbidden", 429: "rate_limit_exceeded"}
-"""Codes of `server.http.errors` for statuses whose error names none of its own."""
+"""The code of `server.http.errors` for a status whose error names none of its own."""
 
 _STATUSES: Final = {
     "authentication_error": 401,
@@ -88,13 +89,14 @@ _STATUSES: Final = {
     "rate_limit_exceeded": 429,
     "request_too_large": 413,
 }
-"""Types and codes that stand for a status. Source: the OpenAI and Anthropic error pages."""
+"""The status that a type or a code of an error stands for. Source: the OpenAI and Anthropic error
+pages."""
 
 
 def refused(
     status: int, body: bytes, retry_after: float | None, known: redaction.Redaction
 ) -> ProviderFailure:
-    """A response whose status is no success.
+    """Return the failure that a response stands for whose status is no success.
 
     Args:
         body: the start of it, whatever it is labelled.
@@ -120,7 +122,7 @@ def refused(
 
 
 def reported(value: Any, known: redaction.Redaction) -> ProviderFailure:
-    """An error that came as an event or in the body of a 200.
+    """Return the failure that came as an event or in the body of a 200.
 
     Args:
         value: the decoded event, or a text.
@@ -137,7 +139,7 @@ def reported(value: Any, known: redaction.Redaction) -> ProviderFailure:
 
 
 def _parsed(body: bytes) -> Any:
-    """What a body says: a value, or its text if it is meant for people to read."""
+    """Return the JSON value of a body, or its text if it is meant for people to read."""
     try:
         return parse.value(body)
     except parse.ParseError:
@@ -146,7 +148,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _error_object(value: Any) -> dict[str, Any]:
-    """The members of an error, however deep it is wrapped."""
+    """Return the members of an error, however deep it is wrapped."""
     match value:
         case {"error": dict() | str() as inner} | [{"error": dict() | str() as inner}, *_]:
             return _error_object(inner)
@@ -165,7 +167,7 @@ def _message(error: dict[str, Any], known: redaction.Redaction) -> str:
 
 
 def _text(error: dict[str, Any], key: str, known: redaction.Redaction) -> str | None:
-    """A member that is a word; a number only repeats the status."""
+    """Return a member that is a text; a number only repeats the status."""
     value = error.get(key)
     if not isinstance(value, str) or not value or value.isdigit():
         return None
@@ -173,7 +175,8 @@ def _text(error: dict[str, Any], key: str, known: redaction.Redaction) -> str | 
 
 
 def _status(error: dict[str, Any]) -> int | None:
-    """The 4xx that an error stands for: of anything else a client sees what the code has."""
+    """Return the 4xx that an error stands for; for any other status a client sees the code's
+    own."""
     for key in ("status", "status_code", "code"):
         value = error.get(key)
         if isinstance(value, str) and value.isascii() and value.isdigit():

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 MOST_S: Final = 999_999_999
-"""Longest wait that is passed on: thirty years, in a number that every client can read."""
+"""Most seconds that are passed on: thirty years, in a number that every client can read."""
 
 LONGEST: Final = 64
-"""Most characters of a value that is looked at; a date has 33 at the most."""
+"""Most characters of a value that is looked at; a date has 33 at most."""
 
 CENTURY_AHEAD: Final = 50
-"""Years from which on a date of two digits is of the last century. Source: RFC 9110, 5.6.7."""
+"""Years ahead from which on a date of two digits is of the last century. Source: RFC 9110
+§5.6.7."""
 
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _DATES: Final = (
@@ -39,7 +40,7 @@ _MONTHS: Final = (
 
 
 def seconds(value: str, now: float) -> float | None:
-    """How long to wait, 0 to `MOST_S`; None where the value does not say it.
+    """Return how long to wait, 0 to `MOST_S` seconds; None where the value does not say it.
 
     Args:
         now: seconds since the epoch.

@@ -20,20 +20,20 @@ from engine.upstream import (
 from machines import events, parse
 
 RETRY_AFTER_MAX_S: Final = 5.0
-"""Longest wait that an upstream may ask for; for a longer one the client is told."""
+"""Most seconds of `Retry-After` that are waited here; of a longer wait the client is told."""
 
 SLICE_WEIGHT: Final = 1 << 18
-"""Code points that a stream is given in one wake-up: what they cost is paid at its end."""
+"""Code points that a stream is given in one wake-up, at whose end their cost is paid."""
 
 EVENT_WEIGHT: Final = 1 << 8
-"""What an event weighs apart from its text."""
+"""The weight of an event apart from its text, in code points."""
 
 GRACE_PART: Final = 0.9
-"""How much of the finish grace is waited for counts: what is known must reach a stream before its
-own grace is over."""
+"""The part of the finish grace for which counts are awaited: what is known must reach a stream
+before its own grace is over."""
 
 METHOD: Final = "chat/completions"
-"""What a request is called in the event log."""
+"""The name of a request in the event log."""
 
 _log = structlog.get_logger(component="upstream")
 
@@ -41,7 +41,7 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class UpstreamTurn:
-    """A turn in motion.
+    """One turn in motion: its request, and the reading of its answer.
 
     Args:
         grace: seconds that counts may come after the finish, and the end of the body after them.
@@ -70,17 +70,18 @@ class UpstreamTurn:
         self.task.cancel()
 
     def pause(self) -> None:
-        """Read no more: the upstream's own connection holds it back."""
+        """Stop reading: the upstream's own connection then holds it back (TCP flow control)."""
         self._flowing.clear()
         self._regulate()
 
     def resume(self) -> None:
-        """Read on: the client has caught up."""
+        """Read on, because the client has caught up."""
         self._flowing.set()
         self._regulate()
 
     def keep(self) -> None:
-        """Read on to the body's end, so that the connection can be used again; say no more.
+        """Read on to the body's end, so that the connection can be used again, and emit nothing
+        more.
 
         An answer that is not whole has been cut for the client: nobody wants the rest.
         """

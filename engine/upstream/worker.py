@@ -10,13 +10,14 @@ from engine import containment, slices, worker, workerkinds
 from engine.upstream import client as upstreamclient, turn as upstreamturn
 
 REFRESH_S: Final = 60.0
-"""How often a reachable upstream is asked for its models."""
+"""Seconds between two questions for the models of a reachable upstream."""
 
 RETRY_BASE_S: Final = 0.5
-"""First delay before one that is not reachable is asked again; doubles."""
+"""Seconds until an upstream that cannot be reached is asked again; each further delay is twice as
+long."""
 
 RETRY_MAX_S: Final = 15.0
-"""Longest delay between two such questions."""
+"""Most seconds between two such questions."""
 
 _log = structlog.get_logger(component="upstream")
 
@@ -64,21 +65,22 @@ class UpstreamWorker:
         await self._client.close()
 
     def health(self) -> worker.Health:
-        """Whether the upstream was there when it was last asked."""
+        """Return whether the upstream was there when it was last asked."""
         if self._reach is Reach.READY:
             return worker.Health(True, self._reach.value)
         return worker.Health(False, self._reach.value, "worker_not_ready", RETRY_BASE_S)
 
     def versions(self) -> dict[str, str]:
-        """None: an upstream does not say."""
+        """Return no version: an upstream does not tell its own."""
         return {}
 
     def models(self) -> tuple[str, ...]:
-        """What the upstream lists; empty if it lists nothing, or has not been reached yet."""
+        """Return the models that the upstream lists; empty before it has answered, or if it lists
+        none."""
         return self._models
 
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
-        """Refuse what is no chat request; anything else is the upstream's to judge."""
+        """Refuse a turn that is no chat request; anything else is the upstream's to judge."""
         yield
         if "messages" not in turn.body:
             message = "Missing required parameter: 'messages'."

@@ -12,14 +12,14 @@ from machines.stream.states import TABLE
 from machines.tools.buffer import OutputList, ToolBuffer
 
 LONGEST_TEXT: Final = 1 << 14
-"""Code points of the longest delta that is passed on without a step. One of this length may be a
+"""Most code points of a delta that is passed on without a step. One of this length may be a
 thousand blocks of `<use_tool>`, which take some 20 ms: every other stream waits that long."""
 
 UNKNOWN: Final = "unknown"
 """Stands in place of a choice's counts when they will never come."""
 
 Counts = events.Usage | str | None
-"""A choice's counts: known, `UNKNOWN`, or None while they may still come."""
+"""The counts of a choice: known, `UNKNOWN`, or None while they may still come."""
 
 
 class Choice:
@@ -66,11 +66,13 @@ class Choice:
             self.path.append(state)
 
     def waits(self, wants_usage: bool) -> bool:
-        """Whether the answer waits for counts: its client wants them, or they mark its end."""
+        """Return whether the answer waits for counts: its client wants them, or they mark its
+        end."""
         return self.counts is None and (wants_usage or self.followed)
 
     def passes(self, text: str) -> bool:
-        """Whether this text is content as it is: nothing in it is cut off, held back or a call."""
+        """Return whether a text is content as it is: nothing in it is cut off, held back or a
+        call."""
         return self.plain or (self.cutoff is None and self.tools.passes(text))
 
     def release(
@@ -103,7 +105,7 @@ class Choice:
         return self.tools.spill(held)
 
     def count(self, usage: events.Usage | None) -> None:
-        """Take counts by field-wise maximum: they may be repeated, and are never summed."""
+        """Merge counts by field-wise maximum: they may be repeated, and are never summed."""
         if usage is None:
             self.counts = self.counts or UNKNOWN
             return

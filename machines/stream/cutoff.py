@@ -21,7 +21,8 @@ class StopMatcher:
         self._fallback = _fallbacks(sequence)
 
     def advance(self, character: str) -> bool:
-        """Whether this character completes the sequence; `matched` is the length of its prefix."""
+        """Take one character; return whether it completes the sequence. `matched` is the length of
+        the matched prefix."""
         while self.matched and self.sequence[self.matched] != character:
             self.matched = self._fallback[self.matched - 1]
         if self.sequence[self.matched] == character:
@@ -30,7 +31,7 @@ class StopMatcher:
 
 
 class CutOff:
-    """The scanner of one choice.
+    """Decides how much of one choice's text is released.
 
     Args:
         stop: non-empty stop sequences.
@@ -43,7 +44,7 @@ class CutOff:
         self._left = max_bytes
 
     def feed(self, text: str) -> outputs.Decision:
-        """Decide about what is held and `text` together."""
+        """Decide about the held text and `text` together."""
         buffer = self._held + text
         start = len(self._held)
         for position in range(start, len(buffer)):
@@ -54,11 +55,11 @@ class CutOff:
         return self._release(buffer, len(buffer) - held, None)
 
     def end(self) -> outputs.Decision:
-        """Decide about what is held when no more text can come."""
+        """Decide about the held text when no more can come."""
         return self._release(self._held, len(self._held), None)
 
     def _completed(self, character: str) -> int:
-        """Length of the longest sequence this character completes, 0 for none."""
+        """Return the length of the longest sequence that a character completes, 0 for none."""
         longest = 0
         for matcher in self._matchers:
             if matcher.advance(character):
@@ -78,7 +79,7 @@ class CutOff:
 
 
 def _fallbacks(sequence: str) -> list[int]:
-    """For each prefix, the length of its longest proper suffix that is a prefix too."""
+    """Return, for each prefix, the length of its longest proper suffix that is a prefix too."""
     table = [0] * len(sequence)
     length = 0
     for index in range(1, len(sequence)):

@@ -7,7 +7,7 @@ because a client that meets an unknown reason fails, and the event log keeps the
 from typing import Literal, get_args
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
-"""What a client may see. Source: `openai.types.chat.chat_completion.Choice`."""
+"""The reasons that a client may see. Source: `openai.types.chat.chat_completion.Choice`."""
 
 CANONICAL: tuple[FinishReason, ...] = get_args(FinishReason)
 """The canonical reasons, for checks at run time."""
@@ -35,7 +35,7 @@ WORDS: dict[str, FinishReason] = {
 
 
 def canonical(word: str | None, calls: bool = False) -> FinishReason:
-    """The `finish_reason` of one choice.
+    """Return the `finish_reason` of one choice.
 
     Args:
         word: what its worker said, in any case; None where it said nothing.

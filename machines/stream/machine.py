@@ -44,7 +44,7 @@ class Stream:
 
     @property
     def usage(self) -> events.Usage | None:
-        """Counts of all choices, the prompt once; None while or where any is unknown."""
+        """The counts of all choices, the prompt once; None while or where any is unknown."""
         return choices.total(self.choices)
 
     @property
@@ -68,11 +68,12 @@ class Stream:
         return any(choice.tools.withheld or choice.tools.dropped for choice in self.choices)
 
     def tool_totals(self) -> dict[str, Any]:
-        """The tool members of the terminal record, of all choices."""
+        """Return the tool members of the terminal record, of all choices."""
         return choices.tool_totals(self.choices)
 
     def passes(self, choice: int, text: str) -> bool:
-        """Whether `step` would answer this delta with its text as it came, and change nothing."""
+        """Return whether `step` would answer this delta with its text as it came, and change
+        nothing."""
         its = self.choices[choice]
         fits = 0 < len(text) <= choices.LONGEST_TEXT
         return its.state == states.CONTENT and fits and (its.plain or its.passes(text))
@@ -185,7 +186,8 @@ class Stream:
         return self._fail(choice, event.kind, outputs.failure_of(event), event)
 
     def _may_be_empty(self) -> bool:
-        """Whether an empty upstream may end as 200 without frames (`PROXY_EMPTY_UPSTREAM`)."""
+        """Return whether an empty upstream may end as 200 without frames
+        (`PROXY_EMPTY_UPSTREAM`)."""
         begun = self.choices[0].state not in (states.HELD, states.ROLE)
         return self.opened.streaming and not self.opened.empty_is_failure and not begun
 

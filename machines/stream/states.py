@@ -86,13 +86,14 @@ KEEPALIVE: Final = str(StreamMachine.keepalive)
 NOTICE: Final = str(StreamMachine.notice)
 
 WORKER_LATE: Final = frozenset({TEXT, CALL, FINISHED, COUNTED, NOTICE, FAIL})
-"""What a worker may still say after its answer ended here: it was cut, or it repeats itself."""
+"""The triggers of a worker's events that may follow the end of an answer: it was cut here, or the
+worker repeats itself."""
 
 CLIENT_LATE: Final = frozenset({ABANDON})
-"""A client that leaves after the end has left in peace."""
+"""The trigger of a client that leaves after the end: by then it is no loss."""
 
 TIMER_LATE: Final = frozenset({HEAD_DUE, KEEPALIVE})
-"""Timers that were due in the same moment as the event that made them void."""
+"""The triggers of timers that were due in the same moment as the event that made them void."""
 
 IGNORED: Final[dict[str, frozenset[str]]] = {
     ROLE: frozenset({HEAD_DUE}),
@@ -103,7 +104,7 @@ IGNORED: Final[dict[str, frozenset[str]]] = {
     FAILED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
     ABANDONED: WORKER_LATE | CLIENT_LATE | TIMER_LATE,
 }
-"""For each state, the triggers that may come late and change nothing."""
+"""The triggers that may come late in each state, and change nothing."""
 
 TIMEOUTS: Final[dict[events.TimerName, tuple[frozenset[str], str, str]]] = {
     "first_chunk": (
@@ -122,7 +123,8 @@ TIMEOUTS: Final[dict[events.TimerName, tuple[frozenset[str], str, str]]] = {
         "The request took longer than the server allows.",
     ),
 }
-"""For each deadline that fails a stream: the states it counts in, the error's code and message."""
+"""The deadlines that fail a stream: the states that each counts in, the error's code and
+message."""
 
 OUTPUT_TRIGGERS: Final[dict[type, str]] = {
     outputs.Content: TEXT,
@@ -130,4 +132,4 @@ OUTPUT_TRIGGERS: Final[dict[type, str]] = {
     outputs.ToolArguments: CALL,
     outputs.ToolBufferStarted: CALL,
 }
-"""The transitions that what scanners let go on stands for."""
+"""The transition that each output of a scanner stands for."""

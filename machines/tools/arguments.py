@@ -19,12 +19,12 @@ from machines import parse
 from machines.tools.shape import SPACE, Shape
 
 UNREAD_MAX: Final = 1 << 14
-"""Code points of a reading that wait until its shape is asked for: more would be too long a step
-then."""
+"""Most code points of a reading that wait until its shape is asked for: more would be too long a
+step then."""
 
 
 class _Text:
-    """A text that grows, joined no further than somebody compares with it."""
+    """A growing text, joined no further than somebody compares with it."""
 
     __slots__ = ("_parts", "is_blank", "length")
 
@@ -34,18 +34,18 @@ class _Text:
         self._parts: list[str] = []
 
     def append(self, piece: str) -> None:
-        """Continue with a piece."""
+        """Append a piece."""
         self.length += len(piece)
         self.is_blank = self.is_blank and not piece.strip(SPACE)
         self._parts.append(piece)
 
     def joined(self) -> str:
-        """All of it."""
+        """Return the whole text."""
         self._parts = ["".join(self._parts)]
         return self._parts[0]
 
     def has(self, piece: str, position: int) -> bool:
-        """Whether a piece stands at a position."""
+        """Return whether a piece stands at a position."""
         end = position + len(piece)
         if end > self.length:
             return False
@@ -54,7 +54,7 @@ class _Text:
 
 
 class Progress(enum.Enum):
-    """Where a reading is in a fragment."""
+    """The progress of a reading in a fragment."""
 
     BETWEEN = enum.auto()
     """Before the first part of the next one."""
@@ -67,7 +67,7 @@ class Progress(enum.Enum):
 
 
 class Reading:
-    """Arguments as one way to read their fragments has them.
+    """One way to read the fragments of a call's arguments.
 
     Args:
         base: what this reading continues; None for a reading of its own.
@@ -87,20 +87,21 @@ class Reading:
 
     @property
     def length(self) -> int:
-        """Code points of all of it."""
+        """Code points of the whole text."""
         return self._base.length + self._own.length
 
     @property
     def added(self) -> str:
-        """What it has behind its base."""
+        """The text behind the base."""
         return self._own.joined()
 
     def text(self) -> str:
-        """All of it."""
+        """Return the whole text."""
         return self._base.joined() + self._own.joined()
 
     def shape(self) -> Shape:
-        """The shape of all of it; what was appended since the last call is read now."""
+        """Return the shape of the whole text; what was appended since the last call is read
+        now."""
         if self._unread:
             self._shape.feed("".join(self._unread))
             self._unread.clear()
@@ -108,7 +109,7 @@ class Reading:
         return self._shape
 
     def append(self, piece: str) -> None:
-        """Continue with a piece."""
+        """Append a piece."""
         self._own.append(piece)
         self._unread.append(piece)
         self._size += len(piece)
@@ -116,27 +117,28 @@ class Reading:
             self.shape()
 
     def adopt(self, other: "Reading") -> None:
-        """Continue with what another reading has behind this one, and with its shape."""
+        """Append what another reading has behind this one, and take its shape."""
         self._own.append(other.added)
         self._shape = other.shape()
         self._unread.clear()
         self._size = 0
 
     def has(self, piece: str, position: int = 0) -> bool:
-        """Whether a piece stands at a position."""
+        """Return whether a piece stands at a position."""
         split = max(0, self._base.length - position)
         if split and not self._base.has(piece[:split], position):
             return False
         return self._own.has(piece[split:], max(0, position - self._base.length))
 
     def may_be_repeated(self, part: str, more: bool) -> bool:
-        """Whether a fragment that begins so may hold all of it again, if it is more than space."""
+        """Return whether a fragment that begins so may repeat the whole text, if that is more than
+        space."""
         if self._is_blank or not (more or len(part) >= self.length):
             return False
         return self.has(part[: self.length])
 
     def append_news(self, part: str, more: bool) -> bool:
-        """Continue with a fragment, but for what only repeats all there was before it.
+        """Append a fragment without what only repeats all there was before it.
 
         Args:
             more: whether another part of the fragment follows.
@@ -163,7 +165,7 @@ class Reading:
         return True
 
     def end(self) -> None:
-        """No more will come: what is held was no repeat."""
+        """Append what is held: no more will come, so it was no repeat."""
         self.append("".join(self._held))
         self._held.clear()
 
@@ -173,7 +175,7 @@ class Reading:
 
 
 class Fragments(enum.Enum):
-    """What the next part of a call's arguments is."""
+    """The place of the next part of a call's arguments among its fragments."""
 
     BEGINS = enum.auto()
     """The first of a fragment."""
@@ -186,7 +188,7 @@ class Fragments(enum.Enum):
 
 
 class Arguments:
-    """The arguments of one call: what was released of them, and two readings of the rest."""
+    """The arguments of one call: the released part, and two readings of the rest."""
 
     __slots__ = ("_joined", "_next", "_released", "_repeated")
 
@@ -198,39 +200,41 @@ class Arguments:
 
     @property
     def begun(self) -> bool:
-        """Whether any were released."""
+        """Whether any part was released."""
         return self._released.length > 0
 
     @property
     def is_object(self) -> bool:
-        """Whether they are a whole object beyond doubt, so that nothing can follow."""
+        """Whether the released part is a whole object beyond doubt, so that nothing can follow."""
         shape = self._released.shape()
         return self._joined is None and shape.complete and shape.opening == "{"
 
     def text(self) -> str:
-        """What was released of them."""
+        """Return the released part."""
         return self._released.text()
 
     def over(self, piece: str = "") -> bool:
-        """Whether they are a whole JSON value, and `piece` is none of their last brackets."""
+        """Return whether the arguments are a whole JSON value, and `piece` is none of their last
+        brackets."""
         fresh = piece.lstrip(SPACE)[:1] in ("", "{")
         return fresh and any(reading.shape().complete for reading in self._readings())
 
     def are(self, text: str) -> bool:
-        """Whether one reading of them is exactly this text."""
+        """Return whether one reading of the arguments is exactly this text."""
         readings = self._readings()
         return any(len(text) == reading.length and reading.has(text) for reading in readings)
 
     def may_be(self, part: str) -> bool:
-        """Whether a text that begins with this part may be one reading of them."""
+        """Return whether a text that begins with this part may be one reading of the arguments."""
         return any(reading.has(part) for reading in self._readings())
 
     def is_value(self, text: str) -> bool:
-        """Whether they may be the JSON value of this text, however they are written."""
+        """Return whether the arguments may be the JSON value of this text, however they are
+        written."""
         return any(_is_same(reading, text) for reading in self._readings())
 
     def add(self, part: str, more: bool = False) -> str:
-        """Take a fragment and return what of the arguments is released now.
+        """Take a fragment and return the part of the arguments that is released by it.
 
         Args:
             more: whether this is only a part of it, and another follows.
@@ -253,7 +257,8 @@ class Arguments:
         return self._choose(joined) if repeated.shape().broken else ""
 
     def take_whole(self, text: str) -> str | None:
-        """Take all of them at once, and return what is released now; later fragments are ignored.
+        """Take all arguments at once and return the part that is released by it; later fragments
+        are ignored.
 
         Returns:
             None where they are others than those that came so far.
@@ -270,7 +275,7 @@ class Arguments:
         return None
 
     def end(self) -> str:
-        """Choose a reading, as no more will come, and return what is released now."""
+        """Choose a reading, as no more will come, and return the part that is released by it."""
         if self._joined is None or self._repeated is None:
             return ""
         self._repeated.end()
@@ -283,7 +288,7 @@ class Arguments:
         return (self._joined, self._repeated)
 
     def _choose(self, reading: Reading) -> str:
-        """Continue with one of the two readings, and return what it releases."""
+        """Continue with one of the two readings, and return the part that it releases."""
         self._released.adopt(reading)
         self._joined = self._repeated = None
         return reading.added

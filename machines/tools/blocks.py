@@ -21,25 +21,26 @@ import msgspec
 from machines.tools import obsidian
 
 MAX_BLOCK: Final = 2**20
-"""Code points of the largest block, both tags included: it is read in one go. No note that a
-model writes comes near."""
+"""Most code points of a block, both tags included: it is read in one go. No note that a model
+writes comes near."""
 
 Reason = Literal["nested", "malformed", "unclosed", "too_large"]
-"""Why a block is none: another one begins in it, its reader refused it, or it has no end."""
+"""Why a block does not count: another one begins in it, its reader refused it, it has no end, or
+it is too large."""
 
 
 class Text(msgspec.Struct, frozen=True, gc=False):
-    """Text outside of blocks; never empty."""
+    """A text outside of blocks; never empty."""
 
     text: str
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """A block has begun and is being held; a `Block` or an `Aborted` follows."""
+    """The beginning of a block, which is held; a `Block` or an `Aborted` follows."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
-    """A whole block.
+    """A whole block and the call in it.
 
     Attributes:
         raw: the block as it was written.
@@ -52,14 +53,14 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 
 class Aborted(msgspec.Struct, frozen=True, gc=False):
-    """A block that turned out to be none, and all that was held of it."""
+    """The whole text of a block that turned out not to be one."""
 
     reason: Reason
     text: str
 
 
 Piece = Text | Started | Block | Aborted
-"""What a scanner makes of the text."""
+"""A piece of a scanned text."""
 
 
 class Pattern(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +83,7 @@ USE_TOOL: Final = Pattern(obsidian.OPENING, obsidian.CLOSING, obsidian.read)
 """The blocks that Obsidian Copilot's prompts ask for."""
 
 _ENDS_NAME: Final = r"(?=[ \t\r\n/>])"
-"""What must follow the name of an opening tag."""
+"""A lookahead for what must follow the name of an opening tag."""
 
 
 class _Part(enum.Enum):
@@ -102,14 +103,14 @@ _ALSO: Final = {
     _Part.SINGLE_QUOTED: "|'",
     _Part.BODY: "",
 }
-"""What a block is searched for besides its own tags, in each of its parts."""
+"""The pattern that each part of a block is searched for besides the block's own tags."""
 
 _QUOTED: Final = {'"': _Part.DOUBLE_QUOTED, "'": _Part.SINGLE_QUOTED}
 """The part that a quote in the opening tag begins, and the same quote ends."""
 
 
 class Scanner:
-    """Scans the text of one choice.
+    """Scans the text of one choice for blocks.
 
     Args:
         patterns: the kinds of block to find; no opening may be the same as another.
@@ -141,7 +142,7 @@ class Scanner:
         return tuple(pieces)
 
     def end(self) -> tuple[Piece, ...]:
-        """Return what is held, as no more text can come."""
+        """Return the held text as pieces, as no more can come."""
         rest = self._take_rest()
         if self._open is not None:
             self._open.keep(rest)
@@ -149,7 +150,7 @@ class Scanner:
         return (Text(rest),) if rest else ()
 
     def _scan_text(self, buffer: str, position: int, pieces: list[Piece]) -> int | None:
-        """Scan to the next opening tag; where to go on, None if the buffer is used up."""
+        """Scan to the next opening tag; return where to go on, None if the buffer is used up."""
         tag = self._opening.search(buffer, position)
         end = tag.start() if tag else _undecided(buffer, position, *self._patterns)
         if end > position:
@@ -163,7 +164,7 @@ class Scanner:
     def _scan_block(
         self, block: "_Open", buffer: str, position: int, pieces: list[Piece]
     ) -> int | None:
-        """Scan to what the block is searched for next; returns as `_scan_text` does."""
+        """Scan to the next thing the block is searched for; returns as `_scan_text` does."""
         pattern = block.pattern
         limit = position + MAX_BLOCK - block.size
         found = block.searched.search(buffer, position, limit + 1)  # a name's end is looked ahead
@@ -217,21 +218,21 @@ class _Open:
 
     @property
     def searched(self) -> re.Pattern[str]:
-        """What the block is searched for next."""
+        """The pattern that the block is searched for next."""
         return self._searches[self._part]
 
     def text(self) -> str:
-        """All that was kept."""
+        """Return all kept text."""
         return "".join(self._parts)
 
     def keep(self, text: str) -> None:
-        """Keep text in which nothing was found."""
+        """Keep a text in which nothing was found."""
         if text:
             self._parts.append(text)
             self.size += len(text)
 
     def keep_to(self, found: str, text: str) -> bool:
-        """Keep text that ends with what was found; whether the block is whole by it."""
+        """Keep a text that ends with what was found; return whether the block is whole by it."""
         whole = found == self.pattern.closing or (self._parts[-1][-1] + text).endswith("/>")
         self.keep(text)
         if found == ">":
@@ -242,7 +243,8 @@ class _Open:
 
 
 def _undecided(buffer: str, position: int, *tags: str) -> int:
-    """From where on a buffer may begin one of these tags; its length if it does not."""
+    """Return where one of these tags may begin at the end of a buffer; the buffer's length if none
+    does."""
     start = buffer.rfind("<", position)
     if start >= 0 and any(tag.startswith(buffer[start:]) for tag in tags):
         return start

@@ -31,7 +31,7 @@ BROKEN: Final = {
         "The provider repeated a tool call with other arguments than it had sent.",
     ),
 }
-"""The cuts that make an answer a failure, with the error that its client gets."""
+"""The cuts that make an answer a failure, each with the error that its client gets."""
 
 
 class ToolBuffer:
@@ -71,13 +71,14 @@ class ToolBuffer:
 
     @property
     def inert(self) -> bool:
-        """Whether every text is content, whatever it says and whatever came before it."""
+        """Whether every text is content, whatever is in it and before it."""
         options = self._options
         return self._scanner is None and not options.suppress_tail and options.stop_after is None
 
     @property
     def calls(self) -> int:
-        """Whole calls that went out; those that fragments began, until their step breaks."""
+        """The number of whole calls that went out; with them count those that fragments began,
+        until their step breaks."""
         return self._emitted - self._broken
 
     @property
@@ -101,7 +102,7 @@ class ToolBuffer:
         return self._emitted > 0 and not self._joining and not self._in_block
 
     def passes(self, text: str) -> bool:
-        """Whether all of this text is content, and nothing is held before it."""
+        """Return whether all of this text is content, and nothing is held before it."""
         silent = self._emitted > 0 and (self._options.suppress_tail or self.full)
         return not silent and self._is_plain(text)
 
@@ -197,7 +198,7 @@ class ToolBuffer:
         return emitted, outputs.Decision(joined=joined, repeats=repeats)
 
     def close(self) -> OutputList:
-        """Take the calls that came in fragments as complete."""
+        """Treat the calls that came in fragments as complete."""
         emitted: OutputList = []
         if self._xml:
             known = {call.index: call.arguments for call in self._joiner.snapshot()}
@@ -218,7 +219,7 @@ class ToolBuffer:
         self._waiting.clear()
 
     def counts(self) -> OutputList:
-        """Emit how many calls there were: it goes before the finish."""
+        """Emit the number of calls, which goes before the finish."""
         if not self.calls and not self.withheld:
             return []
         return [outputs.ToolCounts(self.calls, self.withheld > 0, self._choice)]
@@ -231,11 +232,11 @@ class ToolBuffer:
         return self.started > self.flushed + self.aborted.total()
 
     def _is_plain(self, text: str) -> bool:
-        """Whether no block is in this text, nor a part of one."""
+        """Return whether no block is in this text, nor a part of one."""
         return self._scanner is None or ("<" not in text and self._scanner.held == 0)
 
     def _parts(self, text: str, decided: Pieces) -> list[tuple[outputs.Piece, str]]:
-        """Each piece with its part of the held and the new text; the rest is held."""
+        """Return each piece with its part of the held and the new text; the rest is held."""
         self._masked.append(text)
         if not decided:
             return []
@@ -249,7 +250,7 @@ class ToolBuffer:
         return parts
 
     def _judge(self, found: usetool.Piece) -> tuple[outputs.Piece, str, str]:
-        """A scanner's piece as a decision, its text, and the arguments of a call."""
+        """Return a scanner's piece as a decision, with its text and the arguments of a call."""
         match found:
             case usetool.Text(text):
                 return outputs.Piece("text", len(text)), text, ""
@@ -336,7 +337,8 @@ class ToolBuffer:
         return [] if index is None else [outputs.ToolArguments(index, arguments, self._choice)]
 
     def _without_arguments(self) -> tuple[toolcalls.Extended, ...]:
-        """An empty object for each joined call that has none: its function takes nothing."""
+        """Return an empty object for each joined call without arguments: its function takes
+        nothing."""
         empty = (call for call in self._joiner.snapshot() if not call.arguments)
         return tuple(toolcalls.Extended(call.index, "{}") for call in empty)
 
@@ -349,14 +351,15 @@ class ToolBuffer:
         return self.full or 0 < most <= self._emitted
 
     def _is_over(self, joined: int) -> bool:
-        """Whether there are more calls than any answer has, `joined` of them in fragments."""
+        """Return whether there are more calls than any answer has, `joined` of them in
+        fragments."""
         return joined + len(self._waiting) + self._blocks > self._options.call_limit
 
     def _is_repeat(self, name: str, arguments: str, seen: set[tuple[str, str]]) -> bool:
         return self._options.dedup and (name, parse.canonical(arguments)) in seen
 
     def _repeats(self) -> tuple[int, ...]:
-        """Which of the waiting calls repeat an earlier one."""
+        """Return which of the waiting calls repeat an earlier one."""
         if not self._options.dedup:
             return ()
         found = []

@@ -17,7 +17,7 @@ from machines.tools.shape import SPACE
 
 
 class Fragment(msgspec.Struct, frozen=True, gc=False):
-    """What one delta says of a call; an empty id or name says as little as None.
+    """The members of one delta of a call; an empty id or name counts as None.
 
     Attributes:
         index: the upstream's, which may be missing or the same for all calls.
@@ -34,7 +34,7 @@ class Fragment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
-    """A call begins for the client; `arguments` is what is known of them so far."""
+    """The beginning of a call for the client; `arguments` is what is known of them so far."""
 
     index: int
     call_id: str
@@ -59,7 +59,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 Change = Opened | Extended
-"""A change of a call that the client is sent."""
+"""A change of a call that is sent to the client."""
 
 
 class Entry:
@@ -107,12 +107,13 @@ class Joiner:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Calls with arguments that `end` found without a name: their ids, empty for none."""
+        """The ids of the calls with arguments that `end` found without a name; an empty id where
+        there was none."""
         return self._dropped
 
     @property
     def count(self) -> int:
-        """How many calls have begun, whether they were opened for the client or not."""
+        """The number of calls that have begun, whether they were opened for the client or not."""
         return len(self._entries)
 
     def ingest_delta(self, fragment: Fragment) -> tuple[Change, ...]:
@@ -160,7 +161,7 @@ class Joiner:
         return tuple(changes)
 
     def end(self) -> tuple[Change, ...]:
-        """Emit what was held, as the choice is over. Afterwards only `snapshot` has a meaning."""
+        """Emit what was held, as the choice is over. Afterwards only `snapshot` may be called."""
         changes: list[Change] = []
         for entry in self._entries:
             self._emit(entry, entry.arguments.end(), changes)
@@ -171,18 +172,18 @@ class Joiner:
         return tuple(changes)
 
     def snapshot(self) -> tuple[Call, ...]:
-        """The calls that the client was sent so far, in order of index."""
+        """Return the calls that the client was sent so far, in order of index."""
         return tuple(
             Call(index, entry.given_id, entry.name, entry.arguments.text())
             for index, entry in enumerate(self._opened)
         )
 
     def is_whole(self, index: int) -> bool:
-        """Whether the arguments that the client was sent of a call are an object."""
+        """Return whether the arguments that the client was sent of a call are an object."""
         return self._opened[index].arguments.is_object
 
     def _find(self, fragment: Fragment) -> Entry | None:
-        """The call a fragment belongs to; None for a new one."""
+        """Return the call that a fragment belongs to; None for a new one."""
         place = fragment.index
         if fragment.call_id:
             entry = self._known.get((place, fragment.call_id))
@@ -199,7 +200,8 @@ class Joiner:
         return entry if continues else None
 
     def _is_ambiguous(self, part: Fragment) -> bool:
-        """Whether only the other parts of a fragment tell if it repeats a call or begins one."""
+        """Return whether only the other parts of a fragment tell if it repeats a call or begins
+        one."""
         entry = self._latest.get(part.index) if part.index is not None else None
         if entry is None or not part.more:
             return False
@@ -207,7 +209,7 @@ class Joiner:
         return resent and entry.arguments.may_be(part.arguments or "")
 
     def _counterpart(self, whole: Fragment) -> Entry | None:
-        """The earlier call that a whole call is, if it is one.
+        """Return the earlier call that a whole call repeats, if there is one.
 
         Messages have their calls in the order in which they were made, so the first one that is
         looked at is the right one, nearly always.
@@ -227,7 +229,7 @@ class Joiner:
         return self._repeated.get((whole.call_id or "", whole.name or "", text))
 
     def _begin(self, place: int | None, changes: list[Change]) -> Entry:
-        """Make room for a new call; those that waited for an id wait no longer."""
+        """Make room for a new call; calls that waited for an id wait no longer."""
         self._open_waiting(changes)
         entry = Entry(place)
         self._entries.append(entry)
@@ -248,7 +250,7 @@ class Joiner:
         entry.name = entry.name or fragment.name or ""
 
     def _emit(self, entry: Entry, piece: str, changes: list[Change]) -> None:
-        """Emit what is new of a call, or open the call as soon as that is possible."""
+        """Emit the new part of a call, or open the call as soon as that is possible."""
         if entry.index is not None:
             if piece:
                 changes.append(Extended(entry.index, piece))
@@ -264,7 +266,7 @@ class Joiner:
         changes.append(Opened(entry.index, entry.given_id, entry.name, entry.arguments.text()))
 
     def _open_waiting(self, changes: list[Change]) -> None:
-        """Open the calls that only an id was awaited for."""
+        """Open the calls that waited for nothing but an id."""
         for entry in self._without_id:
             if entry.index is None:
                 self._open(entry, changes)
@@ -280,13 +282,13 @@ class Joiner:
 
 
 def _may_be(entry: Entry, whole: Fragment) -> bool:
-    """Whether a call may be repeated by a whole call, as far as id and name say."""
+    """Return whether a call may be repeated by a whole call, by its id and name."""
     same_id = not (whole.call_id and entry.call_id) or whole.call_id == entry.call_id
     return same_id and (not whole.name or entry.name in ("", whole.name))
 
 
 def _is_late_id(fragment: Fragment, entry: Entry) -> bool:
-    """Whether an id not seen before still belongs to the call before it.
+    """Return whether an id not seen before still belongs to the call before it.
 
     It may be the first that this call gets. And some upstreams make one up for each fragment:
     arguments without a name do not begin a call while the call before them is not over.
@@ -301,7 +303,7 @@ def _is_late_id(fragment: Fragment, entry: Entry) -> bool:
 
 
 def _is_next_call(fragment: Fragment, entry: Entry) -> bool:
-    """Whether a fragment without an id begins a call after the last one at its place."""
+    """Return whether a fragment without an id begins a call after the last one at its place."""
     if not (fragment.name and entry.name):
         return False
     piece = fragment.arguments or ""

@@ -47,7 +47,7 @@ class Tool(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """All of them, in canonical order."""
+        """All parameters, in canonical order."""
         return self.required + self.optional
 
 
@@ -69,23 +69,23 @@ TOOLS: Final = {
 """Tools by name, with the parameters that Obsidian Copilot's prompts name, in their order."""
 
 OPENING: Final = "<use_tool"
-"""How a block begins: whitespace, `/` or `>` follows."""
+"""The beginning of a block, which whitespace, `/` or `>` follows."""
 
 CLOSING: Final = "</use_tool>"
-"""How a block ends, unless its opening tag closes itself."""
+"""The end of a block, unless its opening tag closes itself."""
 
 Members = dict[str, str]
 """An object: the JSON text of each value by its name."""
 
 VALUE_DEPTH: Final = parse.MAX_DEPTH - 2
-"""Levels of a child's value: in the arguments an array and an object may stand around it."""
+"""Most levels of a child's value: in the arguments an array and an object may stand around it."""
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING: Final = msgspec.json.Decoder(str)
 
 MEMBERS_MAX: Final = 1024
-"""Parameters of a call that are told apart: a block of more children is malformed, and an object
-of more members stays the text that it is."""
+"""Most parameters of a call that are told apart: a block of more children is malformed, and an
+object of more members stays the text that it is."""
 
 _ESCAPES: Final = (
     ("&", "&amp;"),
@@ -98,7 +98,7 @@ _ESCAPES: Final = (
 read, so that no entity is made of what another one left."""
 
 _KEY: Final = re.compile(r"[^\W\d][\w.-]*+")
-"""A parameter that can be a tag."""
+"""A name of a parameter that can be a tag."""
 
 _NEXT: Final = re.compile(rf"\s*+(?:<(?P<key>{_KEY.pattern})\s*+(?P<empty>/?)>|\Z)")
 """What may follow a child: another one, or the end of the body."""
@@ -114,7 +114,7 @@ _ATTRIBUTE: Final = re.compile(
 
 
 def canonical(name: str, arguments: str) -> str:
-    """The canonical block of a call.
+    """Return the canonical block of a call.
 
     Known parameters come in the order of `TOOLS`, then unknown ones by their code points. Strings
     are written as they are, all other values as compact JSON. A null is an absent parameter, and
@@ -136,7 +136,8 @@ def canonical(name: str, arguments: str) -> str:
 
 
 def read(raw: str) -> Call | None:
-    """The call in a block, from its opening tag to its closing one; None where it is malformed.
+    """Return the call in a block, from its opening tag to its closing one; None where it is
+    malformed.
 
     The name is that of the first `<name>` child, else of the `name` attribute; other attributes
     say nothing. The arguments are, whichever the body has,
@@ -174,7 +175,8 @@ def read(raw: str) -> Call | None:
 
 
 def _children(body: str) -> tuple[dict[str, list[str]], str] | None:
-    """The child tags a body begins with, as escaped values by name, and the text after them.
+    """Return the child tags that a body begins with, as escaped values by name, and the text after
+    them.
 
     None where there are more than a name and `MEMBERS_MAX` parameters.
     """
@@ -194,7 +196,7 @@ def _children(body: str) -> tuple[dict[str, list[str]], str] | None:
 
 
 def _end(body: str, closing: str, start: int) -> int:
-    """Where the value that begins at `start` ends; -1 if it does not.
+    """Return where the value that begins at `start` ends; -1 if it does not.
 
     A closing tag inside of a value is told from the one that ends it by what follows.
     """
@@ -205,7 +207,7 @@ def _end(body: str, closing: str, start: int) -> int:
 
 
 def _arguments(name: str, children: dict[str, list[str]], rest: str) -> str:
-    """The arguments of a call, from its children or from the text in their place."""
+    """Return the arguments of a call, from its children or from the text in their place."""
     if list(children) == ["args"] and len(children["args"]) == 1:
         text = _unescape(children["args"][0])
         members = _members(text) if text.strip() else {}
@@ -223,19 +225,20 @@ def _object(members: Members) -> str:
 
 
 def _joined(values: list[str]) -> str:
-    """JSON text of a child's value, or of all values where it is repeated."""
+    """Return the JSON text of a child's value, or of all values where it is repeated."""
     texts = [_value(_unescape(value)) for value in values]
     return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]"
 
 
 def _value(text: str) -> str:
-    """JSON text of a value: itself if it is a whole array or object, else a string."""
+    """Return the JSON text of a value: itself if it is a whole array or object, else a string."""
     compact = _compact(text, VALUE_DEPTH) if text.lstrip().startswith(("[", "{")) else None
     return _quoted(text) if compact is None else compact
 
 
 def _members(text: str) -> Members | None:
-    """The members of a JSON object; None if the text is none, or has more than `MEMBERS_MAX`."""
+    """Return the members of a JSON object; None if the text is none, or has more than
+    `MEMBERS_MAX`."""
     compact = _compact(text)
     if compact is None or not compact.startswith("{"):
         return None
@@ -246,7 +249,7 @@ def _members(text: str) -> Members | None:
 
 
 def _compact(text: str, depth: int = parse.MAX_DEPTH) -> str | None:
-    """JSON text without the whitespace between its tokens; None if it is no JSON."""
+    """Return JSON text without the whitespace between its tokens; None if it is no JSON."""
     try:
         return parse.compact(text, depth)
     except parse.ParseError:
@@ -264,7 +267,7 @@ def _line(key: str, text: str) -> str:
 
 
 def _text(value: str) -> str:
-    """What a child holds for a JSON value."""
+    """Return the content of a child for a JSON value."""
     return parse.parse(value, _STRING) if value.startswith('"') else value
 
 

@@ -61,21 +61,22 @@ _NEXT: Final[dict[tuple[Place, str], Place]] = {
     (Place.COLON, ":"): Place.VALUE,
     (Place.SCALAR, "scalar"): Place.SCALAR,
 }
-"""Where a token leads, apart from space, commas and what closes an array or object."""
+"""The place that a token leads to, apart from space, commas and what closes an array or object."""
 
 _INNER: Final[dict[str, Place]] = {"{": Place.KEY, "[": Place.VALUE}
-"""What comes after a comma in what a bracket opens."""
+"""The place behind a comma in what a bracket opens."""
 
 _CLOSED: Final[dict[str, tuple[Place, Place]]] = {
     "}": (Place.MEMBER, Place.KEY),
     "]": (Place.ELEMENT, Place.VALUE),
 }
-"""Where a closing bracket may stand if nothing was before it, and which inner place it ends."""
+"""The place where a closing bracket may stand if nothing was before it, and the inner place that
+it ends."""
 
 _TOKEN = re.compile(r"(?P<space>[ \t\r\n]+)|(?P<scalar>[-+.0-9A-Za-z]+)|.", re.DOTALL)
 _STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 SPACE = " \t\r\n"
-"""What JSON allows between its tokens."""
+"""The whitespace that JSON allows between its tokens (RFC 8259 §2)."""
 
 
 class Shape:
@@ -107,7 +108,7 @@ class Shape:
         return self._place is Place.AFTER and not self._inner
 
     def fork(self) -> "Shape":
-        """A copy to feed with something else."""
+        """Return a copy, to be fed with something else."""
         copy = Shape()
         copy._place, copy._inner, copy._carry = self._place, self._inner.copy(), self._carry
         copy.opening = self.opening

@@ -16,13 +16,13 @@ import msgspec
 from machines import errors
 
 MAX_EVENT_BYTES: Final = 16 * 2**20
-"""Longest data of one event that is read."""
+"""Most bytes of one event's data that are read."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One event.
+    """One event of a stream.
 
     Attributes:
         event: its type, `message` where the stream names none.
@@ -52,7 +52,7 @@ class EventSource:
         self._refusal: errors.TooLarge | None = None
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes.
+        """Return the events that `data` completes.
 
         Raises:
             TooLarge: an event or a line is over the limit, and the stream is lost. Events that
@@ -76,7 +76,7 @@ class EventSource:
         return found
 
     def end(self) -> list[Event]:
-        """The event that the end of the stream completes, if there is one.
+        """Return the event that the end of the stream completes, if there is one.
 
         Raises:
             TooLarge: as `feed`.
@@ -89,7 +89,7 @@ class EventSource:
         return found
 
     def _normalised(self, data: bytes) -> bytes:
-        """The bytes with every end of line as LF, and without the BOM."""
+        """Return the bytes with every end of line as LF, and without the BOM."""
         if self._bom is not None:
             data = self._bom + data
             if len(data) < len(_BOM) and _BOM.startswith(data):

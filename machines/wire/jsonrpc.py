@@ -21,26 +21,27 @@ import msgspec
 from machines import errors, parse
 
 MAX_LINE_BYTES: Final = 256 * 2**20
-"""Longest line that is read. A line echoes what was injected, and 64 MiB of that were seen."""
+"""Most bytes of a line that is read. A line echoes what was injected, and 64 MiB of that were
+seen."""
 
 MAX_NESTING: Final = 100
-"""Deepest line that is written. serde_json, and so the app-server, stops at 128 levels."""
+"""Most levels of a line that is written. serde_json, and so the app-server, stops at 128."""
 
 Id = int | str
-"""What a request is known by."""
+"""The id of a request."""
 
 T = TypeVar("T")
 
 
 class Notification(msgspec.Struct, frozen=True, gc=False):
-    """Something happened; nothing is to be answered."""
+    """A message that wants no reply."""
 
     method: str
     params: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """The other side waits for a reply with this id, one of its own counting."""
+    """A message that wants a reply with its id, which the sender counts."""
 
     id: Id
     method: str
@@ -64,7 +65,7 @@ class ErrorResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 Message = Notification | Request | Response | ErrorResponse
-"""Whatever a line may be."""
+"""Any message of a line."""
 
 
 class LineSplitter:
@@ -80,7 +81,8 @@ class LineSplitter:
         self._held = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their ends (LF or CRLF) and without empty ones.
+        """Return the lines that `data` completes, without their ends (LF or CRLF) and without
+        empty ones.
 
         Raises:
             TooLarge: a line is over the limit. What came with it is lost, and so is the stream.
@@ -105,12 +107,13 @@ class LineSplitter:
         return [bare for line in lines if (bare := line.rstrip(b"\r"))]
 
     def eof(self) -> bytes:
-        """What was cut mid-line when the stream ended; empty if nothing was."""
+        """Return the beginning of a line that the end of the stream cut; empty if there is
+        none."""
         return b"".join(self._pieces)
 
 
 class _Line(msgspec.Struct, gc=False):
-    """Every key that some kind of line has."""
+    """The members that any kind of line has."""
 
     method: str | None = None
     id: Id | None = None
@@ -130,7 +133,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 
 def decode(line: bytes) -> Message:
-    """What a line is.
+    """Decode a line as one of the four kinds of messages.
 
     Raises:
         DecodeError: it is not JSON, or no JSON-RPC.
@@ -151,7 +154,7 @@ def decode(line: bytes) -> Message:
 
 
 def decode_body(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
-    """The second stage: `params`, `result` or `data` as the type that its method has.
+    """Decode `params`, `result` or `data`, in a second stage, as the type that its method has.
 
     Raises:
         DecodeError: it is not of that type.
@@ -171,7 +174,7 @@ class _Call(msgspec.Struct, omit_defaults=True):
 def encode_request(
     rpc_id: Id, method: str, params: object = None, levels: int | None = None
 ) -> bytes:
-    """A line that asks for a reply.
+    """Encode a request, which asks for a reply.
 
     Args:
         params: anything that msgspec encodes; `msgspec.Raw` parts must be JSON. None: no params.
@@ -185,17 +188,17 @@ def encode_request(
 
 
 def encode_notification(method: str, params: object = None) -> bytes:
-    """A line that asks for nothing."""
+    """Encode a notification, which asks for none."""
     return _encode(_Call(method, params=params))
 
 
 def encode_result(rpc_id: Id, result: object) -> bytes:
-    """The reply to a request of theirs."""
+    """Encode the reply to a request of theirs."""
     return _encode({"id": rpc_id, "result": result})
 
 
 def encode_error(rpc_id: Id, code: int, message: str) -> bytes:
-    """The refusal of a request of theirs."""
+    """Encode the refusal of a request of theirs."""
     return _encode({"id": rpc_id, "error": {"code": code, "message": message}})
 
 

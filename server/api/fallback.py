@@ -49,12 +49,13 @@ class Notice:
 
 
 Checked = worker.Runner | worker.TurnRefused
-"""What a target says of a request: who runs its turns, or why it does not take them."""
+"""The answer of a target to a request's check: the runner of its turns, or the reason why it does
+not take them."""
 
 
 async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> Checked:
-    """Ask the first target whether it takes a turn, and return its refusal if another may take it;
-    None if it takes the turn.
+    """Ask the first target whether it takes a turn; return the runner, or a refusal after which
+    another may take it.
 
     Raises:
         ApiError: the refusal, where no other target may take the request.
@@ -93,7 +94,7 @@ def runner(
     first_chunk: int,
     notice: Notice,
 ) -> worker.Runner:
-    """Return the runner of a stream's turns: the worker itself, or a chain of workers in order.
+    """Return the runner of a stream's turns: the first target alone, or one target after another.
 
     Args:
         checked: what the first target has said of the request.

@@ -17,25 +17,25 @@ from server.context import Context
 
 
 def renderer(opened: events.Opened) -> Renderer:
-    """What turns the outputs of a chat stream into bytes, live and in a replay."""
+    """Make the renderer of a chat stream, for a live answer and for a replay."""
     return ChatChunks(opened) if opened.streaming else ChatBody(opened)
 
 
 API: Final = answering.Api(
     events.CHAT, "chatcmpl-", "messages", may_be_empty=True, renderer=renderer
 )
-"""What sets its answers apart."""
+"""The facts that set the answers of this endpoint apart."""
 
 
 READERS: Final = {
     workerkinds.RequestForm.CONVERSATION: translate.read,
     workerkinds.RequestForm.CHAT_BODY: passthrough.read,
 }
-"""How a request is read for each form in which a worker may be given it."""
+"""The reader of a request for each form in which a worker may be given it."""
 
 
 async def complete(context: Context, call: Call) -> None:
-    """`POST /v1/chat/completions`.
+    """Answer `POST /v1/chat/completions`.
 
     Raises:
         ApiError: for everything that is wrong with the request itself.

@@ -12,7 +12,7 @@ from server.chat.sse import usage_object
 def body_headers(
     usage: events.Usage | None, counts: toolrender.Counts | None
 ) -> list[tuple[str, str]]:
-    """What an answer in one body adds to the response's headers, in either API."""
+    """Return the headers that an answer in one body adds to the response's, in either API."""
     found = [("content-type", "application/json")]
     if usage is None:
         found.append(("x-turntape-usage", "unknown"))
@@ -20,14 +20,14 @@ def body_headers(
 
 
 class FoldedCall(msgspec.Struct):
-    """A call as far as it is known."""
+    """A tool call while its arguments are being joined."""
 
     call_id: str
     name: str
     arguments: list[str]
 
     def function(self) -> dict[str, str]:
-        """The API's own object of what is called."""
+        """Return the API's object of the called function: its name and arguments."""
         return {"name": self.name, "arguments": "".join(self.arguments)}
 
 
@@ -54,18 +54,19 @@ class ChatBody:
         self._usage: events.Usage | None = None
 
     def headers(self) -> list[tuple[str, str]]:
-        """Those of a JSON body, and what is known only when the answer is whole."""
+        """Return the headers of a JSON body, with those that are known only when the answer is
+        whole."""
         return body_headers(self._usage, self._counts)
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """The whole body for the output that ends the answer, empty bytes for any other."""
+        """Return the whole body for the output that ends the answer, empty bytes for any other."""
         if isinstance(output, outputs.Done):
             return self._body()
         self._take(output)
         return b""
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
-        """Nothing yet, for a `Content` of each of the texts."""
+        """Add the texts to their choice; no bytes go out before the answer is whole."""
         self._content[choice] += texts
         return b""
 

@@ -9,17 +9,18 @@ from server.http.errors import ApiError
 from server.http.exchange import Headers
 
 MODES: Final[tuple[tooloptions.OutputMode, ...]] = get_args(tooloptions.OutputMode)
-"""Every mode."""
+"""Every output mode."""
 
 HEADER: Final = "x-proxy-output-mode"
-"""The request header with which a client says it itself."""
+"""The request header by which a client chooses the output mode."""
 
 COPILOT_REFERER: Final = "https://obsidiancopilot.com"
 COPILOT_TITLE: Final = "Obsidian Copilot"
-"""With `COPILOT_REFERER`, how Obsidian Copilot names itself to providers that list their apps."""
+"""The app title that Obsidian Copilot sends, with `COPILOT_REFERER`, to providers that list their
+apps."""
 
 COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
-"""What Obsidian Copilot's prompts have and others have not."""
+"""Tags that only the prompts of Obsidian Copilot have."""
 
 
 def choose(
@@ -27,7 +28,8 @@ def choose(
     mentions: slices.Steps[bool],
     configured: Literal["auto"] | tooloptions.OutputMode,
 ) -> slices.Steps[tooloptions.OutputMode]:
-    """The client's word, else the operator's, else what the client looks like.
+    """Choose the output mode: by the client's header, else by the operator's setting, else by what
+    the client looks like.
 
     Args:
         mentions: looks whether any of the request's texts has one of `COPILOT_TAGS`; it is not
@@ -51,7 +53,7 @@ def choose(
 
 
 def has_tags(texts: Iterable[str]) -> slices.Steps[bool]:
-    """Whether any of the texts has one of `COPILOT_TAGS`."""
+    """Return whether any of the texts has one of `COPILOT_TAGS`."""
     for text in texts:
         if any(tag in text for tag in COPILOT_TAGS):
             return True

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class PassedOn(msgspec.Struct):
-    """A request, as far as it matters here."""
+    """The members of a request that the server acts on before it is passed on."""
 
     messages: Annotated[list[msgspec.Raw], Meta(min_length=1)]
     model: str | None = None
@@ -34,25 +34,25 @@ class PassedOn(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """A message, if it has content."""
+    """A message of which only the content is read."""
 
     content: msgspec.Raw = decoding.ABSENT
 
 
 class _Part(msgspec.Struct):
-    """A part of a message, if it is text."""
+    """A part of a message of which only a text is read."""
 
     text: msgspec.Raw = decoding.ABSENT
 
 
 class _Tool(msgspec.Struct):
-    """A tool, if it is a function."""
+    """A tool of which only the function is read."""
 
     function: msgspec.Raw = decoding.ABSENT
 
 
 class _Function(msgspec.Struct):
-    """A function, if it has a name."""
+    """A function of which only the name is read."""
 
     name: msgspec.Raw = decoding.ABSENT
 
@@ -66,13 +66,14 @@ _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 
 _TAG_NAMES: Final = tuple(tag.strip("<").encode() for tag in outputmode.COPILOT_TAGS)
-"""What a message must have that mentions a tag; some encoders escape what comes before it."""
+"""The tags' names, one of which every message that mentions a tag has; some encoders escape the
+`<` before it."""
 
 
 def read(
     members: reading.Members, headers: Headers, config: Config
 ) -> slices.Steps[AnswerOptions]:
-    """What is asked.
+    """Read what a request asks of an answer.
 
     Raises:
         ApiError: with the field at fault, as far as the server needs it.
@@ -100,8 +101,8 @@ def read(
 
 
 def _tools(request: PassedOn) -> slices.Steps[tuple[worker.Tool, ...]]:
-    """The declared functions by their names: blocks in the text may call them too, unless a name
-    is longer than any that is taken elsewhere."""
+    """Return the declared functions as tools with nothing but a name, since blocks in the text may
+    call them too; a name that is longer than any that is taken elsewhere is left out."""
     functions = itertools.chain(map(_function_of, request.tools or ()), request.functions or ())
     found = []
     for function in functions:
@@ -119,7 +120,7 @@ def _function_of(tool: msgspec.Raw) -> msgspec.Raw:
 
 
 def _mentions(messages: list[msgspec.Raw], limit: int) -> slices.Steps[bool]:
-    """Whether a text has a tag of Obsidian Copilot's; hardly any message is read for it."""
+    """Return whether a text has a tag of Obsidian Copilot's; hardly any message is read for it."""
     for message in messages:
         data = bytes(message)
         if any(name in data for name in _TAG_NAMES):
@@ -131,7 +132,7 @@ def _mentions(messages: list[msgspec.Raw], limit: int) -> slices.Steps[bool]:
 
 
 def _texts(message: msgspec.Raw, limit: int) -> slices.Steps[list[str]]:
-    """The texts of a message; those of more parts than `limit` are not looked for."""
+    """Return the texts of a message; one of more parts than `limit` is not searched."""
     read = _read(message, _message)
     content = decoding.ABSENT if read is None else read.content
     if (text := _read(content, _text)) is not None:
@@ -148,7 +149,7 @@ def _texts(message: msgspec.Raw, limit: int) -> slices.Steps[list[str]]:
 
 
 def _read(value: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """A value whose depth is known to be right, None if it is of another type."""
+    """Decode a value whose depth was checked, None if it is of another type."""
     try:
         return parse.parse_outer(value, decoder)
     except parse.ParseError:

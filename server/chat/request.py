@@ -27,7 +27,7 @@ class TextContent(msgspec.Struct, tag_field="type", tag="text"):
 
 
 class ImageUrl(msgspec.Struct):
-    """Where an image is: a `data:` or `https:` URL. `detail` is not passed on."""
+    """The place of an image: a `data:` or `https:` URL. `detail` is not passed on."""
 
     url: str
 
@@ -56,21 +56,21 @@ Content = TextContent | ImageContent | AudioContent | FileContent | RefusalConte
 
 
 class CalledFunction(msgspec.Struct):
-    """Name and exact argument string of a call in the history."""
+    """The name and the exact argument string of a call in the history."""
 
     name: str
     arguments: str | None = None
 
 
 class CalledCustom(msgspec.Struct):
-    """Name and free-form input of a custom tool's call in the history."""
+    """The name and the free-form input of a custom tool's call in the history."""
 
     name: str
     input: str | None = None
 
 
 class ToolCall(msgspec.Struct):
-    """A call an earlier assistant message made: of a function, or of a custom tool."""
+    """A call that an earlier assistant message made: of a function, or of a custom tool."""
 
     id: str
     function: CalledFunction | None = None
@@ -114,16 +114,18 @@ class ResponseFormat(msgspec.Struct):
 
 
 FUNCTION_NAME_MAX: Final = 256
-"""Characters of a function's name: above the API's own 64, which clients do not always keep."""
+"""Most characters of a function's name: more than the API's own 64, which clients do not always
+keep."""
 
 TOOLS_MAX: Final = 512
-"""Functions a request may declare: above the API's own 128, which agents do not always keep."""
+"""Most functions that a request may declare: more than the API's own 128, which agents do not
+always keep."""
 
 FunctionName = Annotated[str, Meta(min_length=1, max_length=FUNCTION_NAME_MAX)]
 
 
 class DeclaredFunction(msgspec.Struct):
-    """What the model may call.
+    """A function that the model may call.
 
     Attributes:
         parameters: a JSON schema, its values kept as they came.
@@ -162,7 +164,7 @@ class NamedTool(msgspec.Struct, tag_field="type", tag="function"):
 
 
 class AllowedTools(msgspec.Struct):
-    """`tool_choice.allowed_tools`: which of the tools, and whether one must be called."""
+    """`tool_choice.allowed_tools`: the tools that may be called, and whether one must be."""
 
     mode: Literal["auto", "required"]
     tools: list[ToolEntry[NamedFunction]]
@@ -181,11 +183,12 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
 class AudioOptions(msgspec.Struct):
-    """`audio`: how an answer shall sound. It is refused, whatever is in it."""
+    """`audio`: the sound of an answer. It is refused, whatever is in it."""
 
 
 class ChatRequest(msgspec.Struct):
-    """What the server reads of a request; everything else is named in `x-turntape-ignored`."""
+    """The members of a request that the server reads; every other is named in
+    `x-turntape-ignored`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     model: str | None = None
@@ -230,16 +233,16 @@ IGNORED_FIELDS: Final = (
     "service_tier",
     "verbosity",
 )
-"""Checked, but not forwarded: Codex has no such setting."""
+"""Fields that are checked and not forwarded: Codex has no such setting."""
 
 STOP_MAX: Final = 1024
-"""Characters of a stop sequence: text is held back for up to as many."""
+"""Most characters of a stop sequence: text is held back for up to as many."""
 
 TWINS: Final = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
-"""Fields of one meaning: a request that has one needs no default for the other."""
+"""Pairs of fields with one meaning: a request that has one needs no default for the other."""
 
 _reader: Final = reading.reader(ChatRequest)
 _model: Final = msgspec.json.Decoder(str)
@@ -248,7 +251,7 @@ _model: Final = msgspec.json.Decoder(str)
 def parse(
     members: reading.Members, limit: int
 ) -> slices.Steps[tuple[ChatRequest, tuple[str, ...]]]:
-    """The request, and the names of its active fields that nothing honours.
+    """Read a request, and the names of its active fields that nothing honours.
 
     Args:
         limit: `PROXY_MAX_INPUT_ITEMS`, for each array.
@@ -267,7 +270,7 @@ def parse(
 
 
 def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
-    """`stop` as a tuple.
+    """Return `stop` as a tuple.
 
     Raises:
         ApiError: for an empty sequence, which would end every answer before it began, and for one
@@ -284,7 +287,7 @@ def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
 
 
 def output_schema(request: ChatRequest) -> msgspec.Raw | None:
-    """The JSON schema the answer must follow.
+    """Return the JSON schema that the answer must follow.
 
     Raises:
         ApiError: for `json_schema` without one.
@@ -298,7 +301,8 @@ def output_schema(request: ChatRequest) -> msgspec.Raw | None:
 
 
 def model_named(members: reading.Members) -> str:
-    """The model of a request that may be wrong in any way; empty where none can be found."""
+    """Return the model of a request that may be wrong in any way; empty where none can be
+    found."""
     try:
         return json.parse(members.get("model", decoding.ABSENT), _model)
     except json.ParseError:
@@ -306,7 +310,7 @@ def model_named(members: reading.Members) -> str:
 
 
 def with_defaults(members: reading.Members, defaults: Mapping[str, Any]) -> reading.Members:
-    """A request with values for the fields that it leaves out."""
+    """Fill in the fields that a request leaves out."""
     if not defaults:
         return members
     given = {name for name, value in members.items() if decoding.is_active(value)}
@@ -320,7 +324,7 @@ def with_defaults(members: reading.Members, defaults: Mapping[str, Any]) -> read
 
 
 def default_problem(field: str, value: Any, worker: str) -> str | None:
-    """Why no request to a worker of turns could be given this default; None if it could.
+    """Explain why no request to a worker of turns could be given this default; None if it could.
 
     Args:
         worker: the name of the worker, for the text.
@@ -335,7 +339,7 @@ def default_problem(field: str, value: Any, worker: str) -> str | None:
 
 
 def wants_usage(stream: bool | None, options: StreamOptions | None) -> bool:
-    """Whether a stream shall have a usage chunk."""
+    """Return whether a stream shall have a usage chunk."""
     return bool(stream and options and options.include_usage)
 
 

@@ -22,20 +22,21 @@ HEADERS: Final = (
 """Headers of every stream; the last keeps nginx from buffering it."""
 
 KEEPALIVE: Final = b": keepalive\n\n"
-"""A comment: clients skip it, and their idle timers start anew. The HTML standard (§9.2.7) advises
+"""A comment, by which the idle timers of clients start anew. The HTML standard (§9.2.7) advises
 one every 15 seconds or so, against proxies that drop a silent connection."""
 
 DONE: Final = b"data: [DONE]\n\n"
 """The sentinel of the Chat Completions API: its reference has it in `stream_options`."""
 
 USAGE_UNKNOWN: Final = b": x-turntape-usage: unknown\n\n"
-"""Stands before a usage chunk of zeros: clients that asked for counts fail on a missing object."""
+"""The comment before a usage chunk of zeros: clients that asked for counts fail on a missing
+object."""
 
 _encode: Final = msgspec.json.encode
 
 
 def usage_object(usage: events.Usage | None) -> dict[str, Any]:
-    """The API's usage object; zeros where the counts are unknown."""
+    """Make the API's usage object; its counts are zeros where they are unknown."""
     counts = usage or events.Usage(0, 0)
     return {
         "prompt_tokens": counts.prompt_tokens,
@@ -76,15 +77,16 @@ class ChatChunks:
         self._after_delta = b'},"logprobs":null,"finish_reason":null}]' + self._end
 
     def headers(self) -> list[tuple[str, str]]:
-        """Those of every stream."""
+        """Return the headers of every event stream."""
         return list(HEADERS)
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """The bytes of one output, before HTTP framing; empty for those a client does not see."""
+        """Return the bytes of one output, before HTTP framing; empty for those a client does not
+        see."""
         return _RENDERERS[type(output)](self, output)
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
-        """The bytes of a `Content` for each of the texts: the last step of a token."""
+        """Return the bytes of a `Content` for each of the texts: the last step of a token."""
         self.frames += len(texts)
         before, after = self._before_content[choice], self._after_delta
         return before + jsonstrings.join(texts, after + before) + after
@@ -131,7 +133,7 @@ class ChatChunks:
     def _function_call(
         self, output: outputs.ToolCall | outputs.ToolArguments, function: dict[str, str]
     ) -> bytes:
-        """The older form of a call; it has room for the first of a choice alone."""
+        """Render a call in its older form, which has room for the first of a choice alone."""
         if output.index:
             return b""
         return self._delta(output.choice, {"function_call": function})

@@ -10,7 +10,7 @@ from server.http import decoding
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a request asks about tools.
+    """The tools of a request, and how it wants them to be called.
 
     Attributes:
         tools: what the model may call, after the choice, in the order they were declared.
@@ -28,7 +28,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """How a client wants the model to choose.
+    """A client's choice among its tools.
 
     Attributes:
         names: of the functions it may call; None: of every one.
@@ -40,11 +40,11 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 NONE = Choice(frozenset())
-"""The model must not call anything."""
+"""The choice by which the model must not call anything."""
 
 
 def read(request: bodies.ChatRequest, parallel: bool) -> Wanted:
-    """What the request asks about tools.
+    """Read the fields about tools.
 
     Args:
         parallel: whether calls may be parallel where the request does not say.
@@ -83,7 +83,7 @@ def read(request: bodies.ChatRequest, parallel: bool) -> Wanted:
 def declared(
     functions: Iterable[tuple[str, bodies.DeclaredFunction]],
 ) -> dict[str, worker.Tool]:
-    """The functions by their names, each given with its path in the request.
+    """Return the functions by their names, each given with its path in the request.
 
     Raises:
         ApiError: for a name declared twice.
@@ -102,7 +102,7 @@ def declared(
 def choose(
     tools: dict[str, worker.Tool], choice: Choice, field: str, among: str
 ) -> tuple[worker.Tool, ...]:
-    """The tools a choice leaves.
+    """Return the tools that a choice leaves.
 
     Args:
         field: of the choice, named in a refusal; so is `among`, the field of what was declared.
@@ -119,7 +119,8 @@ def choose(
 
 
 def calls(message: bodies.ChatMessage) -> slices.Steps[tuple[worker.Call, ...]]:
-    """The calls an assistant message made; the id of a legacy one is its function's name."""
+    """Return the calls that an assistant message made; the id of a legacy one is its function's
+    name."""
     found = []
     for call in message.tool_calls or ():
         if call.function is not None:

@@ -5,40 +5,41 @@ from machines.tools import obsidian
 
 
 class Blocks:
-    """Calls as content: their canonical XML, the delimiter between two of a choice."""
+    """Renders calls as content: their canonical XML, with the delimiter between two of a
+    choice."""
 
     def __init__(self, opened: events.Opened) -> None:
         self._delimiter = opened.tools.delimiter
         self._begun: set[int] = set()
 
     def text(self, block: outputs.ToolBlock) -> str:
-        """What a block adds to the content of its choice."""
+        """Return the text that a block adds to the content of its choice."""
         before = self._delimiter if block.choice in self._begun else ""
         self._begun.add(block.choice)
         return before + obsidian.canonical(block.name, block.arguments)
 
 
 class Counts:
-    """How many calls went to the client, over all choices that have said so."""
+    """Adds up how many calls went to the client, over all choices."""
 
     def __init__(self) -> None:
         self._calls = 0
         self._truncated = False
 
     def add(self, counts: outputs.ToolCounts) -> None:
-        """Take the counts of one choice."""
+        """Add the counts of one choice."""
         self._calls += counts.calls
         self._truncated = self._truncated or counts.truncated
 
     def headers(self) -> list[tuple[str, str]]:
-        """The counts as headers of a body."""
+        """Return the counts as headers of a body."""
         return [
             ("x-codex-tool-call-count", str(self._calls)),
             ("x-codex-tool-call-truncated", str(self._truncated).lower()),
         ]
 
     def comments(self) -> bytes:
-        """The counts as comments of a stream: its headers have gone."""
+        """Return the counts as comments of a stream, whose headers have gone."""
         return b"".join(
             b": %b: %b\n\n" % (name.encode(), value.encode()) for name, value in self.headers()
         )

@@ -14,13 +14,13 @@ from server.http import decoding, reading
 from server.http.exchange import Headers
 
 JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
-"""What stands in for `response_format: json_object`, which Codex does not have."""
+"""The instruction in place of `response_format: json_object`, which Codex does not have."""
 
 
 def read(
     members: reading.Members, headers: Headers, config: Config
 ) -> slices.Steps[AnswerOptions]:
-    """What is asked of a worker that is given turns.
+    """Read what a request asks of a worker that is given turns.
 
     Raises:
         ApiError: with the field at fault.
@@ -58,7 +58,7 @@ def read(
 
 
 def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
-    """Every text of a conversation."""
+    """Yield every text of a conversation."""
     parts = (part for message in messages for part in message.parts)
     return (part.text for part in parts if isinstance(part, worker.TextPart))
 
@@ -66,7 +66,7 @@ def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
 def _messages(
     given: list[bodies.ChatMessage], limit: int
 ) -> slices.Steps[tuple[worker.Message, ...]]:
-    """The messages as a worker is given them, with as many parts and calls as are taken."""
+    """Translate the messages for a worker, with at most `limit` parts and calls each."""
     found = []
     parts = calls = 0
     for index, message in enumerate(given):

@@ -23,15 +23,13 @@ READ_BYTES = 64 * 1024
 """Most bytes that one read takes from the stream."""
 
 LOOK_S = 0.25
-"""Seconds between two looks at a socket that is not read, to see whether its client has left."""
+"""Seconds between two looks at a socket that is not read, whether its client has left."""
 
 CLIENT_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
-"""The poll(2) events of a socket whose client closed or reset it; POLLRDHUP exists on Linux
-alone."""
+"""The poll(2) events of a socket whose client closed or reset it; POLLRDHUP is Linux's own."""
 
 DRAIN_BYTES = 64 * 1024
-"""Most bytes of an unread request body that are read and dropped to keep the connection; with more
-to come, it is closed."""
+"""Most bytes of an unread body that are dropped to keep the connection; with more, it closes."""
 
 LINGER_BYTES = 64 * 1024 * 1024
 """Most bytes that are read and dropped while a closed connection lingers."""
@@ -298,8 +296,8 @@ class Connection:
         self._out.transmit(b"".join(self._protocol.send(part) or b"" for part in parts))
 
     async def _drain_body(self) -> bool:
-        """Bring the connection to where the next request begins; return whether that is
-        possible."""
+        """Bring the connection to where the next request begins; return False if that cannot
+        be."""
         if self._protocol.our_state is not h11.DONE:
             return False
         drained = 0

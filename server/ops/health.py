@@ -10,7 +10,7 @@ from server.context import Context
 
 
 async def health(context: Context, call: Call) -> None:
-    """`GET /healthz`: the state of everything, for people."""
+    """Answer `GET /healthz` with the state of everything, for people."""
     workers = {name: each.health() for name, each in context.fleet.workers.items()}
     worker = context.worker.health()
     store = context.store
@@ -47,7 +47,8 @@ def _store_health(context: Context) -> dict[str, object]:
 
 
 async def readiness(context: Context, call: Call) -> None:
-    """`GET /readyz`: whether the default worker would take a request now, for load balancers."""
+    """Answer `GET /readyz`: 200 while the default worker would take a request, else 503, for load
+    balancers."""
     worker = context.worker.health()
     state = context.lifecycle.state
     if state == lifecycle.READY and worker.ready and context.log.accepting:
@@ -59,5 +60,5 @@ async def readiness(context: Context, call: Call) -> None:
 
 
 async def liveness(_: Context, call: Call) -> None:
-    """`GET /livez`: whether the event loop turns."""
+    """Answer `GET /livez`; an answer shows that the event loop turns."""
     call.answer(200, {"status": "alive"})

@@ -16,7 +16,7 @@ from server.responses.render.stream import ResponseEvents
 
 
 async def create(creating: creation.Creation) -> None:
-    """Begin a response in the background, and answer with what there is of it.
+    """Begin a response in the background, and answer with its present state.
 
     Raises:
         ApiError: for everything that is wrong with the request, or if it cannot be kept.

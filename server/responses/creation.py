@@ -25,10 +25,10 @@ from server.responses.request import body as bodies, conversation, options, to_c
 API: Final = answering.Api(
     events.RESPONSES, "resp_", "input", may_be_empty=False, renderer=rendering.renderer
 )
-"""What sets the answers of this endpoint apart."""
+"""The facts that set the answers of this endpoint apart."""
 
 PREVIOUS: Final = "previous_response_id"
-"""The field that names what a request goes on from."""
+"""The field that names the response which a request goes on from."""
 
 
 class Creation(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Creation(msgspec.Struct, frozen=True):
 
     @property
     def api(self) -> answering.Api:
-        """What sets this answer apart: it repeats its own request."""
+        """The facts that set this answer apart: it repeats its own request."""
         made = functools.partial(rendering.renderer, repeated=self.repeated)
         return msgspec.structs.replace(API, renderer=made)
 
@@ -66,7 +66,7 @@ class Creation(msgspec.Struct, frozen=True):
         return self.request.model or ""
 
     def read(self, target: routing.Target) -> slices.Steps[AnswerOptions]:
-        """What is asked of a target's worker.
+        """Read what is asked of a target's worker.
 
         Raises:
             ApiError: with the field at fault.
@@ -91,7 +91,7 @@ class Creation(msgspec.Struct, frozen=True):
         )
 
     def begun(self, opened: events.Opened) -> responsestore.StoredResponse:
-        """The response as far as the request says it."""
+        """Make the response that is known from the request alone."""
         return responsestore.StoredResponse(
             response_id=opened.completion_id,
             key_id=self.incoming.caller.key_id,
@@ -103,7 +103,7 @@ class Creation(msgspec.Struct, frozen=True):
         )
 
     def keep(self, opened: events.Opened, renderer: reply.Renderer) -> sinks.BeforeLast:
-        """What keeps the response before its client hears of its end."""
+        """Make the step that keeps the response before its client learns of its end."""
         assert isinstance(renderer, ResponseEvents | ResponseBody)
         store = self.context.store
         if store is None or not self.keeps:
@@ -112,7 +112,7 @@ class Creation(msgspec.Struct, frozen=True):
 
 
 async def read(context: Context, incoming: IncomingRequest) -> Creation:
-    """What a request asks for, with the items that are kept of what it goes on from.
+    """Read a request, with the kept items of the response that it goes on from.
 
     Raises:
         ApiError: with the field at fault.
@@ -141,7 +141,7 @@ async def read(context: Context, incoming: IncomingRequest) -> Creation:
 async def _earlier(
     context: Context, incoming: IncomingRequest, response_id: str | None
 ) -> tuple[msgspec.Raw, ...]:
-    """The conversation that the request goes on from."""
+    """Return the conversation that the request goes on from."""
     if response_id is None:
         return ()
     run = runs.of(context).find(response_id, incoming.caller.key_id)

@@ -19,13 +19,13 @@ from server.responses import background, creation
 from server.responses.kept import keeping, runs
 
 PAGE: Final = 20
-"""Items of a page where the request does not say. Source: the API's own default."""
+"""Items of a page where the request does not say how many. Source: the API's own default."""
 
 PAGE_MAX: Final = 100
 """Most items of a page. Source: the API's own limit."""
 
 END_LOST: Final = "The end of the response could not be kept."
-"""What is said of a response that is unfinished in the store, and that nobody makes any more."""
+"""The error of a response that is unfinished in the store, and that nobody makes any more."""
 
 UNFINISHED: Final = ("in_progress", "queued")
 """The statuses of a response that is being made."""
@@ -34,7 +34,7 @@ Query = dict[str, list[str]]
 
 
 class _Background(msgspec.Struct):
-    """Whether a kept response was made in the background."""
+    """The member of a kept response that says whether it was made in the background."""
 
     background: bool
 
@@ -43,7 +43,7 @@ _backgrounds: Final = msgspec.json.Decoder(_Background)
 
 
 async def create(context: Context, call: Call) -> None:
-    """`POST /v1/responses`."""
+    """Answer `POST /v1/responses`."""
     incoming = await receive(context, call)
     if incoming is None:
         return
@@ -57,7 +57,7 @@ async def create(context: Context, call: Call) -> None:
 
 
 async def retrieve(context: Context, call: Call) -> None:
-    """`GET` and `DELETE /v1/responses/{id}`."""
+    """Answer `GET` and `DELETE /v1/responses/{id}`."""
     query = _query(call)
     if call.exchange.request.method == "DELETE":
         await _delete(context, call)
@@ -69,7 +69,7 @@ async def retrieve(context: Context, call: Call) -> None:
 
 
 async def cancel(context: Context, call: Call) -> None:
-    """`POST /v1/responses/{id}/cancel`."""
+    """Answer `POST /v1/responses/{id}/cancel`."""
     run = runs.of(context).find(call.tail, call.caller.key_id)
     if run is not None:
         run.cancel()
@@ -82,7 +82,7 @@ async def cancel(context: Context, call: Call) -> None:
 
 
 async def input_items(context: Context, call: Call) -> None:
-    """`GET /v1/responses/{id}/input_items`."""
+    """Answer `GET /v1/responses/{id}/input_items`."""
     kept = await _kept(context, call)
     query = _query(call)
     limit = _number(query, "limit", PAGE, 1, PAGE_MAX)
@@ -126,7 +126,7 @@ async def _delete(context: Context, call: Call) -> None:
 
 
 async def _kept(context: Context, call: Call) -> responsestore.StoredResponse:
-    """The response of the path, if it is the caller's."""
+    """Return the response of the path, if it is the caller's."""
     store = context.store
     with keeping.needed():
         kept = None if store is None else await store.get(call.tail, call.caller.key_id)
@@ -151,7 +151,7 @@ def _query(call: Call) -> Query:
 
 
 def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
-    """A whole number of the query."""
+    """Return a whole number of the query."""
     if name not in query:
         return usual
     given = query[name][0]
@@ -163,7 +163,8 @@ def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
 
 
 def _order(query: Query) -> str:
-    """How a list is ordered: the newest first, as the API has it, unless the query says more."""
+    """Return how a list is ordered: the newest first, as the API has it, unless the query says
+    otherwise."""
     given = query.get("order", ["desc"])[0]
     if given not in ("asc", "desc"):
         raise invalid("order", "it must be asc or desc")

@@ -131,7 +131,9 @@ UPSTREAM_MUTATIONS: Final[dict[str, Mutation]] = {
         upstreamclient, "_reused", _unnoticed
     ),
     "broken_connection_tried_again": lambda: mock.patch.object(
-        upstreamclient, "Reuse", lambda: mock.NonCallableMock(connection="reused")
+        upstreamclient,
+        "Reuse",
+        lambda: mock.NonCallableMock(connection=upstreamclient.Connection.REUSED),
     ),
     "refusal_not_tried_again": lambda: mock.patch.object(upstreamerrors, "RETRIED", frozenset()),
     "refusal_tried_again": lambda: mock.patch.object(

@@ -14,7 +14,7 @@ from server.http.errors import ApiError
 from server.responses.render.answer import Answer
 
 COMMIT_PATIENCE_S: Final = 10.0
-"""How long a client is kept waiting for a store that does not answer."""
+"""Seconds that a client is kept waiting for a store that does not answer."""
 
 _log = structlog.get_logger(component="responses")
 _encode: Final = msgspec.json.encode
@@ -22,7 +22,7 @@ _encode: Final = msgspec.json.encode
 
 @contextlib.contextmanager
 def needed() -> Iterator[None]:
-    """Around what cannot be answered without the store.
+    """Turn a failure of the store into a 503, around what cannot be answered without it.
 
     Raises:
         ApiError: `store_unavailable` where it cannot do what it is asked.
@@ -35,7 +35,7 @@ def needed() -> Iterator[None]:
 
 
 class Keeper:
-    """Commits one response.
+    """Commits one response to the store.
 
     An answer is sent even if it could not be kept: it is what the client waits for. It will be
     missed by the next request, which says so.
@@ -57,7 +57,7 @@ class Keeper:
         self._commit: asyncio.Task[None] | None = None
 
     def before_last(self, proceed: Callable[[], None]) -> None:
-        """Commit, then `proceed`; at once where there is no response to keep."""
+        """Commit the response, then call `proceed`; at once where there is none to keep."""
         response = self._answer.response
         if response is None:
             proceed()

@@ -23,10 +23,10 @@ from server.http.exchange import OPEN_STAGES, Exchange, HeaderList
 from server.responses.render.stream import ResponseEvents
 
 FOLLOWABLE_S: Final = 600.0
-"""How long after its end a run can still be followed."""
+"""Seconds after its end for which a run can still be followed."""
 
 FOLLOWABLE_BYTES: Final = 64 << 20
-"""How much is held of runs that are over; above it the first to end are forgotten."""
+"""Most bytes that are held of runs that are over; above it the first to end are forgotten."""
 
 AT_ONCE: Final = 64 << 10
 """Bytes that a follower is sent before it is asked whether it keeps up."""
@@ -37,14 +37,14 @@ _FRAME: Final = re.compile(
 
 
 class Ending(enum.Enum):
-    """How those who follow a run are told that it is over."""
+    """How those who follow a run learn that it is over."""
 
     WHOLE = enum.auto()
     CUT = enum.auto()
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What was answered in place of a stream."""
+    """An answer that was given in place of a stream."""
 
     status: int
     headers: HeaderList
@@ -52,7 +52,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """One response in the background: a `server.api.sinks.Outlet`.
+    """One response that is made in the background: a `server.api.sinks.Outlet`.
 
     Args:
         keep: keeps the response as it ended; called with how to go on.
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def size(self) -> int:
-        """Bytes of what was said so far."""
+        """Bytes of the events so far."""
         return sum(map(len, self._said))
 
     @property
@@ -87,7 +87,7 @@ class Run:
         return self._renderer.answer.response if self.over.is_set() else None
 
     def begin(self, stream: pump.Pump) -> None:
-        """Have the stream say its head at once: nobody waits for a status any more."""
+        """Have the stream emit its head at once: nobody waits for a status any more."""
         self._stream = stream
         stream.tick("head_hold")
 
@@ -97,33 +97,35 @@ class Run:
         self._stream.event(events.ClientGone("cancelled"))
 
     def before_last(self, proceed: Callable[[], None]) -> None:
-        """Keep the response, then `proceed`: one that stopped without an end was cancelled."""
+        """Keep the response, then call `proceed`: one that stopped without an end was
+        cancelled."""
         if self._renderer.answer.response is None and self._renderer.frames:
             self._last_words = self._renderer.cancelled()
         self._keep(proceed)
 
     def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
-        """Take an answer in place of a stream."""
+        """Keep an answer that was given in place of a stream."""
         self.refusal = Refusal(status, headers, body)
         self.begun.set()
         self._end()
 
     def start(self, status: int, headers: HeaderList) -> None:
-        """Take the head; each follower gets one of its own."""
+        """Begin the stream; each follower gets a head of its own."""
         self.begun.set()
 
     def write(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Keep a piece of the body for those who follow."""
         self._said.append(data)
         self._tell()
 
     def finish(self, data: bytes = b"") -> None:
-        """Take the last piece of the body."""
+        """Keep the last piece of the body."""
         self._said.append(data + self._last_words)
         self._end()
 
     def abort(self) -> None:
-        """Take nothing more: the response has failed, and whoever follows it is cut."""
+        """End the run without a whole answer: the response has failed, and whoever follows it is
+        cut."""
         self._ending = Ending.CUT
         try:
             if self._renderer.answer.response is None:
@@ -134,7 +136,7 @@ class Run:
             self._end()
 
     async def follow(self, exchange: Exchange, headers: HeaderList, after: int) -> None:
-        """Send what was said and what will be, from the event that follows number `after`.
+        """Send the events so far and those to come, from the one that follows number `after`.
 
         A follower that reads slowly is sent no more than it has room for.
         """
@@ -187,7 +189,7 @@ async def _give(exchange: Exchange, data: bytes, room: asyncio.Event) -> None:
 
 
 def _after(piece: bytes, number: int) -> bytes:
-    """What of a piece comes after an event; all of it, if that comes before it."""
+    """Return the part of a piece that comes after an event; all of it, if that comes before it."""
     start = 0
     for frame in _FRAME.finditer(piece):
         if int(frame[1]) > number:
@@ -197,13 +199,13 @@ def _after(piece: bytes, number: int) -> bytes:
 
 
 def of(context: Context) -> "Runs":
-    """The runs of a server."""
+    """Return the runs of a server."""
     assert isinstance(context.runs, Runs)
     return context.runs
 
 
 class Runs:
-    """The runs of a server, and for a while those that are over: its `BackgroundRuns`."""
+    """The background runs of a server, and for a while those that are over."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
@@ -211,24 +213,24 @@ class Runs:
         self._watches: set[asyncio.Task[None]] = set()
 
     def add(self, response_id: str, run: Run) -> None:
-        """Take a run; it is forgotten when it cannot be followed any more."""
+        """Add a run; it is forgotten when it cannot be followed any more."""
         self._runs[response_id] = run
         watch = asyncio.get_running_loop().create_task(self._watch(response_id, run))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
 
     def find(self, response_id: str, key_id: str) -> Run | None:
-        """A run, if it is of this key."""
+        """Return a run, if it is of this key."""
         run = self._runs.get(response_id)
         return run if run is not None and run.key_id == key_id else None
 
     def forget(self, response_id: str) -> None:
-        """Have a run not be found any more, if it is not forgotten yet."""
+        """Remove a run, if it is not forgotten yet."""
         self._runs.pop(response_id, None)
         self._over.pop(response_id, None)
 
     async def drain(self, seconds: float) -> int:
-        """Wait until every run is over; how many are not by then."""
+        """Wait until every run is over, and return how many were not in time."""
         if self._watches:
             await asyncio.wait(self._watches, timeout=seconds)
         return len(self._watches)

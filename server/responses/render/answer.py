@@ -13,7 +13,7 @@ from server.responses.render.parts import Event, Part
 
 
 class Answer:
-    """One response while it comes about.
+    """A response while its answer comes.
 
     Attributes:
         output: its items.
@@ -31,7 +31,7 @@ class Answer:
         self._reason: str | None = None
 
     def take(self, output: outputs.AnyOutput, now: int) -> list[Event]:
-        """Take an output and return the events that it is to the client.
+        """Take an output and return the events that it means to the client.
 
         Args:
             now: when its event was recorded, in microseconds since the epoch.
@@ -48,11 +48,11 @@ class Answer:
         return [_lifecycle("failed", self.response)]
 
     def begun(self) -> dict[str, Any]:
-        """The response as it begins."""
+        """Return the response object as it begins."""
         return self._envelope.object("in_progress", [])
 
     def text(self) -> tuple[Part, list[Event]]:
-        """The part that text of the answer belongs to, and the events of its beginning."""
+        """Return the part that text of the answer belongs to, and the events of its beginning."""
         return self.output.part("output_text")
 
     def _add_text(self, text: str, kind: str = "output_text") -> list[Event]:
@@ -64,7 +64,8 @@ class Answer:
         return [_lifecycle("created", response), _lifecycle("in_progress", response)]
 
     def _waiting(self, _: outputs.Keepalive) -> list[Event]:
-        """An event and no comment: the idle timers of some clients count a comment as silence."""
+        """Return an event in place of a comment: the idle timers of some clients count a comment
+        as silence."""
         return [_lifecycle("in_progress", self.begun())]
 
     def _finished(self, finish: outputs.Finish) -> list[Event]:
@@ -117,7 +118,7 @@ _EVENTS: Final[dict[type, Callable[[Answer, Any], list[Event]]]] = {
     outputs.Keepalive: Answer._waiting,
     outputs.Failure: Answer._failed,
 }
-"""The events of each output; the others have none."""
+"""The method that makes the events of each output; any other output has none."""
 
 
 def _lifecycle(name: str, response: dict[str, Any]) -> Event:

@@ -35,16 +35,16 @@ USUAL: Final[dict[str, Any]] = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
 }
-"""Members that repeat the request, and what they are where it does not say. Source: the API's
-response object, of which Open Responses requires every one."""
+"""The members that repeat the request, each with its value where the request has none. Source: the
+API's response object, of which Open Responses requires every one."""
 
 REASONING: Final[dict[str, Any]] = {"effort": None, "summary": None}
 TEXT: Final[dict[str, Any]] = {"format": {"type": "text"}, "verbosity": "medium"}
 TOOL: Final[dict[str, Any]] = {"description": None, "parameters": None, "strict": None}
-"""The members that these objects always have, and what they are where the request has none."""
+"""The members that a tool always has, each with its value where the request has none."""
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
-"""The member of `include` that has reasoning items show what only their provider can read."""
+"""The member of `include` by which reasoning items show what only their provider can read."""
 
 NULL: Final = msgspec.Raw(b"null")
 
@@ -54,7 +54,7 @@ _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Echo(msgspec.Struct, frozen=True):
-    """What is repeated of one request.
+    """The parts of one request that its response repeats.
 
     Attributes:
         members: of the response object, in their order; `model` and `store` are its stream's.
@@ -66,7 +66,8 @@ class Echo(msgspec.Struct, frozen=True):
 
 
 def of(members: Members) -> slices.Steps[Echo]:
-    """What is repeated of a request; a masked log's may have members of other types."""
+    """Return the parts of a request that are repeated; a masked log's may have members of other
+    types."""
     given = {name: value for name, value in members.items() if decoding.is_active(value)}
     repeated: dict[str, msgspec.Raw] = {}
     for name, usual in USUAL.items():
@@ -90,7 +91,7 @@ def of(members: Members) -> slices.Steps[Echo]:
 
 
 def logged(request: msgspec.Raw) -> Echo:
-    """What is repeated of a request as the log has it."""
+    """Return the parts that are repeated of a request as the log has it."""
     try:
         members = parse.parse(request, _members)
     except parse.ParseError:
@@ -99,7 +100,7 @@ def logged(request: msgspec.Raw) -> Echo:
 
 
 def _written(value: msgspec.Raw) -> msgspec.Raw:
-    """A value as it is repeated."""
+    """Return a value as it is repeated."""
     if memoryview(value).nbytes > keptrequest.KEPT_BYTES:
         text = bytes(value).decode("utf-8", "replace")
         return msgspec.Raw(text.replace("\n", " ").replace("\r", " ").encode())
@@ -112,7 +113,7 @@ def _written(value: msgspec.Raw) -> msgspec.Raw:
 
 
 def _object(value: msgspec.Raw, keep_nulls: bool = False) -> slices.Steps[dict[str, msgspec.Raw]]:
-    """The members of an object that say something; none of anything else."""
+    """Return the members of an object that are not null; none of any other value."""
     written = {}
     if bytes(memoryview(value)[:1]) == b"{":
         for name, member in parse.parse_outer(value, _members).items():
@@ -123,7 +124,7 @@ def _object(value: msgspec.Raw, keep_nulls: bool = False) -> slices.Steps[dict[s
 
 
 def _list(value: msgspec.Raw) -> list[msgspec.Raw]:
-    """The items of an array; none of anything else."""
+    """Return the items of an array; none of any other value."""
     is_array = bytes(memoryview(value)[:1]) == b"["
     return parse.parse_outer(value, _items) if is_array else []
 

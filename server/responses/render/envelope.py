@@ -10,14 +10,14 @@ from server.http.errors import case_of
 from server.responses.render import echo
 
 ERROR_CODES: Final = frozenset({"rate_limit_exceeded", "server_error"})
-"""Codes that `response.error` may have of those that occur here; SDKs refuse any other."""
+"""The codes of `response.error` that occur here; SDKs refuse any that the API does not list."""
 
 INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""Why an answer with such a finish reason is not whole."""
+"""The `incomplete_details.reason` of an answer with such a finish reason."""
 
 
 class Envelope:
-    """One response, without its output items.
+    """One response object, without its output items.
 
     Args:
         repeated: what it repeats of its request; None where the log's is all there is.
@@ -46,7 +46,7 @@ class Envelope:
         reason: str | None = None,
         error: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The response as the API shows it.
+        """Make the response object as the API shows it.
 
         Args:
             completed_at: seconds since the epoch.
@@ -65,7 +65,7 @@ class Envelope:
 
 
 def usage_object(usage: events.Usage | None) -> dict[str, Any]:
-    """The API's usage object; zeros where the counts are unknown."""
+    """Make the API's usage object; its counts are zeros where they are unknown."""
     counts = usage or events.Usage(0, 0)
     return {
         "input_tokens": counts.prompt_tokens,
@@ -77,7 +77,7 @@ def usage_object(usage: events.Usage | None) -> dict[str, Any]:
 
 
 def error_object(failure: outputs.Failure) -> dict[str, Any]:
-    """The error of a failed response."""
+    """Make the error of a failed response."""
     case = case_of(failure.code, failure.status)
     code = failure.code if failure.code in ERROR_CODES else "server_error"
     return {"code": code, "message": failure.message, "type": case.type, "param": failure.param}

@@ -27,11 +27,12 @@ class ResponseBody:
         self._counts: toolrender.Counts | None = None
 
     def headers(self) -> list[tuple[str, str]]:
-        """Those of a JSON body, and what is known only when the answer is whole."""
+        """Return the headers of a JSON body, with those that are known only when the answer is
+        whole."""
         return body_headers(self.answer.usage, self._counts)
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """The whole body for the output that ends the answer, empty bytes for any other."""
+        """Return the whole body for the output that ends the answer, empty bytes for any other."""
         if isinstance(output, outputs.ToolCounts):
             self._counts = toolrender.Counts()
             self._counts.add(output)
@@ -41,7 +42,7 @@ class ResponseBody:
         return b""
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
-        """Nothing yet, for a `Content` of each of the texts."""
+        """Add the texts to the answer; no bytes go out before it is whole."""
         part, _ = self.answer.text()
         part.texts += texts
         return b""

@@ -19,13 +19,13 @@ from machines import events, parse
 from server.responses.render.parts import NAMES, Event, Part
 
 Status = Literal["in_progress", "completed", "incomplete"]
-"""Of an item, and of the response."""
+"""The status of an item, and of the response."""
 
 _encode: Final = msgspec.json.encode
 
 
 class Item(abc.ABC):
-    """One output item.
+    """One output item, such as a message or a call.
 
     Attributes:
         place: the members that name the item in an event.
@@ -40,32 +40,33 @@ class Item(abc.ABC):
         self.ended: msgspec.Raw | None = None
 
     def added(self) -> Event:
-        """Tells that the item begins."""
+        """Return the event that begins the item."""
         return self._event("added")
 
     def done(self, status: Status) -> list[Event]:
-        """Ends the item, and tells so."""
+        """End the item and return the events of its end."""
         self.status = status
         closing = self._close()
         self.ended = msgspec.Raw(_encode(self._members()))
         return [*closing, self._event("done")]
 
     def object(self) -> dict[str, Any] | msgspec.Raw:
-        """The item as it is now."""
+        """Return the item as it is now."""
         return self._members() if self.ended is None else self.ended
 
     def kept(self) -> msgspec.Raw:
-        """The item, which has ended, as it is kept: it may hold what its client is not shown."""
+        """Return the ended item as the store keeps it: it may hold more than its client is
+        shown."""
         assert self.ended is not None
         return self.ended
 
     @abc.abstractmethod
     def _members(self) -> dict[str, Any]:
-        """The item as it is now, member by member."""
+        """Return the item's members as they are now."""
 
     @abc.abstractmethod
     def _close(self) -> list[Event]:
-        """Tells of what the item holds, at its end."""
+        """Return the events of the item's content at its end."""
 
     def _event(self, name: str) -> Event:
         return {
@@ -88,7 +89,7 @@ class PartsItem(Item):
         self._counts: dict[str, int] = {}
 
     def part(self, kind: str) -> tuple[Part, list[Event]]:
-        """The part that text of this kind belongs to, and what its beginning tells."""
+        """Return the part that text of this kind belongs to, and the events of its beginning."""
         if self.parts and self.parts[-1].kind == kind:
             return self.parts[-1], []
         closing = self._close()
@@ -99,12 +100,12 @@ class PartsItem(Item):
         return self.parts[-1], [*closing, self.parts[-1].added()]
 
     def _close(self) -> list[Event]:
-        """Tells what the part that grows was."""
+        """Return the events that end the growing part."""
         return self.parts[-1].done() if self.parts else []
 
 
 class Message(PartsItem):
-    """What the model says."""
+    """A message of the model."""
 
     def _members(self) -> dict[str, Any]:
         return {
@@ -117,7 +118,7 @@ class Message(PartsItem):
 
 
 class Reasoning(PartsItem):
-    """What the model thinks.
+    """A reasoning item: the model's thinking, or a summary of it.
 
     Attributes:
         encrypted_content: empty until it is known, and where there is none.
@@ -133,14 +134,14 @@ class Reasoning(PartsItem):
         self._shows_encrypted = shows_encrypted
 
     def kept(self) -> msgspec.Raw:
-        """The item with what is encrypted: a later request may need it."""
+        """Return the item with its encrypted content, which a later request may need."""
         if self._shows_encrypted or not self.encrypted_content:
             return super().kept()
         hidden = {"encrypted_content": self.encrypted_content}
         return msgspec.Raw(_encode(self._members() | hidden))
 
     def _members(self) -> dict[str, Any]:
-        """The item; what is encrypted is shown to those who asked for it."""
+        """Return the item's members; the encrypted content is shown to those who asked for it."""
         found: dict[str, Any] = {
             "id": self.place["item_id"],
             "type": "reasoning",
@@ -166,14 +167,14 @@ class FunctionCall(Item):
         self._scan = parse.DepthScan()
 
     def delta(self, piece: str) -> Event:
-        """Adds to the arguments, and tells so."""
+        """Add to the arguments and return the event of it."""
         self._pieces.append(piece)
         self._opening = self._opening or piece.lstrip()[:1]
         self._scan.feed(piece.encode("utf-8", "surrogatepass"))
         return {"type": "response.function_call_arguments.delta", **self.place, "delta": piece}
 
     def is_whole(self) -> bool:
-        """Whether the arguments are an object, and so all there is.
+        """Return whether the arguments are an object, and so complete.
 
         Only brackets and strings are looked at, as they come: what they hold is the model's.
         """
@@ -194,7 +195,7 @@ class FunctionCall(Item):
         return self._pieces[0]
 
     def _close(self) -> list[Event]:
-        """Tells what the arguments were."""
+        """Return the event that repeats the whole arguments."""
         closing = {
             "type": "response.function_call_arguments.done",
             **self.place,
@@ -208,7 +209,7 @@ _SPOKEN: Final = ("output_text", "refusal")
 
 
 class OutputItems:
-    """The items of one response.
+    """The output items of one response, in order.
 
     Args:
         response_id: `resp_…`; the ids of its items follow from it.
@@ -229,26 +230,26 @@ class OutputItems:
         self._latest: Message | Reasoning | None = None
 
     def part(self, kind: str) -> tuple[Part, list[Event]]:
-        """The part that text of this kind belongs to, and what its beginning tells."""
+        """Return the part that text of this kind belongs to, and the events of its beginning."""
         item, opening = self._message() if kind in _SPOKEN else self._reasoning(kind)
         self.refused |= kind == "refusal"
         part, begun = item.part(kind)
         return part, [*opening, *begun]
 
     def add_reasoning(self, text: str, kind: events.ReasoningKind) -> list[Event]:
-        """Text of a reasoning item."""
+        """Add text to the reasoning item and return the events of it."""
         part, opening = self.part(f"{'summary' if kind == 'summary' else 'reasoning'}_text")
         return [*opening, part.delta(text)]
 
     def end_reasoning(self, encrypted_content: str) -> list[Event]:
-        """The end of a reasoning item; without one that is open, of one that showed nothing."""
+        """End the reasoning item; without an open one, add one that showed nothing."""
         item, opening = self._reasoning("summary_text")
         item.encrypted_content = encrypted_content
         return [*opening, *self._end([item], "completed")]
 
     def add_call(self, index: int, call_id: str, name: str, piece: str) -> list[Event]:
-        """A call begins, with as much of its arguments as is known: an earlier one ends with it,
-        if it is whole."""
+        """Begin a call with the arguments that are known; an earlier call ends with it, if it is
+        whole."""
         assert index == len(self._calls)
         call = FunctionCall(*self._next("fc"), call_id, name)
         self._calls.append(call)
@@ -256,7 +257,8 @@ class OutputItems:
         return [*opening, *self.add_arguments(index, piece)]
 
     def add_arguments(self, index: int, piece: str) -> list[Event]:
-        """More of a call's arguments; nothing is added to one that has ended: it was whole."""
+        """Add to a call's arguments; nothing is added to a call that has ended, which was
+        whole."""
         call = self._calls[index]
         if not piece or call.ended is not None:
             return []
@@ -264,26 +266,27 @@ class OutputItems:
         return [call.delta(piece)]
 
     def objects(self) -> list[dict[str, Any] | msgspec.Raw]:
-        """The items as a response shows them."""
+        """Return the items as a response shows them."""
         return [item.object() for item in self._items]
 
     def kept(self) -> tuple[msgspec.Raw, ...]:
-        """The items as they are kept, once nothing will follow."""
+        """Return the items as the store keeps them, once nothing will follow."""
         return tuple(item.kept() for item in self._items)
 
     def finish(self, status: Status) -> list[Event]:
-        """Nothing will follow: what is open ends so. An answer of nothing is an empty message."""
+        """End the items that are open with this status; an answer of nothing is an empty
+        message."""
         opening: list[Event] = []
         if all(isinstance(item, Reasoning) for item in self._items):
             opening = self.part("output_text")[1]
         return [*opening, *self._end(list(self._open.values()), status)]
 
     def break_off(self) -> None:
-        """Nothing will follow, and no event tells so: what is open is incomplete."""
+        """End the items that are open as incomplete, without an event."""
         self._end(list(self._open.values()), "incomplete")
 
     def _message(self) -> tuple[Message, list[Event]]:
-        """The message that grows, and what its beginning tells."""
+        """Return the growing message, and the events of its beginning."""
         if isinstance(self._latest, Message) and self._latest.ended is None:
             return self._latest, []
         item = Message(*self._next("msg"))
@@ -292,7 +295,7 @@ class OutputItems:
         return item, opening
 
     def _reasoning(self, kind: str) -> tuple[Reasoning, list[Event]]:
-        """The reasoning item that grows, and what its beginning tells.
+        """Return the growing reasoning item, and the events of its beginning.
 
         Args:
             kind: of its first part.
@@ -306,7 +309,7 @@ class OutputItems:
         return item, opening
 
     def _begin(self, item: Item) -> list[Event]:
-        """Begins an item, and ends what must not be open beside it: not a call that may grow.
+        """Begin an item, and end those that must not be open beside it: not a call that may grow.
 
         Whether a call is whole changes with its arguments alone, so only those are asked that got
         some since the last item began.
@@ -328,6 +331,6 @@ class OutputItems:
         return closing
 
     def _next(self, prefix: str) -> tuple[str, int]:
-        """Id and index of the next item."""
+        """Return the id and the index of the next item."""
         index = len(self._items)
         return f"{prefix}_{self._key}{index:04x}", index

@@ -10,11 +10,11 @@ import msgspec
 _encode: Final = msgspec.json.encode
 
 Event = dict[str, Any]
-"""An event of the API, `type` first."""
+"""An event of the API as an object, `type` first."""
 
 
 class Names(msgspec.Struct, frozen=True):
-    """How the API calls a kind of part.
+    """The API's names for a kind of part.
 
     Attributes:
         part: how the names of its first and last events begin; `text`: of those between.
@@ -47,7 +47,7 @@ NAMES: Final = {
     ),
     "reasoning_text": Names("response.content_part", "response.reasoning_text"),
 }
-"""The kinds of parts. Source: the API's streaming events, as its SDKs type them."""
+"""The names of each kind of part. Source: the API's streaming events, as its SDKs type them."""
 
 
 class Part:
@@ -65,11 +65,11 @@ class Part:
         self._ended: msgspec.Raw | None = None
 
     def added(self) -> Event:
-        """Tells that the part begins."""
+        """Return the event that begins the part."""
         return {"type": f"{self._names.part}.added", **self.place, "part": self._object("")}
 
     def delta(self, text: str) -> Event:
-        """Adds to the part, and tells so."""
+        """Add to the part and return the event of it."""
         self.texts.append(text)
         return {
             "type": f"{self._names.text}.delta",
@@ -79,7 +79,8 @@ class Part:
         }
 
     def done(self) -> list[Event]:
-        """Tells what the part was. Its text is in four events, and encoded once for all."""
+        """Return the events that end the part. Its text is in four of them, and encoded once for
+        all."""
         self._ended = text = msgspec.Raw(_encode("".join(self.texts)))
         self.texts.clear()
         return [
@@ -93,7 +94,7 @@ class Part:
         ]
 
     def object(self) -> dict[str, Any]:
-        """The part as it is now."""
+        """Return the part as it is now."""
         return self._object("".join(self.texts) if self._ended is None else self._ended)
 
     def _object(self, text: str | msgspec.Raw) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from server.responses.render.stream import ResponseEvents
 
 
 def renderer(opened: events.Opened, repeated: Echo | None = None) -> ResponseEvents | ResponseBody:
-    """The renderer of one stream.
+    """Make the renderer of one stream, as events or as one body.
 
     Args:
         repeated: what the answer repeats of its request; None in a replay, which has what the log

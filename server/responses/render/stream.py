@@ -39,11 +39,12 @@ class ResponseEvents:
         self._delta = b""
 
     def headers(self) -> list[tuple[str, str]]:
-        """Those of every stream."""
+        """Return the headers of every event stream."""
         return list(sse.HEADERS)
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
-        """The bytes of one output, before HTTP framing; empty for those a client does not see."""
+        """Return the bytes of one output, before HTTP framing; empty for those a client does not
+        see."""
         match output:
             case outputs.Content(text, choice):
                 return self.contents(choice, [text])
@@ -59,7 +60,7 @@ class ResponseEvents:
         return frames
 
     def contents(self, choice: int, texts: list[str]) -> bytes:
-        """The bytes of a `Content` for each of the texts: the last step of a token."""
+        """Return the bytes of a `Content` for each of the texts: the last step of a token."""
         part, opening = self.answer.text()
         begun = self._frames(opening)
         if part is not self._part:
@@ -75,7 +76,7 @@ class ResponseEvents:
         )
 
     def cancelled(self) -> bytes:
-        """The events of a response that was stopped by its client: for those who follow it."""
+        """Return the events of a response that its client stopped, for those who follow it."""
         return self._frames(self.answer.cancelled()) + sse.DONE
 
     def _frames(self, emitted: list[Event]) -> bytes:

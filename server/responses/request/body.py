@@ -24,7 +24,7 @@ class StreamOptions(msgspec.Struct):
 
 
 class Reasoning(msgspec.Struct):
-    """`reasoning`: how hard to think, and how to tell of it."""
+    """`reasoning`: the model's effort, and what is shown of its thinking."""
 
     effort: models.Effort | None = None
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
@@ -70,11 +70,11 @@ class NamedTool(msgspec.Struct):
 
 
 _NEEDED: Final = {"function": ("name",), "allowed_tools": ("mode", "tools")}
-"""What a choice must have, by its type."""
+"""The members that a choice of each type must have."""
 
 
 class ToolChoice(msgspec.Struct):
-    """`tool_choice`, where it is more than a word.
+    """`tool_choice`, where it is an object.
 
     Attributes:
         name: of a `function`, or a `custom` tool.
@@ -93,13 +93,14 @@ class ToolChoice(msgspec.Struct):
 
 
 class ToolKind(msgspec.Struct):
-    """What an entry of `tools` is."""
+    """The type of an entry of `tools`."""
 
     type: str
 
 
 class Fields(msgspec.Struct):
-    """What the server reads of a request; everything else is named in `x-turntape-ignored`."""
+    """The members of a request that the server reads; every other is named in
+    `x-turntape-ignored`."""
 
     model: str | None = None
     input: str | list[msgspec.Raw] | None = None
@@ -132,7 +133,7 @@ class Fields(msgspec.Struct):
 
 
 class ResponsesRequest(Fields):
-    """A request, its parts read.
+    """A request whose input, instructions and tools have been read.
 
     Attributes:
         items: the input, one for one; a text alone is a user's message.
@@ -155,7 +156,7 @@ _functions: Final[reading.Reader[chatbodies.DeclaredFunction]] = reading.reader(
 def parse(
     members: reading.Members, limit: int
 ) -> slices.Steps[tuple[ResponsesRequest, tuple[str, ...]]]:
-    """The request, and the names of its active fields, items and tools that nothing honours.
+    """Read a request, and the names of its active fields, items and tools that nothing honours.
 
     Args:
         limit: `PROXY_MAX_INPUT_ITEMS`, for items, parts and tools, each by itself.
@@ -195,7 +196,8 @@ def _items(
     limit: int,
     unshown: list[str],
 ) -> slices.Steps[list[inputitems.AnyItem]]:
-    """The items of a field; the paths of those that nothing honours are added to `unshown`."""
+    """Return the items of a field; the paths of those that nothing honours are added to
+    `unshown`."""
     if isinstance(given, str):
         return [inputitems.Message(role=role, content=given)]
     found: list[inputitems.AnyItem] = []
@@ -219,7 +221,7 @@ def _items(
 def _declared(
     tools: list[msgspec.Raw], limit: int
 ) -> slices.Steps[dict[str, chatbodies.DeclaredFunction | None]]:
-    """The tools by their paths; None for what is no function."""
+    """Return the tools by their paths; None for an entry that is no function."""
     found: dict[str, chatbodies.DeclaredFunction | None] = {}
     decoding.check_count("tools", len(tools), limit)
     for index, raw in enumerate(tools):

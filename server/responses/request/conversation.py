@@ -18,7 +18,7 @@ from server.http.errors import ApiError
 from server.responses.request import input_items as inputitems
 
 PREVIOUS: Final = "previous_response_id"
-"""The field that earlier items come from."""
+"""The field that names the response which earlier items come from."""
 
 Items = Sequence[inputitems.AnyItem]
 
@@ -31,7 +31,7 @@ _PREFIXES: Final[dict[type, str]] = {
     inputitems.Reasoning: "rs_",
     inputitems.Compaction: "cmp_",
 }
-"""How the API's ids of items begin."""
+"""The prefix of the API's id of each kind of item."""
 
 
 _identified: Final = msgspec.json.Decoder(responsestore.Identified)
@@ -46,7 +46,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 
 
 def listed(items: Items) -> slices.Steps[list[Listed]]:
-    """Items of a request as the API lists them.
+    """Return the items of a request as the API lists them.
 
     Raises:
         ApiError: for an id that is none.
@@ -59,8 +59,8 @@ def listed(items: Items) -> slices.Steps[list[Listed]]:
 
 
 def references(items: Items) -> slices.Steps[tuple[str, ...]]:
-    """The ids of items to look up, each once: what is only referred to, and thoughts whose
-    encrypted form the client does not have."""
+    """Return the ids of items to look up, each once: of items that are only referred to, and of
+    reasoning whose encrypted form the client does not have."""
     found: dict[str, None] = {}
     for item in items:
         item_id = _referred(item)
@@ -73,7 +73,7 @@ def references(items: Items) -> slices.Steps[tuple[str, ...]]:
 def resolve(
     items: Iterable[Listed], found: Mapping[str, msgspec.Raw], limit: int
 ) -> slices.Steps[list[Listed]]:
-    """Items, with those that were found in the places of what refers to them.
+    """Replace each reference by the item that was found for it.
 
     Raises:
         ApiError: 404 for a reference to what was not found.
@@ -96,7 +96,7 @@ def resolve(
 def divided(
     items: Iterable[Listed],
 ) -> slices.Steps[tuple[list[inputitems.AnyItem], tuple[msgspec.Raw, ...]]]:
-    """Items as they were read, and as JSON."""
+    """Return the items as they were read, and as JSON."""
     read_items, raws = [], []
     for each in items:
         read_items.append(each.item)
@@ -106,7 +106,7 @@ def divided(
 
 
 def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[inputitems.AnyItem]]:
-    """Items of earlier responses.
+    """Read the kept items of earlier responses.
 
     Raises:
         ApiError: for one that cannot be read again.
@@ -121,7 +121,7 @@ def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[inputitem
 def messages(
     items: Items, prologue: Items = (), earlier: Items = ()
 ) -> slices.Steps[tuple[worker.Message, ...]]:
-    """What a worker is told: the instructions of this request, then the items, in their order.
+    """Make a worker's messages: the instructions of this request, then the items, in their order.
 
     Args:
         items: the request's own; none of them a reference.
@@ -145,7 +145,7 @@ def messages(
 
 
 class _Step:
-    """What the model thought, said and called at once: one message."""
+    """The thoughts, text and calls of one step of the model: one message."""
 
     def __init__(self) -> None:
         self.thoughts: list[msgspec.Raw] = []
@@ -154,17 +154,17 @@ class _Step:
 
     @property
     def speaks(self) -> bool:
-        """Whether there is more than thoughts."""
+        """Whether the step holds more than thoughts."""
         return bool(self.parts or self.calls)
 
     def message(self) -> worker.Message:
-        """All of it."""
+        """Return the step as one message."""
         calls, thoughts = tuple(self.calls), tuple(self.thoughts)
         return worker.Message("assistant", self.parts, calls=calls, reasoning=thoughts)
 
 
 class _Messages:
-    """Messages as items make them up, one by one."""
+    """Collects the messages that items make up, one by one."""
 
     def __init__(self) -> None:
         self._whole: list[worker.Message] = []
@@ -172,12 +172,12 @@ class _Messages:
         self._step = _Step()
 
     def all(self) -> tuple[worker.Message, ...]:
-        """All that was said."""
+        """Return all messages."""
         self._end_step()
         return tuple(self._whole)
 
     def add(self, item: inputitems.AnyItem, path: str) -> None:
-        """Take one further item, which stands at `path` in the request."""
+        """Add one item, which stands at `path` in the request."""
         match item:
             case inputitems.Message(role="assistant"):
                 self._say(_parts(item.content, f"{path}.content"))
@@ -242,7 +242,7 @@ def _referred(item: inputitems.AnyItem) -> str | None:
 
 
 def _encrypted(item: inputitems.Reasoning | inputitems.Compaction) -> msgspec.Raw:
-    """What a provider takes back of its own item: the id is part of what it checks."""
+    """Return the item that a provider takes back as its own: the id is part of what it checks."""
     if isinstance(item, inputitems.Reasoning):
         item = inputitems.Reasoning(
             id=item.id, summary=item.summary or [], encrypted_content=item.encrypted_content
@@ -276,7 +276,7 @@ def _part(part: inputitems.Part, param: str) -> worker.Part:
 
 
 def _chat_file(part: inputitems.InputFile) -> msgspec.Raw | None:
-    """A file as Chat Completions has it, which knows none by its URL."""
+    """Return a file as Chat Completions has it, which knows none by its URL."""
     if part.file_url is not None:
         return None
     file = {"filename": part.filename, "file_data": part.file_data, "file_id": part.file_id}
@@ -285,7 +285,7 @@ def _chat_file(part: inputitems.InputFile) -> msgspec.Raw | None:
 
 
 def _listed(item: inputitems.AnyItem, path: str) -> Listed:
-    """An item as the API lists it."""
+    """Return an item as the API lists it."""
     if isinstance(item, inputitems.ItemReference):
         return Listed(item, _raw(item))
     if isinstance(item, inputitems.Unshown):
@@ -305,7 +305,7 @@ def _listed(item: inputitems.AnyItem, path: str) -> Listed:
 
 
 def _with_id(raw: msgspec.Raw, path: str) -> msgspec.Raw:
-    """An item that is kept as it came, but for the id that it may lack."""
+    """Return an item that is kept as it came, with an id where it lacks one."""
     fields = decoding.decode_outer(_raw_fields, raw)
     item_id = fields.get("id", decoding.ABSENT)
     if not decoding.is_active(item_id):
@@ -315,7 +315,7 @@ def _with_id(raw: msgspec.Raw, path: str) -> msgspec.Raw:
 
 
 def _listed_parts(content: str | list[inputitems.Part], role: str) -> list[inputitems.Part]:
-    """Content as the API lists it: texts by who said them, images with their detail."""
+    """Return content as the API lists it: texts by their author, images with their detail."""
     if isinstance(content, str):
         content = [inputitems.PlainText(content)]
     spoken = role == "assistant"

@@ -18,26 +18,26 @@ from server.http import decoding, reading
 
 
 class InputText(msgspec.Struct, gc=False, tag_field="type", tag="input_text"):
-    """Text for the model."""
+    """A text for the model."""
 
     text: str
 
 
 class OutputText(msgspec.Struct, gc=False, tag_field="type", tag="output_text"):
-    """Text of the model."""
+    """A text of the model."""
 
     text: str
     annotations: list[msgspec.Raw] | None = None
 
 
 class PlainText(msgspec.Struct, gc=False, tag_field="type", tag="text"):
-    """Text as Chat Completions has it, which many clients send here too."""
+    """A text as Chat Completions has it, which many clients send here too."""
 
     text: str
 
 
 class Refusal(msgspec.Struct, gc=False, tag_field="type", tag="refusal"):
-    """The model's words when it refused."""
+    """The model's words with which it refused to answer."""
 
     refusal: str
 
@@ -88,14 +88,14 @@ class ReasoningText(msgspec.Struct, gc=False, tag_field="type", tag="reasoning_t
 
 
 class Item(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
-    """What every item may have."""
+    """The members that every item may have."""
 
     id: str | None = None
     status: str | None = None
 
 
 class Message(Item, tag_field="type", tag="message"):
-    """What someone said.
+    """A message of the user, the developer, the system or the model.
 
     Attributes:
         phase: of the model's own: whether it is `commentary` or the `final_answer`.
@@ -116,7 +116,7 @@ class FunctionCall(Item, tag_field="type", tag="function_call"):
 
 
 class FunctionCallOutput(Item, tag_field="type", tag="function_call_output"):
-    """What a function returned.
+    """The result of a function call.
 
     Attributes:
         call_id: None of what a tool said unasked; `name` is then the tool's.
@@ -136,14 +136,14 @@ class CustomCall(Item, tag_field="type", tag="custom_tool_call"):
 
 
 class CustomCallOutput(Item, tag_field="type", tag="custom_tool_call_output"):
-    """What such a tool returned."""
+    """The result of such a call."""
 
     call_id: str
     output: str | list[Part]
 
 
 class Reasoning(Item, tag_field="type", tag="reasoning"):
-    """What the model thought: for the reader a summary, for its provider the encrypted whole."""
+    """A reasoning item: a summary for the reader, and the encrypted whole for its provider."""
 
     summary: list[SummaryText] | None = None
     content: list[ReasoningText] | None = None
@@ -163,7 +163,7 @@ class ItemReference(msgspec.Struct, gc=False, tag_field="type", tag="item_refere
 
 
 class Unshown(msgspec.Struct, gc=False, tag_field="type", tag="unshown"):
-    """An item of a tool that the model is not shown here: the item as it came."""
+    """An item of a tool that the model is not shown here, kept as it came."""
 
     item: msgspec.Raw
 
@@ -205,13 +205,13 @@ HOSTED: Final = frozenset(
         "web_search_call",
     )
 )
-"""Items of tools that run elsewhere. Source: the input items that the SDK types, without those
-that ask for something. No answer of this server has any, so they are of conversations that began
-with another."""
+"""The types of items of tools that run elsewhere. Source: the input items that the SDK types,
+without those that ask for something. No answer of this server has any, so they come from
+conversations that began with another."""
 
 
 class _Kind(msgspec.Struct):
-    """What an item is, as far as it says."""
+    """The members that tell the type of an item."""
 
     type: str | msgspec.UnsetType | None = msgspec.UNSET
     role: msgspec.Raw = decoding.ABSENT
@@ -219,7 +219,7 @@ class _Kind(msgspec.Struct):
 
 
 DEPTH: Final = parse.MAX_DEPTH - 2
-"""Levels of an item: the body and its input stand around it."""
+"""Levels that an item may have: the body and its input stand around it."""
 
 _kinds: Final[reading.Reader[_Kind]] = reading.reader(_Kind)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -236,7 +236,7 @@ _readers: Final[dict[str, reading.Reader[AnyItem]]] = {
 
 
 def read(raw: msgspec.Raw, path: str, limit: int) -> slices.Steps[AnyItem]:
-    """One item, whichever it is.
+    """Read one item, whichever it is.
 
     Args:
         path: where it stands in the request.
@@ -261,7 +261,7 @@ def read(raw: msgspec.Raw, path: str, limit: int) -> slices.Steps[AnyItem]:
 
 
 def part_counts(item: AnyItem) -> Iterator[tuple[str, int]]:
-    """How many parts an item has, by the field that they stand in."""
+    """Yield how many parts an item has, by the field that they stand in."""
     for field in ("content", "output", "summary"):
         parts = getattr(item, field, None)
         if isinstance(parts, list):
@@ -269,7 +269,7 @@ def part_counts(item: AnyItem) -> Iterator[tuple[str, int]]:
 
 
 def _untyped(kind: _Kind) -> str | None:
-    """The type of an item that does not name one."""
+    """Return the type of an item that does not name one."""
     if decoding.is_active(kind.role):
         return "message"
     return "item_reference" if decoding.is_active(kind.id) else None

@@ -13,13 +13,13 @@ from server.http.exchange import Headers
 from server.responses.request import body as bodies, input_items as inputitems
 
 UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
-"""Checked, but not forwarded: Codex has no such setting."""
+"""Fields that are checked and not forwarded: Codex has no such setting."""
 
 USUAL: Final = {"service_tier": "auto", "truncation": "disabled"}
-"""What asks for nothing: it is what happens anyway."""
+"""Values that ask for nothing, because they are what happens anyway."""
 
 UNTRANSLATED: Final = ("max_tool_calls", "truncation")
-"""Checked, but not passed on: Chat Completions has no such field."""
+"""Fields that are checked and not passed on: Chat Completions has no such field."""
 
 
 def read(
@@ -29,7 +29,7 @@ def read(
     headers: Headers,
     config: Config,
 ) -> slices.Steps[AnswerOptions]:
-    """What is asked of a worker that is given turns.
+    """Read what a request asks of a worker that is given turns.
 
     Args:
         ignored: names of what nothing honours, whatever the worker.
@@ -64,7 +64,8 @@ def passthrough(
     headers: Headers,
     config: Config,
 ) -> slices.Steps[AnswerOptions]:
-    """What is asked of a worker that is given the request itself, as `to_chat` translates it.
+    """Read what a request asks of a worker that is given the request itself, as `to_chat`
+    translates it.
 
     Raises:
         ApiError: with the field at fault.
@@ -81,7 +82,8 @@ def passthrough(
 
 
 def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
-    """What the model may call, after the choice, in the order it was declared.
+    """Return the functions that the model may call, after the choice, in the order of their
+    declaration.
 
     Raises:
         ApiError: for a name declared twice, and for a choice that nothing declared can satisfy.
@@ -97,7 +99,7 @@ def _chosen(
 
 
 def _choice(request: bodies.ResponsesRequest) -> toolfields.Choice:
-    """How the model may choose among the tools."""
+    """Return how the model may choose among the tools."""
     match request.tool_choice:
         case bodies.ToolChoice("function", str(name)):
             return toolfields.Choice(frozenset((name,)), required=True)
@@ -115,7 +117,7 @@ def _of_any_worker(
     headers: Headers,
     config: Config,
 ) -> slices.Steps[AnswerOptions]:
-    """What is asked of any worker."""
+    """Read the options that any worker has."""
     parallel = request.parallel_tool_calls
     if parallel is None:
         parallel = config.enable_parallel_tool_calls
@@ -141,6 +143,6 @@ def _schema(text: bodies.TextOptions) -> msgspec.Raw | None:
 
 
 def _active(request: bodies.ResponsesRequest, fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the fields that ask for something."""
+    """Return those of the fields that ask for something."""
     values = ((field, getattr(request, field)) for field in fields)
     return tuple(field for field, value in values if value not in (None, USUAL.get(field)))

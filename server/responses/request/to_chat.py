@@ -16,7 +16,7 @@ from server.http.errors import ApiError
 from server.responses.request import body as bodies
 
 ROLES: Final = {"developer": "system"}
-"""A role that not every server knows, and the one that every server takes for it."""
+"""A role that not every server knows, with the one that every server takes for it."""
 
 SAME: Final = (
     "temperature",
@@ -26,7 +26,7 @@ SAME: Final = (
     "prompt_cache_key",
     "service_tier",
 )
-"""Fields that are the same in both APIs. `store` and `metadata` are not among them: they are of
+"""Fields that are the same in both APIs. `store` and `metadata` are not among them: they belong to
 the response that is kept here."""
 
 
@@ -35,7 +35,7 @@ def chat_body(
     messages: tuple[worker.Message, ...],
     tools: tuple[worker.Tool, ...],
 ) -> slices.Steps[reading.Members]:
-    """The members of the body: `worker.Turn.body` of a worker that passes it on.
+    """Translate a request to the members of a chat completion's body, as `worker.Turn.body`.
 
     Args:
         messages: the whole conversation, the instructions first.
@@ -64,7 +64,8 @@ def chat_body(
 
 
 def _messages(messages: Iterable[worker.Message]) -> slices.Steps[msgspec.Raw]:
-    """The messages a chat has: of one step, all calls are in one message, before their results.
+    """Yield the messages of a chat: all calls of one step are in one message, before their
+    results.
 
     Those that hold nothing but what a model thought are left out.
     """
@@ -86,7 +87,7 @@ def _messages(messages: Iterable[worker.Message]) -> slices.Steps[msgspec.Raw]:
 
 
 def _step(messages: list[worker.Message]) -> list[bytes]:
-    """What the model said and called in one step, as one message; nothing of nothing."""
+    """Return one step of the model as one message; none for an empty step."""
     if not messages:
         return []
     joined = msgspec.structs.replace(
@@ -117,7 +118,7 @@ def _message(message: worker.Message) -> dict[str, Any]:
 
 
 def _content(parts: tuple[worker.Part, ...]) -> str | list[Any]:
-    """Content as a string, unless it is of several parts."""
+    """Return content as a string if it is at most one text, else as parts."""
     match parts:
         case ():
             return ""
@@ -151,7 +152,7 @@ def _format(text: bodies.TextOptions) -> dict[str, Any] | None:
 
 
 def _tools(request: bodies.ResponsesRequest, tools: tuple[worker.Tool, ...]) -> dict[str, Any]:
-    """The tools that may be called, and how to choose; nothing where there are none."""
+    """Return the tools that may be called, and how to choose; nothing where there are none."""
     if not tools:
         return {}
     left = {tool.name for tool in tools}
@@ -184,5 +185,5 @@ def _choice(choice: str | bodies.ToolChoice | None) -> str | dict[str, Any] | No
 
 
 def _given(**members: Any) -> dict[str, Any]:
-    """The members that are there."""
+    """Return the members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
