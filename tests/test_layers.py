@@ -129,10 +129,61 @@ def test_machines_import_nothing_that_has_a_clock_a_socket_or_chance(module: Mod
         assert top in PURE | {"machines"}, f"{module.path}:{line}: {name}"
 
 
-@each(modules_of("machines"))
-def test_a_machine_has_its_own_test_file(module: Module) -> None:
-    own = ROOT / "tests" / module.path.relative_to(ROOT).with_name(f"test_{module.path.stem}.py")
-    assert module.path.stem == "__init__" or own.is_file(), f"{own} is missing"
+SHIPPED = [module for module in PRODUCT if layer_of(module.name) is not None]
+"""What the wheel has."""
+
+TESTED_BY = {
+    "engine.codex.login": ("server/cli/test_login.py", "its one use is a command"),
+    "engine.codex.protocol.notifications": (
+        "engine/codex/protocol/test_appserver.py",
+        "both sides of the protocol are held to the same recordings",
+    ),
+    "engine.codex.turns.ending": ("engine/codex/turns/test_turn.py", "a turn is what it ends"),
+    "engine.log.settings": ("engine/log/test_event_log.py", "data, and what the log makes of it"),
+    "engine.store.store": ("engine/store/test_sqlite.py", "a protocol: `store_contract` holds it"),
+    "server._installed": ("test_packaging.py", "it is there in a wheel alone"),
+    "server.cli.demo": ("test_readme.py", "the page's command is run"),
+    "server.config.host_settings": ("server/config/test_settings.py", "fields of one `Config`"),
+    "server.process.exits": ("test_docs.py", "numbers, held against the page's table"),
+    "server.program": ("server/process/test_signals.py", "it is the process that gets them"),
+    "server.responses.creation": ("server/responses/test_endpoint.py", "it is the endpoint's way"),
+    "server.responses.render.answer": (
+        "server/responses/render/test_items.py",
+        "what both renderers share is seen as items",
+    ),
+    "server.responses.render.rendering": (
+        "server/responses/render/test_fold.py",
+        "it chooses between two renderers",
+    ),
+    "server.version": ("test_packaging.py", "the wheel's metadata must say the same"),
+}
+"""Modules whose tests have another's name: the file below `tests/`, and why."""
+
+
+@each(SHIPPED)
+def test_a_module_names_its_test(module: Module) -> None:
+    if module.path.stem in ("__init__", "__main__"):
+        return
+    own = module.path.relative_to(ROOT).with_name(f"test_{module.path.stem}.py")
+    elsewhere, reason = TESTED_BY.get(module.name, (None, ""))
+    if elsewhere is None:
+        assert (ROOT / "tests" / own).is_file(), f"tests/{own} is missing"
+    else:
+        assert (ROOT / "tests" / elsewhere).is_file(), f"tests/{elsewhere} is missing"
+        assert reason
+        assert not (ROOT / "tests" / own).exists(), f"{module.name} has tests of its own now"
+
+
+def test_what_is_tested_elsewhere_is_there() -> None:
+    assert TESTED_BY.keys() <= {module.name for module in SHIPPED}
+
+
+def test_a_test_of_a_shipped_folder_is_below_a_folder_of_that_name() -> None:
+    folders = {path.parent.relative_to(ROOT) for path in (module.path for module in SHIPPED)}
+    for package in ("machines", "engine", "server"):
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            mirrored = path.parent.relative_to(ROOT / "tests")
+            assert mirrored in folders, f"{path} mirrors no folder"
 
 
 @each(PRODUCT, TESTS)
