@@ -19,11 +19,11 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests.support.logs import recording
+from tests.support.logs import logs
 from tests.support.machines import virtualtime
 from tests.support.process import machinetime
 
-OPENED: recording.Record = {
+OPENED: logs.Record = {
     "event": "opened",
     "request_id": "req_1",
     "completion_id": "chatcmpl-1",
@@ -37,13 +37,13 @@ OPENED: recording.Record = {
 }
 
 
-def record(ms: float, event: str, **fields: object) -> recording.Record:
+def record(ms: float, event: str, **fields: object) -> logs.Record:
     """A record so many milliseconds after the stream's first."""
     t = 1_000_000 + round(ms * 1000)
     return {"t": t, "event": event, **fields, "state": "content", "out": []}
 
 
-def terminal(ms: float, *reasons: str | None) -> recording.Record:
+def terminal(ms: float, *reasons: str | None) -> logs.Record:
     fields = {"kind": "completed", "emission_trigger": "turn_finished", "status": 200}
     return record(ms, "terminal", **fields, finish_reasons=list(reasons))
 
@@ -76,8 +76,8 @@ SAID: list[StreamInput] = [
 """What its worker said."""
 
 
-def cues(tmp_path: Path, *records: recording.Record) -> tuple[tuple[Cue, ...], ...]:
-    return scripted.load_cues(recording.write(tmp_path / "one.jsonl", *records))
+def cues(tmp_path: Path, *records: logs.Record) -> tuple[tuple[Cue, ...], ...]:
+    return scripted.load_cues(logs.write(tmp_path / "one.jsonl", *records))
 
 
 def test_what_the_worker_said_is_kept_with_the_time_since_the_opening(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_an_answer_that_was_cut_ends_as_it_was_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", [[terminal(2, None)], []], ids=["closed", "open"])
 def test_an_answer_whose_client_left_is_owed_an_ending(
-    tmp_path: Path, end: list[recording.Record]
+    tmp_path: Path, end: list[logs.Record]
 ) -> None:
     (found,) = cues(
         tmp_path,
@@ -149,11 +149,11 @@ def test_a_file_of_no_stream_or_of_two_is_no_transcript(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_as_it_was_written_is_no_transcript(tmp_path: Path) -> None:
-    path = recording.write(tmp_path / "one.jsonl", *SHORT)
+    path = logs.write(tmp_path / "one.jsonl", *SHORT)
     path.write_bytes(path.read_bytes().replace(b"Hel", b"Hal"))
     with pytest.raises(TranscriptError, match=r"one\.jsonl:6 .*checksum"):
         scripted.load_cues(path)
-    path.write_bytes(recording.lines(*SHORT)[:-1])
+    path.write_bytes(logs.lines(*SHORT)[:-1])
     with pytest.raises(TranscriptError, match="torn"):
         scripted.load_cues(path)
 
@@ -182,9 +182,9 @@ def turn(target: str = "short", transcript: str | None = None, choice: int = 0) 
     )
 
 
-def corpus(tmp_path: Path, **transcripts: list[recording.Record]) -> Path:
+def corpus(tmp_path: Path, **transcripts: list[logs.Record]) -> Path:
     for name, records in transcripts.items():
-        recording.write(tmp_path / f"{name.replace('_', '-')}.jsonl", *records)
+        logs.write(tmp_path / f"{name.replace('_', '-')}.jsonl", *records)
     return tmp_path
 
 
@@ -263,7 +263,7 @@ def test_a_directory_without_transcripts_is_refused(tmp_path: Path) -> None:
         scripted.ScriptedWorker(tmp_path, 0)
 
 
-def stream(name: str, request_id: str, text: str) -> list[recording.Record]:
+def stream(name: str, request_id: str, text: str) -> list[logs.Record]:
     """A whole stream, as it is among others in a log."""
     return [
         OPENED | {"stream": name, "request_id": request_id},
@@ -277,7 +277,7 @@ def test_of_a_log_every_whole_stream_is_a_transcript_by_its_request(tmp_path: Pa
     first, other, again = stream("s1", "a", "1"), stream("s2", "b", "2"), stream("s3", "a", "3")
     unfinished = stream("s4", "c", "4")[:-1]
     mixed = [*first[:2], *other[:1], *first[2:], *unfinished, *other[1:], *again]
-    path = recording.write(tmp_path / "events-00000001.jsonl", *mixed)
+    path = logs.write(tmp_path / "events-00000001.jsonl", *mixed)
     assert scripted.ScriptedWorker(tmp_path, 0).models() == ("a", "b")
     assert play(tmp_path, turn(target="a")) == [TextDelta("3"), TurnFinished("stop")]
     assert play(tmp_path, turn(target="b"))[0] == TextDelta("2")
@@ -287,17 +287,17 @@ def test_of_a_log_every_whole_stream_is_a_transcript_by_its_request(tmp_path: Pa
 
 def test_a_log_whose_beginning_is_gone_has_the_streams_that_began_later(tmp_path: Path) -> None:
     older, newer = stream("s1", "a", "1"), stream("s2", "b", "2")
-    path = recording.write(tmp_path / "events-00000002.jsonl", *older, *newer)
+    path = logs.write(tmp_path / "events-00000002.jsonl", *older, *newer)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[1:]))
     with pytest.raises(TranscriptError, match="are missing before it"):
         scripted.ScriptedWorker(tmp_path, 0)
-    recording.write(path, *(each | {"seq": seq + 1} for seq, each in enumerate(older[1:])), *newer)
+    logs.write(path, *(each | {"seq": seq + 1} for seq, each in enumerate(older[1:])), *newer)
     assert scripted.ScriptedWorker(tmp_path, 0).models() == ("b",)
 
 
 def test_a_log_that_is_not_as_it_was_written_is_refused(tmp_path: Path) -> None:
-    path = recording.write(tmp_path / "events-00000001.jsonl", *stream("s1", "a", "text"))
+    path = logs.write(tmp_path / "events-00000001.jsonl", *stream("s1", "a", "text"))
     path.write_bytes(path.read_bytes().replace(b"text", b"test", 1))
     with pytest.raises(TranscriptError, match="checksum"):
         scripted.ScriptedWorker(tmp_path, 0)

@@ -13,9 +13,9 @@ from engine.codex import worker as codexworker
 from engine.codex.child import home as codexhome
 from machines import supervisor
 from tests.engine.worker_contract import SAID, WAIT_S, Course, WorkerContract
-from tests.support.logs import recording
+from tests.support.logs import logs
 
-TRANSCRIPT: recording.Record = {
+TRANSCRIPT: logs.Record = {
     "event": "opened",
     "request_id": "req_1",
     "completion_id": "chatcmpl-1",
@@ -83,7 +83,7 @@ class TestScripted(WorkerContract):
                 {"t": 1_000_000 + at, **event, "state": "content", "out": []}
                 for at, event in course
             ]
-            recording.write(directory / f"{name}.jsonl", {"t": 1_000_000, **TRANSCRIPT}, *records)
+            logs.write(directory / f"{name}.jsonl", {"t": 1_000_000, **TRANSCRIPT}, *records)
         runner = scripted.ScriptedWorker(directory, 1.0)
         await runner.start()
         yield runner

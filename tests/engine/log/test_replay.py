@@ -13,7 +13,7 @@ from engine.log.read import segments
 from machines import events
 from machines.stream import machine as stream
 from server import renderers
-from tests.support.logs import logs, recording
+from tests.support.logs import logs
 from tests.support.machines import stories
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -36,7 +36,7 @@ HASH = hashlib.blake2b(BODY, digest_size=16, key=bytes.fromhex(KEY)).hexdigest()
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5}
 
-FULL: list[recording.Record] = [
+FULL: list[logs.Record] = [
     {
         "event": "opened",
         "request_id": "req_1",
@@ -89,7 +89,7 @@ CALL = "<use_tool><name>a</name><x>1</x></use_tool>"
 MASKED_CALL = "<***_****><****>*</****><*>*</*></***_****>"
 """The same as a masked log keeps it: no scanner would find a call there."""
 
-TOOLS: list[recording.Record] = [
+TOOLS: list[logs.Record] = [
     FULL[0] | {"content": "masked", "hash_key": None, "stop": [], "tools": {"names": ["a"]}},
     {
         "event": "text_delta",
@@ -127,7 +127,7 @@ TOOLS: list[recording.Record] = [
 """A stream with calls as a masked log keeps it."""
 
 
-def changed(number: int, **members: Any) -> list[recording.Record]:
+def changed(number: int, **members: Any) -> list[logs.Record]:
     """`FULL` with other members in one of its records; all of them, where its event is another."""
     before = {} if "event" in members else FULL[number]
     own = {"out": FULL[number]["out"], "state": FULL[number]["state"]}
@@ -140,15 +140,13 @@ MASKED[2] = MASKED[2] | {"text": "*"}
 """The same as a masked log keeps it."""
 
 
-def run(
-    tmp_path: Path, records: list[recording.Record], request: str | None = None
-) -> replay.Replay:
+def run(tmp_path: Path, records: list[logs.Record], request: str | None = None) -> replay.Replay:
     found = replay.Replay(renderers.reply, request)
-    found.run(segments.read(recording.write(tmp_path / "log.jsonl", *records)))
+    found.run(segments.read(logs.write(tmp_path / "log.jsonl", *records)))
     return found
 
 
-def divergence(tmp_path: Path, records: list[recording.Record]) -> replay.Divergence:
+def divergence(tmp_path: Path, records: list[logs.Record]) -> replay.Divergence:
     found = run(tmp_path, records).divergence
     assert found is not None
     return found

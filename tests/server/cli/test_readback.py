@@ -6,7 +6,7 @@ import pytest
 
 from server.cli import command_line as cli
 from tests.engine.log import test_replay
-from tests.support.logs import logs, recording
+from tests.support.logs import logs
 
 FORGED = "\x1b[31mX\r\nst_0000  2026-01-01T00:00:00.000000  forged\u202e"
 """A model's name that would write a row of its own, in red."""
@@ -25,7 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
 def test_foreign_text_is_one_row_and_steers_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str, command: str
 ) -> None:
-    path = recording.write(tmp_path / "log.jsonl", OPENED | {where: FORGED}, *REST[:-1])
+    path = logs.write(tmp_path / "log.jsonl", OPENED | {where: FORGED}, *REST[:-1])
     arguments = {
         "list": ("inspect", path),
         "steps": ("inspect", path, "--request", "st_1"),
@@ -43,7 +43,7 @@ def test_a_divergence_that_holds_foreign_text_is_a_table_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = REST[0] | {"out": ["head", FORGED]}
-    path = recording.write(tmp_path / "log.jsonl", OPENED, changed, *REST[1:])
+    path = logs.write(tmp_path / "log.jsonl", OPENED, changed, *REST[1:])
     status, said = run(capsys, "replay", path)
     assert status == 1
     assert "\x1b" not in said
@@ -51,7 +51,7 @@ def test_a_divergence_that_holds_foreign_text_is_a_table_all_the_same(
 
 
 def test_an_id_of_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = recording.write(tmp_path / "log.jsonl", OPENED, *REST)
+    path = logs.write(tmp_path / "log.jsonl", OPENED, *REST)
     assert run(capsys, "inspect", path, "--request", "nobody") == (1, "no stream of nobody\n")
     status, said = run(capsys, "replay", path, "--request", "nobody")
     assert status == 1
@@ -63,7 +63,7 @@ def test_all_states_of_a_step_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     last = REST[3] | {"states": ["finish", "done"]}
-    path = recording.write(tmp_path / "log.jsonl", OPENED | {"schema": 2}, *REST[:3], last)
+    path = logs.write(tmp_path / "log.jsonl", OPENED | {"schema": 2}, *REST[:3], last)
     _, said = run(capsys, "inspect", path, "--request", "st_1")
     assert "finish > done" in said
 

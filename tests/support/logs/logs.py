@@ -1,9 +1,10 @@
-"""Logs for tests: a clock, streams to record, and what a reading of them found.
+"""Logs for tests: written by the event log or record by record, damaged, and read back.
 
 Run as a program, `python -m tests.support.logs.logs DIRECTORY`, it writes streams until it is
 killed and says what its start found, and after each flush the number of its last records.
 """
 
+import collections
 import itertools
 import os
 import shutil
@@ -29,6 +30,13 @@ ROOT = Path(__file__).parents[3]
 
 SCHEMA_1 = Path(__file__).parents[2] / "engine" / "logs" / "schema-1"
 """A log as version 1 of its records was written: full, masked, killed, closed by a start."""
+
+
+Record = dict[str, Any]
+"""A record without what `lines` adds; `stream` and `t` may be left out."""
+
+STEP_US = 1000
+"""Microseconds between two records that do not say when they were."""
 
 
 class Clock:
@@ -115,6 +123,24 @@ def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> log.
     event_log = log.EventLog(settings(directory, **fields), clock or Clock())
     event_log.open()
     return event_log
+
+
+def lines(*records: Record) -> bytes:
+    """Sealed records of one segment, numbered as a writer would."""
+    seqs: collections.Counter[str] = collections.Counter()
+    found = []
+    for seg, record in enumerate(records):
+        stream = record.get("stream", "st_1")
+        head = {"stream": stream, "seq": seqs[stream], "seg": seg, "t": seg * STEP_US}
+        seqs[stream] += 1
+        found.append(sealed.seal(msgspec.json.encode(head | record)[:-1]))
+    return b"".join(found)
+
+
+def write(path: Path, *records: Record) -> Path:
+    """A file with these records and no others."""
+    path.write_bytes(lines(*records))
+    return path
 
 
 def streams_of(directory: Path) -> dict[str, list[segments.Record]]:
