@@ -60,5 +60,8 @@ def test_who_put_can_wait_until_it_is_taken() -> None:
             await box.taken(3)
         asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(box.take(None)))
         await box.taken(3)
+        box.put(b"y")
+        with pytest.raises(TimeoutError):
+            await box.taken(3)
 
     virtualtime.run(scene())
