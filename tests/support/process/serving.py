@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.client import httpclient
-from tests.support.process import machinetime
+from tests.support.process import machinetime, measured
 
 ROOT = Path(__file__).parents[3]
 """The checkout."""
@@ -114,6 +114,10 @@ class Serve:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the exit status."""
+        if number == signal.SIGKILL and measured.IS_MEASURED and self.process.poll() is None:
+            self.process.send_signal(measured.ASK)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=measured.SAVED_S)
         if self.process.poll() is None:
             self.process.send_signal(number)
         status = self.process.wait(timeout=60)

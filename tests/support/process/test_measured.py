@@ -1,0 +1,37 @@
+"""A process that is killed in a measured run keeps what it has reached, and ends as killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from coverage import CoverageData
+
+from tests.support.process import machinetime, measured, serving
+
+PROGRAM = "from machines import vocabulary; print('up', flush=True); import time; time.sleep(3600)"
+
+
+def test_a_killed_process_keeps_its_coverage(tmp_path: Path) -> None:
+    inherited = {name: text for name, text in os.environ.items() if "COVERAGE" not in name}
+    settings = {
+        "COVERAGE_PROCESS_START": str(serving.ROOT / "pyproject.toml"),
+        "COVERAGE_FILE": str(tmp_path / "data"),
+    }
+    with subprocess.Popen(
+        (sys.executable, "-c", PROGRAM),
+        cwd=serving.ROOT,
+        env=inherited | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(measured.ASK)
+        _, stderr = process.communicate(timeout=machinetime.HANG_S)
+    assert (process.returncode, stderr) == (-signal.SIGKILL, b"")
+    (file,) = tmp_path.iterdir()
+    saved = CoverageData(str(file))
+    saved.read()
+    assert saved.lines(str(serving.ROOT / "machines" / "vocabulary.py"))
