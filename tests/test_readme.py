@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import readme
+from tests.support.process import measured, readme
 from tests.support.providers.provider import Provider
 
 DEMO = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/turntape demo"
@@ -72,6 +72,7 @@ class Reader:
             "HOME": str(directory),
             "PORT": "0",
             "PROXY_LOG_LEVEL": "error",
+            **measured.VARIABLES,
         }
 
     def program(self, command: str) -> readme.Program:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import standin
-from tests.support.process import serving
+from tests.support.process import measured, serving
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def turntape(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         (sys.executable, "-m", "server", *arguments),
         cwd=serving.ROOT,
-        env={"PATH": "/usr/bin:/bin", **environ},
+        env={"PATH": "/usr/bin:/bin", **measured.VARIABLES, **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -232,7 +232,7 @@ READERS = {
 
 @pytest.mark.parametrize("command", READERS)
 def test_a_reader_that_has_enough_is_no_failure_of_ours(command: str, tmp_path: Path) -> None:
-    environ = {"PATH": os.environ["PATH"], "PROXY_DATA_DIR": str(tmp_path)}
+    environ = {"PATH": os.environ["PATH"], "PROXY_DATA_DIR": str(tmp_path), **measured.VARIABLES}
     reading, writing = os.pipe()
     with subprocess.Popen(
         (sys.executable, "-m", "server", *READERS[command]),
@@ -254,7 +254,11 @@ def test_output_that_cannot_be_written_is_said(command: str, tmp_path: Path) -> 
         ran = subprocess.run(
             (sys.executable, "-m", "server", *READERS[command]),
             cwd=serving.ROOT,
-            env={"PATH": os.environ["PATH"], "PROXY_DATA_DIR": str(tmp_path)},
+            env={
+                "PATH": os.environ["PATH"],
+                "PROXY_DATA_DIR": str(tmp_path),
+                **measured.VARIABLES,
+            },
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import serving
+from tests.support.process import measured, serving
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ def test_the_login_link_is_shown(tmp_path: Path) -> None:
     with subprocess.Popen(
         (sys.executable, "-m", "server", "login"),
         cwd=serving.ROOT,
-        env={"PATH": "/usr/bin:/bin", "PROXY_DATA_DIR": str(tmp_path)},
+        env={"PATH": "/usr/bin:/bin", "PROXY_DATA_DIR": str(tmp_path), **measured.VARIABLES},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -19,7 +19,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from server.cli import faults
 from tests.support.client import chatclient, httpclient
-from tests.support.process import readme, serving
+from tests.support.process import measured, readme, serving
 from tests.tools import redraw
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ class Mock:
         self.process = subprocess.Popen(
             (sys.executable, "-m", "server", "mock", "--port", port, *flags),
             cwd=serving.ROOT,
-            env={"PATH": os.environ["PATH"], **environ},
+            env={"PATH": os.environ["PATH"], **measured.VARIABLES, **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

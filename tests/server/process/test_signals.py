@@ -14,7 +14,7 @@ import pytest
 from bench import standin
 from server.process import signals
 from tests.support.client import chatclient, httpclient
-from tests.support.process import machinetime, serving
+from tests.support.process import machinetime, measured, serving
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ STOPPING = (
 
 def environment(**more: str) -> dict[str, str]:
     """Nothing of ours but what is given."""
-    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **more}
+    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **measured.VARIABLES, **more}
 
 
 @contextlib.contextmanager

@@ -12,8 +12,13 @@ from typing import Any, Final
 ASK: Final = signal.SIGUSR2
 """Asks a measured process to save its coverage and to be killed; nothing of ours uses it."""
 
-IS_MEASURED: Final = "COVERAGE_PROCESS_CONFIG" in os.environ
-"""Whether this run is measured: coverage hands its settings to its children by that variable."""
+VARIABLES: Final = {
+    name: os.environ[name] for name in ("COVERAGE_PROCESS_CONFIG",) if name in os.environ
+}
+"""What a child must have in its environment to be measured, where it does not inherit all of it.
+
+Coverage hands its settings to its children by it; in a run that is not measured there is none.
+"""
 
 SAVED_S: Final = 20
 """Seconds after which it is killed all the same: its loop may be held, or it may be stopped."""

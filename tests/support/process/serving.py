@@ -114,7 +114,7 @@ class Serve:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the exit status."""
-        if number == signal.SIGKILL and measured.IS_MEASURED and self.process.poll() is None:
+        if number == signal.SIGKILL and measured.VARIABLES and self.process.poll() is None:
             self.process.send_signal(measured.ASK)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=measured.SAVED_S)
