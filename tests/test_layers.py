@@ -133,7 +133,6 @@ SHIPPED = [module for module in PRODUCT if layer_of(module.name) is not None]
 """What the wheel has."""
 
 TESTED_BY = {
-    "engine.codex.login": ("server/cli/test_login.py", "its one use is a command"),
     "engine.codex.protocol.notifications": (
         "engine/codex/protocol/test_appserver.py",
         "both sides of the protocol are held to the same recordings",

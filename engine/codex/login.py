@@ -55,6 +55,7 @@ class Login:
         """The process has gone."""
         if not self._completed.done():
             self._completed.set_exception(LoginFailed(f"Codex {reason}"))
+            self._completed.exception()  # or asyncio logs it where a login given up is collected
 
     async def link(self) -> str:
         """The URL to open in a browser on this machine.
