@@ -40,11 +40,19 @@ def test_each_role_says_its_parts_in_order() -> None:
 def test_parts_that_are_no_text_keep_the_field_that_they_came_from() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     audio = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
-    (message,) = read({"role": "user", "content": [image, audio]}).messages
+    file = {"type": "file", "file": {"file_id": "file-1"}}
+    (message,) = read({"role": "user", "content": [image, audio, file]}).messages
     assert message.parts == (
         worker.ImagePart("data:image/png;base64,AA==", "messages[0].content[0]"),
         worker.OtherPart("input_audio", "messages[0].content[1]"),
+        worker.OtherPart("file", "messages[0].content[2]"),
     )
+
+
+def test_a_refusal_is_one_as_a_part_and_as_a_field() -> None:
+    part = {"type": "refusal", "refusal": "no"}
+    asked = read({"role": "assistant", "content": [part]}, {"role": "user", "content": "why?"})
+    assert asked.messages[0] == worker.Message("assistant", (worker.RefusalPart("no"),))
 
 
 def test_json_without_a_schema_is_asked_for_in_words_and_named() -> None:

@@ -1,5 +1,6 @@
-"""`turntape login` shows where to log in."""
+"""`turntape login` shows where to log in, and says how that went."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -7,9 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import measured, serving
+from tests.support.process import machinetime, measured, serving
 
 pytestmark = pytest.mark.slow
+
+APP_SERVER = """\
+import json, sys
+
+def write(**line):
+    print(json.dumps(line), flush=True)
+
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["method"] == "initialize":
+        write(id=request["id"], result={"userAgent": "codex/1", "codexHome": "/"})
+    elif request["method"] == "account/login/start":
+        result = {"type": "chatgpt", "loginId": "1", "authUrl": "https://auth.example/"}
+        write(id=request["id"], result=result)
+        write(method="account/login/completed", params=json.loads(sys.argv[1]))
+"""
+"""A Codex whose user has been to the link already, and how that went."""
 
 
 @pytest.mark.codex
@@ -27,3 +45,46 @@ def test_the_login_link_is_shown(tmp_path: Path) -> None:
         login.send_signal(signal.SIGINT)
         assert login.wait(timeout=20) == 130
     assert shown[2].strip().startswith("https://auth.openai.com/oauth/authorize?")
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "said", "complained"),
+    [
+        (
+            {"success": True, "loginId": "1"},
+            0,
+            "Logged in. The login is kept in {home}.\nRestart a server that is running on it.\n",
+            "",
+        ),
+        (
+            {"success": False, "loginId": "1", "error": "access denied"},
+            1,
+            "",
+            "turntape: login failed: access denied\n",
+        ),
+    ],
+)
+def test_how_the_login_went_is_said_and_is_the_exit_status(
+    ended: dict[str, object], status: int, said: str, complained: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "appserver.py"
+    program.write_text(APP_SERVER)
+    binary = tmp_path / "codex"
+    binary.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{program}' '{json.dumps(ended)}'\n")
+    binary.chmod(0o755)
+    done = subprocess.run(
+        (sys.executable, "-m", "server", "login"),
+        cwd=serving.ROOT,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PROXY_DATA_DIR": str(tmp_path),
+            "CODEX_BIN": str(binary),
+            **measured.VARIABLES,
+        },
+        capture_output=True,
+        text=True,
+        timeout=machinetime.HANG_S,
+    )
+    _, _, _, _, _, *last = done.stdout.splitlines(keepends=True)
+    assert (done.returncode, done.stderr) == (status, complained)
+    assert "".join(last) == said.format(home=tmp_path / "codex-home")
