@@ -311,3 +311,48 @@ def test_reading_a_long_log_takes_no_more_memory_than_a_short_one(tmp_path: Path
 def test_nothing_at_a_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         segments.read(tmp_path / "nothing")
+
+
+DAY_S = 86_400
+
+
+def write_four_days(directory: Path) -> logs.Clock:
+    """Write a log of four streams a day apart, in a segment or two each; gives its clock."""
+    clock = logs.Clock()
+    event_log = logs.open_log(directory, clock, segment_bytes=1000, max_age_s=8 * DAY_S)
+    for number in range(4):
+        logs.write_stream(event_log, f"s{number}", deltas=10)
+        clock.advance(DAY_S)
+    event_log.close()
+    return clock
+
+
+def test_what_retention_deletes_while_a_log_is_read_is_not_missed(tmp_path: Path) -> None:
+    clock = write_four_days(tmp_path)
+    reading = segments.read(tmp_path)
+    records = iter(reading)
+    assert next(records).stream == "s0"
+    clock.advance(6 * DAY_S)
+    event_log = logs.open_log(tmp_path, clock, max_age_s=8 * DAY_S)
+    event_log.prune()
+    event_log.close()
+    left = {record.stream for record in records}
+    assert "s1" not in left
+    assert "s3" in left
+    assert reading.problems == []
+
+
+def test_a_segment_that_somebody_deletes_while_a_log_is_read_is_lost(tmp_path: Path) -> None:
+    write_four_days(tmp_path)
+    reading = segments.read(tmp_path)
+    records = iter(reading)
+    assert next(records).stream == "s0"
+    going = segments.list_segments(tmp_path)[1]
+    going.path.unlink()
+    assert "s3" in {record.stream for record in records}
+    complaint = reading.problems[0]
+    assert (complaint.kind, complaint.path, complaint.reason) == (
+        "corrupt",
+        going.path,
+        "it is gone",
+    )
