@@ -1,14 +1,12 @@
 """What a stream knows of one of its choices: its state, its held text and calls, its counts."""
 
-import collections
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from machines import events, outputs
 from machines.stream.cutoff import CutOff
-from machines.stream.states import TABLE
+from machines.stream.states import FINISHED, TABLE
 from machines.tools.buffer import OutputList, ToolBuffer
 
 LONGEST_TEXT: Final = 1 << 14
@@ -23,7 +21,7 @@ Counts = events.Usage | str | None
 
 
 class Choice:
-    """One answer of a stream; only `machines.stream.machine` changes it.
+    """One answer of a stream; only `machines.stream.machine` and `choices` change it.
 
     Attributes:
         followed: whether counts or a failure of its worker come behind the finish.
@@ -64,6 +62,11 @@ class Choice:
         if state != self.state:
             self.state = state
             self.path.append(state)
+
+    @property
+    def is_between_calls(self) -> bool:
+        """Whether it may be finished now: it has calls, and none is on its way."""
+        return self.tools.is_between_calls and (self.state, FINISHED) in TABLE.transitions
 
     def waits(self, wants_usage: bool) -> bool:
         """Return whether the answer waits for counts: its client wants them, or they mark its
@@ -141,19 +144,6 @@ class Choice:
         return outputs.Decision(decision.released, cut, pieces), emitted
 
 
-def step(
-    among: tuple[Choice, ...],
-    choice: Choice,
-    emitted: Iterable[outputs.AnyOutput],
-    decision: outputs.Decision | None = None,
-) -> outputs.Step:
-    """Make the `Step` of one choice, once every choice has made its transitions."""
-    states = tuple(choice.path) if len(choice.path) > 1 else ()
-    for each in among:
-        each.path.clear()
-    return outputs.Step(choice.state, tuple(emitted), decision, states)
-
-
 def merged(
     released: outputs.Decision | None, of_calls: outputs.Decision | None
 ) -> outputs.Decision | None:
@@ -161,35 +151,3 @@ def merged(
     if released is None or of_calls is None:
         return released or of_calls
     return msgspec.structs.replace(released, joined=of_calls.joined, repeats=of_calls.repeats)
-
-
-def total(choices: tuple[Choice, ...]) -> events.Usage | None:
-    """Add up the counts of all choices; None while or where any is unknown.
-
-    The prompt counts once, however many choices answer it; the tokens of the answers are summed.
-    """
-    known = [choice.counts for choice in choices if isinstance(choice.counts, events.Usage)]
-    if len(known) < len(choices):
-        return None
-    return events.Usage(
-        max(usage.prompt_tokens for usage in known),
-        sum(usage.completion_tokens for usage in known),
-        max(usage.cached_tokens for usage in known),
-        sum(usage.reasoning_tokens for usage in known),
-    )
-
-
-def tool_totals(choices: tuple[Choice, ...]) -> dict[str, Any]:
-    """The tool members of `events.Terminal`, of all choices together."""
-    tools = [choice.tools for choice in choices]
-    aborted: collections.Counter[str] = collections.Counter()
-    for each in tools:
-        aborted.update(each.aborted)
-    return {
-        "tool_calls": sum(each.calls for each in tools),
-        "tool_calls_withheld": sum(each.withheld for each in tools),
-        "tool_calls_dropped": sum(each.dropped for each in tools),
-        "tool_buffers_started": sum(each.started for each in tools),
-        "tool_buffers_flushed": sum(each.flushed for each in tools),
-        "tool_buffers_aborted": dict(aborted),
-    }

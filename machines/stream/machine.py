@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from machines import errors, events, outputs
 from machines.events import StreamInput, TerminalKind
-from machines.stream import choice as choices, finish, states
-from machines.stream.choice import UNKNOWN, Choice
-from machines.stream.states import IGNORED, OUTPUT_TRIGGERS, TABLE, TIMEOUTS
+from machines.stream import choices, finish, states
+from machines.stream.choice import LONGEST_TEXT, UNKNOWN, Choice, merged
+from machines.stream.states import IGNORED, TABLE, TIMEOUTS
 from machines.tools.buffer import BROKEN, OutputList
 
 _NEXT: Final = TABLE.transitions
@@ -50,7 +50,7 @@ class Stream:
     @property
     def position(self) -> str:
         """The state of the choice that is furthest from its end."""
-        return self._slowest().state
+        return choices.slowest(self.choices).state
 
     @property
     def ended(self) -> bool:
@@ -60,7 +60,7 @@ class Stream:
     @property
     def bursts(self) -> bool:
         """Whether `tool_grace` would end a choice now: it has calls, and none is on its way."""
-        return any(self._is_between_calls(choice) for choice in self.choices)
+        return any(choice.is_between_calls for choice in self.choices)
 
     @property
     def withheld(self) -> bool:
@@ -75,7 +75,7 @@ class Stream:
         """Return whether `step` would answer this delta with its text as it came, and change
         nothing."""
         its = self.choices[choice]
-        fits = 0 < len(text) <= choices.LONGEST_TEXT
+        fits = 0 < len(text) <= LONGEST_TEXT
         return its.state == states.CONTENT and fits and (its.plain or its.passes(text))
 
     def step(self, event: StreamInput, decided: outputs.Decision | None = None) -> outputs.Step:
@@ -99,7 +99,7 @@ class Stream:
         if choice.plain and state == choice.state and event.text:
             return outputs.Step(state, (outputs.Content(event.text, event.choice),))
         decision, released = choice.release(event.text, decided)
-        emitted = self._emit(choice, released)
+        emitted = choices.emit(self.choices, choice, released)
         if decision is not None and decision.cut:
             emitted += self._cut(choice, decision.cut, event)
         return choices.step(self.choices, choice, emitted, decision)
@@ -108,7 +108,7 @@ class Stream:
         choice = self.choices[event.choice]
         if (choice.state, states.CALL) not in _NEXT:
             return self._ignored(choice, states.CALL)
-        emitted = self._begin()
+        emitted = choices.begin(self.choices)
         choice.move(states.CALL)
         choice.tools.called(event)
         if choice.tools.exceeds:
@@ -121,10 +121,11 @@ class Stream:
         choice = self.choices[event.choice]
         if (choice.state, states.CALL) not in _NEXT:
             return self._ignored(choice, states.CALL)
-        emitted = [*self._begin(), *self._emit(choice, choice.tools.spill(""))]
+        emitted = choices.begin(self.choices)
+        emitted += choices.emit(self.choices, choice, choice.tools.spill(""))
         choice.move(states.CALL)
         found, decision = choice.tools.fragment(event, decided)
-        emitted += self._emit(choice, found)
+        emitted += choices.emit(self.choices, choice, found)
         if decision.cut:
             emitted += self._cut(choice, decision.cut, event)
         return choices.step(self.choices, choice, emitted, decision)
@@ -139,7 +140,7 @@ class Stream:
             return outputs.Step(choice.state, ())
         emitted: OutputList = []
         if state != choice.state:
-            emitted += self._begin()
+            emitted += choices.begin(self.choices)
             choice.move(states.TEXT)
         return choices.step(self.choices, choice, [*emitted, output])
 
@@ -150,15 +151,15 @@ class Stream:
         if (choice.state, states.FINISHED) not in _NEXT:
             return self._ignored(choice, states.FINISHED)
         choice.followed = event.followed
-        emitted = self._begin()
+        emitted = choices.begin(self.choices)
         decision, released = choice.release_last(decided)
-        emitted += self._emit(choice, released)
+        emitted += choices.emit(self.choices, choice, released)
         cut = decision.cut if decision is not None else None
         word = cut or event.reason
         if finish.canonical(word) in WHOLE:
             calls, of_calls = choice.tools.finish_calls(decided)
-            emitted += self._emit(choice, calls)
-            decision = choices.merged(decision, of_calls)
+            emitted += choices.emit(self.choices, choice, calls)
+            decision = merged(decision, of_calls)
         emitted += self._finish(choice, word, event)
         return choices.step(self.choices, choice, emitted, decision)
 
@@ -200,7 +201,7 @@ class Stream:
         return choices.step(self.choices, choice, head)
 
     def _timer(self, event: events.TimerFired, _: outputs.Decision | None) -> outputs.Step:
-        choice = self._slowest()
+        choice = choices.slowest(self.choices)
         if event.timer in TIMEOUTS:
             counted_in, code, message = TIMEOUTS[event.timer]
             if choice.state in counted_in:
@@ -230,7 +231,7 @@ class Stream:
         return choices.step(self.choices, first, ())
 
     def _stopping(self, event: events.ServerStopping, _: outputs.Decision | None) -> outputs.Step:
-        choice = self._slowest()
+        choice = choices.slowest(self.choices)
         if choice.state == states.FINISH:
             return self._give_up_counts(self.choices, event)
         if (choice.state, states.FAIL) not in _NEXT:
@@ -260,35 +261,13 @@ class Stream:
             raise errors.IllegalEvent(TABLE.name, choice.state, trigger)
         return outputs.Step(choice.state, ())
 
-    def _begin(self) -> OutputList:
-        """Emit the head and the roles, unless they were emitted before."""
-        first = self.choices[0]
-        emitted: OutputList = []
-        if first.state == states.HELD:
-            emitted.append(outputs.Head())
-        if first.state in (states.HELD, states.ROLE):
-            for choice in self.choices:
-                choice.move(states.BEGIN)
-                emitted.append(outputs.Role(choice.index))
-        return emitted
-
-    def _emit(self, choice: Choice, emitted: OutputList) -> OutputList:
-        """Emit what the scanners released; the choice moves to the state of the last of it."""
-        if not emitted:
-            return []
-        begun = self._begin()
-        for output in emitted:
-            trigger = OUTPUT_TRIGGERS.get(type(output))
-            if trigger is not None:
-                choice.move(trigger)
-        return begun + emitted
-
     def _cut(self, choice: Choice, word: str, event: StreamInput) -> OutputList:
         """Emit the end of a choice before its worker ends it, and cancel its turn."""
         if word in BROKEN:
             return list(self._fail(choice, "upstream_error", BROKEN[word], event).outputs)
         choice.counts = choice.counts or UNKNOWN
-        emitted = [*self._begin(), *self._emit(choice, choice.tools.spill(""))]
+        emitted = choices.begin(self.choices)
+        emitted += choices.emit(self.choices, choice, choice.tools.spill(""))
         if word == "tool_calls":
             emitted += choice.tools.close()
         emitted.append(outputs.CancelTurn(choice.index))
@@ -298,12 +277,9 @@ class Stream:
         """End each choice that has calls: no further call came within the grace period."""
         emitted: OutputList = []
         for each in self.choices:
-            if self._is_between_calls(each):
+            if each.is_between_calls:
                 emitted += self._cut(each, "tool_calls", event)
         return choices.step(self.choices, choice, emitted)
-
-    def _is_between_calls(self, choice: Choice) -> bool:
-        return choice.tools.is_between_calls and (choice.state, states.FINISHED) in _NEXT
 
     def _finish(self, choice: Choice, word: str, event: StreamInput) -> OutputList:
         choice.tools.give_up()
@@ -349,7 +325,7 @@ class Stream:
             if (each.state, states.FINISHED) in _NEXT:
                 self._whole = "truncated"
                 each.counts = each.counts or UNKNOWN
-                emitted += self._emit(each, each.spill())
+                emitted += choices.emit(self.choices, each, each.spill())
                 emitted += self._cut(each, "length", event)
         return choices.step(self.choices, choice, emitted)
 
@@ -361,7 +337,7 @@ class Stream:
         held = self.choices[0].state == states.HELD
         if not held:
             for each in self.choices:
-                emitted += self._emit(each, each.spill())
+                emitted += choices.emit(self.choices, each, each.spill())
         self._end(kind, event)
         self.failure = failure
         for each in self.choices:
@@ -375,9 +351,6 @@ class Stream:
             choice.tools.give_up()
         self.kind = kind
         self.emission_trigger = str(event.__struct_config__.tag)
-
-    def _slowest(self) -> Choice:
-        return min(self.choices, key=lambda choice: TABLE.states.index(choice.state))
 
 
 _STEPS: Final[dict[type, Callable[[Stream, Any, outputs.Decision | None], outputs.Step]]] = {

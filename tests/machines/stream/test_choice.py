@@ -1,7 +1,5 @@
 """What a stream remembers of one choice: text not yet said, and counts."""
 
-import pytest
-
 from machines import events, outputs, tooloptions
 from machines.stream import choice
 from tests.support.machines.playbook import opened
@@ -113,28 +111,3 @@ def test_counts_that_never_come_are_unknown_unless_some_came_before() -> None:
     assert counted(None) == choice.UNKNOWN
     assert counted(None, events.Usage(1, 1)) == choice.UNKNOWN
     assert counted(events.Usage(1, 1), None) == events.Usage(1, 1)
-
-
-@pytest.mark.parametrize(
-    ("usages", "expected"),
-    [
-        ([events.Usage(10, 5, 3, 1)], events.Usage(10, 5, 3, 1)),
-        (
-            [events.Usage(10, 5, 3, 1), events.Usage(11, 7, 2, 4)],
-            events.Usage(11, 12, 3, 5),
-        ),
-        ([events.Usage(10, 5), None], None),
-        ([None, None], None),
-    ],
-)
-def test_a_total_counts_the_prompt_once_and_needs_every_choice(
-    usages: list[events.Usage | None], expected: events.Usage | None
-) -> None:
-    all_of_them = tuple(choice.Choice(index, opened(), HELD) for index in range(len(usages)))
-    for each, usage in zip(all_of_them, usages, strict=True):
-        each.count(usage)
-    assert choice.total(all_of_them) == expected
-
-
-def test_a_choice_that_was_not_counted_yet_leaves_no_total() -> None:
-    assert choice.total((choice.Choice(0, opened(), HELD),)) is None
