@@ -1,32 +1,19 @@
 """One HTTP/1.1 connection: requests read around h11, and handed on in order, one at a time.
 
-Two tasks share a connection. The *receiver* reads the stream until its end, whatever else goes on,
-so that a client's leaving is noticed at once. It pauses when too much has come ahead, and asks the
-socket now and then whether the client is still there, for its end stands behind the rest. The
-*server* takes what came, parses it, runs the handler and makes the connection ready for the next
-request. h11 holds the protocol's state; `Phase` holds only what h11 cannot know.
+Two tasks share a connection: `server.http.inbound` reads the stream until its end, whatever else
+goes on. The one here takes what came, parses it, runs the handler and makes the connection ready
+for the next request. h11 holds the protocol's state; `Phase` holds only what h11 cannot know.
 """
 
 import asyncio
 import contextlib
 import enum
-import select
-import socket
 from typing import NamedTuple
 
 import h11
 
 from engine import containment, slices
-from server.http import errors, exchange as http, inbox, outbound
-
-READ_BYTES = 64 * 1024
-"""Most bytes that one read takes from the stream."""
-
-LOOK_S = 0.25
-"""Seconds between two looks at a socket that is not read, whether its client has left."""
-
-CLIENT_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
-"""The poll(2) events of a socket whose client closed or reset it; POLLRDHUP is Linux's own."""
+from server.http import errors, exchange as http, inbound, outbound
 
 DRAIN_BYTES = 64 * 1024
 """Most bytes of an unread body that are dropped to keep the connection; with more, it closes."""
@@ -68,7 +55,6 @@ class Connection:
         limits = site.limits
         self._site = site
         self._limits = limits
-        self._reader = reader
         self._writer = writer
         self._out = outbound.Outbound(
             writer,
@@ -83,9 +69,9 @@ class Connection:
         self._phase = Phase.IDLE
         self._exchange: http.Exchange | None = None
         self._declared = 0
-        self._inbox = inbox.Inbox()
         self._grace: asyncio.TimerHandle | None = None
-        self._receiver = self._loop.create_task(self._receive())
+        self._in = inbound.Inbound(reader, writer, self)
+        self._receiver = self._loop.create_task(self._in.read())
         self.task = self._loop.create_task(self._serve())
 
     def drain(self) -> None:
@@ -125,7 +111,7 @@ class Connection:
         the collector."""
         self._phase = Phase.LAST
         self._exchange = None
-        del self._out, self._head, self._receiver
+        del self._out, self._head, self._in, self._receiver
 
     async def _serve_one(self) -> bool:
         """Answer one request; return whether another may follow."""
@@ -331,44 +317,12 @@ class Connection:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.linger):
                 while not self._receiver.done() and dropped < LINGER_BYTES:
-                    dropped += sum(map(len, await self._inbox.take(None)))
+                    dropped += sum(map(len, await self._in.take(None)))
 
     async def _feed(self, timeout: float | None) -> None:
         """Pass the received bytes to h11; an empty piece tells it of the input's end."""
-        for data in await self._inbox.take(timeout):
+        for data in await self._in.take(timeout):
             self._protocol.receive_data(data)
-
-    async def _receive(self) -> None:
-        """Read until the client's end of the stream, with pauses where too much came ahead."""
-        try:
-            while data := await self._reader.read(READ_BYTES):
-                self._put(data)
-                while self._inbox.is_full:
-                    try:
-                        await self._inbox.taken(LOOK_S)
-                    except TimeoutError:
-                        if self._has_left():
-                            self.lost()
-        except OSError:
-            # A reset ends the input as a close does.
-            pass
-        except Exception as error:
-            containment.report(containment.Boundary.CONNECTION, error)
-        # Whoever waits for more must learn that none comes, whatever ended it.
-        self._put(b"")
-        self._loop.call_soon(self.lost)
-
-    def _put(self, data: bytes) -> None:
-        self._inbox.put(data)
-
-    def _has_left(self) -> bool:
-        """Whether the client has closed its side, though not all that it sent was read."""
-        connected: socket.socket = self._writer.get_extra_info("socket")
-        if connected.fileno() < 0:  # closed on our side, which ends the reading too
-            return False
-        poll = select.poll()
-        poll.register(connected.fileno(), CLIENT_GONE)
-        return bool(poll.poll(0))
 
     def lost(self) -> None:
         """Take note that nobody is left to answer."""

@@ -27,7 +27,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Listener(Protocol):
-    """Who hears how the client takes its bytes. None of these may raise."""
+    """Who hears how the client takes its bytes, and that it leaves. None of these may raise."""
 
     def pressed(self, buffered: int) -> None:
         """More than the buffer's limit waits for the client."""
@@ -39,7 +39,7 @@ class Listener(Protocol):
         """The client has taken no byte for longer than it may."""
 
     def lost(self) -> None:
-        """Something was to be sent and the connection is no more."""
+        """The client has left, or something was to be sent and the connection is no more."""
 
 
 class StallWatch:

@@ -29,7 +29,7 @@ from machines.wire import jsonrpc
 from server import router as routes, serve
 from server.api import answering, sinks
 from server.chat import fold, sse
-from server.http import connection, exchange as http, outbound
+from server.http import connection, exchange as http, inbound, outbound
 from server.responses.kept import keeping
 from server.responses.render import fold as responsefold, stream as responsestream
 
@@ -124,6 +124,7 @@ _FINDERS: Final[dict[type, Callable[[Ids, Any], str]]] = {
     streamlog.SilentStreamLog: lambda ids, its: ids.of_stream(its.id),
     http.Exchange: _of_exchange,
     connection.Connection: lambda ids, its: _of_exchange(ids, its._exchange),
+    inbound.Inbound: lambda ids, its: _of_exchange(ids, its._listener._exchange),
     outbound.Outbound: lambda ids, its: _of_exchange(ids, its._listener._exchange),
     channel.Call: lambda ids, its: ids.of_line(its.line),
 }
@@ -200,7 +201,7 @@ def _named(
 _LAST_RESORTS: Final = frozenset(
     (
         *("turn.cancel", "steering.cancel", "attempt._ask_to_stop"),
-        *("parking._expire", "server.lost", "connection._put", "process._kill", "log.flush"),
+        *("parking._expire", "server.lost", "inbound._put", "process._kill", "log.flush"),
     )
 )
 """Functions that release something, and behind which nothing does: an exception comes after."""
@@ -250,7 +251,7 @@ def _server_points() -> Iterator[tuple[str, Point]]:
     """From a request to its stream, and what is counted at its end."""
     yield from _named("answering", Effect.REFUSED, answering, "_turns", _anyone_of)
     yield from _named("answering", Effect.REFUSED, routes.Router, "_handle", _first)
-    yield from _named("connection", Effect.GONE, connection.Connection, "_put", _input)
+    yield from _named("inbound", Effect.GONE, inbound.Inbound, "_put", _input)
     yield from _named("connection", Effect.REFUSED, connection.Connection, "_check", _second)
     yield from _named("connection", Effect.NONE, connection.Connection, "_drain_body")
     yield from _named("store", Effect.UNKEPT, keeping.Keeper, "before_last", _keeper)
