@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+import structlog
 
 from server.api import sinks
+from server.http import exchange
 from server.responses.kept import runs
 from server.responses.render.stream import ResponseEvents
 from tests.server.responses.opening import opened
@@ -102,3 +105,68 @@ def test_a_drain_counts_what_is_not_over() -> None:
         assert await every.drain(1) == 0
 
     play(scene)
+
+
+class Follower:
+    """The exchange of a follower that reads at once; what it was sent."""
+
+    stage = exchange.Stage.STREAMING
+    buffered = 0
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.is_cut = False
+
+    def start(self, status: int, headers: exchange.HeaderList) -> None:
+        assert status == 200
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def finish(self) -> None:
+        raise AssertionError("it was told that this is all")
+
+    def abort(self) -> None:
+        self.stage = exchange.Stage.CUT
+        self.is_cut = True
+
+
+def test_a_run_that_is_broken_off_is_kept_as_failed_before_its_followers_are_cut() -> None:
+    async def scene(every: runs.Runs) -> None:
+        renderer = ResponseEvents(opened())
+        kept: list[Callable[[], None]] = []
+        run = runs.Run("key", renderer, kept.append)
+        every.add("resp_1", run)
+        run.start(200, [])
+        run.write(b"said so far")
+        follower: Any = Follower()
+        following = asyncio.ensure_future(run.follow(follower, [], -1))
+        run.abort()
+        await asyncio.sleep(0)
+        assert renderer.answer.response is not None
+        assert renderer.answer.response["status"] == "failed"
+        (proceed,) = kept
+        assert not run.over.is_set()
+        assert not follower.is_cut
+        proceed()
+        await following
+        assert (follower.sent, follower.is_cut) == ([b"said so far"], True)
+        assert run.response == renderer.answer.response
+        assert await every.drain(1) == 0
+
+    play(scene)
+
+
+def test_a_run_that_cannot_be_kept_when_it_is_broken_off_is_over_all_the_same() -> None:
+    def broken(_: Callable[[], None]) -> None:
+        raise RuntimeError("planted")
+
+    async def scene(every: runs.Runs) -> None:
+        run = runs.Run("key", ResponseEvents(opened()), broken)
+        every.add("resp_1", run)
+        run.abort()
+        assert await every.drain(1) == 0
+
+    with structlog.testing.capture_logs() as lines:
+        play(scene)
+    assert [line["event"] for line in lines] == ["defect"]
