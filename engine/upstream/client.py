@@ -15,7 +15,7 @@ import structlog
 
 from engine import slices
 from engine.failures import ProviderFailure
-from engine.upstream import errors as upstreamerrors, retryafter
+from engine.upstream import environment, errors as upstreamerrors, retryafter
 from machines import parse
 
 ERROR_BYTES: Final = 64 * 1024
@@ -105,6 +105,9 @@ class Client:
         self._models = parts._replace(path=f"{base}/models").geturl()
         timeout = aiohttp.ClientTimeout(total=None, connect=options.connect_timeout)
         context = ssl.create_default_context()
+        names = {name.lower() for name, _ in options.headers}
+        has_login = options.api_key is not None or "authorization" in names
+        self._environment = environment.Environment(options.url, has_login)
         self._pooled = self._session(options, timeout, context)
         self._fresh = self._session(options, timeout, context, force_close=True)
 
@@ -136,7 +139,8 @@ class Client:
         """
         timeout = aiohttp.ClientTimeout(total=LISTING_S)
         try:
-            async with self._fresh.get(self._models, timeout=timeout) as response:
+            way = await self._environment.options()
+            async with self._fresh.get(self._models, timeout=timeout, **way) as response:
                 body = await start_of(response, LISTING_BYTES)
                 return response.status, await slices.in_slices(listing(body))
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
@@ -171,14 +175,14 @@ class Client:
             headers={**own, **{name.lower(): value for name, value in options.headers}},
             timeout=timeout,
             trace_configs=[tracing],
-            trust_env=True,
         )
 
     async def _post(
         self, session: aiohttp.ClientSession, body: bytes, reuse: Reuse
     ) -> aiohttp.ClientResponse:
+        way = await self._environment.options()
         return await session.post(
-            self._chat, data=body, allow_redirects=False, trace_request_ctx=reuse
+            self._chat, data=body, allow_redirects=False, trace_request_ctx=reuse, **way
         )
 
 

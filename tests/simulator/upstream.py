@@ -14,11 +14,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohappyeyeballs.impl
-import aiohttp.client
-import aiohttp.client_reqrep
 import aiohttp.connector
 
-from engine.upstream import client as upstreamclient
+from engine.upstream import client as upstreamclient, environment
 from machines.wire import eventsource
 from tests.simulator import (
     clock,
@@ -95,8 +93,8 @@ class Upstream:
             (aiohappyeyeballs.impl, "socket", types.SimpleNamespace(socket=self._socket)),
             (aiohttp.connector, "monotonic", loop.time),
             (aiohttp.connector, "DefaultResolver", aiohttp.ThreadedResolver),
-            (aiohttp.client, "get_env_proxy_for_url", _no_proxy),
-            (_NETRC_READER, "netrc_from_env", lambda: None),
+            (environment, "proxy_for", _nothing),
+            (environment, "_mark_of", _nothing),
             (upstreamclient, "time", types.SimpleNamespace(time=lambda: loop.wall_us() / 1e6)),
             (ssl, "create_default_context", lambda: _CONTEXT),  # reading certificates takes long
             (eventsource.EventSource.__init__, "__defaults__", (replies.MAX_EVENT_BYTES,)),
@@ -244,11 +242,6 @@ class Upstream:
         upstreamrules.Judge(of, self, visitor, index, heard, answer).check()
 
 
-_NETRC_READER: Final = (
-    aiohttp.client if hasattr(aiohttp.client, "netrc_from_env") else aiohttp.client_reqrep
-)
-"""The module of aiohttp that reads `~/.netrc`: in 3.14 another one than in 3.12."""
-
 _CONTEXT: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -257,5 +250,5 @@ def _number(body: Json) -> int:
     return int(director.MARK.findall(json.dumps(body["messages"]))[-1][0])
 
 
-def _no_proxy(_: Any) -> None:
-    raise LookupError
+def _nothing(_: str) -> None:
+    """Of the machine's own environment nothing is found."""
