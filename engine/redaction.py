@@ -97,6 +97,8 @@ class Redaction:
 
     def hide_fields(self, record: msgspec.Struct, fields: Iterable[str]) -> dict[str, Any]:
         """Those of a record's fields that hold a secret, without it."""
+        if self._pattern is None:
+            return {}
         found = {}
         for field in fields:
             value = getattr(record, field)

@@ -193,10 +193,10 @@ def is_deeper(text: Text, depth: int = MAX_DEPTH) -> bool:
     One that is too short for so many to be opened and closed is not looked at: most lines of a
     worker are.
     """
-    if type(text) is bytes:
-        if len(text) <= 2 * depth + 1 or text.count(b"[") + text.count(b"{") <= depth:
-            return False
-    elif not isinstance(text, msgspec.Raw) and len(text) <= 2 * depth + 1:
+    size = memoryview(text).nbytes if isinstance(text, msgspec.Raw) else len(text)
+    if size <= 2 * depth + 1:
+        return False
+    if type(text) is bytes and text.count(b"[") + text.count(b"{") <= depth:
         return False
     return _at_once(scan_depth(text, depth))
 

@@ -33,6 +33,9 @@ TOO_MANY: Final = events.TurnFailed(
 )
 """The failure of a stream for which there is no permit: a 429 (RFC 6585 §4)."""
 
+ID_BYTES: Final = 12
+"""Of an id: so many are made before two are alike that nobody will see it."""
+
 _log = structlog.get_logger(component="answering")
 
 
@@ -114,14 +117,14 @@ async def begin(
         ApiError: for everything that is wrong with the request itself.
     """
     route, options = await _read_for_first(context, model, read)
-    stream_id = f"st_{secrets.token_hex(12)}"
+    stream_id, completion_id = _fresh_ids(api)
     _check_limits(context, incoming, options, api)
     turns = _turns(context, incoming, options, route[0], stream_id)
     checked = await fallback.check(route, turns[0])
     kept = await slices.in_slices(
         keptrequest.keep(incoming.members, context.log.content, context.hash_key, context.known)
     )
-    opened = _opened(context, incoming, options, api, route, kept)
+    opened = _opened(context, incoming, options, api, route, kept, completion_id)
     readings = await fallback.readings(route, options, read)
 
     def prepare(target: routing.Target) -> engine_fallback.TargetRequest:
@@ -149,6 +152,12 @@ async def begin(
     except Exception as error:  # from here on the stream answers, not the handler
         running.broke(containment.Boundary.REQUEST, error)
     return running
+
+
+def _fresh_ids(api: Api) -> tuple[str, str]:
+    """The ids of a stream and of its answer, each of 96 bits that the system is asked for once."""
+    digits = secrets.token_hex(2 * ID_BYTES)
+    return f"st_{digits[: 2 * ID_BYTES]}", f"{api.id_prefix}{digits[2 * ID_BYTES :]}"
 
 
 def _pump(
@@ -278,6 +287,7 @@ def _opened(
     api: Api,
     route: tuple[routing.Target, ...],
     kept: keptrequest.Kept,
+    completion_id: str,
 ) -> events.Opened:
     config = context.config
     target = route[0]
@@ -285,7 +295,7 @@ def _opened(
     comparable = api.endpoint == events.CHAT or kept.repeatable
     return events.Opened(
         request_id=incoming.caller.request_id,
-        completion_id=f"{api.id_prefix}{secrets.token_hex(12)}",
+        completion_id=completion_id,
         created=context.log.now() // 1_000_000,
         model=options.model,
         target=target.model,

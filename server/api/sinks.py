@@ -149,7 +149,7 @@ class Sink:
         if self._phase is Phase.HEAD and data:
             self._outlet.write(data)
             self._sent += len(data)
-        elif self._phase is Phase.NOTHING:
+        elif self._phase is Phase.NOTHING and (part.status or data):
             self._begin(part.status, data)
 
     def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
