@@ -138,7 +138,7 @@ def model_of(model: str | None) -> str:
     """
     if not model:
         raise ApiError("model_required", "You must provide a model parameter.", "model")
-    if (found := mismatch.find(ModelName, model, "model")) is not None:
+    if len(model) > MODEL_MAX and (found := mismatch.find(ModelName, model, "model")) is not None:
         raise refusal(found)
     return model
 
