@@ -82,19 +82,18 @@ def _check_answered(message: Message, index: int, made: set[str]) -> None:
 
 
 def _check_part(part: Part, role: Role) -> None:
-    match part:
-        case ImagePart(_, param) if role == "assistant":
-            raise TurnRefused("unsupported_content", "An image cannot stand here.", param)
-        case ImagePart(url, param) if not url.startswith("data:"):
+    if isinstance(part, ImagePart):
+        if role == "assistant":
+            raise TurnRefused("unsupported_content", "An image cannot stand here.", part.param)
+        if not part.url.startswith("data:"):
             raise TurnRefused(
                 "unsupported_content",
                 "Images must be data URLs: this worker does not fetch remote images.",
-                param,
+                part.param,
             )
-        case OtherPart(kind, param):
-            raise TurnRefused(
-                "unsupported_content", f"This worker takes no parts of type {kind!r}.", param
-            )
+    elif isinstance(part, OtherPart):
+        message = f"This worker takes no parts of type {part.kind!r}."
+        raise TurnRefused("unsupported_content", message, part.param)
 
 
 def items(
