@@ -19,7 +19,7 @@ METHODS: Final = (
 """Requests that are answered."""
 
 MODELS: Final = ("gpt-5.5", "gpt-6-sol")
-"""What `model/list` names."""
+"""The model that `model/list` names."""
 
 INVALID_REQUEST: Final = -32600
 """The code of nearly every refusal, unknown methods included."""
@@ -28,7 +28,7 @@ OVERLOADED: Final = -32001
 """The code of a refusal that may be tried again."""
 
 EMITTED_AT_MS: Final = 1_760_000_000_000
-"""Nothing reads the time of a frame; this one has the usual length."""
+"""The time of a frame, which no reader uses; this one has the usual length."""
 
 _encode: Final = msgspec.json.encode
 
@@ -85,7 +85,7 @@ def account(has_key: bool) -> dict[str, Any]:
 
 
 def logged_in() -> bytes:
-    """What follows the reply to a login with a key."""
+    """Return the notifications that follow the reply to a login with a key."""
     completed = {"loginId": None, "success": True, "error": None, "onboardingEntrypoint": None}
     return notification("account/login/completed", completed) + notification(
         "account/updated", {"authMode": "apikey", "planType": None}

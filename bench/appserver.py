@@ -70,7 +70,7 @@ class Item(msgspec.Struct):
 
 
 class Params(msgspec.Struct, rename="camel"):
-    """What is read of any request's params."""
+    """The members that are read of any request's params."""
 
     thread_id: str = ""
     model: str | None = None
@@ -113,7 +113,7 @@ class Turn:
         self._cycle = itertools.cycle(zip(texts, self.frames.deltas(texts), strict=True))
 
     def beginning(self) -> bytes:
-        """What comes before the first delta."""
+        """Return the notifications that come before the first delta."""
         lines = (self._about(line.encode() + b"\n") for line in self.plan.before)
         return b"".join((self.frames.started(), *lines))
 

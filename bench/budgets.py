@@ -1,4 +1,4 @@
-"""What things may cost at most: reads `budgets.toml`."""
+"""The budgets of the guards, read from `budgets.toml`."""
 
 import tomllib
 from pathlib import Path

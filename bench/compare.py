@@ -23,10 +23,10 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 """Where the results are written."""
 
 MARKS: Final = ("<!-- measured -->", "<!-- end measured -->")
-"""What they stand between on the page."""
+"""The marks around the results on the page."""
 
 PACKAGES: Final = ("uvloop", "h11", "msgspec", "starlette", "uvicorn", "httpx")
-"""What else the results depend on."""
+"""Packages that the results depend on."""
 
 
 class Comparison(NamedTuple):
@@ -99,7 +99,7 @@ def table(rows: list[list[str]]) -> str:
 
 
 def machine() -> str:
-    """What they were measured on."""
+    """Describe the machine and the versions that were measured."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     cores = len([line for line in _cpuinfo() if line.startswith("processor")])
     model = next((line.split(":")[1].strip() for line in _cpuinfo() if "model name" in line), "")

@@ -5,5 +5,5 @@ import pytest
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` stands for here."""
+    """Run benchmarks in one process with `-n auto`."""
     return 0

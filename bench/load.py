@@ -60,11 +60,11 @@ SENTINEL: Final = b"data: [DONE]"
 """The end of an answer, which is whole unless it said that it failed."""
 
 PERCENTILES: Final = (50, 90, 99, 100)
-"""What a report tells of a distribution; the last is its maximum."""
+"""The percentiles of a distribution that a report gives; the last is its maximum."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to ask of a server.
+    """The requests to make of a server.
 
     Attributes:
         url: of the API, such as `http://127.0.0.1:11435/v1`.
@@ -97,7 +97,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a plan.
+    """The result of a plan.
 
     Attributes:
         outcomes: how many answers ended how: `done`, `error`, `cut`, or an HTTP status.
@@ -167,7 +167,7 @@ def _chunk_size(line: bytes) -> int:
 
 
 class Tally:
-    """What the streams of a plan have seen so far; times in microseconds."""
+    """Counts of the streams of a plan so far; times are in microseconds."""
 
     def __init__(self, api: Api) -> None:
         self.api = api

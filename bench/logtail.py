@@ -8,7 +8,7 @@ import msgspec
 from engine.log.read import segments
 
 MARKS = (b'"event":"opened"', b'"event":"terminal"')
-"""What a line has that is the first of a stream, or its last."""
+"""The members of a line that is the first of a stream, or its last."""
 
 
 class _Line(msgspec.Struct):

@@ -35,7 +35,7 @@ def unchanged(line: str) -> str:
 
 
 WORK: Final[dict[str, Callable[[str], str]]] = {"chunks": chunk, "lines": unchanged}
-"""What may be done with an event."""
+"""The ways to handle an event."""
 
 
 def application(source: str, work: Callable[[str], str]) -> Starlette:

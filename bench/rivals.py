@@ -17,7 +17,7 @@ from tests.support.process import serving
 
 
 class Case(NamedTuple):
-    """What both are asked.
+    """The request that both are sent.
 
     Attributes:
         turn: how each stream goes.
@@ -37,7 +37,7 @@ class Rival(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What one round measured of both."""
+    """The measurements of one round."""
 
     ours: load.Report
     theirs: load.Report

@@ -1,4 +1,4 @@
-"""What a process holds and how soon it answers, sampled while something else loads it."""
+"""Samples of a process's memory and of its answering times, while something else loads it."""
 
 import asyncio
 import re

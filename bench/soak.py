@@ -73,7 +73,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         samples: of the server under load, once it is warm.
@@ -237,7 +237,7 @@ class Run:
 
 
 def faults(report: Report) -> list[str]:
-    """What is wrong with a run: a line for each, none where all is well."""
+    """Find the problems of a run: one line for each, none where all is well."""
     found = list(report.wrong)
     for request_id, outcome in report.asked.items():
         ends = report.ends.get(request_id, [])
@@ -318,7 +318,7 @@ def table(report: Report) -> str:
 
 
 def marks(worker: str) -> tuple[str, str]:
-    """What the results of a worker stand between on the page."""
+    """Return the marks around a worker's results on the page."""
     return f"<!-- soak: {worker} -->", f"<!-- end soak: {worker} -->"
 
 

@@ -30,7 +30,7 @@ class Wrong(Exception):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to keep open.
+    """The load to keep up.
 
     Attributes:
         url: of the API.
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delta(msgspec.Struct, forbid_unknown_fields=True):
-    """What a choice says."""
+    """The members of a choice that are read."""
 
     role: str | None = None
     content: str | None = None

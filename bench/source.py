@@ -56,11 +56,12 @@ class Answer:
         self._render = sse.ChatChunks(OPENED).render
 
     def head(self) -> bytes:
-        """What comes before the first content."""
+        """The bytes before the first content."""
         return HEAD + _http_chunk(self._render(outputs.Role()))
 
     def next_chunks(self) -> bytes:
-        """What is due: one chunk, or in a flood a burst of them, and the end after the last."""
+        """Return the bytes that are due: one chunk, or in a flood a burst of them, and the end
+        after the last."""
         count = min(self._left, 1 if self._plan.interval else self._plan.burst)
         said = self._plan.deltas - self._left
         self._left -= count

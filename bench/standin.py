@@ -1,4 +1,4 @@
-"""What a stand-in for `codex app-server` shall do, and a program to give to `CODEX_BIN` for it."""
+"""A stand-in for `codex app-server`: its script, and a program to give to `CODEX_BIN` for it."""
 
 import shlex
 import sys
@@ -27,8 +27,8 @@ EVERYTHING: Final = "*"
 """In `Scenario.deaf`: no line is answered."""
 
 Ending = Literal["completed", "exit", "exit_whole", "exit_mid_line", "endless", "silent"]
-"""What follows a turn's last delta: its end as it should be; an exit, at once, or after the item
-was completed, or in the middle of a line; the completed item and no end; nothing at all."""
+"""The ends of a turn after its last delta: the proper one; an exit, at once, or after the item was
+completed, or in the middle of a line; the completed item and no end; no more at all."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,6 +130,6 @@ def starts(directory: Path) -> list[int]:
 
 
 def received(directory: Path) -> list[dict[str, object]]:
-    """What the processes of an installed stand-in were sent, line by line."""
+    """Read the lines that the processes of an installed stand-in were sent."""
     lines = (directory / RECEIVED).read_bytes().splitlines()
     return [msgspec.json.decode(line, type=dict[str, object]) for line in lines]

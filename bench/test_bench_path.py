@@ -1,4 +1,4 @@
-"""What each part of the token path costs, in numbers for people.
+"""The cost of each part of the token path, in numbers for people.
 
     python -m pytest bench/test_bench_path.py
 
@@ -16,7 +16,7 @@ import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import source, tokenpath
-from engine.log import event_log as log, settings as logsettings
+from engine.log import event_log as eventlog, settings as logsettings
 from machines import events, outputs
 from machines.stream import machine as stream
 from server.chat import sse
@@ -32,7 +32,7 @@ class Deaf:
     """A feed that does nothing with what it is fed."""
 
     def event(self, event: events.StreamInput) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_step(benchmark: BenchmarkFixture, in_content: stream.Stream) -> None:
 def test_records_to_file(
     benchmark: BenchmarkFixture, in_content: stream.Stream, tmp_path: Path
 ) -> None:
-    event_log = log.EventLog(logsettings.LogSettings(tmp_path), lambda: 0)
+    event_log = eventlog.EventLog(logsettings.LogSettings(tmp_path), lambda: 0)
     event_log.open()
     record = event_log.stream("st_000000000000000000000000")
     record.open(OPENED)

@@ -35,16 +35,17 @@ WAKE_UPS = 4000
 """Samples of the token path with one token a wake-up."""
 
 SERVER_ROUNDS = 15
-"""Of a guard between processes."""
+"""Rounds of a guard between processes."""
 
 PACED_ROUNDS = 5
-"""Of a guard between processes whose rounds last for seconds."""
+"""Rounds of a guard between processes whose rounds last for seconds."""
 
 ENDPOINT_ROUNDS = 60
-"""Of a guard between two endpoints of one server: short ones, so that both see the same load."""
+"""Rounds of a guard between two endpoints of one server: short ones, so that both see the same
+load."""
 
 STARTS = 5
-"""Of a guard of the start."""
+"""Starts that a guard of the start measures."""
 
 PLANTED = 0.3
 """The slowdown of the token path that must be noticed, on an idle and on a busy machine."""
@@ -74,7 +75,7 @@ def lowest(measure: Callable[[], float], budget: float) -> float:
 
 
 def burst_ratio(directory: Path, slowdown: float = 0.0) -> float:
-    """What wake-ups with many tokens cost, as a part of the yardsticks right after them.
+    """Measure the cost of wake-ups with many tokens, as a part of the yardsticks right after them.
 
     They take a millisecond, so that on a busy machine only some of them are left alone. Those
     count: the samples that were quickest, wake-up and yardstick together.
@@ -86,7 +87,7 @@ def burst_ratio(directory: Path, slowdown: float = 0.0) -> float:
 
 
 def alone_ratio(directory: Path, slowdown: float = 0.0) -> float:
-    """What a wake-up with one token costs, as a part of the yardstick right after it.
+    """Measure the cost of a wake-up with one token, as a part of the yardstick right after it.
 
     They take some 20 microseconds, so that most of them are left alone on any machine.
     """

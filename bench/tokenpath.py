@@ -17,16 +17,16 @@ from bench import appframes, load
 from engine import slices, worker, workerkinds
 from engine.codex.protocol import channel
 from engine.codex.turns import dispatcher, reader as codex
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.stream import wakeups
 from machines import lifecycle
-from server import assembly, context, router as routes, serve
-from server.config import load as config
+from server import assembly, context, router, serve
+from server.config import load as configuration
 from server.http import exchange as http, listener
 from server.responses.kept import runs
 
 TEXT: Final = " token"
-"""Of every chunk: the length of a usual token."""
+"""The text of every chunk, which has the length of a usual token."""
 
 RECEIVE_BYTES: Final = 1 << 20
 """More than a wake-up brings."""
@@ -128,7 +128,7 @@ class TokenPath:
         self.chunk: dict[str, object] = {}
 
     def burst(self, lines_a_stream: int) -> bytes:
-        """What a read of the worker's pipe brings, for every stream in turn."""
+        """Make the bytes of one read of the worker's pipe, for every stream in turn."""
         return b"".join(line * lines_a_stream for line in self._lines)
 
     async def wake(self, data: bytes) -> int:
@@ -153,9 +153,9 @@ class TokenPath:
 @contextlib.asynccontextmanager
 async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
     """A server in this process, with as many streams begun."""
-    settings, _ = config.load({"PROXY_DATA_DIR": str(directory)})
+    settings, _ = configuration.load({"PROXY_DATA_DIR": str(directory)})
     runner = PipelessWorker()
-    event_log = log.EventLog(assembly.log_settings(settings), serve.wall_clock())
+    event_log = eventlog.EventLog(assembly.log_settings(settings), serve.wall_clock())
     event_log.open()
     life = lifecycle.Lifecycle(0)
     life.step(lifecycle.Started())
@@ -170,7 +170,7 @@ async def running(directory: Path, streams: int) -> AsyncIterator[TokenPath]:
         time.time,
         runs.Runs(),
     )
-    server = listener.HttpServer(routes.Router(shared).handle, http.Limits())
+    server = listener.HttpServer(router.Router(shared).handle, http.Limits())
     address = await server.start("127.0.0.1", 0)
     clients: list[socket.socket] = []
     try:

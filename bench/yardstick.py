@@ -1,4 +1,4 @@
-"""What a wake-up of the token path is compared with: the least that any server would do for it.
+"""The yardstick of a wake-up of the token path: the least that any server would do for it.
 
 For each token it reads a line of JSON and writes a chunk of JSON; for each wake-up it appends to
 a file and sends to a socket for each stream, and lets the event loop go round once. It suffers

@@ -1,4 +1,4 @@
-"""What is done about a bug of ours: what it hit ends, one line says so, and nothing else notices.
+"""Boundaries around a bug of ours: what it hit ends, one line says so, and nothing else notices.
 
 A *boundary* is a place that the work of many streams passes: a worker's line, an event, a
 wake-up, an end. Whatever is raised inside it is caught there, so that what stands beside it goes

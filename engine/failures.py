@@ -1,4 +1,4 @@
-"""What a failed Codex turn means to a client: its code, its status, and whether to try again.
+"""The meaning of a failed Codex turn to a client: its code, its status, and whether to try again.
 
 Source: the outcomes measured on the real binary, listed in `docs/codex.md`.
 """
@@ -13,10 +13,11 @@ from engine import redaction
 from machines import events, outputs, parse
 
 MESSAGE_CHARACTERS: Final = 2000
-"""What is looked at of a provider's message, and passed on: some echo the whole request."""
+"""Most characters of a provider's message that are looked at and passed on: some echo the whole
+request."""
 
 WORD_CHARACTERS: Final = 128
-"""What is passed on of a provider's own code, or of the name of a field."""
+"""Most characters of a provider's own code, or of the name of a field, that are passed on."""
 
 REDACTED: Final = "The model provider failed to answer."
 """In place of any text of a 5xx: it may name hosts, and tells a client nothing it can act on."""
@@ -165,7 +166,7 @@ UNREADABLE: Final = ProviderFailure(
 TOO_LARGE: Final = ProviderFailure(
     code="upstream_event_too_large", message="The worker sent a line over the size limit."
 )
-"""What came is more than is read of one line."""
+"""A line was longer than what is read of one."""
 
 TEXT_MISMATCH: Final = ProviderFailure(
     code="upstream_text_mismatch",
@@ -216,7 +217,7 @@ def safe(message: str, known: redaction.Redaction, limit: int = MESSAGE_CHARACTE
 def classify(
     word: str, status: int | None, message: str, known: redaction.Redaction
 ) -> ProviderFailure | Incomplete:
-    """What `turn.error` means.
+    """Return the failure that `turn.error` stands for.
 
     Args:
         word: the word of `codexErrorInfo`, `other` without one.

@@ -14,7 +14,7 @@ PERIOD_S: Final = 0.1
 """Between two looks at the loop: 10 wake-ups a second, 20 µs of CPU time each."""
 
 WINDOW_S: Final = 60
-"""What the figures are of."""
+"""Seconds that the figures cover."""
 
 
 class Figures(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 from engine import slices
 
 HIDDEN: Final = "********"
-"""What stands in the place of a secret."""
+"""Stands in the place of a secret."""
 
 SHORTEST: Final = 8
 """Least characters of a secret that is looked for in what clients and the log are given: a shorter
@@ -28,7 +28,8 @@ ESCAPES: Final = 16
 """Backslashes in a row that are looked at within a secret: one, doubled four times."""
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]+")
-"""What is spelled alike in a text, in a URL, and in a string of JSON or Python."""
+"""Matches characters that are spelled alike in a text, in a URL, and in a string of JSON or
+Python."""
 
 _BEGINS: Final = r"(?:(?<![^\W_])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
 """No letter or digit stands before, but for the end of an escaped character."""
@@ -96,7 +97,7 @@ class Redaction:
         return members
 
     def hide_fields(self, record: msgspec.Struct, fields: Iterable[str]) -> dict[str, Any]:
-        """Those of a record's fields that hold a secret, without it."""
+        """Return those of a record's fields that hold a secret, with the secret hidden."""
         if self._pattern is None:
             return {}
         found = {}

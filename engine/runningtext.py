@@ -1,4 +1,4 @@
-"""What has gone out of a text, without keeping it: its length and a checksum.
+"""A text that has gone out, known without keeping it: by its length and a checksum.
 
 The problem: a provider sends a text in pieces and then once more as a whole. If a piece was lost
 on the way, the whole is longer than what went out by just that much, and its tail, pasted by
@@ -36,7 +36,8 @@ class RunningText:
             self.fold()
 
     def rest_of(self, whole: str) -> str | None:
-        """What a whole text has behind all that went out; None if it does not continue that."""
+        """Return the part of a whole text behind all that went out; None if it does not continue
+        that."""
         self.fold()
         if len(whole) < self._length or _crc(whole[: self._length]) != self._crc:
             return None
@@ -55,7 +56,7 @@ def _crc(text: str, before: int = 0) -> int:
 
 
 class Texts:
-    """What went out of one choice, text by text, to compare a repeated message with."""
+    """The texts of one choice that went out, to compare a repeated message with."""
 
     def __init__(self) -> None:
         self.content = RunningText()

@@ -27,7 +27,8 @@ PLAYED: Final = (
     events.TurnFailed,
     events.ItemStarted,
 )
-"""What a worker says. The rest of a transcript is the server's own, and happens anew."""
+"""The events of a worker that are played. The rest of a transcript is the server's own, and
+happens anew."""
 
 DEFAULT: Final = "text-short"
 """The transcript behind the aliases."""
@@ -45,7 +46,7 @@ class TranscriptError(Exception):
 
 
 def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
-    """What the worker said in a transcript, by choice.
+    """Read the worker's events of a transcript, by choice.
 
     Raises:
         TranscriptError: for a file that is no intact log, or of more than one stream.
@@ -62,7 +63,7 @@ def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
 
 
 def load_log(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
-    """What the worker said in every whole stream of a log, by request id and choice.
+    """Read the worker's events of every whole stream of a log, by request id and choice.
 
     Of streams with the same id the last is kept. A server may be writing on.
 
@@ -223,10 +224,10 @@ class ScriptedWorker:
         )
 
     async def start(self) -> None:
-        """Nothing: it was ready when it was made."""
+        """Do nothing: the worker was ready when it was made."""
 
     async def stop(self) -> None:
-        """Nothing: playbacks are cancelled with their streams."""
+        """Do nothing: playbacks are cancelled with their streams."""
 
     def health(self) -> worker.Health:
         """Always ready."""

@@ -1,4 +1,4 @@
-"""What a worker is asked, and the protocols every worker keeps."""
+"""The request to a worker, and the protocols that every worker keeps."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
@@ -93,7 +93,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What one choice of one request asks of a worker.
+    """The request of one choice to a worker.
 
     Attributes:
         target: the model the worker knows.

@@ -26,7 +26,7 @@ class RequestForm(enum.Enum):
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true of every worker of one kind.
+    """The facts about every worker of one kind.
 
     Attributes:
         name: in the configuration, in the event log and on `/healthz`.
@@ -59,7 +59,7 @@ CODEX: Final = Kind(
 DISABLED: Final = Kind(
     name="disabled", request_form=RequestForm.CONVERSATION, models_owner="openai"
 )
-"""What stands where Codex would, with `PROXY_USE_APP_SERVER=false`."""
+"""The worker in the place of Codex, with `PROXY_USE_APP_SERVER=false`."""
 
 UPSTREAM: Final = Kind(
     name="upstream",

@@ -10,10 +10,10 @@ from typing import Final
 from machines.table import Table
 
 BEGIN: Final = "<!-- drawn: "
-"""What a block of a page begins with; its name and ` -->` follow."""
+"""The beginning of a block of a page; its name and ` -->` follow."""
 
 END: Final = "<!-- end drawn -->"
-"""What it ends with."""
+"""The end of such a block."""
 
 
 def mermaid(table: Table) -> str:

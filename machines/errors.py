@@ -1,4 +1,4 @@
-"""What a machine raises.
+"""The errors that a machine raises.
 
     MachineError
     ├── IllegalEvent        an event that this state has no transition for

@@ -1,4 +1,4 @@
-"""What may happen to a stream: the inputs of its machine, and the records of the event log.
+"""The events of a stream: the inputs of its machine, and the records of the event log.
 
 They come from a worker, a timer, the client or the server itself. Each is one record, under the
 tag in its `event` key. What the machine answers is in `machines.outputs`. Events that change
@@ -129,7 +129,7 @@ class RefusalDelta(StreamEvent, frozen=True, tag="refusal_delta"):
 
 
 Aside = ReasoningDelta | ReasoningCompleted | RefusalDelta
-"""What stands beside the answer's text: no scanner reads it."""
+"""An event beside the answer's text, which no scanner reads."""
 
 
 class ToolCalled(StreamEvent, frozen=True, tag="tool_called"):

@@ -1,4 +1,4 @@
-"""What the machine of a stream answers; renderers turn it into bytes.
+"""The outputs of a stream's machine; renderers turn them into bytes.
 
 No output carries a clock or an id that is not already in `Opened`.
 """
@@ -15,8 +15,9 @@ calls than any answer has, a call that contradicts itself."""
 
 
 PieceKind = Literal["text", "started", "call", "withheld", "verbatim", "aborted"]
-"""What a part of the text is: content; where a block begins; a block that is a call, is a call
-too many, is content because nobody declared its name; held text that was no block."""
+"""The kinds of a part of a text: content; the beginning of a block; a block that is a call, that
+is a call too many, or that is content because nobody declared its name; held text that was no
+block."""
 
 
 class Piece(
@@ -47,7 +48,7 @@ class Joined(
     omit_defaults=True,
     forbid_unknown_fields=True,
 ):
-    """What a fragment turned out to be: the opening of a call with its name, or more of one.
+    """The meaning of a fragment: it opens a call with this name, or adds to one.
 
     Attributes:
         index: of the call among all that the worker made.
@@ -59,7 +60,7 @@ class Joined(
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What scanners decided: kept in the record, so a masked log replays.
+    """The decisions of scanners: kept in the record, so that a masked log replays.
 
     Attributes:
         released: code points of the held text and the new text together that go on.
@@ -213,7 +214,8 @@ class Failure(Output, frozen=True, tag="failure"):
 
 
 DEFECT: Final = Failure("internal_error", "The server had an error.")
-"""What a client is told of a bug of ours; its traceback is in the diagnostics and nowhere else."""
+"""The failure that a client is told of for a bug of ours; its traceback is in the diagnostics and
+nowhere else."""
 
 
 class Rejected(Output, frozen=True, tag="failure"):
@@ -258,7 +260,7 @@ AnyOutput = (
 
 
 def aside(event: events.Aside) -> AnyOutput | None:
-    """What goes to the client of what no scanner reads; None for an empty piece."""
+    """Return the output for an event that no scanner reads; None for an empty piece."""
     match event:
         case events.ReasoningCompleted(encrypted_content, choice):
             return ReasoningDone(encrypted_content, choice)
@@ -270,7 +272,7 @@ def aside(event: events.Aside) -> AnyOutput | None:
 
 
 def failure_of(event: events.TurnFailed) -> Failure:
-    """What a client is told of a turn that failed."""
+    """Return the failure that a client is told of for a turn that failed."""
     return Failure(event.code, event.message, event.status, event.param, event.retry_after)
 
 

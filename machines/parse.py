@@ -33,10 +33,10 @@ many times."""
 T = TypeVar("T")
 
 Text = bytes | bytearray | msgspec.Raw | str
-"""What JSON may come as."""
+"""The types that JSON is read from."""
 
 Fault = Literal["encoding", "syntax", "depth", "type"]
-"""What is wrong with a text: its UTF-8, its JSON, its depth, or the type of a value in it."""
+"""The fault of a text: its UTF-8, its JSON, its depth, or the type of a value in it."""
 
 
 class ParseError(errors.DecodeError):
@@ -251,7 +251,8 @@ def _at_once(scan: Generator[None, None, bool]) -> bool:
 
 
 SLICE_BYTES: Final = 1 << 16
-"""What is scanned in one go: a text that is far too deep is found out in the first of them."""
+"""Bytes that are scanned in one go: a text that is far too deep is found out in the first of
+them."""
 
 PEELED: Final = 4
 """Levels that are taken off at the most before the rest is counted: a wide text has few."""

@@ -215,7 +215,8 @@ class ScheduleRestart(Action, frozen=True, tag="schedule_restart"):
 
 
 class CancelDeadline(Action, frozen=True, tag="cancel_deadline"):
-    """What `BeginHandshake`, `AwaitHealth`, `AwaitExit` or `ScheduleRestart` began, if it did."""
+    """Cancel the deadline that `BeginHandshake`, `AwaitHealth`, `AwaitExit` or `ScheduleRestart`
+    began, if there is one."""
 
 
 AnyAction = (

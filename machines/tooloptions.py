@@ -1,4 +1,4 @@
-"""What a request and its server say about tool calls."""
+"""The options of a stream's tool calls."""
 
 from typing import Final, Literal
 
@@ -18,7 +18,7 @@ CALL_LIMIT: Final = 1024
 class ToolOptions(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """What a request and its server say about tool calls; records keep the names of schema 1.
+    """The options of tool calls, by a request and its server; records keep the names of schema 1.
 
     Attributes:
         names: of the functions the client declared.
@@ -44,4 +44,4 @@ class ToolOptions(
 
 
 NO_TOOLS = ToolOptions()
-"""Of a request without tools, to a client that is not Obsidian Copilot."""
+"""The options of a request without tools, from a client that is not Obsidian Copilot."""

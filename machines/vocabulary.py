@@ -35,7 +35,7 @@ GoneCause = Literal["left", "write_stall", "cancelled"]
 """Why there is no client: it closed its connection, it stopped reading, or it asked for an end."""
 
 ReasoningKind = Literal["summary", "text"]
-"""What a model shows of its thinking: a summary, or the thinking itself."""
+"""The forms of a model's shown thinking: a summary, or the thinking itself."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import msgspec
 from engine import regular, scripted, worker, workerkinds
 from engine.codex import disabled, worker as codexworker
 from engine.codex.child import home as codexhome
-from engine.log import event_log as log, journal, settings as logsettings
+from engine.log import event_log as eventlog, journal, settings as logsettings
 from engine.log.content import digest
 from engine.store import sqlite as sqlitestore, store as responsestore
 from engine.stream import wakeups
@@ -30,7 +30,7 @@ def make_worker(
     name: workerkinds.Name,
     config: Config,
     environ: Mapping[str, str],
-    event_log: log.EventLog,
+    event_log: eventlog.EventLog,
     wakeups: wakeups.Wakeups,
 ) -> worker.Worker:
     """A worker as the configuration has it.
@@ -127,7 +127,7 @@ def log_settings(config: Config) -> logsettings.LogSettings:
 
 
 def http_limits(config: Config) -> http.Limits:
-    """What a connection may cost.
+    """Return the limits of a connection.
 
     Nothing piles up behind a client that stalls where every worker waits for its clients: then one
     whose buffer is over its limit may stall for as long as one whose buffer is not.

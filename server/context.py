@@ -1,16 +1,16 @@
-"""What every endpoint works with: made once, by `server.serve`."""
+"""The context that every endpoint works with: made once, by `server.serve`."""
 
 import functools
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from engine import looplag, worker
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.routing import fleet as routing, models
 from engine.store import store as responsestore
 from engine.stream import deadlines, pump, wakeups
 from machines import lifecycle, tooloptions
-from server.config import models_file as modelsfile
+from server.config import models_file
 from server.config.load import ConfigError
 from server.config.settings import Config
 from server.permits import Permits
@@ -39,7 +39,7 @@ class Context:
         self,
         config: Config,
         fleet: routing.Fleet,
-        event_log: log.EventLog,
+        event_log: eventlog.EventLog,
         wakeups: wakeups.Wakeups,
         life: lifecycle.Lifecycle,
         hash_key: bytes,
@@ -78,7 +78,7 @@ def fleet(config: Config, workers: Mapping[str, worker.Worker]) -> routing.Fleet
     try:
         made.check()
     except routing.UnknownModel as unknown:
-        problem = modelsfile.complaint(unknown, config.worker)
+        problem = models_file.complaint(unknown, config.worker)
         raise ConfigError(str(config.models_file), problem) from None
     return made
 

@@ -68,7 +68,7 @@ class LineOutput:
             self._start()
 
     debug = info = warning = error = critical = write
-    """What structlog calls, by the method of the line's logger."""
+    """The methods that structlog calls, named for the line's logger."""
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was accepted is written or dropped; False: it takes longer."""

@@ -7,7 +7,7 @@ from server.responses.render import rendering
 
 
 def renderer(opened: events.Opened) -> Renderer:
-    """What turns the stream's outputs into bytes, with what the log kept of its request."""
+    """Make the renderer of a stream's outputs, with what the log kept of its request."""
     if opened.endpoint == events.RESPONSES:
         return rendering.renderer(opened)
     return chat.renderer(opened)

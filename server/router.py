@@ -24,7 +24,7 @@ class KeyNeed(enum.Enum):
     ALWAYS = enum.auto()
     NEVER = enum.auto()
     MODELS = enum.auto()
-    """As `PROXY_PROTECT_MODELS` says."""
+    """A key is needed as `PROXY_PROTECT_MODELS` says."""
 
 
 class Route(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from engine import containment
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.stream import pump, wakeups
 from machines import events, lifecycle
 from server import assembly, diagnostics
@@ -95,7 +95,7 @@ class Server:
         self._stopped = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._log = log.EventLog(assembly.log_settings(config), wall_clock())
+        self._log = eventlog.EventLog(assembly.log_settings(config), wall_clock())
         self._wakeups = wakeups.Wakeups(loop, self._log)
         self._fleet = fleet(
             config,

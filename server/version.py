@@ -3,4 +3,4 @@
 from typing import Final
 
 VERSION: Final = "0.1.0"
-"""As in `pyproject.toml`; a test compares them."""
+"""The version of `pyproject.toml`; a test compares them."""

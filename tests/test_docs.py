@@ -14,8 +14,8 @@ import pytest
 
 from engine.log.read import segments
 from machines import events, outputs
-from server import router as routes, version
-from server.config import load as config, settings
+from server import router, version
+from server.config import load as configuration, settings
 from server.http import errors
 from server.process import exits
 from tests.support.process import readme
@@ -101,14 +101,14 @@ def test_a_page_has_no_printed_part_that_nothing_prints(page: Path) -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    names = {name for item in settings.SETTINGS for name in item.names} | config.RESERVED
+    names = {name for item in settings.SETTINGS for name in item.names} | configuration.RESERVED
     assert {name for name in names if f"`{name}`" not in text_of("configuration.md")} == set()
 
 
 @pytest.mark.parametrize("page", [*PAGES, *DEPLOY], ids=lambda page: page.name)
 def test_only_known_variables_are_mentioned(page: Path) -> None:
-    known = {name for item in settings.SETTINGS for name in item.names} | config.RESERVED
-    patterns = [name.removesuffix("*") for name in config.RETIRED]
+    known = {name for item in settings.SETTINGS for name in item.names} | configuration.RESERVED
+    patterns = [name.removesuffix("*") for name in configuration.RETIRED]
     now = re.sub(r"(?ms)^ *```diff$.*?^ *```$", "", page.read_text(encoding="utf-8"))
     mentioned = re.findall(r"\b(?:PROXY|WORKER|CODEX)_[A-Z_]*[A-Z]\b", now)
     for name in mentioned:
@@ -196,7 +196,7 @@ def test_every_error_and_route_is_documented() -> None:
     page = text_of("api.md")
     for code, case in errors.CASES.items():
         assert f"\n| {case.status} | `{code}` |" in page
-    for route in routes.ROUTES:
+    for route in router.ROUTES:
         assert f"\n| `{route.path}" in page
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.responses.request import body as bodies
+from server.responses.request import body as responsesbodies
 from tests.support.client import httpclient, httpwire
 from tests.support.process import nodejs, readme, serving
 from tests.tools import redraw
@@ -63,7 +63,7 @@ def create(server: serving.Serve, field: str) -> httpwire.Response:
 
 def test_the_table_has_every_field_that_is_read() -> None:
     named = {field.partition(".")[0] for fields in rows() for field in fields}
-    assert named == set(bodies.Fields.__struct_fields__)
+    assert named == set(responsesbodies.Fields.__struct_fields__)
 
 
 def test_fields_that_are_not_passed_on_are_named(server: serving.Serve) -> None:

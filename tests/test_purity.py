@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import pytest
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.settings import LogSettings
 from engine.stream import wakeups
 from machines import events, lifecycle, parse
-from server import context, router as routes, serve
+from server import context, router, serve
 from server.http import exchange as http, listener
 from server.responses.kept import runs
 from tests.server import answering
@@ -96,7 +96,7 @@ def request(endpoint: str, depth: int, number: int) -> dict[str, Any]:
 async def write(directory: Path, content: Any) -> int:
     """The log of a server that was asked for all of this; how many streams are in it."""
     loaded = answering.settings(directory, {})
-    event_log = log.EventLog(LogSettings(directory, content, "none"), serve.wall_clock())
+    event_log = eventlog.EventLog(LogSettings(directory, content, "none"), serve.wall_clock())
     event_log.open()
     joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     life = lifecycle.Lifecycle(1000)
@@ -106,7 +106,7 @@ async def write(directory: Path, content: Any) -> int:
     running = context.Context(
         loaded, fleet, event_log, joined, life, b"k" * 16, time.time, runs.Runs()
     )
-    server = listener.HttpServer(routes.Router(running).handle, http.Limits())
+    server = listener.HttpServer(router.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     asked = 0
     url = f"http://{host}:{port}"

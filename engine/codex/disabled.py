@@ -19,10 +19,10 @@ class DisabledWorker:
         self.accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels(default_model)
 
     async def start(self) -> None:
-        """Nothing."""
+        """Do nothing: there is nothing to start."""
 
     async def stop(self) -> None:
-        """Nothing."""
+        """Do nothing: there is nothing to stop."""
 
     def health(self) -> worker.Health:
         """Never ready."""

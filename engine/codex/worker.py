@@ -41,7 +41,7 @@ OnChange = Callable[[str, str, supervisor.AnyEvent], None]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator decides about the worker.
+    """An operator's decisions about the worker.
 
     Attributes:
         binary: `CODEX_BIN`, None to look for it.
@@ -281,7 +281,8 @@ class CodexWorker:
         return {"codex": next((s.version for s in self._servers if s.version), "unknown")}
 
     def models(self) -> tuple[str, ...]:
-        """What the processes listed; before that, what they are going to be told."""
+        """Return the models that the processes listed; before that, those that they are going to
+        be told."""
         for server in self._servers:
             if server.models:
                 return server.models

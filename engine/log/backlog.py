@@ -22,7 +22,8 @@ _log = structlog.get_logger(component="event_log")
 
 
 class Backlog:
-    """What a log has in memory: records in their order, and the streams that are not closed.
+    """The part of a log that is in memory: records in their order, and the streams that are not
+    closed.
 
     Args:
         now_us: wall time in microseconds since the epoch.
@@ -65,7 +66,7 @@ class Backlog:
         )
 
     def stream_ids(self) -> set[str]:
-        """Of the streams that have a record and are not closed."""
+        """Return the ids of the streams that have a record and are not closed."""
         return {stream.id for stream in self._streams.values()}
 
     def first_segment(self, default: int) -> int:

@@ -15,12 +15,13 @@ import contextlib
 import functools
 from collections.abc import Callable
 from concurrent import futures
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
 from engine import containment, regular
 from engine.log import backlog, streamlog
+from engine.log.content import mask
 from engine.log.settings import LogCounts, LogSettings, LogState
 from engine.log.write import (
     chainfile,
@@ -45,7 +46,7 @@ AGE_PARTS: Final = 8
 
 
 StreamLog = streamlog.StreamLog
-"""What `EventLog.stream` makes."""
+"""The log of one stream, as `EventLog.stream` makes it."""
 
 _log = structlog.get_logger(component="event_log")
 
@@ -115,8 +116,8 @@ class EventLog:
         return self._backlog.stream(stream_id, self._writer.number)
 
     @property
-    def content(self) -> Literal["off", "masked", "full"]:
-        """What is kept of contents."""
+    def content(self) -> mask.Content:
+        """How contents are kept."""
         return self._settings.content
 
     @property

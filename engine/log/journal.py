@@ -4,16 +4,16 @@ import secrets
 
 import msgspec
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from machines import events, outputs, supervisor
 
 
 class WorkerJournal:
     """Records every transition of every supervised process."""
 
-    def __init__(self, event_log: log.EventLog) -> None:
+    def __init__(self, event_log: eventlog.EventLog) -> None:
         self._log = event_log
-        self._lives: dict[str, log.StreamLog] = {}
+        self._lives: dict[str, eventlog.StreamLog] = {}
 
     def changed(self, worker: str, state: str, event: supervisor.AnyEvent) -> None:
         """Take one transition: it is on file before anything is done about it."""

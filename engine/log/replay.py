@@ -55,7 +55,7 @@ class Divergence(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct):
-    """What a replay saw.
+    """The result of a replay.
 
     Attributes:
         streams: replayed to their end.

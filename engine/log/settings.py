@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from engine import redaction
+from engine.log.content import mask
 from engine.log.write import writer as segmentwriter
 
 
@@ -31,7 +32,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     """
 
     directory: Path
-    content: Literal["off", "masked", "full"] = "masked"
+    content: mask.Content = "masked"
     fsync: segmentwriter.FsyncPolicy = "interval"
     segment_bytes: int = 64 << 20
     max_bytes: int = 1 << 30
@@ -41,7 +42,7 @@ class LogSettings(msgspec.Struct, frozen=True):
 
 
 class LogCounts(msgspec.Struct):
-    """What the log went through since its process began, for metrics.
+    """Counts of a log since its process began, for metrics.
 
     Attributes:
         failures: tries to write that failed.

@@ -6,7 +6,7 @@ then what a scanner decided, where one did: `released`, `cut`, `pieces`, `joined
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,7 +16,7 @@ from engine.log.format import records
 from engine.log.read import segments
 from engine.log.write import livesegment
 from machines import events, outputs
-from machines.stream import states as streamstates
+from machines.stream import states
 
 _DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
 """Events that are nearly all there are."""
@@ -25,7 +25,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Keeping(NamedTuple):
-    """What a log keeps of contents.
+    """The way a log keeps contents.
 
     Attributes:
         event: an event as it is kept.
@@ -42,8 +42,9 @@ def _masked_decision(decision: outputs.Decision) -> bytes:
     return records.decided(mask.mask_decision(decision))
 
 
-def keeping(content: Literal["off", "masked", "full"], known: redaction.Redaction) -> Keeping:
-    """What a setting of `PROXY_EVENT_LOG` keeps, without these secrets; with `off` nobody asks."""
+def keeping(content: mask.Content, known: redaction.Redaction) -> Keeping:
+    """Return the way that a setting of `PROXY_EVENT_LOG` keeps contents, without these secrets;
+    with `off` nobody asks."""
     if content == "masked":
         return Keeping(mask.masker(known), mask.join_masked, _masked_decision)
     return Keeping(mask.keeper(known), jsonstrings.join, records.decided)
@@ -109,7 +110,7 @@ class StreamLog:
 
     def open(self, opened: events.Opened) -> int:
         """Record how the stream began."""
-        return self._record(opened, outputs.Step(streamstates.TABLE.initial, ()))
+        return self._record(opened, outputs.Step(states.TABLE.initial, ()))
 
     def append(self, event: segments.Appended, step: outputs.Step) -> int:
         """Record an event and what the machine made of it: the hot path of a token."""

@@ -26,7 +26,7 @@ Identity = tuple[int, int]
 
 
 class Problem(enum.Enum):
-    """What happened to a file that was open, in the words of the log line."""
+    """The loss of a file that was open, in the words of the log line."""
 
     DELETED = "deleted"
     REPLACED = "replaced"

@@ -1,4 +1,5 @@
-"""What a store of `/v1/responses` keeps, and what every engine of one promises.
+"""The interface of a store of `/v1/responses`: what it keeps, and what every engine of one
+promises.
 
 A client that asks for it (`store`) finds its response again: by id, as what a later request goes
 on from (`previous_response_id`), and by the ids of its items (`item_reference`). Everything in a

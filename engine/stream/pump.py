@@ -27,12 +27,12 @@ from engine.stream.sink import LostBytes, Severed, Sink
 from engine.stream.terminal import terminal
 from engine.stream.wakeups import Source, Wakeups
 from machines import events, outputs
-from machines.stream import machine as stream, states as streamstates
+from machines.stream import machine as stream, states
 
-FINAL: Final = streamstates.TABLE.final
+FINAL: Final = states.TABLE.final
 """States that nothing leads out of."""
 
-_RETIMED: Final = (streamstates.TOOL_BUFFERING, streamstates.FINISH)
+_RETIMED: Final = (states.TOOL_BUFFERING, states.FINISH)
 """States in which any event may move the next deadline to an earlier time."""
 
 DEFECT: Final = events.TurnFailed("defect", outputs.DEFECT.code, outputs.DEFECT.message)
@@ -104,7 +104,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._turns: dict[int, worker.RunningTurn] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._state = streamstates.HELD
+        self._state = states.HELD
         self._life = Life.RUNNING
         now = log.open(opened)
         self._at = Times(now, now, now)
@@ -179,7 +179,7 @@ class Pump:
         except Exception as again:
             containment.report(boundary, again, **self._ids)
         if self._life is Life.RUNNING:
-            self._state = streamstates.FAILED
+            self._state = states.FAILED
             self._end(self._log.now(), Life.BROKEN)
 
     def pressed(self, buffered: int) -> None:
@@ -261,7 +261,7 @@ class Pump:
         if step.state in FINAL:
             self._end(now)
             return
-        if self.stream.position == streamstates.FINISH and self._at.finished is None:
+        if self.stream.position == states.FINISH and self._at.finished is None:
             self._at.finished = now
         self._arm()
 

@@ -9,7 +9,7 @@ from machines import outputs
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a sink made of a stream: the part of the terminal record that only it knows."""
+    """A sink's summary of a stream: the part of the terminal record that only it knows."""
 
     status: int
     frames: int
@@ -18,7 +18,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Part(NamedTuple):
-    """What one wake-up made of a stream's body.
+    """The part of a stream's body that one wake-up made.
 
     Attributes:
         status: HTTP status of the answer; 0 while there is none.

@@ -20,7 +20,7 @@ import msgspec
 
 from engine import containment
 from engine.containment import Boundary
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.stream import sink
 
 
@@ -56,7 +56,8 @@ class WakeupPhase(enum.Enum):
 
 
 class Group(msgspec.Struct):
-    """What one wake-up sends, once its records are safe and the groups before it are sent."""
+    """The sends of one wake-up, made once its records are safe and the groups before it are
+    sent."""
 
     parts: list[tuple[Source, Member, sink.Part]]
     is_safe: bool = False
@@ -65,7 +66,7 @@ class Group(msgspec.Struct):
 class Wakeups:
     """The wake-ups of one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, event_log: log.EventLog) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, event_log: eventlog.EventLog) -> None:
         self._loop = loop
         self._log = event_log
         self._waiting: collections.deque[Group] = collections.deque()

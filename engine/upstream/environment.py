@@ -1,4 +1,4 @@
-"""What the environment says of the way to an upstream: a proxy, and a login in a netrc file.
+"""The way to an upstream by the environment: a proxy, and a login in a netrc file.
 
 `aiohttp` finds both out anew for each request, with a thread for each of them and the file read in
 both. It also fails a request that has a key of its own and a login in the file. So both are looked
@@ -41,7 +41,7 @@ class Environment:
         self._logins = Logins()
 
     async def options(self) -> dict[str, Any]:
-        """What a request of the HTTP client is given in addition.
+        """The arguments that a request of the HTTP client is given in addition.
 
         Raises:
             UnicodeError: a login has characters that none of HTTP has.

@@ -1,4 +1,5 @@
-"""What an HTTP upstream's failures mean to a client: statuses, error objects, broken streams."""
+"""The meaning of an HTTP upstream's failures to a client: statuses, error objects, broken
+streams."""
 
 from typing import Any, Final
 

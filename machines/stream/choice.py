@@ -1,5 +1,6 @@
-"""What a stream knows of one of its choices: its state, its held text and calls, its counts."""
+"""One choice of a stream: its state, its held text and calls, its counts."""
 
+import enum
 from typing import Final
 
 import msgspec
@@ -13,11 +14,19 @@ LONGEST_TEXT: Final = 1 << 14
 """Most code points of a delta that is passed on without a step. One of this length may be a
 thousand blocks of `<use_tool>`, which take some 20 ms: every other stream waits that long."""
 
-UNKNOWN: Final = "unknown"
-"""Stands in place of a choice's counts when they will never come."""
 
-Counts = events.Usage | str | None
-"""The counts of a choice: known, `UNKNOWN`, or None while they may still come."""
+class NoCounts(enum.Enum):
+    """Stands in place of a choice's counts."""
+
+    AWAITED = enum.auto()
+    """They may still come."""
+
+    UNKNOWN = enum.auto()
+    """They will never come."""
+
+
+Counts = events.Usage | NoCounts
+"""The counts of a choice, or why there are none."""
 
 
 class Choice:
@@ -53,7 +62,7 @@ class Choice:
         self.held = ""
         self.reason: str | None = None
         self.word: str | None = None
-        self.counts: Counts = None
+        self.counts: Counts = NoCounts.AWAITED
         self.followed = False
 
     def move(self, trigger: str) -> None:
@@ -71,7 +80,7 @@ class Choice:
     def waits(self, wants_usage: bool) -> bool:
         """Return whether the answer waits for counts: its client wants them, or they mark its
         end."""
-        return self.counts is None and (wants_usage or self.followed)
+        return self.counts is NoCounts.AWAITED and (wants_usage or self.followed)
 
     def passes(self, text: str) -> bool:
         """Return whether a text is content as it is: nothing in it is cut off, held back or a
@@ -107,12 +116,17 @@ class Choice:
         held, self.held = self.held, ""
         return self.tools.spill(held)
 
+    def give_up_counts(self) -> None:
+        """Take the counts for unknown, unless there are some."""
+        if self.counts is NoCounts.AWAITED:
+            self.counts = NoCounts.UNKNOWN
+
     def count(self, usage: events.Usage | None) -> None:
         """Merge counts by field-wise maximum: they may be repeated, and are never summed."""
         if usage is None:
-            self.counts = self.counts or UNKNOWN
+            self.give_up_counts()
             return
-        if self.counts == UNKNOWN:
+        if self.counts is NoCounts.UNKNOWN:
             return
         known = self.counts if isinstance(self.counts, events.Usage) else usage
         self.counts = events.Usage(

@@ -15,7 +15,7 @@ from typing import Any, Final
 from machines import errors, events, outputs
 from machines.events import StreamInput, TerminalKind
 from machines.stream import choices, finish, states
-from machines.stream.choice import LONGEST_TEXT, UNKNOWN, Choice, merged
+from machines.stream.choice import LONGEST_TEXT, Choice, merged
 from machines.stream.states import IGNORED, TABLE, TIMEOUTS
 from machines.tools.buffer import BROKEN, OutputList
 
@@ -265,7 +265,7 @@ class Stream:
         """Emit the end of a choice before its worker ends it, and cancel its turn."""
         if word in BROKEN:
             return list(self._fail(choice, "upstream_error", BROKEN[word], event).outputs)
-        choice.counts = choice.counts or UNKNOWN
+        choice.give_up_counts()
         emitted = choices.begin(self.choices)
         emitted += choices.emit(self.choices, choice, choice.tools.spill(""))
         if word == "tool_calls":
@@ -314,7 +314,7 @@ class Stream:
     def _give_up_counts(self, waiting: tuple[Choice, ...], event: StreamInput) -> outputs.Step:
         """Complete the answer without the counts that will not come any more."""
         for choice in waiting:
-            choice.counts = choice.counts or UNKNOWN
+            choice.give_up_counts()
         emitted = self._complete_if_ready(event)
         return choices.step(self.choices, waiting[0], emitted)
 
@@ -324,7 +324,7 @@ class Stream:
         for each in self.choices:
             if (each.state, states.FINISHED) in _NEXT:
                 self._whole = "truncated"
-                each.counts = each.counts or UNKNOWN
+                each.give_up_counts()
                 emitted += choices.emit(self.choices, each, each.spill())
                 emitted += self._cut(each, "length", event)
         return choices.step(self.choices, choice, emitted)

@@ -184,7 +184,7 @@ class Fragments(enum.Enum):
     """Another of the fragment that the last one was of."""
 
     IGNORED = enum.auto()
-    """Of no use, as the call was repeated as a whole."""
+    """To be ignored, as the call was repeated as a whole."""
 
 
 class Arguments:

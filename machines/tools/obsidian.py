@@ -101,7 +101,7 @@ _KEY: Final = re.compile(r"[^\W\d][\w.-]*+")
 """A name of a parameter that can be a tag."""
 
 _NEXT: Final = re.compile(rf"\s*+(?:<(?P<key>{_KEY.pattern})\s*+(?P<empty>/?)>|\Z)")
-"""What may follow a child: another one, or the end of the body."""
+"""Matches what may follow a child: another one, or the end of the body."""
 
 # The branches are atomic because of CPython's gh-106052, as in `machines.parse`.
 _TAG: Final = re.compile(

@@ -34,7 +34,7 @@ TOO_MANY: Final = events.TurnFailed(
 """The failure of a stream for which there is no permit: a 429 (RFC 6585 §4)."""
 
 ID_BYTES: Final = 12
-"""Of an id: so many are made before two are alike that nobody will see it."""
+"""The length of an id: so many are made before two are alike that nobody will see it."""
 
 _log = structlog.get_logger(component="answering")
 

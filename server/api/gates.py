@@ -1,4 +1,4 @@
-"""What a request passes before its endpoint: host, key, CORS, the server's own life."""
+"""The gates before an endpoint: host, key, CORS, the server's own life."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What a request asks of an answer, whichever endpoint it came to."""
+"""The options of an answer, whichever endpoint its request came to."""
 
 from typing import Final
 

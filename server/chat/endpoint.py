@@ -10,7 +10,7 @@ from server.api.call import Call
 from server.api.incoming import receive
 from server.api.options import AnswerOptions
 from server.api.reply import Renderer
-from server.chat import passthrough, request as bodies, translate
+from server.chat import passthrough, request as chatbodies, translate
 from server.chat.fold import ChatBody
 from server.chat.sse import ChatChunks
 from server.context import Context
@@ -47,7 +47,7 @@ async def complete(context: Context, call: Call) -> None:
     request_headers = incoming.exchange.request.headers
 
     def read(target: routing.Target) -> slices.Steps[AnswerOptions]:
-        request = bodies.with_defaults(members, target.defaults)
+        request = chatbodies.with_defaults(members, target.defaults)
         return READERS[target.worker.kind.request_form](request, request_headers, config)
 
-    await answering.answer(context, incoming, bodies.model_named(members), read, API)
+    await answering.answer(context, incoming, chatbodies.model_named(members), read, API)

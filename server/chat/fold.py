@@ -5,12 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from machines import events, outputs
-from server.chat import tool_render as toolrender
+from server.chat import tool_render
 from server.chat.sse import usage_object
 
 
 def body_headers(
-    usage: events.Usage | None, counts: toolrender.Counts | None
+    usage: events.Usage | None, counts: tool_render.Counts | None
 ) -> list[tuple[str, str]]:
     """Return the headers that an answer in one body adds to the response's, in either API."""
     found = [("content-type", "application/json")]
@@ -48,8 +48,8 @@ class ChatBody:
         self._reasoning: list[list[str]] = [[] for _ in range(opened.n)]
         self._refusal: list[list[str]] = [[] for _ in range(opened.n)]
         self._calls: list[list[FoldedCall]] = [[] for _ in range(opened.n)]
-        self._blocks = toolrender.Blocks(opened)
-        self._counts: toolrender.Counts | None = None
+        self._blocks = tool_render.Blocks(opened)
+        self._counts: tool_render.Counts | None = None
         self._finish: list[str] = [""] * opened.n
         self._usage: events.Usage | None = None
 
@@ -85,7 +85,7 @@ class ChatBody:
             case outputs.ToolBlock():
                 self._content[output.choice].append(self._blocks.text(output))
             case outputs.ToolCounts():
-                self._counts = self._counts or toolrender.Counts()
+                self._counts = self._counts or tool_render.Counts()
                 self._counts.add(output)
             case outputs.Finish(reason, choice):
                 self._finish[choice] = reason

@@ -23,10 +23,14 @@ COPILOT_TAGS: Final = ("<recent_conversations", "<saved_memories")
 """Tags that only the prompts of Obsidian Copilot have."""
 
 
+Configured = Literal["auto"] | tooloptions.OutputMode
+"""The values of `PROXY_OUTPUT_MODE`."""
+
+
 def choose(
     headers: Headers,
     mentions: slices.Steps[bool],
-    configured: Literal["auto"] | tooloptions.OutputMode,
+    configured: Configured,
 ) -> slices.Steps[tooloptions.OutputMode]:
     """Choose the output mode: by the client's header, else by the operator's setting, else by what
     the client looks like.

@@ -1,4 +1,4 @@
-"""What a chat request asks of a worker that is given the request itself.
+"""Reads a chat request for a worker that is given the request itself.
 
 Only that is read which the server acts on; everything else is the upstream's to judge. So nothing
 here is refused for a field that the upstream may well understand.
@@ -13,7 +13,7 @@ from msgspec import Meta
 from engine import slices, worker
 from machines import parse
 from server.api.options import AnswerOptions
-from server.chat import output_mode as outputmode, request as bodies
+from server.chat import output_mode, request as chatbodies
 from server.config.settings import Config
 from server.http import decoding, reading
 from server.http.exchange import Headers
@@ -27,7 +27,7 @@ class PassedOn(msgspec.Struct):
     messages: Annotated[list[msgspec.Raw], Meta(min_length=1)]
     model: str | None = None
     stream: bool | None = None
-    stream_options: bodies.StreamOptions | None = None
+    stream_options: chatbodies.StreamOptions | None = None
     n: Annotated[int, Meta(ge=1)] | None = None
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
@@ -65,7 +65,7 @@ _function: Final = msgspec.json.Decoder(_Function)
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 
-_TAG_NAMES: Final = tuple(tag.strip("<").encode() for tag in outputmode.COPILOT_TAGS)
+_TAG_NAMES: Final = tuple(tag.strip("<").encode() for tag in output_mode.COPILOT_TAGS)
 """The tags' names, one of which every message that mentions a tag has; some encoders escape the
 `<` before it."""
 
@@ -83,12 +83,12 @@ def read(
         decoding.check_count(field, len(getattr(request, field) or ()), config.max_input_items)
     tools = yield from _tools(request)
     mentions = _mentions(request.messages, config.max_input_items)
-    mode = yield from outputmode.choose(headers, mentions, config.output_mode)
+    mode = yield from output_mode.choose(headers, mentions, config.output_mode)
     n = request.n or 1
     return AnswerOptions(
         model=decoding.model_of(request.model),
         stream=bool(request.stream),
-        include_usage=bodies.wants_usage(request.stream, request.stream_options),
+        include_usage=chatbodies.wants_usage(request.stream, request.stream_options),
         n=n,
         output_mode=mode,
         tools=tools,
@@ -108,7 +108,7 @@ def _tools(request: PassedOn) -> slices.Steps[tuple[worker.Tool, ...]]:
     for function in functions:
         named = _read(function, _function)
         name = _read(named.name, _text) if named is not None else None
-        if name is not None and len(name) <= bodies.FUNCTION_NAME_MAX:
+        if name is not None and len(name) <= chatbodies.FUNCTION_NAME_MAX:
             found.append(worker.Tool(name))
         yield
     return tuple(found)
@@ -125,7 +125,7 @@ def _mentions(messages: list[msgspec.Raw], limit: int) -> slices.Steps[bool]:
         data = bytes(message)
         if any(name in data for name in _TAG_NAMES):
             texts = yield from _texts(message, limit)
-            if (yield from outputmode.has_tags(texts)):
+            if (yield from output_mode.has_tags(texts)):
                 return True
         yield
     return False

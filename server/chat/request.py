@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from engine import slices
 from engine.routing import models
-from machines import parse as json
 from server.http import decoding, reading
 from server.http.errors import ApiError
 
@@ -304,8 +303,8 @@ def model_named(members: reading.Members) -> str:
     """Return the model of a request that may be wrong in any way; empty where none can be
     found."""
     try:
-        return json.parse(members.get("model", decoding.ABSENT), _model)
-    except json.ParseError:
+        return decoding.decode(_model, members.get("model", decoding.ABSENT), "model")
+    except ApiError:
         return ""
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from engine import jsonstrings
 from machines import events, outputs
-from server.chat import tool_render as toolrender
+from server.chat import tool_render
 from server.http.errors import envelope
 
 HEADERS: Final = (
@@ -61,8 +61,8 @@ class ChatChunks:
         self.frames = 0
         self._include_usage = opened.include_usage
         self._tools = opened.tools
-        self._blocks = toolrender.Blocks(opened)
-        self._counts = toolrender.Counts()
+        self._blocks = tool_render.Blocks(opened)
+        self._counts = tool_render.Counts()
         head = {
             "id": opened.completion_id,
             "object": "chat.completion.chunk",

@@ -1,11 +1,11 @@
-"""What the fields about tools ask of an answer: `tools` and `functions`, and how to choose."""
+"""Reads the fields about tools: `tools` and `functions`, and how to choose among them."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from engine import slices, worker
-from server.chat import request as bodies
+from server.chat import request as chatbodies
 from server.http import decoding
 
 
@@ -43,7 +43,7 @@ NONE = Choice(frozenset())
 """The choice by which the model must not call anything."""
 
 
-def read(request: bodies.ChatRequest, parallel: bool) -> Wanted:
+def read(request: chatbodies.ChatRequest, parallel: bool) -> Wanted:
     """Read the fields about tools.
 
     Args:
@@ -81,7 +81,7 @@ def read(request: bodies.ChatRequest, parallel: bool) -> Wanted:
 
 
 def declared(
-    functions: Iterable[tuple[str, bodies.DeclaredFunction]],
+    functions: Iterable[tuple[str, chatbodies.DeclaredFunction]],
 ) -> dict[str, worker.Tool]:
     """Return the functions by their names, each given with its path in the request.
 
@@ -118,7 +118,7 @@ def choose(
     return tuple(tool for name, tool in tools.items() if name in names)
 
 
-def calls(message: bodies.ChatMessage) -> slices.Steps[tuple[worker.Call, ...]]:
+def calls(message: chatbodies.ChatMessage) -> slices.Steps[tuple[worker.Call, ...]]:
     """Return the calls that an assistant message made; the id of a legacy one is its function's
     name."""
     found = []
@@ -133,18 +133,18 @@ def calls(message: bodies.ChatMessage) -> slices.Steps[tuple[worker.Call, ...]]:
     return tuple(found)
 
 
-def _call(call_id: str, called: bodies.CalledFunction) -> worker.Call:
+def _call(call_id: str, called: chatbodies.CalledFunction) -> worker.Call:
     return worker.Call(call_id, called.name, called.arguments or "")
 
 
-def _choice(choice: bodies.ToolChoice | bodies.FunctionChoice | None) -> Choice:
+def _choice(choice: chatbodies.ToolChoice | chatbodies.FunctionChoice | None) -> Choice:
     match choice:
         case None | "auto" | "required":
             return Choice(required=choice == "required")
         case "none":
             return NONE
-        case bodies.NamedFunction(name) | bodies.NamedTool(bodies.NamedFunction(name)):
+        case chatbodies.NamedFunction(name) | chatbodies.NamedTool(chatbodies.NamedFunction(name)):
             return Choice(frozenset((name,)), required=True)
-        case bodies.AllowedChoice(allowed):
+        case chatbodies.AllowedChoice(allowed):
             named = (entry.function.name for entry in allowed.tools if entry.function is not None)
             return Choice(frozenset(named), allowed.mode == "required")

@@ -1,4 +1,4 @@
-"""What a stream and a body have in common where they show tool calls."""
+"""The form of tool calls that a stream and a body have in common."""
 
 from machines import events, outputs
 from machines.tools import obsidian

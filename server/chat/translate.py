@@ -1,4 +1,4 @@
-"""What a chat request asks of a worker that is given turns, field by field.
+"""Reads a chat request for a worker that is given turns, field by field.
 
 What Codex has no word for is done here, refused, or named to the client.
 """
@@ -8,7 +8,7 @@ from typing import Final
 
 from engine import slices, worker
 from server.api.options import AnswerOptions, bytes_of
-from server.chat import output_mode as outputmode, request as bodies, tool_fields as toolfields
+from server.chat import output_mode, request as chatbodies, tool_fields
 from server.config.settings import Config
 from server.http import decoding, reading
 from server.http.exchange import Headers
@@ -26,20 +26,20 @@ def read(
         ApiError: with the field at fault.
     """
     limit = config.max_input_items
-    request, ignored = yield from bodies.parse(members, limit)
-    wanted = toolfields.read(request, config.enable_parallel_tool_calls)
+    request, ignored = yield from chatbodies.parse(members, limit)
+    wanted = tool_fields.read(request, config.enable_parallel_tool_calls)
     max_tokens = request.max_completion_tokens or request.max_tokens
     as_json = request.response_format is not None and request.response_format.type == "json_object"
     messages = yield from _messages(request.messages, limit)
     if as_json:
         messages = (*messages, worker.Message("developer", (worker.TextPart(JSON_INSTRUCTION),)))
-    mode = yield from outputmode.choose(
-        headers, outputmode.has_tags(texts(messages)), config.output_mode
+    mode = yield from output_mode.choose(
+        headers, output_mode.has_tags(texts(messages)), config.output_mode
     )
     return AnswerOptions(
         model=request.model or "",
         stream=bool(request.stream),
-        include_usage=bodies.wants_usage(request.stream, request.stream_options),
+        include_usage=chatbodies.wants_usage(request.stream, request.stream_options),
         n=request.n or 1,
         output_mode=mode,
         tools=wanted.tools,
@@ -47,10 +47,10 @@ def read(
         parallel_calls=wanted.parallel,
         most_calls=config.tool_block_max if wanted.parallel else 1,
         legacy=wanted.legacy,
-        stop=bodies.stop_sequences(request),
+        stop=chatbodies.stop_sequences(request),
         max_bytes=bytes_of(max_tokens),
         effort=request.reasoning_effort,
-        output_schema=bodies.output_schema(request),
+        output_schema=chatbodies.output_schema(request),
         messages=messages,
         ignored=(*ignored, *wanted.ignored)[: decoding.IGNORED_MAX],
         emulated=("response_format",) if as_json else (),
@@ -64,7 +64,7 @@ def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
 
 
 def _messages(
-    given: list[bodies.ChatMessage], limit: int
+    given: list[chatbodies.ChatMessage], limit: int
 ) -> slices.Steps[tuple[worker.Message, ...]]:
     """Translate the messages for a worker, with at most `limit` parts and calls each."""
     found = []
@@ -78,29 +78,29 @@ def _messages(
     return tuple(found)
 
 
-def _message(index: int, message: bodies.ChatMessage) -> slices.Steps[worker.Message]:
+def _message(index: int, message: chatbodies.ChatMessage) -> slices.Steps[worker.Message]:
     content = message.content or ""
     parts: list[worker.Part] = []
     if isinstance(content, str):
-        content = [bodies.TextContent(content)] if content else []
+        content = [chatbodies.TextContent(content)] if content else []
     for at, part in enumerate(content):
         parts.append(_part(part, f"messages[{index}].content[{at}]"))
         yield
     if message.refusal:
         parts.append(worker.RefusalPart(message.refusal))
-    calls = yield from toolfields.calls(message)
+    calls = yield from tool_fields.calls(message)
     return worker.Message(message.role, tuple(parts), message.name, calls, message.tool_call_id)
 
 
-def _part(part: bodies.Content, param: str) -> worker.Part:
+def _part(part: chatbodies.Content, param: str) -> worker.Part:
     match part:
-        case bodies.TextContent(text):
+        case chatbodies.TextContent(text):
             return worker.TextPart(text)
-        case bodies.ImageContent(image):
+        case chatbodies.ImageContent(image):
             return worker.ImagePart(image.url, param)
-        case bodies.AudioContent():
+        case chatbodies.AudioContent():
             return worker.OtherPart("input_audio", param)
-        case bodies.FileContent():
+        case chatbodies.FileContent():
             return worker.OtherPart("file", param)
-        case bodies.RefusalContent(refusal):
+        case chatbodies.RefusalContent(refusal):
             return worker.RefusalPart(refusal)

@@ -15,7 +15,7 @@ from engine.log.write import lock as writerlock
 from engine.store import store as responsestore
 from machines import parse
 from server import assembly, diagnostics, serve
-from server.chat import request as bodies
+from server.chat import request as chatbodies
 from server.cli import demo, login, mock, printing, readback
 from server.config import load as configuration, settings
 from server.process import exits, signals
@@ -72,7 +72,7 @@ def load_config(options: argparse.Namespace) -> settings.Config:
         if item.setting.flag is not None
     }
     config, warnings = configuration.load(
-        os.environ, flags, options.env_file, bodies.default_problem
+        os.environ, flags, options.env_file, chatbodies.default_problem
     )
     for warning in warnings:
         printing.complain(f"warning: {warning}")

@@ -29,12 +29,12 @@ CODE: Final = "mock_fault"
 """The code of every error that was asked for."""
 
 ERROR_STATUS: Final = 500
-"""What `error-after` makes of an answer that is not a stream, and so has no frames."""
+"""The status by which `error-after` ends an answer that is not a stream, and so has no frames."""
 
 ERROR: Final = errors.envelope(CODE, "The mock was asked for an error.", status=ERROR_STATUS)
 
 SCOPE: Final = re.compile(r"[^\s,=]{1,200}")
-"""What tells apart those who count the same fault."""
+"""The form of the name by which counters of the same fault are told apart."""
 
 
 class Option(NamedTuple):
@@ -77,7 +77,8 @@ SILENT: Final = ("disconnect-after", "stall-after")
 """Faults that after no event at all leave the client without even a head."""
 
 OF_STATUS: Final = ("retry-after", "times", "scope")
-"""What may stand beside a status: with it there is no answer that anything else could change."""
+"""The options that may stand beside a status: with it there is no answer that anything else could
+change."""
 
 
 class FaultRefused(Exception):
@@ -102,7 +103,7 @@ class Ending(NamedTuple):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What goes wrong with one answer; fields are named as their `OPTIONS`.
+    """The fault of one answer; fields are named as their `OPTIONS`.
 
     Attributes:
         scope: `times` counts requests of one scope apart from those of another.
@@ -271,7 +272,7 @@ class FaultyExchange(http.Exchange):
 
     @property
     def on_gone(self) -> Callable[[events.GoneCause], None] | None:
-        """As the exchange has it."""
+        """The callback for a client that is lost, as the exchange has it."""
         return self._exchange.on_gone
 
     @on_gone.setter

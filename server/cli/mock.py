@@ -56,7 +56,7 @@ _FLAGS = {
     "PROXY_SCRIPTED_TRANSCRIPT": "--transcript",
     "PROXY_TRANSCRIPTS_DIR": "--transcripts",
 }
-"""What a setting is called here."""
+"""The option of this command line for each setting that has one."""
 
 
 def _config(options: argparse.Namespace, directory: str) -> settings.Config:

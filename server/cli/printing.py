@@ -1,4 +1,4 @@
-"""What a command prints: text that somebody else wrote is shown, and steers no terminal.
+"""The output of commands: text that somebody else wrote is shown, and steers no terminal.
 
 A model's name, an id or a path may hold whatever a client, a provider or a file system let
 through: escape sequences, line feeds that forge a row, marks that turn the reading direction.

@@ -14,7 +14,7 @@ LARGEST = 2**31 - 1
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What a type does not say of its values.
+    """The facts about a setting's values that their type does not tell.
 
     Attributes:
         minimum, maximum: both allowed; numbers only.
@@ -114,7 +114,7 @@ class Declared(NamedTuple):
 
 
 def declare(field: msgspec.structs.FieldInfo) -> Declared:
-    """What is declared of a field, from its annotations."""
+    """Return the declaration of a field, from its annotations."""
     hint: Any = field.type
     kind = Kind()
     setting: Setting | None = None

@@ -18,7 +18,7 @@ from dotenv import parser as dotenv
 
 from engine import workerkinds
 from engine.routing import fleet as routing
-from server.config import declared, models_file as modelsfile, settings, values
+from server.config import declared, models_file, settings, values
 from server.config.settings import Config as Config
 
 PUBLISHED_KEY = "codex-local-secret"
@@ -103,7 +103,7 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str | None] | None = None,
     env_file: Path | None = None,
-    check_default: modelsfile.CheckDefault = modelsfile.accept,
+    check_default: models_file.CheckDefault = models_file.accept,
 ) -> tuple[Config, list[str]]:
     """The settings of a run, and warnings for the operator.
 
@@ -145,10 +145,10 @@ def load(
     return config, warnings
 
 
-def _rules(config: Config, path: Path, check: modelsfile.CheckDefault) -> dict[str, routing.Rule]:
+def _rules(config: Config, path: Path, check: models_file.CheckDefault) -> dict[str, routing.Rule]:
     try:
-        return modelsfile.load(path, config.worker, check)
-    except modelsfile.ModelsFileError as error:
+        return models_file.load(path, config.worker, check)
+    except models_file.ModelsFileError as error:
         raise ConfigError(str(path), str(error)) from None
 
 
@@ -267,7 +267,7 @@ def describe(config: Config) -> list[Row]:
         for item in settings.SETTINGS
     ]
     for name, rule in config.models.items():
-        place, said = modelsfile.show(name, rule, config.worker)
+        place, said = models_file.show(name, rule, config.worker)
         rows.append(Row(place, said, "file", "what stands behind that name"))
     return rows
 

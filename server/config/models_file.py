@@ -21,7 +21,7 @@ Name = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,256}$")]
 CLIENTS_OWN: Final = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "tools", "functions"}
 )
-"""What a request is about, and the form of its answer: no default for either."""
+"""Members that have no default: the content of a request, and the form of its answer."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +80,7 @@ def load(
 
 
 def complaint(unknown: routing.UnknownModel, default: str) -> str:
-    """What is wrong with a rule that leads nowhere.
+    """Describe the problem of a rule that leads nowhere.
 
     Args:
         default: the default worker.

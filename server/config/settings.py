@@ -188,7 +188,7 @@ class Config(HostSettings, frozen=True, kw_only=True):
         return tuple(filter(None, values))
 
     def redaction(self) -> redaction.Redaction:
-        """What takes those values out of foreign texts."""
+        """Return the redaction that takes those values out of foreign texts."""
         return redaction.Redaction(self.secrets())
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ _WHOLE = {
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
-"""What a backslash and a name stand for in a verbatim text."""
+"""The character that a backslash and a name stand for in a verbatim text."""
 
 
 def parse(item: declared.Declared, text: str) -> object:
@@ -92,7 +92,7 @@ _PARSERS: dict[type, Callable[[declared.Declared, str], object]] = {
 
 
 def accepts(item: declared.Declared) -> str:
-    """What may be written for a setting, in words."""
+    """Describe in words the values that a setting takes."""
     kind = item.kind
     if item.choices:
         return ", ".join(item.choices)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -88,20 +88,19 @@ def refusal(found: mismatch.Mismatch) -> ApiError:
     return ApiError("invalid_request", found.message, found.path)
 
 
-def too_many(path: str, limit: int, what: Literal["array", "object"]) -> ApiError:
-    """Make the refusal of an array, or an object, with more items than are read."""
-    if what == "array":
-        code, problem, wanted = "array_above_max_length", "array too long", "maximum length"
-        found = mismatch.out_of_range(
-            path or "body", problem, f"an array with {wanted} {limit}", "a longer array"
-        )
-    else:
-        code = "object_above_max_properties"
-        wanted = f"an object with at most {limit} properties"
-        found = mismatch.out_of_range(
-            path or "body", "too many properties", wanted, "a larger object"
-        )
-    return ApiError(code, found.message, path or None)
+def too_long(path: str, limit: int) -> ApiError:
+    """Make the refusal of an array with more items than are read."""
+    wanted = f"an array with maximum length {limit}"
+    found = mismatch.out_of_range(path or "body", "array too long", wanted, "a longer array")
+    return ApiError("array_above_max_length", found.message, path or None)
+
+
+def too_many_members(path: str, limit: int) -> ApiError:
+    """Make the refusal of an object with more members than are read."""
+    wanted = f"an object with at most {limit} properties"
+    problem = "too many properties"
+    found = mismatch.out_of_range(path or "body", problem, wanted, "a larger object")
+    return ApiError("object_above_max_properties", found.message, path or None)
 
 
 def check_count(path: str, count: int, limit: int) -> None:
@@ -111,7 +110,7 @@ def check_count(path: str, count: int, limit: int) -> None:
         ApiError: `array_above_max_length`.
     """
     if count > limit:
-        raise too_many(path, limit, "array")
+        raise too_long(path, limit)
 
 
 def is_active(value: msgspec.Raw) -> bool:

@@ -219,24 +219,24 @@ def _range(
 
 
 def missing(path: str) -> Mismatch:
-    """What is said of a field that is not there."""
+    """Describe a field that is missing."""
     return Mismatch(path, "missing", f"Missing required parameter: '{path}'.")
 
 
 def unsupported(path: str, value: Any, values: Iterable[Any]) -> Mismatch:
-    """What is said of a word that is none of those that there are."""
+    """Describe a word that is none of the accepted ones."""
     word = f"'{shown(str(value))}'. Supported values are: {_listed(_quoted(values), 'and')}"
     return Mismatch(path, f"invalid value {word}", f"Invalid value: {word}.")
 
 
 def wrong_type(path: str, wanted: str, value: Any) -> Mismatch:
-    """What is said of a value of a type that cannot stand there."""
+    """Describe a value of a type that cannot stand there."""
     problem = f"expected {wanted}, but got {_json_type(value)} instead"
     return Mismatch(path, problem, f"Invalid type for '{path}': {problem}.")
 
 
 def out_of_range(path: str, problem: str, wanted: str, got: str) -> Mismatch:
-    """What is said of a value that is too small, too large, too long or too short."""
+    """Describe a value that is too small, too large, too long or too short."""
     problem = f"{problem}. Expected {wanted}, but got {got} instead"
     return Mismatch(path, problem, f"Invalid '{path}': {problem}.")
 
@@ -251,12 +251,12 @@ def member(path: str, name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """As much of a foreign text as is repeated."""
+    """Return as much of a foreign text as is repeated."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def expected(types: Iterable[inspect.Type]) -> str:
-    """What types take, in words: `one of a string or array of objects`."""
+    """Name the accepted types in words: `one of a string or array of objects`."""
     words: dict[str, None] = {}
     for kind in types:
         if isinstance(kind, inspect.LiteralType):
@@ -285,7 +285,7 @@ NOUNS: Final[dict[type, str]] = {
     inspect.StrType: "string",
     inspect.StructType: "object",
 }
-"""What the API calls a type of JSON."""
+"""The API's names for the types of JSON."""
 
 _JSON_TYPES: Final[dict[type, str]] = {
     bool: "a boolean",

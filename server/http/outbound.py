@@ -27,13 +27,14 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Listener(Protocol):
-    """Who hears how the client takes its bytes, and that it leaves. None of these may raise."""
+    """A listener that learns how the client takes its bytes, and that it leaves. None of its
+    methods may raise."""
 
     def pressed(self, buffered: int) -> None:
         """More than the buffer's limit waits for the client."""
 
     def relieved(self) -> None:
-        """What waits has fallen below half the limit."""
+        """The waiting bytes have fallen below half the limit."""
 
     def stalled(self) -> None:
         """The client has taken no byte for longer than it may."""
@@ -77,7 +78,7 @@ class StallWatch:
 
 
 class Outbound:
-    """What the responses of one connection are written to.
+    """The outgoing side of one connection, which its responses are written to.
 
     Args:
         writer: the connection's stream writer; its transport is written to directly.

@@ -24,7 +24,7 @@ from server.http.errors import ApiError
 T = TypeVar("T")
 
 PIECE_BYTES: Final = 32 << 10
-"""What is decoded in one call: at most some milliseconds, whatever it is."""
+"""Bytes that are decoded in one call: at most some milliseconds, whatever they hold."""
 
 AT_ONCE: Final = 1 << 16
 """So many parts are made in one call, 15 ms, before they are counted. Where there may be more it
@@ -52,7 +52,7 @@ def members_of(body: bytes, limit: int) -> slices.Steps[Members]:
         fault = error.fault
     else:
         if len(found) > limit:
-            raise decoding.too_many("", limit, "object")
+            raise decoding.too_many_members("", limit)
         return found
     # The same body must be refused for the same reason, whatever room the stack has.
     if fault != "type" and (yield from parse.scan_depth(body)):
@@ -157,7 +157,7 @@ class _Array(_Cut):
         self, data: bytes | msgspec.Raw, path: str, limit: int, depth: int
     ) -> slices.Steps[Any]:
         if (yield from _has_more(data, limit)):
-            raise decoding.too_many(path, limit, "array")
+            raise decoding.too_long(path, limit)
         items = decoding.decode_outer(_items, data)
         decoding.check_count(path, len(items), limit)
         if (found := mismatch.find_length(self._bounds, items, path)) is not None:
@@ -285,10 +285,10 @@ def _config(struct: Any) -> msgspec.structs.StructConfig:
 
 def _cut_object(data: bytes | msgspec.Raw, path: str, limit: int) -> slices.Steps[Members]:
     if (yield from _has_more(data, limit)):
-        raise decoding.too_many(path, limit, "object")
+        raise decoding.too_many_members(path, limit)
     members = decoding.decode_outer(_members, data)
     if len(members) > limit:
-        raise decoding.too_many(path, limit, "object")
+        raise decoding.too_many_members(path, limit)
     return members
 
 

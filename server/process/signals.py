@@ -1,4 +1,4 @@
-"""What SIGTERM, SIGINT and SIGHUP do, from the first line of the program to its last.
+"""The handling of SIGTERM, SIGINT and SIGHUP, from the first line of the program to its last.
 
 Python has SIGINT raise KeyboardInterrupt wherever the program happens to be, an event loop has
 handlers of its own only while it runs, and the other two kill. Between them a signal meets

@@ -20,7 +20,7 @@ from server.responses.kept import keeping, runs
 from server.responses.render import echo, rendering
 from server.responses.render.fold import ResponseBody
 from server.responses.render.stream import ResponseEvents
-from server.responses.request import body as bodies, conversation, options, to_chat
+from server.responses.request import body as responsesbodies, conversation, options, to_chat
 
 API: Final = answering.Api(
     events.RESPONSES, "resp_", "input", may_be_empty=False, renderer=rendering.renderer
@@ -43,7 +43,7 @@ class Creation(msgspec.Struct, frozen=True):
 
     context: Context
     incoming: IncomingRequest
-    request: bodies.ResponsesRequest
+    request: responsesbodies.ResponsesRequest
     ignored: tuple[str, ...]
     own: tuple[msgspec.Raw, ...]
     messages: tuple[worker.Message, ...]
@@ -119,7 +119,7 @@ async def read(context: Context, incoming: IncomingRequest) -> Creation:
     """
     limit = context.config.max_input_items
     own = slices.Slice()  # of all that follows together: many short parts are long as well
-    request, ignored = await slices.in_slices(bodies.parse(incoming.members, limit), own)
+    request, ignored = await slices.in_slices(responsesbodies.parse(incoming.members, limit), own)
     listed = await slices.in_slices(conversation.listed(request.items), own)
     ids = await slices.in_slices(conversation.references(request.items), own)
     found: dict[str, msgspec.Raw] = {}

@@ -8,7 +8,7 @@ import pytest
 
 from engine import failures, redaction, slices, worker
 from engine.log.content import keptrequest, mask
-from engine.routing import fallback
+from engine.routing import fallback as engine_fallback
 from engine.upstream import errors as upstreamerrors
 from machines import events, tooloptions
 from tests.support.requests import chatrequests
@@ -103,7 +103,7 @@ def test_a_refusal_that_names_what_a_client_wrote_is_recorded_as_the_client_gets
     refused = worker.TurnRefused(
         "invalid_request", f"The schema of '{KEY}' is too large.", "tools"
     )
-    told = fallback.refusal(refused, 1, KNOWN)
+    told = engine_fallback.refusal(refused, 1, KNOWN)
     assert told.message == f"The schema of '{redaction.HIDDEN}' is too large."
     assert mask.keeper(KNOWN)(told) == told
 

@@ -12,7 +12,7 @@ import pytest
 import structlog.testing
 
 from engine import regular
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.content import digest
 from engine.log.read import segments
 from tests.support.logs import logs
@@ -71,7 +71,7 @@ def test_a_start_refuses_it_by_name(
     path.unlink(missing_ok=True)
     thing(path)
     with pytest.raises(regular.NotRegular) as refused:
-        log.EventLog(logs.settings(log_dir), logs.Clock()).open()
+        eventlog.EventLog(logs.settings(log_dir), logs.Clock()).open()
     assert (refused.value.filename, refused.value.strerror) == (
         str(path),
         "is not a regular file",

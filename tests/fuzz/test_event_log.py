@@ -11,7 +11,7 @@ import msgspec
 import structlog.testing
 from hypothesis import given, settings, strategies as st
 
-from engine.log import event_log as log, replay
+from engine.log import event_log as eventlog, replay
 from engine.log.content import mask
 from engine.log.format import sealed
 from engine.log.read import segments
@@ -89,7 +89,7 @@ def replaying(directory: Path) -> None:
 def recovers(directory: Path) -> None:
     """A start on what is there closes every stream that is open, once."""
     with structlog.testing.capture_logs():
-        event_log = log.EventLog(logs.settings(directory), logs.Clock())
+        event_log = eventlog.EventLog(logs.settings(directory), logs.Clock())
         left = event_log.open().open_streams
         event_log.close()
     ends = [record.stream for record in segments.read(directory) if record.event == "terminal"]

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from engine import slices
 from engine.log.content import keptrequest
-from server.chat import request as bodies, tool_fields as toolfields
+from server.chat import request as chatbodies, tool_fields
 from server.http import decoding
 from server.http.errors import ApiError
 from tests.fuzz import inputs
@@ -65,9 +65,9 @@ def is_refused_or_read(body: bytes) -> None:
     """Read a body as far as that goes without a worker."""
     try:
         request, ignored = chatrequests.parse(body)
-        toolfields.read(request, parallel=True)
-        bodies.stop_sequences(request)
-        bodies.output_schema(request)
+        tool_fields.read(request, parallel=True)
+        chatbodies.stop_sequences(request)
+        chatbodies.output_schema(request)
     except ApiError as error:
         assert 400 <= error.status < 500
         answers.heard_body(answers.Answer(error.status, {}, error.body(), True), 1)

@@ -7,15 +7,15 @@ import msgspec
 from hypothesis import given, strategies as st
 
 from engine import slices
-from server.config import load as config
+from server.config import load as configuration
 from server.http import decoding
 from server.http.errors import ApiError
 from server.http.exchange import Headers
 from server.responses.render import echo
 from server.responses.request import (
-    body as bodies,
+    body as responsesbodies,
     conversation,
-    input_items as inputitems,
+    input_items,
     options,
 )
 from tests.fuzz import inputs
@@ -23,7 +23,7 @@ from tests.simulator import answers
 from tests.support.requests import chatrequests, responserequests
 
 CALL = msgspec.Raw(b'{"type":"function_call","call_id":"a","name":"f","arguments":"{}"}')
-SETTINGS, _ = config.load({"HOME": "/"})
+SETTINGS, _ = configuration.load({"HOME": "/"})
 
 PARTS = st.fixed_dictionaries(
     {
@@ -44,7 +44,7 @@ KINDS = (
     "reasoning",
     "compaction",
     "item_reference",
-    *sorted(inputitems.HOSTED)[:2],
+    *sorted(input_items.HOSTED)[:2],
 )
 WORD = st.sampled_from(("a", "b")) | inputs.JSON
 ITEMS = st.fixed_dictionaries(
@@ -67,7 +67,9 @@ TOOLS = st.fixed_dictionaries(
 REQUESTS = st.builds(
     lambda others, whole: others | whole,
     st.dictionaries(
-        st.sampled_from((*bodies.Fields.__struct_fields__, "items")), inputs.JSON, max_size=3
+        st.sampled_from((*responsesbodies.Fields.__struct_fields__, "items")),
+        inputs.JSON,
+        max_size=3,
     ),
     st.fixed_dictionaries(
         {

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine import slices, worker, workerkinds
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.settings import LogSettings
 from engine.stream import wakeups
 from machines import events, lifecycle
-from server import context, router as routes, serve
-from server.config import load as config
+from server import context, router, serve
+from server.config import load as configuration
 from server.http import exchange as http, listener
 from server.responses.kept import runs
 from tests.support.client import chatwire, httpclient
@@ -126,8 +126,8 @@ def ask(
         return asyncio.run(asking)
 
 
-def settings(data_dir: Path, environ: dict[str, str]) -> config.Config:
-    loaded, warnings = config.load({"PROXY_DATA_DIR": str(data_dir), **environ})
+def settings(data_dir: Path, environ: dict[str, str]) -> configuration.Config:
+    loaded, warnings = configuration.load({"PROXY_DATA_DIR": str(data_dir), **environ})
     assert warnings == []
     return loaded
 
@@ -141,7 +141,7 @@ async def _ask(
     environ: dict[str, str],
 ) -> Answer:
     loaded = settings(data_dir, environ)
-    event_log = log.EventLog(LogSettings(loaded.log_dir, "full"), serve.wall_clock())
+    event_log = eventlog.EventLog(LogSettings(loaded.log_dir, "full"), serve.wall_clock())
     event_log.open()
     joined = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
     life = lifecycle.Lifecycle(1000)
@@ -150,7 +150,7 @@ async def _ask(
     running = context.Context(
         loaded, fleet, event_log, joined, life, b"k" * 16, time.time, runs.Runs()
     )
-    server = listener.HttpServer(routes.Router(running).handle, http.Limits())
+    server = listener.HttpServer(router.Router(running).handle, http.Limits())
     host, port = await server.start("127.0.0.1", 0)
     body = {"model": "codex-5", "messages": [{"role": "user", "content": "Hello"}], **fields}
     url = f"http://{host}:{port}"

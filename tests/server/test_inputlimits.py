@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.config import load as config
+from server.config import load as configuration
 from server.http import errors
 from tests.server import answering
 from tests.support.requests import chatrequests
@@ -68,7 +68,7 @@ MOST: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
 def test_one_more_than_the_limit_is_refused(
     param: str, most: dict[str, Any], more: dict[str, Any], way: str
 ) -> None:
-    settings, _ = config.load({"HOME": "/", "PROXY_MAX_INPUT_ITEMS": str(LIMIT)})
+    settings, _ = configuration.load({"HOME": "/", "PROXY_MAX_INPUT_ITEMS": str(LIMIT)})
     read = getattr(chatrequests, way)
     read(json.dumps({"model": "m", **most}).encode(), settings)
     with pytest.raises(errors.ApiError) as refused:
@@ -83,7 +83,7 @@ def test_one_more_than_the_limit_is_refused(
 
 @pytest.mark.parametrize("way", BOTH)
 def test_the_members_of_a_body_are_counted_too(way: str) -> None:
-    settings, _ = config.load({"HOME": "/", "PROXY_MAX_INPUT_ITEMS": str(LIMIT)})
+    settings, _ = configuration.load({"HOME": "/", "PROXY_MAX_INPUT_ITEMS": str(LIMIT)})
     read = getattr(chatrequests, way)
     read(json.dumps({"model": "m", "messages": hi(), "x": 1}).encode(), settings)
     with pytest.raises(errors.ApiError) as refused:
@@ -122,6 +122,6 @@ def test_choices_are_counted_before_a_turn_is_made_for_each() -> None:
     ("given", "kept"), [(None, None), (1, 4), (10**15, 4 * 10**15), (10**4000, 1 << 53)]
 )
 def test_a_limit_that_no_answer_meets_is_one_number(given: int | None, kept: int | None) -> None:
-    settings, _ = config.load({"HOME": "/"})
+    settings, _ = configuration.load({"HOME": "/"})
     body = json.dumps({"model": "m", "messages": hi(), "max_tokens": given}).encode()
     assert chatrequests.read(body, settings).max_bytes == kept

@@ -4,27 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from server import router as routes
+from server import router
 from tests.server.plain import ask, chat
 from tests.support.process import serving
 
 
 def test_an_unknown_path_is_a_json_404(keyless: serving.Serve) -> None:
-    paths = ("/", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/", *routes.ABSENT)
+    paths = ("/", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/", *router.ABSENT)
     for path in paths:
         answer = ask(keyless, "GET", path)
         assert (answer.status, answer.error["code"]) == (404, "not_found"), path
 
 
-@pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: route.path)
-def test_a_wrong_method_names_the_right_ones(keyless: serving.Serve, route: routes.Route) -> None:
+@pytest.mark.parametrize("route", router.ROUTES, ids=lambda route: route.path)
+def test_a_wrong_method_names_the_right_ones(keyless: serving.Serve, route: router.Route) -> None:
     answer = ask(keyless, "PATCH", route.path.format(id="codex-5"))
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == ", ".join((*route.methods, "OPTIONS"))
 
 
-@pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: route.path)
-def test_head_is_answered_without_a_body(keyless: serving.Serve, route: routes.Route) -> None:
+@pytest.mark.parametrize("route", router.ROUTES, ids=lambda route: route.path)
+def test_head_is_answered_without_a_body(keyless: serving.Serve, route: router.Route) -> None:
     answer = ask(keyless, "HEAD", route.path.format(id="codex-5"))
     assert (answer.status, answer.body) == (200 if "HEAD" in route.methods else 405, b"")
 

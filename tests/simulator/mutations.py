@@ -11,7 +11,7 @@ from unittest import mock
 import msgspec
 
 from engine.codex.turns import attempt, parking
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.write import livesegment
 from engine.stream import pump, wakeups
 from machines import events, outputs
@@ -126,7 +126,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "texts_out_of_order": replaced(pump.Pump, "event", _last_text_first),
     "timer_not_cancelled": replaced(pump.Pump, "_end", _without_timer),
     "heartbeat_is_a_sign_of_life": replaced(pump.Pump, "tick", _alive_by_itself),
-    "record_dropped": replaced(log.StreamLog, "append", _dropped_record),
+    "record_dropped": replaced(eventlog.StreamLog, "append", _dropped_record),
     "bytes_before_their_records": replaced(wakeups.Wakeups, "_end", _sent_first),
     "failed_write_not_undone": replaced(livesegment.LiveSegment, "undo", nothing),
     "gone_client_not_noticed": replaced(connection.Connection, "lost", nothing),

@@ -13,12 +13,12 @@ from engine.codex import worker as codexworker
 from engine.codex.child import process
 from engine.codex.protocol import channel
 from engine.codex.turns import attempt, dispatcher, parking, reader as codex, turn as codexturn
-from engine.log import event_log as log, streamlog
+from engine.log import event_log as eventlog, streamlog
 from engine.store import sqlite as sqlitestore
 from engine.stream import pump
 from engine.upstream import (
     body as upstreambody,
-    chunks as answerchunks,
+    chunks,
     client as upstreamclient,
     turn as upstreamturn,
     worker as upstream,
@@ -26,7 +26,7 @@ from engine.upstream import (
 from machines import events
 from machines.stream import machine as stream
 from machines.wire import jsonrpc
-from server import router as routes, serve
+from server import router, serve
 from server.api import answering, sinks
 from server.chat import fold, sse
 from server.http import connection, exchange as http, inbound, outbound
@@ -250,13 +250,15 @@ def _pump_points() -> Iterator[tuple[str, Point]]:
 def _server_points() -> Iterator[tuple[str, Point]]:
     """From a request to its stream, and what is counted at its end."""
     yield from _named("answering", Effect.REFUSED, answering, "_turns", _anyone_of)
-    yield from _named("answering", Effect.REFUSED, routes.Router, "_handle", _first)
+    yield from _named("answering", Effect.REFUSED, router.Router, "_handle", _first)
     yield from _named("inbound", Effect.GONE, inbound.Inbound, "_put", _input)
     yield from _named("connection", Effect.REFUSED, connection.Connection, "_check", _second)
     yield from _named("connection", Effect.NONE, connection.Connection, "_drain_body")
     yield from _named("store", Effect.UNKEPT, keeping.Keeper, "before_last", _keeper)
     yield from _named("store", Effect.UNKEPT, sqlitestore.SqliteStore, "put", _response)
-    yield from _named("log", Effect.SHARED, log.EventLog, "prune flush when_durable", _anybody)
+    yield from _named(
+        "log", Effect.SHARED, eventlog.EventLog, "prune flush when_durable", _anybody
+    )
     waits = (Place(serve.Server, "_wait_for_streams", _anybody),)
     yield "server.drains", Point(Effect.SHARED, waits, when=("before",))
 
@@ -341,7 +343,7 @@ def _parked(ids: Ids, arguments: tuple[Any, ...]) -> str:
 def _upstream_points() -> Iterator[tuple[str, Point]]:
     """From a connection's bytes to an event."""
     reads = "take close fail"
-    yield from _named("chunks", Effect.DEFECT, answerchunks.ChunkReader, reads, worlds=_UPSTREAM)
+    yield from _named("chunks", Effect.DEFECT, chunks.ChunkReader, reads, worlds=_UPSTREAM)
     bodies = (
         Place(upstreambody.AnswerBody, name, lambda ids, its: ids.of(its[0]._reader))
         for name in ("feed", "end")

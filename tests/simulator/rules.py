@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.log import event_log as log, replay
+from engine.log import event_log as eventlog, replay
 from engine.log.content import digest
 from engine.log.read import segments
 from engine.log.settings import LogSettings
@@ -222,7 +222,7 @@ def _check_snapshot(of: "world.World", left: Path, received: dict[int, int]) -> 
                 if not logged.startswith(answer.body):
                     raise Broken(f"{request.request_id} had bytes that a kill would lose")
     settings = LogSettings(left, fsync="none")
-    recovered = log.EventLog(settings, of.loop.wall_us)
+    recovered = eventlog.EventLog(settings, of.loop.wall_us)
     found = recovered.open()
     recovered.close()
     after = segments.read(left)

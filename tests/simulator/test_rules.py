@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from engine.log import event_log
+from engine.log import event_log as eventlog
 from engine.log.format import sealed
 from tests.simulator import answers, codexrules, disk, plan, rules, scripts, violations
 from tests.simulator.finished import (
@@ -258,7 +258,7 @@ def started_with(start: type[NoStart]) -> None:
 
         def change(run: Any) -> None:
             unclosed(run.directory / "left")
-            patch.setattr(event_log, "EventLog", start)
+            patch.setattr(eventlog, "EventLog", start)
 
         killed(change)
 

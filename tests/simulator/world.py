@@ -24,7 +24,7 @@ import structlog.testing
 from engine import looplag, regular, slices
 from engine.log.write import chainfile, livesegment, writer as segmentwriter
 from machines import events
-from server import router as routes, serve
+from server import router, serve
 from server.api import gates
 from server.config import settings
 from server.http import errors, exchange as http, listener
@@ -171,7 +171,7 @@ class World:
         server = serve.Server(config, {}, lambda *_: None)
         self.server: Any = server
         # The server's own connections are as patient as real networks are.
-        handler = routes.Router(self.server._context).handle
+        handler = router.Router(self.server._context).handle
         limits = msgspec.structs.replace(LIMITS, **self.backend.limits)
         self.server._http = listener.HttpServer(handler, limits, lambda: self.loop.wall_us() / 1e6)
         return server

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from engine import failures
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.content.digest import HASH_BYTES, BodyDigest
 from engine.log.read import segments
 from engine.log.settings import LogSettings
@@ -246,7 +246,7 @@ def _written(
     now = [EPOCH_US]
     with tempfile.TemporaryDirectory() as directory:
         settings = LogSettings(Path(directory), "full", "none", max_bytes=0, max_age_s=0)
-        event_log = log.EventLog(settings, lambda: now[0])
+        event_log = eventlog.EventLog(settings, lambda: now[0])
         event_log.open()
         stream_log = event_log.stream(opened.request_id)
         stream_log.open(opened)

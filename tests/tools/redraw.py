@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from machines import drawing, lifecycle, supervisor
-from machines.stream import states as streamstates
-from server.config import load as config
+from machines.stream import states
+from server.config import load as configuration
 from tests.faults import matrix
 from tests.simulator import containments
 from tests.tools import decisions, house, reference, tokentrace
@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "machines.md"
 """The page of the machines."""
 
-TABLES = (streamstates.TABLE, supervisor.TABLE, lifecycle.TABLE)
+TABLES = (states.TABLE, supervisor.TABLE, lifecycle.TABLE)
 """Every machine that is declared, in the order of the page."""
 
 PRINTED: dict[str, Callable[[], str]] = {
@@ -35,7 +35,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "house": house.picture,
     "rooms": house.table,
     "decisions": decisions.table,
-    "settings": lambda: config.reference().rstrip("\n"),
+    "settings": lambda: configuration.reference().rstrip("\n"),
 }
 """What makes each block that is not a machine, by its name."""
 

@@ -1,5 +1,6 @@
 """The parts of `docs/` that say what the code says: each function makes one as Markdown."""
 
+import enum
 import inspect
 import re
 import typing
@@ -16,10 +17,10 @@ from engine.codex.protocol import appserver, notifications
 from engine.log.format import chain
 from engine.log.read import segments
 from machines import events, outputs, tooloptions
-from machines.stream import finish, states as streamstates
-from server import router as routes
+from machines.stream import finish, states
+from server import router
 from server.http import errors
-from tests.tools import schemadrift as schema
+from tests.tools import schemadrift
 
 DATA_DIR = Path("/var/lib/turntape")
 """The data directory of the settings that are shown."""
@@ -44,9 +45,9 @@ AROUND: dict[Any, str] = {
 """What is known of segments beside their records, and the headings it has."""
 
 KEY = {
-    routes.KeyNeed.ALWAYS: "yes",
-    routes.KeyNeed.NEVER: "no",
-    routes.KeyNeed.MODELS: "if `PROXY_PROTECT_MODELS`",
+    router.KeyNeed.ALWAYS: "yes",
+    router.KeyNeed.NEVER: "no",
+    router.KeyNeed.MODELS: "if `PROXY_PROTECT_MODELS`",
 }
 """When a route needs a key."""
 
@@ -72,7 +73,7 @@ def route_table() -> str:
                 ", ".join((*route.methods, "OPTIONS")),
                 KEY[route.key],
             )
-            for route in routes.ROUTES
+            for route in router.ROUTES
         ),
     )
 
@@ -109,8 +110,8 @@ def _words_for(reason: str) -> Iterator[str]:
 def timeout_table() -> str:
     """The deadlines that fail a stream."""
     rows = (
-        (code(timer), ", ".join(code(state) for state in sorted(states)), code(name), message)
-        for timer, (states, name, message) in streamstates.TIMEOUTS.items()
+        (code(timer), ", ".join(code(state) for state in sorted(counted_in)), code(name), message)
+        for timer, (counted_in, name, message) in states.TIMEOUTS.items()
     )
     return table(("timer", "fails a stream in", "`code`", "`message`"), rows)
 
@@ -184,6 +185,8 @@ def _type(hint: Any) -> str:
         return ", ".join(map(code, arguments))
     if origin in (Union, UnionType):
         return " or ".join("null" if each is NoneType else _type(each) for each in arguments)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return ", ".join(code(each.value) for each in hint)
     if origin is tuple:
         return f"array of {_several(arguments[0])}"
     if origin is dict:
@@ -212,7 +215,7 @@ def protocol_table() -> str:
     """What is spoken with the app-server, and which versions were tried."""
     oldest = ".".join(map(str, appserver.MINIMUM_VERSION))
     rows = [
-        ("tested version", code(schema.pinned().version)),
+        ("tested version", code(schemadrift.pinned().version)),
         ("oldest version", code(oldest)),
         ("requests", ", ".join(map(code, appserver.METHODS))),
         ("notifications", ", ".join(map(code, notifications.NOTIFICATIONS))),

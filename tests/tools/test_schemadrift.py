@@ -8,10 +8,10 @@ import pytest
 
 from engine.codex.child import bundled as codexmodels
 from engine.codex.protocol import appserver
-from tests.tools import schemadrift as schema
+from tests.tools import schemadrift
 
 
-def changed(pin: schema.Pin, name: str, **paths: str | None) -> schema.Pin:
+def changed(pin: schemadrift.Pin, name: str, **paths: str | None) -> schemadrift.Pin:
     """A pin in which the schema says something else of some fields; None: it lost them."""
     shape = {**pin.shapes[name], **paths}
     kept = {path: said for path, said in shape.items() if said is not None}
@@ -19,12 +19,12 @@ def changed(pin: schema.Pin, name: str, **paths: str | None) -> schema.Pin:
 
 
 def test_our_shapes_fit_the_pin() -> None:
-    assert schema.misfits(schema.pinned()) == []
+    assert schemadrift.misfits(schemadrift.pinned()) == []
 
 
 def test_the_pin_is_of_what_we_use() -> None:
-    pin = schema.pinned()
-    assert set(pin.shapes) == {name for name, _ in schema.shapes()}
+    pin = schemadrift.pinned()
+    assert set(pin.shapes) == {name for name, _ in schemadrift.shapes()}
     assert pin.version == appserver.SCHEMA_PIN
     assert pin.shapes["turn/completed"]["turn.items[].text"] == "string?"
     assert pin.shapes["rawResponse/completed"]["usage.inputTokens"] == "integer"
@@ -42,7 +42,7 @@ def test_the_pin_is_of_what_we_use() -> None:
         ),
         (
             "turn/start params",
-            {"effort": schema.ABSENT},
+            {"effort": schemadrift.ABSENT},
             "turn/start params: `effort` is ours alone",
         ),
         (
@@ -68,17 +68,17 @@ def test_the_pin_is_of_what_we_use() -> None:
     ],
 )
 def test_a_contradiction_is_a_misfit(name: str, paths: dict[str, str | None], line: str) -> None:
-    assert schema.misfits(changed(schema.pinned(), name, **paths)) == [line]
+    assert schemadrift.misfits(changed(schemadrift.pinned(), name, **paths)) == [line]
 
 
 def test_changes_are_told_one_by_one() -> None:
-    old = schema.pinned()
+    old = schemadrift.pinned()
     new = changed(old, "error", willRetry="integer")
     new = msgspec.structs.replace(
         new, server_notifications=(*old.server_notifications[1:], "thread/section/changed")
     )
-    assert schema.changes(old, old) == []
-    assert schema.changes(old, new) == [
+    assert schemadrift.changes(old, old) == []
+    assert schemadrift.changes(old, new) == [
         "new notification thread/section/changed",
         f"notification {old.server_notifications[0]} is gone",
         "error: `willRetry` was boolean, is integer",
@@ -89,8 +89,8 @@ def test_models_are_compared_by_name() -> None:
     first, *others = codexmodels.KNOWN
     changed_model = msgspec.structs.replace(first, efforts=("low",))
     new = codexmodels.unlisted("gpt-7")
-    assert schema.model_changes(codexmodels.KNOWN) == []
-    lines = schema.model_changes((changed_model, *others[1:], new))
+    assert schemadrift.model_changes(codexmodels.KNOWN) == []
+    lines = schemadrift.model_changes((changed_model, *others[1:], new))
     assert [line.split()[1] for line in lines] == [first.slug, others[0].slug, "gpt-7"]
     assert lines[1].endswith("is None")
 
@@ -137,12 +137,12 @@ def test_references_unions_and_absence_are_read() -> None:
             ]
         },
     )
-    pin = schema.Reader(root).pin("1.2.3")
+    pin = schemadrift.Reader(root).pin("1.2.3")
     assert pin.server_notifications == ("thread/closed",)
     assert pin.shapes["thread/closed"] == {"threadId": "a|b|null?"}
     assert pin.shapes["turn/interrupt params"] == {
         "threadId": "null|string",
-        "turnId": schema.ABSENT,
+        "turnId": schemadrift.ABSENT,
         "why": "string",
     }
     # Of what we are sent only what we read counts, of what we send all that must be there.
@@ -156,7 +156,7 @@ def test_references_unions_and_absence_are_read() -> None:
 
 @pytest.mark.codex
 def test_the_installed_binary_has_not_drifted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert schema.main([]) == 0
+    assert schemadrift.main([]) == 0
     assert capsys.readouterr().out == ""
 
 
@@ -165,12 +165,12 @@ def test_drift_is_printed_and_may_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checked_in = appserver.PIN_PATH.read_bytes()
-    old = changed(schema.pinned(), "error", willRetry="integer")
+    old = changed(schemadrift.pinned(), "error", willRetry="integer")
     pin = tmp_path / "pin.json"
     pin.write_bytes(msgspec.json.encode(old))
     monkeypatch.setattr(appserver, "PIN_PATH", pin)
-    assert schema.main([]) == 1
-    assert schema.main(["--write"]) == 1
+    assert schemadrift.main([]) == 1
+    assert schemadrift.main(["--write"]) == 1
     assert capsys.readouterr().out == "error: `willRetry` was integer, is boolean\n" * 2
     assert pin.read_bytes() == checked_in
-    assert schema.main([]) == 0
+    assert schemadrift.main([]) == 0

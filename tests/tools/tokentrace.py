@@ -23,7 +23,7 @@ from engine.codex import worker as codexworker
 from engine.codex.child import process
 from machines import supervisor
 from server import assembly
-from server.config import load as config
+from server.config import load as configuration
 from tests.tools.tokenwords import WORDS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ async def _shortest(directory: Path) -> list[Call]:
 
 def _child(directory: Path, path: tokenpath.TokenPath) -> process.Process:
     """A process whose output goes where the path begins."""
-    settings, _ = config.load({"PROXY_DATA_DIR": str(directory)})
+    settings, _ = configuration.load({"PROXY_DATA_DIR": str(directory)})
     options = assembly.codex_options(settings)
     tenant = codexworker.AppServer("codex-0", options, lambda: None, path.wakeups.read)
     command = process.Command((), {}, str(directory))

@@ -23,7 +23,7 @@ PAUSE_S: Final = 0.001
 
 
 class Pipe(Protocol):
-    """What of a read transport is needed."""
+    """The methods of a read transport that are needed here."""
 
     def pause_reading(self) -> None:
         """Read no more."""

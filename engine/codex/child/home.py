@@ -1,4 +1,4 @@
-"""What a Codex process is given: its program, home, settings, model catalog and environment.
+"""The surroundings of a Codex process: its program, home, settings, model catalog and environment.
 
 Codex on its own is an agent: it adds instructions, tools, files and side requests to what a
 client says. The settings here take all of that away. They are passed on the command line, over
@@ -33,7 +33,7 @@ NEVER_IDLE_MS = 86_400_000
 """A day: how long a stream may be silent is decided by the stream's own deadlines."""
 
 Value = str | bool | int | list[str] | dict[str, "Value"]
-"""What a setting may be."""
+"""A value of a setting."""
 
 
 class BinaryNotFound(Exception):
@@ -45,7 +45,7 @@ class HomeTaken(Exception):
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator decides about Codex.
+    """An operator's decisions about Codex.
 
     Attributes:
         data_dir: where the server keeps its files; `codex-home` in it is ours alone.
@@ -361,7 +361,8 @@ _PASSED_ON = frozenset(
         "RUST_LOG",
     )
 )
-"""Of our environment, what Codex may see, in either case; no name here holds a key."""
+"""The variables of our environment that Codex may see, in either case; none of them holds a
+key."""
 
 
 def environment(setup: Setup, environ: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from engine.containment import Boundary
 from machines import errors, parse, supervisor
 
 STDERR_LINE_CHARACTERS: Final = 2000
-"""What is kept of one line of the child's stderr."""
+"""Most characters that are kept of one line of the child's stderr."""
 
 STDERR_LINES_A_SECOND: Final = 100
 """Lines of stderr that are logged at most; the rest is read, counted and dropped."""
@@ -40,7 +40,7 @@ class HandshakeRefused(Exception):
 
 
 class Tenant(Protocol):
-    """What lives on a process: told of its life, fed its output."""
+    """The user of a process: it is told of its life, and fed its output."""
 
     def connected(self, write: Callable[[bytes], None]) -> None:
         """The process runs and reads what is written."""

@@ -22,14 +22,15 @@ class Empty(Shape, frozen=True):
 
 
 class ClientInfo(Shape, frozen=True):
-    """Who we are: `name` becomes the `originator` header upstream."""
+    """The client's name and version: `name` becomes the `originator` header upstream."""
 
     name: str
     version: str
 
 
 class Capabilities(Shape, frozen=True):
-    """What this connection asks for; `thread/start` needs the experimental methods."""
+    """The capabilities that a connection asks for; `thread/start` needs the experimental
+    methods."""
 
     experimental_api: bool = True
     request_attestation: bool = False
@@ -239,7 +240,7 @@ class InputImage(Shape, frozen=True, tag_field="type", tag="inputImage"):
 
 
 class ToolCallResult(Shape, frozen=True):
-    """What a tool returned; the model sees the content, and nothing of `success`."""
+    """The result of a tool; the model sees the content, and nothing of `success`."""
 
     content_items: tuple[InputText | InputImage, ...]
     success: bool = True
@@ -267,7 +268,7 @@ SERVER_REQUESTS: dict[str, tuple[type, type]] = {
 """Requests we answer: params and answer. All others are refused."""
 
 PIN_PATH = pathlib.Path(__file__).with_name("appserver_pin.json")
-"""What the schema said when these shapes were last compared with it."""
+"""The schema's content when these shapes were last compared with it."""
 
 _PIN: dict[str, Any] = msgspec.json.decode(PIN_PATH.read_bytes())
 
@@ -286,7 +287,8 @@ _USER_AGENT = re.compile(r"[^/]*/(\d+)\.(\d+)\.(\d+)")
 
 
 def introduction(version: str) -> InitializeParams:
-    """Who we are, in `version`, and which notifications we want."""
+    """Make the first request: our name and `version`, and the notifications that we do not
+    want."""
     return InitializeParams(
         ClientInfo("turntape", version), Capabilities(opt_out_notification_methods=OPT_OUT)
     )

@@ -151,7 +151,8 @@ class TokenUsageUpdated(Shape, frozen=True):
 
 
 class ResponseItem(msgspec.Struct, frozen=True, gc=False):
-    """What is read of an item of the Responses API, of any type; its names are that API's.
+    """The members that are read of an item of the Responses API, of any type; its names are that
+    API's.
 
     Attributes:
         type: `function_call`, `reasoning`, `message`, `function_call_output`, or another one.

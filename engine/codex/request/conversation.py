@@ -30,7 +30,7 @@ ROLES: Final = {"system": "developer", "developer": "developer", "user": "user"}
 """Codex's role for each role of the API whose content is input; it drops `system`."""
 
 BATCH_BYTES: Final = 1 << 20
-"""What is sent to Codex in one line, if it is of several items: every line is encoded, checked and
+"""Most bytes of a line to Codex that holds several items: every line is encoded, checked and
 written in one go."""
 
 ITEM_LEVELS: Final = 16
@@ -171,7 +171,8 @@ def answered(message: Message) -> str | None:
 
 
 def output(message: Message) -> str | list[Item]:
-    """What a tool returned, which `check` has let pass: its text, or a list with its images."""
+    """Return the result of a tool, which `check` has let pass: its text, or a list with its
+    images."""
     return slices.at_once(_output(message))
 
 

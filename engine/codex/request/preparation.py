@@ -23,7 +23,7 @@ def check(turn: worker.Turn) -> slices.Steps[None]:
 
 
 class Prepared(msgspec.Struct, frozen=True, eq=False):
-    """What a turn's thread is made of.
+    """The parts of a turn's thread.
 
     Attributes:
         toolset: None where there are no functions.
@@ -35,7 +35,7 @@ class Prepared(msgspec.Struct, frozen=True, eq=False):
 
 
 class Preparation:
-    """What the threads of a request are made of, made when the first turn needs it.
+    """Makes the parts of a request's threads, once, when the first turn needs them.
 
     A turn that is resumed has its thread and needs nothing. So this is not done while the request
     is checked.
@@ -60,7 +60,7 @@ class Preparation:
 
 
 def prepare(turn: worker.Turn, recall: conversation.Recall) -> slices.Steps[Prepared]:
-    """What the thread of a turn is made of that `check` has let pass."""
+    """Make the parts of the thread of a turn that `check` has let pass."""
     toolset = tools.Toolset(turn.tools) if turn.tools else None
     if toolset is not None:
         yield from toolset.describe()

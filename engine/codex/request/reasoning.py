@@ -18,7 +18,8 @@ _fields: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def carried(item: notifications.ResponseItem) -> str:
-    """What a client is given of a provider's reasoning item; empty where nothing is encrypted."""
+    """Return the form of a provider's reasoning item that a client is given; empty where nothing
+    is encrypted."""
     if not item.encrypted_content or item.id is None:
         return item.encrypted_content or ""
     return f"{item.id}{MARK}{item.encrypted_content}"

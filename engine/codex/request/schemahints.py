@@ -1,4 +1,4 @@
-"""What a schema says that Codex drops of it, in words."""
+"""The parts of a schema that Codex drops, in words."""
 
 import itertools
 import re
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 VALUE_CHARACTERS: Final = 200
-"""What a hint says of one keyword's value."""
+"""Most characters that a hint quotes of one keyword's value."""
 
 Schema = dict[str, Any]
 T = TypeVar("T")
@@ -61,11 +61,11 @@ RULES: Final = frozenset(
         "then",
     )
 )
-"""Those for which there are no better words than the keyword and its value."""
+"""The keywords for which there are no better words than the keyword and its value."""
 
 
 def hints_of(node: Schema, path: str) -> Iterator[str]:
-    """What a schema says that Codex drops, without what is inside of it."""
+    """Describe the parts of a schema that Codex drops, without what is inside of it."""
     for low, high, unit in RANGES:
         match node.get(low), node.get(high):
             case (int() | float()) as least, (int() | float()) as most:

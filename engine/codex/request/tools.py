@@ -45,13 +45,14 @@ BUILT_IN: Final = frozenset(
 `exec_command` and `shell_command` even where they are off."""
 
 STEM_CHARACTERS: Final = 48
-"""What an alias keeps of a name; with its digest it is within the 64 of most providers."""
+"""Characters that an alias keeps of a name; with its digest it is within the 64 of most
+providers."""
 
 LEVELS: Final = 3 + toolschema.JSON_LEVELS
 """Levels of JSON that `thread/start` has with any functions."""
 
 NAME_CHARACTERS: Final = 200
-"""What a description says of a name that is aliased."""
+"""Most characters of an aliased function's real name that its description gives."""
 
 
 class Toolset:
@@ -85,7 +86,8 @@ class Toolset:
         self.dynamic_tools = tuple(found)
 
     def alias(self, name: str) -> str:
-        """What Codex knows a function as, also one of an earlier answer that is gone since."""
+        """Return the name by which Codex knows a function, also one of an earlier answer that is
+        gone since."""
         known = self._aliases.get(name)
         if known is not None:
             return known

@@ -25,7 +25,7 @@ COMPACT_BYTES: Final = 5000
 descriptions, and if that is not enough, definitions, unions and all that is nested deep."""
 
 CARRIED_BYTES: Final = 16 << 10
-"""What a description says of a schema at most."""
+"""Most bytes that a description says of a schema."""
 
 LEVELS: Final = 32
 """Levels of a schema that are kept; one is two of JSON, and a line may have 100 of those."""
@@ -35,7 +35,7 @@ JSON_LEVELS: Final = 2 * LEVELS + 10
 the values of an `enum` have inside of the last."""
 
 PATH_CHARACTERS: Final = 200
-"""What a hint says of where it belongs."""
+"""Most characters by which a hint names its place."""
 
 
 def reduce(parameters: msgspec.Raw | None) -> slices.Steps[tuple[msgspec.Raw, str]]:

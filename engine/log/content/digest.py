@@ -66,7 +66,7 @@ def _make(path: Path) -> bytes:
 
 
 class BodyDigest:
-    """Of a body that comes in pieces, before HTTP framing.
+    """Hashes a body that comes in pieces, before HTTP framing.
 
     Args:
         key: at most 64 bytes; without it the hash of a short body could be guessed.

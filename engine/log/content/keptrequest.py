@@ -1,4 +1,4 @@
-"""What the event log keeps of a client's request: all of a usual one, of a huge one its outline.
+"""A client's request as the event log keeps it: all of a usual one, of a huge one its outline.
 
 The problem: masking looks at every value and takes a microsecond for each, 13 s for one body of
 16 MiB, and the records of a few such requests fill a log. So members are left out, the largest
@@ -10,20 +10,20 @@ or freed of secrets, in steps that may be interrupted (`engine.slices`), before 
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from engine import redaction, slices
 from engine.log.content.digest import HASH_BYTES
-from engine.log.content.mask import SPELLING, STAND_IN, mask_text
+from engine.log.content.mask import SPELLING, STAND_IN, Content, mask_text
 from machines import parse
 
 KEPT_BYTES: Final = 256 << 10
-"""What is kept of a request as it was sent."""
+"""Most bytes of a request that are kept as they were sent."""
 
 DIGEST_BYTES: Final = 1 << 20
-"""What is digested in one go: a millisecond."""
+"""Bytes that are digested in one go, which takes a millisecond."""
 
 LISTED: Final = ("messages", "input", "tools", "functions")
 """Members whose items are counted where they are left out; there are not many, by then."""
@@ -45,7 +45,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Omitted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands in the place of a member that is left out.
+    """Stands in the place of a member that is left out.
 
     Attributes:
         bytes: as it was sent.
@@ -69,11 +69,11 @@ _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 def keep(
     members: Mapping[str, msgspec.Raw],
-    content: Literal["off", "masked", "full"],
+    content: Content,
     key: bytes,
     known: redaction.Redaction = redaction.NONE,
 ) -> slices.Steps[Kept]:
-    """What is kept of a request.
+    """Return a request as the log keeps it.
 
     Args:
         members: of its body; their depth and the number of their items are known to be right.
@@ -252,8 +252,8 @@ REQUEST: Final = _Shape(
         **dict.fromkeys(("tool_choice", "function_call"), _TOOL_CHOICE),
     }
 )
-"""What a masked log keeps of a request. Source: the fields of Chat Completions and Responses as
-the official SDK types them."""
+"""The members that a masked log keeps of a request. Source: the fields of Chat Completions and
+Responses as the official SDK types them."""
 
 SPEAKERS: Final = ("system", "developer", "user", "assistant")
 """Roles whose `name` is a person's, not a tool's."""

@@ -20,6 +20,9 @@ import msgspec
 from engine import jsonstrings, redaction
 from machines import events, outputs
 
+Content = Literal["off", "masked", "full"]
+"""The values of `PROXY_EVENT_LOG`: nothing is kept, all but the words, or the words too."""
+
 STAND_IN: Final = "*"
 """In place of a masked character; neither letter nor digit, so a masked text has none."""
 
@@ -141,8 +144,8 @@ def mask_name(name: str) -> str:
 
 
 def mask_decision(decision: outputs.Decision) -> outputs.Decision:
-    """What scanners decided, as a masked log keeps it: the name of a block that is no call is a
-    part of the text."""
+    """Mask the decisions of scanners: the name of a block that is no call is a part of the
+    text."""
     return msgspec.structs.replace(
         decision,
         pieces=decision.pieces and tuple(map(_mask_piece, decision.pieces)),
@@ -156,7 +159,8 @@ def _mask_piece(piece: outputs.Piece) -> outputs.Piece:
 
 
 def masker(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.StreamEvent]:
-    """What makes of an event what a masked log keeps of it, without the server's own secrets."""
+    """Make the function that masks an event for a masked log, and takes the server's own secrets
+    out."""
 
     def masked(event: events.StreamEvent) -> events.StreamEvent:
         return _mask_texts(_mask_words(event, known) if type(event) in _WORDED else event)
@@ -214,7 +218,8 @@ def _mask_detail(detail: dict[str, str | int]) -> dict[str, str | int]:
 
 
 def keeper(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.StreamEvent]:
-    """What makes of an event what a full log keeps of it, without the server's own secrets.
+    """Make the function that prepares an event for a full log, and takes the server's own secrets
+    out.
 
     A stream that cannot be decided again without one is marked `masked`: so a replay goes by what
     was decided.
@@ -227,7 +232,7 @@ def keeper(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.
         if not isinstance(freed, events.Opened):
             return freed
         is_whole = all(getattr(freed, name) == getattr(event, name) for name in _SHAPING)
-        content: Literal["full", "masked"] = "full" if is_whole else "masked"
+        content = "full" if is_whole else "masked"
         return msgspec.structs.replace(freed, schema=events.SCHEMA_VERSION, content=content)
 
     return kept

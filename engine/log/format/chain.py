@@ -1,5 +1,5 @@
-"""What is known of a log's segments beside themselves: the form of the files `chain` and
-`checkpoint`, and of the header that each segment begins with.
+"""The form of the files `chain` and `checkpoint`, and of the header that each segment begins with:
+what is known of a log's segments beside themselves.
 
 The problem: a segment's own lines show what is wrong between them, but not that its end is gone,
 nor that a whole segment is missing, or lies where another belongs. So each segment begins with a
@@ -12,9 +12,10 @@ The chain is only ever appended to, but for `Begun`: a start may write a new fil
 one is damaged or most of it is about segments that have gone.
 """
 
+import enum
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -36,7 +37,7 @@ NOTHING: Final = "00000000"
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What a segment holds.
+    """The amount of a segment's content, and its checksum.
 
     Attributes:
         records: its lines without the header.
@@ -84,7 +85,7 @@ class Begun(Entry, frozen=True, tag="begun"):
 
 
 class Closed(Entry, frozen=True, tag="closed"):
-    """Nothing will be appended to the segment.
+    """The segment is closed: no line will be appended to it.
 
     Attributes:
         ended: when it was last appended to, in microseconds since the epoch.
@@ -119,15 +120,23 @@ class Damaged(Entry, frozen=True, tag="damaged"):
 
     @property
     def reason(self) -> str:
-        """As a reader says it."""
+        """The problems as a reader reports them."""
         return f"a start found {self.problems} problems, first {self.first}"
 
 
 AnyEntry = Begun | Closed | Rewritten | Pruned | Damaged
 
 
+class LogEnd(enum.Enum):
+    """Whether a log's writer has closed it, as its checkpoint says."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
-    """What was known when it was last written; it may be older than the rest of the log.
+    """The writer's knowledge when the checkpoint was last written; it may be older than the rest
+    of the log.
 
     Attributes:
         checkpoint: version of the log's form.
@@ -144,7 +153,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     synced: int = 0
     lines: int = 0
     mark: str = NOTHING
-    state: Literal["open", "closed"] = "open"
+    state: LogEnd = LogEnd.OPEN
 
 
 class _Loose(msgspec.Struct, frozen=True):
@@ -162,7 +171,7 @@ _CHECKPOINTS: Final = msgspec.json.Decoder(Checkpoint)
 
 
 def figures(entry: Closed | Rewritten) -> Figures:
-    """What the segment of an entry holds."""
+    """Return the figures of an entry's segment."""
     return Figures(entry.records, entry.bytes, entry.crc32)
 
 
@@ -195,7 +204,7 @@ def checkpoint_line(checkpoint: Checkpoint) -> bytes:
 
 
 def parse_checkpoint(path: Path, data: bytes) -> Checkpoint | sealed.Problem | None:
-    """What a checkpoint says, or what is wrong with it; None for an empty file.
+    """Read a checkpoint; return what is wrong with it where it is damaged, None for an empty file.
 
     One of schema 1 is a number and a line feed.
     """

@@ -44,7 +44,7 @@ def _known(kind: type[events.StreamEvent]) -> frozenset[str]:
 
 
 def decided(decision: outputs.Decision) -> bytes:
-    """What a scanner decided, as members that a replay of a masked log reads."""
+    """Encode a scanner's decision as members that a replay of a masked log reads."""
     members = _encode(decision)[1:-1]
     if decision.released == 0:  # it is what says that there was a decision
         members = b'"released":0' + (b"," + members if members else b"")
@@ -59,7 +59,7 @@ def around(
     output: type[outputs.AnyOutput],
     *more: events.ReasoningKind,
 ) -> tuple[bytes, bytes]:
-    """What stands before and after the text in the record of a delta with one output.
+    """Return the bytes before and after the text in the record of a delta with one output.
 
     Args:
         more: the delta's members after its choice.
@@ -71,8 +71,8 @@ def around(
 def outcome(
     state: str, outputs: Iterable[type[outputs.AnyOutput]], states: tuple[str, ...] = ()
 ) -> bytes:
-    """What the machine made of the event: its state, the tags of its outputs, and all states that
-    it passed through, where they were several."""
+    """Encode the machine's step: its state, the tags of its outputs, and all states that it passed
+    through, where they were several."""
     tags = [output.__struct_config__.tag for output in outputs]
     found = b',"state":%b,"out":%b' % (_encode(state), _encode(tags))
     return found + b',"states":%b' % _encode(states) if states else found

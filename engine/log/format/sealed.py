@@ -23,8 +23,8 @@ LineKind = Literal["stream", "segment", "entry", "checkpoint"]
 """The first member of a line."""
 
 ProblemKind = Literal["torn", "corrupt", "later"]
-"""What may be wrong in a log: its writer was stopped there; it is not as it was written; a later
-version wrote it, and this one does not know what it means."""
+"""The kinds of problems in a log: its writer was stopped there; it is not as it was written; a
+later version wrote it, and this one does not know what it means."""
 
 
 _BEGINNINGS: Final[dict[LineKind, bytes]] = {

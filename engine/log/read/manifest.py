@@ -1,4 +1,5 @@
-"""What a log's directory should hold, by its chain and its checkpoint, and where it does not."""
+"""The expected content of a log's directory, by its chain and its checkpoint, and where it is
+another."""
 
 import itertools
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from machines import events
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What was read beside the segments; None where there is no such file."""
+    """The files that were read beside the segments; None where there is no such file."""
 
     checkpoint: bytes | None
     chain: bytes | None
@@ -36,7 +37,7 @@ def _read(path: Path) -> bytes | None:
 
 
 class Manifest:
-    """What is known of the segments of one directory.
+    """The knowledge of the segments of one directory.
 
     Args:
         headed: whether any of them has a header.
@@ -69,7 +70,7 @@ class Manifest:
     @property
     def closed(self) -> bool:
         """Whether the log was closed: then all that it should hold is known."""
-        return self.checkpoint is not None and self.checkpoint.state == "closed"
+        return self.checkpoint is not None and self.checkpoint.state is chain.LogEnd.CLOSED
 
     @property
     def newest(self) -> int:
@@ -90,11 +91,11 @@ class Manifest:
         )
 
     def holds(self, number: int) -> chain.Figures | None:
-        """What a segment holds; None where it is not closed, or of before the chain."""
+        """Return the figures of a segment; None where it is not closed, or of before the chain."""
         return None if self.chain is None else self.chain.holds.get(number)
 
     def held(self, number: int) -> chain.Figures | None:
-        """What a segment held when it was closed."""
+        """Return the figures that a segment had when it was closed."""
         found = None if self.chain is None else self.chain.closed.get(number)
         return None if found is None else chain.figures(found)
 
@@ -181,4 +182,4 @@ def _gaps(numbers: set[int]) -> list[tuple[int, int]]:
 
 
 NOTHING_KNOWN = Manifest(Path(), Looked(None, None), headed=False)
-"""Of files that are read without their directory."""
+"""The manifest of files that are read without their directory."""

@@ -75,7 +75,7 @@ class SegmentReader:
 
     @property
     def figures(self) -> chain.Figures:
-        """What was found in it so far."""
+        """The figures of the segment as far as it was read."""
         return chain.Figures(self._records, self.offset, f"{self._crc:08x}")
 
     def __iter__(self) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ LOOKS: Final = 20
 """How often a directory is looked at again that changes meanwhile."""
 
 Appended = events.StreamInput | events.WorkerChanged
-"""What is recorded between the first record of a life and its last."""
+"""An event between the first record of a life and its last."""
 
 LoggedEvent = events.Opened | Appended | events.Terminal
 """Every event that is a record: of a stream's life, or of a worker process's."""
@@ -101,7 +101,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def decision(self) -> outputs.Decision | None:
-        """What a scanner decided on the way.
+        """The scanner's decision in the record, if it has one.
 
         Raises:
             LaterVersion: as `load`.
@@ -115,7 +115,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenStream(msgspec.Struct):
-    """What the log says of a stream with no terminal record.
+    """The log's knowledge of a stream with no terminal record.
 
     Attributes:
         next_seq: of the record that would be its next.
@@ -373,7 +373,7 @@ def _alone(path: Path) -> SegmentInfo:
 
 
 def examine(directory: Path) -> tuple[manifest.Manifest, list[SegmentInfo]]:
-    """What a log's directory should hold, and the segments that it does, oldest first.
+    """Return the manifest of a log's directory, and the segments that it has, oldest first.
 
     Its writer may go on meanwhile.
 

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import structlog
@@ -31,7 +31,7 @@ _log = structlog.get_logger(component="event_log")
 
 
 class ChainFile:
-    """Of one directory, by the one process that writes there.
+    """The chain and the checkpoint of one directory, written by the one process that writes there.
 
     Args:
         found: what a writer before left there; this goes on with it.
@@ -62,7 +62,7 @@ class ChainFile:
         trusted = not any(each.path == self._point_path for each in known.problems)
         if trusted and known.checkpoint is not None:
             self._point = msgspec.structs.replace(
-                known.checkpoint, checkpoint=events.SCHEMA_VERSION, state="open"
+                known.checkpoint, checkpoint=events.SCHEMA_VERSION, state=chain.LogEnd.OPEN
             )
         self._point_fd = regular.open_regular(self._point_path, os.O_RDWR | os.O_CREAT)
         try:
@@ -153,7 +153,7 @@ class ChainFile:
         first: int | None = None,
         *,
         synced: tuple[int, int] | None = None,
-        state: Literal["open", "closed"] = "open",
+        state: chain.LogEnd = chain.LogEnd.OPEN,
     ) -> None:
         """Write the checkpoint; what is not given is as before.
 
@@ -183,7 +183,7 @@ class ChainFile:
         """
         try:
             self.append()
-            self.save(state="closed")
+            self.save(state=chain.LogEnd.CLOSED)
             self._force(self._point_fd)
         finally:
             self.release()

@@ -45,7 +45,7 @@ class LiveSegment:
 
     @property
     def figures(self) -> chain.Figures:
-        """What it holds."""
+        """The figures of the segment as it is now."""
         return chain.Figures(self.records, self.size, f"{self.crc:08x}")
 
     def write(self, data: bytes) -> None:
@@ -72,7 +72,7 @@ class LiveSegment:
         os.ftruncate(self.fd, self.size)
 
     def problem(self) -> str | None:
-        """What somebody else did to the file; None where it is as it was written.
+        """Return what somebody else did to the file; None where it is as it was written.
 
         Raises:
             OSError: that cannot be found out.

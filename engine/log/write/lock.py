@@ -24,7 +24,7 @@ class LogLocked(OSError):
 
 
 class WriterLock:
-    """Of one directory, held by at most one process."""
+    """The lock of one directory, held by at most one process."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / LOCK

@@ -1,4 +1,4 @@
-"""What a writer does first that comes to a log after another: it looks how that one was left.
+"""The first steps of a writer that comes to a log after another: it looks how that one was left.
 
 A process may be killed between any two of its system calls, and none of what that leaves is
 damage: a segment without its header, one that the chain does not know yet, a last line without
@@ -30,7 +30,7 @@ _log = structlog.get_logger(component="event_log")
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """What was found, for those who ask.
+    """The findings of a start, for those who ask.
 
     Attributes:
         later: how many streams and files a later version wrote.
@@ -65,7 +65,7 @@ def report(found: Recovery) -> None:
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What was found, for the writer that goes on.
+    """The findings of a start, for the writer that goes on.
 
     Attributes:
         newest: number of the newest segment; 0 where there is none.

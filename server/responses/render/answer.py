@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from machines import events, outputs
-from server.chat import tool_render as toolrender
+from server.chat import tool_render
 from server.http.errors import case_of
 from server.responses.render.echo import Echo
 from server.responses.render.envelope import INCOMPLETE, Envelope, error_object, usage_object
@@ -26,7 +26,7 @@ class Answer:
         self.output = OutputItems(opened.completion_id, self._envelope.shows_encrypted)
         self.response: dict[str, Any] | None = None
         self.usage: events.Usage | None = None
-        self._blocks = toolrender.Blocks(opened)
+        self._blocks = tool_render.Blocks(opened)
         self._status: Status = "completed"
         self._reason: str | None = None
 

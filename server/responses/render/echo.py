@@ -1,4 +1,4 @@
-"""What a response repeats of its request: encoded once, before its stream opens.
+"""The parts of its request that a response repeats: encoded once, before its stream opens.
 
 The problem: three events of every stream repeat the tools, the instructions and more, and a
 request may have megabytes of them. So each member is encoded once, and copied then. A usual one is

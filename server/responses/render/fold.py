@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from machines import events, outputs
-from server.chat import tool_render as toolrender
+from server.chat import tool_render
 from server.chat.fold import body_headers
 from server.responses.render.answer import Answer
 from server.responses.render.echo import Echo
@@ -24,7 +24,7 @@ class ResponseBody:
 
     def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
         self.answer = Answer(opened, repeated)
-        self._counts: toolrender.Counts | None = None
+        self._counts: tool_render.Counts | None = None
 
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers of a JSON body, with those that are known only when the answer is
@@ -34,7 +34,7 @@ class ResponseBody:
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """Return the whole body for the output that ends the answer, empty bytes for any other."""
         if isinstance(output, outputs.ToolCounts):
-            self._counts = toolrender.Counts()
+            self._counts = tool_render.Counts()
             self._counts.add(output)
         self.answer.take(output, now)
         if isinstance(output, outputs.Done):

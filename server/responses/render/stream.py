@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from machines import events, outputs
-from server.chat import sse, tool_render as toolrender
+from server.chat import sse, tool_render
 from server.responses.render.answer import Answer
 from server.responses.render.echo import Echo
 from server.responses.render.parts import Event, Part
@@ -33,7 +33,7 @@ class ResponseEvents:
         self.frames = 0
         self.answer = Answer(opened, repeated)
         self._comments = opened.tools.sse_comments
-        self._counts = toolrender.Counts()
+        self._counts = tool_render.Counts()
         self._sequence = 0
         self._part: Part | None = None
         self._delta = b""

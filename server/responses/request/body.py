@@ -14,7 +14,7 @@ from engine.routing import models
 from server.chat import request as chatbodies
 from server.http import decoding, reading
 from server.http.errors import ApiError
-from server.responses.request import input_items as inputitems
+from server.responses.request import input_items
 
 
 class StreamOptions(msgspec.Struct):
@@ -141,8 +141,8 @@ class ResponsesRequest(Fields):
         functions: those of the tools, each with its path in the request.
     """
 
-    items: tuple[inputitems.AnyItem, ...] = ()
-    prologue: tuple[inputitems.AnyItem, ...] = ()
+    items: tuple[input_items.AnyItem, ...] = ()
+    prologue: tuple[input_items.AnyItem, ...] = ()
     functions: tuple[tuple[str, chatbodies.DeclaredFunction], ...] = ()
 
 
@@ -189,29 +189,33 @@ def parse(
     return request, ignored[: decoding.IGNORED_MAX]
 
 
+Author = Literal["user", "developer"]
+"""The author of a text that stands alone as an input, or as the instructions."""
+
+
 def _items(
     given: str | list[msgspec.Raw] | None,
     field: str,
-    role: Literal["user", "developer"],
+    role: Author,
     limit: int,
     unshown: list[str],
-) -> slices.Steps[list[inputitems.AnyItem]]:
+) -> slices.Steps[list[input_items.AnyItem]]:
     """Return the items of a field; the paths of those that nothing honours are added to
     `unshown`."""
     if isinstance(given, str):
-        return [inputitems.Message(role=role, content=given)]
-    found: list[inputitems.AnyItem] = []
+        return [input_items.Message(role=role, content=given)]
+    found: list[input_items.AnyItem] = []
     parts = 0
     decoding.check_count(field, len(given or ()), limit)
     for index, raw in enumerate(given or ()):
         path = f"{field}[{index}]"
-        item = yield from inputitems.read(raw, path, limit)
+        item = yield from input_items.read(raw, path, limit)
         found.append(item)
-        if isinstance(item, inputitems.Unshown):
+        if isinstance(item, input_items.Unshown):
             unshown.append(path)
-        if field != "input" and isinstance(item, inputitems.ItemReference):
+        if field != "input" and isinstance(item, input_items.ItemReference):
             raise decoding.invalid(f"{path}.type", "only the input may refer to items")
-        for inner, count in inputitems.part_counts(item):
+        for inner, count in input_items.part_counts(item):
             parts += count
             decoding.check_count(f"{path}.{inner}", parts, limit)
         yield
@@ -226,10 +230,10 @@ def _declared(
     decoding.check_count("tools", len(tools), limit)
     for index, raw in enumerate(tools):
         path = f"tools[{index}]"
-        kind = yield from _tool_kinds.read(raw, path, limit, inputitems.DEPTH)
+        kind = yield from _tool_kinds.read(raw, path, limit, input_items.DEPTH)
         found[path] = None
         if kind.type == "function":
-            found[path] = yield from _functions.read(raw, path, limit, inputitems.DEPTH)
+            found[path] = yield from _functions.read(raw, path, limit, input_items.DEPTH)
         yield
     return found
 

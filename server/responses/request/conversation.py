@@ -15,21 +15,21 @@ from engine import slices, worker
 from engine.store import store as responsestore
 from server.http import decoding
 from server.http.errors import ApiError
-from server.responses.request import input_items as inputitems
+from server.responses.request import input_items
 
 PREVIOUS: Final = "previous_response_id"
 """The field that names the response which earlier items come from."""
 
-Items = Sequence[inputitems.AnyItem]
+Items = Sequence[input_items.AnyItem]
 
 _PREFIXES: Final[dict[type, str]] = {
-    inputitems.Message: "msg_",
-    inputitems.FunctionCall: "fc_",
-    inputitems.FunctionCallOutput: "fco_",
-    inputitems.CustomCall: "ctc_",
-    inputitems.CustomCallOutput: "ctco_",
-    inputitems.Reasoning: "rs_",
-    inputitems.Compaction: "cmp_",
+    input_items.Message: "msg_",
+    input_items.FunctionCall: "fc_",
+    input_items.FunctionCallOutput: "fco_",
+    input_items.CustomCall: "ctc_",
+    input_items.CustomCallOutput: "ctco_",
+    input_items.Reasoning: "rs_",
+    input_items.Compaction: "cmp_",
 }
 """The prefix of the API's id of each kind of item."""
 
@@ -41,7 +41,7 @@ _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Listed(msgspec.Struct, frozen=True, gc=False):
     """An item as the API lists it, in full and with an id: read, and as JSON."""
 
-    item: inputitems.AnyItem
+    item: input_items.AnyItem
     raw: msgspec.Raw
 
 
@@ -84,8 +84,8 @@ def resolve(
         item_id = _referred(each.item)
         if item_id is not None and item_id in found:
             raw = found[item_id]
-            each = Listed((yield from inputitems.read(raw, path, limit)), raw)
-        elif isinstance(each.item, inputitems.ItemReference):
+            each = Listed((yield from input_items.read(raw, path, limit)), raw)
+        elif isinstance(each.item, input_items.ItemReference):
             message = f"Item with id '{each.item.id[:100]}' not found."
             raise ApiError("invalid_request", message, path, status=404)
         resolved.append(each)
@@ -95,7 +95,7 @@ def resolve(
 
 def divided(
     items: Iterable[Listed],
-) -> slices.Steps[tuple[list[inputitems.AnyItem], tuple[msgspec.Raw, ...]]]:
+) -> slices.Steps[tuple[list[input_items.AnyItem], tuple[msgspec.Raw, ...]]]:
     """Return the items as they were read, and as JSON."""
     read_items, raws = [], []
     for each in items:
@@ -105,7 +105,7 @@ def divided(
     return read_items, tuple(raws)
 
 
-def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[inputitems.AnyItem]]:
+def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[input_items.AnyItem]]:
     """Read the kept items of earlier responses.
 
     Raises:
@@ -113,7 +113,7 @@ def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[inputitem
     """
     found = []
     for raw in kept:
-        found.append((yield from inputitems.read(raw, PREVIOUS, limit)))
+        found.append((yield from input_items.read(raw, PREVIOUS, limit)))
         yield
     return found
 
@@ -176,26 +176,26 @@ class _Messages:
         self._end_step()
         return tuple(self._whole)
 
-    def add(self, item: inputitems.AnyItem, path: str) -> None:
+    def add(self, item: input_items.AnyItem, path: str) -> None:
         """Add one item, which stands at `path` in the request."""
         match item:
-            case inputitems.Message(role="assistant"):
+            case input_items.Message(role="assistant"):
                 self._say(_parts(item.content, f"{path}.content"))
-            case inputitems.Message(role, content):
+            case input_items.Message(role, content):
                 self._tell(worker.Message(role, _parts(content, f"{path}.content")))
-            case inputitems.FunctionCall() | inputitems.CustomCall():
+            case input_items.FunctionCall() | input_items.CustomCall():
                 self._call(item)
-            case inputitems.FunctionCallOutput(call_id=None):
+            case input_items.FunctionCallOutput(call_id=None):
                 parts = _parts(item.output, f"{path}.output")
                 self._tell(worker.Message("developer", parts, item.name))
-            case inputitems.FunctionCallOutput() | inputitems.CustomCallOutput():
+            case input_items.FunctionCallOutput() | input_items.CustomCallOutput():
                 self._answer(item.call_id or "", _parts(item.output, f"{path}.output"), path)
-            case inputitems.Reasoning(encrypted_content=str(content)) if content:
+            case input_items.Reasoning(encrypted_content=str(content)) if content:
                 self._think(item)
-            case inputitems.Compaction():
+            case input_items.Compaction():
                 self._think(item)
 
-    def _think(self, item: inputitems.Reasoning | inputitems.Compaction) -> None:
+    def _think(self, item: input_items.Reasoning | input_items.Compaction) -> None:
         if self._step.speaks:
             self._end_step()
         self._step.thoughts.append(_encrypted(item))
@@ -207,9 +207,9 @@ class _Messages:
             self._end_step()
         self._step.parts = parts
 
-    def _call(self, item: inputitems.FunctionCall | inputitems.CustomCall) -> None:
+    def _call(self, item: input_items.FunctionCall | input_items.CustomCall) -> None:
         self._called.add(item.call_id)
-        if isinstance(item, inputitems.FunctionCall):
+        if isinstance(item, input_items.FunctionCall):
             call = worker.Call(item.call_id, item.name, item.arguments)
         else:
             arguments = msgspec.json.encode({"input": item.input}).decode()
@@ -232,50 +232,50 @@ class _Messages:
         self._step = _Step()
 
 
-def _referred(item: inputitems.AnyItem) -> str | None:
+def _referred(item: input_items.AnyItem) -> str | None:
     match item:
-        case inputitems.ItemReference(item_id):
+        case input_items.ItemReference(item_id):
             return item_id
-        case inputitems.Reasoning(id=item_id, encrypted_content=None):
+        case input_items.Reasoning(id=item_id, encrypted_content=None):
             return item_id
     return None
 
 
-def _encrypted(item: inputitems.Reasoning | inputitems.Compaction) -> msgspec.Raw:
+def _encrypted(item: input_items.Reasoning | input_items.Compaction) -> msgspec.Raw:
     """Return the item that a provider takes back as its own: the id is part of what it checks."""
-    if isinstance(item, inputitems.Reasoning):
-        item = inputitems.Reasoning(
+    if isinstance(item, input_items.Reasoning):
+        item = input_items.Reasoning(
             id=item.id, summary=item.summary or [], encrypted_content=item.encrypted_content
         )
     else:
-        item = inputitems.Compaction(id=item.id, encrypted_content=item.encrypted_content)
+        item = input_items.Compaction(id=item.id, encrypted_content=item.encrypted_content)
     return _raw(item)
 
 
-def _parts(content: str | list[inputitems.Part], path: str) -> tuple[worker.Part, ...]:
+def _parts(content: str | list[input_items.Part], path: str) -> tuple[worker.Part, ...]:
     if isinstance(content, str):
         return (worker.TextPart(content),) if content else ()
     found = (_part(part, f"{path}[{index}]") for index, part in enumerate(content))
     return tuple(part for part in found if part != worker.TextPart(""))
 
 
-def _part(part: inputitems.Part, param: str) -> worker.Part:
+def _part(part: input_items.Part, param: str) -> worker.Part:
     match part:
-        case inputitems.Refusal(text):
+        case input_items.Refusal(text):
             return worker.RefusalPart(text)
-        case inputitems.InputImage(str(url), detail=detail):
+        case input_items.InputImage(str(url), detail=detail):
             return worker.ImagePart(url, param, detail)
-        case inputitems.InputImage():
+        case input_items.InputImage():
             return worker.OtherPart("input_image by file_id", param)
-        case inputitems.InputFile():
+        case input_items.InputFile():
             return worker.OtherPart("input_file", param, _chat_file(part))
-        case inputitems.InputAudio():
+        case input_items.InputAudio():
             return worker.OtherPart("input_audio", param, _raw(part))
         case _:
             return worker.TextPart(part.text)
 
 
-def _chat_file(part: inputitems.InputFile) -> msgspec.Raw | None:
+def _chat_file(part: input_items.InputFile) -> msgspec.Raw | None:
     """Return a file as Chat Completions has it, which knows none by its URL."""
     if part.file_url is not None:
         return None
@@ -284,22 +284,22 @@ def _chat_file(part: inputitems.InputFile) -> msgspec.Raw | None:
     return _raw({"type": "file", "file": given})
 
 
-def _listed(item: inputitems.AnyItem, path: str) -> Listed:
+def _listed(item: input_items.AnyItem, path: str) -> Listed:
     """Return an item as the API lists it."""
-    if isinstance(item, inputitems.ItemReference):
+    if isinstance(item, input_items.ItemReference):
         return Listed(item, _raw(item))
-    if isinstance(item, inputitems.Unshown):
+    if isinstance(item, input_items.Unshown):
         return Listed(item, _with_id(item.item, path))
     item = msgspec.structs.replace(
         item, id=item.id or _new_id(_PREFIXES[type(item)]), status=item.status or "completed"
     )
     match item:
-        case inputitems.Message():
+        case input_items.Message():
             item.content = _listed_parts(item.content, item.role)
-        case inputitems.FunctionCallOutput() | inputitems.CustomCallOutput():
+        case input_items.FunctionCallOutput() | input_items.CustomCallOutput():
             if isinstance(item.output, list):
                 item.output = _listed_parts(item.output, "tool")
-        case inputitems.Reasoning():
+        case input_items.Reasoning():
             item.summary = item.summary or []
     return Listed(item, _raw(item))
 
@@ -314,28 +314,30 @@ def _with_id(raw: msgspec.Raw, path: str) -> msgspec.Raw:
     return raw
 
 
-def _listed_parts(content: str | list[inputitems.Part], role: str) -> list[inputitems.Part]:
+def _listed_parts(content: str | list[input_items.Part], role: str) -> list[input_items.Part]:
     """Return content as the API lists it: texts by their author, images with their detail."""
     if isinstance(content, str):
-        content = [inputitems.PlainText(content)]
+        content = [input_items.PlainText(content)]
     spoken = role == "assistant"
     return [_spoken(part) if spoken else _input(part) for part in content]
 
 
-def _spoken(part: inputitems.Part) -> inputitems.Part:
+def _spoken(part: input_items.Part) -> input_items.Part:
     match part:
-        case inputitems.OutputText(text, annotations):
-            return inputitems.OutputText(text, annotations or [])
-        case inputitems.InputText(text) | inputitems.PlainText(text):
-            return inputitems.OutputText(text, [])
+        case input_items.OutputText(text, annotations):
+            return input_items.OutputText(text, annotations or [])
+        case input_items.InputText(text) | input_items.PlainText(text):
+            return input_items.OutputText(text, [])
     return part
 
 
-def _input(part: inputitems.Part) -> inputitems.Part:
+def _input(part: input_items.Part) -> input_items.Part:
     match part:
-        case inputitems.OutputText(text) | inputitems.PlainText(text) | inputitems.Refusal(text):
-            return inputitems.InputText(text)
-        case inputitems.InputImage():
+        case (
+            input_items.OutputText(text) | input_items.PlainText(text) | input_items.Refusal(text)
+        ):
+            return input_items.InputText(text)
+        case input_items.InputImage():
             return msgspec.structs.replace(part, detail=part.detail or "auto")
     return part
 

@@ -1,4 +1,4 @@
-"""What a Responses request asks of an answer, as the rest of the server sees it."""
+"""Reads the options of a Responses request, as the rest of the server sees them."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ import msgspec
 
 from engine import slices, worker
 from server.api.options import AnswerOptions, bytes_of
-from server.chat import output_mode as outputmode, tool_fields as toolfields, translate
+from server.chat import output_mode, tool_fields, translate
 from server.config.settings import Config
 from server.http import decoding
 from server.http.exchange import Headers
-from server.responses.request import body as bodies, input_items as inputitems
+from server.responses.request import body as responsesbodies, input_items
 
 UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
 """Fields that are checked and not forwarded: Codex has no such setting."""
@@ -23,7 +23,7 @@ UNTRANSLATED: Final = ("max_tool_calls", "truncation")
 
 
 def read(
-    request: bodies.ResponsesRequest,
+    request: responsesbodies.ResponsesRequest,
     ignored: tuple[str, ...],
     messages: tuple[worker.Message, ...],
     headers: Headers,
@@ -39,8 +39,8 @@ def read(
         ApiError: with the field at fault.
     """
     options = yield from _of_any_worker(request, messages, headers, config)
-    text = request.text or bodies.TextOptions()
-    as_json = isinstance(text.format, bodies.JsonObjectFormat)
+    text = request.text or responsesbodies.TextOptions()
+    as_json = isinstance(text.format, responsesbodies.JsonObjectFormat)
     if as_json:
         instruction = worker.TextPart(translate.JSON_INSTRUCTION)
         messages = (*messages, worker.Message("developer", (instruction,)))
@@ -58,7 +58,7 @@ def read(
 
 
 def passthrough(
-    request: bodies.ResponsesRequest,
+    request: responsesbodies.ResponsesRequest,
     ignored: tuple[str, ...],
     messages: tuple[worker.Message, ...],
     headers: Headers,
@@ -73,7 +73,7 @@ def passthrough(
     unread = (
         f"input[{index}]"
         for index, item in enumerate(request.items)
-        if isinstance(item, inputitems.Compaction)
+        if isinstance(item, input_items.Compaction)
     )
     unheard = ("reasoning.summary",) if request.reasoning and request.reasoning.summary else ()
     names = (*ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
@@ -81,7 +81,7 @@ def passthrough(
     return msgspec.structs.replace(options, ignored=names[: decoding.IGNORED_MAX])
 
 
-def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
+def tools(request: responsesbodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
     """Return the functions that the model may call, after the choice, in the order of their
     declaration.
 
@@ -92,27 +92,27 @@ def tools(request: bodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
 
 
 def _chosen(
-    request: bodies.ResponsesRequest, choice: toolfields.Choice
+    request: responsesbodies.ResponsesRequest, choice: tool_fields.Choice
 ) -> tuple[worker.Tool, ...]:
-    declared = toolfields.declared(request.functions)
-    return toolfields.choose(declared, choice, "tool_choice", "tools")
+    declared = tool_fields.declared(request.functions)
+    return tool_fields.choose(declared, choice, "tool_choice", "tools")
 
 
-def _choice(request: bodies.ResponsesRequest) -> toolfields.Choice:
+def _choice(request: responsesbodies.ResponsesRequest) -> tool_fields.Choice:
     """Return how the model may choose among the tools."""
     match request.tool_choice:
-        case bodies.ToolChoice("function", str(name)):
-            return toolfields.Choice(frozenset((name,)), required=True)
-        case bodies.ToolChoice("allowed_tools", mode=mode, tools=list(allowed)):
+        case responsesbodies.ToolChoice("function", str(name)):
+            return tool_fields.Choice(frozenset((name,)), required=True)
+        case responsesbodies.ToolChoice("allowed_tools", mode=mode, tools=list(allowed)):
             names = (tool.name for tool in allowed if tool.type == "function")
-            return toolfields.Choice(frozenset(filter(None, names)), mode == "required")
+            return tool_fields.Choice(frozenset(filter(None, names)), mode == "required")
         case "none":
-            return toolfields.NONE
-    return toolfields.Choice(required=request.tool_choice == "required")
+            return tool_fields.NONE
+    return tool_fields.Choice(required=request.tool_choice == "required")
 
 
 def _of_any_worker(
-    request: bodies.ResponsesRequest,
+    request: responsesbodies.ResponsesRequest,
     messages: tuple[worker.Message, ...],
     headers: Headers,
     config: Config,
@@ -122,8 +122,8 @@ def _of_any_worker(
     if parallel is None:
         parallel = config.enable_parallel_tool_calls
     choice = _choice(request)
-    mentions = outputmode.has_tags(translate.texts(messages))
-    mode = yield from outputmode.choose(headers, mentions, config.responses_output_mode)
+    mentions = output_mode.has_tags(translate.texts(messages))
+    mode = yield from output_mode.choose(headers, mentions, config.responses_output_mode)
     return AnswerOptions(
         model=request.model or "",  # which has been checked
         stream=bool(request.stream),
@@ -138,11 +138,13 @@ def _of_any_worker(
     )
 
 
-def _schema(text: bodies.TextOptions) -> msgspec.Raw | None:
-    return text.format.schema if isinstance(text.format, bodies.JsonSchemaFormat) else None
+def _schema(text: responsesbodies.TextOptions) -> msgspec.Raw | None:
+    return (
+        text.format.schema if isinstance(text.format, responsesbodies.JsonSchemaFormat) else None
+    )
 
 
-def _active(request: bodies.ResponsesRequest, fields: tuple[str, ...]) -> tuple[str, ...]:
+def _active(request: responsesbodies.ResponsesRequest, fields: tuple[str, ...]) -> tuple[str, ...]:
     """Return those of the fields that ask for something."""
     values = ((field, getattr(request, field)) for field in fields)
     return tuple(field for field, value in values if value not in (None, USUAL.get(field)))

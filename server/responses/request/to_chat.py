@@ -13,7 +13,7 @@ from engine import slices, worker
 from server.chat import request as chatbodies
 from server.http import reading
 from server.http.errors import ApiError
-from server.responses.request import body as bodies
+from server.responses.request import body as responsesbodies
 
 ROLES: Final = {"developer": "system"}
 """A role that not every server knows, with the one that every server takes for it."""
@@ -31,7 +31,7 @@ the response that is kept here."""
 
 
 def chat_body(
-    request: bodies.ResponsesRequest,
+    request: responsesbodies.ResponsesRequest,
     messages: tuple[worker.Message, ...],
     tools: tuple[worker.Tool, ...],
 ) -> slices.Steps[reading.Members]:
@@ -44,7 +44,7 @@ def chat_body(
     Raises:
         ApiError: with the field at fault, for a part that Chat Completions has no form of.
     """
-    text = request.text or bodies.TextOptions()
+    text = request.text or responsesbodies.TextOptions()
     body = {
         "model": request.model,
         "messages": (yield from _messages(messages)),
@@ -140,18 +140,20 @@ def _part(part: worker.Part) -> dict[str, Any] | msgspec.Raw:
             return raw
 
 
-def _format(text: bodies.TextOptions) -> dict[str, Any] | None:
+def _format(text: responsesbodies.TextOptions) -> dict[str, Any] | None:
     match text.format:
-        case bodies.JsonSchemaFormat(name, schema, description, strict):
+        case responsesbodies.JsonSchemaFormat(name, schema, description, strict):
             named = {"name": name, "schema": schema}
             named |= _given(description=description, strict=strict)
             return {"type": "json_schema", "json_schema": named}
-        case bodies.JsonObjectFormat():
+        case responsesbodies.JsonObjectFormat():
             return {"type": "json_object"}
     return None
 
 
-def _tools(request: bodies.ResponsesRequest, tools: tuple[worker.Tool, ...]) -> dict[str, Any]:
+def _tools(
+    request: responsesbodies.ResponsesRequest, tools: tuple[worker.Tool, ...]
+) -> dict[str, Any]:
     """Return the tools that may be called, and how to choose; nothing where there are none."""
     if not tools:
         return {}
@@ -175,11 +177,11 @@ def _function(function: chatbodies.DeclaredFunction) -> dict[str, Any]:
     }
 
 
-def _choice(choice: str | bodies.ToolChoice | None) -> str | dict[str, Any] | None:
+def _choice(choice: str | responsesbodies.ToolChoice | None) -> str | dict[str, Any] | None:
     match choice:
-        case bodies.ToolChoice("function", name):
+        case responsesbodies.ToolChoice("function", name):
             return {"type": "function", "function": {"name": name}}
-        case bodies.ToolChoice(mode=mode):
+        case responsesbodies.ToolChoice(mode=mode):
             return mode  # of the tools that are sent
     return choice
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from engine.log import backlog, event_log as log
+from engine.log import backlog, event_log as eventlog
 from engine.log.format import sealed
 from engine.log.read import segments
 from engine.log.write import recovery, writer as segmentwriter
@@ -44,23 +44,23 @@ UNENCODABLE = "\ud800"
 """Half of a surrogate pair, which no UTF-8 has."""
 
 
-def spoil_text(stream: log.StreamLog) -> None:
+def spoil_text(stream: eventlog.StreamLog) -> None:
     stream.append(*logs.content(UNENCODABLE))
 
 
-def spoil_texts(stream: log.StreamLog) -> None:
+def spoil_texts(stream: eventlog.StreamLog) -> None:
     stream.append_texts(0, ["fine", UNENCODABLE])
 
 
-def spoil_event(stream: log.StreamLog) -> None:
+def spoil_event(stream: eventlog.StreamLog) -> None:
     stream.append(events.RpcReplied(1, UNENCODABLE), outputs.Step("content", ()))
 
 
-def spoil_outputs(stream: log.StreamLog) -> None:
+def spoil_outputs(stream: eventlog.StreamLog) -> None:
     stream.append(events.ItemStarted("x"), outputs.Step("content", (object(),)))  # type: ignore[arg-type] # on purpose
 
 
-def spoil_end(stream: log.StreamLog) -> None:
+def spoil_end(stream: eventlog.StreamLog) -> None:
     stream.close(
         events.Terminal(kind="completed", emission_trigger=UNENCODABLE, status=200), "done"
     )
@@ -72,7 +72,7 @@ def spoil_end(stream: log.StreamLog) -> None:
     ids=lambda f: f.__name__,
 )
 def test_a_record_that_cannot_be_made_costs_its_own_stream_s_log(
-    directory: Path, spoil: Callable[[log.StreamLog], None]
+    directory: Path, spoil: Callable[[eventlog.StreamLog], None]
 ) -> None:
     event_log = logs.open_log(directory, content="full")
     hit, beside = logs.begin(event_log, "hit"), logs.begin(event_log, "beside")
@@ -103,7 +103,7 @@ def test_a_stream_that_never_began_keeps_no_segment(directory: Path) -> None:
             raise ValueError("no time")
         return clock()
 
-    event_log = log.EventLog(logs.settings(directory, segment_bytes=1000), now)
+    event_log = eventlog.EventLog(logs.settings(directory, segment_bytes=1000), now)
     event_log.open()
     hit = event_log.stream("hit")
     broken = True
@@ -184,8 +184,8 @@ def test_records_that_are_garbage_are_taken_out_of_their_group(
         (segmentwriter.SegmentWriter, "acquire"),
         (segmentwriter.SegmentWriter, "renew"),
         (segmentwriter.SegmentWriter, "rotate"),
-        (log.EventLog, "_write"),
-        (log.EventLog, "_close_recovered"),
+        (eventlog.EventLog, "_write"),
+        (eventlog.EventLog, "_close_recovered"),
         (backlog.Backlog, "limit"),
         (backlog.Backlog, "drop_unwritable"),
     ],
@@ -198,7 +198,7 @@ def test_a_log_that_raises_fails_and_comes_back(
     name: str,
     failing: bool,
 ) -> None:
-    event_log = log.EventLog(logs.settings(directory, segment_bytes=1000), clock)
+    event_log = eventlog.EventLog(logs.settings(directory, segment_bytes=1000), clock)
     if failing:
         directory.write_text("in the way")
     with structlog.testing.capture_logs(), monkeypatch.context() as planted:
@@ -227,7 +227,7 @@ def test_a_log_that_raises_fails_and_comes_back(
 def test_a_start_that_raises_is_a_failing_log(
     directory: Path, clock: logs.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event_log = log.EventLog(logs.settings(directory), clock)
+    event_log = eventlog.EventLog(logs.settings(directory), clock)
     with structlog.testing.capture_logs() as said, monkeypatch.context() as planted:
         planted.setattr(recovery, "recover", boom)
         assert event_log.open() == recovery.Recovery()

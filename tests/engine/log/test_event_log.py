@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.read import segments
 from engine.log.write import recovery
 from machines import events, outputs
@@ -44,7 +44,7 @@ def test_a_masked_log_holds_no_word_and_a_full_one_every_word(tmp_path: Path) ->
 
 
 def test_off_keeps_nothing_and_needs_no_directory(directory: Path, clock: logs.Clock) -> None:
-    event_log = log.EventLog(logs.settings(directory, content="off"), clock)
+    event_log = eventlog.EventLog(logs.settings(directory, content="off"), clock)
     assert event_log.open() == recovery.Recovery()
     stream = event_log.stream("s")
     times = [stream.open(logs.opened()), stream.append(*logs.content("x"))]

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import structlog
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.read import segments
 from engine.log.write import lock as writerlock, recovery
 from machines import events, outputs
@@ -95,7 +95,7 @@ def test_an_open_stream_is_closed_once_in_the_state_it_was_left_in(directory: Pa
     left = logs.left_behind(directory)
     killed.close()
     for closed in (2, 0, 0):
-        event_log = log.EventLog(logs.settings(left), logs.Clock())
+        event_log = eventlog.EventLog(logs.settings(left), logs.Clock())
         assert len(event_log.open().open_streams) == closed
         event_log.close()
     found = logs.streams_of(left)
@@ -172,14 +172,14 @@ def test_a_start_reads_no_more_than_may_hold_open_streams(directory: Path) -> No
     assert 1 < long.first_segment < len(found) - 1
     for segment in found[: long.first_segment - 1]:
         segment.path.write_bytes(b"nobody reads this\n")
-    event_log = log.EventLog(logs.settings(directory), logs.Clock())
+    event_log = eventlog.EventLog(logs.settings(directory), logs.Clock())
     left = event_log.open()
     event_log.close()
     assert left.problems == ()
     assert [stream.stream for stream in left.open_streams] == ["long", "process"]
     for segment in segments.list_segments(directory):
         segment.path.write_bytes(b"nor this, after a clean end\n")
-    event_log = log.EventLog(logs.settings(directory), logs.Clock())
+    event_log = eventlog.EventLog(logs.settings(directory), logs.Clock())
     assert event_log.open() == recovery.Recovery()
     event_log.close()
 
@@ -189,7 +189,7 @@ def test_a_directory_that_cannot_be_made_is_a_failing_log(
     directory: Path, clock: logs.Clock, on_error: Any
 ) -> None:
     directory.write_text("in the way")
-    event_log = log.EventLog(logs.settings(directory, on_error=on_error), clock)
+    event_log = eventlog.EventLog(logs.settings(directory, on_error=on_error), clock)
     with structlog.testing.capture_logs() as said:
         assert event_log.open() == recovery.Recovery()
         for number in range(10):
@@ -353,7 +353,7 @@ def test_past_the_backlog_streams_end_where_they_were_whole(
         "idle": 2,
         "new": 2,
     }
-    event_log = log.EventLog(logs.settings(directory), clock)
+    event_log = eventlog.EventLog(logs.settings(directory), clock)
     recovered = event_log.open().open_streams
     event_log.close()
     assert {stream.stream for stream in recovered} == {"cut", "ended"}
@@ -424,7 +424,7 @@ def test_a_start_is_given_up_while_it_reads(
 
     async def scenario() -> None:
         monkeypatch.setattr(segments.Reading, "load", slow)
-        event_log = log.EventLog(logs.settings(left), logs.Clock())
+        event_log = eventlog.EventLog(logs.settings(left), logs.Clock())
         start = asyncio.create_task(event_log.look())
         await asyncio.to_thread(begun.wait, machinetime.HANG_S)
         start.cancel()

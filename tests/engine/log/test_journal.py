@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engine.log import event_log as log, journal
+from engine.log import event_log as eventlog, journal
 from engine.log.settings import LogSettings
 from machines import supervisor
 from tests.support.logs import logs
@@ -22,7 +22,7 @@ def lives(directory: Path) -> list[list[dict[str, Any]]]:
 
 def play(directory: Path, *changes: tuple[str, supervisor.AnyEvent]) -> None:
     ticks = itertools.count(1_000_000, 10)
-    event_log = log.EventLog(LogSettings(directory), lambda: next(ticks))
+    event_log = eventlog.EventLog(LogSettings(directory), lambda: next(ticks))
     event_log.open()
     kept = journal.WorkerJournal(event_log)
     for state, event in changes:
@@ -58,7 +58,7 @@ def test_a_killed_process_and_its_successor_have_a_life_each(tmp_path: Path) -> 
 
 
 def test_each_record_is_on_file_before_the_next(tmp_path: Path) -> None:
-    event_log = log.EventLog(LogSettings(tmp_path), lambda: 1)
+    event_log = eventlog.EventLog(LogSettings(tmp_path), lambda: 1)
     event_log.open()
     kept = journal.WorkerJournal(event_log)
     kept.changed("codex-0", "spawning", supervisor.StartAsked())

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.read import segments
 from engine.log.write import chainfile, writer as segmentwriter
 from machines import events
@@ -130,7 +130,7 @@ class Life:
         self.flushed: dict[str, int] = {}
         self._lags = lags
         self._name = name
-        self._log = log.EventLog(
+        self._log = eventlog.EventLog(
             logs.settings(
                 directory,
                 **{"content": "full", "segment_bytes": 1200, "max_bytes": 4500, **settings},

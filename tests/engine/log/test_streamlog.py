@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from machines import events, outputs
 from tests.support.logs import logs
 
@@ -54,7 +54,7 @@ steps = st.builds(
 def test_the_hot_path_records_what_the_general_one_does(
     content: Any, delta: events.TextDelta, step: outputs.Step
 ) -> None:
-    event_log = log.EventLog(logs.settings(Path("unused"), content=content), lambda: 7)
+    event_log = eventlog.EventLog(logs.settings(Path("unused"), content=content), lambda: 7)
     hot, general = event_log.stream("s"), event_log.stream("s")
     hot.append(delta, step)
     general._record(delta, step)
@@ -81,7 +81,7 @@ def test_texts_at_once_are_the_records_of_each(
     found = []
     for at_once in (False, True):
         directory = tmp_path_factory.mktemp("log")
-        event_log = log.EventLog(logs.settings(directory, content=content), lambda: 7)
+        event_log = eventlog.EventLog(logs.settings(directory, content=content), lambda: 7)
         event_log.open()
         stream = event_log.stream("c-1")
         stream.open(logs.opened())

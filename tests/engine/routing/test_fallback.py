@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from engine import slices, worker, workerkinds
-from engine.routing import fallback, limits
+from engine.routing import fallback as engine_fallback, limits
 from machines import events
 from machines.events import (
     FallbackSkipped,
@@ -151,11 +151,11 @@ class Scene:
         def work(target: Target) -> tuple[worker.Turn, ...]:
             return turns(n, n if target.name in shared else 1)
 
-        def candidate(target: Target) -> fallback.Candidate:
-            def prepare() -> fallback.TargetRequest:
-                return fallback.TargetRequest(work(target), bounds)
+        def candidate(target: Target) -> engine_fallback.Candidate:
+            def prepare() -> engine_fallback.TargetRequest:
+                return engine_fallback.TargetRequest(work(target), bounds)
 
-            return fallback.Candidate(f"{target.name}'s", "m", target, prepare)
+            return engine_fallback.Candidate(f"{target.name}'s", "m", target, prepare)
 
         first, *others = targets
         refused = None
@@ -163,7 +163,7 @@ class Scene:
             slices.at_once(first.check(work(first)[0]))
         except worker.TurnRefused as refusal:
             refused = refusal
-        runner = fallback.Fallback(
+        runner = engine_fallback.Fallback(
             first,
             [candidate(target) for target in others],
             patience,
@@ -172,7 +172,7 @@ class Scene:
         )
         self.shares = [runner.run(turn, self.feed) for turn in work(first)]
 
-    def _take(self, candidate: fallback.Candidate, _: FallbackTaken) -> None:
+    def _take(self, candidate: engine_fallback.Candidate, _: FallbackTaken) -> None:
         self.taken.append(candidate.name)
         if len(self.taken) == 2:
             self.twice.set()

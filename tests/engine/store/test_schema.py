@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import regular
-from engine.store import schema
+from engine.store import schema as responseschema
 from engine.store.store import StoreError
 
 
@@ -22,30 +22,34 @@ def names(database: sqlite3.Connection) -> set[str]:
 
 
 def test_a_store_is_one_process_s_and_says_whose(path: Path) -> None:
-    held = schema.lock(path)
+    held = responseschema.lock(path)
     with pytest.raises(StoreError, match=f"process {os.getpid()} keeps its responses here"):
-        schema.lock(path)
+        responseschema.lock(path)
     os.close(held)
-    os.close(schema.lock(path))
+    os.close(responseschema.lock(path))
 
 
 def test_what_is_made_is_its_owners(path: Path) -> None:
-    os.close(schema.lock(path))
-    schema.connect(path).close()
+    os.close(responseschema.lock(path))
+    responseschema.connect(path).close()
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
     assert [stat.S_IMODE(each.stat().st_mode) for each in path.parents[:2]] == [0o700, 0o700]
     path.chmod(0o644)
-    schema.connect(path).close()
+    responseschema.connect(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_new_file_has_this_versions_schema_and_is_known_again(path: Path) -> None:
-    os.close(schema.lock(path))
+    os.close(responseschema.lock(path))
     for _ in range(2):
-        database = schema.connect(path)
+        database = responseschema.connect(path)
         assert names(database) >= {"responses", "items"}
-        assert database.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
-        assert database.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
+        assert database.execute("PRAGMA user_version").fetchone() == (
+            len(responseschema.MIGRATIONS),
+        )
+        assert database.execute("PRAGMA application_id").fetchone() == (
+            responseschema.APPLICATION_ID,
+        )
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)
         database.close()
 
@@ -53,12 +57,12 @@ def test_a_new_file_has_this_versions_schema_and_is_known_again(path: Path) -> N
 def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
     path.parent.mkdir(parents=True)
     old = sqlite3.connect(path)
-    old.executescript(schema.MIGRATIONS[0])
-    old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    old.executescript(responseschema.MIGRATIONS[0])
+    old.execute(f"PRAGMA application_id = {responseschema.APPLICATION_ID}")
     old.execute("PRAGMA user_version = 1")
     old.close()
-    database = schema.connect(path)
-    assert database.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+    database = responseschema.connect(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (len(responseschema.MIGRATIONS),)
     database.close()
 
 
@@ -68,7 +72,10 @@ def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
         (("CREATE TABLE theirs (x)",), "another program's database"),
         (("PRAGMA application_id = 7",), "another program's database"),
         (
-            (f"PRAGMA application_id = {schema.APPLICATION_ID}", "PRAGMA user_version = 99"),
+            (
+                f"PRAGMA application_id = {responseschema.APPLICATION_ID}",
+                "PRAGMA user_version = 99",
+            ),
             "a newer version wrote it: schema 99",
         ),
     ],
@@ -84,7 +91,7 @@ def test_a_file_that_is_not_for_this_version_is_refused_as_it_is(
     theirs.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match=why):
-        schema.connect(path)
+        responseschema.connect(path)
     assert path.read_bytes() == before
 
 
@@ -92,26 +99,26 @@ def test_a_link_in_its_place_is_not_followed(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.symlink_to(path.with_name("elsewhere"))
     with pytest.raises(regular.NotRegular):
-        schema.connect(path)
+        responseschema.connect(path)
     assert not path.with_name("elsewhere").exists()
 
 
 def test_what_fails_half_way_has_not_been(path: Path) -> None:
-    os.close(schema.lock(path))
-    database = schema.connect(path)
+    os.close(responseschema.lock(path))
+    database = responseschema.connect(path)
     database.execute("CREATE TABLE notes (text)")
 
     def write(text: str, fails: bool) -> None:
-        with schema.savepoint(database):
+        with responseschema.savepoint(database):
             database.execute("INSERT INTO notes VALUES (?)", (text,))
             if fails:
                 raise ValueError(text)
 
-    with schema.transaction(database):
+    with responseschema.transaction(database):
         write("first", fails=False)
         with pytest.raises(ValueError, match="second"):
             write("second", fails=True)
-    with pytest.raises(ValueError, match="third"), schema.transaction(database):
+    with pytest.raises(ValueError, match="third"), responseschema.transaction(database):
         database.execute("INSERT INTO notes VALUES ('third')")
         raise ValueError("third")
     assert database.execute("SELECT text FROM notes").fetchall() == [("first",)]

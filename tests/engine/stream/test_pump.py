@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from engine import pieces, worker
-from engine.log import event_log as log, replay
+from engine.log import event_log as eventlog, replay
 from engine.log.read import segments
 from engine.log.settings import LogSettings
 from engine.stream import deadlines, pump, wakeups
@@ -87,7 +87,7 @@ class Stage:
     def __init__(self, directory: Path, limits: deadlines.Deadlines, **options: Any) -> None:
         loop = asyncio.get_running_loop()
         self._directory = directory
-        self._log = log.EventLog(
+        self._log = eventlog.EventLog(
             LogSettings(directory, content="full"), lambda: int(loop.time() * SECOND)
         )
         self._log.open()
@@ -156,7 +156,7 @@ def test_records_are_on_file_before_their_bytes_are_sent(tmp_path: Path) -> None
 def test_a_read_is_one_wakeup_and_is_sent_when_it_is_over(tmp_path: Path) -> None:
     async def scene() -> None:
         loop = asyncio.get_running_loop()
-        event_log = log.EventLog(LogSettings(tmp_path), lambda: 1)
+        event_log = eventlog.EventLog(LogSettings(tmp_path), lambda: 1)
         event_log.open()
         joined = wakeups.Wakeups(loop, event_log)
         exchange = Recorder(bytes)

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from engine import pieces, worker
-from engine.log import event_log as log, replay
+from engine.log import event_log as eventlog, replay
 from engine.log.read import segments
 from engine.log.settings import LogSettings
 from engine.stream import deadlines, pump, wakeups
@@ -108,7 +108,7 @@ class Stream:
         self.log = Seam(scene.log.stream(f"st_{number}"))
         self.pump = pump.Pump(
             first,
-            cast(log.StreamLog, self.log),
+            cast(eventlog.StreamLog, self.log),
             self.sink,
             cast(wakeups.Wakeups, self.wakeups),
             scene.deadlines,
@@ -132,7 +132,7 @@ class Scene:
         self.directory = directory
         self.deadlines = deadlines.Deadlines(heartbeat=0, idle=5 * SECOND, finish_grace=SECOND)
         settings = LogSettings(directory, content="full")
-        self.log = log.EventLog(settings, lambda: int(loop.time() * SECOND))
+        self.log = eventlog.EventLog(settings, lambda: int(loop.time() * SECOND))
         self.log.open()
         self.wakeups = wakeups.Wakeups(loop, self.log)
         self.streams = [Stream(self, number, streaming, stop) for number in range(STREAMS)]

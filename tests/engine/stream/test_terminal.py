@@ -3,14 +3,14 @@
 from engine.stream import terminal
 from engine.stream.sink import Summary
 from machines import events
-from machines.stream import machine
+from machines.stream.machine import Stream
 from tests.support.logs import logs
 
 SUMMARY = Summary(status=200, frames=4, body_bytes=321, body_hash="ab12")
 
 
 def test_a_stream_that_ended_is_summed_up() -> None:
-    stream = machine.Stream(logs.opened())
+    stream = Stream(logs.opened())
     usage = events.Usage(prompt_tokens=7, completion_tokens=2)
     for event in (
         events.TextDelta("Hello"),
@@ -27,13 +27,13 @@ def test_a_stream_that_ended_is_summed_up() -> None:
 
 
 def test_a_failure_has_its_code() -> None:
-    stream = machine.Stream(logs.opened())
+    stream = Stream(logs.opened())
     stream.step(events.TurnFailed("upstream_error", "oom", "Out of memory."))
     last = terminal.terminal(stream, SUMMARY, None, 90, 40)
     assert (last.kind, last.code, last.ttft_us) == ("upstream_error", "oom", None)
 
 
 def test_a_stream_that_was_cut_before_its_machine_ended_is_a_defect() -> None:
-    stream = machine.Stream(logs.opened())
+    stream = Stream(logs.opened())
     stream.step(events.TextDelta("Hel"))
     assert terminal.terminal(stream, SUMMARY, 5, 90, 40).kind == "defect"

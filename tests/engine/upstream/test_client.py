@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from engine import slices
-from engine.upstream import client, errors as upstreamerrors
+from engine.upstream import client as upstreamclient, errors as upstreamerrors
 
 KEY = aiohttp.client_reqrep.ConnectionKey("h", 1, False, True, None, None, None)
 
@@ -34,18 +34,18 @@ class Labelled:
 )
 def test_an_event_stream_is_known_by_its_label(label: str, is_stream: bool) -> None:
     response: Any = Labelled(content_type=label)
-    assert client.is_event_stream(response) == is_stream
+    assert upstreamclient.is_event_stream(response) == is_stream
 
 
 def test_without_a_label_it_is_none() -> None:
     response: Any = Labelled()
-    assert not client.is_event_stream(response)
-    assert client.retry_after_of(response) is None
+    assert not upstreamclient.is_event_stream(response)
+    assert upstreamclient.retry_after_of(response) is None
 
 
 def test_the_upstreams_pause_is_read() -> None:
     response: Any = Labelled(retry_after="7")
-    assert client.retry_after_of(response) == 7
+    assert upstreamclient.retry_after_of(response) == 7
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_upstreams_pause_is_read() -> None:
     ],
 )
 def test_what_it_means_that_there_is_no_response(error: Exception, failure: object) -> None:
-    assert client.failure_of(error) is failure
+    assert upstreamclient.failure_of(error) is failure
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_what_it_means_that_there_is_no_response(error: Exception, failure: obje
     ],
 )
 def test_a_listing_is_read_in_any_form(body: bytes, models: tuple[str, ...]) -> None:
-    found = slices.at_once(client.listing(body))
+    found = slices.at_once(upstreamclient.listing(body))
     assert (found.models, found.beyond) == (models, False)
 
 
 def test_a_listing_of_any_length_is_cut() -> None:
-    rows = b",".join(b'{"id":"m%d"}' % number for number in range(client.MODELS_MAX + 1))
-    found = slices.at_once(client.listing(b'{"data":[%b]}' % rows))
-    assert (len(found.models), found.beyond) == (client.MODELS_MAX, True)
+    rows = b",".join(b'{"id":"m%d"}' % number for number in range(upstreamclient.MODELS_MAX + 1))
+    found = slices.at_once(upstreamclient.listing(b'{"data":[%b]}' % rows))
+    assert (len(found.models), found.beyond) == (upstreamclient.MODELS_MAX, True)
     rows = rows.rpartition(b",")[0]
-    found = slices.at_once(client.listing(b'{"data":[%b]}' % rows))
-    assert (len(found.models), found.beyond) == (client.MODELS_MAX, False)
+    found = slices.at_once(upstreamclient.listing(b'{"data":[%b]}' % rows))
+    assert (len(found.models), found.beyond) == (upstreamclient.MODELS_MAX, False)

@@ -16,7 +16,7 @@ import structlog
 import uvloop
 
 from engine import slices, worker
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.stream import sink, wakeups
 from engine.upstream import client as upstreamclient, turn as upstreamturn, worker as upstream
 from machines.events import (
@@ -266,7 +266,7 @@ class JoiningFeed(Feed):
 
     def __init__(self) -> None:
         super().__init__()
-        event_log = cast(log.EventLog, cast(object, self))
+        event_log = cast(eventlog.EventLog, cast(object, self))
         self.wakeups = wakeups.Wakeups(asyncio.get_running_loop(), event_log)
         self.on_event = lambda event: self.wakeups.join(self, self)
 

@@ -18,7 +18,8 @@ def content(text: str) -> list[outputs.AnyOutput]:
 
 def test_without_limits_text_is_passed_on_undecided() -> None:
     free = choice.Choice(1, opened(n=2), HELD)
-    assert (free.index, free.state, free.counts, free.reason) == (1, HELD, None, None)
+    assert (free.index, free.state, free.reason) == (1, HELD, None)
+    assert free.counts is choice.NoCounts.AWAITED
     assert free.plain
     assert free.release("a#", None) == (None, [outputs.Content("a#", 1)])
     assert free.release_last(None) == (None, [])
@@ -100,7 +101,7 @@ def counted(*usages: events.Usage | None) -> choice.Counts:
 
 
 def test_counts_are_the_maximum_of_each_field() -> None:
-    assert counted() is None
+    assert counted() is choice.NoCounts.AWAITED
     assert counted(events.Usage(10, 5)) == events.Usage(10, 5)
     assert counted(events.Usage(10, 1, 4, 0), events.Usage(9, 7, 0, 2)) == events.Usage(
         10, 7, 4, 2
@@ -108,6 +109,6 @@ def test_counts_are_the_maximum_of_each_field() -> None:
 
 
 def test_counts_that_never_come_are_unknown_unless_some_came_before() -> None:
-    assert counted(None) == choice.UNKNOWN
-    assert counted(None, events.Usage(1, 1)) == choice.UNKNOWN
+    assert counted(None) is choice.NoCounts.UNKNOWN
+    assert counted(None, events.Usage(1, 1)) is choice.NoCounts.UNKNOWN
     assert counted(events.Usage(1, 1), None) == events.Usage(1, 1)

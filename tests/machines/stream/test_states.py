@@ -23,7 +23,7 @@ from machines.outputs import (
     Head,
     Role,
 )
-from machines.stream import machine as stream, states as streamstates
+from machines.stream import machine as stream, states
 from tests.machines.stream import oracle
 from tests.support.machines.playbook import opened
 
@@ -34,8 +34,8 @@ LOST = TurnFailed("worker_lost", "worker_exited", "Gone.")
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_table_walks_like_the_declared_machine(seed: int) -> None:
-    tried = oracle.walk(streamstates.StreamMachine, streamstates.TABLE, seed, 4000)
-    assert tried == set(itertools.product(streamstates.TABLE.states, streamstates.TABLE.events))
+    tried = oracle.walk(states.StreamMachine, states.TABLE, seed, 4000)
+    assert tried == set(itertools.product(states.TABLE.states, states.TABLE.events))
 
 
 EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
@@ -126,7 +126,7 @@ def test_what_comes_late_changes_nothing(state: str, triggers: str) -> None:
 
 
 def test_what_may_come_late_is_named() -> None:
-    named = {state: set(triggers) for state, triggers in streamstates.IGNORED.items()}
+    named = {state: set(triggers) for state, triggers in states.IGNORED.items()}
     expected = {state: set(late.split()) - {"deadline"} for state, late in LATE.items()}
     assert named == expected
 
@@ -143,7 +143,7 @@ def test_what_belongs_nowhere_names_state_and_event_and_changes_nothing() -> Non
 def test_a_late_event_that_is_not_named_would_be_refused(
     trigger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(streamstates.IGNORED, "done", streamstates.IGNORED["done"] - {trigger})
+    monkeypatch.setitem(states.IGNORED, "done", states.IGNORED["done"] - {trigger})
     for event in EVENTS[trigger]:
         with pytest.raises(errors.IllegalEvent, match=f"'{trigger}' is illegal in state 'done'"):
             reach("done").step(event)

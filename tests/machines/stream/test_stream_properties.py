@@ -19,7 +19,7 @@ from machines.outputs import (
     ToolCounts,
     UsageTotals,
 )
-from machines.stream import finish, machine as stream, states as streamstates
+from machines.stream import finish, machine as stream, states
 from tests.support.machines import stories
 
 
@@ -95,8 +95,8 @@ def test_a_stream_has_one_kind_of_end_and_has_it_exactly_when_it_ended(
     for _, step in stories.steps(machine, story.events):
         assert (machine.kind is not None) == machine.ended
         assert bool(machine.emission_trigger) == machine.ended
-        assert (step.state in streamstates.TABLE.final) == machine.ended
-        assert {choice.state in streamstates.TABLE.final for choice in machine.choices} == {
+        assert (step.state in states.TABLE.final) == machine.ended
+        assert {choice.state in states.TABLE.final for choice in machine.choices} == {
             machine.ended
         }
         if machine.ended:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from machines import tooloptions
-from server.config import load as config
+from server.config import load as configuration
 from server.http import errors
 from server.http.exchange import Headers
 from tests.support.requests import chatrequests
@@ -25,7 +25,7 @@ def choose(
     """The mode of a request with these messages."""
     written = [{"role": "system", "content": content} for content in contents]
     body = msgspec.json.encode({"model": "m", "messages": written})
-    loaded, _ = config.load({"PROXY_DATA_DIR": "/nowhere"})
+    loaded, _ = configuration.load({"PROXY_DATA_DIR": "/nowhere"})
     settings = msgspec.structs.replace(loaded, output_mode=configured)
     found: tooloptions.OutputMode = read(body, settings, Headers(headers)).output_mode
     return found

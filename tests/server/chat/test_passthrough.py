@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from server.api.options import AnswerOptions
-from server.config import load as config
+from server.config import load as configuration
 from server.http import errors
 from tests.support.requests import chatrequests
 
@@ -15,7 +15,7 @@ HI = [{"role": "user", "content": "hi"}]
 
 
 def read(**fields: Any) -> AnswerOptions:
-    settings, _ = config.load({"HOME": "/"})
+    settings, _ = configuration.load({"HOME": "/"})
     body = json.dumps({"model": "m", "messages": HI} | fields).encode()
     return chatrequests.pass_on(body, settings)
 
@@ -105,7 +105,7 @@ def test_a_tag_is_found_in_a_text_of_any_message_and_in_nothing_else() -> None:
 
 
 def test_more_parts_than_the_limit_are_not_looked_at() -> None:
-    settings, _ = config.load({"HOME": "/", "PROXY_MAX_INPUT_ITEMS": "3"})
+    settings, _ = configuration.load({"HOME": "/", "PROXY_MAX_INPUT_ITEMS": "3"})
     for count, mode in ((3, "obsidian-xml"), (4, "openai-json")):
         parts = [{"type": "text", "text": "<saved_memories"}] * count
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]})
@@ -120,7 +120,7 @@ def test_the_older_form_of_functions_is_answered_in_its_form() -> None:
 
 
 def test_a_tag_is_found_however_it_is_escaped() -> None:
-    settings, _ = config.load({"HOME": "/"})
+    settings, _ = configuration.load({"HOME": "/"})
     for less in (b"<", rb"\u003c", rb"\u003C"):
         written = b'{"role":"user","content":"%bsaved_memories>"}' % less
         body = b'{"model":"m","messages":[%b]}' % written

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from server.chat import request as bodies
+from server.chat import request as chatbodies
 from server.http import errors
 from tests.support.requests import chatrequests
 
@@ -19,7 +19,7 @@ def body(**fields: Any) -> bytes:
     return json.dumps({"model": "m", "messages": HI} | fields).encode()
 
 
-def parse(**fields: Any) -> bodies.ChatRequest:
+def parse(**fields: Any) -> chatbodies.ChatRequest:
     return chatrequests.parse(body(**fields))[0]
 
 
@@ -31,7 +31,7 @@ def refusal(data: bytes) -> errors.ApiError:
 
 def test_the_smallest_request() -> None:
     request, ignored = chatrequests.parse(body())
-    assert request == bodies.ChatRequest([bodies.ChatMessage("user", "hi")], "m")
+    assert request == chatbodies.ChatRequest([chatbodies.ChatMessage("user", "hi")], "m")
     assert ignored == ()
 
 
@@ -287,13 +287,13 @@ def test_what_asks_for_nothing_unusual_passes_unnamed(fields: dict[str, Any]) ->
 
 
 def test_null_is_as_good_as_absent() -> None:
-    optional = set(bodies.ChatRequest.__struct_fields__) - {"messages", "model"}
+    optional = set(chatbodies.ChatRequest.__struct_fields__) - {"messages", "model"}
     request, ignored = chatrequests.parse(body(**dict.fromkeys(sorted(optional)), unknown=None))
     assert request == parse()
     assert ignored == ()
     message = {"role": "assistant", "content": None, "name": None, "tool_calls": None}
     message |= {"function_call": None, "tool_call_id": None, "refusal": None}
-    assert parse(messages=[message]).messages == [bodies.ChatMessage("assistant")]
+    assert parse(messages=[message]).messages == [chatbodies.ChatMessage("assistant")]
     assert parse(stream_options={"include_usage": None}).stream_options is not None
 
 
@@ -321,18 +321,18 @@ def test_everything_a_message_may_hold_is_read() -> None:
     )
     assert [message.role for message in request.messages[:6]] == roles
     assert request.messages[6].content == [
-        bodies.TextContent("t"),
-        bodies.ImageContent(bodies.ImageUrl("data:image/png;base64,")),
-        bodies.AudioContent(),
-        bodies.FileContent(),
+        chatbodies.TextContent("t"),
+        chatbodies.ImageContent(chatbodies.ImageUrl("data:image/png;base64,")),
+        chatbodies.AudioContent(),
+        chatbodies.FileContent(),
     ]
     assert request.messages[6].name == "ann"
     assert request.messages[7].tool_calls == [
-        bodies.ToolCall("c", bodies.CalledFunction("f", "{}")),
-        bodies.ToolCall("d", bodies.CalledFunction("f")),
-        bodies.ToolCall("e", custom=bodies.CalledCustom("g", "x")),
+        chatbodies.ToolCall("c", chatbodies.CalledFunction("f", "{}")),
+        chatbodies.ToolCall("d", chatbodies.CalledFunction("f")),
+        chatbodies.ToolCall("e", custom=chatbodies.CalledCustom("g", "x")),
     ]
-    assert request.messages[8].content == [bodies.RefusalContent("no")]
+    assert request.messages[8].content == [chatbodies.RefusalContent("no")]
     assert request.messages[9].content == request.messages[6].content[:2]
 
 
@@ -369,13 +369,13 @@ def test_the_names_of_what_is_ignored_are_few_and_fit_for_a_header() -> None:
     ],
 )
 def test_stop_is_one_sequence_or_up_to_four(stop: Any, sequences: tuple[str, ...]) -> None:
-    assert bodies.stop_sequences(parse(stop=stop)) == sequences
+    assert chatbodies.stop_sequences(parse(stop=stop)) == sequences
 
 
 @pytest.mark.parametrize("stop", ["", ["a", ""]])
 def test_an_empty_stop_sequence_is_refused(stop: Any) -> None:
     with pytest.raises(errors.ApiError) as refused:
-        bodies.stop_sequences(parse(stop=stop))
+        chatbodies.stop_sequences(parse(stop=stop))
     assert (refused.value.code, refused.value.param) == ("invalid_request", "stop")
 
 
@@ -384,21 +384,21 @@ def test_a_schema_is_kept_as_the_client_wrote_it() -> None:
     written = body(
         response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": "HERE"}}
     ).replace(b'"HERE"', schema)
-    kept = bodies.output_schema(chatrequests.parse(written)[0])
+    kept = chatbodies.output_schema(chatrequests.parse(written)[0])
     assert kept is not None
     assert bytes(kept) == schema
 
 
 @pytest.mark.parametrize("response_format", [None, {"type": "text"}, {"type": "json_object"}])
 def test_other_formats_have_no_schema(response_format: Any) -> None:
-    assert bodies.output_schema(parse(response_format=response_format)) is None
+    assert chatbodies.output_schema(parse(response_format=response_format)) is None
 
 
 @pytest.mark.parametrize("json_schema", [None, {"name": "n"}, {"name": "n", "schema": None}])
 def test_a_schema_that_is_missing_is_refused(json_schema: Any) -> None:
     request = parse(response_format={"type": "json_schema", "json_schema": json_schema})
     with pytest.raises(errors.ApiError) as refused:
-        bodies.output_schema(request)
+        chatbodies.output_schema(request)
     assert refused.value.code == "invalid_request"
     assert refused.value.param == "response_format.json_schema"
 
@@ -410,7 +410,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(bodies.ChatRequest.__struct_fields__), JSON))
+@given(st.dictionaries(st.sampled_from(chatbodies.ChatRequest.__struct_fields__), JSON))
 def test_any_values_are_taken_or_refused_as_a_bad_request(fields: dict[str, Any]) -> None:
     """Invariant: nothing but an `ApiError` of status 400 comes out of any JSON object."""
     try:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from engine import slices, worker
-from server.chat import request as bodies, tool_fields as toolfields
+from server.chat import request as chatbodies, tool_fields
 from server.http import errors
 from tests.support.requests import chatrequests
 
@@ -29,22 +29,22 @@ def allowed(mode: Any, *tools: Any) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(tools)}}
 
 
-def parse(**fields: Any) -> bodies.ChatRequest:
+def parse(**fields: Any) -> chatbodies.ChatRequest:
     return chatrequests.parse(json.dumps({"model": "m", "messages": HI} | fields).encode())[0]
 
 
-def read(**fields: Any) -> toolfields.Wanted:
-    return toolfields.read(parse(**fields), parallel=True)
+def read(**fields: Any) -> tool_fields.Wanted:
+    return tool_fields.read(parse(**fields), parallel=True)
 
 
-def names(wanted: toolfields.Wanted) -> list[str]:
+def names(wanted: tool_fields.Wanted) -> list[str]:
     return [tool.name for tool in wanted.tools]
 
 
 def refusal(**fields: Any) -> errors.ApiError:
     request = parse(**fields)
     with pytest.raises(errors.ApiError) as refused:
-        toolfields.read(request, parallel=True)
+        tool_fields.read(request, parallel=True)
     return refused.value
 
 
@@ -117,7 +117,7 @@ def test_what_is_just_within_the_limits_is_taken() -> None:
     ],
 )
 def test_without_tools_nothing_is_wanted(fields: dict[str, Any]) -> None:
-    assert read(**fields) == toolfields.Wanted()
+    assert read(**fields) == tool_fields.Wanted()
 
 
 def test_a_tool_is_what_the_client_declared() -> None:
@@ -129,7 +129,7 @@ def test_a_tool_is_what_the_client_declared() -> None:
     ]
     written = json.dumps({"model": "m", "messages": HI, "tools": tools})
     request, _ = chatrequests.parse(written.replace('"HERE"', schema).encode())
-    f, g, h = toolfields.read(request, parallel=True).tools
+    f, g, h = tool_fields.read(request, parallel=True).tools
     assert (f.name, f.description) == ("f", "does it")
     assert f.parameters is not None
     assert list(msgspec.json.decode(f.parameters)) == ["type", "properties", "$schema"]
@@ -241,7 +241,7 @@ def test_the_operator_decides_on_parallel_calls_where_the_client_does_not(
 ) -> None:
     for asked, parallel in [(None, configured), (True, True), (False, False)]:
         request = parse(tools=[F], parallel_tool_calls=asked)
-        assert toolfields.read(request, parallel=configured).parallel is parallel
+        assert tool_fields.read(request, parallel=configured).parallel is parallel
 
 
 def test_a_legacy_answer_has_room_for_one_call() -> None:
@@ -250,7 +250,7 @@ def test_a_legacy_answer_has_room_for_one_call() -> None:
 
 def calls(**fields: Any) -> tuple[worker.Call, ...]:
     (message,) = parse(messages=[{"role": "assistant"} | fields]).messages
-    return slices.at_once(toolfields.calls(message))
+    return slices.at_once(tool_fields.calls(message))
 
 
 def test_calls_of_the_history_are_kept() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.config import load as config, settings, values
+from server.config import load as configuration, settings, values
 
 ROOT = Path(__file__).parents[3]
 HOME = {"HOME": "/home/operator"}
@@ -94,25 +94,25 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def load(environ: Mapping[str, str] | None = None, **flags: str) -> config.Config:
+def load(environ: Mapping[str, str] | None = None, **flags: str) -> configuration.Config:
     """Settings that give no reason for a warning."""
-    loaded, warnings = config.load({**HOME, **(environ or {})}, flags)
+    loaded, warnings = configuration.load({**HOME, **(environ or {})}, flags)
     assert warnings == []
     return loaded
 
 
 def refusal(environ: Mapping[str, str], **flags: str) -> str:
-    with pytest.raises(config.ConfigError) as caught:
-        config.load({**HOME, **environ}, flags)
+    with pytest.raises(configuration.ConfigError) as caught:
+        configuration.load({**HOME, **environ}, flags)
     return str(caught.value)
 
 
 def warnings_of(environ: Mapping[str, str]) -> list[str]:
-    return config.load({**HOME, **environ})[1]
+    return configuration.load({**HOME, **environ})[1]
 
 
-def rows(loaded: config.Config) -> dict[str, config.Row]:
-    return {row.name: row for row in config.describe(loaded)}
+def rows(loaded: configuration.Config) -> dict[str, configuration.Row]:
+    return {row.name: row for row in configuration.describe(loaded)}
 
 
 def test_defaults() -> None:
@@ -236,7 +236,7 @@ def test_the_stronger_source_wins(tmp_path: Path) -> None:
     env_file = tmp_path / "env"
     env_file.write_text("PORT=1\nPROXY_HOST=::1\nWORKER_COUNT=3\nPROXY_LOG_LEVEL=debug\n")
     environ = {**HOME, "PORT": "2", "PROXY_HOST": "localhost", "PROXY_LOG_LEVEL": ""}
-    loaded, warnings = config.load(environ, {"port": "3", "host": None}, env_file)
+    loaded, warnings = configuration.load(environ, {"port": "3", "host": None}, env_file)
     assert warnings == []
     shown = rows(loaded)
     assert shown["PORT"][1:3] == ("3", "flag")
@@ -252,7 +252,7 @@ def test_an_empty_value_is_as_if_not_set() -> None:
 
 def test_of_two_names_the_first_counts() -> None:
     both = {**HOME, "CODEX_MODEL": "a", "PROXY_DEFAULT_MODEL": "b"}
-    loaded, warnings = config.load(both)
+    loaded, warnings = configuration.load(both)
     assert loaded.codex_model == "a"
     assert warnings == ["PROXY_DEFAULT_MODEL is ignored, for CODEX_MODEL is set too"]
     assert load({"CODEX_MODEL": "a", "PROXY_DEFAULT_MODEL": "a"}).codex_model == "a"
@@ -278,7 +278,7 @@ def test_no_key_is_shown_anywhere() -> None:
     assert loaded.api_key == KEY
     assert loaded.secrets() == (KEY, f"sk-{KEY}")
     assert KEY not in repr(loaded)
-    assert KEY not in str(config.describe(loaded))
+    assert KEY not in str(configuration.describe(loaded))
     assert rows(loaded)["PROXY_API_KEY"].value == "********"
     assert rows(load())["PROXY_API_KEY"].value == "none"
     for name in ("PROXY_API_KEY", "PROXY_CODEX_API_KEY"):
@@ -320,9 +320,9 @@ def test_where_data_is_kept(environ: dict[str, str], data_dir: str) -> None:
 
 
 def test_without_a_home_the_data_directory_must_be_named() -> None:
-    with pytest.raises(config.ConfigError, match="PROXY_DATA_DIR: must be set"):
-        config.load({})
-    assert config.load({"PROXY_DATA_DIR": "/data"})[0].data_dir == Path("/data")
+    with pytest.raises(configuration.ConfigError, match="PROXY_DATA_DIR: must be set"):
+        configuration.load({})
+    assert configuration.load({"PROXY_DATA_DIR": "/data"})[0].data_dir == Path("/data")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_a_name_nobody_reads_is_a_warning(name: str, problem: str, tmp_path: Pat
     env_file = tmp_path / "env"
     env_file.write_text(f"{name}=true\n")
     for environ in ({**HOME, name: "true"}, {**HOME, name: ""}):
-        assert config.load(environ, env_file=env_file)[1] == [f"{name} {problem}"]
+        assert configuration.load(environ, env_file=env_file)[1] == [f"{name} {problem}"]
 
 
 def test_names_of_other_programs_are_none_of_our_business() -> None:
@@ -361,7 +361,7 @@ def test_the_env_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         "\ufeffexport PORT=1 # why\n# a comment\nPROXY_API_KEY='a$HOME${HOME}#b-of-the-operator'\n"
         'CODEX_BIN="/opt/my codex"\nWORKER_COUNT\n\nOTHER=1\n'
     )
-    loaded, warnings = config.load(HOME, env_file=env_file)
+    loaded, warnings = configuration.load(HOME, env_file=env_file)
     assert warnings == []
     assert (loaded.port, loaded.worker_count) == (1, 1)
     assert loaded.api_key == "a$HOME${HOME}#b-of-the-operator"
@@ -383,8 +383,8 @@ def test_a_broken_env_file_stops_the_start(
     env_file = tmp_path / "env"
     if content is not None:
         env_file.write_bytes(content)
-    with pytest.raises(config.ConfigError, match=message) as caught:
-        config.load(HOME, env_file=env_file)
+    with pytest.raises(configuration.ConfigError, match=message) as caught:
+        configuration.load(HOME, env_file=env_file)
     assert str(caught.value).startswith("--env-file: ")
 
 
@@ -392,7 +392,7 @@ def test_a_broken_env_file_stops_the_start(
 def test_a_newline_can_be_written_in_an_env_file(written: str, tmp_path: Path) -> None:
     env_file = tmp_path / "env"
     env_file.write_text(f"PROXY_TOOL_BLOCK_DELIMITER={written}\n")
-    loaded, warnings = config.load(HOME, env_file=env_file)
+    loaded, warnings = configuration.load(HOME, env_file=env_file)
     assert (loaded.tool_block_delimiter, warnings) == ("\n", [])
     assert rows(loaded)["PROXY_TOOL_BLOCK_DELIMITER"].value == r"\n"
 
@@ -408,7 +408,7 @@ def test_every_shown_value_can_be_written_back() -> None:
 
 def test_every_name_has_one_meaning() -> None:
     names = [name for item in settings.SETTINGS for name in item.names]
-    names += [*config.RESERVED, *config.RETIRED]
+    names += [*configuration.RESERVED, *configuration.RETIRED]
     assert len(names) == len(set(names))
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.routing.fleet import Rule
-from server.chat import request as bodies
-from server.config import load as config, models_file as modelsfile
+from server.chat import request as chatbodies
+from server.config import load as configuration, models_file
 from server.config.models_file import ModelsFileError
 from tests.support.process import serving
 
@@ -19,12 +19,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "turntape.toml"
 
 
-def load(path: Path, text: str, environ: dict[str, str] | None = None) -> config.Config:
+def load(path: Path, text: str, environ: dict[str, str] | None = None) -> configuration.Config:
     path.write_text(text)
-    loaded, warnings = config.load(
+    loaded, warnings = configuration.load(
         {**HOME, **(environ or {})},
         {"models_file": str(path)},
-        check_default=bodies.default_problem,
+        check_default=chatbodies.default_problem,
     )
     assert warnings == []
     return loaded
@@ -32,7 +32,7 @@ def load(path: Path, text: str, environ: dict[str, str] | None = None) -> config
 
 def test_the_example_of_the_documentation_is_read() -> None:
     example = DOCS / "turntape.toml"
-    rules = modelsfile.load(example, "codex")
+    rules = models_file.load(example, "codex")
     assert rules == {
         "small": Rule(
             worker="upstream",
@@ -109,7 +109,7 @@ def test_workers_that_are_named_run_beside_the_default(path: Path) -> None:
     ],
 )
 def test_refused(path: Path, text: str, problem: str) -> None:
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(configuration.ConfigError) as refused:
         load(path, text)
     assert str(refused.value).startswith(f"{path}: {problem}")
 
@@ -117,26 +117,26 @@ def test_refused(path: Path, text: str, problem: str) -> None:
 def test_what_an_upstream_takes_is_for_it_to_judge(path: Path) -> None:
     text = '[models.a]\nworker = "upstream"\ndefaults = { top_k = 3, temperature = "warm" }'
     path.write_text(text)
-    assert modelsfile.load(path, "codex")["a"].defaults == {"top_k": 3, "temperature": "warm"}
+    assert models_file.load(path, "codex")["a"].defaults == {"top_k": 3, "temperature": "warm"}
 
 
 def test_a_file_that_is_not_there_or_not_text(path: Path) -> None:
     with pytest.raises(ModelsFileError, match=r"cannot be read: .*No such file"):
-        modelsfile.load(path, "codex")
+        models_file.load(path, "codex")
     path.write_bytes(b"\xff")
     with pytest.raises(ModelsFileError, match="cannot be read"):
-        modelsfile.load(path, "codex")
+        models_file.load(path, "codex")
 
 
 def test_an_upstream_that_is_named_needs_an_address(path: Path) -> None:
-    with pytest.raises(config.ConfigError, match="PROXY_UPSTREAM_URL: must be set"):
+    with pytest.raises(configuration.ConfigError, match="PROXY_UPSTREAM_URL: must be set"):
         load(path, '[models.a]\nworker = "upstream"\n')
 
 
 def test_nothing_is_read_that_is_not_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("[models.a]\n")
     monkeypatch.chdir(path.parent)
-    loaded, _ = config.load({**HOME, "PROXY_DATA_DIR": str(path.parent)})
+    loaded, _ = configuration.load({**HOME, "PROXY_DATA_DIR": str(path.parent)})
     assert (loaded.models_file, loaded.models) == (None, {})
 
 
@@ -158,7 +158,7 @@ effort = "high"
         "turntape: PROXY_UPSTREAM_URL: must be set for the upstream worker\n",
     )
     loaded = load(path, text, {"PROXY_UPSTREAM_URL": "http://h/v1"})
-    rows = [(row.name, row.value) for row in config.describe(loaded)]
+    rows = [(row.name, row.value) for row in configuration.describe(loaded)]
     assert rows[-2:] == [
         ("models.small", "upstream: qwen, with temperature, user, else codex-5"),
         ('models."a.b"', "codex: codex-5, effort high"),

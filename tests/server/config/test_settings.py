@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.config import load as config, settings
+from server.config import load as configuration, settings
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -32,7 +32,7 @@ def test_the_page_is_current() -> None:
 
 def test_the_page_speaks_of_known_names_only() -> None:
     known = {name for item in settings.SETTINGS for name in item.names}
-    known |= config.RESERVED | {name.rstrip("*") for name in config.RETIRED}
+    known |= configuration.RESERVED | {name.rstrip("*") for name in configuration.RETIRED}
     mentioned = set(re.findall(r"\b(?:PROXY|WORKER|CODEX)_[A-Z_]*[A-Z]\b", PAGE.read_text()))
     assert mentioned - {name.rstrip("_") for name in known} == set()
 

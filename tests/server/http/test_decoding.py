@@ -58,7 +58,7 @@ def test_arrays_and_objects_have_a_limit() -> None:
     with pytest.raises(ApiError) as refused:
         decoding.check_count("messages", 4, 3)
     assert (refused.value.code, refused.value.param) == ("array_above_max_length", "messages")
-    assert decoding.too_many("tools", 3, "object").code == "object_above_max_properties"
+    assert decoding.too_many_members("tools", 3).code == "object_above_max_properties"
 
 
 def test_unknown_fields_are_those_that_say_something_and_fit_into_a_header() -> None:

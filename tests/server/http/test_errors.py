@@ -6,7 +6,7 @@ import pytest
 
 from engine import failures
 from machines import outputs
-from machines.stream import states as streamstates
+from machines.stream import states
 from server.http import errors
 
 WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
@@ -157,7 +157,7 @@ def test_a_streams_failure_keeps_everything_a_client_is_told() -> None:
 
 
 def test_every_failure_of_a_stream_or_a_worker_has_a_case() -> None:
-    codes = {code for _, code, _ in streamstates.TIMEOUTS.values()} | {"server_shutdown"}
+    codes = {code for _, code, _ in states.TIMEOUTS.values()} | {"server_shutdown"}
     made = [*vars(failures).values(), *failures.NAMED.values(), *failures.BY_STATUS.values()]
     codes |= {each.code for each in made if isinstance(each, failures.ProviderFailure)}
     assert codes <= set(errors.CASES)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec import Meta
 
-from server.chat import request as bodies
+from server.chat import request as chatbodies
 from server.http import mismatch
-from server.responses.request import body as responsesbodies, input_items as inputitems
+from server.responses.request import body as responsesbodies, input_items
 
 JSON = st.recursive(
     st.none()
@@ -40,17 +40,17 @@ class Node(msgspec.Struct, forbid_unknown_fields=True):
 
 
 KINDS: list[Any] = [
-    bodies.ChatMessage,
-    bodies.ToolChoice,
-    bodies.ToolEntry[bodies.DeclaredFunction],
-    bodies.AllowedTools,
-    bodies.StreamOptions,
-    bodies.ResponseFormat,
+    chatbodies.ChatMessage,
+    chatbodies.ToolChoice,
+    chatbodies.ToolEntry[chatbodies.DeclaredFunction],
+    chatbodies.AllowedTools,
+    chatbodies.StreamOptions,
+    chatbodies.ResponseFormat,
     responsesbodies.ToolChoice,
     responsesbodies.TextOptions,
-    inputitems.Message,
-    inputitems.InputImage,
-    inputitems.Reasoning,
+    input_items.Message,
+    input_items.InputImage,
+    input_items.Reasoning,
     Node,
     list[str | None],
     dict[str, Annotated[int, Meta(ge=0)]],
@@ -91,7 +91,7 @@ WORD = Literal["a", "b", "c"]
         (str | None, [], "Invalid type for 'x': expected a string, but got an array instead."),
         (str, None, "Invalid type for 'x': expected a string, but got null instead."),
         (
-            str | list[bodies.Content] | None,
+            str | list[chatbodies.Content] | None,
             {},
             (
                 "Invalid type for 'x': expected one of a string or array of objects,"
@@ -201,9 +201,9 @@ def test_it_is_said_as_the_api_says_it(kind: Any, value: Any, message: str) -> N
         (Node, {"name": 1, "id": 1}, "name"),
         (Node, {"id": "a", "name": [[1], [2, "3"]]}, "name[1][1]"),
         (Node, {"id": "a", "name": {"k": "v"}}, "name.k"),
-        (bodies.ChatMessage, {"content": [{"type": "image_url"}]}, "content[0].image_url"),
-        (bodies.ToolCall, {"id": "c", "function": None}, "function"),
-        (list[bodies.ToolCall], [{"id": "c"}], "[0].function"),
+        (chatbodies.ChatMessage, {"content": [{"type": "image_url"}]}, "content[0].image_url"),
+        (chatbodies.ToolCall, {"id": "c", "function": None}, "function"),
+        (list[chatbodies.ToolCall], [{"id": "c"}], "[0].function"),
     ],
 )
 def test_the_first_in_the_order_of_the_text_is_named(kind: Any, value: Any, path: str) -> None:
@@ -223,7 +223,7 @@ LONG = "w" * 100_000
         (Node, {LONG: 1}),
         (Node, {"id": LONG + "1"}),
         (FIVE, 10**4000),
-        (bodies.Content, {"type": LONG}),
+        (chatbodies.Content, {"type": LONG}),
     ],
 )
 def test_what_is_repeated_of_a_value_is_cut(kind: Any, value: Any) -> None:

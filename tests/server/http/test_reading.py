@@ -9,7 +9,7 @@ from hypothesis import given
 from msgspec import Meta
 
 from engine import slices
-from server.chat import request as bodies
+from server.chat import request as chatbodies
 from server.http import decoding, errors, reading
 from tests.server.http.test_mismatch import JSON, KINDS
 
@@ -52,7 +52,7 @@ def test_the_parts_make_up_the_same(kind: Any) -> None:
     same()
 
 
-MESSAGES = list[bodies.ChatMessage]
+MESSAGES = list[chatbodies.ChatMessage]
 
 
 def messages(count: int, **fields: Any) -> bytes:
@@ -101,7 +101,7 @@ def test_the_path_of_what_is_wrong_goes_down_to_the_part() -> None:
             ),
         ),
         (
-            bodies.ChatMessage,
+            chatbodies.ChatMessage,
             json.dumps({f"{n:040}": n for n in range(1001)}).encode(),
             "object_above_max_properties",
             None,
@@ -151,9 +151,9 @@ def nested(levels: int) -> bytes:
         (msgspec.Raw, b"", b"", 0),
         (list[msgspec.Raw], b"[1,", b"]", 1),
         (dict[str, msgspec.Raw], b'{"a":', b"}", 1),
-        (bodies.ResponseFormat, b'{"type":"json_schema","other":', b"}", 1),
+        (chatbodies.ResponseFormat, b'{"type":"json_schema","other":', b"}", 1),
         (
-            bodies.ResponseFormat,
+            chatbodies.ResponseFormat,
             b'{"type":"json_schema","json_schema":{"name":"n","schema":',
             b"}}",
             2,

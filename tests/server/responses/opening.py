@@ -11,9 +11,9 @@ from server.api.reply import Reply
 from server.responses.render import stream as responsestream
 from tests.support.client import responseswire
 from tests.support.machines import playbook, stories
-from tests.support.providers import responsescript
+from tests.support.providers import responsescript as script
 
-NOW: Final = responsescript.CREATED * 1_000_000
+NOW: Final = script.CREATED * 1_000_000
 """When every event of a rendered stream happens, in microseconds."""
 
 BEGUN: Final = (Head(), Role())
@@ -55,10 +55,10 @@ def render(*said: outputs.AnyOutput, **options: Any) -> tuple[bytes, Reply]:
     return b"".join(rendering.render(output, NOW) for output in said), rendering
 
 
-def check(body: bytes, *told: responsescript.Event) -> None:
+def check(body: bytes, *told: script.Event) -> None:
     """The bytes are those of these events, which the SDK takes and which add up."""
-    numbered = responsescript.numbered(*told)
+    numbered = script.numbered(*told)
     assert responseswire.whole(body) == numbered
-    assert body == responsescript.stream(*told)
+    assert body == script.stream(*told)
     responseswire.check_types(numbered)
     responseswire.fold(numbered)

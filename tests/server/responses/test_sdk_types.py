@@ -30,7 +30,7 @@ from machines.outputs import (
     ToolCall,
     UsageTotals,
 )
-from server.responses.request import body as bodies
+from server.responses.request import body as responsesbodies
 from tests.server.responses.opening import BEGUN, COUNTED, END, render, requested
 from tests.support.client import responseswire
 from tests.support.process import readme
@@ -199,7 +199,7 @@ def test_the_pin_is_what_is_installed() -> None:
 
 def test_every_field_of_a_request_is_read_or_known() -> None:
     known = set(params.ResponseCreateParamsBase.__annotations__) | {"stream"}
-    read = set(bodies.Fields.__struct_fields__)
+    read = set(responsesbodies.Fields.__struct_fields__)
     assert read - known == CLIENTS_OWN
     assert known - read == UNREAD
 

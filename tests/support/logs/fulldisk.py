@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.store import sqlite as sqlitestore, store as responsestore
 from tests.engine.store import store_contract
 from tests.support.client import responsesclient
@@ -103,7 +103,7 @@ def read_only_disk(disk: Path, on_error: str) -> dict[str, Any]:
     """Streams on a disk that cannot be written to, and can be later."""
     _mount(f"ro,size={SIZE}", disk)
     clock = logs.Clock()
-    event_log = log.EventLog(logs.settings(disk / "log", on_error=on_error), clock)
+    event_log = eventlog.EventLog(logs.settings(disk / "log", on_error=on_error), clock)
     event_log.open()
     seen: dict[str, Any] = {"accepting_when_full": event_log.accepting}
     logs.write_stream(event_log, "s")

@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.format import chain, sealed
 from engine.log.read import segments
 from engine.log.settings import LogSettings
 from machines import events, outputs
-from machines.stream import machine
+from machines.stream.machine import Stream
 from tests.support.process import machinetime
 
 ROOT = Path(__file__).parents[3]
@@ -78,14 +78,14 @@ def content(text: str, choice: int = 0) -> tuple[events.TextDelta, outputs.Step]
     )
 
 
-def begin(event_log: log.EventLog, stream_id: str) -> log.StreamLog:
+def begin(event_log: eventlog.EventLog, stream_id: str) -> eventlog.StreamLog:
     """A stream with its first record, not flushed."""
     stream = event_log.stream(stream_id)
     stream.open(opened())
     return stream
 
 
-def write_stream(event_log: log.EventLog, stream_id: str, deltas: int = 3) -> None:
+def write_stream(event_log: eventlog.EventLog, stream_id: str, deltas: int = 3) -> None:
     """A whole stream of `deltas` + 2 records, flushed."""
     stream = begin(event_log, stream_id)
     for _ in range(deltas):
@@ -94,10 +94,10 @@ def write_stream(event_log: log.EventLog, stream_id: str, deltas: int = 3) -> No
     event_log.flush()
 
 
-def play(event_log: log.EventLog, stream_id: str, *texts: str, **fields: Any) -> None:
+def play(event_log: eventlog.EventLog, stream_id: str, *texts: str, **fields: Any) -> None:
     """A whole stream with the steps that the machine takes, flushed."""
     first = opened(**fields)
-    written, played = event_log.stream(stream_id), machine.Stream(first)
+    written, played = event_log.stream(stream_id), Stream(first)
     written.open(first)
     happened: list[events.StreamInput] = [*map(events.TextDelta, texts)]
     for event in (*happened, events.TurnFinished("stop")):
@@ -118,9 +118,9 @@ def settings(directory: Path, **fields: Any) -> LogSettings:
     return LogSettings(directory, **{"fsync": "none", **fields})
 
 
-def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> log.EventLog:
+def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> eventlog.EventLog:
     """A log that is open."""
-    event_log = log.EventLog(settings(directory, **fields), clock or Clock())
+    event_log = eventlog.EventLog(settings(directory, **fields), clock or Clock())
     event_log.open()
     return event_log
 
@@ -184,7 +184,7 @@ def fill_up(directory: Path) -> None:
     os.close(full)
 
 
-def wait_for_chores(event_log: log.EventLog) -> None:
+def wait_for_chores(event_log: eventlog.EventLog) -> None:
     """Wait until the log's helper thread has done all that it was asked."""
     done = threading.Event()
     event_log._writer.later(done.set)
@@ -223,7 +223,9 @@ def child_environment() -> dict[str, str]:
 
 
 def _write_until_killed(directory: Path) -> None:
-    event_log = log.EventLog(settings(directory, content="full"), lambda: time.time_ns() // 1000)
+    event_log = eventlog.EventLog(
+        settings(directory, content="full"), lambda: time.time_ns() // 1000
+    )
     print("recovery", msgspec.json.encode(event_log.open()).decode(), flush=True)
     streams = [begin(event_log, f"{os.getpid()}-{number}") for number in range(3)]
     for count in itertools.count():

@@ -16,7 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from tests.support.process import serving as servers
+from tests.support.process.serving import Serve, running
 from tests.support.providers import scripted
 from tests.support.providers.scripted import PATIENCE_S, Json, Step
 
@@ -193,7 +193,7 @@ class Hosted(scripted.Hosted[Upstream]):
 class Stage(NamedTuple):
     """A server in front of an upstream."""
 
-    server: servers.Serve
+    server: Serve
     upstream: Hosted
 
 
@@ -202,5 +202,5 @@ def stage(script: Script, **environ: str) -> Iterator[Stage]:
     """A ready server whose upstream answers by this script."""
     with Hosted(script) as upstream:
         settings = {"PROXY_UPSTREAM_URL": upstream.url, "PROXY_EVENT_LOG": "full", **environ}
-        with servers.running("--worker", "upstream", data_dir=None, **settings) as server:
+        with running("--worker", "upstream", data_dir=None, **settings) as server:
             yield Stage(server, upstream)

@@ -6,7 +6,7 @@ import msgspec
 
 from engine import slices
 from server.api.options import AnswerOptions
-from server.chat import passthrough, request as bodies, translate
+from server.chat import passthrough, request as chatbodies, translate
 from server.config.settings import Config
 from server.http import reading
 from server.http.exchange import Headers
@@ -20,9 +20,9 @@ def members(body: bytes, limit: int = LIMIT) -> reading.Members:
     return slices.at_once(reading.members_of(body, limit))
 
 
-def parse(body: bytes, limit: int = LIMIT) -> tuple[bodies.ChatRequest, tuple[str, ...]]:
+def parse(body: bytes, limit: int = LIMIT) -> tuple[chatbodies.ChatRequest, tuple[str, ...]]:
     """A chat request, and the names of what nothing honours."""
-    return slices.at_once(bodies.parse(members(body, limit), limit))
+    return slices.at_once(chatbodies.parse(members(body, limit), limit))
 
 
 def read(body: bytes, config: Config, headers: Headers | None = None) -> AnswerOptions:

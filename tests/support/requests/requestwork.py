@@ -11,7 +11,7 @@ from engine.codex.request import conversation, preparation
 from engine.log.content import keptrequest
 from engine.upstream import turn as upstreamturn
 from server.api.options import AnswerOptions
-from server.config import load as config
+from server.config import load as configuration
 from server.config.settings import Config
 from server.http.errors import ApiError
 from tests.support.requests import chatrequests
@@ -24,7 +24,7 @@ HIGHEST: Final = {"HOME": "/", "PROXY_MAX_INPUT_ITEMS": "262144"}
 
 def settings() -> Config:
     """A configuration that takes as many items as one can."""
-    loaded, _ = config.load(HIGHEST)
+    loaded, _ = configuration.load(HIGHEST)
     return loaded
 
 

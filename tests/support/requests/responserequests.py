@@ -8,9 +8,9 @@ import msgspec
 from engine import slices, worker
 from server.http import reading
 from server.responses.request import (
-    body as bodies,
+    body as responsesbodies,
     conversation,
-    input_items as inputitems,
+    input_items,
     options,
     to_chat,
 )
@@ -18,18 +18,20 @@ from tests.support.requests import chatrequests
 from tests.support.requests.chatrequests import LIMIT
 
 
-def parse(body: bytes, limit: int = LIMIT) -> tuple[bodies.ResponsesRequest, tuple[str, ...]]:
+def parse(
+    body: bytes, limit: int = LIMIT
+) -> tuple[responsesbodies.ResponsesRequest, tuple[str, ...]]:
     """A request, and the names of what nothing honours."""
-    return slices.at_once(bodies.parse(chatrequests.members(body, limit), limit))
+    return slices.at_once(responsesbodies.parse(chatrequests.members(body, limit), limit))
 
 
-def read_item(raw: msgspec.Raw, path: str = "input[0]") -> inputitems.AnyItem:
+def read_item(raw: msgspec.Raw, path: str = "input[0]") -> input_items.AnyItem:
     """One item."""
-    return slices.at_once(inputitems.read(raw, path, LIMIT))
+    return slices.at_once(input_items.read(raw, path, LIMIT))
 
 
 def resolved(
-    request: bodies.ResponsesRequest, found: Mapping[str, msgspec.Raw] | None = None
+    request: responsesbodies.ResponsesRequest, found: Mapping[str, msgspec.Raw] | None = None
 ) -> list[conversation.Listed]:
     """The items of a request as the API lists them, what was found in the places of what refers
     to it."""
@@ -40,14 +42,14 @@ def resolved(
 
 
 def kept(
-    request: bodies.ResponsesRequest, found: Mapping[str, msgspec.Raw] | None = None
+    request: responsesbodies.ResponsesRequest, found: Mapping[str, msgspec.Raw] | None = None
 ) -> tuple[msgspec.Raw, ...]:
     """The same, as they are kept."""
     return tuple(each.raw for each in resolved(request, found))
 
 
 def messages(
-    request: bodies.ResponsesRequest,
+    request: responsesbodies.ResponsesRequest,
     found: Mapping[str, msgspec.Raw] | None = None,
     earlier: tuple[msgspec.Raw, ...] = (),
 ) -> tuple[worker.Message, ...]:
@@ -58,7 +60,7 @@ def messages(
 
 
 def chat_body(
-    request: bodies.ResponsesRequest, messages: tuple[worker.Message, ...]
+    request: responsesbodies.ResponsesRequest, messages: tuple[worker.Message, ...]
 ) -> reading.Members:
     """The chat completion that a request becomes."""
     tools = options.tools(request)

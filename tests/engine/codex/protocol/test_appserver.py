@@ -8,7 +8,7 @@ import pytest
 
 from engine.codex.protocol import appserver, notifications
 from tests.support.providers import frames
-from tests.tools import schemadrift as schema
+from tests.tools import schemadrift
 
 THREAD = {
     "threadId": "00000000-0000-7000-8000-000000000001",
@@ -150,7 +150,7 @@ def test_what_codex_took_is_what_we_send(name: str) -> None:
 
 def test_every_shape_has_an_example() -> None:
     seen = {what for recording in EXAMPLES.values() for what, _, _ in typed(recording)}
-    assert seen == {name for name, _ in schema.shapes()}
+    assert seen == {name for name, _ in schemadrift.shapes()}
 
 
 def test_a_raw_item_is_kept_to_the_letter() -> None:

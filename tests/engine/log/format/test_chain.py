@@ -88,7 +88,9 @@ def test_what_is_written_anew_says_the_same_of_what_is_there() -> None:
 
 
 def test_a_checkpoint_is_always_as_long() -> None:
-    last = chain.Checkpoint(2, 99_999_999, 99_999_999, 1 << 40, 99_999_999, "ffffffff", "closed")
+    last = chain.Checkpoint(
+        2, 99_999_999, 99_999_999, 1 << 40, 99_999_999, "ffffffff", chain.LogEnd.CLOSED
+    )
     for point in (chain.Checkpoint(2, 1), last):
         line = chain.checkpoint_line(point)
         assert len(line) == chain.CHECKPOINT_BYTES

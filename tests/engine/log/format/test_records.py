@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.read import segments
 from machines import events, outputs
 from tests.support.logs import logs
@@ -35,7 +35,7 @@ EXPECTED = """\
 
 
 def test_a_record_is_one_line_of_json_in_the_promised_order(directory: Path) -> None:
-    event_log = log.EventLog(
+    event_log = eventlog.EventLog(
         logs.settings(directory, content="full"), lambda: 1_700_000_000_000_001
     )
     event_log.open()

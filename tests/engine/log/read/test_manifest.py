@@ -1,7 +1,6 @@
 """What a directory should hold by its chain and its checkpoint, and what of it is missing."""
 
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -24,10 +23,9 @@ def closed(segment: int) -> chain.Closed:
     return chain.Closed(segment, records=2, bytes=300, crc32="0000abcd", ended=0)
 
 
-State = Literal["open", "closed"]
-
-
-def known(*entries: chain.AnyEntry, state: State = "closed", more: int = 0) -> Manifest:
+def known(
+    *entries: chain.AnyEntry, state: chain.LogEnd = chain.LogEnd.CLOSED, more: int = 0
+) -> Manifest:
     """A manifest whose checkpoint knows the chain, or one with `more` lines."""
     data, mark, lines = chain_of(*entries)
     point = chain.Checkpoint(events.SCHEMA_VERSION, 1, 3, 120, lines + more, mark, state)
@@ -66,7 +64,7 @@ def test_segments_that_were_deleted_are_not_missing() -> None:
 def test_segments_that_nobody_wrote_are_strange_where_the_log_was_closed() -> None:
     entries = (BEGUN, closed(1), closed(2), closed(3))
     assert known(*entries).strange([1, 2, 3, 4]) == [4]
-    assert known(*entries, state="open").strange([1, 2, 3, 4]) == []
+    assert known(*entries, state=chain.LogEnd.OPEN).strange([1, 2, 3, 4]) == []
 
 
 def test_without_a_chain_only_gaps_can_be_seen() -> None:
@@ -101,9 +99,9 @@ def test_a_chain_that_is_shorter_or_longer_than_the_checkpoint_knows_is_said() -
     assert reasons(known(BEGUN, closed(1), more=1)) == ["chain: ends here; 3 lines were written"]
     _, mark, lines = chain_of(BEGUN)
     longer, _, _ = chain_of(BEGUN, closed(1))
-    states: dict[State, list[str]] = {
-        "open": [],  # it may have been written on since
-        "closed": ["chain: goes on; 1 lines were written"],
+    states: dict[chain.LogEnd, list[str]] = {
+        chain.LogEnd.OPEN: [],  # it may have been written on since
+        chain.LogEnd.CLOSED: ["chain: goes on; 1 lines were written"],
     }
     for state, says in states.items():
         point = chain.Checkpoint(events.SCHEMA_VERSION, 1, 1, 0, lines, mark, state)
@@ -113,7 +111,7 @@ def test_a_chain_that_is_shorter_or_longer_than_the_checkpoint_knows_is_said() -
 
 def test_a_chain_that_was_being_written_is_torn_and_one_of_a_closed_log_corrupt() -> None:
     data, mark, lines = chain_of(BEGUN, closed(1))
-    states: dict[State, str] = {"open": "torn", "closed": "corrupt"}
+    states = {chain.LogEnd.OPEN: "torn", chain.LogEnd.CLOSED: "corrupt"}
     for state, kind in states.items():
         point = chain.Checkpoint(events.SCHEMA_VERSION, 1, 1, 0, lines, mark, state)
         looked = Looked(chain.checkpoint_line(point), data + b'{"entry":"clo')

@@ -10,14 +10,14 @@ from typing import Literal
 import msgspec
 import pytest
 
-from engine.log import event_log as log
+from engine.log import event_log as eventlog
 from engine.log.format import sealed
 from engine.log.read import segments
 from machines import events, outputs
 from tests.support.logs import logs
 
 
-def write_streams(event_log: log.EventLog) -> None:
+def write_streams(event_log: eventlog.EventLog) -> None:
     """Seven records of two streams, both over."""
     first, second = logs.begin(event_log, "s1"), logs.begin(event_log, "s2")
     first.append(*logs.content("Hallo, Wörld"))

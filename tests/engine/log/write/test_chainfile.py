@@ -59,7 +59,7 @@ def test_a_log_that_something_is_owed_to_is_not_closed(
     path = tmp_path / chain.CHECKPOINT
     point = chain.parse_checkpoint(path, path.read_bytes())
     assert isinstance(point, chain.Checkpoint)
-    assert point.state == "open"
+    assert point.state is chain.LogEnd.OPEN
 
 
 def test_a_full_disk_leaves_a_log_that_is_gone_on_with(

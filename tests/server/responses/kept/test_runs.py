@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from server.api import sinks
-from server.http import exchange
+from server.http import exchange as http
 from server.responses.kept import runs
 from server.responses.render.stream import ResponseEvents
 from tests.server.responses.opening import opened
@@ -110,14 +110,14 @@ def test_a_drain_counts_what_is_not_over() -> None:
 class Follower:
     """The exchange of a follower that reads at once; what it was sent."""
 
-    stage = exchange.Stage.STREAMING
+    stage = http.Stage.STREAMING
     buffered = 0
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.is_cut = False
 
-    def start(self, status: int, headers: exchange.HeaderList) -> None:
+    def start(self, status: int, headers: http.HeaderList) -> None:
         assert status == 200
 
     def write(self, data: bytes) -> None:
@@ -127,7 +127,7 @@ class Follower:
         raise AssertionError("it was told that this is all")
 
     def abort(self) -> None:
-        self.stage = exchange.Stage.CUT
+        self.stage = http.Stage.CUT
         self.is_cut = True
 
 

@@ -32,7 +32,7 @@ from machines.outputs import (
 from machines.stream import machine as stream
 from server import renderers
 from server.api.reply import Reply
-from server.responses.render import fold, stream as responsestream
+from server.responses.render import fold as responsefold, stream as responsestream
 from tests.server.responses.opening import NOW, drawn, opened
 from tests.support.client import responseswire
 from tests.support.machines import stories
@@ -42,7 +42,7 @@ END = (UsageTotals(Usage(11, 5)), Done())
 
 
 def render(*said: outputs.AnyOutput, **options: Any) -> tuple[bytes, Reply]:
-    folded = Reply(fold.ResponseBody(opened(streaming=False, **options)))
+    folded = Reply(responsefold.ResponseBody(opened(streaming=False, **options)))
     return b"".join(folded.render(output, NOW) for output in said), folded
 
 
@@ -189,12 +189,12 @@ def test_a_failure_is_the_whole_answer_whatever_was_said_before() -> None:
 def test_each_request_has_its_renderer() -> None:
     streaming = renderers.renderer(opened())
     assert isinstance(streaming, responsestream.ResponseEvents)
-    assert isinstance(renderers.renderer(opened(streaming=False)), fold.ResponseBody)
+    assert isinstance(renderers.renderer(opened(streaming=False)), responsefold.ResponseBody)
 
 
 @given(st.lists(st.lists(st.text(), min_size=1) | st.just(Reasoning("x")), min_size=1))
 def test_texts_at_once_are_those_of_each(said: list[list[str] | Reasoning]) -> None:
-    each, at_once = (fold.ResponseBody(opened()) for _ in range(2))
+    each, at_once = (responsefold.ResponseBody(opened()) for _ in range(2))
     for one in said:
         if isinstance(one, Reasoning):
             assert at_once.render(one) == each.render(one) == b""

@@ -10,7 +10,7 @@ from openai.types.responses import response_input_item_param
 
 from server.chat import request as chatbodies
 from server.http import decoding, errors
-from server.responses.request import body as bodies, input_items as inputitems
+from server.responses.request import body as responsesbodies, input_items
 from tests.server import answering
 from tests.support.requests import responserequests
 
@@ -20,7 +20,7 @@ def body(**fields: Any) -> bytes:
     return json.dumps({"model": "m", "input": "hi"} | fields).encode()
 
 
-def parse(**fields: Any) -> bodies.ResponsesRequest:
+def parse(**fields: Any) -> responsesbodies.ResponsesRequest:
     return responserequests.parse(body(**fields))[0]
 
 
@@ -28,7 +28,7 @@ def ignored(**fields: Any) -> tuple[str, ...]:
     return responserequests.parse(body(**fields))[1]
 
 
-def items(*given: Any) -> tuple[inputitems.AnyItem, ...]:
+def items(*given: Any) -> tuple[input_items.AnyItem, ...]:
     return parse(input=list(given)).items
 
 
@@ -50,7 +50,7 @@ def test_the_smallest_request() -> None:
     request, names = responserequests.parse(body())
     assert (request.model, request.items) == (
         "m",
-        (inputitems.Message(role="user", content="hi"),),
+        (input_items.Message(role="user", content="hi"),),
     )
     assert (request.prologue, request.functions, names) == ((), (), ())
 
@@ -85,7 +85,7 @@ def test_an_input_is_required_unless_a_response_goes_before(given: Any) -> None:
     assert (error.code, error.param) == ("invalid_request", "input")
     assert error.message == "Missing required parameter: 'input'."
     assert parse(input=given, previous_response_id="resp_1").items == ()
-    assert parse(input="").items == (inputitems.Message(role="user", content=""),)
+    assert parse(input="").items == (input_items.Message(role="user", content=""),)
 
 
 @pytest.mark.parametrize(
@@ -243,18 +243,21 @@ def test_a_conversation_and_a_response_cannot_both_go_before() -> None:
 
 
 def test_null_is_as_good_as_absent() -> None:
-    optional = set(bodies.Fields.__struct_fields__) - {"model", "input"}
+    optional = set(responsesbodies.Fields.__struct_fields__) - {"model", "input"}
     assert responserequests.parse(
         body(**dict.fromkeys(sorted(optional)), unknown=None)
     ) == responserequests.parse(body())
     options = parse(text={"format": None, "verbosity": None}, reasoning={"effort": None})
-    assert (options.text, options.reasoning) == (bodies.TextOptions(), bodies.Reasoning())
+    assert (options.text, options.reasoning) == (
+        responsesbodies.TextOptions(),
+        responsesbodies.Reasoning(),
+    )
     nothing = {"type": None, "id": None, "status": None, "phase": None}
     assert items(nothing | {"role": "user", "content": "x"}) == items(
         {"role": "user", "content": "x"}
     )
     thought = {"type": "reasoning", "summary": None, "content": None, "encrypted_content": None}
-    assert items(thought) == (inputitems.Reasoning(),)
+    assert items(thought) == (input_items.Reasoning(),)
 
 
 def test_everything_an_input_may_hold_is_read() -> None:
@@ -266,7 +269,7 @@ def test_everything_an_input_may_hold_is_read() -> None:
         {"type": "input_file", "filename": "a.pdf", "file_data": "data:,"},
         {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
     ]
-    text = inputitems.OutputText("x", [])
+    text = input_items.OutputText("x", [])
     assert items(
         *({"role": role, "content": role} for role in ("system", "developer", "user")),
         {"role": "user", "content": parts[:5]},
@@ -297,45 +300,45 @@ def test_everything_an_input_may_hold_is_read() -> None:
         {"type": "item_reference", "id": "msg_2"},
         {"id": "msg_3"},
     ) == (
-        inputitems.Message(role="system", content="system"),
-        inputitems.Message(role="developer", content="developer"),
-        inputitems.Message(role="user", content="user"),
-        inputitems.Message(
+        input_items.Message(role="system", content="system"),
+        input_items.Message(role="developer", content="developer"),
+        input_items.Message(role="user", content="user"),
+        input_items.Message(
             role="user",
             content=[
-                inputitems.InputText("t"),
-                inputitems.PlainText("u"),
-                inputitems.InputImage("data:image/png;base64,", None, "low"),
-                inputitems.InputImage(file_id="file_1"),
-                inputitems.InputFile("data:,", filename="a.pdf"),
+                input_items.InputText("t"),
+                input_items.PlainText("u"),
+                input_items.InputImage("data:image/png;base64,", None, "low"),
+                input_items.InputImage(file_id="file_1"),
+                input_items.InputFile("data:,", filename="a.pdf"),
             ],
         ),
-        inputitems.Message(
+        input_items.Message(
             role="assistant",
-            content=[text, inputitems.Refusal("no")],
+            content=[text, input_items.Refusal("no")],
             id="msg_1",
             status="completed",
             phase="final_answer",
         ),
-        inputitems.FunctionCall(call_id="c", name="f", arguments="{}"),
-        inputitems.FunctionCallOutput(output=[inputitems.InputText("t")], call_id="c"),
-        inputitems.FunctionCallOutput(output="!", name="alarm"),
-        inputitems.CustomCall(call_id="d", name="g", input="free"),
-        inputitems.CustomCallOutput(call_id="d", output="y"),
-        inputitems.Reasoning(
+        input_items.FunctionCall(call_id="c", name="f", arguments="{}"),
+        input_items.FunctionCallOutput(output=[input_items.InputText("t")], call_id="c"),
+        input_items.FunctionCallOutput(output="!", name="alarm"),
+        input_items.CustomCall(call_id="d", name="g", input="free"),
+        input_items.CustomCallOutput(call_id="d", output="y"),
+        input_items.Reasoning(
             id="rs_1",
-            summary=[inputitems.SummaryText("s")],
-            content=[inputitems.ReasoningText("r")],
+            summary=[input_items.SummaryText("s")],
+            content=[input_items.ReasoningText("r")],
             encrypted_content="e",
         ),
-        inputitems.Compaction(encrypted_content="e"),
-        inputitems.ItemReference("msg_2"),
-        inputitems.ItemReference("msg_3"),
+        input_items.Compaction(encrypted_content="e"),
+        input_items.ItemReference("msg_2"),
+        input_items.ItemReference("msg_3"),
     )
     (spoken,) = items({"role": "user", "content": parts[5:]})
-    assert isinstance(spoken, inputitems.Message)
+    assert isinstance(spoken, input_items.Message)
     (part,) = list(spoken.content)
-    assert isinstance(part, inputitems.InputAudio)
+    assert isinstance(part, input_items.InputAudio)
     assert {name: bytes(value) for name, value in part.input_audio.items()} == {
         "data": b'""',
         "format": b'"wav"',
@@ -370,7 +373,7 @@ def test_items_of_tools_that_run_elsewhere_are_left_out_and_named() -> None:
         )
     )
     assert names == ("input[0]", "input[2]", "instructions[0]")
-    assert isinstance(request.items[0], inputitems.Unshown)
+    assert isinstance(request.items[0], input_items.Unshown)
     assert len(request.items) == 3
 
 
@@ -396,11 +399,11 @@ def test_tools_that_are_no_functions_are_left_out_and_named() -> None:
 
 def test_instructions_are_a_text_or_items() -> None:
     assert parse(instructions="Be brief.").prologue == (
-        inputitems.Message(role="developer", content="Be brief."),
+        input_items.Message(role="developer", content="Be brief."),
     )
     assert parse(instructions="").prologue == ()
     assert parse(instructions=[{"role": "system", "content": "x"}]).prologue == (
-        inputitems.Message(role="system", content="x"),
+        input_items.Message(role="system", content="x"),
     )
 
 

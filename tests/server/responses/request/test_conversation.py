@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 from openai.types.responses import response_item
 
 from engine import slices, worker
-from server.config import load as config
+from server.config import load as configuration
 from server.http import errors
-from server.responses.request import body as bodies, conversation
+from server.responses.request import body as responsesbodies, conversation
 from tests.server.responses import clients
 from tests.support.requests import chatrequests, largeresponses, responserequests
 
@@ -30,7 +30,7 @@ def said(text: str, **fields: Any) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "content": [part]} | fields
 
 
-def request_of(*items: Any, **fields: Any) -> bodies.ResponsesRequest:
+def request_of(*items: Any, **fields: Any) -> responsesbodies.ResponsesRequest:
     body = {"model": "m", "input": list(items)} | fields
     return responserequests.parse(json.dumps(body).encode())[0]
 
@@ -343,7 +343,7 @@ CHAT = [
 
 
 def test_a_conversation_is_the_same_in_both_apis() -> None:
-    settings, _ = config.load({"HOME": "/"})
+    settings, _ = configuration.load({"HOME": "/"})
     body = json.dumps({"model": "m", "messages": CHAT}).encode()
     chat = chatrequests.read(body, settings)
     calls = [

@@ -9,7 +9,7 @@ import pytest
 from engine import slices, worker
 from server.api.options import BYTES_PER_TOKEN, AnswerOptions
 from server.chat import translate
-from server.config import load as config
+from server.config import load as configuration
 from server.config.settings import Config
 from server.http import errors
 from server.http.exchange import Headers
@@ -24,7 +24,7 @@ ENVIRON = {"HOME": "/"}
 
 
 def settings(**environ: str) -> Config:
-    return config.load(ENVIRON | environ)[0]
+    return configuration.load(ENVIRON | environ)[0]
 
 
 def read(
@@ -39,7 +39,11 @@ def read(
     messages = responserequests.messages(request)
     found: AnswerOptions = slices.at_once(
         way(
-            request, ignored, messages, Headers(headers or []), settings or config.load(ENVIRON)[0]
+            request,
+            ignored,
+            messages,
+            Headers(headers or []),
+            settings or configuration.load(ENVIRON)[0],
         )
     )
     return found
@@ -229,7 +233,7 @@ def test_every_client_is_understood(way: Any, client: str) -> None:
     request, ignored = responserequests.parse(given)
     call = msgspec.Raw(json.dumps(clients.CALL | {"id": "fc_1"}).encode())
     messages = responserequests.messages(request, {"fc_1": call})
-    settings = config.load(ENVIRON)[0]
+    settings = configuration.load(ENVIRON)[0]
     found = slices.at_once(way(request, ignored, messages, Headers([]), settings))
     functions = [tool for tool in fields.get("tools") or () if tool["type"] == "function"]
     assert [tool.name for tool in found.tools] == [tool["name"] for tool in functions]
