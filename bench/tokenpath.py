@@ -16,10 +16,11 @@ from typing import Final
 from bench import appframes, load
 from engine import slices, worker, workerkinds
 from engine.codex.protocol import channel
-from engine.codex.turns import dispatcher, reader as codex
+from engine.codex.turns import dispatcher, reader as codex, states
 from engine.log import event_log as eventlog
 from engine.stream import wakeups
 from machines import lifecycle
+from machines.turn import thread
 from server import assembly, context, router, serve
 from server.config import load as configuration
 from server.http import exchange as http, listener
@@ -98,7 +99,11 @@ class PipelessWorker:
         """Have a feed told of a turn that begins now."""
         number = len(self.frames) + 1
         thread_id = f"00000000-0000-7000-8000-{number:012}"
-        reader = codex.TurnReader(feed, choice, _ignore, _ignore)
+        loop = asyncio.get_running_loop()
+        its_states = states.States(_ignore, _ignore, _ignore, loop)
+        its_states.take_thread_event(thread.Event.START_SENT)
+        its_states.take_thread_event(thread.Event.STARTED)
+        reader = codex.TurnReader(feed, choice, its_states)
         self._routes.turns[thread_id] = reader
         self.frames.append(appframes.TurnFrames(thread_id, number))
 

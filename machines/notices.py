@@ -41,6 +41,45 @@ class CallDemanded(StreamEvent, frozen=True, tag="call_demanded"):
     choice: int = 0
 
 
+class TurnChanged(StreamEvent, frozen=True, tag="turn_changed"):
+    """The state of a Codex turn changed. A replay cannot compute it again, and checks that it is a
+    change which `machines.turn.turn` declares.
+
+    Attributes:
+        trigger: the event of the turn's machine.
+        late_of: id of the stream that it is about, in a record of the process's life: it came
+            after the end of that stream.
+    """
+
+    trigger: str
+    before: str
+    after: str
+    choice: int = 0
+    late_of: str = ""
+
+
+class ThreadChanged(StreamEvent, frozen=True, tag="thread_changed"):
+    """The state of a Codex thread changed: checked as `turn_changed` is, by
+    `machines.turn.thread`.
+
+    Attributes:
+        trigger: the event of the thread's machine.
+        late_of: as in `turn_changed`.
+        thread_id: Codex's id; empty until it has started.
+    """
+
+    trigger: str
+    before: str
+    after: str
+    choice: int = 0
+    late_of: str = ""
+    thread_id: str = ""
+
+
+LateChange = TurnChanged | ThreadChanged
+"""What may come after the end of the stream that it is about."""
+
+
 class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
     """The model began an item: a sign of life, no output."""
 
@@ -107,6 +146,8 @@ Notice = (
     | TurnResumed
     | ParkMissed
     | CallDemanded
+    | TurnChanged
+    | ThreadChanged
     | ItemStarted
     | UpstreamGarbled
     | RpcSent

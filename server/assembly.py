@@ -47,11 +47,9 @@ def make_worker(
         return upstream_worker(config)
     if not config.use_app_server:
         return disabled.DisabledWorker(config.codex_model)
+    lives = journal.WorkerJournal(event_log)
     return codexworker.CodexWorker(
-        codex_options(config),
-        environ,
-        journal.WorkerJournal(event_log).changed,
-        wakeups.read,
+        codex_options(config), environ, lives.changed, wakeups.read, lives.late
     )
 
 

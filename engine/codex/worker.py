@@ -18,11 +18,11 @@ from engine.codex.protocol import appserver, notifications
 from engine.codex.protocol.channel import Channel, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import preparation, tools
 from engine.codex.turns import parking
-from engine.codex.turns.attempt import Seat
 from engine.codex.turns.dispatcher import Dispatcher
+from engine.codex.turns.thread import Seat
 from engine.codex.turns.turn import CodexTurn, TakeSeat, Unavailable
 from engine.containment import Boundary
-from machines import supervisor
+from machines import events, supervisor
 
 QUEUE_LENGTH: Final = 16
 """Turns that may wait for a seat; the next is refused at once."""
@@ -38,6 +38,10 @@ _log = structlog.get_logger(component="codex")
 
 OnChange = Callable[[str, str, supervisor.AnyEvent], None]
 """Told of each transition of a process: its name, its new state, and why."""
+
+
+Record = Callable[[str, events.LateChange], None]
+"""Keeps what happened to a thread of a process, by the process's name."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +89,12 @@ class AppServer:
     """One app-server process, and the turns on it: tenant of an `engine.codex.child` process."""
 
     def __init__(
-        self, name: str, options: Options, on_free: Callable[[], None], read: worker.Read
+        self,
+        name: str,
+        options: Options,
+        on_free: Callable[[], None],
+        read: worker.Read,
+        record: Record,
     ) -> None:
         self.name = name
         self.models: tuple[str, ...] = ()
@@ -97,6 +106,7 @@ class AppServer:
         self._options = options
         self._on_free = on_free
         self._read = read
+        self._record = functools.partial(record, name)
         self._routes = Dispatcher(self._not_of_a_turn)
         self._account_updated = asyncio.Event()
 
@@ -165,7 +175,8 @@ class AppServer:
             return self.seat() if self.channel is channel and self.free_seats() > 0 else None
 
         deaf = self.process.went_deaf
-        return Seat(channel, self._routes, self._options.thread, leave, again, deaf)
+        thread = self._options.thread
+        return Seat(channel, self._routes, thread, leave, again, deaf, self._record)
 
     def _freed(self) -> None:
         self._on_free()
@@ -219,9 +230,15 @@ class CodexWorker:
     kind = workerkinds.CODEX
 
     def __init__(
-        self, options: Options, environ: Mapping[str, str], on_change: OnChange, read: worker.Read
+        self,
+        options: Options,
+        environ: Mapping[str, str],
+        on_change: OnChange,
+        read: worker.Read,
+        record: Record,
     ) -> None:
         self._read = read
+        self._record = record
         self._on_change = on_change
         self._options = options
         self.accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels(
@@ -246,7 +263,9 @@ class CodexWorker:
             str(setup.cwd),
         )
         for index in range(self._options.processes):
-            server = AppServer(f"codex-{index}", self._options, self._seat_freed, self._read)
+            server = AppServer(
+                f"codex-{index}", self._options, self._seat_freed, self._read, self._record
+            )
             server.process = process.Process(
                 server.name,
                 command,

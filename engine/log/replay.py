@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from engine.log import changes
 from engine.log.content.digest import BodyDigest
 from engine.log.read import segments
 from machines import errors, events, outputs
@@ -123,6 +124,8 @@ class Replay:
                 self.tally.records += 1
             return
         replayed = self._open.get(record.stream)
+        if replayed is None and isinstance(event, events.LateChange):
+            self._take_late(record, event)
         if replayed is None or isinstance(event, events.WorkerChanged):
             return
         self.tally.records += 1
@@ -137,6 +140,14 @@ class Replay:
             self.divergence = Divergence(
                 record.stream, opened.request_id, where, tuple(replayed.rows)
             )
+
+    def _take_late(self, record: segments.Record, event: events.LateChange) -> None:
+        """Hold a change in the life of a process against its machine."""
+        wrong = changes.Changes().wrong(event)
+        if wrong:
+            row = Row(record.seq, record.event, changes.describe(event), wrong)
+            where = f"{record.path}:{record.line}"
+            self.divergence = Divergence(record.stream, event.late_of, where, (row,))
 
     def _end(
         self, replayed: "_StreamReplay", record: segments.Record, terminal: events.Terminal
@@ -167,6 +178,7 @@ class _StreamReplay:
         self._machine = stream.Stream(opened)
         self._renderer = renderer
         self._digest = BodyDigest(bytes.fromhex(opened.hash_key or ""))
+        self._changes = changes.Changes()
 
     @property
     def compares_bytes(self) -> bool:
@@ -178,6 +190,10 @@ class _StreamReplay:
         self.is_broken |= isinstance(event, events.TurnFailed) and event.kind == DEFECT
         if self.is_broken:
             return True
+        if isinstance(event, events.LateChange):
+            wrong = self._changes.wrong(event)
+            if wrong:
+                return self._row(record, changes.describe(event), wrong)
         decided = record.decision if self.opened.content == "masked" else None
         tells_states = self.opened.schema >= STATES_SINCE
         recorded = _describe(record.state, record.states, record.out, record.decision)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.codex.turns import ending
+from engine.codex.turns import states
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, call
@@ -168,7 +168,7 @@ def test_a_call_may_be_written_for_longer_than_a_whole_answer_may_be_silent(stre
     with Provider(script) as provider, serving.codex(provider.url) as server:
         with chatclient.LiveChat(server, "hi", tools=[WEATHER], stream=stream) as asked:
             machinetime.until(lambda: bool(story(server, asked.request_id, events.TextDelta)))
-            time.sleep(ending.STEP_GRACE_S + 1)  # nothing may happen: there is no event
+            time.sleep(states.STEP_GRACE_S + 1)  # nothing may happen: there is no event
             gate.open()
             told = asked.answer()
         last = serverlog.recorded(server, told)

@@ -107,7 +107,9 @@ class TestCodex(WorkerContract):
         self.changed = asyncio.Event()
         program = standin.install(directory, STANDIN)
         setup = codexhome.Setup(data_dir=directory / "data")
-        runner = codexworker.CodexWorker(options(setup, program), os.environ, self.change, read)
+        runner = codexworker.CodexWorker(
+            options(setup, program), os.environ, self.change, read, lambda *_: None
+        )
         await runner.start()
         try:
             async with asyncio.timeout(WAIT_S):

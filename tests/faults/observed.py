@@ -41,7 +41,7 @@ LINE_BYTES: Final = "FAULTS_LINE_BYTES"
 """The variable for how long a line of a worker's process may be."""
 
 CONSTANTS: Final = "FAULTS_CONSTANTS"
-"""The variable for constants, a JSON object: `{"engine.codex.turns.ending.STEP_GRACE_S": 0.5}`."""
+"""The variable for constants, a JSON object: `{"engine.codex.turns.states.STEP_GRACE_S": 0.5}`."""
 
 PLANTED: Final = "FAULTS_PLANTED"
 """The variable for bugs, a JSON object of functions and their calls that raise, from 1. Set at all

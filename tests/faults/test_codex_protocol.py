@@ -20,8 +20,8 @@ OPEN = standin.Turn(deltas=2, texts=("so ", "far"), ending="silent")
 
 SHORT = {
     **codexstage.PROMPTLY,
-    "engine.codex.turns.ending.STEP_GRACE_S": 0.3,
-    "engine.codex.turns.attempt.INTERRUPT_GRACE_S": 0.5,
+    "engine.codex.turns.states.STEP_GRACE_S": 0.3,
+    "engine.codex.turns.thread.INTERRUPT_GRACE_S": 0.5,
 }
 """Constants of a server that waits less."""
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.codex
 
 TOOLS: dict[str, Any] = {"tools": [WEATHER], "stream": True}
 
-PATIENCE = {**codexstage.PROMPTLY, "engine.codex.turns.attempt.RESULT_PATIENCE_S": 0.2}
+PATIENCE = {**codexstage.PROMPTLY, "engine.codex.turns.states.RESULT_PATIENCE_S": 0.2}
 """Codex says nothing of a step that broke behind a call until it has the call's result."""
 
 BROKE_OFF = expected.error(

@@ -13,6 +13,7 @@ from machines import errors, events
 from machines.wire import eventsource, jsonrpc
 from tests.fuzz import inputs
 from tests.simulator import clock
+from tests.support.providers import turnscene
 
 METHODS = st.sampled_from((*appserver.METHODS, *notifications.NOTIFICATIONS, "x"))
 PARAMS = st.fixed_dictionaries(
@@ -81,7 +82,8 @@ def test_any_output_of_a_worker_is_read_or_skipped(lines: list[bytes], cuts: lis
     async def scene() -> None:
         feed = Heard()
         routes = dispatcher.Dispatcher(lambda _: None)
-        routes.turns["t"] = codex.TurnReader(feed, 0, lambda _: None, lambda _: None)
+        its_states = turnscene.states_of(asyncio.get_running_loop())
+        routes.turns["t"] = codex.TurnReader(feed, 0, its_states)
         written: list[bytes] = []
         line = channel.Channel(written.append, routes, timeout=10)
         call = line.send("turn/interrupt", appserver.TurnInterruptParams("t", ""))

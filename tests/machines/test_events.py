@@ -67,6 +67,13 @@ TERMINAL = events.Terminal(
 )
 
 WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
+    '{"event":"turn_changed","trigger":"spoke","before":"silent","after":"speaking","choice":1}': (
+        events.TurnChanged("spoke", "silent", "speaking", 1)
+    ),
+    '{"event":"thread_changed","trigger":"expired","before":"waiting","after":"interrupting",'
+    '"late_of":"st_1","thread_id":"t"}': events.ThreadChanged(
+        "expired", "waiting", "interrupting", late_of="st_1", thread_id="t"
+    ),
     '{"event":"text_delta","text":"漢"}': events.TextDelta("漢"),
     '{"event":"reasoning_delta","text":"hm","choice":1}': events.ReasoningDelta("hm", 1),
     '{"event":"reasoning_delta","text":"hm","kind":"text"}': events.ReasoningDelta(
@@ -147,6 +154,8 @@ VOCABULARY = {
     "turn_resumed": "thread_id choice",
     "park_missed": "reason choice",
     "call_demanded": "attempt choice",
+    "turn_changed": "trigger before after choice late_of",
+    "thread_changed": "trigger before after choice late_of thread_id",
     "item_started": "item choice",
     "upstream_garbled": "data choice",
     "rpc_sent": "method rpc_id choice",
@@ -160,7 +169,8 @@ VOCABULARY = {
     " body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls tool_calls_withheld"
     " tool_calls_dropped tool_buffers_started tool_buffers_flushed tool_buffers_aborted",
 }
-"""Fields of each event in schema version 2. A log of another vocabulary has another version."""
+"""Fields of each event in schema version 2. What an older reader would misread needs another
+version; what it may skip, as an event that is new, does not."""
 
 
 def fields(found: type[msgspec.Struct]) -> str:

@@ -14,6 +14,7 @@ from unittest import mock
 from engine import containment, runningtext
 from engine.codex.turns import reader as codex
 from engine.containment import Boundary
+from machines.turn import turn
 from server import permits
 from server.api import sinks
 from tests.simulator import draw, plan, run
@@ -58,10 +59,10 @@ def _loses_a_part(original: Any, its: Any) -> Any:
     return part._replace(data=b"") if part.start else part
 
 
-def _comes_back(_: Any, its: Any, progress: codex.Progress) -> None:
-    its.progress = progress
-    its.spoke = True
-    its._on_progress(progress)
+def _comes_back(_: Any, its: Any, event: turn.Event) -> None:
+    if its._ended:
+        its._states._machines.turn = turn.SILENT
+    its._states.take_turn_event(event)
 
 
 def _again(original: Any, its: Any) -> None:
@@ -75,7 +76,7 @@ TAKEN_AWAY: Final[dict[str, Mutation]] = {
     "a background task is not begun again": replaced(containment, "keep_running", _once),
     "a text is pasted by its length": replaced(runningtext.RunningText, "rest_of", _pasted),
     "a part that was collected is lost": replaced(sinks.Sink, "collect", _loses_a_part),
-    "a reader comes back after its failure": replaced(codex.TurnReader, "_advance", _comes_back),
+    "a reader comes back after its failure": replaced(codex.TurnReader, "_step", _comes_back),
     "a permit is given back twice": replaced(permits.Permit, "release", _again),
 }
 """Every containment by its name, and the bug that it is without it."""

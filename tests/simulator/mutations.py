@@ -10,7 +10,7 @@ from unittest import mock
 
 import msgspec
 
-from engine.codex.turns import attempt, parking
+from engine.codex.turns import attempt, parking, thread
 from engine.log import event_log as eventlog
 from engine.log.write import livesegment
 from engine.stream import pump, wakeups
@@ -102,7 +102,7 @@ def _first_choice_only(original: Any, its: Any, output: Any) -> Any:
 
 @contextlib.contextmanager
 def _never_spoke() -> Iterator[None]:
-    with mock.patch.object(attempt.Attempt, "spoke", False):
+    with mock.patch.object(attempt.Attempt, "heard", False):
         yield
 
 
@@ -116,10 +116,8 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "usage_after_done": replaced(stream.Stream, "_complete_if_ready", _usage_last),
     "finish_lost_in_a_body": replaced(fold.ChatBody, "_take", _first_choice_only),
     "permit_not_given_back": replaced(permits.Permit, "release", nothing),
-    "seat_leaked_on_interrupt": replaced(attempt.Attempt, "_interrupted", nothing),
-    "interrupt_not_sent": replaced(
-        attempt.Attempt, "_interrupt", lambda _, its: (its._unsubscribe(), its._seat.leave())
-    ),
+    "seat_leaked_on_interrupt": replaced(thread.Thread, "_interrupted", nothing),
+    "interrupt_not_sent": replaced(thread.Thread, "_interrupt", lambda _, its: its.seat.leave()),
     "retry_after_output": _never_spoke,
     "parked_turn_of_another_key": replaced(parking.Parking, "_find", _any_key),
     "held_text_lost": replaced(choice.Choice, "release_last", lambda _, its, decided: (None, [])),

@@ -12,7 +12,14 @@ from engine import worker
 from engine.codex import worker as codexworker
 from engine.codex.child import process
 from engine.codex.protocol import channel
-from engine.codex.turns import attempt, dispatcher, parking, reader as codex, turn as codexturn
+from engine.codex.turns import (
+    attempt,
+    dispatcher,
+    parking,
+    reader as codex,
+    thread,
+    turn as codexturn,
+)
 from engine.log import event_log as eventlog, streamlog
 from engine.store import sqlite as sqlitestore
 from engine.stream import pump
@@ -294,15 +301,15 @@ def _codex_points() -> Iterator[tuple[str, Point]]:
         "line", Effect.DEFECT, dispatcher.Dispatcher, dispatched, _line, worlds=_CODEX
     )
     reads = "text_delta reasoning_delta item_started item_completed raw_item response_completed"
-    reads += " tokens_counted completed finish result_requested"
+    reads += " tokens_counted completed _finish result_requested"
     yield from _named("reader", Effect.DEFECT, codex.TurnReader, reads, worlds=_CODEX)
     # An attempt that has failed may be told that its process is gone, while the next one goes on.
     yield from _named("reader", Effect.EITHER, codex.TurnReader, "lost fail", worlds=_CODEX)
     begins = "_begin _begin_turn _send _answered _note"
     yield from _named("attempt", Effect.DEFECT, attempt.Attempt, begins, worlds=_CODEX)
     yield from _named("attempt", Effect.DEFECT, attempt.Attempt, "_stepped", worlds=_CODEX)
-    ends = "_release _ask_to_stop _interrupted _release_late_thread _unsubscribe"
-    yield from _named("attempt", Effect.NONE, attempt.Attempt, ends, worlds=_CODEX)
+    ends = "_ask_to_stop _interrupted _started _unsubscribe"
+    yield from _named("thread", Effect.NONE, thread.Thread, ends, worlds=_CODEX)
     made = (Place(attempt.Attempt, "__init__", _first),)
     yield "attempt.made", Point(Effect.DEFECT, made, worlds=_CODEX)
     lives = "_resumed _attempts"

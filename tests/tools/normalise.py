@@ -180,6 +180,9 @@ def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
                         event, thread_id=f"thread-{number}", turn_id=f"turn-{number}"
                     ),
                 )
+            case events.ThreadChanged() if event.thread_id:
+                number = threads.setdefault(event.thread_id, len(threads) + 1)
+                yield record, msgspec.structs.replace(event, thread_id=f"thread-{number}")
             case events.RetryScheduled():
                 longest = failures.RETRY_BASE_S * 2 ** (event.attempt - 1)
                 delay_ms = round(longest * 1000)

@@ -119,7 +119,9 @@ def _child(directory: Path, path: tokenpath.TokenPath) -> process.Process:
     """A process whose output goes where the path begins."""
     settings, _ = configuration.load({"PROXY_DATA_DIR": str(directory)})
     options = assembly.codex_options(settings)
-    tenant = codexworker.AppServer("codex-0", options, lambda: None, path.wakeups.read)
+    tenant = codexworker.AppServer(
+        "codex-0", options, lambda: None, path.wakeups.read, lambda *_: None
+    )
     command = process.Command((), {}, str(directory))
     child = process.Process("codex-0", command, supervisor.Limits(), tenant, lambda *_: None)
     child._connect(cast(asyncio.SubprocessTransport, ChildTransport()))

@@ -1,6 +1,5 @@
 """Reads the app-server's notifications as events of the turn that they are about."""
 
-import enum
 from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -10,8 +9,9 @@ import msgspec
 from engine import failures, redaction, runningtext, worker
 from engine.codex.protocol import notifications
 from engine.codex.request import reasoning
-from engine.codex.turns import modelstep, toolanswers
+from engine.codex.turns import modelstep, states
 from machines import events
+from machines.turn import thread, turn
 from machines.wire import jsonrpc
 
 PARAGRAPH: Final = "\n\n"
@@ -28,58 +28,37 @@ SILENT_STEPS_MAX: Final = 8
 and asked again, as often as it calls."""
 
 
-class Progress(enum.Enum):
-    """How far a turn has come, as its client would see it.
-
-    OVER: its answer was fed to the last. FAILED: it never will be, whatever still comes of it.
-    """
-
-    SILENT = enum.auto()
-    SPEAKING = enum.auto()
-    WHOLE = enum.auto()
-    OVER = enum.auto()
-    FAILED = enum.auto()
-
-
-ENDED: Final = frozenset({Progress.OVER, Progress.FAILED})
-"""Progress from which a turn has nothing more to emit."""
-
-
 class Tools(msgspec.Struct, frozen=True):
     """What a reader needs to know of a turn that may call.
 
     Attributes:
         required: whether an answer without a call is none: then its text is held back.
-        answers: of the calls of its thread.
         past: ids of the thread's turns that are over.
         earlier: counts of steps that came to nothing.
         on_step: called with a step that has calls, before the client hears of it.
-        on_asked: called when a result is asked for while the step is not whole.
+        on_asked: called with Codex's request for the result of a call, and with the call's id.
     """
 
     collector: modelstep.StepCollector
     required: bool
-    answers: toolanswers.ToolAnswers
     past: set[str]
     earlier: events.Usage | None
     on_step: Callable[[modelstep.ModelStep], None]
-    on_asked: Callable[[], None]
+    on_asked: Callable[[jsonrpc.Id, str], None]
 
 
 class TurnReader:
     """Translates the notifications of one turn.
 
     Args:
-        on_progress: called when the turn has come further.
-        on_failure: called with the one failure that ended the turn.
+        steps: the states of the turn, which every notification may step.
         tools: of a turn that may call.
         reasoning_items: whether the ends of reasoning items are wanted.
         ids: what lines about this turn are found by.
         known: the server's own secrets, which a provider may repeat.
 
     Attributes:
-        spoke: whether anything came of it that the client sees.
-        uncalled: whether the turn ended without the call it was asked for.
+        failure: what ended the turn, where it has failed.
         past: ids of the thread's earlier turns, whose frames are no news.
     """
 
@@ -87,8 +66,7 @@ class TurnReader:
         self,
         feed: worker.Feed,
         choice: int,
-        on_progress: Callable[[Progress], None],
-        on_failure: Callable[[failures.ProviderFailure], None],
+        steps: states.States,
         tools: Tools | None = None,
         reasoning_items: bool = False,
         ids: Mapping[str, str] = MappingProxyType({}),
@@ -97,16 +75,14 @@ class TurnReader:
         self.ids = ids
         self._known = known
         self._reasoning_items = reasoning_items
-        self.progress = Progress.SILENT
-        self.spoke = False
-        self.uncalled = False
+        self.failure: failures.ProviderFailure | None = None
         self.tools = tools
         self.past: Container[str] = tools.past if tools is not None else ()
-        self._held: list[str] | None = [] if tools is not None and tools.required else None
+        self._requires_call = tools is not None and tools.required
+        self._kept_back: list[str] = []
         self._feed = feed
         self._choice = choice
-        self._on_progress = on_progress
-        self._on_failure = on_failure
+        self._states = steps
         self._commentary: set[str] = set()
         self._answer_item = ""
         self._thought_item = ""
@@ -143,14 +119,14 @@ class TurnReader:
     def _emit_text(self, tools: Tools, delta: str) -> None:
         """Take a piece of the answer of a turn that may call tools."""
         tools.collector.on_text(delta)
-        if self._held is None:
-            self._feed.event(events.TextDelta(delta, self._choice))
+        if self._requires_call:
+            self._kept_back.append(delta)
         else:
-            self._held.append(delta)
+            self._feed.event(events.TextDelta(delta, self._choice))
 
     def raw_item(self, raw: notifications.RawItemCompleted) -> None:
         """Take the provider's own form of an item."""
-        if self.progress in ENDED:
+        if self._ended:
             return
         if self.tools is not None:
             self.tools.collector.item(raw)
@@ -162,34 +138,32 @@ class TurnReader:
         if item.type != "reasoning":
             return
         self._thought_item = ""
-        if self.progress is Progress.SILENT:
-            self._advance(Progress.SPEAKING)
+        if self._states.turn in (turn.SILENT, turn.SPEAKING):
+            self._step(turn.Event.SPOKE)
         self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
 
     def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Take a request for the result of a call, which may come before the step is complete."""
         assert self.tools is not None
-        self.tools.answers.result_requested(rpc_id, call_id)
-        if self.progress not in ENDED:
-            self.tools.on_asked()
+        self.tools.on_asked(rpc_id, call_id)
 
     def response_completed(self, raw: notifications.RawResponseCompleted) -> None:
         """Take the end of a step of the model; if it has calls, the answer ends with it."""
-        if self.tools is None or self.progress in ENDED:
+        if self.tools is None or self._ended:
             return
         self._counts = raw.usage
         step = self.tools.collector.whole(raw.turn_id)
         if step.calls:
             self.tools.on_step(step)
-            self._advance(Progress.OVER)
             self._release()
             for call in step.calls:
                 self._feed.event(
                     events.ToolCalled(call.call_id, call.name, call.arguments, self._choice)
                 )
             self._end("tool_calls")
-        elif self.progress is Progress.SPEAKING and self._answer_item:
-            self._advance(Progress.WHOLE)
+        elif self._states.turn == turn.SPEAKING and self._answer_item:
+            lacking = self._requires_call
+            self._step(turn.Event.STEP_LACKING if lacking else turn.Event.STEP_WHOLE)
 
     def reasoning_delta(self, part: str, delta: str) -> None:
         """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
@@ -197,15 +171,14 @@ class TurnReader:
             if self._thought_item:
                 delta = PARAGRAPH + delta
             self._thought_item = part
-            self._advance(Progress.SPEAKING)
+            self._step(turn.Event.SPOKE)
         self._feed.event(events.ReasoningDelta(delta, self._choice))
 
     def item_started(self, item: notifications.Item) -> None:
         """Take the start of an item: the model is alive, and not at its end."""
         if item.type == "agentMessage" and item.phase == COMMENTARY:
             self._commentary.add(item.id)
-        if self.progress is Progress.WHOLE:
-            self._advance(Progress.SPEAKING)
+        self._step(turn.Event.ITEM_STARTED)
         self._feed.event(events.ItemStarted(item.type, self._choice))
 
     def item_completed(self, item: notifications.Item) -> None:
@@ -226,7 +199,7 @@ class TurnReader:
         # Codex tells nothing of a call until its arguments are whole, which may be minutes behind
         # the text before it: a step with tools is whole when its response is.
         if self.tools is None:
-            self._advance(Progress.WHOLE)
+            self._step(turn.Event.ITEM_WHOLE)
 
     def _text_of(self, item_id: str) -> runningtext.RunningText:
         """What went out of a message so far."""
@@ -238,72 +211,92 @@ class TurnReader:
             return  # each step has been counted, and the thread's are too many
         self._counts = counts
         self._steps += 1
-        if self._steps > SILENT_STEPS_MAX and self.progress is Progress.SILENT:
-            self._on_failure(failures.RUNAWAY)
+        if self._steps > SILENT_STEPS_MAX and self._states.turn == turn.SILENT:
+            self.fail(failures.RUNAWAY)
 
-    def completed(self, turn: notifications.Turn) -> None:
+    def completed(self, its: notifications.Turn) -> None:
         """Take the end of the turn."""
         if self.tools is not None:
-            self.tools.past.add(turn.id)
-        if self.progress in ENDED:
+            self.tools.past.add(its.id)
+        if self._ended:
             return
-        if turn.status == "completed":
-            self.finish("content_filter" if self._refused() else "stop")
+        if its.status == "completed":
+            self._finish("content_filter" if self._refused() else "stop")
             return
-        error = turn.error
+        error = its.error
         if error is None:
             failure = failures.INTERRUPTED
         else:
             status, message = error.http_status, error.message
             verdict = failures.classify(error.error_word, status, message, self._known)
             if isinstance(verdict, failures.Incomplete):
-                self.finish(verdict.reason)
+                self._finish(verdict.reason)
                 return
             failure = verdict
-        self.fail(failure)
+        self.fail(failure, turn.Event.REFUSED)
 
     def lost(self) -> None:
         """End the turn: the process has gone. An answer that was complete stays one."""
-        if self.progress is Progress.WHOLE:
-            self.finish("stop")
-        elif self.progress not in ENDED:
-            self.fail(failures.LOST)
+        if self._states.turn == turn.WHOLE:
+            self._finish("stop", turn.Event.LOST)
+        elif self._states.turn not in turn.TABLE.final:
+            self.fail(failures.LOST, turn.Event.LOST)
+        elif self._states.thread not in thread.TABLE.final:
+            self._states.take_thread_event(thread.Event.PROCESS_LOST)
+
+    def overdue(self) -> None:
+        """End a turn whose answer is whole, and that says no more."""
+        if self._requires_call:
+            self.fail(failures.UNCALLED, turn.Event.OVERDUE)
+        else:
+            self._finish("stop", turn.Event.OVERDUE)
 
     def break_off(self) -> None:
         """Fail the turn for a bug of ours: what this reader knows cannot be relied upon."""
-        self.progress = Progress.FAILED
         self.mute()
-        self._on_failure(failures.DEFECT)
+        if self._states.turn not in turn.TABLE.final:
+            self.failure = failures.DEFECT
+            self._states.take_turn_event(turn.Event.STOPPED)
+        elif self._states.thread == thread.WAITING:
+            self._states.take_thread_event(thread.Event.GIVEN_UP)
 
     def unreadable(self, line: bytes) -> None:
         """Fail the turn: a line of it was lost, and with it a part of the answer."""
-        if self.progress not in ENDED:
+        if not self._ended:
             text = self._known.start_of_bytes(line, GARBLED_BYTES)
             self._feed.event(events.UpstreamGarbled(text, self._choice))
             self.fail(failures.UNREADABLE)
 
-    def fail(self, failure: failures.ProviderFailure) -> None:
-        """Fail the turn; nothing that still comes of it counts."""
-        if self.progress in ENDED:
+    def fail(
+        self, failure: failures.ProviderFailure, event: turn.Event = turn.Event.STOPPED
+    ) -> None:
+        """Fail the turn; nothing that still comes of it counts.
+
+        Args:
+            event: whose word it is. Of a turn that is `STOPPED` Codex does not know that it is
+                over.
+        """
+        if self._states.turn in turn.TABLE.final:
             return
-        self.progress = Progress.FAILED
+        self.failure = failure
         self._drop_calls()
         self.mute()  # whatever else comes of this turn is too late
-        self._on_failure(failure)
+        self._states.take_turn_event(event)
 
     def _drop_calls(self) -> None:
         """Record the calls of a step that was never completed: the client will not see them."""
         for call in self.tools.collector.calls() if self.tools is not None else ():
             self._feed.event(events.ToolCallDropped(call.call_id, call.name, self._choice))
 
-    def finish(self, reason: str) -> None:
+    def _finish(self, reason: str, event: turn.Event = turn.Event.COMPLETED) -> None:
         """End the answer, its counts first as far as they are known."""
-        self.uncalled = self._held is not None and reason == "stop"
-        self._advance(Progress.OVER)
-        if not self.uncalled:
-            self._drop_calls()
-            self._release()
-            self._end(reason)
+        if self._requires_call and reason == "stop":
+            self._states.take_turn_event(turn.Event.CALL_MISSING)
+            return
+        self._states.take_turn_event(event)
+        self._drop_calls()
+        self._release()
+        self._end(reason)
 
     @property
     def usage(self) -> events.Usage | None:
@@ -316,10 +309,10 @@ class TurnReader:
         self._feed.event(events.TurnFinished(reason, self._choice))
 
     def _release(self) -> None:
-        """Emit the text that was held until a call came."""
-        for text in self._held or ():
+        """Emit the text that was kept back until a call came."""
+        for text in self._kept_back:
             self._feed.event(events.TextDelta(text, self._choice))
-        self._held = None
+        self._kept_back.clear()
 
     def _begin_answer(self, item_id: str) -> None:
         if self._answer_item and self.tools is None:
@@ -328,7 +321,7 @@ class TurnReader:
             self._emit_text(self.tools, PARAGRAPH)
         self._answer_item = item_id
         self._answer = self._text_of(item_id)
-        self._advance(Progress.SPEAKING)
+        self._step(turn.Event.KEPT_BACK if self._requires_call else turn.Event.SPOKE)
 
     def _refused(self) -> bool:
         """Whether the model refused. Codex drops a refusal's text, and leaves an answer that has
@@ -338,9 +331,11 @@ class TurnReader:
             return False
         return counts.output_tokens > counts.reasoning_output_tokens
 
-    def _advance(self, progress: Progress) -> None:
-        if self.progress in ENDED:
-            return  # what still comes of a turn that has failed does not bring it back
-        self.progress = progress
-        self.spoke = True
-        self._on_progress(progress)
+    @property
+    def _ended(self) -> bool:
+        return self._states.turn in turn.ENDED
+
+    def _step(self, event: turn.Event) -> None:
+        """Take what happened to the turn, unless nothing that comes of it counts any more."""
+        if not self._ended:
+            self._states.take_turn_event(event)

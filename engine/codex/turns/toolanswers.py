@@ -5,7 +5,7 @@ last: so a result waits for its question, and a question for its result.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from engine import worker
 from engine.codex.protocol import appserver
@@ -21,31 +21,27 @@ NOTHING: Final = appserver.ToolCallResult((appserver.InputText(""),), success=Fa
 
 
 class ToolAnswers:
-    """Of one thread.
-
-    Attributes:
-        stage: whether results are waited for.
-    """
+    """What the calls of one thread are answered with."""
 
     def __init__(self, answer: Answer) -> None:
-        self.stage: Literal["waiting", "given up"] = "waiting"
         self._answer = answer
         self._asked: dict[str, jsonrpc.Id] = {}
         self._results: dict[str, appserver.ToolCallResult] = {}
 
     def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
-        """Codex waits for the result of a call."""
+        """Answer Codex's question for the result of a call, once the client has brought it."""
         result = self._results.pop(call_id, None)
-        if self.stage == "given up":
-            self._answer(rpc_id, NOTHING)
-        elif result is None:
+        if result is None:
             self._asked[call_id] = rpc_id
         else:
             self._answer(rpc_id, result)
 
-    def give_up(self) -> None:
-        """Wait for no result: Codex is silent about what happened until it has its answers."""
-        self.stage = "given up"
+    def refuse(self, rpc_id: jsonrpc.Id) -> None:
+        """Answer a question with nothing."""
+        self._answer(rpc_id, NOTHING)
+
+    def refuse_all(self) -> None:
+        """Answer every question that waits with nothing."""
         for rpc_id in self._asked.values():
             self._answer(rpc_id, NOTHING)
         self._asked.clear()

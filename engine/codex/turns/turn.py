@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from engine import containment, failures, worker
 from engine.codex.request import preparation
 from engine.codex.turns import parking
-from engine.codex.turns.attempt import Attempt, Seat
+from engine.codex.turns.attempt import Attempt
+from engine.codex.turns.thread import Seat
 from machines import events
+from machines.turn import thread
 
 
 class Unavailable(Exception):
@@ -50,8 +52,7 @@ class CodexTurn:
         """Interrupt the turn, wherever it is; one that is over ends by itself."""
         self._feed = worker.SILENCE
         if self._trial is not None:
-            self._trial.mute()
-            self._trial.let_go()
+            self._trial.cancel()
         if self._trial is None or not self._trial.over:
             self._task.cancel()
 
@@ -65,11 +66,14 @@ class CodexTurn:
         """Park the turn if its answer was calls whose results it can take."""
         self._feed = worker.SILENCE
         trial = self._trial
-        if trial is not None and trial.step is not None:
+        if trial is None:
+            return
+        trial.mute()
+        if trial.waiting and trial.step is not None:
             try:
                 self._parking.park(trial, self._turn, trial.step)
             except Exception:
-                trial.let_go()  # nobody would bring it its results
+                trial.let_go(thread.Event.GIVEN_UP)  # nobody would bring it its results
                 raise
 
     async def _live(self) -> None:
@@ -94,7 +98,7 @@ class CodexTurn:
         trial, results = found
         self._trial = trial
         failure = await trial.resume(self._turn, self._feed, results)
-        if failure is not None and failure.retryable and not trial.spoke:
+        if failure is not None and failure.retryable and not trial.heard:
             self._feed.event(events.ParkMissed(failure.code, self._turn.choice))
             return False
         if failure is not None:
@@ -113,7 +117,7 @@ class CodexTurn:
             if failure is None:
                 return
             last = attempt > failures.BEFORE_OUTPUT_RETRIES
-            if last or trial.spoke or not failure.retryable:
+            if last or trial.heard or not failure.retryable:
                 self._feed.event(failure.event(self._turn.choice))
                 return
             delay = failures.retry_delay(attempt)

@@ -107,6 +107,7 @@ _NAMES: Final[_Fields] = {
     events.ToolCallDelta: ("call_id", "name"),
     events.TurnStarted: ("thread_id", "turn_id"),
     events.TurnResumed: ("thread_id",),
+    events.ThreadChanged: ("thread_id",),
 }
 """Fields that hold a worker's ids, and the names of the functions that a model calls."""
 

@@ -27,7 +27,7 @@ def test_a_bug_met_while_a_process_is_lost_stops_no_other_part(
     async def scene() -> None:
         options: Any = _Options()
         server = codexworker.AppServer(
-            "codex-0", options, lambda: None, lambda feed, data: feed(data)
+            "codex-0", options, lambda: None, lambda feed, data: feed(data), lambda *_: None
         )
         server.connected(lambda _: None)
         assert server.channel is not None
@@ -50,7 +50,9 @@ def test_a_bug_met_while_a_process_is_lost_stops_no_other_part(
 def test_a_change_that_the_event_log_cannot_take_is_in_the_diagnostics() -> None:
     async def scene() -> None:
         options: Any = _Options()
-        worker = codexworker.CodexWorker(options, {}, raising, lambda feed, data: feed(data))
+        worker = codexworker.CodexWorker(
+            options, {}, raising, lambda feed, data: feed(data), lambda *_: None
+        )
         worker._changed("codex-0", "backoff", supervisor.Exited(1))
 
     with structlog.testing.capture_logs() as lines:

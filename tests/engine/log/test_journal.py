@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.log import event_log as eventlog, journal
 from engine.log.settings import LogSettings
-from machines import supervisor
+from machines import events, supervisor
 from tests.support.logs import logs
 
 
@@ -64,6 +64,20 @@ def test_each_record_is_on_file_before_the_next(tmp_path: Path) -> None:
     kept.changed("codex-0", "spawning", supervisor.StartAsked())
     assert len(lives(tmp_path)[0]) == 1
     event_log.close()
+
+
+def test_what_comes_late_on_a_thread_is_in_the_life_of_its_process(tmp_path: Path) -> None:
+    event_log = eventlog.EventLog(LogSettings(tmp_path), lambda: 1)
+    event_log.open()
+    kept = journal.WorkerJournal(event_log)
+    late = events.ThreadChanged("expired", "waiting", "interrupting", 0, "st_1", "t")
+    kept.late("codex-0", late)  # before its life, and so nowhere
+    kept.changed("codex-0", "spawning", supervisor.StartAsked())
+    kept.late("codex-0", late)
+    ((_, told),) = lives(tmp_path)
+    event_log.close()
+    assert (told["event"], told["state"]) == ("thread_changed", "spawning")
+    assert (told["late_of"], told["thread_id"]) == ("st_1", "t")
 
 
 def test_a_process_that_never_was_has_no_life(tmp_path: Path) -> None:

@@ -37,6 +37,14 @@ def walk(
     return tried
 
 
+def agree(
+    machine_class: type[StateMachine], compiled: table.Table, state: str, event: str
+) -> None:
+    """Send one event to a machine that is in some state, and hold its table against it."""
+    expected = _send(machine_class(start_value=state), event)
+    assert _next(compiled, state, event) == expected, f"{event!r} in {state!r}"
+
+
 def _send(machine: StateMachine, event: str) -> str | None:
     """Where the library's own engine goes, None where it refuses."""
     try:

@@ -58,6 +58,8 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
         events.TurnResumed("th"),
         events.ParkMissed("expired"),
         events.CallDemanded(1),
+        events.TurnChanged("spoke", "silent", "speaking"),
+        events.ThreadChanged("started", "starting", "running"),
         events.ItemStarted("reasoning"),
         events.UpstreamGarbled("{"),
         events.RpcSent("turn/start", 1),

@@ -14,9 +14,11 @@ from engine import worker
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Channel
 from engine.codex.request import preparation, tools
-from engine.codex.turns import attempt, dispatcher, parking, turn as codexturn
+from engine.codex.turns import dispatcher, parking, states, turn as codexturn
+from engine.codex.turns.thread import Seat
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
+from machines.turn import thread
 from tests.support.machines import virtualtime
 
 MESSAGES = (
@@ -63,6 +65,7 @@ class Server:
         self.seats = 0
         self.left = 0
         self.suspicions: list[str] = []
+        self.late: list[events.LateChange] = []
         self.routes = dispatcher.Dispatcher(lambda _: None)
         self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
@@ -77,7 +80,7 @@ class Server:
         """What it was asked for, in order."""
         return [line["method"] for line in self.heard]
 
-    def seat(self) -> attempt.Seat:
+    def seat(self) -> Seat:
         """A place on it."""
         self.seats += 1
 
@@ -88,7 +91,7 @@ class Server:
             return appserver.ThreadStartParams(model=turn.target, cwd="/empty")
 
         deaf = self.suspicions.append
-        return attempt.Seat(self.channel, self.routes, thread, leave, self.seat, deaf)
+        return Seat(self.channel, self.routes, thread, leave, self.seat, deaf, self.late.append)
 
     async def until_heard(self, count: int) -> None:
         """Wait for so many requests."""
@@ -220,6 +223,7 @@ class Scene:
         prepared: preparation.Preparation | None = None,
     ) -> None:
         self.events: list[StreamInput] = []
+        self.changes: list[events.LateChange] = []
         self.attempts: list[int] = []
         self._servers = itertools.chain(servers, itertools.repeat(servers[-1]))
         self._ended = asyncio.Event()
@@ -229,6 +233,9 @@ class Scene:
         self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot)
 
     def event(self, event: StreamInput) -> None:
+        if isinstance(event, events.LateChange):
+            self.changes.append(event)
+            return
         self.events.append(event)
         self._grown.set()
         if isinstance(event, TurnFinished | TurnFailed):
@@ -251,9 +258,25 @@ class Scene:
         await asyncio.sleep(0.01)
         return self.events[-1]
 
-    async def _take_seat(self, attempt: int) -> attempt.Seat:
+    async def _take_seat(self, attempt: int) -> Seat:
         self.attempts.append(attempt)
         return next(self._servers).seat()
+
+
+def states_of(loop: asyncio.AbstractEventLoop) -> states.States:
+    """The states of a turn that runs, and that nobody records."""
+
+    def ignored(_: object) -> None:
+        pass
+
+    return running(states.States(ignored, ignored, ignored, loop))
+
+
+def running(its: states.States) -> states.States:
+    """The same states, their thread started."""
+    its.take_thread_event(thread.Event.START_SENT)
+    its.take_thread_event(thread.Event.STARTED)
+    return its
 
 
 def run(scene: Coroutine[Any, Any, None]) -> None:

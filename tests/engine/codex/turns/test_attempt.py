@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine import failures, worker
-from engine.codex.turns import attempt, ending, parking, toolanswers
+from engine.codex.turns import attempt, parking, states, toolanswers
 from engine.codex.turns.reader import SILENT_STEPS_MAX
 from machines.events import (
     CallDemanded,
@@ -109,7 +109,7 @@ def test_a_call_may_be_written_for_longer_than_a_whole_answer_may_be_silent() ->
         await server.until("turn/start")
         server.say_text("Let me look.")
         server.say(lambda turn: turn.item_completed("Let me look."))
-        await asyncio.sleep(10 * ending.STEP_GRACE_S)
+        await asyncio.sleep(10 * states.STEP_GRACE_S)
         server.say_step(("c0", "add", "{}"))
         assert await play.end() == TurnFinished("tool_calls")
         assert play.of(ToolCalled) == [ToolCalled("c0", "add", "{}")]
@@ -277,7 +277,7 @@ def test_a_step_that_is_silent_behind_a_call_is_given_a_result_to_go_on() -> Non
         play = Scene(server, turn=CALLING)
         await server.until("turn/start")
         server.ask_result(7, "c0")
-        await asyncio.sleep(attempt.RESULT_PATIENCE_S - 0.1)
+        await asyncio.sleep(states.RESULT_PATIENCE_S - 0.1)
         assert server.answers == []
         await asyncio.sleep(0.2)
         server.ask_result(8, "c1")

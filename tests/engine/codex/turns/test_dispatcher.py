@@ -1,6 +1,8 @@
 """One read holds lines of many turns: what one of them cannot take costs no other anything."""
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,24 +16,37 @@ from machines import events
 from machines.events import TextDelta, TurnFinished, UpstreamGarbled
 from machines.wire import jsonrpc
 from tests.support.machines import virtualtime
+from tests.support.providers import turnscene
 
 TEXTS = ("one ", "two ", "three ", "four")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loop() -> Iterator[None]:
+    """A loop that keeps deadlines, and does not run."""
+    with contextlib.closing(virtualtime.VirtualLoop()) as loop:
+        Turn.loop = loop
+        yield
 
 
 class Turn:
     """A turn on a process that others share: what it led to."""
 
+    loop: asyncio.AbstractEventLoop
+
     def __init__(self, turns: dispatcher.Dispatcher, thread: str) -> None:
         self.thread = thread
         self.events: list[events.StreamInput] = []
-        self.failures: list[failures.ProviderFailure] = []
-        self.reader = codex.TurnReader(
-            self, 0, lambda _: None, self.failures.append, ids={"stream": f"st_{thread}"}
-        )
+        its_states = turnscene.states_of(self.loop)
+        self.reader = codex.TurnReader(self, 0, its_states, ids={"stream": f"st_{thread}"})
         turns.turns[thread] = self.reader
 
     def event(self, event: events.StreamInput) -> None:
         self.events.append(event)
+
+    @property
+    def failures(self) -> list[failures.ProviderFailure]:
+        return [self.reader.failure] if self.reader.failure is not None else []
 
     @property
     def text(self) -> str:

@@ -1,5 +1,8 @@
 """The notifications of a turn become the events of its stream, in order and under its choice."""
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -7,8 +10,7 @@ import pytest
 
 from engine import failures
 from engine.codex.protocol import channel
-from engine.codex.turns import dispatcher, reader as codex
-from engine.codex.turns.reader import Progress
+from engine.codex.turns import dispatcher, reader as codex, states
 from machines import errors, events
 from machines.events import (
     ItemStarted,
@@ -18,7 +20,10 @@ from machines.events import (
     TurnFinished,
     Usage,
 )
-from tests.support.providers import frames
+from machines.turn import machine
+from machines.turn.turn import FAILED, OVER, SPEAKING, WHOLE
+from tests.support.machines import virtualtime
+from tests.support.providers import frames, turnscene
 
 THREAD = "00000000-0000-7000-8000-000000000001"
 
@@ -26,17 +31,27 @@ THREAD = "00000000-0000-7000-8000-000000000001"
 class Turn:
     """One turn among the routes of a process, and everything it led to."""
 
+    loop: asyncio.AbstractEventLoop
+
     def __init__(self, choice: int = 0) -> None:
         self.events: list[events.StreamInput] = []
-        self.progress: list[Progress] = []
-        self.failures: list[failures.ProviderFailure] = []
+        self.went: list[str] = []
         self.others: list[Any] = []
         self.routes = dispatcher.Dispatcher(self.others.append)
-        self.reader = codex.TurnReader(self, choice, self.progress.append, self.failures.append)
+        its_states = states.States(self._record, lambda _: None, lambda _: None, self.loop)
+        self.reader = codex.TurnReader(self, choice, turnscene.running(its_states))
         self.routes.turns[THREAD] = self.reader
 
     def event(self, event: events.StreamInput) -> None:
         self.events.append(event)
+
+    @property
+    def failures(self) -> list[failures.ProviderFailure]:
+        return [self.reader.failure] if self.reader.failure is not None else []
+
+    def _record(self, change: machine.Change) -> None:
+        if change.machine == "turn":
+            self.went.append(change.after)
 
     def hear(self, method: str, thread: str = THREAD, **params: Any) -> None:
         """Take a notification as it comes from the pipe."""
@@ -78,6 +93,14 @@ class Turn:
         return [event for event in self.events if not isinstance(event, ItemStarted)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loop() -> Iterator[None]:
+    """A loop that keeps deadlines, and does not run."""
+    with contextlib.closing(virtualtime.VirtualLoop()) as loop:
+        Turn.loop = loop
+        yield
+
+
 COUNTED = TokensCounted(Usage(10, 5, 3, 1))
 
 
@@ -104,7 +127,7 @@ def test_a_turn_of_the_real_binary() -> None:
         TurnFinished("stop"),
     ]
     assert turn.failures == []
-    assert turn.progress[-2:] == [Progress.WHOLE, Progress.OVER]
+    assert turn.went[-2:] == [WHOLE, OVER]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +158,7 @@ def test_text_comes_as_it_is_said() -> None:
         TokensCounted(Usage(10, 5, 3, 1), 2),
         TurnFinished("stop", 2),
     ]
-    assert turn.progress == [Progress.SPEAKING, Progress.WHOLE, Progress.OVER]
+    assert turn.went == [SPEAKING, WHOLE, OVER]
 
 
 def test_several_messages_are_joined_by_a_blank_line() -> None:
@@ -206,7 +229,7 @@ def test_text_that_no_delta_said_is_said_when_its_message_is_whole() -> None:
         TextDelta("Good "),
         TextDelta("bye"),
     ]
-    assert turn.reader.progress is Progress.WHOLE
+    assert turn.went[-1] == WHOLE
 
 
 def test_what_is_neither_message_nor_reasoning_is_a_sign_of_life() -> None:
@@ -216,7 +239,7 @@ def test_what_is_neither_message_nor_reasoning_is_a_sign_of_life() -> None:
     turn.hear("item/reasoning/summaryPartAdded", itemId="r1", summaryIndex=0)
     turn.hear("turn/started", turn={"id": "tu", "status": "inProgress", "items": []})
     assert turn.events == [ItemStarted("dynamicToolCall")]
-    assert turn.reader.progress is Progress.SILENT
+    assert turn.went == []
 
 
 def test_the_counts_are_the_threads_total_and_the_last_ones_count() -> None:
@@ -291,7 +314,7 @@ def test_an_answer_that_is_whole_outlives_its_process() -> None:
     turn.reader.lost()
     turn.end()
     assert turn.said()[-2:] == [COUNTED, TurnFinished("stop")]
-    assert turn.progress.count(Progress.OVER) == 1
+    assert turn.went.count(OVER) == 1
 
 
 @pytest.mark.parametrize("whole_once", [True, False])
@@ -301,7 +324,7 @@ def test_an_answer_that_goes_on_is_lost_with_its_process(whole_once: bool) -> No
     if whole_once:
         turn.complete("m1", "x")
         turn.start("r1", "reasoning")
-        assert turn.progress == [Progress.SPEAKING, Progress.WHOLE, Progress.SPEAKING]
+        assert turn.went == [SPEAKING, WHOLE, SPEAKING]
     turn.reader.lost()
     assert turn.failures == [failures.LOST]
     assert turn.said() == [TextDelta("x")]
@@ -311,7 +334,7 @@ def test_a_silent_turn_is_lost_with_its_process() -> None:
     turn = Turn()
     turn.reader.lost()
     assert turn.failures == [failures.LOST]
-    assert not turn.reader.spoke
+    assert turn.went == [FAILED]
 
 
 @pytest.mark.parametrize("text", ["token", "", 'a"b\\n\n', "漢字", "\u2028\U0001f469\u200d"])
@@ -339,7 +362,7 @@ def test_what_belongs_to_no_turn_disturbs_none() -> None:
     turn.routes.notification("account/updated", msgspec.Raw(b'{"authMode":"apikey"}'))
     turn.routes.notification("configWarning", msgspec.Raw(b'{"summary":"hm"}'))
     assert turn.events == []
-    assert turn.progress == []
+    assert turn.went == []
     assert [type(other).__name__ for other in turn.others] == [
         "ItemDelta",
         "TurnNotification",

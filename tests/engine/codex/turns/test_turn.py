@@ -10,7 +10,7 @@ import structlog
 from engine import failures, worker
 from engine.codex.protocol import appserver
 from engine.codex.request import preparation
-from engine.codex.turns import attempt, ending, parking, reader as codex, turn as codexturn
+from engine.codex.turns import attempt, parking, reader as codex, states, thread, turn as codexturn
 from machines.events import (
     RetryScheduled,
     RpcReplied,
@@ -123,7 +123,7 @@ def test_a_whole_answer_without_an_end_is_finished_for_it() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        with takes(ending.STEP_GRACE_S, ending.STEP_GRACE_S + 0.1):
+        with takes(states.STEP_GRACE_S, states.STEP_GRACE_S + 0.1):
             assert await play.end() == TurnFinished("stop", 2)
         assert play.of(TokensCounted) == [TokensCounted(None, 2)]
         assert server.methods == [*OPENING, "turn/interrupt", "thread/unsubscribe"]
@@ -139,9 +139,9 @@ def test_an_answer_that_goes_on_is_not_finished() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        await asyncio.sleep(ending.STEP_GRACE_S - 1)
+        await asyncio.sleep(states.STEP_GRACE_S - 1)
         server.say(lambda turn: turn.started())
-        await asyncio.sleep(10 * ending.STEP_GRACE_S)
+        await asyncio.sleep(10 * states.STEP_GRACE_S)
         assert play.of(TurnFinished, TurnFailed) == []
         server.say(lambda turn: turn.completed("Hello", 1))
         assert await play.end() == TurnFinished("stop", 2)
@@ -181,7 +181,7 @@ def test_an_interrupt_that_is_not_answered_makes_the_process_suspect() -> None:
         await server.until("turn/start")
         play.turn.cancel()
         await server.until("turn/interrupt")
-        await asyncio.sleep(attempt.INTERRUPT_GRACE_S - 0.1)
+        await asyncio.sleep(thread.INTERRUPT_GRACE_S - 0.1)
         assert (server.left, server.suspicions) == (0, [])
         await asyncio.sleep(0.2)
         assert (server.left, server.suspicions) == (1, ["turn/interrupt unanswered"])
@@ -214,7 +214,7 @@ def test_an_interrupt_that_a_busy_process_refuses_is_tried_again() -> None:
         server.takes_again("turn/interrupt")
         await asyncio.sleep(0.1)
         assert (server.left, server.suspicions) == (1, [])
-        await asyncio.sleep(attempt.INTERRUPT_GRACE_S)
+        await asyncio.sleep(thread.INTERRUPT_GRACE_S)
         assert server.methods.count("turn/interrupt") == 11
 
     run(scene())
@@ -226,7 +226,7 @@ def test_a_process_that_is_too_busy_to_stop_a_turn_is_suspect() -> None:
         play = Scene(server)
         await server.until("turn/start")
         play.turn.cancel()
-        await asyncio.sleep(attempt.INTERRUPT_GRACE_S - attempt.INTERRUPT_RETRY_S - 0.05)
+        await asyncio.sleep(thread.INTERRUPT_GRACE_S - thread.INTERRUPT_RETRY_S - 0.05)
         assert (server.left, server.suspicions) == (0, [])
         await asyncio.sleep(0.1)
         assert (server.left, server.suspicions) == (1, ["turn/interrupt refused"])
@@ -377,7 +377,7 @@ def alone() -> preparation.Preparation:
 
 
 def test_where_there_is_no_seat_the_turn_fails() -> None:
-    async def nowhere(_: int) -> attempt.Seat:
+    async def nowhere(_: int) -> thread.Seat:
         raise codexturn.Unavailable(failures.NOT_READY)
 
     async def scene() -> None:
@@ -398,7 +398,7 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
         def broken(_: worker.Turn) -> appserver.ThreadStartParams:
             raise ZeroDivisionError
 
-        async def take(_: int) -> attempt.Seat:
+        async def take(_: int) -> thread.Seat:
             return msgspec.structs.replace(whole, thread=broken)
 
         play = Scene(Server())
@@ -416,9 +416,7 @@ def raising(*_: Any, **__: Any) -> Any:
     raise RuntimeError("planted")
 
 
-@pytest.mark.parametrize(
-    "when", ["interrupting", "interrupted", "unsubscribing", "released", "late"]
-)
+@pytest.mark.parametrize("when", ["interrupting", "interrupted", "unsubscribing", "late"])
 def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
     when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,18 +427,17 @@ def test_a_bug_met_while_a_turn_is_stopped_gives_the_seat_back(
         place = {
             "interrupting": "_ask_to_stop",
             "interrupted": "_interrupted",
-            "released": "_release",
             "unsubscribing": "_unsubscribe",
-            "late": "_release_late_thread",
+            "late": "_started",
         }
-        monkeypatch.setattr(attempt.Attempt, place[when], raising)
+        monkeypatch.setattr(thread.Thread, place[when], raising)
         with structlog.testing.capture_logs() as lines:
             play.turn.cancel()
             await asyncio.sleep(0.01)
             if when == "late":
                 server.answer(server.unanswered[0])
             await asyncio.sleep(0.01)
-        assert server.left == (2 if when == "unsubscribing" else 1)  # it is safe to repeat
+        assert server.left == 1
         assert server.routes.turns == {}
         assert "thread/unsubscribe" in server.methods or when == "late"
         assert "turn/interrupt" in server.methods or when == "late"

@@ -101,6 +101,8 @@ KEPT = {
     "timer_fired": "timer",
     "client_gone": "cause",
     "turn_started": "thread_id turn_id",
+    "turn_changed": "trigger before after late_of",
+    "thread_changed": "trigger before after late_of thread_id",
     "item_started": "item",
     "rpc_sent": "method",
     "retry_scheduled": "code",

@@ -1,0 +1,108 @@
+"""What happens to a turn is told to its thread, and every story of both comes to an end."""
+
+from pathlib import Path
+
+import pytest
+
+from machines import errors
+from machines.turn import machine, thread, turn
+from machines.turn.machine import Change, TurnOnThread
+from tests.machines.turn import product
+
+NAMED = {
+    product.Mode.WORDS: "words",
+    product.Mode.TOOLS: "words or calls",
+    product.Mode.REQUIRED: "calls alone",
+}
+
+PAGE = (Path(__file__).parents[3] / "docs" / "machines.md").read_text(encoding="utf-8")
+
+
+def running() -> TurnOnThread:
+    its = TurnOnThread()
+    its.take_thread_event(thread.Event.START_SENT)
+    its.take_thread_event(thread.Event.STARTED)
+    return its
+
+
+def test_the_end_of_a_turn_releases_its_thread() -> None:
+    its = running()
+    its.take_turn_event(turn.Event.SPOKE)
+    step = its.take_turn_event(turn.Event.COMPLETED)
+    assert step.changes == (
+        Change("turn", "completed", "speaking", "over"),
+        Change("thread", "turn_over", "running", "released"),
+    )
+    assert step.actions == (thread.Action.UNSUBSCRIBE, thread.Action.LEAVE)
+
+
+@pytest.mark.parametrize(
+    ("answerable", "state"), [(True, thread.WAITING), (False, thread.INTERRUPTING)]
+)
+def test_a_step_with_calls_waits_for_results_that_can_come(answerable: bool, state: str) -> None:
+    its = running()
+    its.take_turn_event(turn.Event.STEP_CALLED, answerable)
+    assert (its.turn, its.thread) == (turn.CALLING, state)
+
+
+def test_a_turn_that_is_stopped_here_is_interrupted_there() -> None:
+    its = running()
+    step = its.take_turn_event(turn.Event.STOPPED)
+    assert (its.turn, its.thread) == (turn.FAILED, thread.INTERRUPTING)
+    assert step.actions == (thread.Action.INTERRUPT, thread.Action.UNSUBSCRIBE)
+
+
+def test_what_its_client_was_told_is_remembered_until_the_next_client() -> None:
+    its = running()
+    its.take_turn_event(turn.Event.KEPT_BACK)
+    assert not its.heard
+    its.take_turn_event(turn.Event.SPOKE)
+    its.take_turn_event(turn.Event.CALL_MISSING)
+    its.take_turn_event(turn.Event.DEMANDED)
+    assert (its.turn, its.heard) == (turn.SILENT, True)
+    its.take_turn_event(turn.Event.STEP_CALLED)
+    its.take_thread_event(thread.Event.RESUMED)
+    assert (its.turn, its.heard) == (turn.SILENT, False)
+
+
+def test_a_step_that_changes_nothing_is_no_change() -> None:
+    its = running()
+    assert its.take_turn_event(turn.Event.ITEM_STARTED) == machine.Step(())
+
+
+def test_an_event_that_does_not_belong_changes_nothing() -> None:
+    its = running()
+    with pytest.raises(errors.IllegalEvent):
+        its.take_turn_event(turn.Event.DEMANDED)
+    assert (its.turn, its.thread) == (turn.SILENT, thread.RUNNING)
+
+
+def test_changes_that_the_declaration_has_are_legal_and_no_others() -> None:
+    assert machine.legal(Change("turn", "spoke", "silent", "speaking"))
+    assert not machine.legal(Change("turn", "spoke", "silent", "over"))
+    assert not machine.legal(Change("thread", "spoke", "silent", "speaking"))
+    assert not machine.legal(Change("turn", "no such event", "silent", "over"))
+
+
+@pytest.mark.parametrize("usage", [True, False], ids=["usage", "no usage"])
+@pytest.mark.parametrize("mode", product.Mode, ids=lambda mode: mode.name)
+def test_every_order_of_events_keeps_the_rules_and_comes_to_an_end(
+    mode: product.Mode, usage: bool
+) -> None:
+    space = product.Space(mode, usage)  # raises where a rule is broken, with the story
+    stories = ["\n  ".join(space.story(key)) for key in space.dead_ends()[:3]]
+    assert not stories, f"nothing leads out of:\n  {stories[0]}"
+    assert f"| {NAMED[mode]} | {len(space.states):,} | {space.steps:,} |" in PAGE or not usage
+    reached = {(lane[0], lane[1]) for key in space.states for lane in key[-1]}
+    turns = set(turn.TABLE.states)
+    if mode is product.Mode.WORDS:
+        turns -= {turn.LACKING, turn.OWING, turn.CALLING}
+    elif mode is product.Mode.TOOLS:
+        turns -= {turn.LACKING, turn.OWING}
+    else:
+        turns -= {turn.WHOLE, turn.OVER}
+    assert {turn for turn, _ in reached} == turns
+    threads = set(thread.TABLE.states)
+    if mode is product.Mode.WORDS:
+        threads -= {thread.ASKED, thread.REFUSING, thread.WAITING}
+    assert {thread for _, thread in reached} == threads
