@@ -137,7 +137,6 @@ TESTED_BY = {
         "engine/codex/protocol/test_appserver.py",
         "both sides of the protocol are held to the same recordings",
     ),
-    "engine.codex.turns.ending": ("engine/codex/turns/test_turn.py", "a turn is what it ends"),
     "engine.log.settings": ("engine/log/test_event_log.py", "data, and what the log makes of it"),
     "engine.store.store": ("engine/store/test_sqlite.py", "a protocol: `store_contract` holds it"),
     "server._installed": ("test_packaging.py", "it is there in a wheel alone"),

@@ -120,8 +120,7 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
     notice = st.one_of(
         st.builds(events.ItemStarted, st.just("reasoning"), choice),
         st.builds(events.UpstreamGarbled, TEXTS, choice),
-        st.just(events.TurnChanged("spoke", "silent", "speaking")),
-        st.just(events.ThreadChanged("started", "starting", "running", thread_id="t")),
+        st.just(events.ThreadChanged("start_sent", "new", "starting")),
         st.builds(events.BufferPressure, st.just(300_000)),
     )
     end = st.one_of(

@@ -1,0 +1,86 @@
+"""A thread leaves nothing behind, whatever its process says to it, and its last words are kept."""
+
+import asyncio
+
+from machines.events import ThreadChanged, TurnChanged
+from tests.support.providers.turnscene import OPENING, TURN, Scene, Server, run
+
+
+def moves(*changes: ThreadChanged | TurnChanged) -> list[tuple[str, str, str]]:
+    return [(each.before, each.trigger, each.after) for each in changes]
+
+
+def test_a_turn_that_goes_well_is_told_with_its_stream() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("Hello")
+        server.say(lambda its: its.item_completed("Hello") + its.completed("Hello", 1))
+        await play.end()
+        assert moves(*play.changes) == [
+            ("new", "start_sent", "starting"),
+            ("starting", "started", "running"),
+            ("silent", "spoke", "speaking"),
+            ("speaking", "item_whole", "whole"),
+            ("whole", "completed", "over"),
+            ("running", "turn_over", "released"),
+        ]
+        assert {each.choice for each in play.changes} == {2}
+        assert {each.late_of for each in play.changes} == {""}
+        ids = [each.thread_id for each in play.changes if isinstance(each, ThreadChanged)]
+        assert ids == ["", "thread 1", "thread 1"]
+        assert server.late == []
+
+    run(scene())
+
+
+def test_what_comes_after_the_end_of_its_stream_goes_to_its_process() -> None:
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        await server.until("turn/start")
+        server.say_text("so far")
+        before = len(play.changes)
+        play.turn.cancel()
+        await asyncio.sleep(0.01)
+        assert len(play.changes) == before
+        assert moves(*server.late) == [
+            ("speaking", "cancel", "cancelled"),
+            ("running", "given_up", "interrupting"),
+            ("interrupting", "interrupted", "released"),
+        ]
+        assert {each.late_of for each in server.late} == {TURN.stream_id}
+        assert server.left == 1
+
+    run(scene())
+
+
+def test_a_thread_that_nobody_wants_is_released_once_it_has_started() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("thread/start",))
+        play = Scene(server)
+        await server.until("thread/start")
+        play.turn.cancel()
+        assert (moves(*server.late)[-1], server.left) == (("starting", "given_up", "orphaned"), 0)
+        server.answer(server.unanswered[0])
+        await asyncio.sleep(0.01)
+        assert moves(*server.late)[-1] == ("orphaned", "started", "released")
+        assert server.methods == [OPENING[0], "thread/unsubscribe"]
+        assert server.left == 1
+
+    run(scene())
+
+
+def test_a_thread_whose_process_dies_while_it_is_stopped_is_gone() -> None:
+    async def scene() -> None:
+        server = Server(deaf=("turn/interrupt",))
+        play = Scene(server)
+        await server.until("turn/start")
+        play.turn.cancel()
+        server.die()
+        await asyncio.sleep(0.01)
+        assert moves(*server.late)[-1] == ("interrupting", "process_lost", "gone")
+        assert server.left == 1
+
+    run(scene())
