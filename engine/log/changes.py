@@ -5,7 +5,7 @@ that the machine declares, and begin where the one before it ended.
 """
 
 from machines import events
-from machines.turn import machine, turn
+from machines.turn import machine, thread, turn
 
 
 class Changes:
@@ -26,6 +26,8 @@ class Changes:
         else:
             change = machine.Change("thread", event.trigger, event.before, event.after)
             known = self._threads.get(event.thread_id, event.before)
+            if known in thread.TABLE.final:
+                known = event.before  # the next process may give the same id again
             if event.thread_id:  # until it has one, several attempts cannot be told apart
                 self._threads[event.thread_id] = event.after
         if not machine.legal(change):

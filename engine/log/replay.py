@@ -124,7 +124,7 @@ class Replay:
                 self.tally.records += 1
             return
         replayed = self._open.get(record.stream)
-        if replayed is None and isinstance(event, events.LateChange):
+        if replayed is None and isinstance(event, events.LateChange) and event.late_of:
             self._take_late(record, event)
         if replayed is None or isinstance(event, events.WorkerChanged):
             return

@@ -288,6 +288,35 @@ def test_an_event_that_is_illegal_today_is_said_to_be(tmp_path: Path) -> None:
     assert found.rows[-1].replayed == "stream: event 'keepalive' is illegal in state 'held'"
 
 
+MOVED: logs.Record = {
+    "event": "turn_changed",
+    "trigger": "spoke",
+    "before": "silent",
+    "after": "speaking",
+    "state": "held",
+    "out": [],
+}
+"""A change of a turn, behind the opening of a stream."""
+
+
+def test_the_changes_of_a_turn_are_held_against_its_machine(tmp_path: Path) -> None:
+    assert run(tmp_path, [FULL[0], MOVED, *FULL[1:]]).tally.full == 1
+    found = run(tmp_path, [FULL[0], MOVED | {"after": "over"}, *FULL[1:]]).divergence
+    assert found is not None
+    assert found.rows[-1].recorded == "turn: silent -spoke-> over"
+    assert found.rows[-1].replayed == "no such change"
+
+
+@pytest.mark.parametrize(("after", "wrong"), [("over", "no such change"), ("speaking", "")])
+def test_what_came_late_is_held_against_its_machine_too(
+    tmp_path: Path, after: str, wrong: str
+) -> None:
+    late = MOVED | {"stream": "wk_1", "late_of": "s", "after": after, "state": "ready"}
+    found = run(tmp_path, [*FULL, late])
+    assert found.tally.full == 1
+    assert (found.divergence.rows[0].replayed if found.divergence else "") == wrong
+
+
 def test_other_bytes_from_the_same_steps_are_found(tmp_path: Path) -> None:
     found = divergence(tmp_path, changed(2, text="c"))
     assert found.where.endswith(":6")

@@ -7,8 +7,8 @@ happen next; `explore` tries all of it from every state, breadth first, until no
 state keeps the one it was first reached from, so that a rule that is broken is told as the
 shortest story that breaks it.
 
-What the engine does between the machines is written here a second time, as short as it can be:
-`tests/engine/codex/test_stories.py` plays every story to the engine itself and compares.
+What the engine does between the machines is written here a second time, as short as it can be. The
+simulator plays the engine itself, whose every step must be one that the machines have.
 """
 
 import collections
