@@ -20,7 +20,7 @@ from engine.codex.turns import dispatcher, reader as codex, states
 from engine.log import event_log as eventlog
 from engine.stream import wakeups
 from machines import lifecycle
-from machines.turn import thread
+from machines.turn import thread as threads
 from server import assembly, context, router, serve
 from server.config import load as configuration
 from server.http import exchange as http, listener
@@ -101,8 +101,8 @@ class PipelessWorker:
         thread_id = f"00000000-0000-7000-8000-{number:012}"
         loop = asyncio.get_running_loop()
         its_states = states.States(_ignore, _ignore, _ignore, loop)
-        its_states.take_thread_event(thread.Event.START_SENT)
-        its_states.take_thread_event(thread.Event.STARTED)
+        its_states.take_thread_event(threads.Event.START_SENT)
+        its_states.take_thread_event(threads.Event.STARTED)
         reader = codex.TurnReader(feed, choice, its_states)
         self._routes.turns[thread_id] = reader
         self.frames.append(appframes.TurnFrames(thread_id, number))

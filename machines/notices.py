@@ -77,7 +77,7 @@ class ThreadChanged(StreamEvent, frozen=True, tag="thread_changed"):
 
 
 LateChange = TurnChanged | ThreadChanged
-"""What may come after the end of the stream that it is about."""
+"""The changes that may come after the end of the stream that they are about."""
 
 
 class ItemStarted(StreamEvent, frozen=True, tag="item_started"):

@@ -5,7 +5,7 @@ that the machine declares, and begin where the one before it ended.
 """
 
 from machines import events
-from machines.turn import machine, thread, turn
+from machines.turn import machine, thread as threads, turn as turns
 
 
 class Changes:
@@ -19,14 +19,14 @@ class Changes:
         """Take the next change and return what is wrong with it; empty where nothing is."""
         if isinstance(event, events.TurnChanged):
             change = machine.Change("turn", event.trigger, event.before, event.after)
-            known = self._turns.get(event.choice, turn.SILENT)
-            if known in turn.TABLE.final:
-                known = turn.SILENT  # another attempt has begun
+            known = self._turns.get(event.choice, turns.SILENT)
+            if known in turns.TABLE.final:
+                known = turns.SILENT  # another attempt has begun
             self._turns[event.choice] = event.after
         else:
             change = machine.Change("thread", event.trigger, event.before, event.after)
             known = self._threads.get(event.thread_id, event.before)
-            if known in thread.TABLE.final:
+            if known in threads.TABLE.final:
                 known = event.before  # the next process may give the same id again
             if event.thread_id:  # until it has one, several attempts cannot be told apart
                 self._threads[event.thread_id] = event.after

@@ -15,12 +15,12 @@ from typing import Final, Literal
 import msgspec
 
 from machines import table
-from machines.turn import thread, turn
+from machines.turn import thread as threads, turn as turns
 
 Machine = Literal["turn", "thread"]
 """Which of the two changed its state."""
 
-_TABLES: Final[dict[str, table.Table]] = {"turn": turn.TABLE, "thread": thread.TABLE}
+_TABLES: Final[dict[str, table.Table]] = {"turn": turns.TABLE, "thread": threads.TABLE}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -37,22 +37,22 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What followed from one event: the changes of state, and what to do about them."""
+    """The changes of state that followed from one event, and what to do about them."""
 
     changes: tuple[Change, ...]
-    actions: tuple[thread.Action, ...] = ()
+    actions: tuple[threads.Action, ...] = ()
 
 
 _FOLLOWS: Final = {
-    turn.Event.COMPLETED: thread.Event.TURN_OVER,
-    turn.Event.REFUSED: thread.Event.TURN_OVER,
-    turn.Event.DEMANDS_SPENT: thread.Event.TURN_OVER,
-    turn.Event.OVERDUE: thread.Event.GIVEN_UP,
-    turn.Event.STOPPED: thread.Event.GIVEN_UP,
-    turn.Event.CANCEL: thread.Event.GIVEN_UP,
-    turn.Event.LOST: thread.Event.PROCESS_LOST,
+    turns.Event.COMPLETED: threads.Event.TURN_OVER,
+    turns.Event.REFUSED: threads.Event.TURN_OVER,
+    turns.Event.DEMANDS_SPENT: threads.Event.TURN_OVER,
+    turns.Event.OVERDUE: threads.Event.GIVEN_UP,
+    turns.Event.STOPPED: threads.Event.GIVEN_UP,
+    turns.Event.CANCEL: threads.Event.GIVEN_UP,
+    turns.Event.LOST: threads.Event.PROCESS_LOST,
 }
-"""What an event of the turn means to its thread; a step with calls may mean either of two."""
+"""The event of the thread that follows from one of the turn; a step with calls may have two."""
 
 
 class TurnOnThread:
@@ -63,16 +63,16 @@ class TurnOnThread:
     """
 
     def __init__(self) -> None:
-        self.turn = turn.TABLE.initial
-        self.thread = thread.TABLE.initial
+        self.turn = turns.TABLE.initial
+        self.thread = threads.TABLE.initial
         self.heard = False
 
     @property
     def ended(self) -> bool:
         """Whether nothing that Codex still says about the turn counts."""
-        return self.turn in turn.ENDED
+        return self.turn in turns.ENDED
 
-    def take_turn_event(self, event: turn.Event, answerable: bool = True) -> Step:
+    def take_turn_event(self, event: turns.Event, answerable: bool = True) -> Step:
         """Take what happened to the turn.
 
         Args:
@@ -81,29 +81,29 @@ class TurnOnThread:
         Raises:
             IllegalEvent: the event does not belong in the turn's state; nothing is changed.
         """
-        before, self.turn = self.turn, turn.TABLE.next(self.turn, event)
-        self.heard |= event is turn.Event.SPOKE
+        before, self.turn = self.turn, turns.TABLE.next(self.turn, event)
+        self.heard |= event is turns.Event.SPOKE
         changes = _change("turn", event, before, self.turn)
         follows = _FOLLOWS.get(event)
-        if event is turn.Event.STEP_CALLED:
-            called, stop = thread.Event.STEP_CALLED, thread.Event.STEP_UNANSWERABLE
+        if event is turns.Event.STEP_CALLED:
+            called, stop = threads.Event.STEP_CALLED, threads.Event.STEP_UNANSWERABLE
             follows = called if answerable else stop
-        if follows is None or self.thread in thread.UNWANTED:
+        if follows is None or self.thread in threads.UNWANTED:
             return Step(changes)
         then = self.take_thread_event(follows)
         return Step(changes + then.changes, then.actions)
 
-    def take_thread_event(self, event: thread.Event) -> Step:
+    def take_thread_event(self, event: threads.Event) -> Step:
         """Take what happened to the thread.
 
         Raises:
             IllegalEvent: the event does not belong in the thread's state, which is kept.
         """
-        before, self.thread = self.thread, thread.TABLE.next(self.thread, event)
-        if event is thread.Event.RESUMED:
-            self.turn, self.heard = turn.TABLE.initial, False  # the answer to another client
+        before, self.thread = self.thread, threads.TABLE.next(self.thread, event)
+        if event is threads.Event.RESUMED:
+            self.turn, self.heard = turns.TABLE.initial, False  # the answer to another client
         changes = _change("thread", event, before, self.thread)
-        return Step(changes, thread.actions(self.thread, event))
+        return Step(changes, threads.actions(self.thread, event))
 
 
 def legal(change: Change) -> bool:

@@ -80,7 +80,7 @@ GONE: Final = ThreadMachine.gone.id
 
 
 class Event(enum.StrEnum):
-    """What can happen to a thread.
+    """Anything that can happen to a thread.
 
     Attributes:
         START_SENT: `thread/start` was sent.
@@ -131,7 +131,7 @@ UNWANTED: Final = TABLE.final | {INTERRUPTING, ORPHANED}
 
 
 class Action(enum.Enum):
-    """What a step of a thread asks for.
+    """Anything that a step of a thread asks for.
 
     Attributes:
         AWAIT_START: step with `started` or `start_refused` when `thread/start` is answered.

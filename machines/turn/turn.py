@@ -69,7 +69,7 @@ CANCELLED: Final = TurnMachine.cancelled.id
 
 
 class Event(enum.StrEnum):
-    """What can happen to a turn.
+    """Anything that can happen to a turn.
 
     Attributes:
         SPOKE: the first piece of an item that the client is told.

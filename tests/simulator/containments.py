@@ -14,7 +14,7 @@ from unittest import mock
 from engine import containment, runningtext
 from engine.codex.turns import reader as codex
 from engine.containment import Boundary
-from machines.turn import turn
+from machines.turn import turn as turns
 from server import permits
 from server.api import sinks
 from tests.simulator import draw, plan, run
@@ -59,9 +59,9 @@ def _loses_a_part(original: Any, its: Any) -> Any:
     return part._replace(data=b"") if part.start else part
 
 
-def _comes_back(_: Any, its: Any, event: turn.Event) -> None:
+def _comes_back(_: Any, its: Any, event: turns.Event) -> None:
     if its._ended:
-        its._states._machines.turn = turn.SILENT
+        its._states._machines.turn = turns.SILENT
     its._states.take_turn_event(event)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from machines import drawing, lifecycle, supervisor
 from machines.stream import states
-from machines.turn import thread, turn
+from machines.turn import thread as threads, turn as turns
 from server.config import load as configuration
 from tests.faults import matrix
 from tests.simulator import containments
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "machines.md"
 """The page of the machines."""
 
-TABLES = (states.TABLE, turn.TABLE, thread.TABLE, supervisor.TABLE, lifecycle.TABLE)
+TABLES = (states.TABLE, turns.TABLE, threads.TABLE, supervisor.TABLE, lifecycle.TABLE)
 """Every machine that is declared, in the order of the page."""
 
 PRINTED: dict[str, Callable[[], str]] = {

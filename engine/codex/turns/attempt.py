@@ -19,14 +19,14 @@ from engine.codex.turns.reader import Tools, TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
 from machines import events
-from machines.turn import machine, thread, turn as turns
+from machines.turn import machine, thread as threads, turn as turns
 from machines.wire import jsonrpc
 
 CALL_DEMANDS: Final = 2
 """How often a model that must call a function, and does not, is asked again."""
 
 DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
-"""What it is told then: Codex always sends `tool_choice: auto`."""
+"""The demand that it is sent: Codex always sends `tool_choice: auto`."""
 
 
 class Attempt:
@@ -62,14 +62,14 @@ class Attempt:
     @property
     def waiting(self) -> bool:
         """Whether results would let it go on."""
-        return self._states.thread == thread.WAITING
+        return self._states.thread == threads.WAITING
 
     def cancel(self) -> None:
         """Feed nothing more, and stop what may still run."""
         self.mute()
         if self._states.turn not in turns.TABLE.final:
             self._states.take_turn_event(turns.Event.CANCEL)
-        self.let_go(thread.Event.GIVEN_UP)
+        self.let_go(threads.Event.GIVEN_UP)
 
     def mute(self) -> None:
         """Feed nothing more: its stream has ended."""
@@ -91,7 +91,7 @@ class Attempt:
                 self._thread.answers.bring(message)
 
         self._turn, self._feed, self.step = turn, feed, None
-        self._states.take_thread_event(thread.Event.RESUMED)
+        self._states.take_thread_event(threads.Event.RESUMED)
         self._reader = self._read(None)
         self._thread.seat.routes.turns[self._thread.id] = self._reader
         return await self._live(bring)
@@ -107,7 +107,7 @@ class Attempt:
         """Wait for results, and leave the place to others meanwhile."""
         self._thread.seat.leave()
 
-    def let_go(self, why: thread.Event) -> None:
+    def let_go(self, why: threads.Event) -> None:
         """Wait for results no longer."""
         if self.waiting:
             self._states.take_thread_event(why)
@@ -142,16 +142,16 @@ class Attempt:
     async def _begin(self) -> None:
         turn = self._turn
         params = self._thread.seat.thread(turn, self._toolset)
-        self._states.take_thread_event(thread.Event.START_SENT)
+        self._states.take_thread_event(threads.Event.START_SENT)
         self._thread.start = self._send("thread/start", params, tools.LEVELS)
         try:
             # Shielded: a thread that starts after all must be found, to be released.
             result = await self._reply(self._thread.start)
         except (RpcError, RpcTimedOut):
-            self._states.take_thread_event(thread.Event.START_REFUSED)
+            self._states.take_thread_event(threads.Event.START_REFUSED)
             raise
         self._thread.id = result.thread.id
-        self._states.take_thread_event(thread.Event.STARTED)
+        self._states.take_thread_event(threads.Event.STARTED)
         items, self._items = self._items, ()  # it may be parked for long, and they may be large
         await self._begin_turn(items)
 
@@ -235,19 +235,19 @@ class Attempt:
 
     def _asked(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """A step must become whole soon behind a call, or it may never."""
-        if self._states.thread == thread.REFUSING:
+        if self._states.thread == threads.REFUSING:
             self._thread.answers.refuse(rpc_id)
         else:
             self._thread.answers.result_requested(rpc_id, call_id)
         if not self._states.ended.is_set():
-            self._states.take_thread_event(thread.Event.RESULT_ASKED)
+            self._states.take_thread_event(threads.Event.RESULT_ASKED)
 
-    def _passed(self, event: turns.Event | thread.Event) -> None:
+    def _passed(self, event: turns.Event | threads.Event) -> None:
         """Take a deadline that has passed."""
         try:
             if event is turns.Event.OVERDUE:
                 self._reader.overdue()
-            elif isinstance(event, thread.Event):
+            elif isinstance(event, threads.Event):
                 self._states.take_thread_event(event)
         except Exception as error:
             containment.report(Boundary.CALLBACK, error, **self._ids)

@@ -41,7 +41,7 @@ _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
     "thread/tokenUsage/updated": lambda turn, its: turn.tokens_counted(its.token_usage.total),
     "turn/completed": lambda turn, its: turn.completed(its.turn),
 }
-"""What a turn does with each notification; all others are of no use to it."""
+"""The method of a turn for each notification; all others are of no use to it."""
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     method: msgspec.json.Decoder(params) for method, params in notifications.NOTIFICATIONS.items()

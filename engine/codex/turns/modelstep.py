@@ -18,7 +18,7 @@ ECHO: Final = "auto-compact-"
 """How the turn begins that an echo of injected items names: they are no news."""
 
 read_item: Final = msgspec.json.Decoder(notifications.ResponseItem).decode
-"""What is read of the provider's own form of an item."""
+"""The parts of the provider's own form of an item that are read."""
 
 
 class ModelStep(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class StepCollector:
         return ModelStep(items, calls, text, answerable)
 
     def calls(self) -> tuple[worker.Call, ...]:
-        """Those of the step so far."""
+        """Return the calls of the step so far."""
         return self._named(_calls(item for _, item in self._items))
 
     def _named(self, found: list[notifications.ResponseItem]) -> tuple[worker.Call, ...]:

@@ -19,7 +19,7 @@ from engine.codex.request import conversation
 from engine.codex.turns import attempt, modelstep
 from engine.containment import Boundary
 from machines import parse
-from machines.turn import thread
+from machines.turn import thread as threads
 
 STEPS_A_TURN: Final = 16
 """Steps kept for each turn that may be parked: a conversation that is sent anew has several."""
@@ -49,7 +49,7 @@ class KeptStep(msgspec.Struct, frozen=True, eq=False):
 
 
 class ParkingCounts(msgspec.Struct):
-    """What became of turns, for metrics; a miss is one whose history was sent anew."""
+    """Counts of what became of turns, for metrics; a miss is one whose history was sent anew."""
 
     parked: int = 0
     resumed: int = 0
@@ -86,15 +86,15 @@ class Parking:
         """Keep a turn whose calls have all reached the client."""
         self._keep_step(turn.key_id, step)
         if not self._most:
-            waiting.let_go(thread.Event.EVICTED)
+            waiting.let_go(threads.Event.EVICTED)
             return
         waiting.park()
         call_id = step.calls[0].call_id
         if call_id in self._turns:  # a provider that numbers its calls anew in each answer
-            self._drop(call_id, thread.Event.EVICTED)
+            self._drop(call_id, threads.Event.EVICTED)
         elif len(self._turns) >= self._most:
             self.counts.evicted += 1
-            self._drop(next(iter(self._turns)), thread.Event.EVICTED)
+            self._drop(next(iter(self._turns)), threads.Event.EVICTED)
         expire = functools.partial(containment.each, Boundary.CALLBACK, self._expire)
         expiry = self._loop.call_later(self._ttl, expire, (call_id,))
         self._turns[call_id] = Parked(waiting, turn, step, expiry)
@@ -136,7 +136,7 @@ class Parking:
 
     def close(self) -> None:
         """Let every turn go."""
-        drop = functools.partial(self._drop, why=thread.Event.GIVEN_UP)
+        drop = functools.partial(self._drop, why=threads.Event.GIVEN_UP)
         containment.each(Boundary.SHUTDOWN, drop, list(self._turns))
 
     def _find(
@@ -151,7 +151,7 @@ class Parking:
         if parked is None or parked.turn.key_id != turn.key_id:
             raise Missed("not_parked")
         if not parked.attempt.waiting:
-            self._drop(call_id, thread.Event.GIVEN_UP)
+            self._drop(call_id, threads.Event.GIVEN_UP)
             raise Missed("worker_lost")
         if sorted(map(str, map(conversation.answered, results))) != sorted(
             call.call_id for call in parked.step.calls
@@ -163,7 +163,7 @@ class Parking:
             raise Missed("history_edited")
         self._forget(call_id)  # before it has a place, which nobody else would give back
         if not parked.attempt.reseat():
-            parked.attempt.let_go(thread.Event.GIVEN_UP)
+            parked.attempt.let_go(threads.Event.GIVEN_UP)
             raise Missed("worker_busy")
         return parked
 
@@ -172,12 +172,12 @@ class Parking:
         parked.expiry.cancel()
         return parked
 
-    def _drop(self, call_id: str, why: thread.Event) -> None:
+    def _drop(self, call_id: str, why: threads.Event) -> None:
         self._forget(call_id).attempt.let_go(why)
 
     def _expire(self, call_id: str) -> None:
         self.counts.expired += 1
-        self._drop(call_id, thread.Event.EXPIRED)
+        self._drop(call_id, threads.Event.EXPIRED)
         _log.info("parked_turn_expired", call_id=call_id)
 
     def _keep_step(self, key_id: str, step: modelstep.ModelStep) -> None:

@@ -11,11 +11,11 @@ from engine.codex.protocol import notifications
 from engine.codex.request import reasoning
 from engine.codex.turns import modelstep, states
 from machines import events
-from machines.turn import thread, turn
+from machines.turn import thread as threads, turn as turns
 from machines.wire import jsonrpc
 
 PARAGRAPH: Final = "\n\n"
-"""What joins several messages of one turn, and several parts of its reasoning."""
+"""The blank line that joins several messages of one turn, and several parts of its reasoning."""
 
 COMMENTARY: Final = "commentary"
 """The phase of agent messages that belong to the thinking, not to the answer."""
@@ -29,7 +29,7 @@ and asked again, as often as it calls."""
 
 
 class Tools(msgspec.Struct, frozen=True):
-    """What a reader needs to know of a turn that may call.
+    """The part of a reader that only a turn with functions needs.
 
     Attributes:
         required: whether an answer without a call is none: then its text is held back.
@@ -138,8 +138,8 @@ class TurnReader:
         if item.type != "reasoning":
             return
         self._thought_item = ""
-        if self._states.turn in (turn.SILENT, turn.SPEAKING):
-            self._step(turn.Event.SPOKE)
+        if self._states.turn in (turns.SILENT, turns.SPEAKING):
+            self._step(turns.Event.SPOKE)
         self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
 
     def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
@@ -161,9 +161,9 @@ class TurnReader:
                     events.ToolCalled(call.call_id, call.name, call.arguments, self._choice)
                 )
             self._end("tool_calls")
-        elif self._states.turn == turn.SPEAKING and self._answer_item:
+        elif self._states.turn == turns.SPEAKING and self._answer_item:
             lacking = self._requires_call
-            self._step(turn.Event.STEP_LACKING if lacking else turn.Event.STEP_WHOLE)
+            self._step(turns.Event.STEP_LACKING if lacking else turns.Event.STEP_WHOLE)
 
     def reasoning_delta(self, part: str, delta: str) -> None:
         """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
@@ -171,14 +171,14 @@ class TurnReader:
             if self._thought_item:
                 delta = PARAGRAPH + delta
             self._thought_item = part
-            self._step(turn.Event.SPOKE)
+            self._step(turns.Event.SPOKE)
         self._feed.event(events.ReasoningDelta(delta, self._choice))
 
     def item_started(self, item: notifications.Item) -> None:
         """Take the start of an item: the model is alive, and not at its end."""
         if item.type == "agentMessage" and item.phase == COMMENTARY:
             self._commentary.add(item.id)
-        self._step(turn.Event.ITEM_STARTED)
+        self._step(turns.Event.ITEM_STARTED)
         self._feed.event(events.ItemStarted(item.type, self._choice))
 
     def item_completed(self, item: notifications.Item) -> None:
@@ -199,7 +199,7 @@ class TurnReader:
         # Codex tells nothing of a call until its arguments are whole, which may be minutes behind
         # the text before it: a step with tools is whole when its response is.
         if self.tools is None:
-            self._step(turn.Event.ITEM_WHOLE)
+            self._step(turns.Event.ITEM_WHOLE)
 
     def _text_of(self, item_id: str) -> runningtext.RunningText:
         """What went out of a message so far."""
@@ -211,7 +211,7 @@ class TurnReader:
             return  # each step has been counted, and the thread's are too many
         self._counts = counts
         self._steps += 1
-        if self._steps > SILENT_STEPS_MAX and self._states.turn == turn.SILENT:
+        if self._steps > SILENT_STEPS_MAX and self._states.turn == turns.SILENT:
             self.fail(failures.RUNAWAY)
 
     def completed(self, its: notifications.Turn) -> None:
@@ -233,32 +233,32 @@ class TurnReader:
                 self._finish(verdict.reason)
                 return
             failure = verdict
-        self.fail(failure, turn.Event.REFUSED)
+        self.fail(failure, turns.Event.REFUSED)
 
     def lost(self) -> None:
         """End the turn: the process has gone. An answer that was complete stays one."""
-        if self._states.turn == turn.WHOLE:
-            self._finish("stop", turn.Event.LOST)
-        elif self._states.turn not in turn.TABLE.final:
-            self.fail(failures.LOST, turn.Event.LOST)
-        elif self._states.thread not in thread.TABLE.final:
-            self._states.take_thread_event(thread.Event.PROCESS_LOST)
+        if self._states.turn == turns.WHOLE:
+            self._finish("stop", turns.Event.LOST)
+        elif self._states.turn not in turns.TABLE.final:
+            self.fail(failures.LOST, turns.Event.LOST)
+        elif self._states.thread not in threads.TABLE.final:
+            self._states.take_thread_event(threads.Event.PROCESS_LOST)
 
     def overdue(self) -> None:
         """End a turn whose answer is whole, and that says no more."""
         if self._requires_call:
-            self.fail(failures.UNCALLED, turn.Event.OVERDUE)
+            self.fail(failures.UNCALLED, turns.Event.OVERDUE)
         else:
-            self._finish("stop", turn.Event.OVERDUE)
+            self._finish("stop", turns.Event.OVERDUE)
 
     def break_off(self) -> None:
         """Fail the turn for a bug of ours: what this reader knows cannot be relied upon."""
         self.mute()
-        if self._states.turn not in turn.TABLE.final:
+        if self._states.turn not in turns.TABLE.final:
             self.failure = failures.DEFECT
-            self._states.take_turn_event(turn.Event.STOPPED)
-        elif self._states.thread == thread.WAITING:
-            self._states.take_thread_event(thread.Event.GIVEN_UP)
+            self._states.take_turn_event(turns.Event.STOPPED)
+        elif self._states.thread == threads.WAITING:
+            self._states.take_thread_event(threads.Event.GIVEN_UP)
 
     def unreadable(self, line: bytes) -> None:
         """Fail the turn: a line of it was lost, and with it a part of the answer."""
@@ -268,7 +268,7 @@ class TurnReader:
             self.fail(failures.UNREADABLE)
 
     def fail(
-        self, failure: failures.ProviderFailure, event: turn.Event = turn.Event.STOPPED
+        self, failure: failures.ProviderFailure, event: turns.Event = turns.Event.STOPPED
     ) -> None:
         """Fail the turn; nothing that still comes of it counts.
 
@@ -276,7 +276,7 @@ class TurnReader:
             event: whose word it is. Of a turn that is `STOPPED` Codex does not know that it is
                 over.
         """
-        if self._states.turn in turn.TABLE.final:
+        if self._states.turn in turns.TABLE.final:
             return
         self.failure = failure
         self._drop_calls()
@@ -288,10 +288,10 @@ class TurnReader:
         for call in self.tools.collector.calls() if self.tools is not None else ():
             self._feed.event(events.ToolCallDropped(call.call_id, call.name, self._choice))
 
-    def _finish(self, reason: str, event: turn.Event = turn.Event.COMPLETED) -> None:
+    def _finish(self, reason: str, event: turns.Event = turns.Event.COMPLETED) -> None:
         """End the answer, its counts first as far as they are known."""
         if self._requires_call and reason == "stop":
-            self._states.take_turn_event(turn.Event.CALL_MISSING)
+            self._states.take_turn_event(turns.Event.CALL_MISSING)
             return
         self._states.take_turn_event(event)
         self._drop_calls()
@@ -321,7 +321,7 @@ class TurnReader:
             self._emit_text(self.tools, PARAGRAPH)
         self._answer_item = item_id
         self._answer = self._text_of(item_id)
-        self._step(turn.Event.KEPT_BACK if self._requires_call else turn.Event.SPOKE)
+        self._step(turns.Event.KEPT_BACK if self._requires_call else turns.Event.SPOKE)
 
     def _refused(self) -> bool:
         """Whether the model refused. Codex drops a refusal's text, and leaves an answer that has
@@ -333,9 +333,9 @@ class TurnReader:
 
     @property
     def _ended(self) -> bool:
-        return self._states.turn in turn.ENDED
+        return self._states.turn in turns.ENDED
 
-    def _step(self, event: turn.Event) -> None:
+    def _step(self, event: turns.Event) -> None:
         """Take what happened to the turn, unless nothing that comes of it counts any more."""
         if not self._ended:
             self._states.take_turn_event(event)

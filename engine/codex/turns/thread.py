@@ -26,7 +26,7 @@ from engine.codex.turns import states, toolanswers
 from engine.codex.turns.dispatcher import Dispatcher
 from engine.containment import Boundary
 from machines import events
-from machines.turn import machine, thread, turn
+from machines.turn import machine, thread as threads, turn as turns
 
 INTERRUPT_GRACE_S: Final = 2.0
 """How long an interrupt may go unanswered before its process is thought deaf."""
@@ -75,7 +75,7 @@ class Thread:
         seat: Seat,
         ids: Mapping[str, str],
         record: Callable[[machine.Change], None],
-        passed: Callable[[turn.Event | thread.Event], None],
+        passed: Callable[[turns.Event | threads.Event], None],
     ) -> None:
         self.seat = seat
         self.id = ""
@@ -86,22 +86,22 @@ class Thread:
         self._ids = ids
         self._interrupt_until = 0.0
 
-    def _act(self, action: thread.Action) -> None:
+    def _act(self, action: threads.Action) -> None:
         """Do what a step asks for; where that fails, all that may still be done."""
         match action:
-            case thread.Action.AWAIT_START:
+            case threads.Action.AWAIT_START:
                 act = self._await_start
-            case thread.Action.INTERRUPT:
+            case threads.Action.INTERRUPT:
                 act = self._interrupt
-            case thread.Action.INTERRUPT_AGAIN:
+            case threads.Action.INTERRUPT_AGAIN:
                 act = self._interrupt_again
-            case thread.Action.UNSUBSCRIBE:
+            case threads.Action.UNSUBSCRIBE:
                 act = self._unsubscribe
-            case thread.Action.REFUSE_RESULTS:
+            case threads.Action.REFUSE_RESULTS:
                 act = self.answers.refuse_all
-            case thread.Action.LEAVE:
+            case threads.Action.LEAVE:
                 act = self.seat.leave
-            case thread.Action.ABANDON:
+            case threads.Action.ABANDON:
                 act = self._abandon
         self._or_abandon(act)
 
@@ -112,10 +112,10 @@ class Thread:
             step()
         except Exception as error:
             containment.report(Boundary.CALLBACK, error, **self._ids)
-            if self.states.thread in thread.TABLE.final:
+            if self.states.thread in threads.TABLE.final:
                 self._abandon()
             else:
-                self.states.take_thread_event(thread.Event.RELEASE_FAILED)
+                self.states.take_thread_event(threads.Event.RELEASE_FAILED)
 
     def _abandon(self) -> None:
         self.seat.routes.turns.pop(self.id, None)
@@ -141,11 +141,11 @@ class Thread:
         error = reply.exception()
         if error is None:
             self.id = reply.result().thread.id
-            self.states.take_thread_event(thread.Event.STARTED)
+            self.states.take_thread_event(threads.Event.STARTED)
         elif isinstance(error, ChannelClosed):
-            self.states.take_thread_event(thread.Event.PROCESS_LOST)
+            self.states.take_thread_event(threads.Event.PROCESS_LOST)
         else:
-            self.states.take_thread_event(thread.Event.START_REFUSED)
+            self.states.take_thread_event(threads.Event.START_REFUSED)
 
     def _interrupt(self) -> None:
         """Have Codex stop the turn; its place is free when the process says so."""
@@ -170,21 +170,21 @@ class Thread:
         error = reply.exception()
         again = asyncio.get_running_loop().time() + INTERRUPT_RETRY_S
         if isinstance(error, ChannelClosed):
-            self.states.take_thread_event(thread.Event.PROCESS_LOST)
+            self.states.take_thread_event(threads.Event.PROCESS_LOST)
         elif isinstance(error, RpcTimedOut):
             self.seat.suspect("turn/interrupt unanswered")
-            self.states.take_thread_event(thread.Event.INTERRUPT_IGNORED)
+            self.states.take_thread_event(threads.Event.INTERRUPT_IGNORED)
         elif not isinstance(error, RpcError) or error.code != OVERLOADED:
-            self.states.take_thread_event(thread.Event.INTERRUPTED)
+            self.states.take_thread_event(threads.Event.INTERRUPTED)
         elif again < self._interrupt_until:
-            self.states.take_thread_event(thread.Event.INTERRUPT_REFUSED)
+            self.states.take_thread_event(threads.Event.INTERRUPT_REFUSED)
         else:
             self.seat.suspect("turn/interrupt refused")
-            self.states.take_thread_event(thread.Event.INTERRUPT_IGNORED)
+            self.states.take_thread_event(threads.Event.INTERRUPT_IGNORED)
 
     def _when_replied(self, call: Call, then: Callable[[asyncio.Future[Any]], None]) -> None:
         def replied(reply: asyncio.Future[Any]) -> None:
-            if self.states.thread not in thread.TABLE.final:
+            if self.states.thread not in threads.TABLE.final:
                 self._or_abandon(functools.partial(then, reply))
 
         call.unawaited().add_done_callback(replied)

@@ -17,11 +17,11 @@ Answer = Callable[[jsonrpc.Id, appserver.ToolCallResult], None]
 
 
 NOTHING: Final = appserver.ToolCallResult((appserver.InputText(""),), success=False)
-"""What Codex is told where no result is waited for any more."""
+"""The result that Codex is given where none is waited for any more."""
 
 
 class ToolAnswers:
-    """What the calls of one thread are answered with."""
+    """The results that answer the calls of one thread."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer

@@ -9,7 +9,7 @@ from engine.codex.turns import parking
 from engine.codex.turns.attempt import Attempt
 from engine.codex.turns.thread import Seat
 from machines import events
-from machines.turn import thread
+from machines.turn import thread as threads
 
 
 class Unavailable(Exception):
@@ -57,10 +57,10 @@ class CodexTurn:
             self._task.cancel()
 
     def pause(self) -> None:
-        """Nothing: the process has one output for all its turns, and must always be read."""
+        """Do nothing: the process has one output for all its turns, and must always be read."""
 
     def resume(self) -> None:
-        """Nothing, for the same reason."""
+        """Do nothing, for the same reason."""
 
     def keep(self) -> None:
         """Park the turn if its answer was calls whose results it can take."""
@@ -73,7 +73,7 @@ class CodexTurn:
             try:
                 self._parking.park(trial, self._turn, trial.step)
             except Exception:
-                trial.let_go(thread.Event.GIVEN_UP)  # nobody would bring it its results
+                trial.let_go(threads.Event.GIVEN_UP)  # nobody would bring it its results
                 raise
 
     async def _live(self) -> None:

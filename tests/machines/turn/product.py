@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from machines import events, outputs
 from machines.stream import machine as stream, states
-from machines.turn import thread, turn
+from machines.turn import thread as threads, turn as turns
 from machines.turn.machine import TurnOnThread
 
 TRIES = 3
@@ -123,7 +123,7 @@ class World:
     @property
     def quiet(self) -> bool:
         """Whether nothing is left to happen: the stream has ended and no thread is held."""
-        at_rest = all(lane.machines.thread in thread.TABLE.final for lane in self.lanes)
+        at_rest = all(lane.machines.thread in threads.TABLE.final for lane in self.lanes)
         return self.stream.ended and at_rest
 
     def key(self) -> tuple[Any, ...]:
@@ -171,7 +171,7 @@ class World:
         its = lane.machines
         if lane.failed is not None and not self.muted:
             yield "the attempt ends", World.attempt_ended
-        if lane is self.lane and its.thread == thread.NEW and not self.muted:
+        if lane is self.lane and its.thread == threads.NEW and not self.muted:
             yield "the thread is asked for", World.start
         if lane.codex is Codex.STARTING and self.alive:
             yield "the thread starts", World.started
@@ -180,19 +180,19 @@ class World:
             yield "the interrupt is answered", World.interrupt_answered
             yield "the interrupt is refused", World.interrupt_refused
             yield "the interrupt is ignored", World.interrupt_ignored
-        if its.thread == thread.ASKED:
+        if its.thread == threads.ASKED:
             yield "patience ends", World.lose_patience
-        if its.turn in turn.DEADLINES:
+        if its.turn in turns.DEADLINES:
             yield "the end is overdue", World.overdue
-        if its.turn == turn.OWING and not self.muted and lane.failed is None:
+        if its.turn == turns.OWING and not self.muted and lane.failed is None:
             yield "the call is demanded", World.demand
         if lane.codex is Codex.RUNNING and self.alive and not lane.interrupted:
             yield from self._of_codex(lane)
-            if its.thread not in (*thread.TABLE.final, thread.WAITING):
+            if its.thread not in (*threads.TABLE.final, threads.WAITING):
                 yield "a bug is met", World.bug
 
     def _of_codex(self, lane: Lane) -> Iterator[tuple[str, Callable[["World", Lane], None]]]:
-        if lane.machines.thread == thread.WAITING:
+        if lane.machines.thread == threads.WAITING:
             if not lane.asked:
                 yield "a result is asked for", World.ask_result
             yield "a bug is met", World.bug
@@ -208,7 +208,7 @@ class World:
             yield "a step is whole", World.step_whole
             yield "a step calls", World.step_called
             yield "a step calls what Codex answers", World.step_unanswerable
-            if lane.machines.thread != thread.REFUSING or not lane.asked:
+            if lane.machines.thread != threads.REFUSING or not lane.asked:
                 yield "a result is asked for", World.ask_result
             yield "the turn is completed", World.completed
         yield "the turn is refused", World.refused
@@ -251,67 +251,67 @@ class World:
             raise Broken(f"{self.stream.kind} was told as {self.said}")
         self.muted = True
         lane = self.lane
-        if completed and lane.machines.thread == thread.WAITING:
+        if completed and lane.machines.thread == threads.WAITING:
             self.parked = True
             self._leave(lane)
-        elif lane.machines.thread == thread.WAITING:
-            self._thread(lane, thread.Event.GIVEN_UP)
-        elif not lane.machines.ended or lane.machines.turn == turn.OWING:
-            self._turn(lane, turn.Event.CANCEL)
+        elif lane.machines.thread == threads.WAITING:
+            self._thread(lane, threads.Event.GIVEN_UP)
+        elif not lane.machines.ended or lane.machines.turn == turns.OWING:
+            self._turn(lane, turns.Event.CANCEL)
 
-    def _turn(self, lane: Lane, event: turn.Event, answerable: bool = True) -> None:
+    def _turn(self, lane: Lane, event: turns.Event, answerable: bool = True) -> None:
         for action in lane.machines.take_turn_event(event, answerable).actions:
             self._act(lane, action)
 
-    def _thread(self, lane: Lane, event: thread.Event) -> None:
+    def _thread(self, lane: Lane, event: threads.Event) -> None:
         for action in lane.machines.take_thread_event(event).actions:
             self._act(lane, action)
 
-    def _act(self, lane: Lane, action: thread.Action) -> None:
-        if action is thread.Action.LEAVE:
+    def _act(self, lane: Lane, action: threads.Action) -> None:
+        if action is threads.Action.LEAVE:
             self._leave(lane)
-        elif action is thread.Action.INTERRUPT:
+        elif action is threads.Action.INTERRUPT:
             lane.interrupted = True
-        elif action is thread.Action.UNSUBSCRIBE and lane.codex is not Codex.RUNNING:
+        elif action is threads.Action.UNSUBSCRIBE and lane.codex is not Codex.RUNNING:
             lane.codex = Codex.NOTHING
-        elif action is thread.Action.REFUSE_RESULTS:
+        elif action is threads.Action.REFUSE_RESULTS:
             lane.asked = False
 
     def _leave(self, lane: Lane) -> None:
         lane.holds_place = False  # a second time is allowed: a thread that waits has left before
 
     def start(self, lane: Lane) -> None:
-        self._thread(lane, thread.Event.START_SENT)
+        self._thread(lane, threads.Event.START_SENT)
         if self.alive:
             lane.codex = Codex.STARTING
         else:
             self._lose(lane)
 
     def started(self, lane: Lane) -> None:
-        wanted = lane.machines.thread == thread.STARTING
+        wanted = lane.machines.thread == threads.STARTING
         lane.codex = Codex.RUNNING if wanted else Codex.OVER
-        self._thread(lane, thread.Event.STARTED)
+        self._thread(lane, threads.Event.STARTED)
 
     def start_refused(self, lane: Lane) -> None:
         lane.codex = Codex.NOTHING
-        self._thread(lane, thread.Event.START_REFUSED)
+        self._thread(lane, threads.Event.START_REFUSED)
         if not lane.machines.ended:
-            self._fail(lane, turn.Event.STOPPED, "refused", retryable=True)
+            self._fail(lane, turns.Event.STOPPED, "refused", retryable=True)
 
     def interrupt_answered(self, lane: Lane) -> None:
         lane.interrupted, lane.codex = False, Codex.OVER
-        self._thread(lane, thread.Event.INTERRUPTED)
+        self._thread(lane, threads.Event.INTERRUPTED)
 
     def interrupt_refused(self, lane: Lane) -> None:
-        self._thread(lane, thread.Event.INTERRUPT_REFUSED)
+        self._thread(lane, threads.Event.INTERRUPT_REFUSED)
 
     def interrupt_ignored(self, lane: Lane) -> None:
         lane.interrupted = False
-        self._thread(lane, thread.Event.INTERRUPT_IGNORED)
+        self._thread(lane, threads.Event.INTERRUPT_IGNORED)
 
     def item_started(self, lane: Lane) -> None:
         if not lane.machines.ended:
-            self._turn(lane, turn.Event.ITEM_STARTED)
+            self._turn(lane, turns.Event.ITEM_STARTED)
         self.feed_from(lane, events.ItemStarted("agentMessage"))
 
     def message(self, lane: Lane) -> None:
@@ -319,29 +319,29 @@ class World:
             return
         lane.text = True
         if self.mode is Mode.REQUIRED:
-            self._turn(lane, turn.Event.KEPT_BACK)
+            self._turn(lane, turns.Event.KEPT_BACK)
         else:
-            self._turn(lane, turn.Event.SPOKE)
+            self._turn(lane, turns.Event.SPOKE)
             self.feed_from(lane, events.TextDelta("x"))
 
     def thought(self, lane: Lane) -> None:
         if not lane.machines.ended:
-            self._turn(lane, turn.Event.SPOKE)
+            self._turn(lane, turns.Event.SPOKE)
             self.feed_from(lane, events.ReasoningDelta("x"))
 
     def message_whole(self, lane: Lane) -> None:
         if self.mode is Mode.WORDS and not lane.machines.ended:
-            self._turn(lane, turn.Event.ITEM_WHOLE)
+            self._turn(lane, turns.Event.ITEM_WHOLE)
 
     def step_whole(self, lane: Lane) -> None:
-        if not lane.machines.ended and lane.text and lane.machines.turn != turn.SILENT:
+        if not lane.machines.ended and lane.text and lane.machines.turn != turns.SILENT:
             lacking = self.mode is Mode.REQUIRED
-            self._turn(lane, turn.Event.STEP_LACKING if lacking else turn.Event.STEP_WHOLE)
+            self._turn(lane, turns.Event.STEP_LACKING if lacking else turns.Event.STEP_WHOLE)
 
     def step_called(self, lane: Lane, answerable: bool = True) -> None:
         if lane.machines.ended:
             return
-        self._turn(lane, turn.Event.STEP_CALLED, answerable)
+        self._turn(lane, turns.Event.STEP_CALLED, answerable)
         self.feed_from(lane, events.ToolCalled("c", "f", "{}"))
         self.feed_from(lane, events.TokensCounted(events.Usage(1, 1)))
         self.feed_from(lane, events.TurnFinished("tool_calls"))
@@ -350,67 +350,67 @@ class World:
         self.step_called(lane, answerable=False)
 
     def ask_result(self, lane: Lane) -> None:
-        refusing = lane.machines.thread == thread.REFUSING
+        refusing = lane.machines.thread == threads.REFUSING
         lane.asked = not refusing
         if not lane.machines.ended:
-            self._thread(lane, thread.Event.RESULT_ASKED)
+            self._thread(lane, threads.Event.RESULT_ASKED)
 
     def lose_patience(self, lane: Lane) -> None:
-        self._thread(lane, thread.Event.PATIENCE_LOST)
+        self._thread(lane, threads.Event.PATIENCE_LOST)
 
     def completed(self, lane: Lane) -> None:
         lane.codex = Codex.OVER
         if lane.machines.ended:
             return
         if self.mode is Mode.REQUIRED:
-            self._turn(lane, turn.Event.CALL_MISSING)
+            self._turn(lane, turns.Event.CALL_MISSING)
             if lane.demands == DEMANDS:
-                self._fail(lane, turn.Event.DEMANDS_SPENT, "uncalled", retryable=False)
+                self._fail(lane, turns.Event.DEMANDS_SPENT, "uncalled", retryable=False)
             return
-        self._turn(lane, turn.Event.COMPLETED)
+        self._turn(lane, turns.Event.COMPLETED)
         self._finish(lane)
 
     def _finish(self, lane: Lane) -> None:
-        if lane.machines.turn == turn.OVER:
+        if lane.machines.turn == turns.OVER:
             self.feed_from(lane, events.TokensCounted(None))
             self.feed_from(lane, events.TurnFinished("stop"))
 
     def demand(self, lane: Lane) -> None:
         lane.demands += 1
         lane.text = False
-        self._turn(lane, turn.Event.DEMANDED)
+        self._turn(lane, turns.Event.DEMANDED)
         lane.codex = Codex.RUNNING
 
     def overdue(self, lane: Lane) -> None:
-        lacking = lane.machines.turn == turn.LACKING
+        lacking = lane.machines.turn == turns.LACKING
         if lacking:
-            self._fail(lane, turn.Event.OVERDUE, "uncalled", retryable=False)
+            self._fail(lane, turns.Event.OVERDUE, "uncalled", retryable=False)
         else:
-            self._turn(lane, turn.Event.OVERDUE)
+            self._turn(lane, turns.Event.OVERDUE)
             self._finish(lane)
 
     def refused(self, lane: Lane) -> None:
         lane.codex = Codex.OVER
-        self._fail(lane, turn.Event.REFUSED, "refused", retryable=False)
+        self._fail(lane, turns.Event.REFUSED, "refused", retryable=False)
 
     def refused_for_now(self, lane: Lane) -> None:
         lane.codex = Codex.OVER
-        self._fail(lane, turn.Event.REFUSED, "refused", retryable=True)
+        self._fail(lane, turns.Event.REFUSED, "refused", retryable=True)
 
     def request_failed(self, lane: Lane) -> None:
-        self._fail(lane, turn.Event.STOPPED, "deaf", retryable=True)
+        self._fail(lane, turns.Event.STOPPED, "deaf", retryable=True)
 
     def bug(self, lane: Lane) -> None:
-        if lane.machines.thread == thread.WAITING:
-            self._thread(lane, thread.Event.GIVEN_UP)
+        if lane.machines.thread == threads.WAITING:
+            self._thread(lane, threads.Event.GIVEN_UP)
         else:
-            self._fail(lane, turn.Event.STOPPED, "defect", retryable=False)
+            self._fail(lane, turns.Event.STOPPED, "defect", retryable=False)
 
-    def _fail(self, lane: Lane, event: turn.Event, code: str, retryable: bool) -> None:
-        spent = event is turn.Event.DEMANDS_SPENT
-        if lane.machines.ended and not spent and lane.machines.turn != turn.OWING:
+    def _fail(self, lane: Lane, event: turns.Event, code: str, retryable: bool) -> None:
+        spent = event is turns.Event.DEMANDS_SPENT
+        if lane.machines.ended and not spent and lane.machines.turn != turns.OWING:
             return
-        if lane.machines.turn == turn.OWING and event is turn.Event.REFUSED:
+        if lane.machines.turn == turns.OWING and event is turns.Event.REFUSED:
             return
         self._turn(lane, event)
         lane.failed = (code, retryable)
@@ -430,7 +430,7 @@ class World:
     def _again(self) -> None:
         if "Role" in self.said:
             raise Broken("tried again after the client had heard something")
-        if self.lane.machines.thread not in thread.UNWANTED:
+        if self.lane.machines.thread not in threads.UNWANTED:
             raise Broken("tried again while the thread may go on")
         # What becomes of the thread has nothing to do with the stream any more, and is found
         # where the stream ends in the same state of the thread.
@@ -440,16 +440,16 @@ class World:
         self.alive = False
         for lane in self.lanes:
             lane.interrupted, lane.codex, lane.asked = False, Codex.NOTHING, False
-            if lane.machines.thread not in (*thread.TABLE.final, thread.NEW):
+            if lane.machines.thread not in (*threads.TABLE.final, threads.NEW):
                 self._lose(lane)
 
     def _lose(self, lane: Lane) -> None:
         its = lane.machines
-        if its.turn in turn.TABLE.final:
-            self._thread(lane, thread.Event.PROCESS_LOST)
+        if its.turn in turns.TABLE.final:
+            self._thread(lane, threads.Event.PROCESS_LOST)
             return
-        self._turn(lane, turn.Event.LOST)
-        if its.turn == turn.FAILED:
+        self._turn(lane, turns.Event.LOST)
+        if its.turn == turns.FAILED:
             lane.failed = ("lost", True)
         self._finish(lane)
 
@@ -459,28 +459,28 @@ class World:
             self.feed(event)
 
     def expire(self) -> None:
-        self._let_go(thread.Event.EXPIRED)
+        self._let_go(threads.Event.EXPIRED)
 
     def evict(self) -> None:
-        self._let_go(thread.Event.EVICTED)
+        self._let_go(threads.Event.EVICTED)
 
     def no_place(self) -> None:
-        self._let_go(thread.Event.GIVEN_UP)
+        self._let_go(threads.Event.GIVEN_UP)
 
-    def _let_go(self, event: thread.Event) -> None:
+    def _let_go(self, event: threads.Event) -> None:
         self.parked = False
-        if self.lane.machines.thread == thread.WAITING:
+        if self.lane.machines.thread == threads.WAITING:
             self._thread(self.lane, event)
 
     def resume(self) -> None:
         self.parked = False
-        if self.lane.machines.thread != thread.WAITING:
+        if self.lane.machines.thread != threads.WAITING:
             return
         self.requests, self.tries = 2, 1
         self._open()
         self.lane.holds_place = True
         self.lane.asked = self.lane.text = False
-        self._thread(self.lane, thread.Event.RESUMED)
+        self._thread(self.lane, threads.Event.RESUMED)
 
     # --- What must hold ---
 
@@ -496,12 +496,12 @@ class World:
         if self.stream.ended:
             for lane in self.lanes:
                 held = lane.holds_place and not (lane.interrupted or lane.codex is Codex.STARTING)
-                if held and lane.machines.thread != thread.NEW:
+                if held and lane.machines.thread != threads.NEW:
                     raise Broken("the stream has ended and a place is held for nothing")
 
 
 def _at_rest(lane: Lane) -> bool:
-    return lane.machines.thread in thread.TABLE.final
+    return lane.machines.thread in threads.TABLE.final
 
 
 def _in_lane(index: int, act: Callable[[World, Lane], None]) -> Callable[[World], None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from machines import errors
-from machines.turn import machine, thread, turn
+from machines.turn import machine, thread as threads, turn as turns
 from machines.turn.machine import Change, TurnOnThread
 from tests.machines.turn import product
 
@@ -20,61 +20,61 @@ PAGE = (Path(__file__).parents[3] / "docs" / "machines.md").read_text(encoding="
 
 def running() -> TurnOnThread:
     its = TurnOnThread()
-    its.take_thread_event(thread.Event.START_SENT)
-    its.take_thread_event(thread.Event.STARTED)
+    its.take_thread_event(threads.Event.START_SENT)
+    its.take_thread_event(threads.Event.STARTED)
     return its
 
 
 def test_the_end_of_a_turn_releases_its_thread() -> None:
     its = running()
-    its.take_turn_event(turn.Event.SPOKE)
-    step = its.take_turn_event(turn.Event.COMPLETED)
+    its.take_turn_event(turns.Event.SPOKE)
+    step = its.take_turn_event(turns.Event.COMPLETED)
     assert step.changes == (
         Change("turn", "completed", "speaking", "over"),
         Change("thread", "turn_over", "running", "released"),
     )
-    assert step.actions == (thread.Action.UNSUBSCRIBE, thread.Action.LEAVE)
+    assert step.actions == (threads.Action.UNSUBSCRIBE, threads.Action.LEAVE)
 
 
 @pytest.mark.parametrize(
-    ("answerable", "state"), [(True, thread.WAITING), (False, thread.INTERRUPTING)]
+    ("answerable", "state"), [(True, threads.WAITING), (False, threads.INTERRUPTING)]
 )
 def test_a_step_with_calls_waits_for_results_that_can_come(answerable: bool, state: str) -> None:
     its = running()
-    its.take_turn_event(turn.Event.STEP_CALLED, answerable)
-    assert (its.turn, its.thread) == (turn.CALLING, state)
+    its.take_turn_event(turns.Event.STEP_CALLED, answerable)
+    assert (its.turn, its.thread) == (turns.CALLING, state)
 
 
 def test_a_turn_that_is_stopped_here_is_interrupted_there() -> None:
     its = running()
-    step = its.take_turn_event(turn.Event.STOPPED)
-    assert (its.turn, its.thread) == (turn.FAILED, thread.INTERRUPTING)
-    assert step.actions == (thread.Action.INTERRUPT, thread.Action.UNSUBSCRIBE)
+    step = its.take_turn_event(turns.Event.STOPPED)
+    assert (its.turn, its.thread) == (turns.FAILED, threads.INTERRUPTING)
+    assert step.actions == (threads.Action.INTERRUPT, threads.Action.UNSUBSCRIBE)
 
 
 def test_what_its_client_was_told_is_remembered_until_the_next_client() -> None:
     its = running()
-    its.take_turn_event(turn.Event.KEPT_BACK)
+    its.take_turn_event(turns.Event.KEPT_BACK)
     assert not its.heard
-    its.take_turn_event(turn.Event.SPOKE)
-    its.take_turn_event(turn.Event.CALL_MISSING)
-    its.take_turn_event(turn.Event.DEMANDED)
-    assert (its.turn, its.heard) == (turn.SILENT, True)
-    its.take_turn_event(turn.Event.STEP_CALLED)
-    its.take_thread_event(thread.Event.RESUMED)
-    assert (its.turn, its.heard) == (turn.SILENT, False)
+    its.take_turn_event(turns.Event.SPOKE)
+    its.take_turn_event(turns.Event.CALL_MISSING)
+    its.take_turn_event(turns.Event.DEMANDED)
+    assert (its.turn, its.heard) == (turns.SILENT, True)
+    its.take_turn_event(turns.Event.STEP_CALLED)
+    its.take_thread_event(threads.Event.RESUMED)
+    assert (its.turn, its.heard) == (turns.SILENT, False)
 
 
 def test_a_step_that_changes_nothing_is_no_change() -> None:
     its = running()
-    assert its.take_turn_event(turn.Event.ITEM_STARTED) == machine.Step(())
+    assert its.take_turn_event(turns.Event.ITEM_STARTED) == machine.Step(())
 
 
 def test_an_event_that_does_not_belong_changes_nothing() -> None:
     its = running()
     with pytest.raises(errors.IllegalEvent):
-        its.take_turn_event(turn.Event.DEMANDED)
-    assert (its.turn, its.thread) == (turn.SILENT, thread.RUNNING)
+        its.take_turn_event(turns.Event.DEMANDED)
+    assert (its.turn, its.thread) == (turns.SILENT, threads.RUNNING)
 
 
 def test_changes_that_the_declaration_has_are_legal_and_no_others() -> None:
@@ -94,15 +94,13 @@ def test_every_order_of_events_keeps_the_rules_and_comes_to_an_end(
     assert not stories, f"nothing leads out of:\n  {stories[0]}"
     assert f"| {NAMED[mode]} | {len(space.states):,} | {space.steps:,} |" in PAGE or not usage
     reached = {(lane[0], lane[1]) for key in space.states for lane in key[-1]}
-    turns = set(turn.TABLE.states)
+    of_turns, of_threads = set(turns.TABLE.states), set(threads.TABLE.states)
     if mode is product.Mode.WORDS:
-        turns -= {turn.LACKING, turn.OWING, turn.CALLING}
+        of_turns -= {turns.LACKING, turns.OWING, turns.CALLING}
+        of_threads -= {threads.ASKED, threads.REFUSING, threads.WAITING}
     elif mode is product.Mode.TOOLS:
-        turns -= {turn.LACKING, turn.OWING}
+        of_turns -= {turns.LACKING, turns.OWING}
     else:
-        turns -= {turn.WHOLE, turn.OVER}
-    assert {turn for turn, _ in reached} == turns
-    threads = set(thread.TABLE.states)
-    if mode is product.Mode.WORDS:
-        threads -= {thread.ASKED, thread.REFUSING, thread.WAITING}
-    assert {thread for _, thread in reached} == threads
+        of_turns -= {turns.WHOLE, turns.OVER}
+    assert {state for state, _ in reached} == of_turns
+    assert {state for _, state in reached} == of_threads

@@ -18,7 +18,7 @@ from engine.codex.turns import dispatcher, parking, states, turn as codexturn
 from engine.codex.turns.thread import Seat
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
-from machines.turn import thread
+from machines.turn import thread as threads
 from tests.support.machines import virtualtime
 
 MESSAGES = (
@@ -274,8 +274,8 @@ def states_of(loop: asyncio.AbstractEventLoop) -> states.States:
 
 def running(its: states.States) -> states.States:
     """The same states, their thread started."""
-    its.take_thread_event(thread.Event.START_SENT)
-    its.take_thread_event(thread.Event.STARTED)
+    its.take_thread_event(threads.Event.START_SENT)
+    its.take_thread_event(threads.Event.STARTED)
     return its
 
 

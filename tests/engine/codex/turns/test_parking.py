@@ -9,7 +9,7 @@ import structlog
 
 from engine import worker
 from engine.codex.turns import modelstep, parking
-from machines.turn import thread
+from machines.turn import thread as threads
 from tests.support.machines import virtualtime
 
 ITEMS = (msgspec.Raw(b'{"type":"reasoning"}'), msgspec.Raw(b'{"type":"function_call"}'))
@@ -35,7 +35,7 @@ class Waiting:
     def park(self) -> None:
         self.state = "parked"
 
-    def let_go(self, _: thread.Event) -> None:
+    def let_go(self, _: threads.Event) -> None:
         self.state = "let go"
 
     def reseat(self) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from engine.codex.turns import states
-from machines.turn import machine, thread, turn
+from machines.turn import machine, thread as threads, turn as turns
 from tests.support.machines import virtualtime
 
 
@@ -17,7 +17,7 @@ class Kept:
         self.states = states.States(
             self.told.append, self.told.append, lambda event: self.told.append(event), loop
         )
-        for event in (thread.Event.START_SENT, thread.Event.STARTED):
+        for event in (threads.Event.START_SENT, threads.Event.STARTED):
             self.states.take_thread_event(event)
         self.told.clear()
 
@@ -25,12 +25,12 @@ class Kept:
 def test_changes_are_recorded_before_anything_is_done_about_them() -> None:
     async def scene() -> None:
         kept = Kept()
-        kept.states.take_turn_event(turn.Event.COMPLETED)
+        kept.states.take_turn_event(turns.Event.COMPLETED)
         assert kept.told == [
             machine.Change("turn", "completed", "silent", "over"),
             machine.Change("thread", "turn_over", "running", "released"),
-            thread.Action.UNSUBSCRIBE,
-            thread.Action.LEAVE,
+            threads.Action.UNSUBSCRIBE,
+            threads.Action.LEAVE,
         ]
         assert kept.states.ended.is_set()
 
@@ -40,11 +40,11 @@ def test_changes_are_recorded_before_anything_is_done_about_them() -> None:
 def test_a_whole_answer_is_overdue_after_its_grace_and_no_sooner() -> None:
     async def scene() -> None:
         kept = Kept()
-        kept.states.take_turn_event(turn.Event.ITEM_WHOLE)
+        kept.states.take_turn_event(turns.Event.ITEM_WHOLE)
         await asyncio.sleep(states.STEP_GRACE_S - 0.1)
-        assert turn.Event.OVERDUE not in kept.told
+        assert turns.Event.OVERDUE not in kept.told
         await asyncio.sleep(0.2)
-        assert kept.told[-1] is turn.Event.OVERDUE
+        assert kept.told[-1] is turns.Event.OVERDUE
 
     virtualtime.run(scene())
 
@@ -52,13 +52,13 @@ def test_a_whole_answer_is_overdue_after_its_grace_and_no_sooner() -> None:
 def test_a_state_that_is_left_in_time_has_no_deadline() -> None:
     async def scene() -> None:
         kept = Kept()
-        kept.states.take_turn_event(turn.Event.ITEM_WHOLE)
-        kept.states.take_thread_event(thread.Event.RESULT_ASKED)
-        kept.states.take_turn_event(turn.Event.ITEM_STARTED)
-        kept.states.take_turn_event(turn.Event.STEP_CALLED)
+        kept.states.take_turn_event(turns.Event.ITEM_WHOLE)
+        kept.states.take_thread_event(threads.Event.RESULT_ASKED)
+        kept.states.take_turn_event(turns.Event.ITEM_STARTED)
+        kept.states.take_turn_event(turns.Event.STEP_CALLED)
         await asyncio.sleep(10 * states.STEP_GRACE_S)
-        assert thread.Event.PATIENCE_LOST not in kept.told
-        assert turn.Event.OVERDUE not in kept.told
+        assert threads.Event.PATIENCE_LOST not in kept.told
+        assert turns.Event.OVERDUE not in kept.told
 
     virtualtime.run(scene())
 
@@ -66,12 +66,12 @@ def test_a_state_that_is_left_in_time_has_no_deadline() -> None:
 def test_the_two_deadlines_do_not_touch_each_other() -> None:
     async def scene() -> None:
         kept = Kept()
-        kept.states.take_turn_event(turn.Event.SPOKE)
-        kept.states.take_turn_event(turn.Event.STEP_WHOLE)
-        kept.states.take_thread_event(thread.Event.RESULT_ASKED)
-        kept.states.take_turn_event(turn.Event.ITEM_STARTED)
+        kept.states.take_turn_event(turns.Event.SPOKE)
+        kept.states.take_turn_event(turns.Event.STEP_WHOLE)
+        kept.states.take_thread_event(threads.Event.RESULT_ASKED)
+        kept.states.take_turn_event(turns.Event.ITEM_STARTED)
         await asyncio.sleep(10 * states.STEP_GRACE_S)
-        assert kept.told[-1] is thread.Event.PATIENCE_LOST
+        assert kept.told[-1] is threads.Event.PATIENCE_LOST
 
     virtualtime.run(scene())
 
@@ -85,8 +85,8 @@ def test_what_cannot_be_recorded_is_done_all_the_same() -> None:
 
         loop = asyncio.get_running_loop()
         its = states.States(broken, done.append, done.append, loop)
-        its.take_thread_event(thread.Event.GIVEN_UP)
-        assert done == [thread.Action.LEAVE]
+        its.take_thread_event(threads.Event.GIVEN_UP)
+        assert done == [threads.Action.LEAVE]
 
     virtualtime.run(scene())
 
@@ -94,13 +94,13 @@ def test_what_cannot_be_recorded_is_done_all_the_same() -> None:
 def test_a_demand_and_a_result_begin_anew() -> None:
     async def scene() -> None:
         kept = Kept()
-        kept.states.take_turn_event(turn.Event.CALL_MISSING)
+        kept.states.take_turn_event(turns.Event.CALL_MISSING)
         assert kept.states.ended.is_set()
-        kept.states.take_turn_event(turn.Event.DEMANDED)
+        kept.states.take_turn_event(turns.Event.DEMANDED)
         assert not kept.states.ended.is_set()
-        kept.states.take_turn_event(turn.Event.STEP_CALLED)
-        assert (kept.states.ended.is_set(), kept.states.thread) == (True, thread.WAITING)
-        kept.states.take_thread_event(thread.Event.RESUMED)
+        kept.states.take_turn_event(turns.Event.STEP_CALLED)
+        assert (kept.states.ended.is_set(), kept.states.thread) == (True, threads.WAITING)
+        kept.states.take_thread_event(threads.Event.RESUMED)
         assert not kept.states.ended.is_set()
 
     virtualtime.run(scene())
