@@ -29,6 +29,10 @@ DEMAND: Final = "Call one of the functions you were given. Do not answer in word
 """The demand that it is sent: Codex always sends `tool_choice: auto`."""
 
 
+class Unwanted(Exception):
+    """Raised within an attempt whose thread has been given up meanwhile."""
+
+
 class Attempt:
     """One thread with one turn, or with several where it waits for results in between.
 
@@ -91,9 +95,9 @@ class Attempt:
                 self._thread.answers.bring(message)
 
         self._turn, self._feed, self.step = turn, feed, None
-        self._states.take_thread_event(threads.Event.RESUMED)
         self._reader = self._read(None)
         self._thread.seat.routes.turns[self._thread.id] = self._reader
+        self._states.take_thread_event(threads.Event.RESUMED)
         return await self._live(bring)
 
     def reseat(self) -> bool:
@@ -132,6 +136,8 @@ class Attempt:
             self._fail(failures.DEAF)
         except ChannelClosed:
             self._reader.lost()
+        except Unwanted:
+            pass  # whoever gave it up has seen to what is left of it
 
     def _fail(self, failure: failures.ProviderFailure) -> None:
         """Fail for a request, unless the turn had an end before: then it is to blame for
@@ -143,7 +149,9 @@ class Attempt:
         turn = self._turn
         params = self._thread.seat.thread(turn, self._toolset)
         self._states.take_thread_event(threads.Event.START_SENT)
-        self._thread.start = self._send("thread/start", params, tools.LEVELS)
+        # Known before its stream is told of it, which may end by that.
+        self._thread.start = self._request("thread/start", params, tools.LEVELS)
+        self._tell_sent(self._thread.start)
         try:
             # Shielded: a thread that starts after all must be found, to be released.
             result = await self._reply(self._thread.start)
@@ -157,6 +165,7 @@ class Attempt:
 
     async def _begin_turn(self, items: tuple[msgspec.Raw, ...]) -> None:
         """Add items to the thread, and have the model go on from there."""
+        self._check_wanted()
         self._thread.seat.routes.turns[self._thread.id] = self._reader
         own = slices.Slice()
         injected = []
@@ -268,9 +277,26 @@ class Attempt:
             self._thread.seat.record(event)
 
     def _send(self, method: str, params: msgspec.Struct, levels: int | None = None) -> Call:
-        call = self._thread.seat.channel.send(method, params, levels=levels)
-        self._feed.event(events.RpcSent(method, call.rpc_id, self._turn.choice))
+        call = self._request(method, params, levels)
+        self._tell_sent(call)
         return call
+
+    def _request(self, method: str, params: msgspec.Struct, levels: int | None) -> Call:
+        self._check_wanted()
+        return self._thread.seat.channel.send(method, params, levels=levels)
+
+    def _tell_sent(self, call: Call) -> None:
+        self._feed.event(events.RpcSent(call.method, call.rpc_id, self._turn.choice))
+
+    def _check_wanted(self) -> None:
+        """Stop where a stream has ended by what it was told last: the thread has been given up,
+        and nothing that is sent now would ever be stopped.
+
+        Raises:
+            Unwanted: it has.
+        """
+        if self._states.thread in threads.UNWANTED:
+            raise Unwanted
 
     async def _reply(self, call: Call) -> Any:
         try:

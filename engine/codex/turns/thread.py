@@ -133,8 +133,10 @@ class Thread:
         self.seat.channel.send("thread/unsubscribe", params).unawaited()
 
     def _await_start(self) -> None:
-        assert self.start is not None
-        self._when_replied(self.start, self._started)
+        if self.start is None:  # it was given up in the moment before it was asked for
+            self.states.take_thread_event(threads.Event.START_REFUSED)
+        else:
+            self._when_replied(self.start, self._started)
 
     def _started(self, reply: asyncio.Future[Any]) -> None:
         """Take the reply to a request for a thread that nobody wants any more."""

@@ -1,8 +1,11 @@
 """A thread leaves nothing behind, whatever its process says to it, and its last words are kept."""
 
 import asyncio
+import itertools
 
-from machines.events import ThreadChanged, TurnChanged
+import pytest
+
+from machines.events import StreamInput, ThreadChanged, TurnChanged
 from tests.support.providers.turnscene import OPENING, TURN, Scene, Server, run
 
 
@@ -82,5 +85,33 @@ def test_a_thread_whose_process_dies_while_it_is_stopped_is_gone() -> None:
         await asyncio.sleep(0.01)
         assert moves(*server.late)[-1] == ("interrupting", "process_lost", "gone")
         assert server.left == 1
+
+    run(scene())
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_stream_that_ends_by_what_it_is_told_leaves_nothing_behind(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours that a notice meets ends its stream within the call that tells of it."""
+
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server)
+        told = itertools.count(1)
+        take = play.event
+
+        def ends(event: StreamInput) -> None:
+            take(event)
+            if next(told) == number:
+                play.turn.cancel()
+
+        monkeypatch.setattr(play, "event", ends)
+        await asyncio.sleep(0.1)
+        if "turn/start" in server.methods:
+            assert server.methods.index("turn/start") < server.methods.index("turn/interrupt")
+        assert ("thread/start" in server.methods) == ("thread/unsubscribe" in server.methods)
+        assert server.left == 1
+        assert server.routes.turns == {}
 
     run(scene())
