@@ -167,27 +167,38 @@ class Attempt:
         """Add items to the thread, and have the model go on from there."""
         self._check_wanted()
         self._thread.seat.routes.turns[self._thread.id] = self._reader
+        sent: list[Call] = []
+        try:
+            await self._send_turn(items, sent)
+            replies = [await self._reply(call) for call in sent]
+        except BaseException:
+            for call in sent:  # nobody waits for them any more
+                if not call.reply.done():
+                    call.unawaited()
+            raise
+        if not self._states.ended.is_set():
+            turn_id = replies[-1].turn.id
+            self._feed.event(events.TurnStarted(self._thread.id, turn_id, self._turn.choice))
+
+    async def _send_turn(self, items: tuple[msgspec.Raw, ...], sent: list[Call]) -> None:
+        """Send the items, in batches that a line can hold, and the start of the turn behind them.
+
+        Args:
+            sent: what is sent is added to it.
+        """
         own = slices.Slice()
-        injected = []
         for batch in conversation.batches(items):
             params = appserver.ThreadInjectItemsParams(self._thread.id, batch)
-            injected.append(self._send("thread/inject_items", params, conversation.LEVELS))
+            sent.append(self._send("thread/inject_items", params, conversation.LEVELS))
             if own.spent:
                 await own.pause()
-        started = self._send(
-            "turn/start",
-            appserver.TurnStartParams(
-                thread_id=self._thread.id,
-                effort=self._turn.effort,
-                summary=self._turn.reasoning_summary,
-                output_schema=self._turn.output_schema,
-            ),
+        start = appserver.TurnStartParams(
+            thread_id=self._thread.id,
+            effort=self._turn.effort,
+            summary=self._turn.reasoning_summary,
+            output_schema=self._turn.output_schema,
         )
-        for call in injected:
-            await self._reply(call)
-        begun = await self._reply(started)
-        if not self._states.ended.is_set():
-            self._feed.event(events.TurnStarted(self._thread.id, begun.turn.id, self._turn.choice))
+        sent.append(self._send("turn/start", start))
 
     async def _answered(self) -> None:
         """Wait for the end; a model that owes a call is asked for it."""

@@ -83,6 +83,7 @@ class TurnReader:
         self._feed = feed
         self._choice = choice
         self._states = steps
+        self._last_word: events.TurnFinished | None = None
         self._commentary: set[str] = set()
         self._answer_item = ""
         self._thought_item = ""
@@ -253,6 +254,9 @@ class TurnReader:
 
     def break_off(self) -> None:
         """Fail the turn for a bug of ours: what this reader knows cannot be relied upon."""
+        ended = self._states.turn in (turns.CALLING, turns.OVER)
+        if ended and self._last_word is None:
+            self._feed.event(failures.DEFECT.event(self._choice))  # its end would never be told
         self.mute()
         if self._states.turn not in turns.TABLE.final:
             self.failure = failures.DEFECT
@@ -306,7 +310,8 @@ class TurnReader:
 
     def _end(self, reason: str) -> None:
         self._feed.event(events.TokensCounted(self.usage, self._choice))
-        self._feed.event(events.TurnFinished(reason, self._choice))
+        self._last_word = events.TurnFinished(reason, self._choice)
+        self._feed.event(self._last_word)
 
     def _release(self) -> None:
         """Emit the text that was kept back until a call came."""

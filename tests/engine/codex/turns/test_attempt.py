@@ -349,3 +349,25 @@ def test_a_turn_that_a_bug_has_hit_while_it_waited_takes_no_results(
         second.turn.cancel()
 
     run(scene())
+
+
+def test_a_bug_between_the_end_of_a_turn_and_its_last_word_ends_its_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stepped = attempt.Attempt._stepped
+
+    def breaks(its: attempt.Attempt, step: Any) -> None:
+        stepped(its, step)
+        raise RuntimeError("planted")
+
+    async def scene() -> None:
+        monkeypatch.setattr(attempt.Attempt, "_stepped", breaks)
+        server = Server()
+        play = Scene(server, turn=CALLING)
+        await server.until("turn/start")
+        server.say_step(("c0", "add", "{}"))
+        assert await play.end() == failures.DEFECT.event(0)
+        assert server.methods == [*OPENING, *RELEASE]
+        assert server.left == 1
+
+    run(scene())
