@@ -12,9 +12,7 @@ from typing import Any, Final, NamedTuple
 from unittest import mock
 
 from engine import containment, runningtext
-from engine.codex.turns import reader as codex
 from engine.containment import Boundary
-from machines.turn import turn as turns
 from server import permits
 from server.api import sinks
 from tests.simulator import draw, plan, run
@@ -59,12 +57,6 @@ def _loses_a_part(original: Any, its: Any) -> Any:
     return part._replace(data=b"") if part.start else part
 
 
-def _comes_back(_: Any, its: Any, event: turns.Event) -> None:
-    if its._ended:
-        its._states._machines.turn = turns.SILENT
-    its._states.take_turn_event(event)
-
-
 def _again(original: Any, its: Any) -> None:
     original(its)
     its._permits.taken -= its._count
@@ -76,7 +68,6 @@ TAKEN_AWAY: Final[dict[str, Mutation]] = {
     "a background task is not begun again": replaced(containment, "keep_running", _once),
     "a text is pasted by its length": replaced(runningtext.RunningText, "rest_of", _pasted),
     "a part that was collected is lost": replaced(sinks.Sink, "collect", _loses_a_part),
-    "a reader comes back after its failure": replaced(codex.TurnReader, "_step", _comes_back),
     "a permit is given back twice": replaced(permits.Permit, "release", _again),
 }
 """Every containment by its name, and the bug that it is without it."""
@@ -118,7 +109,6 @@ FOUND: Final[dict[str, Finds]] = {
     "a background task is not begun again": Finds("codex", 0),
     "a text is pasted by its length": Finds("upstream", 39),
     "a part that was collected is lost": Finds("codex", 0),
-    "a reader comes back after its failure": Finds("codex", 11408),
     "a permit is given back twice": Finds("codex", 0),
 }
 """Which seed finds each; the first of its world that does."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench import appframes
 from engine import failures, worker
 from engine.codex.turns import attempt, parking, states, toolanswers
 from engine.codex.turns.reader import SILENT_STEPS_MAX
@@ -369,5 +370,45 @@ def test_a_bug_between_the_end_of_a_turn_and_its_last_word_ends_its_stream(
         assert await play.end() == failures.DEFECT.event(0)
         assert server.methods == [*OPENING, *RELEASE]
         assert server.left == 1
+
+    run(scene())
+
+
+def thought(server: Server, text: str) -> None:
+    ids = {"threadId": "thread 1", "turnId": "turn 1", "itemId": "rs_1"}
+    params = {**ids, "summaryIndex": 0, "delta": text}
+    server.channel.feed(appframes.notification("item/reasoning/summaryTextDelta", params))
+
+
+def test_nothing_is_tried_again_once_the_client_has_heard_it_think() -> None:
+    """A demand makes a next turn, and what was heard of the one before it stays heard."""
+
+    async def scene() -> None:
+        server = Server()
+        play = Scene(server, turn=OWING)
+        await server.until("turn/start")
+        thought(server, "Hm.")
+        server.say_step(text="No.")
+        server.end_turn()
+        await play.after(CallDemanded)
+        server.die()
+        assert await play.end() == failures.LOST.event(0)
+        assert (play.attempts, server.left) == ([1], 1)
+
+    run(scene())
+
+
+def test_words_that_were_kept_back_may_be_said_again() -> None:
+    async def scene() -> None:
+        first, second = Server(), Server()
+        play = Scene(first, second, turn=OWING)
+        await first.until("turn/start")
+        first.say(lambda its: b"".join(its.deltas(("Let me ", "see."))))
+        first.die()
+        await second.until("turn/start")
+        second.say_step(("c0", "add", "{}"))
+        assert await play.end() == TurnFinished("tool_calls")
+        assert play.of(TextDelta) == []
+        assert first.left == 1
 
     run(scene())
