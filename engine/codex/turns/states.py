@@ -92,7 +92,10 @@ class States:
             self.ended.clear()
         for change in step.changes:
             self._await_deadline(change)
-            containment.each(Boundary.RECORD, self._record, (change,))
+            try:
+                self._record(change)
+            except Exception as error:
+                containment.report(Boundary.RECORD, error)
         for action in step.actions:
             self._act(action)
 

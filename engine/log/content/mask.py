@@ -164,7 +164,11 @@ def masker(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.
     out."""
 
     def masked(event: events.StreamEvent) -> events.StreamEvent:
-        return _mask_texts(_mask_words(event, known) if type(event) in _WORDED else event)
+        kind = type(event)
+        if kind in _WORDED:
+            event = _mask_words(event, known)
+        mask_texts = _TEXTS.get(kind)
+        return event if mask_texts is None else mask_texts(event)
 
     return masked
 
@@ -183,32 +187,51 @@ def _each(change: Callable[[str], str], event: events.StreamEvent, field: str) -
     return value and change(value)
 
 
-def _mask_texts(event: events.StreamEvent) -> events.StreamEvent:
-    match event:
-        case events.TextDelta() | events.ReasoningDelta() | events.RefusalDelta():
-            return msgspec.structs.replace(event, text=mask_text(event.text))
-        case events.ReasoningCompleted(content):
-            return msgspec.structs.replace(event, encrypted_content=mask_text(content))
-        case events.ToolCalled() | events.ToolCallDelta(arguments=str()):
-            return msgspec.structs.replace(event, arguments=mask_text(event.arguments or ""))
-        case events.TurnFailed():
-            return msgspec.structs.replace(event, message=mask_text(event.message))
-        case events.UpstreamGarbled():
-            return msgspec.structs.replace(event, data=mask_text(event.data))
-        case events.RpcReplied(error=str(error)):
-            return msgspec.structs.replace(event, error=mask_text(error))
-        case events.WorkerChanged():
-            return msgspec.structs.replace(event, detail=_mask_detail(event.detail))
-        case events.Opened():
-            return msgspec.structs.replace(
-                event,
-                schema=events.SCHEMA_VERSION,
-                content="masked",
-                stop=tuple(mask_text(sequence) for sequence in event.stop),
-                hash_key=None,
-            )
-        case _:
+def _mask_opened(event: events.Opened) -> events.Opened:
+    return msgspec.structs.replace(
+        event,
+        schema=events.SCHEMA_VERSION,
+        content="masked",
+        stop=tuple(mask_text(sequence) for sequence in event.stop),
+        hash_key=None,
+    )
+
+
+def _mask_field(name: str) -> Callable[[Any], Any]:
+    """Make the function that masks one text of an event, where it has one."""
+
+    def masked(event: Any) -> Any:
+        text = getattr(event, name)
+        if text is None:
             return event
+        return msgspec.structs.replace(event, **{name: mask_text(text)})
+
+    return masked
+
+
+def _mask_delta(event: Any) -> Any:
+    return msgspec.structs.replace(event, text=mask_text(event.text))
+
+
+def _mask_worker(event: events.WorkerChanged) -> events.WorkerChanged:
+    return msgspec.structs.replace(event, detail=_mask_detail(event.detail))
+
+
+_TEXTS: Final[dict[type[events.StreamEvent], Callable[[Any], Any]]] = {
+    events.TextDelta: _mask_delta,
+    events.ReasoningDelta: _mask_delta,
+    events.RefusalDelta: _mask_delta,
+    events.ReasoningCompleted: _mask_field("encrypted_content"),
+    events.ToolCalled: _mask_field("arguments"),
+    events.ToolCallDelta: _mask_field("arguments"),
+    events.TurnFailed: _mask_field("message"),
+    events.UpstreamGarbled: _mask_field("data"),
+    events.RpcReplied: _mask_field("error"),
+    events.WorkerChanged: _mask_worker,
+    events.Opened: _mask_opened,
+}
+"""The function that masks the texts of an event; an event that is not here has none. Looked up by
+type: most events of a short answer have no text, and should pay for no more than that."""
 
 
 def _mask_detail(detail: dict[str, str | int]) -> dict[str, str | int]:
