@@ -160,7 +160,10 @@ class StreamLog:
         """What `append` does, for any event and any outputs."""
         try:
             rest = _encode(self._keeping.event(event))[1:-1]
-            rest += records.outcome(step.state, map(type, step.outputs), step.states)
+            if step.outputs or step.states:
+                rest += records.outcome(step.state, map(type, step.outputs), step.states)
+            else:
+                rest += records.unmoved(step.state)
             if step.decision is not None:
                 rest += self._keeping.decision(step.decision)
         except Exception as error:

@@ -243,7 +243,11 @@ class Stream:
         choice = self.choices[getattr(event, "choice", 0)]
         if isinstance(event, events.ToolCallDropped):
             choice.tools.dropped += 1
-        return self._simple(choice, states.NOTICE, ())
+        # It leads every state to itself, and so no choice has to be moved: a short answer has
+        # more notices than tokens.
+        if (choice.state, states.NOTICE) not in _NEXT:
+            return self._ignored(choice, states.NOTICE)
+        return outputs.Step(choice.state, ())
 
     def _simple(
         self, choice: Choice, trigger: str, emitted: tuple[outputs.AnyOutput, ...]

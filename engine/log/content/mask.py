@@ -174,14 +174,20 @@ def masker(known: redaction.Redaction) -> Callable[[events.StreamEvent], events.
 
 
 def _mask_words(event: events.StreamEvent, known: redaction.Redaction) -> events.StreamEvent:
-    event = _without(event, known)
-    kept = {name: _each(mask_code, event, name) for name in _CODES.get(type(event), ())}
-    kept |= {name: _each(mask_name, event, name) for name in _NAMES.get(type(event), ())}
-    return msgspec.structs.replace(event, **kept) if kept else event
+    kind = type(event)
+    if kind in _FOREIGN:
+        event = _without(event, known)
+    masked: dict[str, Any] = {}
+    for change, fields in ((mask_code, _CODES), (mask_name, _NAMES)):
+        for name in fields.get(kind, ()):
+            before = getattr(event, name)
+            after = _each(change, before)
+            if after != before:  # most are spelled as they should be
+                masked[name] = after
+    return msgspec.structs.replace(event, **masked) if masked else event
 
 
-def _each(change: Callable[[str], str], event: events.StreamEvent, field: str) -> Any:
-    value = getattr(event, field)
+def _each(change: Callable[[str], str], value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(word and change(word) for word in value)
     return value and change(value)

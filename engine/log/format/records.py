@@ -68,6 +68,13 @@ def around(
     return before, after + outcome(state, (output,))
 
 
+@functools.cache
+def unmoved(state: str) -> bytes:
+    """Encode a step without outputs, as `outcome` does: most events of a short answer are notices,
+    and there is one such step for each state."""
+    return outcome(state, ())
+
+
 def outcome(
     state: str, outputs: Iterable[type[outputs.AnyOutput]], states: tuple[str, ...] = ()
 ) -> bytes:
