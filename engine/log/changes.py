@@ -26,8 +26,8 @@ class Changes:
         else:
             change = machine.Change("thread", event.trigger, event.before, event.after)
             known = self._threads.get(event.thread_id, event.before)
-            if known in threads.TABLE.final:
-                known = event.before  # the next process may give the same id again
+            if event.before in (threads.STARTING, threads.ORPHANED):
+                known = event.before  # another process may give the same id again
             if event.thread_id:  # until it has one, several attempts cannot be told apart
                 self._threads[event.thread_id] = event.after
         if not machine.legal(change):

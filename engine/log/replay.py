@@ -190,7 +190,9 @@ class _StreamReplay:
         self.is_broken |= isinstance(event, events.TurnFailed) and event.kind == DEFECT
         if self.is_broken:
             return True
-        if isinstance(event, events.LateChange):
+        if isinstance(event, events.FallbackTaken):
+            self._changes = changes.Changes()  # how the turn that was given up ended comes late
+        elif isinstance(event, events.LateChange):
             wrong = self._changes.wrong(event)
             if wrong:
                 return self._row(record, changes.describe(event), wrong)

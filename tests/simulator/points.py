@@ -301,10 +301,12 @@ def _codex_points() -> Iterator[tuple[str, Point]]:
         "line", Effect.DEFECT, dispatcher.Dispatcher, dispatched, _line, worlds=_CODEX
     )
     reads = "text_delta reasoning_delta item_started item_completed raw_item response_completed"
-    reads += " tokens_counted completed _finish result_requested"
+    reads += " tokens_counted completed result_requested"
     yield from _named("reader", Effect.DEFECT, codex.TurnReader, reads, worlds=_CODEX)
     # An attempt that has failed may be told that its process is gone, while the next one goes on.
-    yield from _named("reader", Effect.EITHER, codex.TurnReader, "lost fail", worlds=_CODEX)
+    # And what is met behind the last word of a turn comes too late for its client.
+    either = "lost fail _finish"
+    yield from _named("reader", Effect.EITHER, codex.TurnReader, either, worlds=_CODEX)
     begins = "_begin _begin_turn _send _answered _note"
     yield from _named("attempt", Effect.DEFECT, attempt.Attempt, begins, worlds=_CODEX)
     yield from _named("attempt", Effect.DEFECT, attempt.Attempt, "_stepped", worlds=_CODEX)

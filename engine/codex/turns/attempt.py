@@ -207,6 +207,7 @@ class Attempt:
             if self._states.turn != turns.OWING:
                 return
             self._feed.event(events.CallDemanded(count, self._turn.choice))
+            self._check_wanted()
             self._states.take_turn_event(turns.Event.DEMANDED)
             self._reader = self._read(self._reader.usage)
             words = [{"type": "input_text", "text": DEMAND}]
@@ -257,9 +258,10 @@ class Attempt:
         """A step must become whole soon behind a call, or it may never."""
         if self._states.thread == threads.REFUSING:
             self._thread.answers.refuse(rpc_id)
-        else:
-            self._thread.answers.result_requested(rpc_id, call_id)
-        if not self._states.ended.is_set():
+            return
+        # Codex may ask for the results that a client has brought one by one.
+        waits = self._thread.answers.result_requested(rpc_id, call_id)
+        if waits and not self._states.ended.is_set():
             self._states.take_thread_event(threads.Event.RESULT_ASKED)
 
     def _passed(self, event: turns.Event | threads.Event) -> None:

@@ -139,7 +139,7 @@ class TurnReader:
         if item.type != "reasoning":
             return
         self._thought_item = ""
-        if self._states.turn in (turns.SILENT, turns.SPEAKING):
+        if self._states.turn != turns.WHOLE:
             self._step(turns.Event.SPOKE)
         self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
 
@@ -219,6 +219,8 @@ class TurnReader:
         """Take the end of the turn."""
         if self.tools is not None:
             self.tools.past.add(its.id)
+        if self._states.thread == threads.WAITING:
+            self._states.take_thread_event(threads.Event.GIVEN_UP)  # for results it cannot take
         if self._ended:
             return
         if its.status == "completed":
@@ -285,7 +287,8 @@ class TurnReader:
         self.failure = failure
         self._drop_calls()
         self.mute()  # whatever else comes of this turn is too late
-        self._states.take_turn_event(event)
+        if self._states.turn not in turns.TABLE.final:  # its stream may have ended meanwhile
+            self._states.take_turn_event(event)
 
     def _drop_calls(self) -> None:
         """Record the calls of a step that was never completed: the client will not see them."""

@@ -31,7 +31,7 @@ class States:
 
     Args:
         record: takes each change of state.
-        act: carries out what a step of the thread asks for; never raises.
+        act: carries out what a step of the thread asks for; of a release nothing raises.
         passed: takes the event of a deadline that has passed.
         loop: keeps the deadlines.
 

@@ -87,7 +87,10 @@ class Thread:
         self._interrupt_until = 0.0
 
     def _act(self, action: threads.Action) -> None:
-        """Do what a step asks for; where that fails, all that may still be done."""
+        """Do what a step asks for; where a release fails, all that may still be done."""
+        if action is threads.Action.REFUSE_RESULTS:
+            self.answers.refuse_all()  # the turn goes on: what fails here fails it
+            return
         match action:
             case threads.Action.AWAIT_START:
                 act = self._await_start
@@ -97,8 +100,6 @@ class Thread:
                 act = self._interrupt_again
             case threads.Action.UNSUBSCRIBE:
                 act = self._unsubscribe
-            case threads.Action.REFUSE_RESULTS:
-                act = self.answers.refuse_all
             case threads.Action.LEAVE:
                 act = self.seat.leave
             case threads.Action.ABANDON:

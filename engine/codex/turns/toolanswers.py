@@ -28,13 +28,18 @@ class ToolAnswers:
         self._asked: dict[str, jsonrpc.Id] = {}
         self._results: dict[str, appserver.ToolCallResult] = {}
 
-    def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
-        """Answer Codex's question for the result of a call, once the client has brought it."""
+    def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> bool:
+        """Answer Codex's question for the result of a call, once the client has brought it.
+
+        Returns:
+            Whether the question has to wait for that.
+        """
         result = self._results.pop(call_id, None)
         if result is None:
             self._asked[call_id] = rpc_id
         else:
             self._answer(rpc_id, result)
+        return result is None
 
     def refuse(self, rpc_id: jsonrpc.Id) -> None:
         """Answer a question with nothing."""

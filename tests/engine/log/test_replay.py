@@ -307,6 +307,20 @@ def test_the_changes_of_a_turn_are_held_against_its_machine(tmp_path: Path) -> N
     assert found.rows[-1].replayed == "no such change"
 
 
+def test_another_target_begins_another_turn(tmp_path: Path) -> None:
+    """How the turn that was given up ended is in the life of its process."""
+    fallback: logs.Record = {
+        "event": "fallback_taken",
+        "model": "m",
+        "worker": "codex",
+        "code": "request_timeout",
+        "state": "held",
+        "out": [],
+    }
+    assert run(tmp_path, [FULL[0], MOVED, fallback, MOVED, *FULL[1:]]).tally.full == 1
+    assert run(tmp_path, [FULL[0], MOVED, MOVED, *FULL[1:]]).divergence is not None
+
+
 @pytest.mark.parametrize(("after", "wrong"), [("over", "no such change"), ("speaking", "")])
 def test_what_came_late_is_held_against_its_machine_too(
     tmp_path: Path, after: str, wrong: str

@@ -412,3 +412,67 @@ def test_words_that_were_kept_back_may_be_said_again() -> None:
         assert first.left == 1
 
     run(scene())
+
+
+def test_a_result_that_is_there_costs_no_patience() -> None:
+    """Codex may ask for the results that a client has brought one by one, and then think."""
+
+    async def scene() -> None:
+        server = Server()
+        lot = parking.Parking(64, 300)
+        play = Scene(server, turn=CALLING, lot=lot)
+        await server.until("turn/start")
+        server.say_step(("c0", "add", "{}"), ("c1", "add", "{}"))
+        server.ask_result(7, "c0")
+        await play.end()
+        play.turn.keep()
+        second = Scene(server, turn=results("zero", "one"), lot=lot)
+        await second.after(TurnResumed)
+        server.ask_result(8, "c1")
+        assert [line["id"] for line in server.answers] == [7, 8]
+        await asyncio.sleep(2 * states.RESULT_PATIENCE_S)
+        server.say_step(("c2", "add", "{}"))
+        server.ask_result(9, "c2")
+        assert await second.end() == TurnFinished("tool_calls")
+        second.turn.keep()
+        assert [line["id"] for line in server.answers] == [7, 8]
+        assert lot.counts.parked == 2
+
+    run(scene())
+
+
+def test_a_bug_met_while_results_are_refused_ends_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(_: Any) -> None:
+        raise RuntimeError("planted")
+
+    async def scene() -> None:
+        monkeypatch.setattr(toolanswers.ToolAnswers, "refuse_all", failing)
+        server = Server()
+        play = Scene(server, turn=CALLING)
+        await server.until("turn/start")
+        server.ask_result(7, "c0")
+        assert await play.end() == failures.DEFECT.event(0)
+        assert server.methods == [*OPENING, *RELEASE]
+        assert server.left == 1
+
+    run(scene())
+
+
+def test_a_turn_that_ends_while_it_waits_takes_no_results() -> None:
+    async def scene() -> None:
+        server = Server()
+        lot = parking.Parking(64, 300)
+        play = Scene(server, turn=CALLING, lot=lot)
+        await server.until("turn/start")
+        server.say_step(("c0", "add", "{}"))
+        await play.end()
+        play.turn.keep()
+        server.end_turn()
+        second = Scene(server, turn=results("zero"), lot=lot)
+        await second.after(ParkMissed)
+        assert second.of(ParkMissed) == [ParkMissed("worker_lost")]
+        second.turn.cancel()
+
+    run(scene())
