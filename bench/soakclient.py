@@ -18,7 +18,7 @@ ORDER: Final = ("role", "content", "finish", "usage", "done")
 PATIENCE_S: Final = 60.0
 """How much later than it should a stream may end."""
 
-LEAVE_PART: Final = 0.9
+LEAVE_PART: Final = 0.5
 """Part of its time within which a stream is left: near its end it may be whole before."""
 
 WRONG_KEPT: Final = 20
