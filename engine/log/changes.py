@@ -9,7 +9,7 @@ from machines.turn import machine, thread as threads, turn as turns
 
 
 class Changes:
-    """The changes of one stream, or of one process's life."""
+    """The changes of one stream, each behind the one before it."""
 
     def __init__(self) -> None:
         self._turns: dict[int, str] = {}
@@ -18,25 +18,30 @@ class Changes:
     def wrong(self, event: events.LateChange) -> str:
         """Take the next change and return what is wrong with it; empty where nothing is."""
         if isinstance(event, events.TurnChanged):
-            change = machine.Change("turn", event.trigger, event.before, event.after)
             known = self._turns.get(event.choice, turns.SILENT)
             if known in turns.TABLE.final:
                 known = turns.SILENT  # another attempt has begun
             self._turns[event.choice] = event.after
         else:
-            change = machine.Change("thread", event.trigger, event.before, event.after)
             known = self._threads.get(event.thread_id, event.before)
             if event.before in (threads.STARTING, threads.ORPHANED):
                 known = event.before  # another process may give the same id again
             if event.thread_id:  # until it has one, several attempts cannot be told apart
                 self._threads[event.thread_id] = event.after
-        if not machine.legal(change):
-            return "no such change"
-        # In the life of a process stands only what came after the end of a stream.
-        return "" if event.before == known or event.late_of else f"it was {known}"
+        return illegal(event) or ("" if event.before == known else f"it was {known}")
+
+
+def illegal(event: events.LateChange) -> str:
+    """Return what is wrong with a change by itself; empty where its machine has it."""
+    of = _machine(event)
+    change = machine.Change(of, event.trigger, event.before, event.after)
+    return "" if machine.legal(change) else "no such change"
 
 
 def describe(event: events.LateChange) -> str:
     """Spell a change for people."""
-    of = "turn" if isinstance(event, events.TurnChanged) else "thread"
-    return f"{of}: {event.before} -{event.trigger}-> {event.after}"
+    return f"{_machine(event)}: {event.before} -{event.trigger}-> {event.after}"
+
+
+def _machine(event: events.LateChange) -> machine.Machine:
+    return "turn" if isinstance(event, events.TurnChanged) else "thread"

@@ -142,8 +142,9 @@ class Replay:
             )
 
     def _take_late(self, record: segments.Record, event: events.LateChange) -> None:
-        """Hold a change in the life of a process against its machine."""
-        wrong = changes.Changes().wrong(event)
+        """Hold a change in the life of a process against its machine; what it goes on with stands
+        in the records of its stream."""
+        wrong = changes.illegal(event)
         if wrong:
             row = Row(record.seq, record.event, changes.describe(event), wrong)
             where = f"{record.path}:{record.line}"

@@ -59,9 +59,7 @@ class ThreadMachine(StateMachine):
     interrupted = interrupting.to(released)
     interrupt_ignored = interrupting.to(released)
     process_lost = gone.from_(starting, running, asked, refusing, waiting, interrupting, orphaned)
-    release_failed = released.from_(
-        new, starting, running, asked, refusing, waiting, interrupting, orphaned
-    )
+    release_failed = released.from_(interrupting, orphaned)
 
 
 TABLE: Final = compile_table(ThreadMachine)

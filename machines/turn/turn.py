@@ -109,6 +109,9 @@ class Event(enum.StrEnum):
     CANCEL = TurnMachine.cancel.id
 
 
+ANSWERED: Final = frozenset({CALLING, OVER})
+"""States whose client has its whole answer, or is about to be told the last of it."""
+
 ENDED: Final = TABLE.final | {OWING}
 """States in which nothing that Codex still says about the turn counts."""
 

@@ -56,7 +56,7 @@ class Attempt:
     @property
     def over(self) -> bool:
         """Whether its events have been fed to the last."""
-        return self._states.turn in (turns.CALLING, turns.OVER)
+        return self._states.turn in turns.ANSWERED
 
     @property
     def heard(self) -> bool:
@@ -122,8 +122,10 @@ class Attempt:
         except BaseException:  # a bug of ours, or a cancellation that nobody told us of
             self.cancel()
             raise
-        # A reply that never came is no failure of an answer that is whole.
-        return None if self.over else self._reader.failure
+        if self.over:  # a reply that never came is no failure of an answer that is whole
+            return None
+        self.mute()  # another attempt may follow, and what becomes of this thread outlast both
+        return self._reader.failure
 
     async def _run(self, begin: Callable[[], Awaitable[None]]) -> None:
         try:

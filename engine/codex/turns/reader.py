@@ -256,8 +256,7 @@ class TurnReader:
 
     def break_off(self) -> None:
         """Fail the turn for a bug of ours: what this reader knows cannot be relied upon."""
-        ended = self._states.turn in (turns.CALLING, turns.OVER)
-        if ended and self._last_word is None:
+        if self._states.turn in turns.ANSWERED and self._last_word is None:
             self._feed.event(failures.DEFECT.event(self._choice))  # its end would never be told
         self.mute()
         if self._states.turn not in turns.TABLE.final:

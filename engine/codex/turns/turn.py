@@ -116,7 +116,6 @@ class CodexTurn:
             failure = await trial.run()
             if failure is None:
                 return
-            trial.mute()  # what becomes of its thread may outlast the stream
             last = attempt > failures.BEFORE_OUTPUT_RETRIES
             if last or trial.heard or not failure.retryable:
                 self._feed.event(failure.event(self._turn.choice))

@@ -176,10 +176,7 @@ class World:
         if lane.codex is Codex.STARTING and self.alive:
             yield "the thread starts", World.started
             yield "the thread is refused", World.start_refused
-        if lane.interrupted and self.alive:
-            yield "the interrupt is answered", World.interrupt_answered
-            yield "the interrupt is refused", World.interrupt_refused
-            yield "the interrupt is ignored", World.interrupt_ignored
+        yield from self._of_the_way_out(lane)
         if its.thread == threads.ASKED:
             yield "patience ends", World.lose_patience
         if its.turn in turns.DEADLINES:
@@ -190,6 +187,14 @@ class World:
             yield from self._of_codex(lane)
             if its.thread not in (*threads.TABLE.final, threads.WAITING):
                 yield "a bug is met", World.bug
+
+    def _of_the_way_out(self, lane: Lane) -> Iterator[tuple[str, Callable[["World", Lane], None]]]:
+        if lane.interrupted and self.alive:
+            yield "the interrupt is answered", World.interrupt_answered
+            yield "the interrupt is refused", World.interrupt_refused
+            yield "the interrupt is ignored", World.interrupt_ignored
+        if lane.machines.thread in (threads.INTERRUPTING, threads.ORPHANED):
+            yield "its release fails", World.release_failed
 
     def _of_codex(self, lane: Lane) -> Iterator[tuple[str, Callable[["World", Lane], None]]]:
         if lane.machines.thread == threads.WAITING:
@@ -268,7 +273,7 @@ class World:
             self._act(lane, action)
 
     def _act(self, lane: Lane, action: threads.Action) -> None:
-        if action is threads.Action.LEAVE:
+        if action in (threads.Action.LEAVE, threads.Action.ABANDON):
             self._leave(lane)
         elif action is threads.Action.INTERRUPT:
             lane.interrupted = True
@@ -308,6 +313,10 @@ class World:
     def interrupt_ignored(self, lane: Lane) -> None:
         lane.interrupted = False
         self._thread(lane, threads.Event.INTERRUPT_IGNORED)
+
+    def release_failed(self, lane: Lane) -> None:
+        lane.interrupted, lane.codex = False, Codex.OVER
+        self._thread(lane, threads.Event.RELEASE_FAILED)
 
     def item_started(self, lane: Lane) -> None:
         if not lane.machines.ended:

@@ -4,8 +4,10 @@ import asyncio
 import itertools
 
 import pytest
+import structlog
 
-from machines.events import StreamInput, ThreadChanged, TurnChanged
+from engine.codex.protocol.channel import OVERLOADED
+from machines.events import StreamInput, ThreadChanged, TurnChanged, TurnFinished
 from tests.support.providers.turnscene import OPENING, TURN, Scene, Server, run
 
 
@@ -113,5 +115,47 @@ def test_a_stream_that_ends_by_what_it_is_told_leaves_nothing_behind(
         assert ("thread/start" in server.methods) == ("thread/unsubscribe" in server.methods)
         assert server.left == 1
         assert server.routes.turns == {}
+
+    run(scene())
+
+
+def test_what_the_life_of_a_process_cannot_take_is_said_and_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full(list[object]):
+        def append(self, _: object) -> None:
+            raise RuntimeError("planted")
+
+    async def scene() -> None:
+        server = Server()
+        monkeypatch.setattr(server, "late", Full())
+        other, left = Scene(server), Scene(server)
+        await server.until_heard(2 * len(OPENING))
+        left.turn.cancel()
+        server.say_text("Hello")
+        server.say(lambda its: its.completed("Hello", 1))
+        assert await other.end() == TurnFinished("stop", 2)
+        assert server.left == 2
+
+    with structlog.testing.capture_logs() as lines:
+        run(scene())
+    # It names no stream: what fails there is the log that all of them share.
+    told = [line for line in lines if line["event"] == "defect"]
+    assert {line["boundary"] for line in told} == {"record"}
+
+
+def test_what_becomes_of_an_attempt_that_another_follows_goes_to_its_process() -> None:
+    """Its stream may end before the thread of the first attempt does."""
+
+    async def scene() -> None:
+        first, second = Server(refusals={"turn/start": OVERLOADED}), Server()
+        play = Scene(first, second)
+        await second.until("turn/start")
+        second.say_text("Hello")
+        second.say(lambda its: its.completed("Hello", 1))
+        assert await play.end() == TurnFinished("stop", 2)
+        assert moves(*first.late) == [("interrupting", "interrupted", "released")]
+        assert second.late == []
+        assert (first.left, second.left) == (1, 1)
 
     run(scene())
