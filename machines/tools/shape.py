@@ -16,6 +16,9 @@ from machines import parse
 class Place(enum.Enum):
     """Where a text ends."""
 
+    # Members are looked up by once a token, and `Enum` hashes their names in Python.
+    __hash__ = object.__hash__
+
     VALUE = enum.auto()
     """Before a value."""
 
@@ -78,6 +81,10 @@ _STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 SPACE = " \t\r\n"
 """The whitespace that JSON allows between its tokens (RFC 8259 §2)."""
 
+# A member is looked up several times a token, through a descriptor where it is asked of its class.
+_VALUE, _COLON, _SCALAR = Place.VALUE, Place.COLON, Place.SCALAR
+_AFTER, _NAME, _TEXT, _BROKEN = Place.AFTER, Place.NAME, Place.TEXT, Place.BROKEN
+
 
 class Shape:
     """Follows a text, fed in pieces, on its way to become one JSON value.
@@ -93,19 +100,19 @@ class Shape:
 
     def __init__(self) -> None:
         self.opening = ""
-        self._place = Place.VALUE
+        self._place = _VALUE
         self._inner: list[Place] = []
         self._carry = ""
 
     @property
     def broken(self) -> bool:
         """Whether no further text can make it JSON."""
-        return self._place is Place.BROKEN
+        return self._place is _BROKEN
 
     @property
     def complete(self) -> bool:
         """Whether it is JSON that nothing but space can follow."""
-        return self._place is Place.AFTER and not self._inner
+        return self._place is _AFTER and not self._inner
 
     def fork(self) -> "Shape":
         """Return a copy, to be fed with something else."""
@@ -119,8 +126,8 @@ class Shape:
         self.opening = self.opening or text.lstrip(SPACE)[:1]
         text, self._carry = self._carry + text, ""
         position = 0
-        while position < len(text) and self._place is not Place.BROKEN:
-            if self._place in (Place.NAME, Place.TEXT):
+        while position < len(text) and self._place is not _BROKEN:
+            if self._place in (_NAME, _TEXT):
                 position = self._read_string(text, position)
             else:
                 token = _TOKEN.match(text, position)
@@ -135,21 +142,21 @@ class Shape:
         if text[end : end + 1] == "\\":
             self._carry = "\\"
         elif end < len(text):
-            self._place = Place.COLON if self._place is Place.NAME else Place.AFTER
+            self._place = _COLON if self._place is _NAME else _AFTER
         return end + 1
 
     def _take(self, kind: str) -> None:
-        ended = self._place in (Place.AFTER, Place.SCALAR)
+        ended = self._place in (_AFTER, _SCALAR)
         if kind == "space":
-            self._place = Place.AFTER if ended else self._place
+            self._place = _AFTER if ended else self._place
         elif kind == ",":
-            self._place = self._inner[-1] if ended and self._inner else Place.BROKEN
+            self._place = self._inner[-1] if ended and self._inner else _BROKEN
         elif kind in _CLOSED:
             empty, inner = _CLOSED[kind]
             fits = (ended or self._place == empty) and self._inner[-1:] == [inner]
-            self._place = Place.AFTER if fits else Place.BROKEN
+            self._place = _AFTER if fits else _BROKEN
             del self._inner[-1:]
         else:
             self._inner += [_INNER[kind]] if kind in _INNER else []
             deeper = len(self._inner) > parse.MAX_DEPTH
-            self._place = Place.BROKEN if deeper else _NEXT.get((self._place, kind), Place.BROKEN)
+            self._place = _BROKEN if deeper else _NEXT.get((self._place, kind), _BROKEN)
