@@ -149,7 +149,7 @@ class Sink:
         if self._phase is Phase.HEAD and data:
             self._outlet.write(data)
             self._sent += len(data)
-        elif self._phase is Phase.NOTHING and (part.status or data):
+        elif self._phase is Phase.NOTHING:
             self._begin(part.status, data)
 
     def finish(self, part: sink.Part, failed: Callable[[Exception], None]) -> None:
@@ -190,11 +190,12 @@ class Sink:
 
     def _begin(self, status: int, data: bytes) -> None:
         """Send the head, and the part of the body that goes with it."""
-        headers = [*self._headers, *self._reply.headers]
         if not status:
             if data:
                 raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
-        elif self._reply.chunked:
+            return
+        headers = [*self._headers, *self._reply.headers]
+        if self._reply.chunked:
             self._outlet.start(status, headers)
             self._phase = Phase.HEAD
             if data:

@@ -303,7 +303,8 @@ def model_named(members: reading.Members) -> str:
     """Return the model of a request that may be wrong in any way; empty where none can be
     found."""
     try:
-        return decoding.decode(_model, members.get("model", decoding.ABSENT), "model")
+        # What is wrong with another value is not asked for: to find it takes reading all of it.
+        return decoding.decode_outer(_model, members.get("model", decoding.ABSENT))
     except ApiError:
         return ""
 

@@ -87,8 +87,10 @@ class Connection:
 
     async def _serve(self) -> None:
         try:
+            own = slices.Slice()  # thousands of requests may come in one read
             while self._phase is not Phase.LAST and await self._serve_one():
-                pass
+                if own.spent and self._protocol.trailing_data[0]:
+                    await own.pause()
             await self._linger()
         except asyncio.CancelledError:
             self._writer.transport.abort()
@@ -287,11 +289,14 @@ class Connection:
         if self._protocol.our_state is not h11.DONE:
             return False
         drained = 0
+        own = slices.Slice()  # as in `_read_body`
         try:
             while self._protocol.their_state is h11.SEND_BODY:
                 event = self._next_event()
                 if isinstance(event, h11.Data):
                     drained += len(event.data)
+                    if own.spent:
+                        await own.pause()
                 elif event is h11.NEED_DATA:
                     await self._feed(self._limits.linger)
                 if drained > DRAIN_BYTES:

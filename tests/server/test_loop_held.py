@@ -5,7 +5,9 @@ byte of the body to the worker's first line and the answer.
 """
 
 import contextlib
+import socket
 import tempfile
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,31 @@ def least_of(times: int, server: heldloop.MeasuredServe, body: bytes) -> heldloo
     """What a request costs, without what the machine did beside it."""
     found = (server.measure("/chat/completions", body) for _ in range(times))
     return min(found, key=lambda held: held.longest_ms)
+
+
+def test_a_model_that_is_no_name_is_refused_without_being_read_through(
+    server: heldloop.MeasuredServe,
+) -> None:
+    model = b'{"a":[]},' * (4 * MIB // 9)
+    body = b'{"messages":[{"role":"user","content":"hi"}],"model":[%b1]}' % model
+    held = least_of(2, server, body)
+    assert held.longest_ms < heldloop.LIMIT_MS, held.where
+    assert held.status == 400
+
+
+def test_requests_that_come_all_at_once_are_answered_in_slices(
+    server: heldloop.MeasuredServe,
+) -> None:
+    count = 2_000
+    where = urllib.parse.urlsplit(server.url)
+    server.longest()
+    with socket.create_connection((where.hostname, where.port)) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * count)
+        client.shutdown(socket.SHUT_WR)
+        answers = b"".join(iter(lambda: client.recv(MIB), b""))
+    assert answers.count(b"HTTP/1.1 200") == count
+    longest = server.longest()
+    assert longest["longest_ms"] < heldloop.LIMIT_MS, longest["where"]
 
 
 @pytest.mark.parametrize("chunk", [1, 1000])
