@@ -132,10 +132,10 @@ class StreamLog:
 
     def append_texts(self, choice: int, texts: list[str]) -> int:
         """Record text deltas that `Stream.passes`, as `append` would."""
-        before, after = records.around(events.TextDelta, choice, "content", outputs.Content)
         put, prefix, now = self._put, self.prefix, self.now()
-        before = b"%d,%b" % (now, before)
         try:
+            before, after = records.around(events.TextDelta, choice, "content", outputs.Content)
+            before = b"%d,%b" % (now, before)
             # A line feed is escaped in JSON, so it can only be a mark of ours.
             rests = before + self._join(texts, after + b"\n" + before) + after
         except Exception as error:

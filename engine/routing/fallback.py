@@ -221,7 +221,11 @@ class _Trial:
         """Begin a turn; everything may be over before it has begun, or while it does."""
         if self._phase is Phase.OVER:
             return
-        self.running.append((turn, self._runner.run(turn, self)))
+        try:
+            self.running.append((turn, self._runner.run(turn, self)))
+        except Exception:
+            self.drop()  # the stream ends by this, and nobody else would stop the timer
+            raise
         self._stop_if_over()
 
     def event(self, event: events.StreamInput) -> None:

@@ -7,16 +7,21 @@ up here: the proxy once, and the file when it has changed. A key that is configu
 
 import asyncio
 import base64
+import errno
 import netrc
 import os
+import stat
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import structlog
 
 _log = structlog.get_logger(component="upstream")
+
+NETRC_BYTES: Final = 1 << 20
+"""The most that is read of a netrc file. It is parsed in pure Python, at a second a MiB."""
 
 Login = tuple[str, str]
 """A name and a password."""
@@ -64,17 +69,18 @@ class Logins:
         self._path = named if named is not None else _usual_path()
         if named is not None and not _mark_of(named):
             _log.warning("netrc_unreadable", why=FileNotFoundError.__name__)
+        self._reading = asyncio.Lock()
         self._mark: tuple[int, ...] = ()
         self._file: netrc.netrc | None = None
 
     async def current(self) -> netrc.netrc | None:
         """The file as it is now; None without one that can be read."""
-        mark = _mark_of(self._path)
-        if mark != self._mark:
-            # A request that comes meanwhile reads it as well, rather than take what is old.
-            self._file = await asyncio.to_thread(_read, self._path) if mark else None
-            self._mark = mark
-        return self._file
+        async with self._reading:  # who comes meanwhile waits for it, and takes nothing old
+            mark = _mark_of(self._path)
+            if mark != self._mark:
+                self._file = await asyncio.to_thread(_read, self._path) if mark else None
+                self._mark = mark
+            return self._file
 
 
 def proxy_for(url: str) -> str | None:
@@ -107,6 +113,11 @@ def _mark_of(path: str) -> tuple[int, ...]:
 
 def _read(path: str) -> netrc.netrc | None:
     try:
+        found = Path(path).stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without an end
+            raise OSError(errno.EINVAL, "not a file")
+        if found.st_size > NETRC_BYTES:
+            raise OSError(errno.EFBIG, "too large")
         return netrc.netrc(path)
     except (netrc.NetrcParseError, UnicodeError, OSError) as error:
         # Its text may repeat a line of the file.

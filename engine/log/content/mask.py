@@ -215,18 +215,14 @@ def _mask_field(name: str) -> Callable[[Any], Any]:
     return masked
 
 
-def _mask_delta(event: Any) -> Any:
-    return msgspec.structs.replace(event, text=mask_text(event.text))
-
-
 def _mask_worker(event: events.WorkerChanged) -> events.WorkerChanged:
     return msgspec.structs.replace(event, detail=_mask_detail(event.detail))
 
 
 _TEXTS: Final[dict[type[events.StreamEvent], Callable[[Any], Any]]] = {
-    events.TextDelta: _mask_delta,
-    events.ReasoningDelta: _mask_delta,
-    events.RefusalDelta: _mask_delta,
+    events.TextDelta: _mask_field("text"),
+    events.ReasoningDelta: _mask_field("text"),
+    events.RefusalDelta: _mask_field("text"),
     events.ReasoningCompleted: _mask_field("encrypted_content"),
     events.ToolCalled: _mask_field("arguments"),
     events.ToolCallDelta: _mask_field("arguments"),

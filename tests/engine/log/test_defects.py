@@ -52,6 +52,10 @@ def spoil_texts(stream: eventlog.StreamLog) -> None:
     stream.append_texts(0, ["fine", UNENCODABLE])
 
 
+def spoil_choice(stream: eventlog.StreamLog) -> None:
+    stream.append_texts([], ["fine"])  # type: ignore[arg-type] # what is around texts is looked up by it
+
+
 def spoil_event(stream: eventlog.StreamLog) -> None:
     stream.append(events.RpcReplied(1, UNENCODABLE), outputs.Step("content", ()))
 
@@ -68,7 +72,7 @@ def spoil_end(stream: eventlog.StreamLog) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [spoil_text, spoil_texts, spoil_event, spoil_outputs, spoil_end],
+    [spoil_text, spoil_texts, spoil_choice, spoil_event, spoil_outputs, spoil_end],
     ids=lambda f: f.__name__,
 )
 def test_a_record_that_cannot_be_made_costs_its_own_stream_s_log(

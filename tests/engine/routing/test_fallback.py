@@ -464,3 +464,20 @@ def test_a_bug_met_between_worker_and_stream_is_a_failure_of_the_stream() -> Non
         assert [line["stream"] for line in lines if line["event"] == "defect"] == ["st_1"]
 
     scene(play)
+
+
+def test_nobody_stands_in_for_one_that_a_bug_kept_from_being_begun() -> None:
+    """Its stream has ended by the bug, and nobody would cancel what is begun for it later."""
+
+    class Broken(Target):
+        def run(self, turn: worker.Turn, feed: worker.Feed) -> Running:
+            raise RuntimeError("planted")
+
+    async def play() -> None:
+        other = Target("b")
+        with pytest.raises(RuntimeError):
+            Scene(Broken("a"), other, patience=0.01)
+        await asyncio.sleep(0.05)  # five times its patience: nothing may happen
+        assert other.turns == []
+
+    scene(play)

@@ -1,5 +1,6 @@
 """The way to an upstream as the environment has it: found out once, and kept until it changes."""
 
+import asyncio
 import base64
 import os
 import threading
@@ -11,7 +12,7 @@ import pytest
 import structlog
 import uvloop
 
-from engine.upstream import client as upstreamclient
+from engine.upstream import client as upstreamclient, environment
 from tests.support.providers import upstreams
 
 OK: upstreams.Answer = [upstreams.head(200, "content-length: 2", kind="application/json") + b"{}"]
@@ -119,6 +120,40 @@ def test_a_file_that_cannot_be_read_is_named_once_and_nothing_of_it(
         ("netrc_unreadable", "NetrcParseError"),
         ("netrc_unreadable", "FileNotFoundError"),
     ]
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(home: Path) -> None:
+    async def main() -> None:
+        os.mkfifo(home / ".netrc")
+        async with upstreams.serving([OK]) as source:
+            client = upstreamclient.Client(upstreamclient.Options(url=source.url))
+            await asyncio.gather(post(client), post(client))
+            await client.close()
+            found = [request.headers.get("authorization") for request in source.requests]
+        assert found == [None, None]
+
+    with structlog.testing.capture_logs() as lines:
+        uvloop.run(main())
+    assert [(line["event"], line["why"]) for line in lines] == [("netrc_unreadable", "OSError")]
+
+
+def test_a_file_is_read_up_to_a_size_and_once_for_all_that_wait(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(file: str) -> list[str | None]:
+        (home / ".netrc").write_text(file)
+        async with upstreams.serving([OK]) as source:
+            client = upstreamclient.Client(upstreamclient.Options(url=source.url))
+            await asyncio.gather(*(post(client) for _ in range(4)))
+            await client.close()
+            return [request.headers.get("authorization") for request in source.requests]
+
+    file = "default login me password one\n"
+    monkeypatch.setattr(environment, "NETRC_BYTES", 2 * len(file))
+    assert uvloop.run(main(file)) == [basic("me:one")] * 4
+    with structlog.testing.capture_logs() as lines:
+        assert uvloop.run(main(3 * file)) == [None] * 4
+    assert len(lines) == 1
 
 
 def test_no_request_starts_a_thread_or_reads_an_unchanged_file_again(
