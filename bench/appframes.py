@@ -79,9 +79,25 @@ def models(names: Iterable[str] = MODELS) -> dict[str, Any]:
     return {"data": data, "nextCursor": None}
 
 
-def account(has_key: bool) -> dict[str, Any]:
-    """The result of `account/read`: a login is never required here."""
-    return {"account": {"type": "apiKey"} if has_key else None, "requiresOpenaiAuth": False}
+LOGIN_LINK: Final = "https://auth.example/oauth/authorize?state=stand-in"
+"""Where a login with ChatGPT leads."""
+
+
+def account(has_key: bool, logged_out: bool = False) -> dict[str, Any]:
+    """The result of `account/read`: unless it is `logged_out`, a login is not required here."""
+    return {"account": {"type": "apiKey"} if has_key else None, "requiresOpenaiAuth": logged_out}
+
+
+def login_link() -> dict[str, Any]:
+    """The result of `account/login/start`, with ChatGPT."""
+    return {"type": "chatgpt", "loginId": "1", "authUrl": LOGIN_LINK}
+
+
+def diagnostics(pid: int) -> dict[str, Any]:
+    """The result of `server/diagnostics`."""
+    gauges = [{"name": "app.requests.in_flight", "value": 1}]
+    process = {"id": pid, "residentMemoryBytes": 90 << 20, "physicalFootprintBytes": None}
+    return {"process": process, "gauges": gauges}
 
 
 def logged_in() -> bytes:

@@ -172,7 +172,8 @@ class StandIn:
         self._answers: dict[str, Callable[[Params], object]] = {
             "initialize": self._initialize,
             "model/list": lambda _: appframes.models(),
-            "account/read": lambda _: appframes.account(self._has_key),
+            "server/diagnostics": lambda _: appframes.diagnostics(os.getpid()),
+            "account/read": lambda _: appframes.account(self._has_key, plan.logged_out),
             "account/login/start": self._log_in,
             "thread/start": self._start_thread,
             "thread/inject_items": self._inject,
@@ -237,6 +238,8 @@ class StandIn:
         return appframes.introduction(self._plan.version)
 
     def _log_in(self, params: Params) -> object:
+        if params.type == "chatgpt":
+            return appframes.login_link()
         self._has_key = True
         self._out.append(appframes.logged_in())
         return {"type": params.type}

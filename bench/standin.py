@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from bench import appframes
+
 GARBAGE: Final = "panicked at 'not JSON'"
 """A line that is no JSON-RPC."""
 
@@ -74,6 +76,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         handshake_delay: seconds before `initialize` is answered.
         deaf: methods that are never answered, or `EVERYTHING`.
         overloads: how many times methods are refused as overloaded.
+        logged_out: whether nobody is logged in; a login that is begun has a link, and no end.
     """
 
     turn: Turn = Turn()
@@ -83,6 +86,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     handshake_delay: float = 0.0
     deaf: tuple[str, ...] = ()
     overloads: dict[str, int] = {}
+    logged_out: bool = False
 
 
 SCENARIOS: Final = "scenarios.json"
@@ -93,6 +97,10 @@ STARTS: Final = "starts"
 
 RECEIVED: Final = "received.jsonl"
 """File of an installed stand-in: every line that its processes were sent."""
+
+
+LISTING: Final = "models.json"
+"""File of an installed stand-in: what `debug models --bundled` writes."""
 
 
 def install(directory: Path, *scenarios: Scenario) -> Path:
@@ -106,9 +114,27 @@ def install(directory: Path, *scenarios: Scenario) -> Path:
     program = directory / "codex"
     command = shlex.join((sys.executable, "-m", "bench.appserver", "--from", str(directory)))
     root = shlex.quote(str(Path(__file__).parents[1]))
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {command} "$@"\n')
+    listing = directory / LISTING
+    listing.write_bytes(msgspec.json.encode({"models": list(map(_listed, appframes.MODELS))}))
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = debug ] && exec cat {shlex.quote(str(listing))}\n'
+        f'PYTHONPATH={root} exec {command} "$@"\n'
+    )
     program.chmod(0o755)
     return program
+
+
+def _listed(slug: str) -> dict[str, object]:
+    """A row of `codex debug models --bundled`, with the members that are read."""
+    return {
+        "slug": slug,
+        "display_name": slug,
+        "supported_reasoning_levels": [{"effort": "low"}, {"effort": "high"}],
+        "visibility": "list",
+        "priority": 1,
+        "context_window": 272_000,
+        "input_modalities": ["text", "image"],
+    }
 
 
 def next_scenario(directory: Path, pid: int) -> Scenario:

@@ -84,6 +84,10 @@ class PipelessWorker:
         """The stand-in's."""
         return appframes.MODELS
 
+    def describe(self, model: str) -> worker.ModelCard:
+        """Return nothing."""
+        return worker.ModelCard()
+
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """It takes all."""
         yield

@@ -41,6 +41,8 @@ class Boundary(enum.Enum):
     CALLBACK = "callback"
     CONNECTION = "connection"
     REQUEST = "request"
+    ACCESS = "access"
+    PROJECTION = "projection"
     STORE = "store"
     TASK = "task"
     SHUTDOWN = "shutdown"

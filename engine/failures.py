@@ -1,16 +1,17 @@
-"""The meaning of a failed Codex turn to a client: its code, its status, and whether to try again.
+"""The failures of what stands behind a model: what a client and the operator are told of each.
 
-Source: the outcomes measured on the real binary, listed in `docs/codex.md`.
+What an answer of either worker can fail by is here. What only one of them can tell is in its room:
+`engine.codex.turns.verdicts`, `engine.upstream.errors`.
 """
 
 import random
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from engine import redaction
-from machines import events, outputs, parse
+from machines import events, outputs
 
 MESSAGE_CHARACTERS: Final = 2000
 """Most characters of a provider's message that are looked at and passed on: some echo the whole
@@ -18,6 +19,9 @@ request."""
 
 WORD_CHARACTERS: Final = 128
 """Most characters of a provider's own code, or of the name of a field, that are passed on."""
+
+DETAIL_BYTES: Final = 1024
+"""Most bytes of the other side's own words that go on record, for the operator alone."""
 
 REDACTED: Final = "The model provider failed to answer."
 """In place of any text of a 5xx: it may name hosts, and tells a client nothing it can act on."""
@@ -40,13 +44,13 @@ _SECRETS: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_INCOMPLETE: Final = re.compile(r"Incomplete response returned, reason: (\w{1,64})")
 
 
-class Incomplete(msgspec.Struct, frozen=True):
-    """Not a failure: the provider ended the answer early, and said why."""
+_ADDRESS: Final = re.compile(r"[^\s\"'<>`]+")
+"""Matches a URL up to where one ends that stands in quotes or brackets."""
 
-    reason: str
+_PUNCTUATION: Final = ".,;:!?)]}\"'>`"
+"""Characters behind a URL that are the sentence's."""
 
 
 class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,10 @@ class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         retryable: whether another attempt may succeed, if the client has seen nothing yet.
+        word: the other side's own code for it.
+        detail: its own words, as `detail` makes them: for the operator, and no client.
+        should_retry: its own word for whether a client shall try again.
+        members: further members of its error, as a JSON object that is safe for a client.
     """
 
     kind: events.TerminalKind = "upstream_error"
@@ -63,6 +71,19 @@ class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
     retry_after: float | None = None
     retryable: bool = False
+    word: str | None = None
+    detail: str | None = None
+    should_retry: bool | None = None
+    members: msgspec.Raw = events.NO_MEMBERS
+
+    def retried(self, attempt: int, delay: float, choice: int) -> events.RetryScheduled:
+        """Return the event for an attempt that failed by it, and is followed by another.
+
+        Args:
+            attempt: counted from 1.
+            delay: seconds until the next.
+        """
+        return events.RetryScheduled(attempt, int(delay * 1000), self.code, choice, self.detail)
 
     def event(self, choice: int) -> events.TurnFailed:
         """The failure as an event of its turn."""
@@ -74,58 +95,12 @@ class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
             self.status,
             self.param,
             self.retry_after,
+            self.word,
+            self.detail,
+            self.should_retry,
+            self.members,
         )
 
-
-NAMED: Final[dict[str, ProviderFailure]] = {
-    "contextWindowExceeded": ProviderFailure(
-        code="context_length_exceeded",
-        message="The conversation is longer than the model's context window.",
-    ),
-    "usageLimitExceeded": ProviderFailure(
-        code="usage_limit_exceeded", message="The provider's usage limit is reached."
-    ),
-    "rateLimitExceeded": ProviderFailure(
-        code="rate_limit_exceeded", message="The provider's rate limit is reached."
-    ),
-    "unauthorized": ProviderFailure(
-        code="worker_unauthorized", message="The provider refused the worker's login."
-    ),
-    "modelNotFound": ProviderFailure(
-        code="model_not_found", message="The provider does not know this model."
-    ),
-    "serverOverloaded": ProviderFailure(code="upstream_error", message=REDACTED, retryable=True),
-    "internalServerError": ProviderFailure(
-        code="upstream_error", message=REDACTED, retryable=True
-    ),
-}
-"""Failures that Codex names in `codexErrorInfo`."""
-
-BY_STATUS: Final[dict[int, ProviderFailure]] = {
-    401: NAMED["unauthorized"],
-    403: ProviderFailure(
-        code="provider_forbidden", message="The provider refused the account.", status=403
-    ),
-    404: NAMED["modelNotFound"],
-    413: ProviderFailure(
-        code="request_too_large", message="The provider found the request too large.", status=413
-    ),
-    422: ProviderFailure(
-        code="provider_rejected", message="The provider could not process the request.", status=422
-    ),
-    429: NAMED["rateLimitExceeded"],
-}
-"""Failures of which Codex keeps only the provider's HTTP status."""
-
-HTTP_WORDS: Final = frozenset(
-    {
-        "httpConnectionFailed",
-        "responseStreamConnectionFailed",
-        "responseStreamDisconnected",
-        "responseTooManyFailedAttempts",
-    }
-)
-"""Words of `codexErrorInfo` that come with an HTTP status, or with none where no head arrived."""
 
 DISCONNECTED: Final = ProviderFailure(
     code="upstream_disconnected",
@@ -133,6 +108,12 @@ DISCONNECTED: Final = ProviderFailure(
     retryable=True,
 )
 
+
+REDIRECTED: Final = ProviderFailure(
+    code="upstream_redirected",
+    message="The provider answered with a redirect: its address is configured wrongly.",
+)
+"""A redirect is not followed: it could lead the key, and the conversation, to anybody."""
 
 INTERRUPTED: Final = ProviderFailure(
     code="upstream_error", message="The worker interrupted the turn."
@@ -149,9 +130,12 @@ LOST: Final = ProviderFailure(
 """The process behind a turn has gone."""
 
 DEAF: Final = ProviderFailure(
-    code="upstream_error", message="The worker did not answer.", retryable=True
+    code="worker_not_ready",
+    message="The worker did not answer.",
+    retryable=True,
+    retry_after=1,
 )
-"""A request that the worker left without a reply."""
+"""A request that the worker left without a reply: no provider has heard of it."""
 
 DEFECT: Final = ProviderFailure(
     kind="defect", code=outputs.DEFECT.code, message=outputs.DEFECT.message
@@ -173,6 +157,13 @@ TEXT_MISMATCH: Final = ProviderFailure(
     message="The whole text of a message does not continue the pieces that were sent of it.",
 )
 """A piece was lost on the way, or the provider said another text than it had sent."""
+
+NO_MESSAGE: Final = ProviderFailure(
+    code="upstream_error",
+    message="The provider's answer holds nothing that can be read, such as a message without a"
+    " role or a call without an id.",
+)
+"""The provider counts tokens of an answer, and Codex could read no item of it."""
 
 RUNAWAY: Final = ProviderFailure(
     code="upstream_error",
@@ -200,71 +191,63 @@ NOT_READY: Final = ProviderFailure(
 """No process to take a turn."""
 
 
+_KEYS: Final = re.compile(
+    r"\bBearer\s+\S+|\bsk-[\w*-]+|\beyJ[\w.-]+|(?<=://)[^\s/@]{1,256}@", re.IGNORECASE
+)
+"""Matches keys, and the login in a URL."""
+
+
 def retry_delay(attempt: int) -> float:
     """Seconds from the failure of an attempt, counted from 1, to the next."""
     return RETRY_BASE_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
-def safe(message: str, known: redaction.Redaction, limit: int = MESSAGE_CHARACTERS) -> str:
-    """The beginning of a message, without URLs, hosts, addresses and keys.
+def safe(message: str, known: redaction.Redaction) -> str:
+    """The beginning of a message, with a stand-in for each URL, host, address and key; a URL that
+    the client sent itself stays. Empty where nothing else is in it.
 
     Args:
         known: the server's own secrets. They go first: a form may be only a part of one.
     """
-    return _SECRETS.sub("", known.start_of(message, limit, "")).strip()
+
+    def stand_in(found: re.Match[str]) -> str:
+        return _stand_in(found[0], known)
+
+    shown = _SECRETS.sub(stand_in, known.start_of(message, MESSAGE_CHARACTERS))
+    shown = shown[:MESSAGE_CHARACTERS].strip()
+    return shown if shown.replace(redaction.HIDDEN, "").strip(_PUNCTUATION + " ") else ""
 
 
-def classify(
-    word: str, status: int | None, message: str, known: redaction.Redaction
-) -> ProviderFailure | Incomplete:
-    """Return the failure that `turn.error` stands for.
-
-    Args:
-        word: the word of `codexErrorInfo`, `other` without one.
-        status: the provider's HTTP status, as far as Codex tells.
-        message: Codex's text; of a 400 it is the provider's body.
-        known: the server's own secrets, which a provider may repeat.
-    """
-    incomplete = _INCOMPLETE.search(message[:MESSAGE_CHARACTERS])
-    if incomplete:
-        return Incomplete(incomplete[1])
-    if word in NAMED:
-        return NAMED[word]
-    if word in HTTP_WORDS:
-        return _from_status(status)
-    if message.startswith("stream disconnected before completion"):
-        return DISCONNECTED
-    if message.startswith("Missing environment variable"):
-        return NAMED["unauthorized"]
-    return _from_body(message, known)
+def _stand_in(found: str, known: redaction.Redaction) -> str:
+    """Return what stands in a message in place of a secret."""
+    if found.lstrip(", ").lower().startswith("url: "):
+        return ""  # as some HTTP libraries end their messages
+    address = _ADDRESS.match(found) if "://" in found else None
+    if address is not None:
+        url = address[0].rstrip(_PUNCTUATION)
+        rest = found[len(url) :]
+        if not rest.strip(_PUNCTUATION) and known.was_sent(url):
+            return found
+    return redaction.HIDDEN + found[len(found.rstrip(_PUNCTUATION)) :]
 
 
-def _from_status(status: int | None) -> ProviderFailure:
-    if status in BY_STATUS:
-        return BY_STATUS[status]
-    if status is not None and status < 500:
-        return ProviderFailure(
-            code="provider_rejected", message="The provider refused the request.", status=status
-        )
-    return NAMED["internalServerError"]
+def without_keys(text: str) -> str:
+    """A foreign text as it may go on record."""
+    return _KEYS.sub("", text)
 
 
-def _from_body(message: str, known: redaction.Redaction) -> ProviderFailure:
-    """A 400 arrives whole: its message, param and code are the client's to see."""
-    try:
-        error: Any = parse.lenient(message)["error"]
-        text = error["message"]
-    except (parse.ParseError, KeyError, TypeError):
-        return ProviderFailure(code="upstream_error", message=REDACTED)
-    return ProviderFailure(
-        code=_word(error.get("code"), known) or "provider_rejected",
-        message=(safe(text, known) if isinstance(text, str) else "") or REDACTED,
-        status=400,
-        param=_word(error.get("param"), known),
-    )
+def detail(text: str, known: redaction.Redaction) -> str | None:
+    """The beginning of what the other side said, for the operator: hosts stay, keys do not."""
+    start = text[: DETAIL_BYTES + redaction.MAX_SECRET].encode("utf-8", "replace")
+    shown = known.start_of_bytes(start, DETAIL_BYTES)
+    return without_keys(shown).strip() or None
 
 
-def _word(value: object, known: redaction.Redaction) -> str | None:
-    """A provider's own code or param, without keys and of bounded length; None for none."""
-    word = safe(value, known, WORD_CHARACTERS) if isinstance(value, str) else ""
-    return word or None
+def word(value: object, known: redaction.Redaction) -> str | None:
+    """A provider's own code, or the name of a field, without keys and of bounded length; None for
+    none. Some providers number their errors."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    return _SECRETS.sub("", known.start_of(value, WORD_CHARACTERS, "")).strip() or None

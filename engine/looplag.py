@@ -10,11 +10,17 @@ from typing import Final
 
 import msgspec
 
+from engine import lateness
+
 PERIOD_S: Final = 0.1
 """Between two looks at the loop: 10 wake-ups a second, 20 µs of CPU time each."""
 
 WINDOW_S: Final = 60
 """Seconds that the figures cover."""
+
+
+STALLS: Final = 64
+"""The latest times that the loop was held, each longer than a callback may take."""
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -30,6 +36,7 @@ class LoopLag:
     def __init__(self) -> None:
         looks = round(WINDOW_S / PERIOD_S)
         self._lags: collections.deque[float] = collections.deque(maxlen=looks)
+        self._held: collections.deque[tuple[float, float]] = collections.deque(maxlen=STALLS)
 
     async def watch(self) -> None:
         """Look at the loop until cancelled."""
@@ -37,13 +44,20 @@ class LoopLag:
         while True:
             due = loop.time() + PERIOD_S
             await asyncio.sleep(PERIOD_S)
-            self.late(loop.time() - due)
+            now = loop.time()
+            self.late(now - due)
+            if now - due > lateness.LATE_S:
+                self._held.append((due, now))
 
     def late(self, seconds: float) -> None:
         """Note that a look was so late."""
         self._lags.append(max(0.0, seconds))
         while (seconds := seconds - PERIOD_S) > 0:  # a look that there was no time for
             self._lags.append(seconds)
+
+    def held(self, since: float, until: float) -> float:
+        """Seconds between two times of the loop in which one callback held it."""
+        return sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in self._held)
 
     def figures(self) -> Figures:
         """The lag of the last minute."""

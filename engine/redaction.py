@@ -5,6 +5,7 @@ other word. So whoever makes the parts of a server gives them a `Redaction` of i
 what foreigners say passes it on its way to a client, to a record or to the diagnostics.
 """
 
+import copy
 import re
 import urllib.parse
 from collections.abc import Iterable
@@ -27,6 +28,9 @@ MAX_SECRET: Final = 4096
 ESCAPES: Final = 16
 """Backslashes in a row that are looked at within a secret: one, doubled four times."""
 
+SEARCHED: Final = 1 << 25
+"""Most bytes of a request that are searched for what its client sent: some milliseconds."""
+
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]+")
 """Matches characters that are spelled alike in a text, in a URL, and in a string of JSON or
 Python."""
@@ -47,8 +51,17 @@ class Redaction:
     """
 
     def __init__(self, secrets: Iterable[str] = (), shortest: int = SHORTEST) -> None:
+        self._known: frozenset[str] = frozenset()
+        self._shortest = shortest
+        self._sent: tuple[msgspec.Raw, ...] = ()
+        self._searched = 0
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Find these from now on as well: those from before may still be about."""
+        self._known |= {one for one in secrets if len(one) >= self._shortest}
         # The longest first: one may be how another begins.
-        known = sorted({one for one in secrets if len(one) >= shortest}, key=len, reverse=True)
+        known = sorted(self._known, key=len, reverse=True)
         self._needles = tuple(max(_UNRESERVED.findall(one), key=len, default="") for one in known)
         self._bytes = tuple(needle.encode() for needle in self._needles)
         self._reach = max([MAX_SECRET, *(3 * len(one) for one in known)])
@@ -58,6 +71,25 @@ class Redaction:
     def __repr__(self) -> str:
         """How many there are, and none of them."""
         return f"Redaction({len(self._needles)} secrets)"
+
+    def beside(self, sent: Iterable[msgspec.Raw]) -> "Redaction":
+        """Return one that also knows what the client of a request sent, as JSON."""
+        found = copy.copy(self)
+        found._sent = tuple(sent)
+        return found
+
+    def was_sent(self, text: str) -> bool:
+        """Return whether a client sent this text itself; False also where too much would have to
+        be searched for it."""
+        spellings = {text.encode("utf-8", "replace"), text.replace("/", "\\/").encode()}
+        for value in self._sent:
+            self._searched += memoryview(value).nbytes * len(spellings)
+            if self._searched > SEARCHED:
+                return False
+            data = bytes(value)
+            if any(spelling in data for spelling in spellings):
+                return True
+        return False
 
     def hide(self, text: str, stand_in: str = HIDDEN) -> str:
         """The text with a stand-in for each secret."""

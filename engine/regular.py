@@ -5,9 +5,11 @@ open a pipe hangs until somebody writes to it, to shorten a link shortens what i
 key that is read from one is no key.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +49,32 @@ def reader(path: Path) -> BinaryIO:
         NotRegular, OSError: as `open_regular`.
     """
     return os.fdopen(open_regular(path, os.O_RDONLY), "rb")
+
+
+def replace(path: Path, data: bytes, prepare: Callable[[int], object] | None = None) -> None:
+    """Replace a file: what is read later is the old one or the new one, and whole.
+
+    Args:
+        prepare: called with the descriptor of the new file, before it has anything in it.
+
+    Raises:
+        NotRegular, OSError: it cannot be written, or is not known to be on the disk.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        fd = open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with os.fdopen(fd, "wb") as file:
+            if prepare is not None:
+                prepare(fd)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -29,6 +29,11 @@ class RunningText:
         self._length = 0
         self._crc = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has gone out."""
+        return self._length > 0 or any(self.pieces)
+
     def add(self, piece: str) -> None:
         """Another piece has gone out."""
         self.pieces.append(piece)

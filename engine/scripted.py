@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,17 +18,24 @@ EVENTS_A_WAKEUP: Final = 64
 PLAYED: Final = (
     events.TextDelta,
     events.ReasoningDelta,
+    events.ReasoningPartStarted,
     events.ReasoningCompleted,
+    events.MessageStarted,
+    events.MessageCompleted,
     events.RefusalDelta,
+    events.ExtraMembers,
     events.ToolCalled,
     events.ToolCallDelta,
     events.TurnFinished,
+    events.ChoiceMissing,
     events.TokensCounted,
     events.TurnFailed,
     events.ItemStarted,
 )
 """The events of a worker that are played. The rest of a transcript is the server's own, and
 happens anew."""
+
+_ENDS: Final = (events.TurnFinished, events.ChoiceMissing, events.TurnFailed)
 
 DEFAULT: Final = "text-short"
 """The transcript behind the aliases."""
@@ -101,6 +108,34 @@ def load(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
     return found | load_log(directory) if logged else found
 
 
+def joined(cues: Iterable[Cue]) -> tuple[Cue, ...]:
+    """Join the messages, and the parts of the thinking, of an answer whose items are told apart: a
+    client of Chat Completions has one text of each."""
+    found: list[Cue] = []
+    told: set[type] = set()
+    begun: dict[type, bool] = {}
+    for cue in cues:
+        kind: type = type(cue.event)
+        match cue.event:
+            case events.MessageCompleted():
+                continue
+            case events.MessageStarted(phase):
+                begun[events.ReasoningDelta if phase == "commentary" else events.TextDelta] = True
+                continue
+            case events.ReasoningPartStarted() | events.ReasoningCompleted():
+                begun[events.ReasoningDelta] = True
+                continue
+            case events.TextDelta(text) | events.ReasoningDelta(text) if text:
+                before = worker.PARAGRAPH if begun.get(kind) and kind in told else ""
+                told.add(kind)
+                begun[kind] = False
+                if before:
+                    event = msgspec.structs.replace(cue.event, text=before + text)
+                    cue = Cue(cue.at_us, event)
+        found.append(cue)
+    return tuple(found)
+
+
 def _opened(records: list[segments.Record]) -> events.Opened:
     opened = records[0].load()
     assert isinstance(opened, events.Opened)
@@ -129,12 +164,11 @@ def _ending(cues: list[Cue], reason: str | None, at_us: int) -> tuple[Cue, ...]:
     An answer that was cut here ends as it was cut. Of one whose client left, who plays it back
     stays, and is owed an ending.
     """
-    if cues and isinstance(cues[-1].event, events.TurnFinished | events.TurnFailed):
+    if cues and isinstance(cues[-1].event, _ENDS):
         return ()
     if reason is None:
         return (Cue(at_us, failures.LOST.event(0)),)
-    uncounted = events.TokensCounted(None)
-    return Cue(at_us, uncounted), Cue(at_us, events.TurnFinished(reason))
+    return (Cue(at_us, events.TurnFinished(reason, cut_short=True)),)
 
 
 class Playback:
@@ -242,6 +276,10 @@ class ScriptedWorker:
         first = [name for name in (DEFAULT,) if name in self._transcripts]
         return tuple(dict.fromkeys(itertools.chain(first, self._transcripts)))
 
+    def describe(self, model: str) -> worker.ModelCard:
+        """Return nothing: nobody says more of it."""
+        return worker.ModelCard()
+
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse a transcript that is not there."""
         yield
@@ -249,13 +287,9 @@ class ScriptedWorker:
         return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playback:
-        """Begin to play, without the ends of reasoning items where they are not wanted."""
+        """Begin to play, with joined texts where the client is not told of each item."""
         cues = self._cues(turn)
-        if not turn.reasoning_items:
-            cues = tuple(
-                cue for cue in cues if not isinstance(cue.event, events.ReasoningCompleted)
-            )
-        return Playback(cues, turn, feed, self._speed)
+        return Playback(cues if turn.separate_items else joined(cues), turn, feed, self._speed)
 
     def _cues(self, turn: worker.Turn) -> tuple[Cue, ...]:
         name = turn.transcript or self._everything or turn.target

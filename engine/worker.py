@@ -5,11 +5,15 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from engine import redaction, slices, workerkinds
+from engine import redaction, rpcfigures, slices, workerkinds
 from machines import events
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 """The roles of a chat message."""
+
+
+PARAGRAPH: Final = "\n\n"
+"""The blank line that joins several texts where there is room for one."""
 
 
 class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
@@ -70,6 +74,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         call_id: of a tool message: the call it answers.
         reasoning: of an assistant message: what the model thought before it said anything, as
             items that only its provider can read.
+        thought: the same in words, for a provider that reads those.
+        phase: of an assistant message, where its provider named one.
     """
 
     role: Role
@@ -78,6 +84,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     calls: tuple[Call, ...] = ()
     call_id: str | None = None
     reasoning: tuple[msgspec.Raw, ...] = ()
+    thought: str = ""
+    phase: str | None = None
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -106,10 +114,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         tools: what the model may call; what `tool_choice` rules out is not among them.
         call_required: whether an answer without a call is none.
         parallel_calls: whether the client takes more than one call of a step.
-        reasoning_items: whether `ReasoningCompleted` is wanted for the items of its reasoning.
+        reasoning_items: whether its reasoning is wanted in the form that only its provider reads.
+        separate_items: whether the client is told of each of the provider's items by itself:
+            messages with their phase, reasoning items and their parts. Else the texts of messages
+            are joined, and commentary is thinking.
         transcript: name of the transcript a scripted worker plays.
         key_id: which client key asked; work that outlives a request belongs to it.
         known: the server's own secrets, which no answer may repeat in an error.
+        trace_headers: what a server that is asked for the answer is told of the trace.
     """
 
     stream_id: str
@@ -126,9 +138,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     call_required: bool = False
     parallel_calls: bool = True
     reasoning_items: bool = False
+    separate_items: bool = False
     transcript: str | None = None
     key_id: str = ""
     known: redaction.Redaction = redaction.NONE
+    trace_headers: tuple[tuple[str, str], ...] = ()
 
 
 class TurnRefused(Exception):
@@ -138,13 +152,69 @@ class TurnRefused(Exception):
         code: an error code of `server.http.errors`.
         message: what to tell the client.
         param: the request's field at fault, such as `messages[2].content[0]`.
+        members: further members of the error, as a JSON object.
     """
 
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        param: str | None = None,
+        members: msgspec.Raw = events.NO_MEMBERS,
+    ) -> None:
         super().__init__(message)
+        self.members = members
         self.code = code
         self.message = message
         self.param = param
+
+
+class ProcessHealth(msgspec.Struct, frozen=True):
+    """One process of a worker.
+
+    Attributes:
+        version: that it runs; empty until it has said it.
+        turns: how many have a place on it now.
+        restarts: how often it was started after the first time.
+    """
+
+    name: str
+    state: str
+    version: str
+    turns: int = 0
+    restarts: int = 0
+
+
+class QuotaWindow(msgspec.Struct, frozen=True):
+    """A span of time for which a provider's account has a quota.
+
+    Attributes:
+        name: `primary` or `secondary`.
+        used: the part that is used, 1 for all of it; it may be more.
+        seconds: how long it is.
+        resets_at: Unix seconds.
+    """
+
+    name: str
+    used: float
+    seconds: int | None = None
+    resets_at: int | None = None
+
+
+class AccountHealth(msgspec.Struct, frozen=True):
+    """The account that a worker is logged in to, as far as everybody may see it.
+
+    Attributes:
+        login: such as `chatgpt`, `api_key` or `none`.
+        plan: one of a known set, or `unknown`.
+        windows: of its quota, those that are known.
+        credits: whether it has bought more than its plan.
+    """
+
+    login: str
+    plan: str = "unknown"
+    windows: tuple[QuotaWindow, ...] = ()
+    credits: bool = False
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -155,6 +225,12 @@ class Health(msgspec.Struct, frozen=True):
         code: an error code that explains why it is not ready.
         retry_after: seconds until it may be.
         counts: what became of its turns since the start, by name; those that are 0 are absent.
+        waiting: turns that wait for a place on a process.
+        processes: those that it has, if it has any.
+        newest_tested: the newest version of them that it was tested with.
+        missed: turns whose history was sent anew, by why.
+        rpc: what requests to them took; None where there are none.
+        account: that it is logged in to; None where it has none.
     """
 
     ready: bool
@@ -162,6 +238,12 @@ class Health(msgspec.Struct, frozen=True):
     code: str | None = None
     retry_after: float | None = None
     counts: dict[str, int] = {}
+    waiting: int = 0
+    processes: tuple[ProcessHealth, ...] = ()
+    newest_tested: str | None = None
+    missed: dict[str, int] = {}
+    rpc: rpcfigures.RpcFigures | None = None
+    account: AccountHealth | None = None
 
 
 class Feed(Protocol):
@@ -227,6 +309,20 @@ class ListedModels(msgspec.Struct, frozen=True):
     default: str
 
 
+class ModelCard(msgspec.Struct, frozen=True):
+    """The knowledge of a worker about one model, for `/v1/models`.
+
+    Attributes:
+        created: Unix seconds; None: not known.
+        owned_by: None: the server says it.
+        members: further members, as a JSON object.
+    """
+
+    created: int | None = None
+    owned_by: str | None = None
+    members: bytes = b"{}"
+
+
 class Worker(Runner, Protocol):
     """A runner with a life of its own, which a server shares between its streams.
 
@@ -252,6 +348,9 @@ class Worker(Runner, Protocol):
 
     def models(self) -> tuple[str, ...]:
         """Targets this worker knows."""
+
+    def describe(self, model: str) -> ModelCard:
+        """Return what is known of a target; of one that nobody knows, nothing."""
 
     def check(self, turn: Turn) -> slices.Steps[Runner]:
         """Refuse what can be refused before anything is begun: in steps, for a turn may be long.

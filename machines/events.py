@@ -2,7 +2,8 @@
 
 They come from a worker, a timer, the client or the server itself. Each is one record, under the
 tag in its `event` key. What the machine answers is in `machines.outputs`. Events that change
-nothing of a stream are declared in `machines.notices`; all have their names here.
+nothing of a stream are in `machines.notices`, those that begin or end an item in
+`machines.itemevents`, the last record of all in `machines.terminal`; all have their names here.
 """
 
 from typing import Literal
@@ -10,6 +11,15 @@ from typing import Literal
 import msgspec
 
 from machines import tooloptions
+from machines.itemevents import (
+    MESSAGE_BOUNDARIES as MESSAGE_BOUNDARIES,
+    ExtraMembers as ExtraMembers,
+    ItemBoundary as ItemBoundary,
+    MessageCompleted as MessageCompleted,
+    MessageStarted as MessageStarted,
+    ReasoningCompleted as ReasoningCompleted,
+    ReasoningPartStarted as ReasoningPartStarted,
+)
 from machines.notices import (
     BufferPressure as BufferPressure,
     CallDemanded as CallDemanded,
@@ -17,6 +27,8 @@ from machines.notices import (
     FallbackTaken as FallbackTaken,
     ItemStarted as ItemStarted,
     LateChange as LateChange,
+    MembersDropped as MembersDropped,
+    ModelRerouted as ModelRerouted,
     Notice as Notice,
     ParkMissed as ParkMissed,
     RetryScheduled as RetryScheduled,
@@ -28,13 +40,23 @@ from machines.notices import (
     TurnStarted as TurnStarted,
     UpstreamGarbled as UpstreamGarbled,
 )
+from machines.terminal import Terminal as Terminal
 from machines.vocabulary import (
+    NO_MEMBERS as NO_MEMBERS,
+    CallKind as CallKind,
+    EmptyMessage as EmptyMessage,
+    GapOwner as GapOwner,
     GoneCause as GoneCause,
+    MembersPlace as MembersPlace,
+    NoText as NoText,
+    Phase as Phase,
     ReasoningKind as ReasoningKind,
+    ReasoningMember as ReasoningMember,
     StreamEvent as StreamEvent,
     TerminalKind as TerminalKind,
     TimerName as TimerName,
     Usage as Usage,
+    UsageSource as UsageSource,
 )
 
 SCHEMA_VERSION = 2
@@ -61,12 +83,17 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
         stop: stop sequences the machine enforces; empty where the worker does.
         max_bytes: UTF-8 bytes of content a choice may have before it is cut; None: no limit.
         length_on_worker_exit: whether a lost worker ends the answer as `length`.
+        prompt_bytes: UTF-8 bytes of the prompt's texts, by which the tokens of a turn that is cut
+            here are estimated; None: they are not, as in logs of earlier versions.
         empty_is_failure: whether a stream without any event is an error, instead of empty too.
         stored: whether the answer is kept for later requests.
+        empty_message: of the Responses API: when an answer without a message gets an empty one.
         schema: version of the records of the stream; the log sets it.
         request: the client's body as the log keeps it: masked or not, an outline of a large one.
         versions: of Turntape, Python and the worker.
         hash_key: hex key of the terminal record's `body_hash`; only where the log keeps content.
+        metrics_since: when it was opened, where the answer tells its own times; None: it does not.
+        key: name of the request's key; empty where none was needed, and in older logs.
     """
 
     request_id: str
@@ -86,11 +113,15 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     empty_is_failure: bool = False
     tools: tooloptions.ToolOptions = tooloptions.NO_TOOLS
     stored: bool = False
+    empty_message: EmptyMessage = "always"
     schema: int = 1
     content: Literal["full", "masked"] = "full"
     request: msgspec.Raw = msgspec.Raw(b"null")
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     hash_key: str | None = None
+    prompt_bytes: int | None = None
+    metrics_since: int | None = None
+    key: str = ""
 
 
 class TextDelta(StreamEvent, frozen=True, tag="text_delta"):
@@ -104,24 +135,15 @@ class ReasoningDelta(StreamEvent, frozen=True, tag="reasoning_delta"):
     """A piece of the model's visible thinking, or of a commentary message.
 
     Attributes:
-        kind: a summary of the thinking, or the thinking itself.
+        kind: a summary of the thinking, or the thinking itself; `commentary` where items are told
+            apart, and the text is of the message that has begun.
+        member: where an upstream has it; a client is told it there too.
     """
 
     text: str
     choice: int = 0
     kind: ReasoningKind = "summary"
-
-
-class ReasoningCompleted(StreamEvent, frozen=True, tag="reasoning_completed"):
-    """A reasoning item is whole.
-
-    Attributes:
-        encrypted_content: what the model's provider reads in a later request; empty where there
-            is none.
-    """
-
-    encrypted_content: str
-    choice: int = 0
+    member: ReasoningMember = "reasoning_content"
 
 
 class RefusalDelta(StreamEvent, frozen=True, tag="refusal_delta"):
@@ -131,7 +153,7 @@ class RefusalDelta(StreamEvent, frozen=True, tag="refusal_delta"):
     choice: int = 0
 
 
-Aside = ReasoningDelta | ReasoningCompleted | RefusalDelta
+Aside = ReasoningDelta | RefusalDelta | ItemBoundary
 """An event beside the answer's text, which no scanner reads."""
 
 
@@ -166,6 +188,8 @@ class ToolCallDelta(StreamEvent, frozen=True, tag="tool_call_delta"):
     Attributes:
         extent: a piece by itself; a part of a large piece, which the next event goes on with; a
             whole call, of a message that may repeat what came in pieces.
+        kind: of its call; the arguments of a custom tool are its input.
+        members: a JSON object of the call's further members, which go to the client as they came.
     """
 
     index: int | None = None
@@ -174,6 +198,8 @@ class ToolCallDelta(StreamEvent, frozen=True, tag="tool_call_delta"):
     arguments: str | None = None
     choice: int = 0
     extent: Extent = "piece"
+    kind: CallKind = "function"
+    members: msgspec.Raw = NO_MEMBERS
 
 
 class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):
@@ -181,13 +207,22 @@ class TurnFinished(StreamEvent, frozen=True, tag="turn_finished"):
 
     Attributes:
         reason: the worker's own word; `machines.stream.finish` maps it.
-        followed: whether counts or a failure come behind it: the sentinel waits for them, though
-            nobody wants counts.
+        followed: whether counts or a failure come behind it, which the sentinel waits for.
+        cut_short: whether it was cut on its way from the worker, which then has no counts for it.
+        no_text: the form of the content, where the answer has no text.
     """
 
     reason: str
     choice: int = 0
     followed: bool = False
+    cut_short: bool = False
+    no_text: NoText = "unsaid"
+
+
+class ChoiceMissing(StreamEvent, frozen=True, tag="choice_missing"):
+    """The worker has ended the answer and said nothing of this choice: there is none."""
+
+    choice: int = 0
 
 
 class TokensCounted(StreamEvent, frozen=True, tag="tokens_counted"):
@@ -201,6 +236,14 @@ class TokensCounted(StreamEvent, frozen=True, tag="tokens_counted"):
     choice: int = 0
 
 
+class TokensEstimated(StreamEvent, frozen=True, tag="tokens_estimated"):
+    """Counts in place of those that a worker does not give for a turn that was cut here: the bytes
+    of prompt and answer as tokens. A worker's own counts, before it or after, stand instead."""
+
+    usage: Usage
+    choice: int = 0
+
+
 class TurnFailed(StreamEvent, frozen=True, tag="turn_failed"):
     """The answer will not become whole.
 
@@ -209,6 +252,10 @@ class TurnFailed(StreamEvent, frozen=True, tag="turn_failed"):
         message: safe for a client: no hosts, URLs or keys.
         status: an upstream's own HTTP status, where the client shall see it.
         retry_after: seconds, where the upstream named them.
+        word: the other side's own code: `codexErrorInfo`, or an upstream's `type`.
+        detail: at most 1 KiB of its own words, which no client is told.
+        should_retry: an upstream's `x-should-retry`.
+        members: a JSON object of further members of an upstream's error, safe for a client.
     """
 
     kind: TerminalKind
@@ -218,6 +265,10 @@ class TurnFailed(StreamEvent, frozen=True, tag="turn_failed"):
     status: int | None = None
     param: str | None = None
     retry_after: float | None = None
+    word: str | None = None
+    detail: str | None = None
+    should_retry: bool | None = None
+    members: msgspec.Raw = NO_MEMBERS
 
 
 class TimerFired(StreamEvent, frozen=True, tag="timer_fired"):
@@ -250,16 +301,47 @@ class WorkerChanged(StreamEvent, frozen=True, tag="worker_changed"):
     detail: dict[str, str | int]
 
 
+class RequestRejected(StreamEvent, frozen=True, tag="request_rejected", kw_only=True):
+    """A request was refused before it had a stream: the only record of its life.
+
+    Attributes:
+        code: an error code of `server.http.errors`.
+        message: as the client was told it.
+        param: the request's field at fault.
+        method: empty of what was no HTTP.
+        route: the pattern of its path, such as `/v1/responses/{id}`; empty where there is none.
+        path: at most 256 characters of one that has no route.
+        client: its address.
+        count: refusals that it stands for: without a key, those beyond ten in a minute.
+        key: name of the request's key; empty without a good one, and in older logs.
+    """
+
+    request_id: str
+    code: str
+    status: int
+    message: str = ""
+    param: str | None = None
+    method: str = ""
+    route: str = ""
+    path: str = ""
+    client: str = ""
+    count: int = 1
+    key: str = ""
+
+
 StreamInput = (
     TextDelta
     | ReasoningDelta
-    | ReasoningCompleted
     | RefusalDelta
+    | ItemBoundary
+    | ExtraMembers
     | ToolCalled
     | ToolCallDropped
     | ToolCallDelta
     | TurnFinished
+    | ChoiceMissing
     | TokensCounted
+    | TokensEstimated
     | TurnFailed
     | TimerFired
     | ClientGone
@@ -267,43 +349,3 @@ StreamInput = (
     | Notice
 )
 """Every event a stream can be stepped with."""
-
-
-class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
-    """The last record of a stream; usage, metrics and the access log are projections of it.
-
-    Attributes:
-        emission_trigger: tag of the event that ended the stream.
-        finish_reasons: canonical, one a choice, None where a choice never finished.
-        finish_words: what the worker said, where it was not canonical.
-        frames: data frames handed to the socket.
-        body_bytes: bytes of the body before HTTP framing.
-        body_hash: keyed BLAKE2b-128 of that body, hex.
-        ttft_us: from the opening to the first content or reasoning; None without one.
-        longest_gap_us: longest silence between two worker events.
-        tool_calls: calls that went to the client.
-        tool_calls_withheld: whole calls that did not, by the server's limits.
-        tool_calls_dropped: calls of a step that never was whole.
-        tool_buffers_aborted: textual blocks that were none after all, by reason.
-    """
-
-    kind: TerminalKind
-    emission_trigger: str
-    status: int
-    finish_reasons: tuple[str | None, ...] = ()
-    finish_words: tuple[str | None, ...] = ()
-    code: str | None = None
-    cause: GoneCause | None = None
-    usage: Usage | None = None
-    frames: int = 0
-    body_bytes: int = 0
-    body_hash: str | None = None
-    ttft_us: int | None = None
-    duration_us: int = 0
-    longest_gap_us: int = 0
-    tool_calls: int = 0
-    tool_calls_withheld: int = 0
-    tool_calls_dropped: int = 0
-    tool_buffers_started: int = 0
-    tool_buffers_flushed: int = 0
-    tool_buffers_aborted: dict[str, int] = msgspec.field(default_factory=dict)

@@ -17,10 +17,15 @@ class TurnStarted(StreamEvent, frozen=True, tag="turn_started"):
 
 
 class TurnResumed(StreamEvent, frozen=True, tag="turn_resumed"):
-    """A parked turn was given the results it waited for, and goes on."""
+    """A parked turn was given the results it waited for, and goes on.
+
+    Attributes:
+        parked_us: how long it waited for them.
+    """
 
     thread_id: str
     choice: int = 0
+    parked_us: int = 0
 
 
 class ParkMissed(StreamEvent, frozen=True, tag="park_missed"):
@@ -87,10 +92,34 @@ class ItemStarted(StreamEvent, frozen=True, tag="item_started"):
     choice: int = 0
 
 
+class ModelRerouted(StreamEvent, frozen=True, tag="model_rerouted"):
+    """The provider answers with another model than it was asked for.
+
+    Attributes:
+        reason: the provider's word for it; empty without one.
+    """
+
+    model: str
+    reason: str = ""
+    choice: int = 0
+
+
 class UpstreamGarbled(StreamEvent, frozen=True, tag="upstream_garbled"):
     """The upstream sent an event that is not JSON: `data` is at most 1 KiB of what it held."""
 
     data: str
+    choice: int = 0
+
+
+class MembersDropped(StreamEvent, frozen=True, tag="members_dropped"):
+    """Members of an upstream's answer did not go to the client, for the first time of each: they
+    are of another type than the API gives them, or too large.
+
+    Attributes:
+        names: with the object that they are of, such as `choice.logprobs`.
+    """
+
+    names: tuple[str, ...]
     choice: int = 0
 
 
@@ -111,12 +140,17 @@ class RpcReplied(StreamEvent, frozen=True, tag="rpc_replied"):
 
 
 class RetryScheduled(StreamEvent, frozen=True, tag="retry_scheduled"):
-    """An attempt failed before any output; another follows after `delay_ms`."""
+    """An attempt failed before any output; another follows after `delay_ms`.
+
+    Attributes:
+        detail: the other side's own words, as in `turn_failed`.
+    """
 
     attempt: int
     delay_ms: int
     code: str
     choice: int = 0
+    detail: str | None = None
 
 
 class FallbackTaken(StreamEvent, frozen=True, tag="fallback_taken"):
@@ -149,7 +183,9 @@ Notice = (
     | TurnChanged
     | ThreadChanged
     | ItemStarted
+    | ModelRerouted
     | UpstreamGarbled
+    | MembersDropped
     | RpcSent
     | RpcReplied
     | RetryScheduled

@@ -68,6 +68,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         pieces: what the released text and earlier held blocks are, in order, up to a call that
             ends the answer; None where all of it is content.
         joined: what became of a fragment of a call.
+        marked: the calls that further members came for behind their beginning, as `Joined` has
+            their index; told behind what is joined.
         repeats: which of the whole calls that waited only repeat an earlier one.
     """
 
@@ -76,6 +78,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     pieces: tuple[Piece, ...] | None = None
     joined: tuple[Joined, ...] = ()
     repeats: tuple[int, ...] = ()
+    marked: tuple[int, ...] = ()
 
 
 class Output(msgspec.Struct, frozen=True, gc=False, tag_field="output", tag=True):
@@ -105,12 +108,33 @@ class Reasoning(Output, frozen=True, tag="reasoning"):
     text: str
     choice: int = 0
     kind: events.ReasoningKind = "summary"
+    member: events.ReasoningMember = "reasoning_content"
+
+
+class ReasoningPart(Output, frozen=True, tag="reasoning_part"):
+    """A further part of a reasoning item begins."""
+
+    choice: int = 0
 
 
 class ReasoningDone(Output, frozen=True, tag="reasoning_done"):
     """A reasoning item is over; see `events.ReasoningCompleted`."""
 
     encrypted_content: str
+    choice: int = 0
+
+
+class MessageBegun(Output, frozen=True, tag="message_begun"):
+    """A message of the model begins; see `events.MessageStarted`."""
+
+    phase: events.Phase | None = None
+    choice: int = 0
+
+
+class MessageDone(Output, frozen=True, tag="message_done"):
+    """A message of the model is whole; see `events.MessageCompleted`."""
+
+    phase: events.Phase | None = None
     choice: int = 0
 
 
@@ -121,17 +145,42 @@ class Refusal(Output, frozen=True, tag="refusal"):
     choice: int = 0
 
 
+class Members(Output, frozen=True, tag="members"):
+    """Further members of an object of the answer; see `events.ExtraMembers`.
+
+    Those of a chunk go with the next frame, and stand until others take their place; those of the
+    counts are in them; others go with the next output of their choice, and by themselves if none
+    follows.
+    """
+
+    place: events.MembersPlace
+    members: msgspec.Raw
+    choice: int = 0
+    followed: bool = False
+
+
 class ToolCall(Output, frozen=True, tag="tool_call"):
     """A call begins; `arguments` is what is known of them, and all of them where they were whole.
 
     Attributes:
         index: of the call in its choice, from 0.
+        members: a JSON object of its further members.
     """
 
     index: int
     call_id: str
     name: str
     arguments: str
+    choice: int = 0
+    kind: events.CallKind = "function"
+    members: msgspec.Raw = events.NO_MEMBERS
+
+
+class CallMembers(Output, frozen=True, tag="call_members"):
+    """Further members of a call that began before."""
+
+    index: int
+    members: msgspec.Raw
     choice: int = 0
 
 
@@ -183,16 +232,22 @@ class ToolCounts(Output, frozen=True, tag="tool_counts"):
 
 
 class Finish(Output, frozen=True, tag="finish"):
-    """A choice is over; `reason` is canonical."""
+    """A choice is over; `reason` is canonical.
+
+    Attributes:
+        no_text: the form of its content, if it has no text.
+    """
 
     reason: str
     choice: int = 0
+    no_text: events.NoText = "unsaid"
 
 
 class UsageTotals(Output, frozen=True, tag="usage"):
     """The token counts of all choices together; None where they are unknown."""
 
     usage: events.Usage | None
+    source: events.UsageSource = "counted"
 
 
 class Done(Output, frozen=True, tag="done"):
@@ -204,13 +259,19 @@ class Keepalive(Output, frozen=True, tag="keepalive"):
 
 
 class Failure(Output, frozen=True, tag="failure"):
-    """The answer is not whole and will not be: a frame in the stream, or the whole response."""
+    """The answer is not whole and will not be: a frame in the stream, or the whole response.
+
+    Attributes:
+        members: a JSON object of further members of the error.
+    """
 
     code: str
     message: str
     status: int | None = None
     param: str | None = None
     retry_after: float | None = None
+    should_retry: bool | None = None
+    members: msgspec.Raw = events.NO_MEMBERS
 
 
 DEFECT: Final = Failure("internal_error", "The server had an error.")
@@ -239,9 +300,14 @@ AnyOutput = (
     | Role
     | Content
     | Reasoning
+    | ReasoningPart
     | ReasoningDone
+    | MessageBegun
+    | MessageDone
     | Refusal
+    | Members
     | ToolCall
+    | CallMembers
     | ToolArguments
     | ToolBlock
     | ToolBufferStarted
@@ -264,8 +330,14 @@ def aside(event: events.Aside) -> AnyOutput | None:
     match event:
         case events.ReasoningCompleted(encrypted_content, choice):
             return ReasoningDone(encrypted_content, choice)
-        case events.ReasoningDelta(text, choice, kind) if text:
-            return Reasoning(text, choice, kind)
+        case events.ReasoningPartStarted(choice):
+            return ReasoningPart(choice)
+        case events.MessageStarted(phase, choice):
+            return MessageBegun(phase, choice)
+        case events.MessageCompleted(phase, choice):
+            return MessageDone(phase, choice)
+        case events.ReasoningDelta(text, choice, kind, member) if text:
+            return Reasoning(text, choice, kind, member)
         case events.RefusalDelta(text, choice) if text:
             return Refusal(text, choice)
     return None
@@ -273,7 +345,15 @@ def aside(event: events.Aside) -> AnyOutput | None:
 
 def failure_of(event: events.TurnFailed) -> Failure:
     """Return the failure that a client is told of for a turn that failed."""
-    return Failure(event.code, event.message, event.status, event.param, event.retry_after)
+    return Failure(
+        event.code,
+        event.message,
+        event.status,
+        event.param,
+        event.retry_after,
+        event.should_retry,
+        event.members,
+    )
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):

@@ -5,15 +5,18 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from engine import containment
+from engine import containment, failures
+from server.access.entry import METRICS, Entry
 from server.api import gates, models
 from server.api.call import Call
 from server.chat import endpoint as chat
 from server.context import Context
 from server.http.errors import ApiError, defect
-from server.http.exchange import Exchange, HeaderList
-from server.ops import health
+from server.http.exchange import Exchange, HeaderList, Request, Stage
+from server.keys import keyring
+from server.ops import about, conc, health, logcontent, maintenance, metrics
 from server.responses import endpoint as responses
+from server.usage import endpoint as usage
 
 Endpoint = Callable[[Context, Call], Awaitable[None]]
 
@@ -25,6 +28,12 @@ class KeyNeed(enum.Enum):
     NEVER = enum.auto()
     MODELS = enum.auto()
     """A key is needed as `PROXY_PROTECT_MODELS` says."""
+    METRICS = enum.auto()
+    """No key of clients opens it: `server.ops.metrics` says what does."""
+    USAGE = enum.auto()
+    """A key is needed unless `PROXY_USAGE_ALLOW_UNAUTH`; the operator's opens it as well."""
+    ADMIN = enum.auto()
+    """The operator's key is needed; without one there is no such route."""
 
 
 class Route(NamedTuple):
@@ -41,47 +50,128 @@ class Route(NamedTuple):
 
 
 class Router:
-    """Answers every request of the server."""
+    """Answers every request of the server.
+
+    A request has one context from its first line to its last: `use` puts another in force for
+    those that come later.
+    """
 
     def __init__(self, context: Context) -> None:
+        self.use(context)
+
+    def use(self, context: Context) -> None:
+        """Answer the requests that come from now on with this context."""
         self._context = context
-        off = () if context.config.enable_responses else RESPONSES
-        self._routes = tuple(route for route in ROUTES if route not in off)
+        self._routes = routes_of(context)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange, whatever goes wrong."""
-        request = exchange.request
-        request_id = gates.request_id(request)
-        headers = [("x-request-id", request_id), *gates.cors(self._context, request)]
+        request, context = exchange.request, self._context
+        entry = context.access.begin(request, gates.request_id(request))
+        headers = _headers(context, request, entry.request_id)
         try:
-            await self._handle(exchange, request_id, headers)
+            await self._answer(exchange, entry, headers)
+        finally:
+            context.access.end(entry, exchange)
+
+    def refuse(
+        self, error: ApiError, request: Request | None, peer: str
+    ) -> tuple[int, HeaderList, bytes]:
+        """Make the answer to what never came to be handled: a `server.http.exchange.Refuse`."""
+        request_id = gates.request_id(request)
+        self._context.access.refuse(error, request, peer, request_id)
+        return error.response(_headers(self._context, request, request_id))
+
+    async def _answer(self, exchange: Exchange, entry: Entry, headers: HeaderList) -> None:
+        try:
+            await self._handle(exchange, entry, headers)
         except ApiError as error:
-            exchange.respond(error.status, [*headers, *error.headers()], error.body())
+            entry.error = error
         except Exception as error:
             where = containment.Boundary.REQUEST
-            containment.report(where, error, req_id=request_id, path=request.path)
-            fault = defect()
-            exchange.respond(fault.status, [*headers, *fault.headers()], fault.body())
-
-    async def _handle(self, exchange: Exchange, request_id: str, headers: HeaderList) -> None:
-        context, request = self._context, exchange.request
-        gates.check_host(context, request)
-        route, tail = find(self._routes, request.path)
-        if request.method == "OPTIONS":
-            exchange.respond(204, [*headers, *gates.preflight(request, route.methods)], b"")
+            ids = {"req_id": entry.request_id, "path": exchange.request.path}
+            containment.report(where, error, **ids)
+            entry.error = defect()
+        else:
             return
+        if exchange.stage is Stage.PENDING:
+            exchange.respond(*entry.error.response(headers))
+        else:
+            exchange.abort()  # the end of what was sent would look like the end of all
+
+    async def _handle(self, exchange: Exchange, entry: Entry, headers: HeaderList) -> None:
+        # Nothing has waited since `handle`: it is the same context, and the routes are its own.
+        context, routes, request = self._context, self._routes, exchange.request
+        gates.check_host(context, request)
+        if request.method == "OPTIONS":
+            preflight = gates.preflight(request, _methods(routes, request))
+            exchange.respond(204, [*headers, *preflight], b"")
+            return
+        route, tail = find(routes, request.path)
+        entry.route = route.path
         if request.method not in route.methods:
+            if route.path == "/v1/responses" and gates.upgrades(request):
+                gates.authenticate(context, request)
+                raise ApiError(
+                    "upgrade_required",
+                    "WebSockets are not offered here; send the request by POST.",
+                    headers=(("upgrade", "HTTP/1.1"), ("connection", "upgrade")),
+                )
             allow = ", ".join((*route.methods, "OPTIONS"))
-            message = f"{request.method} is not allowed here; try {allow}."
+            message = f"{entry.method} is not allowed here; try {allow}."
             raise ApiError("method_not_allowed", message, headers=(("allow", allow),))
-        key_id = gates.authenticate(context, request) if self._needs_key(route) else ""
-        call = Call(exchange, gates.Caller(request_id, key_id), headers, tail)
+        grant, entry.key = _admit(context, route, request)
+        call = Call(exchange, gates.Caller(entry.request_id, grant), headers, entry, tail)
         await route.endpoint(context, call)
 
-    def _needs_key(self, route: Route) -> bool:
-        if route.key is KeyNeed.MODELS:
-            return self._context.config.protect_models
-        return route.key is KeyNeed.ALWAYS
+
+def _headers(context: Context, request: Request | None, request_id: str) -> HeaderList:
+    """Return the headers of every answer."""
+    readers = [] if request is None else gates.cors(context, request)
+    return [("x-request-id", request_id), *readers]
+
+
+def _methods(routes: tuple[Route, ...], request: Request) -> tuple[str, ...]:
+    """Return the methods of a path, as a preflight asks for them."""
+    try:
+        return find(routes, request.path)[0].methods
+    except ApiError:
+        return METHODS
+
+
+def _admit(context: Context, route: Route, request: Request) -> tuple[keyring.Grant, str]:
+    """Return what the request's key allows, and the name that it goes by; empty without one.
+
+    Raises:
+        ApiError: the route needs a key, and it is not this one.
+    """
+    match route.key:
+        case KeyNeed.NEVER:
+            return keyring.NOBODY, ""
+        case KeyNeed.METRICS:
+            return keyring.NOBODY, metrics.admit(context.config, request)
+        case KeyNeed.ADMIN:
+            gates.authenticate_admin(context, request)
+            return keyring.NOBODY, gates.ADMIN_KEY_NAME
+        case KeyNeed.USAGE if (name := gates.admit_to_usage(context, request)) is not None:
+            return keyring.NOBODY, name
+        case KeyNeed.MODELS if not context.config.protect_models:
+            grant = gates.recognise(context, request)
+        case _:
+            grant = gates.authenticate(context, request)
+    return grant, grant.name
+
+
+def routes_of(context: Context) -> tuple[Route, ...]:
+    """The routes of a server with this configuration."""
+    config = context.config
+    off = [
+        *(() if config.enable_responses else RESPONSES),
+        *(() if config.admin_key is not None else ADMIN),
+        *(() if config.test_endpoints else TESTS),
+        *(() if context.metrics is not None else (OF_METRICS,)),
+    ]
+    return tuple(route for route in ROUTES if route not in off)
 
 
 def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
@@ -99,11 +189,30 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
             tail = path[len(before) : len(path) - len(after)]
             if tail:
                 return route, unquote(tail)
-    raise ApiError("not_found", f"Unknown request URL: {path[:200]}.")
+    meant = _meant(routes, path) if path not in ABSENT else ""
+    hint = f" Did you mean {meant}?" if meant else " GET /v1/models lists the models."
+    raise ApiError("not_found", f"Unknown request URL: {failures.without_keys(path[:200])}.{hint}")
+
+
+def _meant(routes: tuple[Route, ...], path: str) -> str:
+    """Return the path of the API that one was meant to be, as far as clients are known to get it
+    wrong: without `/v1`, with it twice, with slashes too many; empty where nobody knows."""
+    words = [word for word in path[:MEANT_CHARACTERS].split("/") if word]
+    while words[:1] == ["v1"]:
+        words.pop(0)
+    meant = "/".join(("/v1", *words))
+    known = {route.path for route in routes}
+    return meant if words and meant in known else ""
 
 
 ABSENT: Final = frozenset(("/v1/responses/compact", "/v1/responses/input_tokens"))
 """Routes of the API that this server does not have, and that would pass for ids of responses."""
+
+MEANT_CHARACTERS: Final = 200
+"""Characters of a path that are looked at for what it was meant to be."""
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+"""Methods that any route may have: a preflight for a path that there is not is answered with."""
 
 RESPONSES: Final = (
     Route("/v1/responses", ("POST", "HEAD"), KeyNeed.ALWAYS, responses.create),
@@ -113,13 +222,31 @@ RESPONSES: Final = (
 )
 """Routes of the Responses API, which may be switched off."""
 
+OF_METRICS: Final = Route(METRICS, ("GET", "HEAD"), KeyNeed.METRICS, metrics.metrics)
+"""The route of the metrics, which may be switched off."""
+
+ADMIN: Final = (
+    Route("/admin/maintenance", ("GET", "PUT"), KeyNeed.ADMIN, maintenance.maintain),
+    Route("/admin/logging", ("GET", "PUT"), KeyNeed.ADMIN, logcontent.log_content),
+)
+"""Routes of the operator, which are there with `PROXY_ADMIN_KEY`."""
+
+TESTS: Final = (Route("/__test/conc", ("GET",), KeyNeed.NEVER, conc.concurrency),)
+"""Routes for tests, which are there with `PROXY_TEST_ENDPOINTS`."""
+
 ROUTES: Final = (
     Route("/v1/chat/completions", ("POST", "HEAD"), KeyNeed.ALWAYS, chat.complete),
     *RESPONSES,
     Route("/v1/models", ("GET", "HEAD"), KeyNeed.MODELS, models.models),
     Route("/v1/models/{id}", ("GET", "HEAD"), KeyNeed.MODELS, models.model),
+    Route("/v1/usage", ("GET",), KeyNeed.USAGE, usage.usage),
+    Route("/v1/usage/raw", ("GET",), KeyNeed.USAGE, usage.raw),
+    Route("/", ("GET", "HEAD"), KeyNeed.NEVER, about.about),
     Route("/healthz", ("GET", "HEAD"), KeyNeed.NEVER, health.health),
     Route("/readyz", ("GET", "HEAD"), KeyNeed.NEVER, health.readiness),
     Route("/livez", ("GET", "HEAD"), KeyNeed.NEVER, health.liveness),
+    OF_METRICS,
+    *ADMIN,
+    *TESTS,
 )
 """Every route; `docs/api.md` lists them, and a test compares."""

@@ -14,14 +14,15 @@ from engine import containment
 from engine.log import event_log as eventlog
 from engine.stream import pump, wakeups
 from machines import events, lifecycle
-from server import assembly, diagnostics
+from server import assembly, diagnostics, readiness, reloading
 from server.config.settings import Config
 from server.context import Context, fleet
 from server.http import exchange as http
 from server.http.listener import HttpServer
-from server.process import eventloop, exits, signals, teardown, watchdog
+from server.keys import daily, keyring
+from server.process import eventloop, exits, servicemanager, signals, teardown, watchdog
 from server.responses.kept.runs import Runs
-from server.router import Router
+from server.router import ROUTES, Router
 
 PRUNE_S = 3600.0
 """How often the limits of log and store are applied to a server that writes nothing."""
@@ -75,9 +76,11 @@ class Server:
     Args:
         announce: called with address and port, once it listens there.
         front: puts something before the routes.
+        reread: reads the configuration again, on SIGHUP; None: there is nothing to be read.
 
     Raises:
-        BinaryNotFound, ExtraMissing, TranscriptError: the worker cannot work at all.
+        BinaryNotFound, TranscriptError: the worker cannot work at all.
+        ExtraMissing: a part needs packages that are not installed.
         ConfigError: a rule of the models file leads nowhere.
     """
 
@@ -87,6 +90,7 @@ class Server:
         environ: Mapping[str, str],
         announce: Announce,
         front: Front = nothing,
+        reread: reloading.Read | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._parts = teardown.Teardown()
@@ -97,15 +101,10 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = eventlog.EventLog(assembly.log_settings(config), wall_clock())
         self._wakeups = wakeups.Wakeups(loop, self._log)
-        self._fleet = fleet(
-            config,
-            {
-                name: assembly.make_worker(name, config, environ, self._log, self._wakeups)
-                for name in config.workers()
-            },
-        )
+        workers = assembly.make_workers(config, environ, self._log, self._wakeups)
+        self._fleet = fleet(config, workers)
         self._store = assembly.response_store(config)
-        self._life = lifecycle.Lifecycle(config.drain_timeout_ms)
+        self._life = lifecycle.Lifecycle(config.drain_timeout_ms, config.drain_delay_ms)
         self._context = Context(
             config,
             self._fleet,
@@ -116,9 +115,23 @@ class Server:
             time.time,
             Runs(),
             self._store,
+            assembly.request_metrics(
+                config, (route.path for route in ROUTES), lambda: self._context.fleet.listed()
+            ),
+            assembly.make_tracing(config, environ),
         )
-        handler = front(Router(self._context).handle)
-        self._http = HttpServer(handler, assembly.http_limits(config))
+        self._readiness = readiness.Watch(self._context)
+        self._manager = servicemanager.ServiceManager(
+            environ, lambda: readiness.status(self._context)
+        )
+        self._key_tokens = daily.DailyTokens(config.data_dir / daily.FILE, self._context.accounts)
+        self._router = Router(self._context)
+        limits = assembly.http_limits(config)
+        self._http = HttpServer(front(self._router.handle), limits, refuse=self._router.refuse)
+        self._reloading = reread and reloading.Reloading(
+            reread, lambda: self._context.config, self._reconfigure, self._context.reloads
+        )
+        self._context.connections = lambda: self._http.connections
 
     @property
     def undone(self) -> list[str]:
@@ -126,8 +139,9 @@ class Server:
         return self._parts.undone
 
     def stop_limit(self) -> float:
-        """Seconds that a stop may take: the drain, and every part that has begun."""
-        return self._config.drain_timeout_ms / 1000 + self._parts.seconds + STEP_S
+        """Seconds that a stop may take: the delay, the drain, and every part that has begun."""
+        waits_ms = self._config.drain_delay_ms + self._config.drain_timeout_ms
+        return waits_ms / 1000 + self._parts.seconds + STEP_S
 
     async def run(self) -> None:
         """Serve until asked to stop; asked before it has started, start no further.
@@ -136,6 +150,11 @@ class Server:
             LogLocked, HomeTaken, StoreError: another process uses the files, or they are broken.
             OSError: a file or the address cannot be had.
         """
+        with self._manager.attended():
+            await self._run()
+        _log.info("stopped")
+
+    async def _run(self) -> None:
         async with self._parts:
             if not self._stopped.is_set():
                 self._starting = asyncio.get_running_loop().create_task(self._start())
@@ -146,12 +165,14 @@ class Server:
                 if not self._starting.cancelled():
                     self._starting.result()
             await self._stopped.wait()
-        _log.info("stopped")
 
     async def _start(self) -> None:
         """Begin every part, and note before each how it is ended."""
         add = self._parts.add
         self._make_directories()
+        if (tracing := self._context.tracing) is not None:
+            add("tracing", tracing.close_s + STEP_S, tracing.close)
+            tracing.start()
         add("event_log", STEP_S, self._close_log)
         await self._log.look()
         self._log.open()
@@ -159,7 +180,15 @@ class Server:
         if self._store is not None:
             add("response_store", STEP_S, self._store.close)
             await self._store.open()
+            if self._config.api_key is not None:
+                # Of versions before key names: what it made is its name's from now on.
+                hashed = keyring.hashed_id(self._config.api_key)
+                await self._store.adopt(hashed, keyring.id_of(keyring.SETTING))
             await self._store.interrupted()
+        add("key_tokens", STEP_S, self._key_tokens.save)
+        self._key_tokens.restore(self._log.now() / 1_000_000)
+        add("admin", STEP_S, self._close_admin)
+        self._context.maintenance.start(self._config.maintenance_mode)
         # Taken before workers are started in vain; connections are refused for so long.
         add("address", STEP_S, self._http.close)
         host, port = await self._listen(self._http.bind(self._config.host, self._config.port))
@@ -175,13 +204,18 @@ class Server:
         self._begin("prune_log", self._prune_log)
         self._begin("prune_store", self._prune_store)
         self._begin("watch_store", self._watch_store)
+        self._begin("watch_readiness", self._readiness.run)
+        self._begin("keep_key_tokens", self._key_tokens.keep)
         add("streams", STEP_S, self._end_streams)
         self._act(self._life.step(lifecycle.Started()))
-        _log.info("listening", host=host, port=port, workers=list(self._fleet.workers))
+        kept = {"data_dir": str(self._config.data_dir), "log_dir": str(self._config.log_dir)}
+        workers = list(self._fleet.workers)
+        _log.info("listening", host=host, port=port, workers=workers, **kept)
         # What is here now stays: a collection need not look through it again and again.
         gc.collect()
         gc.freeze()
         self._announce(host, port)
+        self._manager.enter(servicemanager.Phase.READY)
 
     def _make_directories(self) -> None:
         """Fail early where one cannot be made: what is then on the disk is a matter of policy."""
@@ -221,15 +255,39 @@ class Server:
             await self._store.check()
             await asyncio.sleep(WATCH_S)
 
+    def reload(self) -> None:
+        """Read the configuration again, and put in force what needs no restart."""
+        if self._reloading is None:
+            _log.info("hangup_ignored")
+        else:
+            self._reloading.ask()
+
+    async def _reconfigure(self, config: Config) -> None:
+        """Put another configuration in force for all that comes from now on.
+
+        Raises:
+            ConfigError: a rule of the models file leads nowhere; nothing has changed.
+        """
+        fresh = await self._context.under(config)
+        diagnostics.learn(config.secrets())
+        self._log.learn(config.secrets())
+        fresh.take_over()
+        self._context, self._config = fresh, config
+        self._router.use(fresh)
+
     def stop(self) -> None:
-        """Drain; asked again, do not wait any longer."""
+        """Leave and drain; asked again, do not wait any longer."""
         if self._life.state != lifecycle.STOPPED:
             _log.info("stop_asked", streams=len(self._context.streams))
+            self._manager.enter(servicemanager.Phase.STOPPING)
             self._act(self._life.step(lifecycle.StopAsked()))
 
     def _act(self, actions: tuple[lifecycle.AnyAction, ...]) -> None:
         for action in actions:
             match action:
+                case lifecycle.AwaitDelay(delay_ms):
+                    leave = self._leave(delay_ms / 1000)
+                    self._tasks.add(asyncio.get_running_loop().create_task(leave))
                 case lifecycle.BeginDrain(timeout_ms):
                     drain = self._drain(timeout_ms / 1000)
                     self._tasks.add(asyncio.get_running_loop().create_task(drain))
@@ -242,6 +300,13 @@ class Server:
                         self._starting.cancel()
                 case lifecycle.AnnounceReady() | lifecycle.AnnounceNotReady():
                     _log.info("lifecycle", state=self._life.state)
+                    self._readiness.look()
+
+    async def _leave(self, seconds: float) -> None:
+        """Serve on while load balancers find out that the server is not ready any more."""
+        await asyncio.sleep(seconds)
+        if self._life.state == lifecycle.LEAVING:
+            self._act(self._life.step(lifecycle.DelayOver()))
 
     async def _drain(self, seconds: float) -> None:
         """Wait for the streams, and go on with the stop in any case."""
@@ -267,11 +332,18 @@ class Server:
             self._act(self._life.step(lifecycle.StopAsked()))
 
     async def _cancel_tasks(self) -> None:
+        if self._reloading is not None:
+            self._reloading.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
 
+    async def _close_admin(self) -> None:
+        self._context.log_content.close()
+        await self._context.maintenance.close()
+
     async def _close_log(self) -> None:
+        self._context.access.close()
         self._log.close()
 
 
@@ -279,17 +351,17 @@ def _end_stream(stream: pump.Pump) -> None:
     stream.event(events.ServerStopping())
 
 
-def _ignore_hangup() -> None:
-    _log.info("hangup_ignored")
-
-
 async def serve(
-    config: Config, caught: signals.Caught, announce: Announce, front: Front = nothing
+    config: Config,
+    caught: signals.Caught,
+    announce: Announce,
+    front: Front = nothing,
+    reread: reloading.Read | None = None,
 ) -> int:
     """Run a server until a signal asks it to stop; its exit status."""
-    server = Server(config, os.environ, announce, front)
+    server = Server(config, os.environ, announce, front, reread)
     dog = watchdog.Watchdog(server.stop_limit, diagnostics.flush)
-    eventloop.forward(caught, lambda _: server.stop(), _ignore_hangup, dog.stop_begins)
+    eventloop.forward(caught, lambda _: server.stop(), server.reload, dog.stop_begins)
     try:
         await server.run()
     finally:
@@ -297,6 +369,12 @@ async def serve(
     return exits.FAILED if server.undone else exits.CLEAN
 
 
-def run(config: Config, caught: signals.Caught, announce: Announce, front: Front = nothing) -> int:
+def run(
+    config: Config,
+    caught: signals.Caught,
+    announce: Announce,
+    front: Front = nothing,
+    reread: reloading.Read | None = None,
+) -> int:
     """Run a server in this process, on a loop of its own; its exit status."""
-    return eventloop.run(serve(config, caught, announce, front))
+    return eventloop.run(serve(config, caught, announce, front, reread))

@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from engine import failures
+from engine.codex.turns import verdicts
 from machines.stream import finish
 from server.http import errors, exchange as http, listener
 from tests.support.process import nodejs, readme, serving
@@ -20,7 +20,7 @@ PAGE = redraw.DOCS / "api.md"
 
 CASES = [
     *((code, case.status) for code, case in errors.CASES.items() if code != "client_gone"),
-    *((each.code, status) for status, each in failures.BY_STATUS.items() if status == 422),
+    *((each.code, status) for status, each in verdicts.BY_STATUS.items() if status == 422),
 ]
 """Code and status of every error that a client may see."""
 
@@ -45,7 +45,7 @@ class Errors:
         raise errors.ApiError(code, "Not today.", status=int(status), headers=headers)
 
 
-async def verdicts() -> dict[tuple[str, int], tuple[str, int]]:
+async def of_the_sdk() -> dict[tuple[str, int], tuple[str, int]]:
     """The class that the SDK raises for each case, and how often it asked."""
     answers = Errors()
     server = listener.HttpServer(answers.handle, http.Limits())
@@ -67,7 +67,7 @@ async def verdicts() -> dict[tuple[str, int], tuple[str, int]]:
 
 def test_the_sdk_does_with_each_status_what_the_page_says() -> None:
     page = promised()
-    for (code, status), (raised, asked) in asyncio.run(verdicts()).items():
+    for (code, status), (raised, asked) in asyncio.run(of_the_sdk()).items():
         name, again = page[status]
         assert raised == name, code
         tries = 2 if again.startswith("yes") and f"`{code}`" not in again else 1

@@ -75,6 +75,6 @@ def test_all_edits_together_pass_the_checks_that_are_named(tmp_path: Path) -> No
     for check in checks:
         run(tmp_path, "pytest", "-n", "0", "-p", "no:cacheprovider", *check)
     page = (tmp_path / "docs" / "events.md").read_text(encoding="utf-8")
-    assert "### `model_rerouted`" in page
+    assert "### `region_named`" in page
     assert "| `citation` |" in page
     assert "PROXY_MAX_STOP_SEQUENCES" in (tmp_path / "docs/configuration.md").read_text("utf-8")

@@ -42,7 +42,7 @@ LIMITS: Final = (250, 50_000)
 
 REPLAY: Final = """
 import sys
-from server import cli
+from server.cli import command_line as cli
 sys.setrecursionlimit(int(sys.argv[1]))
 sys.exit(cli.main(["replay", sys.argv[2]]))
 """

@@ -36,6 +36,10 @@ class DisabledWorker:
         """None."""
         return ()
 
+    def describe(self, model: str) -> worker.ModelCard:
+        """Return nothing: nobody says more of it."""
+        return worker.ModelCard()
+
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse every turn."""
         yield

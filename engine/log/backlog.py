@@ -6,12 +6,13 @@ and a stream that lost one ends in the log where it was whole last; the next sta
 
 import itertools
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 import structlog
 
 from engine import containment
 from engine.log import streamlog
+from engine.log.content import mask
 from engine.log.settings import LogCounts, LogSettings
 from engine.log.write import livesegment
 
@@ -31,39 +32,60 @@ class Backlog:
 
     Attributes:
         records: who writes them takes them out of the list. It is always the same one.
+        marked: prefixes of streams that began or ended; who has written all records clears it.
     """
 
     def __init__(
         self, settings: LogSettings, now_us: Callable[[], int], counts: LogCounts
     ) -> None:
         self.records: list[livesegment.Pending] = []
+        self.marked: set[bytes] = set()
         self._now = now_us
         self._counts = counts
         self._make = (
             streamlog.SilentStreamLog if settings.content == "off" else streamlog.StreamLog
         )
-        self._keeping = streamlog.keeping(settings.content, settings.known)
+        self._content = settings.content
+        self._keepings = {
+            content: streamlog.keeping(content, settings.known)
+            for content in get_args(mask.Content)
+        }
         self._streams: dict[bytes, streamlog.StreamLog] = {}
         self._bytes = self._weighed = 0
 
-    def stream(self, stream_id: str, first_segment: int, seq: int = 0) -> streamlog.StreamLog:
+    def stream(
+        self,
+        stream_id: str,
+        first_segment: int,
+        seq: int = 0,
+        content: mask.Content | None = None,
+    ) -> streamlog.StreamLog:
         """The log of a stream, whose records wait here.
 
         Args:
             first_segment: number of the segment that was live when the stream began.
             seq: number of its next record.
+            content: how its contents are kept; None: as the log's. Where that is off, nothing is.
         """
         return self._make(
             stream_id,
             self.records.append,
             self._now,
-            self._keeping,
-            self._streams.__setitem__,
+            self._keepings[content or self._content],
+            self._began,
             self._ended,
             self._spoiled,
             first_segment,
             seq,
         )
+
+    @property
+    def oldest_us(self) -> int | None:
+        """When the record was made that waits longest."""
+        if not self.records:
+            return None
+        _, _, rest = self.records[0]
+        return int(rest.partition(b",")[0])  # what a record's last part begins with
 
     def stream_ids(self) -> set[str]:
         """Return the ids of the streams that have a record and are not closed."""
@@ -114,6 +136,7 @@ class Backlog:
         """Lose what waits, and the rest of every stream that has a part in it."""
         self._lose(self.records)
         self.records.clear()
+        self.marked.clear()
 
     def give_up(self) -> None:
         """Lose what waits, and what else comes of the streams that are not closed."""
@@ -131,8 +154,13 @@ class Backlog:
             if stream is not None:
                 stream.give_up(self._count_lost)
 
+    def _began(self, prefix: bytes, stream: streamlog.StreamLog) -> None:
+        self._streams[prefix] = stream
+        self.marked.add(prefix)
+
     def _ended(self, prefix: bytes) -> None:
         self._streams.pop(prefix, None)
+        self.marked.add(prefix)
 
     def _spoiled(self, stream: streamlog.StreamLog, error: Exception) -> None:
         """A record could not be made: its stream's log ends before it, and nothing else does."""

@@ -13,7 +13,7 @@ which `engine.log.streamlog` makes and `engine.log.read.segments` reads back.
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from typing import Final
 
@@ -23,8 +23,10 @@ from engine import containment, regular
 from engine.log import backlog, streamlog
 from engine.log.content import mask
 from engine.log.settings import LogCounts, LogSettings, LogState
+from engine.log.summary import summarylog
 from engine.log.write import (
     chainfile,
+    livesegment,
     lock as writerlock,
     recovery,
     retention,
@@ -60,6 +62,7 @@ class EventLog:
     Attributes:
         counts: for metrics.
         now: the log's time, as given.
+        summaries: of ended requests; None where none are kept.
     """
 
     def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
@@ -70,12 +73,14 @@ class EventLog:
         self._writer = segmentwriter.SegmentWriter(
             settings.directory, settings.fsync, settings.segment_bytes
         )
+        self.summaries = _summaries(settings, now_us)
         self._state = LogState.CLOSED
         self._recovery: recovery.Recovery | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._checkpointed = 0
         self._checked_us = 0
         self._failed_us = 0
+        self._prune_waits = False
 
     async def look(self) -> None:
         """Have the helper thread read what is there, so that `open` need not wait for it."""
@@ -111,14 +116,38 @@ class EventLog:
             self._state = LogState.WRITING
         return self._recovery or recovery.Recovery()
 
-    def stream(self, stream_id: str) -> StreamLog:
-        """The log of a new stream, which must be closed once it has a record. Its id is unique."""
-        return self._backlog.stream(stream_id, self._writer.number)
+    def stream(self, stream_id: str, content: mask.Content | None = None) -> StreamLog:
+        """The log of a new stream, which must be closed once it has a record. Its id is unique.
+
+        Args:
+            content: how its contents are kept; None: as `PROXY_EVENT_LOG` says.
+        """
+        return self._backlog.stream(stream_id, self._writer.number, content=content)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Have these be in no record either, of those that come from now on."""
+        self._settings.known.learn(secrets)
 
     @property
     def content(self) -> mask.Content:
         """How contents are kept."""
         return self._settings.content
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not on file yet."""
+        return len(self._backlog.records)
+
+    @property
+    def lag_us(self) -> int:
+        """The age of the oldest record that is not on file, in microseconds; 0 without one."""
+        oldest = self._backlog.oldest_us
+        return 0 if oldest is None else max(0, self.now() - oldest)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of records that were put on file since the process began."""
+        return self._writer.bytes_written
 
     @property
     def accepting(self) -> bool:
@@ -163,11 +192,14 @@ class EventLog:
             self._checked_us = now - CHECK_US
             self._attempt(now)
             self._writer.with_chain(self._prune, now)
+            if self.summaries is not None:
+                self.summaries.prune()
 
     def close(self) -> None:
         """Flush, bring everything to the disk as policy has it, and let another process write."""
         if self._state is LogState.CLOSED:
             self._writer.close()  # which may have been reading
+            self._close_summaries()
             return
         self._attempt(self.now())
         if self._timer is not None:
@@ -175,6 +207,7 @@ class EventLog:
         if self._backlog.records:
             self._backlog.lose_all()
         self._writer.retire()
+        self._close_summaries()  # while the lock is still there
         if self._state is LogState.WRITING:
             self._checkpoint(self._writer.number + 1)
         self._state = LogState.CLOSED
@@ -229,12 +262,17 @@ class EventLog:
         """What a flush looks at once in a while."""
         self._checked_us = now
         self._writer.check()
+        if self._prune_waits:
+            self._prune_waits = False
+            self._writer.with_chain(self._prune, now)
         longest = self._settings.max_age_s * 1_000_000 // AGE_PARTS
         if longest and self._writer.records and now - self._writer.created_us >= longest:
             self._writer.rotate(now)
 
     def _write(self, now: int) -> None:
         waiting = self._backlog.records
+        is_watched = self._backlog.marked and self.summaries is not None
+        self._writer.on_written = self._written if is_watched else None
         if self._state is not LogState.WRITING:
             self._backlog.weigh_anew()
         if waiting and self._timer is None:
@@ -247,10 +285,28 @@ class EventLog:
             if not self._backlog.drop_unwritable(error):
                 raise
             self._writer.append(waiting, now)
+        self._backlog.marked.clear()
         if self._checkpointed != self._writer.number:
             self._checkpointed = self._writer.number
             self._checkpoint(self._writer.number)
+            if self.summaries is not None:
+                self.summaries.turned(self._writer.number)
             self._writer.with_chain(self._prune, now)
+
+    def _written(
+        self,
+        live: livesegment.LiveSegment,
+        pending: list[livesegment.Pending],
+        lines: list[bytes],
+    ) -> None:
+        """Have what was put on file be summarized, as far as requests began or ended with it."""
+        if self.summaries is not None:
+            start, streams = live.size - sum(map(len, lines)), self._backlog.marked
+            self.summaries.written(live.number, start, streams, pending, lines)
+
+    def _close_summaries(self) -> None:
+        if self.summaries is not None:
+            self.summaries.close()
 
     def _checkpoint(self, default: int) -> None:
         """Note where a recovery may begin: at the oldest open stream, or else at `default`."""
@@ -260,6 +316,9 @@ class EventLog:
 
     def _prune(self, kept: chainfile.ChainFile, now: int) -> None:
         settings = self._settings
+        if self.summaries is not None and self.summaries.needs_segments:
+            self._prune_waits = True
+            return
         # The live segment will fill, so the others leave it room.
         others = settings.max_bytes and max(1, settings.max_bytes - settings.segment_bytes)
         try:
@@ -299,6 +358,8 @@ class EventLog:
 
     def _give_up(self) -> None:
         """Leave the files to another process, which has closed our streams, or is about to."""
+        if self.summaries is not None:
+            self.summaries.abandon()
         self._writer.abandon()
         self._backlog.give_up()
 
@@ -315,6 +376,14 @@ class EventLog:
             action()
         except Exception as error:
             containment.report(containment.Boundary.LOG, error)
+
+
+def _summaries(settings: LogSettings, now_us: Callable[[], int]) -> summarylog.SummaryLog | None:
+    """The summaries that settings ask for. Without records there is nothing to summarize."""
+    if settings.summaries is None or settings.content == "off":
+        return None
+    syncs = settings.fsync != "none"
+    return summarylog.SummaryLog(settings.directory, settings.summaries, now_us, syncs=syncs)
 
 
 def _patience() -> float | None:

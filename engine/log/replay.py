@@ -126,7 +126,7 @@ class Replay:
         replayed = self._open.get(record.stream)
         if replayed is None and isinstance(event, events.LateChange) and event.late_of:
             self._take_late(record, event)
-        if replayed is None or isinstance(event, events.WorkerChanged):
+        if replayed is None or isinstance(event, events.WorkerChanged | events.RequestRejected):
             return
         self.tally.records += 1
         if isinstance(event, events.Terminal):
@@ -217,9 +217,9 @@ class _StreamReplay:
         replayed = [machine.kind or "open", machine.emission_trigger]
         if not terminal.body_hash:  # its figures could not be had: see `Pump._terminal`
             return self._row(record, ", ".join(recorded), ", ".join(replayed))
-        recorded += [str(terminal.finish_reasons), str(terminal.usage)]
+        recorded += [str(terminal.finish_reasons), str(terminal.usage), terminal.usage_source]
         reasons = tuple(choice.reason for choice in machine.choices)
-        replayed += [str(reasons), str(machine.usage)]
+        replayed += [str(reasons), str(machine.totals.usage), machine.totals.source]
         if self.compares_bytes:
             recorded.append(f"{terminal.body_bytes} bytes {terminal.body_hash}")
             replayed.append(f"{self._digest.length} bytes {self._digest.hexdigest()}")
@@ -245,5 +245,6 @@ def _describe(
             for piece in decision.pieces or ()
         )
         text += "".join(f", call {each.index} {each.name}".rstrip() for each in decision.joined)
+        text += f", marked {decision.marked}" if decision.marked else ""
         text += f", repeats {decision.repeats}" if decision.repeats else ""
     return text

@@ -8,6 +8,7 @@ import msgspec
 
 from engine import redaction
 from engine.log.content import mask
+from engine.log.summary.settings import SummarySettings
 from engine.log.write import writer as segmentwriter
 
 
@@ -28,6 +29,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     Attributes:
         max_bytes: of all segments together; 0 for no limit.
         max_age_s: since a segment's last record; 0 for no limit.
+        summaries: of ended requests; None: none are kept.
         known: the secrets that no record of a beginning, a failure or an end has.
     """
 
@@ -39,6 +41,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     max_age_s: int = 7 * 86_400
     on_error: Literal["continue", "refuse"] = "continue"
     known: redaction.Redaction = redaction.NONE
+    summaries: SummarySettings | None = None
 
 
 class LogCounts(msgspec.Struct):

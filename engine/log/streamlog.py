@@ -1,7 +1,8 @@
 """The records of one stream: what becomes a record, and what is kept of it.
 
 A record is the event's own fields, then `state` and `out`, which say what the machine made of it,
-then what a scanner decided, where one did: `released`, `cut`, `pieces`, `joined`, `repeats`.
+then what a scanner decided, where one did: `released`, `cut`, `pieces`, `joined`, `repeats`,
+`marked`.
 `engine.log.event_log` numbers records, seals them, and writes those of all streams together.
 """
 
@@ -43,11 +44,11 @@ def _masked_decision(decision: outputs.Decision) -> bytes:
 
 
 def keeping(content: mask.Content, known: redaction.Redaction) -> Keeping:
-    """Return the way that a setting of `PROXY_EVENT_LOG` keeps contents, without these secrets;
-    with `off` nobody asks."""
-    if content == "masked":
-        return Keeping(mask.masker(known), mask.join_masked, _masked_decision)
-    return Keeping(mask.keeper(known), jsonstrings.join, records.decided)
+    """Return the way that a setting of `PROXY_EVENT_LOG` keeps contents, without these
+    secrets."""
+    if content == "full":
+        return Keeping(mask.keeper(known), jsonstrings.join, records.decided)
+    return Keeping(mask.masker(known), mask.join_masked, _masked_decision)
 
 
 class StreamLog:
@@ -118,7 +119,7 @@ class StreamLog:
             return self._record(event, step)
         try:
             output = type(step.outputs[0])
-            more = (event.kind,) if isinstance(event, events.ReasoningDelta) else ()
+            more = (event.kind, event.member) if isinstance(event, events.ReasoningDelta) else ()
             before, after = records.around(type(event), event.choice, step.state, output, *more)
             rest = before + self._join([event.text], b"") + after
             if step.decision is not None:
@@ -145,12 +146,17 @@ class StreamLog:
         self._seq += len(texts)
         return now
 
-    def close(self, terminal: events.Terminal, state: str) -> int:
+    def close(self, last: segments.Last, state: str) -> int:
         """Record how the stream ended; nothing that comes later is kept."""
-        now = self._record(terminal, outputs.Step(state, ()))
+        now = self._record(last, outputs.Step(state, ()))
         self._ended(self.prefix)
         self._put = _discard
         return now
+
+    def kept(self, event: events.StreamEvent) -> events.StreamEvent:
+        """Return an event as far as anything of it may be kept: its words only where the log has
+        them."""
+        return self._keeping.event(event)
 
     def give_up(self, lose: Callable[[livesegment.Pending], object]) -> None:
         """Have what else comes counted as lost: what came before it was."""
@@ -195,7 +201,7 @@ class SilentStreamLog(StreamLog):
     def append_texts(self, choice: int, texts: list[str]) -> int:
         return self.now()
 
-    def close(self, terminal: events.Terminal, state: str) -> int:
+    def close(self, last: segments.Last, state: str) -> int:
         return self.now()
 
 

@@ -42,8 +42,12 @@ LATE: Final = events.TurnFailed(
 _OUTPUT: Final = (
     events.TextDelta,
     events.ReasoningDelta,
+    events.ReasoningPartStarted,
     events.ReasoningCompleted,
+    events.MessageStarted,
+    events.MessageCompleted,
     events.RefusalDelta,
+    events.ExtraMembers,
     events.ToolCalled,
     events.ToolCallDelta,
     events.TurnFinished,
@@ -68,12 +72,15 @@ class Candidate(msgspec.Struct, frozen=True):
     Attributes:
         name: of the target, as the operator has it.
         prepare: reads the request for it; raises TurnRefused.
+        patience: seconds that it may be silent, where others follow; 0: no limit; None: as long
+            as the first.
     """
 
     name: str
     model: str
     runner: worker.Worker
     prepare: Callable[[], TargetRequest]
+    patience: float | None = None
 
 
 def may_pass(failed: events.TurnFailed) -> bool:
@@ -92,7 +99,9 @@ def refusal(
         known: the server's own secrets. The client is told what is recorded, so that it replays.
     """
     message = known.hide(refused.message)
-    return events.TurnFailed("rejected", refused.code, message, choice, param=refused.param)
+    return events.TurnFailed(
+        "rejected", refused.code, message, choice, param=refused.param, members=refused.members
+    )
 
 
 class Fallback:
@@ -101,7 +110,7 @@ class Fallback:
     Args:
         first: runs the turns of the first target, as its check has it.
         others: who stands in, in this order.
-        patience: seconds that each target but the last may be silent; 0 for no limit.
+        patience: seconds that the first target may be silent; 0 for no limit.
         on_taken: told of a target that is asked in place of another, before it is.
         refused: why `first` does not take the turns, as its check has said; None: it takes them.
     """
@@ -143,7 +152,8 @@ class Fallback:
         taken = events.FallbackTaken(candidate.model, candidate.runner.kind.name, failed.code)
         self._on_taken(candidate, taken)
         trial.feed.event(taken)
-        patience = self._patience if self._others else 0
+        own = self._patience if candidate.patience is None else candidate.patience
+        patience = own if self._others else 0
         stand_in = _Trial(self, runner, request.bounds, trial.feed, patience)
         self._trials.append(stand_in)
         for turn in request.turns:
@@ -212,7 +222,7 @@ class _Trial:
         self._owner = owner
         self._runner = runner
         self._phase = Phase.SILENT
-        self._counts: list[events.TokensCounted] = []
+        self._held: list[events.StreamInput] = []
         self._say = limits.limited(bounds, feed, self._cut)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(patience, self._late) if patience else None
@@ -243,8 +253,8 @@ class _Trial:
         self.be_patient()
         failed = isinstance(event, events.TurnFailed)
         self._phase = Phase.OVER if failed else Phase.SPEAKING
-        for counted in self._counts:
-            self._say.event(counted)
+        for held in self._held:
+            self._say.event(held)
         self._say.event(event)
 
     def drop(self) -> None:
@@ -259,13 +269,15 @@ class _Trial:
             self._timer.cancel()
 
     def _first(self, event: events.StreamInput) -> None:
-        """Take an event before any output: counts of an answer that may be given up are held."""
-        if isinstance(event, _OUTPUT):
+        """Take an event before any output: of an answer that may be given up, counts and what
+        goes with output are held."""
+        waits = isinstance(event, events.ExtraMembers) and event.waits
+        if isinstance(event, _OUTPUT) and not waits:
             self.commit(event)
         elif isinstance(event, events.TurnFailed):
             self._owner.failed(self, event)
-        elif isinstance(event, events.TokensCounted):
-            self._counts.append(event)
+        elif isinstance(event, events.TokensCounted | events.ExtraMembers):
+            self._held.append(event)
         else:
             self.feed.event(event)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from engine import worker, workerkinds
 from engine.routing import models
+from engine.routing.timeouts import USUAL, Timeouts
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         effort: Codex's reasoning effort, where a request names none.
         defaults: members for requests that leave them out.
         fallback: any name that is accepted: what is asked instead, where this has failed.
+        timeouts: its own limits of time.
     """
 
     worker: workerkinds.Name | None = None
@@ -26,6 +28,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     effort: str | None = None
     defaults: dict[str, Any] = {}
     fallback: str | None = None
+    timeouts: Timeouts = USUAL
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -40,6 +43,7 @@ class Target(msgspec.Struct, frozen=True):
     model: str
     effort: str | None = None
     defaults: dict[str, Any] = {}
+    timeouts: Timeouts = USUAL
 
 
 Accepted = Callable[[worker.Worker], models.ModelTable | models.AnyModel]
@@ -110,6 +114,10 @@ class Fleet:
         if errors:
             raise ExceptionGroup("workers did not stop", errors)
 
+    def under(self, rules: Mapping[str, Rule], accepted: Accepted) -> "Fleet":
+        """Return a fleet of the same workers, which run already, under other rules."""
+        return Fleet(self.workers, rules, accepted)
+
     def check(self) -> None:
         """Look for rules that lead nowhere.
 
@@ -136,7 +144,8 @@ class Fleet:
         # A worker that has learned of other models than it had at the start judges for itself.
         model = rule.model or name
         meant = self._accepted(runner).resolve(model) or models.Target(model)
-        return Target(name, runner, meant.model, rule.effort or meant.effort, rule.defaults)
+        effort = rule.effort or meant.effort
+        return Target(name, runner, meant.model, effort, rule.defaults, rule.timeouts)
 
     def nobody(self, name: str) -> Target:
         """Return the target for which a request with an unknown name is read: what else is wrong

@@ -64,8 +64,7 @@ class LimitedFeed:
         if cut is not None:
             text.over = True
             self._on_cut(choice)
-            self._feed.event(events.TokensCounted(None, choice))
-            self._feed.event(events.TurnFinished(cut, choice))
+            self._feed.event(events.TurnFinished(cut, choice, cut_short=True))
         elif not isinstance(event, events.TextDelta):
             self._feed.event(event)
 

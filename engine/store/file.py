@@ -233,6 +233,13 @@ class ResponseFile:
                 )
         return len(numbers)
 
+    def adopt(self, former: str, key_id: str) -> int:
+        """Have what belonged to `former` belong to another owner; return how many responses."""
+        with responseschema.transaction(self._database):
+            return self._database.execute(
+                "UPDATE OR IGNORE responses SET key_id = ? WHERE key_id = ?", (key_id, former)
+            ).rowcount
+
     def expire(self, below: Place) -> tuple[list[int], Place | None]:
         """Delete, in one step, expired responses that come before a place, the youngest first.
 

@@ -172,6 +172,11 @@ class SqliteStore:
         self._end_group()
         return await self._submit(self._opened.fail_unfinished)
 
+    async def adopt(self, former: str, key_id: str) -> int:
+        """Have what belonged to `former` belong to another owner; return how many responses."""
+        self._end_group()
+        return await self._submit(self._opened.adopt, former, key_id)
+
     async def prune(self) -> None:
         """Apply the limits, in steps that let other calls pass between them."""
         with contextlib.suppress(StoreError):  # which was said and counted

@@ -21,7 +21,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A response as it is kept.
 
     Attributes:
-        key_id: a hash of the key it belongs to, never the key.
+        key_id: the owner it belongs to, by the name of a key; never the key.
         created_at: seconds since the epoch.
         body: the response object as the API answers it, JSON.
         input: the request's own items, without those it went on from; each an object with an `id`.
@@ -186,6 +186,9 @@ class ResponseStore(Protocol):
 
         For a start, before anything new is put.
         """
+
+    async def adopt(self, former: str, key_id: str) -> int:
+        """Have what belonged to `former` belong to another owner; return how many responses."""
 
     async def check(self) -> None:
         """Notice what happened to the store's files, and try again what failed; never raises.

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.stream.times import Times
 from machines import events
 from machines.stream import machine as stream, states
 
@@ -21,35 +22,6 @@ class Deadlines(msgspec.Struct, frozen=True):
     finish_grace: int = 1_000_000
     truncate: int = 0
     tool_grace: int = 0
-
-
-class Times(msgspec.Struct):
-    """When things happened to a stream, in the log's microseconds; None where they did not.
-
-    Attributes:
-        event: the last event of the worker.
-        output: the last output to the client.
-        finished: when every choice had its finish.
-        called: the last call that went to the client.
-        pressed: since when the worker is held back for a slow client; None while it is not.
-        token: the first text of the model.
-        longest_gap: the longest silence between two events, in microseconds.
-    """
-
-    opened: int
-    event: int
-    output: int
-    finished: int | None = None
-    called: int | None = None
-    pressed: int | None = None
-    token: int | None = None
-    longest_gap: int = 0
-
-    def saw_event(self, now: int) -> None:
-        """Note an event of the worker, and the silence before it."""
-        if now - self.event > self.longest_gap:
-            self.longest_gap = now - self.event
-        self.event = now
 
 
 class Deadline(NamedTuple):

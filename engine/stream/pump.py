@@ -22,12 +22,14 @@ import structlog
 from engine import containment, pieces, worker
 from engine.containment import Boundary
 from engine.log import event_log as eventlog
-from engine.stream.deadlines import Deadlines, Times, due
+from engine.stream.deadlines import Deadlines, due
+from engine.stream.estimate import AnswerSize
 from engine.stream.sink import LostBytes, Severed, Sink
-from engine.stream.terminal import terminal
+from engine.stream.terminal import terminal, without_figures
+from engine.stream.times import CONTENTS, TOKENS, Times
 from engine.stream.wakeups import Source, Wakeups
 from machines import events, outputs
-from machines.stream import machine as stream, states
+from machines.stream import choices, machine as stream, states
 
 FINAL: Final = states.TABLE.final
 """States that nothing leads out of."""
@@ -43,14 +45,6 @@ CANCEL, PAUSE, RESUME = map(operator.methodcaller, ("cancel", "pause", "resume")
 
 SHARED: Final = -1
 """The key of a turn that answers several choices, in place of its choice."""
-
-_TOKENS: Final = (
-    events.TextDelta,
-    events.ReasoningDelta,
-    events.ToolCalled,
-    events.ToolCallDelta,
-)
-"""Events that bring something that the model made."""
 
 _log = structlog.get_logger(component="pump")
 
@@ -108,6 +102,7 @@ class Pump:
         self._life = Life.RUNNING
         now = log.open(opened)
         self._at = Times(now, now, now)
+        self.size = AnswerSize(opened.n)  # of what has gone to the client
         self._texts: list[str] = []
         self._texts_choice = 0
         self._warned: set[str] = set()
@@ -162,6 +157,9 @@ class Pump:
         now = self._log.append_texts(self._texts_choice, texts)
         self._at.saw_event(now)
         self._at.output = now
+        if self._at.content is None:
+            self._at.content = now
+        self.size.said[self._texts_choice] += len("".join(texts).encode())
         self._sink.take_texts(self._texts_choice, texts)
 
     def broke(self, boundary: Boundary, error: Exception) -> None:
@@ -189,10 +187,8 @@ class Pump:
         self._release(self._turns.values(), PAUSE)
 
     def relieved(self) -> None:
-        """Resume the turns: the client has caught up. The idle time begins now, since the worker
-        was held back until now."""
-        self._at.pressed = None
-        self._at.event = self._log.now()
+        """Resume the turns: the client has caught up."""
+        self._at.relieved(self._log.now())
         self._release(self._turns.values(), RESUME)
         try:
             if self._life is Life.RUNNING:
@@ -203,10 +199,7 @@ class Pump:
     def tick(self, timer: events.TimerName) -> None:
         """Take a deadline that has passed. Unlike a worker's event it is no sign of life."""
         try:
-            self.flush_texts()
-            last_event, longest_gap = self._at.event, self._at.longest_gap
             self.event(events.TimerFired(timer))
-            self._at.event, self._at.longest_gap = last_event, longest_gap
         except Exception as error:
             self.broke(Boundary.STREAM_TIMER, error)
 
@@ -242,9 +235,14 @@ class Pump:
             return
         step = self.stream.step(event)
         now = self._log.append(event, step)
-        self._at.saw_event(now)
+        self._at.saw(event, now)
+        if type(event) is events.ModelRerouted:
+            self._sink.rerouted(event.model)
         if step.outputs:
             self._at.output = now
+            if self._at.content is None and isinstance(event, CONTENTS):
+                self._at.content = now
+            self.size.add(step.outputs)
             self._sink.take(step.outputs, now)
         self._wakeups.join(self._sink, self)
         moved = step.state != self._state or len(step.outputs) > 1
@@ -254,8 +252,10 @@ class Pump:
     def _moved(self, event: events.StreamInput, step: outputs.Step, now: int) -> None:
         """Do what a change of state asks for, a handful of times a stream."""
         self._state = step.state
-        if self._at.token is None and isinstance(event, _TOKENS):
+        if self._at.token is None and isinstance(event, TOKENS):
             self._at.token = now
+        if isinstance(event, events.TurnFailed):
+            self._tell_failure(event)
         for output in step.outputs:
             self._act(output, now)
         if step.state in FINAL:
@@ -264,6 +264,25 @@ class Pump:
         if self.stream.position == states.FINISH and self._at.finished is None:
             self._at.finished = now
         self._arm()
+        if outputs.Finish in map(type, step.outputs):
+            self._estimate()
+
+    def _estimate(self) -> None:
+        """Estimate the tokens of choices that were cut. One turn for all of them that goes on may
+        still have counts for all."""
+        if SHARED in self._turns and choices.await_counts(self.stream.choices):
+            return
+        for choice in choices.without_counts(self.stream.choices):
+            usage = self.size.usage(self.stream.opened.prompt_bytes or 0, choice)
+            self._step(events.TokensEstimated(usage, choice))
+
+    def _tell_failure(self, event: events.TurnFailed) -> None:
+        """Tell the operator why: in the other side's words, as far as the log may keep them."""
+        kept = self._log.kept(event)
+        assert isinstance(kept, events.TurnFailed)
+        words = {"code": kept.code, "word": kept.word, "detail": kept.detail}
+        said = {name: word for name, word in words.items() if word is not None}
+        _log.warning("turn_failed", kind=kept.kind, **said, **self._ids)
 
     def _act(self, output: outputs.AnyOutput, now: int) -> None:
         """Do what an output asks of the pump itself."""
@@ -297,7 +316,7 @@ class Pump:
         # A client that was not told of every call can never bring every result.
         completed = self._life is Life.ENDED and self.stream.kind == "completed"
         turns, self._turns = self._turns, {}
-        keeps = completed and not self.stream.withheld
+        keeps = completed and not choices.are_withheld(self.stream.choices)
         self._release(turns.values(), _keep if keeps else CANCEL)
         last = (self._terminal(now),)
         containment.each(Boundary.STREAM_END, self._close_log, last, **self._ids)
@@ -333,20 +352,11 @@ class Pump:
     def _terminal(self, now: int) -> events.Terminal:
         """Make the last record, with what is certain where its figures cannot be had."""
         try:
-            token = self._at.token
-            first = token - self._at.opened if token is not None else None
-            lasted = now - self._at.opened
-            summary = self._sink.summary()
-            made = terminal(self.stream, summary, first, lasted, self._at.longest_gap)
+            self._at.ended(now, self._wakeups.lag, self._loop.time())
+            made = terminal(self.stream, self._sink.summary(), self._at, now)
         except Exception as error:
             containment.report(Boundary.STREAM_END, error, **self._ids)
-            made = events.Terminal(
-                kind=self.stream.kind or "defect",
-                emission_trigger=self.stream.emission_trigger,
-                code=self.stream.failure.code if self.stream.failure is not None else None,
-                status=0,
-                duration_us=now - self._at.opened,
-            )
+            made = without_figures(self.stream, now - self._at.opened)
         if self._life is Life.ENDED:
             return made
         return msgspec.structs.replace(

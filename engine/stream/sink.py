@@ -9,12 +9,17 @@ from machines import outputs
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A sink's summary of a stream: the part of the terminal record that only it knows."""
+    """A sink's summary of a stream: the part of the terminal record that only it knows.
+
+    Attributes:
+        own_us: microseconds that were the server's own; None: not measured.
+    """
 
     status: int
     frames: int
     body_bytes: int
     body_hash: str
+    own_us: int | None = None
 
 
 class Part(NamedTuple):
@@ -53,6 +58,9 @@ class Sink(Protocol):
 
     def take_texts(self, choice: int, texts: list[str]) -> None:
         """Render a `Content` for each of the texts and keep the bytes."""
+
+    def rerouted(self, model: str) -> None:
+        """Tell the client that another model answers, as long as its answer has not begun."""
 
     def broke(self) -> None:
         """Render nothing more but the failure: an output is missing, and a client must not see

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine import containment
+from engine import containment, looplag
 from engine.containment import Boundary
 from engine.log import event_log as eventlog
 from engine.stream import sink
@@ -64,7 +64,11 @@ class Group(msgspec.Struct):
 
 
 class Wakeups:
-    """The wake-ups of one loop."""
+    """The wake-ups of one loop.
+
+    Attributes:
+        lag: of that loop; it is measured while `lag.watch` runs.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, event_log: eventlog.EventLog) -> None:
         self._loop = loop
@@ -73,6 +77,7 @@ class Wakeups:
         self._joined: dict[Source, Member] = {}
         self._with_texts: collections.deque[tuple[Source, Member]] = collections.deque()
         self._phase = WakeupPhase.NONE
+        self.lag = looplag.LoopLag()
 
     @property
     def deferred(self) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from engine.upstream import chunks, errors as upstreamerrors
+from engine.upstream import chunks, decoding, errors as upstreamerrors
 from engine.upstream.chunkfields import Batches
 from machines import errors
 from machines.wire import eventsource
@@ -42,7 +42,7 @@ class AnswerBody:
                 yield None
         except errors.TooLarge:
             yield self._reader.fail(upstreamerrors.TOO_LARGE)
-        except chunks.UpstreamDecodeError as error:
+        except decoding.UpstreamDecodeError as error:
             yield self._reader.garbled(error.data)
 
     def end(self) -> Batches:
@@ -56,7 +56,7 @@ class AnswerBody:
         except errors.TooLarge:
             yield self._reader.fail(upstreamerrors.TOO_LARGE)
             return
-        except chunks.UpstreamDecodeError:
+        except decoding.UpstreamDecodeError:
             pass  # the last event was cut off: what is missing is the end, not a brace
         if self._reader.stage is chunks.Stage.SILENT and not self._is_event_stream:
             yield self._reader.fail(upstreamerrors.NO_ANSWER)
@@ -69,5 +69,5 @@ class AnswerBody:
             return
         try:
             yield from self._reader.take_body(bytes(self._whole))
-        except chunks.UpstreamDecodeError:
+        except decoding.UpstreamDecodeError:
             yield self._reader.fail(upstreamerrors.NO_ANSWER)

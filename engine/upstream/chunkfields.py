@@ -6,7 +6,7 @@ moment's work.
 """
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -42,6 +42,23 @@ COUNT_MAX: Final = 2**53
 PLAIN: Final = frozenset({"role", "content"})
 """The members of a delta that is nothing but text."""
 
+PLAIN_CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
+"""The members of a choice that has nothing but a delta and a reason; the last of them is null."""
+
+OfCall = Callable[[dict[str, Any]], msgspec.Raw]
+"""Finds the further members of a call."""
+
+
+TOLD: Final = (
+    "content",
+    "reasoning_content",
+    "reasoning",
+    "refusal",
+    "tool_calls",
+    "function_call",
+)
+"""The members of a delta or a message that are told as output."""
+
 
 class Unreadable(Exception):
     """Raised for output of a type that stands for no text and for no call."""
@@ -63,6 +80,8 @@ def texts(content: Any) -> Iterator[str]:
 def plain_text(choice: dict[str, Any]) -> str:
     """Return the text of a delta that is a short text and nothing else; empty for any other."""
     delta = choice.get("delta")
+    if not choice.keys() <= PLAIN_CHOICE or choice.get("logprobs") is not None:
+        return ""
     if isinstance(delta, dict) and delta.keys() <= PLAIN:
         content = delta.get("content")
         if isinstance(content, str) and len(content) <= pieces.PIECE:
@@ -96,33 +115,47 @@ def refusals(message: dict[str, Any]) -> Iterator[str]:
         yield text
 
 
+def reasoning_member(message: dict[str, Any]) -> events.ReasoningMember:
+    """Return the name that a client is told the thinking under, beside its usual one."""
+    return "reasoning" if isinstance(message.get("reasoning"), str) else "reasoning_content"
+
+
+def has_output(message: dict[str, Any]) -> bool:
+    """Return whether a message or a delta seems to have anything that is told."""
+    return any(map(message.get, TOLD))
+
+
 def has_calls(message: dict[str, Any]) -> bool:
     """Return whether there are calls in a message or a delta."""
     return bool(message.get("tool_calls") or message.get("function_call"))
 
 
-def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
+def calls(message: dict[str, Any], number: int, form: Form, of_call: OfCall) -> Batches:
     """Yield the fragments of calls in a delta, or the calls of a whole message, which are numbered
     from 0 if they have no index.
 
     Args:
         number: of the choice.
+        of_call: finds what passes as it came.
 
     Raises:
         Unreadable: one is no object, or its function or arguments are of another type.
     """
     found = message.get("tool_calls") or {"index": 0, "function": message.get("function_call")}
     position = itertools.count()
+    if form == "repeated":  # its members were told before
+        of_call = _nothing
     for some in _batches(_listed(found)):
         batch: Batch = []
         for call in some:
             at = next(position)
             if not _is_part(call):
                 continue
-            delta = _fragment(call, None if form == "delta" else at, number)
+            delta = _fragment(call, None if form == "delta" else at, number, of_call)
             if form == "repeated":
                 batch.append(msgspec.structs.replace(delta, extent="whole"))
-            elif delta.arguments is not None and len(delta.arguments) > ARGUMENTS_MAX:
+                continue
+            if delta.arguments is not None and len(delta.arguments) > ARGUMENTS_MAX:
                 yield batch
                 yield from _parts(delta)
                 batch = []
@@ -131,18 +164,28 @@ def calls(message: dict[str, Any], number: int, form: Form) -> Batches:
         yield batch
 
 
-def _fragment(call: dict[str, Any], position: int | None, number: int) -> events.ToolCallDelta:
+def _nothing(_: dict[str, Any]) -> msgspec.Raw:
+    return events.NO_MEMBERS
+
+
+def _fragment(
+    call: dict[str, Any], position: int | None, number: int, of_call: OfCall
+) -> events.ToolCallDelta:
     """Read one entry of `tool_calls`; `position` stands in for an index that is missing."""
     index = call.get("index")
-    function: Any = call.get("function")
-    if not _is_part(function):
-        function = {}
+    function, custom = call.get("function"), call.get("custom")
+    kind: events.CallKind = "custom" if isinstance(custom, dict) else "function"
+    inner: Any = custom if kind == "custom" else function
+    if not _is_part(inner):
+        inner = {}
     return events.ToolCallDelta(
         index if type(index) is int else position,
         word(call.get("id")),
-        word(function.get("name")),
-        _arguments(function.get("arguments")),
+        word(inner.get("name")),
+        _arguments(inner.get("input" if kind == "custom" else "arguments")),
         number,
+        kind=kind,
+        members=of_call(call),
     )
 
 
@@ -173,18 +216,9 @@ def usage(value: Any) -> events.Usage | None:
         _tokens(prompt, "cached_tokens"),
         _tokens(completion, "reasoning_tokens"),
     )
-    return found if found.total_tokens else None
-
-
-def larger(known: events.Usage | None, found: events.Usage) -> events.Usage:
-    """Return the larger of two counts, field by field."""
-    known = known or found
-    return events.Usage(
-        max(known.prompt_tokens, found.prompt_tokens),
-        max(known.completion_tokens, found.completion_tokens),
-        max(known.cached_tokens, found.cached_tokens),
-        max(known.reasoning_tokens, found.reasoning_tokens),
-    )
+    if not found.total_tokens:
+        return None
+    return found.with_total(_tokens(value, "total_tokens"))
 
 
 def _text_of(part: Any) -> str:

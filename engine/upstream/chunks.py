@@ -22,11 +22,9 @@ import enum
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-
-from engine import failures, pieces, redaction, runningtext, slices
+from engine import failures, pieces, redaction, runningtext
 from engine.failures import ProviderFailure
-from engine.upstream import chunkfields, errors as upstreamerrors
+from engine.upstream import chunkfields, decoding, errors as upstreamerrors, extras
 from engine.upstream.chunkfields import Batch, Batches, Form
 from machines import events, parse
 from machines.wire import eventsource
@@ -41,26 +39,8 @@ SENTINEL_WORD: Final = "[DONE]"
 FAILED_WORD: Final = "error"
 """The finish reason of an answer that broke off, as relays of several providers say it."""
 
-GARBLED_BYTES: Final = 1024
-"""Most bytes of an event that is not JSON that go on record."""
-
 SENTINEL_BYTES: Final = max(map(len, SENTINELS))
 """Most bytes of a sentinel: no longer event is compared with one."""
-
-SMALL_BYTES: Final = 1 << 16
-"""Most bytes of an event that is read in one go."""
-
-
-class UpstreamDecodeError(Exception):
-    """Raised for an event that is not a JSON object.
-
-    Args:
-        data: the event's data; what `ChunkReader.garbled` looks at of it is kept.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__("not a JSON object")
-        self.data = data[: GARBLED_BYTES + redaction.MAX_SECRET]
 
 
 class _Mismatch(Exception):
@@ -87,18 +67,6 @@ class Stage(enum.IntEnum):
     FAILED = enum.auto()
 
 
-class Chunk(msgspec.Struct, gc=False):
-    """The members of a chunk, or of a whole completion, that are read."""
-
-    choices: Any = None
-    usage: Any = None
-    error: Any = None
-    object: Any = None
-
-
-_CHUNKS: Final = msgspec.json.Decoder(Chunk)
-
-
 class ChunkReader:
     """Reads the events of one response.
 
@@ -116,15 +84,18 @@ class ChunkReader:
         self._choices = range(first, first + choices)
         self._open = list(self._choices)
         self._usage: events.Usage | None = None
+        self._error: Any = None  # of a choice
         self._texts = {number: runningtext.Texts() for number in self._choices}
-        self._refusals: set[int] = set()
         self._called: set[int] = set()
+        self._extras = extras.Extras(known)
+        self._begun: set[int] = set()
+        self._no_text: dict[int, events.NoText] = {}
 
     def take(self, event: eventsource.Event) -> Batches:
         """Yield the events of a stream that one event of the upstream makes.
 
         Raises:
-            UpstreamDecodeError: it is not JSON.
+            decoding.UpstreamDecodeError: it is not JSON.
         """
         data = event.data.strip()
         if not data or self.stage >= Stage.OVER:
@@ -132,24 +103,26 @@ class ChunkReader:
         if len(data) <= SENTINEL_BYTES and data in SENTINELS:
             yield self._end_open()
             return
-        if len(data) > SMALL_BYTES and (yield from parse.scan_depth(data)):
-            raise UpstreamDecodeError(data)
-        chunk, error = _read(event.event, data, self._known)
+        if len(data) > decoding.SMALL_BYTES and (yield from parse.scan_depth(data)):
+            raise decoding.UpstreamDecodeError(data)
+        chunk, error = decoding.read(event.event, data, self._known)
         repeats = self.stage >= Stage.SPEAKING
         self._advance(Stage.BEGUN)
-        finished: dict[int, str] = {}
+        made = self._extras.of_chunk(chunk, self._choices.start, data)
+        if made:
+            yield made
+        finished: dict[int, str | None] = {}
         try:
-            if isinstance(chunk.choices, list):
-                yield from self._choices_of(chunk.choices, repeats, finished)
+            yield from self._choices_of(chunk.get("choices"), repeats, finished)
         except _Mismatch:
             yield self._break(failures.TEXT_MISMATCH)
             return
         except (_Lost, chunkfields.Unreadable):
             yield self._break(upstreamerrors.LOST)
             return
-        counted = chunk.usage is not None and self._count(chunk.usage)
-        if error is None and FAILED_WORD in finished.values():
-            error = upstreamerrors.reported({}, self._known)
+        counted = self._count(chunk.get("usage"))
+        if error is None and (self._error or FAILED_WORD in finished.values()):
+            error = upstreamerrors.reported(self._error or {}, self._known)
         if error is not None:
             yield self._break(error)
         elif finished or counted:
@@ -159,7 +132,7 @@ class ChunkReader:
         """Yield the events of a whole completion, which came although a stream was asked for.
 
         Raises:
-            UpstreamDecodeError: it is not JSON.
+            decoding.UpstreamDecodeError: it is not JSON.
         """
         yield from self.take(eventsource.Event("message", body))
         speaking = self.stage >= Stage.SPEAKING
@@ -185,7 +158,7 @@ class ChunkReader:
 
     def garbled(self, data: bytes) -> Batch:
         """Return the events of data that cannot be read: a record of it, and a failure."""
-        text = self._known.start_of_bytes(data, GARBLED_BYTES)
+        text = self._known.start_of_bytes(data, decoding.GARBLED_BYTES)
         noted = events.UpstreamGarbled(text, self._choices.start)
         return [noted, *self.fail(upstreamerrors.UNDECODABLE)]
 
@@ -195,13 +168,14 @@ class ChunkReader:
             return []
         if self.stage < Stage.SPEAKING:
             return self.fail(upstreamerrors.EMPTY)
-        return self._finish(dict.fromkeys(self._open, SENTINEL_WORD), counted=True)
+        reasons = {each: SENTINEL_WORD if each in self._begun else None for each in self._open}
+        return self._finish(reasons, counted=True)
 
     def _advance(self, stage: Stage) -> None:
         if self.stage < stage:
             self.stage = stage
 
-    def _choices_of(self, choices: list[Any], repeats: bool, finished: dict[int, str]) -> Batches:
+    def _choices_of(self, choices: Any, repeats: bool, finished: dict[int, str | None]) -> Batches:
         """Yield the output of every choice of a chunk.
 
         Args:
@@ -213,7 +187,7 @@ class ChunkReader:
             _Lost: there is output of a choice that is over, or that there is not.
             chunkfields.Unreadable: there is output of no known type.
         """
-        for position, choice in enumerate(choices):
+        for position, choice in enumerate(choices if isinstance(choices, list) else ()):
             if position % chunkfields.BATCH == chunkfields.BATCH - 1:
                 yield None
             number = self._number(choice, position)
@@ -222,18 +196,37 @@ class ChunkReader:
                 continue
             text = chunkfields.plain_text(choice)
             if text:  # nearly every choice is that: a token's cost
-                self._advance(Stage.SPEAKING)
+                self._speak(number)
                 self._texts[number].content.add(text)
                 yield [events.TextDelta(text, number)]
             else:
-                for batch in self._output(number, choice, repeats):
+                self._error = self._error or choice.get("error")
+                message, form = _message_of(choice, repeats)
+                yield from self._extra(number, choice, message, form)
+                for batch in self._message(number, message, form):
                     if batch:
-                        self._advance(Stage.SPEAKING)
+                        self._speak(number)
                     yield batch
             reason = choice.get("finish_reason")
             if reason and isinstance(reason, str):
-                self._advance(Stage.SPEAKING)
+                self._speak(number)
                 finished.setdefault(number, reason[: chunkfields.WORD_MAX])
+
+    def _speak(self, number: int) -> None:
+        """Take note that there is output of a choice."""
+        if number not in self._begun:
+            self._advance(Stage.SPEAKING)
+            self._begun.add(number)
+
+    def _extra(
+        self, number: int, choice: dict[str, Any], message: dict[str, Any], form: Form
+    ) -> Batches:
+        """Yield the further members of one choice, before the output that they go with."""
+        is_followed = bool(choice.get("finish_reason")) or chunkfields.has_output(message)
+        made = self._extras.of_choice(choice, message, number, form, is_followed)
+        if not is_followed and any(isinstance(event, events.ExtraMembers) for event in made):
+            self._speak(number)
+        yield made
 
     def _out_of_place(self, number: int, choice: Any, repeats: bool) -> Batches:
         """Look for output of a choice that is over or was not asked for; what else providers send
@@ -244,8 +237,8 @@ class ChunkReader:
         """
         if not isinstance(choice, dict):
             return
-        known = number in self._texts
-        for batch in self._output(number if known else self._choices.start, choice, repeats):
+        known = number if number in self._texts else self._choices.start
+        for batch in self._message(known, *_message_of(choice, repeats)):
             if batch:
                 raise _Lost
             yield None
@@ -259,56 +252,58 @@ class ChunkReader:
             index = position
         return self._choices.start + index if index >= 0 else self._choices.stop
 
-    def _output(
-        self, number: int, choice: dict[str, Any], repeats: bool
-    ) -> Iterable[Batch | None]:
-        """Yield the output of one choice: its delta, or the whole message in place of one."""
-        delta, message = choice.get("delta"), choice.get("message")
-        if isinstance(delta, dict) and (delta or not isinstance(message, dict)):
-            return self._message(number, delta, "delta")
-        if isinstance(message, dict):
-            return self._message(number, message, "repeated" if repeats else "whole")
-        return ()
-
     def _message(self, number: int, message: dict[str, Any], form: Form) -> Batches:
+        """Yield the output of one choice: its delta, or the whole message in place of one."""
         texts, content = self._texts[number], message.get("content")
         repeats = form == "repeated"
+        if "content" in message and not repeats and self._no_text.get(number) != "empty":
+            self._no_text[number] = "null" if content is None else "empty"
+        member = chunkfields.reasoning_member(message)
         for thought in _news(chunkfields.thoughts(message), texts.reasoning, repeats):
-            yield from _pieces(events.ReasoningDelta(thought, number, "text"))
+            yield from _pieces(events.ReasoningDelta(thought, number, "text", member))
         for text in _news(chunkfields.texts(content), texts.content, repeats):
             yield from _pieces(events.TextDelta(text, number))
         for refusal in _news(chunkfields.refusals(message), texts.refusal, repeats):
-            self._refusals |= {number} if refusal else set()
             yield from _pieces(events.RefusalDelta(refusal, number))
         if chunkfields.has_calls(message):
             if repeats and number in self._called and number not in self._open:
                 return  # they were complete with the finish
             self._called.add(number)
-            yield from chunkfields.calls(message, number, form)
+            yield from chunkfields.calls(message, number, form, self._extras.of_call)
 
-    def _finish(self, finished: dict[int, str], counted: bool) -> Batch:
-        """End choices. Counts that are final go with the last of them, or after it."""
+    def _finish(self, finished: dict[int, str | None], counted: bool) -> Batch:
+        """End choices. Counts that are final go with the last of them, or after it.
+
+        Args:
+            finished: why each ends; None for one of which the upstream said nothing.
+        """
         counts: Batch = []
         ends: Batch = []
         followed = not counted or len(finished) < len(self._open)
         for number, reason in finished.items():
             if number in self._open:
                 self._open.remove(number)
-                # No upstream's word for a refusal is relied upon.
-                refused = number in self._refusals and reason != FAILED_WORD
-                word = "content_filter" if refused else reason
-                ends.append(events.TurnFinished(word, number, followed))
+                ends.append(self._end(number, reason, followed))
         if not self._open:
             self.stage = Stage.WHOLE
             if counted:
                 counts = self._emit_counts()
         return counts + ends
 
+    def _end(self, number: int, reason: str | None, followed: bool) -> events.StreamInput:
+        if reason is None:
+            return events.ChoiceMissing(number)
+        if self._texts[number].content.begun:
+            return events.TurnFinished(reason, number, followed)
+        no_text = self._no_text.get(number, "unsaid")
+        return events.TurnFinished(reason, number, followed, no_text=no_text)
+
     def _count(self, usage: Any) -> bool:
         """Keep the larger counts, field by field, and return whether there were any."""
+        self._extras.count(usage)
         found = chunkfields.usage(usage)
         if found is not None:
-            self._usage = chunkfields.larger(self._usage, found)
+            self._usage = found if self._usage is None else self._usage.larger(found)
         return found is not None
 
     def _emit_counts(self) -> Batch:
@@ -319,6 +314,7 @@ class ChunkReader:
         usage = self._usage
         counts: Batch = [events.TokensCounted(usage, self._choices.start)]
         if usage is not None:
+            counts = [*self._extras.of_usage(self._choices.start), *counts]
             usage = events.Usage(usage.prompt_tokens, 0, usage.cached_tokens)
         counts += [events.TokensCounted(usage, number) for number in self._choices[1:]]
         return counts
@@ -329,6 +325,14 @@ def _pieces(event: events.TextDelta | events.ReasoningDelta | events.RefusalDelt
     for piece in pieces.of(event) if event.text else ():
         yield [piece]
     yield None
+
+
+def _message_of(choice: dict[str, Any], repeats: bool) -> tuple[dict[str, Any], Form]:
+    """Return the delta of a choice, or the whole message in place of one; empty for neither."""
+    delta, message = choice.get("delta"), choice.get("message")
+    if isinstance(message, dict) and not (isinstance(delta, dict) and delta):
+        return message, "repeated" if repeats else "whole"
+    return delta if isinstance(delta, dict) else {}, "delta"
 
 
 def _news(texts: Iterable[str], before: runningtext.RunningText, repeats: bool) -> Iterable[str]:
@@ -346,48 +350,3 @@ def _news(texts: Iterable[str], before: runningtext.RunningText, repeats: bool) 
     for text in texts:
         before.add(text)
         yield text
-
-
-def _read(
-    kind: str, data: bytes, known: redaction.Redaction
-) -> tuple[Chunk, ProviderFailure | None]:
-    """A chunk, and the error that it is or holds. How deep it is has been looked at if it is
-    large.
-
-    Args:
-        kind: the event's type.
-    """
-    try:
-        if len(data) <= SMALL_BYTES:
-            chunk = parse.parse(data, _CHUNKS)
-        else:
-            with slices.gc_paused():
-                chunk = parse.parse_outer(data, _CHUNKS)
-    except parse.ParseError as error:
-        value = None if error.fault == "type" else _lenient(data)
-        if value is None and kind != "error":
-            raise UpstreamDecodeError(data) from None
-        chunk = Chunk(*((value or {}).get(name) for name in Chunk.__struct_fields__))
-    if chunk.error or kind == "error" or chunk.object == "error":
-        return chunk, upstreamerrors.reported(_error(data), known)
-    return chunk, None
-
-
-def _error(data: bytes) -> Any:
-    """Return the object that an error is in; its text where it is none."""
-    try:
-        value = parse.value(data)
-    except parse.ParseError:
-        value = _lenient(data)
-    if isinstance(value, dict):
-        return value
-    return data[: upstreamerrors.MESSAGE_BYTES].decode("utf-8", "replace")
-
-
-def _lenient(data: bytes) -> dict[str, Any] | None:
-    """Read an object with a parser that also takes bad UTF-8, half surrogates and NaN."""
-    try:
-        value = parse.lenient(data)
-    except parse.ParseError:
-        return None
-    return value if isinstance(value, dict) else None

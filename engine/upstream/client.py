@@ -1,19 +1,22 @@
 """The HTTP client of an upstream: its connections, its requests, what can go wrong with them."""
 
+import asyncio
 import enum
 import errno
 import os
 import ssl
 import time
 import types
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 import structlog
+from aiohttp import http_exceptions
 
-from engine import slices
+from engine import slices, worker
 from engine.failures import ProviderFailure
 from engine.upstream import environment, errors as upstreamerrors, retryafter
 from machines import parse
@@ -34,10 +37,25 @@ MODELS_MAX: Final = 4096
 """Most models of a listing that are kept. The largest catalogues have some hundreds; each answer
 that lists so many takes some milliseconds and 300 kB."""
 
+ROW_BYTES: Final = 64 * 1024
+"""Most bytes of a listing's row of which more is kept than its id; the longest have some 10 kB."""
+
 OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Error numbers of a connection that could not be made for want of our own descriptors or memory:
 the upstream has no part in it."""
 
+TRANSPORT_ERRORS: Final = (
+    aiohttp.ClientError,
+    http_exceptions.HttpProcessingError,
+    aiohttp.EofStream,
+    OSError,
+)
+"""Errors of a connection, and of all that comes over it; a limit of time is of the last class.
+The second is raised of a body where the library was installed without its parser in C, and the
+third is the end of a connection that the library reads heads from."""
+
+NO_HEADERS: Final = types.MappingProxyType[str, str]({})
+"""No headers beside those of every request."""
 
 _log = structlog.get_logger(component="upstream")
 
@@ -64,11 +82,11 @@ class Listing(msgspec.Struct, frozen=True):
     """The models that an upstream lists.
 
     Attributes:
-        models: each once, the first `MODELS_MAX`.
+        models: what it says of each, the first `MODELS_MAX`, without `id` and `object`.
         beyond: whether there are more.
     """
 
-    models: tuple[str, ...] = ()
+    models: dict[str, worker.ModelCard] = {}
     beyond: bool = False
 
 
@@ -111,11 +129,16 @@ class Client:
         self._pooled = self._session(options, timeout, context)
         self._fresh = self._session(options, timeout, context, force_close=True)
 
-    async def complete(self, body: bytes) -> aiohttp.ClientResponse:
+    async def complete(
+        self, body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> aiohttp.ClientResponse:
         """Ask for a completion; the response's head is here, its body is for the caller to read.
 
         A connection that the upstream closed while it was idle is no failure of the request: it
         is sent again on a new one, once, and only if nothing of an answer had come.
+
+        Args:
+            headers: of this request alone.
 
         Raises:
             Unanswered: there is none.
@@ -123,12 +146,12 @@ class Client:
         reuse = Reuse()
         try:
             try:
-                return await self._post(self._pooled, body, reuse)
+                return await self._post(self._pooled, body, headers, reuse)
             except aiohttp.ClientConnectionError:
                 if reuse.connection is Connection.FRESH:
                     raise
-            return await self._post(self._fresh, body, reuse)
-        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
+            return await self._post(self._fresh, body, headers, reuse)
+        except (*TRANSPORT_ERRORS, UnicodeError) as error:
             raise Unanswered(failure_of(error)) from error
 
     async def models(self) -> tuple[int, "Listing"]:
@@ -143,7 +166,7 @@ class Client:
             async with self._fresh.get(self._models, timeout=timeout, **way) as response:
                 body = await start_of(response, LISTING_BYTES)
                 return response.status, await slices.in_slices(listing(body))
-        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
+        except (*TRANSPORT_ERRORS, UnicodeError) as error:
             raise Unanswered(failure_of(error)) from error
 
     async def close(self) -> None:
@@ -178,11 +201,19 @@ class Client:
         )
 
     async def _post(
-        self, session: aiohttp.ClientSession, body: bytes, reuse: Reuse
+        self,
+        session: aiohttp.ClientSession,
+        body: bytes,
+        headers: Mapping[str, str],
+        reuse: Reuse,
     ) -> aiohttp.ClientResponse:
         way = await self._environment.options()
         return await session.post(
-            self._chat, data=body, allow_redirects=False, trace_request_ctx=reuse, **way
+            self._chat,
+            data=body,
+            allow_redirects=False,
+            trace_request_ctx=reuse,
+            **{**way, "headers": {**headers, **way.get("headers", {})}},
         )
 
 
@@ -210,10 +241,59 @@ def is_event_stream(response: aiohttp.ClientResponse) -> bool:
     return label.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-def retry_after_of(response: aiohttp.ClientResponse) -> float | None:
-    """Return the seconds until the upstream wants to be asked again; None where it does not
-    say."""
-    return retryafter.seconds(response.headers.get("retry-after", ""), time.time())
+class ConnectionWatch:
+    """Sees how the connection of a response ends, where the library tells its reader nothing.
+
+    A body that has neither a length nor chunks ends where its connection does, and the library
+    takes a reset for such an end. It does note it, in the connection's protocol, which a response
+    lets go of at its end. Where the framing of chunks breaks behind some that were good, the
+    library closes the connection, and whoever reads the body would wait for ever.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        connection = response.connection
+        self._protocol = connection.protocol if connection is not None else None
+        self._content = response.content
+        self._closed = self._protocol.closed if self._protocol is not None else None
+        if self._closed is not None:
+            self._closed.add_done_callback(self._break_off)
+        else:
+            self._break_off(None)
+
+    @property
+    def saw_reset(self) -> bool:
+        """Whether it was reset."""
+        found = self._protocol.exception() if self._protocol is not None else None
+        return isinstance(found, aiohttp.ClientOSError | OSError)
+
+    def close(self) -> None:
+        """Stop watching: the next response may have the same connection."""
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._break_off)
+            # A loop complains of an exception that nobody has looked at.
+            self._closed.remove_done_callback(_look)
+            self._closed.add_done_callback(_look)
+
+    def _break_off(self, closed: asyncio.Future[None] | None) -> None:
+        if closed is not None:
+            _look(closed)
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("the body has no end"))
+
+
+def _look(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()
+
+
+def advice_of(response: aiohttp.ClientResponse) -> upstreamerrors.Advice:
+    """Return what the upstream says of trying again."""
+    headers = response.headers
+    seconds = retryafter.milliseconds(headers.get("retry-after-ms", ""))
+    if seconds is None:
+        seconds = retryafter.seconds(headers.get("retry-after", ""), time.time())
+    word = headers.get("x-should-retry", "").strip().lower()
+    return upstreamerrors.Advice(seconds, {"true": True, "false": False}.get(word))
 
 
 def failure_of(error: Exception) -> ProviderFailure:
@@ -233,7 +313,7 @@ def failure_of(error: Exception) -> ProviderFailure:
     return upstreamerrors.NO_ANSWER
 
 
-class _Model(msgspec.Struct):
+class _Named(msgspec.Struct):
     id: str
 
 
@@ -243,13 +323,14 @@ class _Listed(msgspec.Struct):
 
 _LISTED: Final = msgspec.json.Decoder(_Listed)
 _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_MODEL: Final = msgspec.json.Decoder(_Model)
+_NAMED: Final = msgspec.json.Decoder(_Named)
+_ROW: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def listing(body: bytes) -> slices.Steps[Listing]:
     """Read the models of a listing, which some servers send as a bare array; rows without an id
     are left out."""
-    models: dict[str, None] = {}
+    models: dict[str, worker.ModelCard] = {}
     try:
         if (yield from parse.scan_depth(body)):
             return Listing()
@@ -260,12 +341,32 @@ def listing(body: bytes) -> slices.Steps[Listing]:
     yield
     for row in rows:
         try:
-            models[parse.parse_outer(row, _MODEL).id] = None
+            name = parse.parse_outer(row, _NAMED).id
         except parse.ParseError:
             continue
+        else:
+            models.setdefault(name, _card(row))
         finally:
             yield
         if len(models) > MODELS_MAX:
             models.popitem()
-            return Listing(tuple(models), beyond=True)
-    return Listing(tuple(models))
+            return Listing(models, beyond=True)
+    return Listing(models)
+
+
+def _card(row: msgspec.Raw) -> worker.ModelCard:
+    """What a row says, without its id; nothing of one that is too long, or cannot be read."""
+    if len(bytes(row)) > ROW_BYTES:  # it alone could hold every stream
+        return worker.ModelCard()
+    try:
+        members = parse.parse_outer(row, _ROW)
+    except parse.ParseError:
+        return worker.ModelCard()
+    for name in ("id", "object"):
+        members.pop(name, None)
+    created, owned_by = members.pop("created", None), members.pop("owned_by", None)
+    return worker.ModelCard(
+        created=created if type(created) is int else None,
+        owned_by=owned_by if isinstance(owned_by, str) else None,
+        members=msgspec.json.encode(members),
+    )

@@ -1,13 +1,15 @@
 """The meaning of an HTTP upstream's failures to a client: statuses, error objects, broken
 streams."""
 
+import contextlib
+import re
 from typing import Any, Final
 
 import msgspec
 
-from engine import failures, redaction
+from engine import envelopes, failures, redaction
 from engine.failures import ProviderFailure
-from machines import parse
+from machines import events, parse
 
 MESSAGE_BYTES: Final = 4 * (failures.MESSAGE_CHARACTERS + redaction.MAX_SECRET)
 """Most bytes of an upstream's message that are looked at."""
@@ -76,6 +78,9 @@ TOO_LARGE: Final = ProviderFailure(
 _CODES: Final = {401: "worker_unauthorized", 403: "provider_forbidden", 429: "rate_limit_exceeded"}
 """The code of `server.http.errors` for a status whose error names none of its own."""
 
+_OF_THE_ACCOUNT: Final = frozenset({401, 402, 403})
+"""Statuses that are about the server's own account."""
+
 _STATUSES: Final = {
     "authentication_error": 401,
     "billing_error": 402,
@@ -94,32 +99,88 @@ _STATUSES: Final = {
 pages."""
 
 
+class Advice(msgspec.Struct, frozen=True):
+    """The word of an upstream's headers on trying again.
+
+    Attributes:
+        retry_after: seconds until then.
+        should_retry: whether it is of use at all.
+    """
+
+    retry_after: float | None = None
+    should_retry: bool | None = None
+
+
+NO_ADVICE: Final = Advice()
+
+_CLIENTS_FAULT: Final = re.compile(
+    r"(?!.*\b(?:cuda|hip|nccl|gpu|device|driver|memory|upstream|replica)\b)"
+    r".*\b(?:not supported|unsupported|requires? --|must (?:be|have|not)|too (?:long|large))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Matches the text of a 500 whose request is at fault: llama.cpp, LM Studio and others answer such
+a request with 500, and would each time. What speaks of the machinery may be over the next time."""
+
+
 def refused(
-    status: int, body: bytes, retry_after: float | None, known: redaction.Redaction
+    status: int,
+    body: bytes,
+    advice: Advice,
+    known: redaction.Redaction,
+    location: str | None = None,
 ) -> ProviderFailure:
     """Return the failure that a response stands for whose status is no success.
 
     Args:
         body: the start of it, whatever it is labelled.
-        retry_after: seconds, as the upstream said.
         known: the server's own secrets, which it may repeat.
+        location: where a redirect leads; the operator is told, for it says what is wrong with the
+            address that is configured.
     """
+    error = envelopes.members(_parsed(body))
+    failure = _refused(status, error, known)
+    should_retry = advice.should_retry
+    if should_retry is None:
+        should_retry = failure.should_retry
+    told = body.decode("utf-8", "replace")
+    if failure is failures.REDIRECTED and location is not None:
+        told = f"{status}, location: {location}\n{told}"
+    return msgspec.structs.replace(
+        failure,
+        word=failures.word(error.get("type"), known),
+        detail=failures.detail(told, known),
+        retry_after=advice.retry_after,
+        should_retry=should_retry,
+    )
+
+
+def _refused(status: int, error: dict[str, Any], known: redaction.Redaction) -> ProviderFailure:
+    if 300 <= status < 400:
+        return failures.REDIRECTED
     if not 400 <= status < 500:
+        faulty = status == 500 and _CLIENTS_FAULT.match(envelopes.message(error, known))
         return ProviderFailure(
             code="upstream_error",
             message=failures.REDACTED,
-            retry_after=retry_after,
-            retryable=status in RETRIED,
+            retryable=status in RETRIED and not faulty,
+            should_retry=False if faulty else None,
         )
-    error = _error_object(_parsed(body))
     return ProviderFailure(
-        code=_text(error, "code", known) or _CODES.get(status, "invalid_request"),
-        message=_message(error, known)
+        code=_code(error, known) or _CODES.get(status, "invalid_request"),
+        message=envelopes.message(error, known)
         or f"The provider refused the request with status {status}.",
         status=status,
-        param=_text(error, "param", known),
-        retry_after=retry_after,
+        param=failures.word(error.get("param"), known),
+        members=_further(status, error, known),
     )
+
+
+def _further(status: int | None, error: dict[str, Any], known: redaction.Redaction) -> msgspec.Raw:
+    """Return the further members of an error that a client is told: of those whose fault its
+    request is. What the account of the server's is refused for is not the client's."""
+    if status is None or status in _OF_THE_ACCOUNT:
+        return events.NO_MEMBERS
+    return envelopes.further(error, known)
 
 
 def reported(value: Any, known: redaction.Redaction) -> ProviderFailure:
@@ -129,50 +190,37 @@ def reported(value: Any, known: redaction.Redaction) -> ProviderFailure:
         value: the decoded event, or a text.
         known: as `refused` has them.
     """
-    error = _error_object(value)
+    error = envelopes.members(value)
     status = _status(error)
     return ProviderFailure(
-        code=_text(error, "code", known) or _CODES.get(status or 0, "upstream_error"),
-        message=_message(error, known) or failures.REDACTED,
+        code=_code(error, known) or _CODES.get(status or 0, "upstream_error"),
+        message=envelopes.message(error, known) or failures.REDACTED,
         status=status,
-        param=_text(error, "param", known),
+        param=failures.word(error.get("param"), known),
+        word=failures.word(error.get("type"), known),
+        detail=failures.detail(_text(value), known),
+        members=_further(status, error, known),
     )
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 def _parsed(body: bytes) -> Any:
-    """Return the JSON value of a body, or its text if it is meant for people to read."""
-    try:
-        return parse.value(body)
-    except parse.ParseError:
-        text = body.decode("utf-8", "replace").strip()
-        return "" if text.startswith(("<", "{", "[")) else text
+    """Return the JSON value of a body, also of one with bad UTF-8, half surrogates or NaN; or its
+    text if it is meant for people to read."""
+    for read in (parse.value, parse.lenient):
+        with contextlib.suppress(parse.ParseError):
+            return read(body)
+    return envelopes.prose(body.decode("utf-8", "replace"))
 
 
-def _error_object(value: Any) -> dict[str, Any]:
-    """Return the members of an error, however deep it is wrapped."""
-    match value:
-        case {"error": dict() | str() as inner} | [{"error": dict() | str() as inner}, *_]:
-            return _error_object(inner)
-        case dict():
-            return value
-        case str():
-            return {"message": value}
-    return {}
-
-
-def _message(error: dict[str, Any], known: redaction.Redaction) -> str:
-    match error:
-        case {"message": str(text)} | {"detail": str(text)} | {"detail": [{"msg": str(text)}, *_]}:
-            return failures.safe(text, known)
-    return ""
-
-
-def _text(error: dict[str, Any], key: str, known: redaction.Redaction) -> str | None:
-    """Return a member that is a text; a number only repeats the status."""
-    value = error.get(key)
-    if not isinstance(value, str) or not value or value.isdigit():
-        return None
-    return failures.safe(value, known)
+def _code(error: dict[str, Any], known: redaction.Redaction) -> str | None:
+    """Return an error's own code; a number that only repeats a status is none."""
+    code = failures.word(error.get("code"), known)
+    is_status = code is not None and re.fullmatch(r"[1-5]\d\d", code, re.ASCII)
+    return None if is_status else code
 
 
 def _status(error: dict[str, Any]) -> int | None:

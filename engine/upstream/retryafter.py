@@ -54,6 +54,16 @@ def seconds(value: str, now: float) -> float | None:
     return None if at is None else min(max(0.0, at - now), MOST_S)
 
 
+def milliseconds(value: str) -> float | None:
+    """Return the seconds of a `retry-after-ms`, which OpenAI's SDKs prefer; None where the value
+    does not say them."""
+    text = value.strip()
+    whole = text.partition(".")[0]
+    if len(text) > LONGEST or not (whole.isascii() and whole.isdigit()):
+        return None
+    return min(int(whole), 1000 * MOST_S) / 1000
+
+
 def _date(text: str, now: float) -> float | None:
     found = next((match for each in _DATES if (match := each.fullmatch(text))), None)
     if found is None or found["month"].lower() not in _MONTHS:

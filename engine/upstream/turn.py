@@ -61,7 +61,8 @@ class UpstreamTurn:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._response: aiohttp.ClientResponse | None = None
-        self._reader = chunks.ChunkReader(turn.choices, turn.choice, turn.known)
+        self._known = turn.known.beside(turn.body.values())
+        self._reader = chunks.ChunkReader(turn.choices, turn.choice, self._known)
         self.task = asyncio.get_running_loop().create_task(self._live())
 
     def cancel(self) -> None:
@@ -116,11 +117,7 @@ class UpstreamTurn:
                 if delay is None:
                     self._feed.event(failure.event(self._turn.choice))
                     return
-                self._feed.event(
-                    events.RetryScheduled(
-                        attempt, int(delay * 1000), failure.code, self._turn.choice
-                    )
-                )
+                self._feed.event(failure.retried(attempt, delay, self._turn.choice))
                 await asyncio.sleep(delay)
         except Exception as error:
             ids = {"req_id": self._turn.request_id, "stream": self._turn.stream_id}
@@ -131,14 +128,14 @@ class UpstreamTurn:
         """Make the request and pass its answer on; return a failure if none began."""
         self._feed.event(events.RpcSent(METHOD, attempt, self._turn.choice))
         try:
-            response = await self._client.complete(body)
+            response = await self._client.complete(body, dict(self._turn.trace_headers))
         except upstreamclient.Unanswered as unanswered:
             self._note(attempt, unanswered.failure.code)
             return unanswered.failure
         try:
             if not 200 <= response.status < 300:
                 self._note(attempt, str(response.status))
-                return await _refusal(response, self._turn.known)
+                return await _refusal(response, self._known)
             self._note(attempt, None)
             await self._answer(response)
             return None
@@ -148,6 +145,7 @@ class UpstreamTurn:
     async def _answer(self, response: aiohttp.ClientResponse) -> None:
         """Pass the answer on to its end, and read on to the end of the body within the grace."""
         self._response = response
+        watch = upstreamclient.ConnectionWatch(response)
         body = upstreambody.AnswerBody(self._reader, upstreamclient.is_event_stream(response))
         deadline: float | None = None
         try:
@@ -160,11 +158,13 @@ class UpstreamTurn:
                 if self._reader.stage >= chunks.Stage.WHOLE and deadline is None:
                     now = asyncio.get_running_loop().time()
                     deadline = now + self._grace * GRACE_PART
+            if watch.saw_reset:
+                await self._pass_on([self._reader.fail(upstreamerrors.DISCONNECTED)])
             await self._pass_on(body.end())
-        except TimeoutError:
-            await self._pass_on([self._reader.close()])
-        except (aiohttp.ClientError, OSError):
+        except upstreamclient.TRANSPORT_ERRORS:
             await self._pass_on([self._reader.fail(upstreamerrors.DISCONNECTED)])
+        finally:
+            watch.close()
 
     async def _pass_on(self, batches: Iterable[chunkfields.Batch | None]) -> None:
         """Give the stream what the answer says, in slices that are a wake-up each.
@@ -224,10 +224,11 @@ async def _refusal(
     try:
         async with asyncio.timeout(upstreamclient.ERROR_BODY_S):
             body = await upstreamclient.start_of(response, upstreamclient.ERROR_BYTES)
-    except (aiohttp.ClientError, TimeoutError, OSError):
+    except upstreamclient.TRANSPORT_ERRORS:
         _log.info("error_body_missing", status=response.status)
-    retry_after = upstreamclient.retry_after_of(response)
-    return upstreamerrors.refused(response.status, body, retry_after, known)
+    advice = upstreamclient.advice_of(response)
+    location = response.headers.get("location")
+    return upstreamerrors.refused(response.status, body, advice, known, location)
 
 
 def request_of(turn: worker.Turn) -> bytes:

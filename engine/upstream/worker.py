@@ -45,7 +45,8 @@ class UpstreamWorker:
     def __init__(self, options: upstreamclient.Options) -> None:
         self._options = options
         self._reach = Reach.CONNECTING
-        self._models: tuple[str, ...] = ()
+        self._models: dict[str, worker.ModelCard] = {}
+        self._names: tuple[str, ...] = ()
         self._is_cut = False
         self._turns: set[asyncio.Task[None]] = set()
 
@@ -77,7 +78,11 @@ class UpstreamWorker:
     def models(self) -> tuple[str, ...]:
         """Return the models that the upstream lists; empty before it has answered, or if it lists
         none."""
-        return self._models
+        return self._names
+
+    def describe(self, model: str) -> worker.ModelCard:
+        """Return what the upstream says of a model."""
+        return self._models.get(model) or worker.ModelCard()
 
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse a turn that is no chat request; anything else is the upstream's to judge."""
@@ -119,7 +124,9 @@ class UpstreamWorker:
         if found.beyond and not self._is_cut:
             _log.warning("models_cut", listed=upstreamclient.MODELS_MAX)
         self._is_cut = found.beyond
-        self._models = found.models or self._models
+        if found.models:
+            self._models = found.models
+            self._names = tuple(found.models)
         self._found(Reach.READY, str(status))
 
     def _found(self, reach: Reach, why: str) -> None:

@@ -21,11 +21,20 @@ class NoCounts(enum.Enum):
     AWAITED = enum.auto()
     """They may still come."""
 
+    DUE = enum.auto()
+    """The choice was cut here: an estimate is to come, unless the worker has counts after all."""
+
     UNKNOWN = enum.auto()
     """They will never come."""
 
 
-Counts = events.Usage | NoCounts
+class Estimate(msgspec.Struct, frozen=True, gc=False):
+    """Counts of ours, which those of the worker replace."""
+
+    usage: events.Usage
+
+
+Counts = events.Usage | Estimate | NoCounts
 """The counts of a choice, or why there are none."""
 
 
@@ -80,7 +89,9 @@ class Choice:
     def waits(self, wants_usage: bool) -> bool:
         """Return whether the answer waits for counts: its client wants them, or they mark its
         end."""
-        return self.counts is NoCounts.AWAITED and (wants_usage or self.followed)
+        if self.counts is NoCounts.AWAITED:
+            return wants_usage or self.followed
+        return self.counts is NoCounts.DUE  # which the log wants, whoever else does
 
     def passes(self, text: str) -> bool:
         """Return whether a text is content as it is: nothing in it is cut off, held back or a
@@ -118,8 +129,19 @@ class Choice:
 
     def give_up_counts(self) -> None:
         """Take the counts for unknown, unless there are some."""
-        if self.counts is NoCounts.AWAITED:
+        if isinstance(self.counts, NoCounts):
             self.counts = NoCounts.UNKNOWN
+
+    def miss_counts(self, opened: events.Opened) -> None:
+        """Have the counts estimated, unless there are some: the choice was cut."""
+        if self.counts is NoCounts.AWAITED:
+            estimated = opened.prompt_bytes is not None
+            self.counts = NoCounts.DUE if estimated else NoCounts.UNKNOWN
+
+    def estimate(self, usage: events.Usage) -> None:
+        """Take an estimate for the counts that are due."""
+        if self.counts is NoCounts.DUE:
+            self.counts = Estimate(usage)
 
     def count(self, usage: events.Usage | None) -> None:
         """Merge counts by field-wise maximum: they may be repeated, and are never summed."""
@@ -129,12 +151,7 @@ class Choice:
         if self.counts is NoCounts.UNKNOWN:
             return
         known = self.counts if isinstance(self.counts, events.Usage) else usage
-        self.counts = events.Usage(
-            max(known.prompt_tokens, usage.prompt_tokens),
-            max(known.completion_tokens, usage.completion_tokens),
-            max(known.cached_tokens, usage.cached_tokens),
-            max(known.reasoning_tokens, usage.reasoning_tokens),
-        )
+        self.counts = known.larger(usage)
 
     def _part(
         self, decision: outputs.Decision, decided: outputs.Decision | None
@@ -164,4 +181,6 @@ def merged(
     """Join the decisions about the last text and about the calls behind it."""
     if released is None or of_calls is None:
         return released or of_calls
-    return msgspec.structs.replace(released, joined=of_calls.joined, repeats=of_calls.repeats)
+    return msgspec.structs.replace(
+        released, joined=of_calls.joined, repeats=of_calls.repeats, marked=of_calls.marked
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from machines import events, outputs
 from machines.stream import states
-from machines.stream.choice import Choice
+from machines.stream.choice import Choice, Estimate, NoCounts
 from machines.tools.buffer import OutputList
 
 
@@ -56,20 +56,41 @@ def slowest(among: tuple[Choice, ...]) -> Choice:
     return min(among, key=lambda choice: states.TABLE.states.index(choice.state))
 
 
-def total(among: tuple[Choice, ...]) -> events.Usage | None:
-    """Add up the counts of all choices; None while or where any is unknown.
+def total(among: tuple[Choice, ...]) -> outputs.UsageTotals:
+    """Add up the counts of all choices; there are none while or where any is unknown.
 
-    The prompt counts once, however many choices answer it; the tokens of the answers are summed.
+    The prompt counts once, however many choices answer it, and as a worker counted it where one
+    did; the tokens of the answers are summed.
     """
-    known = [choice.counts for choice in among if isinstance(choice.counts, events.Usage)]
+    counted = [choice.counts for choice in among if isinstance(choice.counts, events.Usage)]
+    estimated = [choice.counts.usage for choice in among if isinstance(choice.counts, Estimate)]
+    known = counted + estimated
     if len(known) < len(among):
-        return None
-    return events.Usage(
-        max(usage.prompt_tokens for usage in known),
+        return outputs.UsageTotals(None)
+    of_prompt = counted or estimated
+    usage = events.Usage(
+        max(usage.prompt_tokens for usage in of_prompt),
         sum(usage.completion_tokens for usage in known),
-        max(usage.cached_tokens for usage in known),
+        max(usage.cached_tokens for usage in of_prompt),
         sum(usage.reasoning_tokens for usage in known),
+        sum(usage.other_tokens for usage in known),
     )
+    return outputs.UsageTotals(usage, "estimated" if estimated else "counted")
+
+
+def without_counts(among: tuple[Choice, ...]) -> list[int]:
+    """Return the choices that were cut before their worker had counts for them."""
+    return [each.index for each in among if each.counts is NoCounts.DUE]
+
+
+def await_counts(among: tuple[Choice, ...]) -> bool:
+    """Return whether a choice that was not cut may still be counted by its worker."""
+    return any(each.counts is NoCounts.AWAITED for each in among)
+
+
+def are_withheld(among: tuple[Choice, ...]) -> bool:
+    """Return whether a call was made that the client will not see."""
+    return any(each.tools.withheld or each.tools.dropped for each in among)
 
 
 def tool_totals(among: tuple[Choice, ...]) -> dict[str, Any]:

@@ -9,7 +9,21 @@ Released text is charged to the byte budget; the first code point that would exc
 answer. Time is linear in the text.
 """
 
+from typing import Final
+
 from machines import outputs
+
+BROKEN: Final = {
+    "call_limit": outputs.Failure(
+        "too_many_tool_calls",
+        "The model made more tool calls than this server takes of one answer.",
+    ),
+    "mismatch": outputs.Failure(
+        "upstream_text_mismatch",
+        "The provider repeated a tool call with other arguments than it had sent.",
+    ),
+}
+"""The cuts that make an answer a failure, each with the error that its client gets."""
 
 
 class StopMatcher:

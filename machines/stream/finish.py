@@ -46,3 +46,13 @@ def canonical(word: str | None, calls: bool = False) -> FinishReason:
     if calls and reason in ("stop", "function_call"):
         return "tool_calls"
     return reason
+
+
+def shown(word: str, calls: bool, legacy: bool) -> FinishReason:
+    """Return the `finish_reason` of one choice as its client knows the word for calls.
+
+    Args:
+        legacy: whether the client asked with `functions`, and so for `function_call`.
+    """
+    reason = canonical(word, calls)
+    return "function_call" if legacy and reason == "tool_calls" else reason

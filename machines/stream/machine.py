@@ -10,14 +10,16 @@ usage and the sentinel wait for the last finish.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from machines import errors, events, outputs
 from machines.events import StreamInput, TerminalKind
 from machines.stream import choices, finish, states
 from machines.stream.choice import LONGEST_TEXT, Choice, merged
+from machines.stream.cutoff import BROKEN
 from machines.stream.states import IGNORED, TABLE, TIMEOUTS
-from machines.tools.buffer import BROKEN, OutputList
+from machines.tools.buffer import OutputList
+from machines.vocabulary import OF_ALL
 
 _NEXT: Final = TABLE.transitions
 
@@ -40,10 +42,11 @@ class Stream:
         self.failure: outputs.Failure | None = None
         self.cause: events.GoneCause | None = None
         self._whole: TerminalKind = "completed"
+        self._completing: StreamInput | None = None
         self._wants_usage = opened.include_usage or not opened.streaming
 
     @property
-    def usage(self) -> events.Usage | None:
+    def totals(self) -> outputs.UsageTotals:
         """The counts of all choices, the prompt once; None while or where any is unknown."""
         return choices.total(self.choices)
 
@@ -61,11 +64,6 @@ class Stream:
     def bursts(self) -> bool:
         """Whether `tool_grace` would end a choice now: it has calls, and none is on its way."""
         return any(choice.is_between_calls for choice in self.choices)
-
-    @property
-    def withheld(self) -> bool:
-        """Whether a call was made that the client will not see."""
-        return any(choice.tools.withheld or choice.tools.dropped for choice in self.choices)
 
     def tool_totals(self) -> dict[str, Any]:
         """Return the tool members of the terminal record, of all choices."""
@@ -142,7 +140,26 @@ class Stream:
         if state != choice.state:
             emitted += choices.begin(self.choices)
             choice.move(states.TEXT)
+        if isinstance(event, events.MESSAGE_BOUNDARIES):  # held text is of the message before
+            emitted += choices.emit(self.choices, choice, choice.tools.spill(""))
         return choices.step(self.choices, choice, [*emitted, output])
+
+    def _members(self, event: events.ExtraMembers, _: outputs.Decision | None) -> outputs.Step:
+        choice = self.choices[event.choice]
+        output = outputs.Members(event.place, event.members, event.choice, event.followed)
+        trigger = states.NOTICE if event.place in OF_ALL else states.TEXT
+        if (choice.state, trigger) not in _NEXT:
+            return self._ignored(choice, trigger)
+        emitted = [] if event.waits else choices.begin(self.choices)
+        return choices.step(self.choices, choice, [*emitted, output])
+
+    def _missing(self, event: events.ChoiceMissing, _: outputs.Decision | None) -> outputs.Step:
+        choice = self.choices[event.choice]
+        if (choice.state, states.FINISHED) not in _NEXT:
+            return self._ignored(choice, states.FINISHED)
+        emitted = choices.begin(self.choices)
+        choice.move(states.FINISHED)
+        return choices.step(self.choices, choice, emitted + self._complete_if_ready(event))
 
     def _finished(
         self, event: events.TurnFinished, decided: outputs.Decision | None
@@ -151,6 +168,8 @@ class Stream:
         if (choice.state, states.FINISHED) not in _NEXT:
             return self._ignored(choice, states.FINISHED)
         choice.followed = event.followed
+        if event.cut_short:
+            choice.miss_counts(self.opened)
         emitted = choices.begin(self.choices)
         decision, released = choice.release_last(decided)
         emitted += choices.emit(self.choices, choice, released)
@@ -163,11 +182,16 @@ class Stream:
         emitted += self._finish(choice, word, event)
         return choices.step(self.choices, choice, emitted, decision)
 
-    def _counted(self, event: events.TokensCounted, _: outputs.Decision | None) -> outputs.Step:
+    def _counted(
+        self, event: events.TokensCounted | events.TokensEstimated, _: outputs.Decision | None
+    ) -> outputs.Step:
         choice = self.choices[event.choice]
         if TABLE.is_final(choice.state):
             return self._ignored(choice, states.COUNTED)
-        choice.count(event.usage)
+        if isinstance(event, events.TokensEstimated):
+            choice.estimate(event.usage)
+        else:
+            choice.count(event.usage)
         emitted = self._complete_if_ready(event)
         return choices.step(self.choices, choice, emitted)
 
@@ -269,7 +293,7 @@ class Stream:
         """Emit the end of a choice before its worker ends it, and cancel its turn."""
         if word in BROKEN:
             return list(self._fail(choice, "upstream_error", BROKEN[word], event).outputs)
-        choice.give_up_counts()
+        choice.miss_counts(self.opened)
         emitted = choices.begin(self.choices)
         emitted += choices.emit(self.choices, choice, choice.tools.spill(""))
         if word == "tool_calls":
@@ -289,19 +313,16 @@ class Stream:
         choice.tools.give_up()
         counts = choice.tools.counts()
         choice.move(states.FINISHED)
-        choice.reason = self._reason(word, choice.tools.calls > 0)
+        choice.reason = finish.shown(word, choice.tools.calls > 0, self.opened.tools.legacy)
         choice.word = word if word != choice.reason else None
-        finished = outputs.Finish(choice.reason, choice.index)
+        no_text = event.no_text if isinstance(event, events.TurnFinished) else "unsaid"
+        finished = outputs.Finish(choice.reason, choice.index, no_text)
         return [*counts, finished, *self._complete_if_ready(event)]
-
-    def _reason(self, word: str, calls: bool) -> finish.FinishReason:
-        reason = finish.canonical(word, calls)
-        if reason == "tool_calls" and self.opened.tools.legacy:
-            return "function_call"
-        return reason
 
     def _complete_if_ready(self, event: StreamInput) -> OutputList:
         """Emit usage and sentinel once every choice has finished and no counts are awaited."""
+        if not isinstance(event, events.TokensEstimated):  # it follows on what ends the answer
+            self._completing = event
         waiting = any(choice.waits(self._wants_usage) for choice in self.choices)
         if waiting or any(choice.state != states.FINISH for choice in self.choices):
             return []
@@ -311,8 +332,8 @@ class Stream:
                 choice.move(states.COUNTED)
             choice.move(states.COMPLETED)
         if self._wants_usage:
-            emitted.append(outputs.UsageTotals(self.usage))
-        self._end(self._whole, event)
+            emitted.append(self.totals)
+        self._end(self._whole, self._completing or event)
         return [*emitted, outputs.Done()]
 
     def _give_up_counts(self, waiting: tuple[Choice, ...], event: StreamInput) -> outputs.Step:
@@ -328,7 +349,7 @@ class Stream:
         for each in self.choices:
             if (each.state, states.FINISHED) in _NEXT:
                 self._whole = "truncated"
-                each.give_up_counts()
+                each.miss_counts(self.opened)
                 emitted += choices.emit(self.choices, each, each.spill())
                 emitted += self._cut(each, "length", event)
         return choices.step(self.choices, choice, emitted)
@@ -360,12 +381,15 @@ class Stream:
 _STEPS: Final[dict[type, Callable[[Stream, Any, outputs.Decision | None], outputs.Step]]] = {
     events.TextDelta: Stream._text,
     events.ReasoningDelta: Stream._aside,
-    events.ReasoningCompleted: Stream._aside,
+    **dict.fromkeys(get_args(events.ItemBoundary), Stream._aside),
     events.RefusalDelta: Stream._aside,
+    events.ExtraMembers: Stream._members,
     events.ToolCalled: Stream._called,
     events.ToolCallDelta: Stream._call_delta,
     events.TurnFinished: Stream._finished,
+    events.ChoiceMissing: Stream._missing,
     events.TokensCounted: Stream._counted,
+    events.TokensEstimated: Stream._counted,
     events.TurnFailed: Stream._turn_failed,
     events.TimerFired: Stream._timer,
     events.ClientGone: Stream._client_gone,

@@ -12,7 +12,8 @@ and everything else follows from it.
 """
 
 import collections
-from typing import Final
+
+import msgspec
 
 from machines import events, outputs, parse
 from machines.tools import blocks as usetool, fragments as toolcalls
@@ -20,18 +21,6 @@ from machines.tools import blocks as usetool, fragments as toolcalls
 OutputList = list[outputs.AnyOutput]
 
 Pieces = tuple[outputs.Piece, ...]
-
-BROKEN: Final = {
-    "call_limit": outputs.Failure(
-        "too_many_tool_calls",
-        "The model made more tool calls than this server takes of one answer.",
-    ),
-    "mismatch": outputs.Failure(
-        "upstream_text_mismatch",
-        "The provider repeated a tool call with other arguments than it had sent.",
-    ),
-}
-"""The cuts that make an answer a failure, each with the error that its client gets."""
 
 
 class ToolBuffer:
@@ -58,7 +47,7 @@ class ToolBuffer:
         self._scanner = usetool.Scanner() if self._xml or options.names else None
         # Of a choice's own, so that no two calls of an answer have the same.
         self._id_prefix = f"call_{opened.completion_id.rpartition('-')[2]}_{choice}_"
-        self._ids: set[str] = set()
+        self._ids = toolcalls.CallIds(self._id_prefix)
         self._seen: set[tuple[str, str]] = set()
         self._blocks = 0
         self._emitted = 0
@@ -141,25 +130,29 @@ class ToolBuffer:
     ) -> tuple[OutputList, outputs.Decision]:
         """Emit what a fragment adds to its call, and decide which call that is."""
         if decided is not None:
-            return self._replayed(decided.joined), decided
+            return self._replayed(decided), decided
         fragment = toolcalls.Fragment(
-            delta.index, delta.call_id, delta.name, delta.arguments, delta.extent == "part"
+            delta.index,
+            delta.call_id,
+            delta.name,
+            delta.arguments,
+            delta.extent == "part",
+            delta.kind,
+            delta.members,
         )
-        if delta.extent == "whole":
-            changes = self._joiner.ingest_whole(fragment)
-        else:
-            changes = self._joiner.ingest_delta(fragment)
+        whole, joiner = delta.extent == "whole", self._joiner
+        changes = joiner.ingest_whole(fragment) if whole else joiner.ingest_delta(fragment)
         if changes is None:
             return [], outputs.Decision(cut="mismatch")
-        emitted, joined = self._joined(changes)
-        begins = any(each.name for each in joined)
+        emitted, decision = self._joined(changes)
+        begins = any(each.name for each in decision.joined)
         over = begins and self.full and self.withheld > 0
         cut: outputs.Cut | None = None
         if self._is_over(self._joiner.count):
             cut = "call_limit"
         elif over and self._joiner.is_whole(0):
             cut = "tool_calls"
-        return emitted, outputs.Decision(cut=cut, joined=joined)
+        return emitted, msgspec.structs.replace(decision, cut=cut) if cut else decision
 
     def spill(self, held: str) -> OutputList:
         """Emit everything that is held, as text.
@@ -179,23 +172,21 @@ class ToolBuffer:
     ) -> tuple[OutputList, outputs.Decision | None]:
         """Emit the calls of a step that is complete, and return what was decided about them."""
         if decided is not None:
-            joined, repeats = decided.joined, decided.repeats
-            emitted = self._replayed(joined)
+            decision, emitted = decided, self._replayed(decided)
         else:
-            emitted, joined = self._joined((*self._joiner.end(), *self._without_arguments()))
-            repeats = self._repeats()
+            emitted, decision = self._joined((*self._joiner.end(), *self._without_arguments()))
+            decision = msgspec.structs.replace(decision, repeats=self._repeats())
         self.dropped += len(self._joiner.dropped)
         emitted += self.close()
         for index, call in enumerate(self._waiting):
-            if index in repeats or self._at_limit:
+            if index in decision.repeats or self._at_limit:
                 self.withheld += 1
             else:
                 emitted += self._emit_call(call.call_id, call.name, call.arguments or "{}")
         compared = self._options.dedup and self.has_waiting_calls
         self._waiting.clear()
-        if not (joined or compared):
-            return emitted, None
-        return emitted, outputs.Decision(joined=joined, repeats=repeats)
+        decides = decision.joined or decision.marked or compared
+        return emitted, decision if decides else None
 
     def close(self) -> OutputList:
         """Treat the calls that came in fragments as complete."""
@@ -303,43 +294,57 @@ class ToolBuffer:
 
     def _joined(
         self, changes: tuple[toolcalls.Change, ...]
-    ) -> tuple[OutputList, tuple[outputs.Joined, ...]]:
+    ) -> tuple[OutputList, outputs.Decision]:
         emitted: OutputList = []
         joined: list[outputs.Joined] = []
+        marks: list[toolcalls.Marked] = []
         for change in changes:
-            if isinstance(change, toolcalls.Opened):
-                joined.append(outputs.Joined(change.index, change.name))
-                emitted += self._open(change.index, change.call_id, change.name, change.arguments)
-            else:
-                joined.append(outputs.Joined(change.index))
-                emitted += self._extend(change.index, change.arguments)
-        return emitted, tuple(joined)
+            match change:
+                case toolcalls.Opened(index, _, name):
+                    joined.append(outputs.Joined(index, name))
+                    emitted += self._open(change)
+                case toolcalls.Extended(index, arguments):
+                    joined.append(outputs.Joined(index))
+                    emitted += self._extend(index, arguments)
+                case toolcalls.Marked():
+                    marks.append(change)
+        for mark in marks:
+            emitted += self._mark(mark)
+        marked = tuple(mark.index for mark in marks)
+        return emitted, outputs.Decision(joined=tuple(joined), marked=marked)
 
-    def _replayed(self, decided: tuple[outputs.Joined, ...]) -> OutputList:
+    def _replayed(self, decided: outputs.Decision) -> OutputList:
         emitted: OutputList = []
-        for joined in decided:
+        for joined in decided.joined:
             if joined.name:
-                emitted += self._open(joined.index, "", joined.name, "")
+                emitted += self._open(toolcalls.Opened(joined.index, "", joined.name, ""))
             else:
                 emitted += self._extend(joined.index, "")
+        for index in decided.marked:
+            emitted += self._mark(toolcalls.Marked(index))
         return emitted
 
-    def _open(self, joined: int, call_id: str, name: str, arguments: str) -> OutputList:
+    def _open(self, call: toolcalls.Opened) -> OutputList:
         if self._at_limit:
-            self._joining[joined] = (None, name)
+            self._joining[call.index] = (None, call.name)
             self.withheld += 1
             return []
-        self._joining[joined] = (self._emitted, name)
-        return self._begin(call_id, name, arguments)
+        self._joining[call.index] = (self._emitted, call.name)
+        return self._begin(call)
 
     def _extend(self, joined: int, arguments: str) -> OutputList:
         index, _ = self._joining[joined]
         return [] if index is None else [outputs.ToolArguments(index, arguments, self._choice)]
 
+    def _mark(self, call: toolcalls.Marked) -> OutputList:
+        index, _ = self._joining[call.index]
+        return [] if index is None else [outputs.CallMembers(index, call.members, self._choice)]
+
     def _without_arguments(self) -> tuple[toolcalls.Extended, ...]:
-        """Return an empty object for each joined call without arguments: its function takes
+        """Return an empty object for each joined call of a function without arguments: it takes
         nothing."""
-        empty = (call for call in self._joiner.snapshot() if not call.arguments)
+        calls = self._joiner.snapshot()
+        empty = (call for call in calls if call.kind == "function" and not call.arguments)
         return tuple(toolcalls.Extended(call.index, "{}") for call in empty)
 
     # Calls of every source.
@@ -375,25 +380,20 @@ class ToolBuffer:
         """Emit a whole call."""
         if self._options.dedup:
             self._seen.add((name, parse.canonical(arguments)))
-        emitted = self._begin(call_id, name, arguments)
+        emitted = self._begin(toolcalls.Opened(0, call_id, name, arguments))
         if self._xml:
             emitted.append(outputs.ToolBlock(name, arguments, self._choice))
         return emitted
 
-    def _begin(self, call_id: str, name: str, arguments: str) -> OutputList:
+    def _begin(self, call: toolcalls.Opened) -> OutputList:
         """Emit the beginning of a call, behind text that turned out not to be the last."""
         middle = "".join(self._tail)
         self._tail.clear()
         emitted: OutputList = [outputs.Content(middle, self._choice)] if middle else []
         index = self._emitted
         self._emitted += 1
-        unique = self._unique_id(call_id, index)
-        return [*emitted, outputs.ToolCall(index, unique, name, arguments, self._choice)]
-
-    def _unique_id(self, call_id: str, index: int) -> str:
-        made = f"{self._id_prefix}{index}"
-        unique = call_id or made
-        while unique in self._ids:
-            unique, made = made, f"{made}_"
-        self._ids.add(unique)
-        return unique
+        unique = self._ids.unique(call.call_id, index)
+        begun = outputs.ToolCall(
+            index, unique, call.name, call.arguments, self._choice, call.kind, call.members
+        )
+        return [*emitted, begun]

@@ -12,6 +12,7 @@ else by its name and arguments: what it continues goes out, what it contradicts 
 
 import msgspec
 
+from machines import vocabulary
 from machines.tools.arguments import Arguments
 from machines.tools.shape import SPACE
 
@@ -24,6 +25,8 @@ class Fragment(msgspec.Struct, frozen=True, gc=False):
         arguments: a piece of JSON text, or all of it so far; None where the field is missing.
         more: whether this is only a part of what the upstream sent. The next fragment goes on
             with it, and names no call.
+        kind: of the call.
+        members: a JSON object of further members.
     """
 
     index: int | None = None
@@ -31,6 +34,8 @@ class Fragment(msgspec.Struct, frozen=True, gc=False):
     name: str | None = None
     arguments: str | None = None
     more: bool = False
+    kind: vocabulary.CallKind = "function"
+    members: msgspec.Raw = vocabulary.NO_MEMBERS
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +45,8 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     name: str
     arguments: str
+    kind: vocabulary.CallKind = "function"
+    members: msgspec.Raw = vocabulary.NO_MEMBERS
 
 
 class Extended(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +56,13 @@ class Extended(msgspec.Struct, frozen=True, gc=False):
     arguments: str
 
 
+class Marked(msgspec.Struct, frozen=True, gc=False):
+    """Further members of an opened call; none in a replay of a log that does not have them."""
+
+    index: int
+    members: msgspec.Raw = vocabulary.NO_MEMBERS
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """A call as it was sent to the client."""
 
@@ -56,10 +70,32 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     name: str
     arguments: str
+    kind: vocabulary.CallKind = "function"
 
 
-Change = Opened | Extended
+Change = Opened | Extended | Marked
 """A change of a call that is sent to the client."""
+
+
+class CallIds:
+    """Gives every call of a choice an id of its own.
+
+    Args:
+        prefix: an id that never came is this and the call's index.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._given: set[str] = set()
+
+    def unique(self, call_id: str, index: int) -> str:
+        """Return the id of a call: its own, unless it has none or another call has it."""
+        made = f"{self._prefix}{index}"
+        unique = call_id or made
+        while unique in self._given:
+            unique, made = made, f"{made}_"
+        self._given.add(unique)
+        return unique
 
 
 class Entry:
@@ -67,9 +103,19 @@ class Entry:
 
     Attributes:
         index, given_id: the client's, once it is opened.
+        members: further ones, that have not gone to the client.
     """
 
-    __slots__ = ("arguments", "call_id", "given_id", "index", "name", "place")
+    __slots__ = (
+        "arguments",
+        "call_id",
+        "given_id",
+        "index",
+        "kind",
+        "members",
+        "name",
+        "place",
+    )
 
     def __init__(self, place: int | None) -> None:
         self.place = place
@@ -78,6 +124,8 @@ class Entry:
         self.arguments = Arguments()
         self.index: int | None = None
         self.given_id = ""
+        self.kind: vocabulary.CallKind = "function"
+        self.members: list[msgspec.Raw] = []
 
 
 class Joiner:
@@ -98,7 +146,7 @@ class Joiner:
         self._without_id: list[Entry] = []
         self._unrepeated: dict[Entry, None] = {}
         self._repeated: dict[tuple[str, str, str], Entry] = {}
-        self._ids: set[str] = set()
+        self._ids = CallIds(self._prefix)
         self._known: dict[tuple[int | None, str], Entry] = {}
         self._latest: dict[int, Entry] = {}
         self._last: Entry | None = None
@@ -118,7 +166,8 @@ class Joiner:
 
     def ingest_delta(self, fragment: Fragment) -> tuple[Change, ...]:
         """Take a fragment of a stream."""
-        if not (fragment.call_id or fragment.name or fragment.arguments):
+        has_members = fragment.members != vocabulary.NO_MEMBERS
+        if not (fragment.call_id or fragment.name or fragment.arguments or has_members):
             return ()
         if self._held or self._is_ambiguous(fragment):
             self._held.append(fragment)
@@ -174,7 +223,7 @@ class Joiner:
     def snapshot(self) -> tuple[Call, ...]:
         """Return the calls that the client was sent so far, in order of index."""
         return tuple(
-            Call(index, entry.given_id, entry.name, entry.arguments.text())
+            Call(index, entry.given_id, entry.name, entry.arguments.text(), entry.kind)
             for index, entry in enumerate(self._opened)
         )
 
@@ -248,12 +297,18 @@ class Joiner:
             self._known[entry.place, fragment.call_id] = entry
             self._known[None, fragment.call_id] = entry
         entry.name = entry.name or fragment.name or ""
+        if fragment.kind == "custom":
+            entry.kind = "custom"
+        if fragment.members != vocabulary.NO_MEMBERS:
+            entry.members.append(fragment.members)
 
     def _emit(self, entry: Entry, piece: str, changes: list[Change]) -> None:
         """Emit the new part of a call, or open the call as soon as that is possible."""
         if entry.index is not None:
             if piece:
                 changes.append(Extended(entry.index, piece))
+            changes += (Marked(entry.index, members) for members in entry.members)
+            entry.members.clear()
         elif entry.name and (entry.call_id or entry.arguments.begun):
             self._open(entry, changes)
         elif entry.name:
@@ -261,9 +316,13 @@ class Joiner:
 
     def _open(self, entry: Entry, changes: list[Change]) -> None:
         entry.index = len(self._opened)
-        entry.given_id = self._unique_id(entry)
+        entry.given_id = self._ids.unique(entry.call_id, entry.index)
         self._opened.append(entry)
-        changes.append(Opened(entry.index, entry.given_id, entry.name, entry.arguments.text()))
+        first = entry.members.pop(0) if entry.members else vocabulary.NO_MEMBERS
+        text = entry.arguments.text()
+        changes.append(Opened(entry.index, entry.given_id, entry.name, text, entry.kind, first))
+        changes += (Marked(entry.index, members) for members in entry.members)
+        entry.members.clear()
 
     def _open_waiting(self, changes: list[Change]) -> None:
         """Open the calls that waited for nothing but an id."""
@@ -271,14 +330,6 @@ class Joiner:
             if entry.index is None:
                 self._open(entry, changes)
         self._without_id.clear()
-
-    def _unique_id(self, entry: Entry) -> str:
-        made = f"{self._prefix}{entry.index}"
-        unique = entry.call_id or made
-        while unique in self._ids:
-            unique, made = made, f"{made}_"
-        self._ids.add(unique)
-        return unique
 
 
 def _may_be(entry: Entry, whole: Fragment) -> bool:

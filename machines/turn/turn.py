@@ -40,6 +40,7 @@ class TurnMachine(StateMachine):
     kept_back = speaking.from_(silent, speaking, whole, lacking)
     item_started = silent.to.itself() | speaking.from_(speaking, whole, lacking)
     item_whole = whole.from_(silent, speaking, whole)
+    answer_whole = whole.from_(silent, speaking, whole)
     step_whole = whole.from_(speaking, whole)
     step_lacking = lacking.from_(speaking, lacking)
     step_called = calling.from_(silent, speaking, whole, lacking)
@@ -77,6 +78,7 @@ class Event(enum.StrEnum):
             requires.
         ITEM_STARTED: the model began an item.
         ITEM_WHOLE: a message is complete, in a turn that has no functions to call.
+        ANSWER_WHOLE: the same, of a message that its provider calls the final answer.
         STEP_WHOLE: a step of the model is complete and calls nothing.
         STEP_LACKING: the same, where the client requires a call.
         STEP_CALLED: a step of the model is complete and has calls.
@@ -95,6 +97,7 @@ class Event(enum.StrEnum):
     KEPT_BACK = TurnMachine.kept_back.id
     ITEM_STARTED = TurnMachine.item_started.id
     ITEM_WHOLE = TurnMachine.item_whole.id
+    ANSWER_WHOLE = TurnMachine.answer_whole.id
     STEP_WHOLE = TurnMachine.step_whole.id
     STEP_LACKING = TurnMachine.step_lacking.id
     STEP_CALLED = TurnMachine.step_called.id

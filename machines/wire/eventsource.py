@@ -118,6 +118,10 @@ class EventSource:
             self._dispatch(found)
         elif line == b"data":
             self._add(b"")
+        elif line.startswith(b"error:"):
+            # No field of the standard: some servers of models end a stream with it.
+            self._type = "error"
+            self._add(line[6:].removeprefix(b" "))
         elif line == b"event" or line.startswith(b"event:"):
             name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
             self._type = name or "message"

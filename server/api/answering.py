@@ -1,42 +1,39 @@
 """From what a request asks to a stream in motion: what all endpoints that answer share."""
 
 import asyncio
+import operator
 import secrets
 import sys
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
-import structlog
 
 from engine import containment, slices, worker
+from engine.log import event_log as eventlog
 from engine.log.content import keptrequest
 from engine.routing import fallback as engine_fallback, fleet as routing, limits
-from engine.stream import deadlines, pump
+from engine.stream import estimate, pump
 from machines import events, tooloptions
 from server import permits, version
-from server.api import fallback
+from server.access.entry import StreamEnd
+from server.api import fallback, parameters, promptsize, ratelimit
 from server.api.gates import check_life
 from server.api.incoming import IncomingRequest
-from server.api.options import BYTES_PER_TOKEN, AnswerOptions
+from server.api.options import AnswerOptions
+from server.api.owntime import OwnTime
 from server.api.reply import Renderer
 from server.api.sinks import BeforeLast, Outlet, Sink, at_once
-from server.context import Context, stop_after_tools
+from server.context import Context, stop_after_tools, suppresses_tail, target_deadlines
 from server.http.errors import ApiError
 from server.http.exchange import HeaderList, Request
+from server.keys.keyring import Grant
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
 """Parts of user agents, in lower case, whose stream readers fail on comments."""
 
-TOO_MANY: Final = events.TurnFailed(
-    "rejected", "concurrency_exceeded", "Too many streams are open. Try again shortly."
-)
-"""The failure of a stream for which there is no permit: a 429 (RFC 6585 §4)."""
-
 ID_BYTES: Final = 12
 """The length of an id: so many are made before two are alike that nobody will see it."""
-
-_log = structlog.get_logger(component="answering")
 
 
 class Api(msgspec.Struct, frozen=True):
@@ -116,15 +113,18 @@ async def begin(
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
-    route, options = await _read_for_first(context, model, read)
+    route, options = await _read_for_first(context, incoming.caller.grant, model, read)
     stream_id, completion_id = _fresh_ids(api)
     _check_limits(context, incoming, options, api)
     turns = _turns(context, incoming, options, route[0], stream_id)
     checked = await fallback.check(route, turns[0])
+    content = context.log_content.of(incoming.entry.key)
     kept = await slices.in_slices(
-        keptrequest.keep(incoming.members, context.log.content, context.hash_key, context.known)
+        keptrequest.keep(incoming.members, content, context.hash_key, context.known)
     )
-    opened = _opened(context, incoming, options, api, route, kept, completion_id)
+    size = await slices.in_slices(promptsize.of_prompt(options))
+    opened = _opened(context, incoming, options, api, route, kept, completion_id, size)
+    parameters.note(incoming.entry, incoming.members)
     readings = await fallback.readings(route, options, read)
 
     def prepare(target: routing.Target) -> engine_fallback.TargetRequest:
@@ -136,17 +136,18 @@ async def begin(
     headers = [*incoming.headers, *_headers(options, opened, stream_id)]
     rendered = api.renderer(opened)
     outlet, before_last = place(opened, rendered)
-    sink = Sink(outlet, rendered, headers, context.hash_key, before_last)
-    permit = context.permits.take(opened.n if opened.streaming else 0)
-    running = _pump(context, opened, stream_id, sink, len(route), permit)
+    own_time = OwnTime(context.log.now, incoming.received, incoming.entry)
+    sink = Sink(outlet, rendered, headers, context.hash_key, before_last, own_time)
+    log = context.log.stream(stream_id, content)
+    running, permit = _pump(context, incoming, opened, log, sink, route)
     try:
+        notice = fallback.Notice(opened, incoming.entry, sink.set_header)
         first_chunk = context.deadlines.first_chunk
-        runner = fallback.runner(
-            route, checked, prepare, first_chunk, fallback.Notice(opened, sink.set_header)
-        )
-        if permit is None:
-            running.event(TOO_MANY)
+        runner = fallback.runner(route, checked, prepare, first_chunk, notice)
+        if isinstance(permit, events.TurnFailed):
+            running.event(permit)
         else:
+            own_time.asked()
             for turn in turns:
                 running.run(runner, turn)
     except Exception as error:  # from here on the stream answers, not the handler
@@ -162,58 +163,51 @@ def _fresh_ids(api: Api) -> tuple[str, str]:
 
 def _pump(
     context: Context,
+    incoming: IncomingRequest,
     opened: events.Opened,
-    stream_id: str,
+    log: eventlog.StreamLog,
     sink: Sink,
-    targets: int,
-    permit: permits.Permit | None,
-) -> pump.Pump:
-    """Make the pump of a stream, which gives its permit back at its end; at once, if it never
-    begins."""
+    route: tuple[routing.Target, ...],
+) -> tuple[pump.Pump, permits.Permit | events.TurnFailed]:
+    """Take the permit of a stream, and make its pump, which gives it back at its end; at once, if
+    it never begins."""
+    before = context.permits.taken
+    permit = ratelimit.permit(context, incoming.caller.grant, opened)
     try:
+        if context.config.test_endpoints and opened.streaming:
+            for name, count in context.permits.counts(before).items():
+                sink.set_header(f"x-conc-{name}", str(count))
         running = pump.Pump(
             opened,
-            context.log.stream(stream_id),
+            log,
             sink,
             context.wakeups,
-            _deadlines(context, opened, targets),
-            _on_end(context, opened, stream_id, permit),
+            target_deadlines(context.deadlines, opened, route),
+            _on_end(context, incoming, opened, log.id, permit),
         )
     except Exception:
-        if permit is not None:
+        if isinstance(permit, permits.Permit):
             permit.release()
         raise
-    context.streams[stream_id] = running
-    return running
+    context.streams[log.id] = running
+    return running, permit
 
 
 async def _read_for_first(
-    context: Context, model: str, read: fallback.Read
+    context: Context, grant: Grant, model: str, read: fallback.Read
 ) -> tuple[tuple[routing.Target, ...], AnswerOptions]:
     """Return the targets of a model's name, and the request as it is read for the first of them.
 
     What else is wrong with a request is told before its model is said to be unknown.
     """
-    route = context.fleet.route(model)
+    # To a key that may not ask for it a model does not exist, as in the list of models.
+    route = context.fleet.route(model) if grant.allows(model) else ()
     options = await slices.in_slices(read(route[0] if route else context.fleet.nobody(model)))
     check_life(context)  # which may have changed meanwhile
     if not route:
         message = f"The model '{model}' does not exist or you do not have access to it."
         raise ApiError("model_not_found", message, "model")
     return route, options
-
-
-def _deadlines(context: Context, opened: events.Opened, targets: int) -> deadlines.Deadlines:
-    """Return the stream's deadlines; a heartbeat is a comment, and each target has a time of its
-    own."""
-    usual = context.deadlines
-    if opened.tools.sse_comments and targets == 1:
-        return usual
-    return msgspec.structs.replace(
-        usual,
-        heartbeat=usual.heartbeat if opened.tools.sse_comments else 0,
-        first_chunk=usual.first_chunk * targets,
-    )
 
 
 def _prepare(
@@ -246,7 +240,7 @@ def _tool_options(
         dedup=config.tool_block_dedup,
         delimiter=config.tool_block_delimiter or "",
         stop_after=stop_after_tools(config),
-        suppress_tail=config.suppress_tail_after_tools,
+        suppress_tail=suppresses_tail(config, options.output_mode),
         sse_comments=_takes_comments(request),
     )
     # A record leaves out what is the default itself, not what merely equals it.
@@ -270,12 +264,15 @@ def _check_limits(
     if options.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
         raise ApiError("invalid_request", message, "n")
-    most = context.permits.limit
-    if options.stream and 0 < most < options.n:
-        message = f"Invalid value for 'n': this server has at most {most} streams open at once."
-        raise ApiError("invalid_request", message, "n")
+    own = incoming.caller.grant.account.permits.limit
+    for most, whose in ((context.permits.limit * options.stream, "server"), (own, "API key")):
+        if 0 < most < options.n:
+            message = (
+                f"Invalid value for 'n': this {whose} has at most {most} streams open at once."
+            )
+            raise ApiError("invalid_request", message, "n")
     limit = config.max_prompt_tokens
-    if limit and len(incoming.body) > limit * BYTES_PER_TOKEN:
+    if limit and len(incoming.body) > limit * estimate.BYTES_PER_TOKEN:
         message = f"This server takes prompts of at most {limit} tokens."
         raise ApiError("context_length_exceeded", message, api.prompt_field)
 
@@ -288,6 +285,7 @@ def _opened(
     route: tuple[routing.Target, ...],
     kept: keptrequest.Kept,
     completion_id: str,
+    prompt_bytes: int,
 ) -> events.Opened:
     config = context.config
     target = route[0]
@@ -307,9 +305,13 @@ def _opened(
         include_usage=options.include_usage,
         stop=options.stop,
         max_bytes=options.max_bytes,
+        prompt_bytes=prompt_bytes,
+        metrics_since=context.log.now() if config.enable_request_metrics else None,
+        key=incoming.entry.key or "",
         length_on_worker_exit=config.worker_exit == "length",
         empty_is_failure=not api.may_be_empty or config.empty_upstream == "error",
         stored=options.stored,
+        empty_message=options.empty_message,
         tools=_tool_options(context, incoming.exchange.request, options),
         hash_key=context.hash_key.hex() if comparable else None,
         request=kept.request,
@@ -343,10 +345,12 @@ def _turns(
             call_required=options.call_required,
             parallel_calls=options.parallel_calls,
             reasoning_items=options.reasoning_items,
+            separate_items=options.separate_items,
             reasoning_summary=options.reasoning_summary,
             transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
             key_id=incoming.caller.key_id,
             known=context.known,
+            trace_headers=incoming.entry.trace_headers,
         )
         for choice in range(0, options.n, options.choices_a_turn)
     )
@@ -364,30 +368,25 @@ def _headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> H
 
 
 def _on_end(
-    context: Context, opened: events.Opened, stream_id: str, permit: permits.Permit | None
+    context: Context,
+    incoming: IncomingRequest,
+    opened: events.Opened,
+    stream_id: str,
+    permit: permits.Permit | events.TurnFailed,
 ) -> Callable[[events.Terminal], None]:
-    """Make the callback for the end of a stream: it gives the permit back and logs one line."""
+    """Make the callback for the end of a stream: it gives the permit back, charges the key and
+    tells the access log."""
+    entry, grant = incoming.entry, incoming.caller.grant
 
     def on_end(terminal: events.Terminal) -> None:
-        context.streams.pop(stream_id, None)
-        if permit is not None:
+        running = context.streams.pop(stream_id, None)
+        if isinstance(permit, permits.Permit):
             permit.release()
-        budget = context.config.latency_budget_ms * 1000
-        slow = bool(budget) and (terminal.ttft_us or terminal.duration_us) > budget
-        _log.log(
-            30 if slow else 20,
-            "stream_over_latency_budget" if slow else "stream_ended",
-            req_id=opened.request_id,
-            stream=stream_id,
-            endpoint=opened.endpoint,
-            model=opened.model,
-            kind=terminal.kind,
-            status=terminal.status,
-            code=terminal.code,
-            finish_reasons=terminal.finish_reasons,
-            ttft_us=terminal.ttft_us,
-            duration_us=terminal.duration_us,
-            frames=terminal.frames,
+        steps = (
+            lambda: ratelimit.charge(context, grant, running, terminal),
+            lambda: context.access.stream_ended(entry, StreamEnd(stream_id, opened, terminal)),
         )
+        ids = {"req_id": entry.request_id, "stream": stream_id}
+        containment.each(containment.Boundary.STREAM_END, operator.call, steps, **ids)
 
     return on_end

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from server.access.entry import Entry
 from server.api import gates
 from server.http.errors import ApiError
 from server.http.exchange import Exchange, HeaderList
@@ -16,12 +17,14 @@ class Call(msgspec.Struct, frozen=True):
 
     Attributes:
         headers: of every answer to it.
+        entry: in the access log.
         tail: what stands in the path for the route's `{}`, percent-decoded.
     """
 
     exchange: Exchange
     caller: gates.Caller
     headers: HeaderList
+    entry: Entry
     tail: str = ""
 
     def answer(self, status: int, body: object) -> None:
@@ -39,3 +42,9 @@ class Call(msgspec.Struct, frozen=True):
         if content_type.partition(";")[0].strip().lower() != "application/json":
             message = "The request body must be sent as `content-type: application/json`."
             raise ApiError("unsupported_media_type", message)
+        encoding = self.exchange.request.headers.get("content-encoding") or "identity"
+        if encoding.strip().lower() != "identity":
+            message = "The request body must be sent without a `content-encoding`."
+            raise ApiError(
+                "unsupported_media_type", message, headers=(("accept-encoding", "identity"),)
+            )

@@ -9,6 +9,7 @@ import structlog
 from engine import slices, worker
 from engine.routing import fallback as engine_fallback, fleet as routing
 from machines import events
+from server.access.entry import Entry
 from server.api.options import AnswerOptions
 from server.http.errors import ApiError
 
@@ -28,16 +29,21 @@ class Notice:
     """Announces which target answers in place of the first: to the client, and to the operator.
 
     Args:
+        entry: of the request, in the access log.
         set_header: of the answer's head, as long as that has not been sent.
     """
 
-    def __init__(self, opened: events.Opened, set_header: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, opened: events.Opened, entry: Entry, set_header: Callable[[str, str], None]
+    ) -> None:
         self._opened = opened
+        self._entry = entry
         self._set_header = set_header
 
     def taken(self, candidate: engine_fallback.Candidate, taken: events.FallbackTaken) -> None:
         """Announce a target before it is asked."""
         self._set_header(STOOD_IN, candidate.name)
+        self._entry.stood_in = taken
         _log.warning(
             "fallback_taken",
             req_id=self._opened.request_id,
@@ -65,7 +71,9 @@ async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> Checked
     except worker.TurnRefused as refused:
         if len(route) > 1 and engine_fallback.may_pass(engine_fallback.refusal(refused)):
             return refused
-        raise ApiError(refused.code, refused.message, refused.param) from None
+        raise ApiError(
+            refused.code, refused.message, refused.param, members=refused.members
+        ) from None
 
 
 async def readings(
@@ -98,19 +106,22 @@ def runner(
 
     Args:
         checked: what the first target has said of the request.
-        first_chunk: microseconds that each target may be silent; 0 for no limit.
+        first_chunk: microseconds that a target without a limit of its own may be silent; 0 for
+            no limit.
         notice: told of each target that stands in.
     """
     refused = checked if isinstance(checked, worker.TurnRefused) else None
     first = route[0].worker if isinstance(checked, worker.TurnRefused) else checked
     if len(route) == 1:
         return first
+
+    def patience(target: routing.Target) -> float:
+        return target.timeouts.first_chunk(first_chunk) / 1_000_000
+
     candidates = [
         engine_fallback.Candidate(
-            each.name, each.model, each.worker, functools.partial(prepare, each)
+            each.name, each.model, each.worker, functools.partial(prepare, each), patience(each)
         )
         for each in route[1:]
     ]
-    return engine_fallback.Fallback(
-        first, candidates, first_chunk / 1_000_000, notice.taken, refused
-    )
+    return engine_fallback.Fallback(first, candidates, patience(route[0]), notice.taken, refused)

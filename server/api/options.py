@@ -5,12 +5,9 @@ from typing import Final
 import msgspec
 
 from engine import worker
-from machines import tooloptions
+from engine.stream import estimate
+from machines import events, tooloptions
 from server.http import reading
-
-BYTES_PER_TOKEN: Final = 4
-"""UTF-8 bytes that count as one token, because no tokenizer is at hand: `max_tokens` cuts by
-it."""
 
 UNREACHABLE_BYTES: Final = 1 << 53
 """A limit that no answer reaches, in bytes: any larger one is recorded as this, which every reader
@@ -29,8 +26,11 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
         emulated: names of what is done by other means.
         choices_a_turn: whether one turn answers every choice, or each has its own.
         stored: whether the answer is kept for later requests.
-        reasoning_items: whether the items of its reasoning are wanted.
+        reasoning_items: whether its reasoning is wanted in the form that only its provider reads.
+        separate_items: whether each item of the provider's is told by itself, and not joined.
+        empty_message: when an answer without a message ends with an empty one.
         body: the members of a chat request, for a worker that passes it on.
+        body_bytes: UTF-8 bytes of the prompt in it, where `messages` has none.
     """
 
     model: str
@@ -53,12 +53,15 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     emulated: tuple[str, ...] = ()
     choices_a_turn: int = 1
     body: reading.Members = {}
+    body_bytes: int = 0
     stored: bool = False
     reasoning_items: bool = False
+    separate_items: bool = False
+    empty_message: events.EmptyMessage = "always"
 
 
 def bytes_of(max_tokens: int | None) -> int | None:
     """Return the bytes of content that so many tokens stand for."""
     if not max_tokens:
         return None
-    return min(max_tokens * BYTES_PER_TOKEN, UNREACHABLE_BYTES)
+    return min(max_tokens * estimate.BYTES_PER_TOKEN, UNREACHABLE_BYTES)

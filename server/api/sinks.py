@@ -1,12 +1,14 @@
 """Where outputs become a response: rendered as they come, sent when their records are on file."""
 
 import enum
+import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from engine.log.content import digest
 from engine.stream import sink
 from machines import outputs
+from server.api.owntime import OwnTime
 from server.api.reply import Renderer, Reply
 from server.http import errors
 from server.http.exchange import HeaderList
@@ -14,6 +16,12 @@ from server.http.exchange import HeaderList
 BeforeLast = Callable[[Callable[[], None]], None]
 """Does what must precede the end of an answer, and then calls the function it was given."""
 
+
+REROUTED: Final = "x-turntape-rerouted-model"
+"""The response header that names the model which a provider answers with in another's place."""
+
+_HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]{1,128}")
+"""Matches a name that somebody else wrote, and that may stand in a header."""
 
 _ENDS: Final = (outputs.Done, outputs.Failure, outputs.Rejected)
 """The outputs that tell a client how its answer ended."""
@@ -70,6 +78,7 @@ class Sink:
         hash_key: of the terminal record's `body_hash`.
         before_last: what must be done before the client is told of the answer's end: called with
             how to go on.
+        own_time: told when the head goes out, of which it then has a header.
     """
 
     def __init__(
@@ -79,8 +88,11 @@ class Sink:
         headers: HeaderList,
         hash_key: bytes,
         before_last: BeforeLast = at_once,
+        own_time: OwnTime | None = None,
     ) -> None:
         self._before_last = before_last
+        self._own_time = own_time
+        self._last_event = 0
         self._outlet = outlet
         self._renderer = renderer
         self._reply = Reply(renderer)
@@ -96,6 +108,7 @@ class Sink:
 
     def take(self, emitted: tuple[outputs.AnyOutput, ...], now: int) -> None:
         """Render outputs; nothing is sent yet."""
+        self._last_event = now
         for output in emitted:
             ends = isinstance(output, _ENDS)
             if self._rendering is Rendering.BROKEN and not ends:
@@ -110,6 +123,11 @@ class Sink:
     def broke(self) -> None:
         """Render nothing more but a failure: the text behind a hole must not look whole."""
         self._rendering = Rendering.BROKEN
+
+    def rerouted(self, model: str) -> None:
+        """Name the model that answers in the head, as long as that is not sent."""
+        if _HEADER_TEXT.fullmatch(model):
+            self.set_header(REROUTED, model)
 
     def set_header(self, name: str, value: str) -> None:
         """Set a header of the head, as long as that is not sent."""
@@ -129,6 +147,7 @@ class Sink:
             self._reply.frames,
             self._digest.length,
             self._digest.hexdigest(),
+            None if self._own_time is None else self._own_time.us,
         )
 
     def collect(self) -> sink.Part:
@@ -180,10 +199,9 @@ class Sink:
         if phase is Phase.HEAD:
             self._outlet.abort()
         elif phase is Phase.NOTHING:
-            error = errors.defect()
-            headers = [*self._headers, *error.headers()]
+            answer = errors.defect().response(self._headers)
             try:
-                self._outlet.respond(error.status, headers, error.body())
+                self._outlet.respond(*answer)
             except Exception:
                 self._outlet.abort()
                 raise
@@ -194,6 +212,8 @@ class Sink:
             if data:
                 raise sink.LostBytes(f"{len(data)} bytes of an answer that has no status")
             return
+        if self._own_time is not None:
+            self.set_header(*self._own_time.head(self._last_event))
         headers = [*self._headers, *self._reply.headers]
         if self._reply.chunked:
             self._outlet.start(status, headers)

@@ -46,7 +46,7 @@ async def complete(context: Context, call: Call) -> None:
     config, members = context.config, incoming.members
     request_headers = incoming.exchange.request.headers
 
-    def read(target: routing.Target) -> slices.Steps[AnswerOptions]:
+    def read(target: routing.Target) -> "slices.Steps[AnswerOptions]":
         request = chatbodies.with_defaults(members, target.defaults)
         return READERS[target.worker.kind.request_form](request, request_headers, config)
 

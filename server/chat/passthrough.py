@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from engine import slices, worker
 from machines import parse
+from server.api import promptsize
 from server.api.options import AnswerOptions
 from server.chat import output_mode, request as chatbodies
 from server.config.settings import Config
@@ -34,9 +35,10 @@ class PassedOn(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """A message of which only the content is read."""
+    """A message of which only the content is read, and how long its calls are."""
 
     content: msgspec.Raw = decoding.ABSENT
+    tool_calls: msgspec.Raw = decoding.ABSENT
 
 
 class _Part(msgspec.Struct):
@@ -84,6 +86,7 @@ def read(
     tools = yield from _tools(request)
     mentions = _mentions(request.messages, config.max_input_items)
     mode = yield from output_mode.choose(headers, mentions, config.output_mode)
+    body_bytes = yield from _prompt_bytes(request, config.max_input_items)
     n = request.n or 1
     return AnswerOptions(
         model=decoding.model_of(request.model),
@@ -97,6 +100,7 @@ def read(
         legacy=bool(request.functions) and not request.tools,
         choices_a_turn=n,
         body=members,
+        body_bytes=body_bytes,
     )
 
 
@@ -124,16 +128,28 @@ def _mentions(messages: list[msgspec.Raw], limit: int) -> slices.Steps[bool]:
     for message in messages:
         data = bytes(message)
         if any(name in data for name in _TAG_NAMES):
-            texts = yield from _texts(message, limit)
+            texts = yield from _texts(_read(message, _message), limit)
             if (yield from output_mode.has_tags(texts)):
                 return True
         yield
     return False
 
 
-def _texts(message: msgspec.Raw, limit: int) -> slices.Steps[list[str]]:
+def _prompt_bytes(request: PassedOn, limit: int) -> slices.Steps[int]:
+    """Return how long the texts, calls and tools of a request are; calls and tools as JSON."""
+    size = sum(memoryview(tool).nbytes for tool in (request.tools or request.functions or ()))
+    for message in request.messages:
+        read = _read(message, _message)
+        for text in (yield from _texts(read, limit)):
+            size += promptsize.utf8(text)
+        if read is not None and read.tool_calls != decoding.ABSENT:
+            size += memoryview(read.tool_calls).nbytes
+        yield
+    return size
+
+
+def _texts(read: _Message | None, limit: int) -> slices.Steps[list[str]]:
     """Return the texts of a message; one of more parts than `limit` is not searched."""
-    read = _read(message, _message)
     content = decoding.ABSENT if read is None else read.content
     if (text := _read(content, _text)) is not None:
         return [text]

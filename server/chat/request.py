@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from engine import slices
 from engine.routing import models
+from server.api import answerform
 from server.http import decoding, reading
 from server.http.errors import ApiError
 
@@ -32,9 +33,14 @@ class ImageUrl(msgspec.Struct):
 
 
 class ImageContent(msgspec.Struct, tag_field="type", tag="image_url"):
-    """`{"type": "image_url", "image_url": {"url": …}}`."""
+    """`{"type": "image_url", "image_url": {"url": …}}`; some clients send the URL alone."""
 
-    image_url: ImageUrl
+    image_url: ImageUrl | str
+
+    @property
+    def url(self) -> str:
+        """The place of the image, however it was written."""
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
 
 
 class AudioContent(msgspec.Struct, tag_field="type", tag="input_audio"):
@@ -51,7 +57,13 @@ class RefusalContent(msgspec.Struct, tag_field="type", tag="refusal"):
     refusal: str
 
 
-Content = TextContent | ImageContent | AudioContent | FileContent | RefusalContent
+class ThinkingContent(msgspec.Struct, tag_field="type", tag="thinking"):
+    """`{"type": "thinking", …}`: what a model of another provider thought, as Mistral has it. The
+    model of this one is not shown it, and it is named as ignored."""
+
+
+ShownContent = TextContent | ImageContent | AudioContent | FileContent | RefusalContent
+Content = ShownContent | ThinkingContent
 
 
 class CalledFunction(msgspec.Struct):
@@ -103,6 +115,7 @@ class JsonSchema(msgspec.Struct):
 
     name: str
     schema: msgspec.Raw = decoding.ABSENT
+    strict: bool | None = None
 
 
 class ResponseFormat(msgspec.Struct):
@@ -144,13 +157,19 @@ class NamedFunction(msgspec.Struct):
 
 
 class ToolEntry(msgspec.Struct, Generic[T]):
-    """An entry of a list of tools, of any type; only a function can be called."""
+    """An entry of a list of tools, of any type; only a function can be called.
 
-    type: str
+    Attributes:
+        type: None where the function alone says what it is, as some clients have it.
+    """
+
+    type: str | None = None
     function: T | None = None
 
     def __post_init__(self) -> None:
-        if self.type != "function":
+        if self.type is None and self.function is None:
+            raise decoding.Missing("type")
+        if self.type not in (None, "function"):
             self.function = None
         elif self.function is None:
             raise decoding.Missing("function")
@@ -175,7 +194,9 @@ class AllowedChoice(msgspec.Struct, tag_field="type", tag="allowed_tools"):
     allowed_tools: AllowedTools
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool | AllowedChoice
+ToolChoice = Literal["none", "auto", "required", "any"] | NamedTool | AllowedChoice
+"""How to choose among the tools; `any` is Mistral's word for `required`."""
+
 FunctionChoice = Literal["none", "auto"] | NamedFunction
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -285,18 +306,21 @@ def stop_sequences(request: ChatRequest) -> tuple[str, ...]:
     return sequences
 
 
-def output_schema(request: ChatRequest) -> msgspec.Raw | None:
-    """Return the JSON schema that the answer must follow.
+def answer_form(request: ChatRequest) -> slices.Steps[answerform.AnswerForm]:
+    """Return the form that the answer must have.
 
     Raises:
         ApiError: for `json_schema` without one.
     """
     wanted = request.response_format
-    if wanted is None or wanted.type != "json_schema":
-        return None
-    if wanted.json_schema is None or not decoding.is_active(wanted.json_schema.schema):
+    if wanted is None or wanted.type == "text":
+        return answerform.FREE
+    if wanted.type == "json_object":
+        return answerform.JSON_OBJECT
+    named = wanted.json_schema
+    if named is None or not decoding.is_active(named.schema):
         raise decoding.missing("response_format.json_schema")
-    return wanted.json_schema.schema
+    return (yield from answerform.by_schema(named.schema, named.strict))
 
 
 def model_named(members: reading.Members) -> str:

@@ -139,8 +139,10 @@ def _call(call_id: str, called: chatbodies.CalledFunction) -> worker.Call:
 
 def _choice(choice: chatbodies.ToolChoice | chatbodies.FunctionChoice | None) -> Choice:
     match choice:
-        case None | "auto" | "required":
-            return Choice(required=choice == "required")
+        case None | "auto":
+            return Choice()
+        case "required" | "any":
+            return Choice(required=True)
         case "none":
             return NONE
         case chatbodies.NamedFunction(name) | chatbodies.NamedTool(chatbodies.NamedFunction(name)):

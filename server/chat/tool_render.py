@@ -1,7 +1,25 @@
 """The form of tool calls that a stream and a body have in common."""
 
+from typing import Any
+
+import msgspec
+
 from machines import events, outputs
 from machines.tools import obsidian
+from server.chat import accumulate
+
+
+def call_object(
+    call_id: str, kind: events.CallKind, name: str, arguments: str, members: msgspec.Raw
+) -> dict[str, Any]:
+    """Return the API's object of a call.
+
+    Args:
+        arguments: of a custom tool, its input.
+        members: further ones.
+    """
+    inner = {"name": name, ("input" if kind == "custom" else "arguments"): arguments}
+    return accumulate.beside({"id": call_id, "type": kind, kind: inner}, members)
 
 
 class Blocks:

@@ -4,7 +4,6 @@ What Codex has no word for is done here, refused, or named to the client.
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from engine import slices, worker
 from server.api.options import AnswerOptions, bytes_of
@@ -12,9 +11,6 @@ from server.chat import output_mode, request as chatbodies, tool_fields
 from server.config.settings import Config
 from server.http import decoding, reading
 from server.http.exchange import Headers
-
-JSON_INSTRUCTION: Final = "Answer with a single JSON object and nothing else."
-"""The instruction in place of `response_format: json_object`, which Codex does not have."""
 
 
 def read(
@@ -29,10 +25,9 @@ def read(
     request, ignored = yield from chatbodies.parse(members, limit)
     wanted = tool_fields.read(request, config.enable_parallel_tool_calls)
     max_tokens = request.max_completion_tokens or request.max_tokens
-    as_json = request.response_format is not None and request.response_format.type == "json_object"
-    messages = yield from _messages(request.messages, limit)
-    if as_json:
-        messages = (*messages, worker.Message("developer", (worker.TextPart(JSON_INSTRUCTION),)))
+    form = yield from chatbodies.answer_form(request)
+    unshown: list[str] = []
+    messages = form.told((yield from _messages(request.messages, limit, unshown)))
     mode = yield from output_mode.choose(
         headers, output_mode.has_tags(texts(messages)), config.output_mode
     )
@@ -50,10 +45,10 @@ def read(
         stop=chatbodies.stop_sequences(request),
         max_bytes=bytes_of(max_tokens),
         effort=request.reasoning_effort,
-        output_schema=chatbodies.output_schema(request),
+        output_schema=form.schema,
         messages=messages,
-        ignored=(*ignored, *wanted.ignored)[: decoding.IGNORED_MAX],
-        emulated=("response_format",) if as_json else (),
+        ignored=(*ignored, *wanted.ignored, *unshown)[: decoding.IGNORED_MAX],
+        emulated=("response_format",) if form.instruction else (),
     )
 
 
@@ -64,9 +59,10 @@ def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:
 
 
 def _messages(
-    given: list[chatbodies.ChatMessage], limit: int
+    given: list[chatbodies.ChatMessage], limit: int, unshown: list[str]
 ) -> slices.Steps[tuple[worker.Message, ...]]:
-    """Translate the messages for a worker, with at most `limit` parts and calls each."""
+    """Translate the messages for a worker, with at most `limit` parts and calls each; the paths of
+    parts that no model is shown are added to `unshown`."""
     found = []
     parts = calls = 0
     for index, message in enumerate(given):
@@ -74,17 +70,23 @@ def _messages(
         decoding.check_count(f"messages[{index}].content", parts, limit)
         calls += len(message.tool_calls or ())
         decoding.check_count(f"messages[{index}].tool_calls", calls, limit)
-        found.append((yield from _message(index, message)))
+        found.append((yield from _message(index, message, unshown)))
     return tuple(found)
 
 
-def _message(index: int, message: chatbodies.ChatMessage) -> slices.Steps[worker.Message]:
+def _message(
+    index: int, message: chatbodies.ChatMessage, unshown: list[str]
+) -> slices.Steps[worker.Message]:
     content = message.content or ""
     parts: list[worker.Part] = []
     if isinstance(content, str):
         content = [chatbodies.TextContent(content)] if content else []
     for at, part in enumerate(content):
-        parts.append(_part(part, f"messages[{index}].content[{at}]"))
+        path = f"messages[{index}].content[{at}]"
+        if isinstance(part, chatbodies.ThinkingContent):
+            unshown.append(path)
+        else:
+            parts.append(_part(part, path))
         yield
     if message.refusal:
         parts.append(worker.RefusalPart(message.refusal))
@@ -92,12 +94,12 @@ def _message(index: int, message: chatbodies.ChatMessage) -> slices.Steps[worker
     return worker.Message(message.role, tuple(parts), message.name, calls, message.tool_call_id)
 
 
-def _part(part: chatbodies.Content, param: str) -> worker.Part:
+def _part(part: chatbodies.ShownContent, param: str) -> worker.Part:
     match part:
         case chatbodies.TextContent(text):
             return worker.TextPart(text)
-        case chatbodies.ImageContent(image):
-            return worker.ImagePart(image.url, param)
+        case chatbodies.ImageContent():
+            return worker.ImagePart(part.url, param)
         case chatbodies.AudioContent():
             return worker.OtherPart("input_audio", param)
         case chatbodies.FileContent():

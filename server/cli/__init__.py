@@ -2,5 +2,3 @@
 
 What parses arguments and prints comes in; nothing but the program imports it.
 """
-
-from server.cli.command_line import main as main

@@ -258,7 +258,7 @@ class FaultyExchange(http.Exchange):
         self.on_pressure = self.on_relief = None
         self._exchange = exchange
         self._fault = fault
-        self._status = 0
+        self.status, self.body_bytes = None, 0
         self._headers: http.HeaderList = []
         self._whole = False
         self._began = asyncio.Event()
@@ -286,13 +286,14 @@ class FaultyExchange(http.Exchange):
     def respond(self, status: int, headers: http.HeaderList, body: bytes) -> None:
         """Take a whole response: to a fault it is one event."""
         self._whole = True
+        self.body_bytes = len(body)
         self.start(status, headers)
         self._events.put_nowait(body)
         self._events.put_nowait(None)
 
     def start(self, status: int, headers: http.HeaderList) -> None:
         """Take the head of a stream."""
-        self._status, self._headers = status, headers
+        self.status, self._headers = status, headers
         self._began.set()
 
     def write(self, data: bytes) -> None:
@@ -329,7 +330,7 @@ class FaultyExchange(http.Exchange):
 
     async def _send_events(self, limit: float) -> bool:
         """Send the head and so many events; whether there were so many, else it was all."""
-        self._exchange.start(self._status, self._headers)
+        self._exchange.start(self.status or 0, self._headers)
         while limit and (event := await self._events.get()) is not None:
             if event == sse.DONE and self._fault.no_done:
                 continue

@@ -75,7 +75,7 @@ def _settings(options: argparse.Namespace, directory: str) -> dict[str, str]:
         "PROXY_DATA_DIR": directory,
         "PROXY_EVENT_LOG": "full",
         "PROXY_LOG_DIR": str(options.log_dir or ""),
-        "PROXY_LOG_LEVEL": "warning",
+        "PROXY_LOG_LEVEL": "error",
         "PROXY_API_KEY": os.environ.get("PROXY_API_KEY", ""),
         "PROXY_TRANSCRIPTS_DIR": options.transcripts or "",
         "PROXY_SCRIPTED_TRANSCRIPT": options.transcript or "",

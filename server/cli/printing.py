@@ -5,10 +5,15 @@ through: escape sequences, line feeds that forge a row, marks that turn the read
 """
 
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable
+from typing import Final
 
 from server import diagnostics
+
+COLUMNS: Final = 100
+"""Width of a line of a report, as that of diagnostics on a terminal."""
 
 
 def printable(text: str) -> str:
@@ -22,6 +27,13 @@ def _printable(character: str) -> str:
     if character.isprintable() or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode()
+
+
+def folded(text: str, indent: int) -> list[str]:
+    """The text in lines of at most `COLUMNS`, those after the first with so many blanks before."""
+    return textwrap.wrap(
+        printable(text), COLUMNS, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
 
 
 def say(*lines: str) -> None:

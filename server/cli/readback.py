@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from engine import regular
 from engine.log import replay
@@ -12,6 +13,12 @@ from engine.log.read import segments
 from machines import events
 from server.cli import printing
 from server.renderers import reply
+
+FIRST: Final = frozenset({"opened", "request_rejected"})
+"""The first record of what a client asked for."""
+
+LISTED: Final = FIRST | {"terminal"}
+"""The records that a list of what clients asked for is made of."""
 
 SAME, DIVERGED, CORRUPT = 0, 1, 2
 """Exit statuses. `DIVERGED` is also for an id that nothing is found for; a log that is damaged is
@@ -103,9 +110,11 @@ def _streams(reading: segments.Reading) -> Iterator[str]:
     )
     opened: dict[str, tuple[segments.Record, events.Opened]] = {}
     for record in reading:
-        if record.event not in ("opened", "terminal"):
+        if record.event not in LISTED:
             continue
         event = reading.load(record)
+        if isinstance(event, events.RequestRejected):
+            yield _rejected_line(record, event)
         if isinstance(event, events.Opened):
             opened[record.stream] = record, event
         elif isinstance(event, events.Terminal) and record.stream in opened:
@@ -129,20 +138,49 @@ def _stream_line(first: segments.Record, opened: events.Opened, terminal: events
     )
 
 
+def _rejected_line(record: segments.Record, event: events.RequestRejected) -> str:
+    counted = f" ({event.count} times)" if event.count > 1 else ""
+    return (
+        f"{record.stream:<28}  {_time(record.t)}  {event.request_id:<28}  {'-':<16}  "
+        f"{'rejected':<14}  {event.status} {event.code}{counted}, {_asked(event)}"
+    )
+
+
 def _steps(reading: segments.Reading, request: str) -> Iterator[str]:
     streams: dict[str, int] = {}
     for record in reading:
-        if record.event == "opened":
-            event = reading.load(record)
-            if isinstance(event, events.Opened) and request in (record.stream, event.request_id):
-                streams[record.stream] = record.t
-                yield f"stream {record.stream}, request {event.request_id}, {_time(record.t)}"
-                yield f"{'seq':>6}  {'ms':>10}  {'event':<16}  {'state':<14}  out"
-        if record.stream in streams and reading.load(record) is not None:
+        event = reading.load(record) if record.event in FIRST or record.stream in streams else None
+        if isinstance(event, events.RequestRejected):
+            if request in (record.stream, event.request_id):
+                yield from _rejection(record, event)
+        elif isinstance(event, events.Opened) and request in (record.stream, event.request_id):
+            streams[record.stream] = record.t
+            yield f"stream {record.stream}, request {event.request_id}, {_time(record.t)}"
+            yield f"{'seq':>6}  {'ms':>10}  {'event':<16}  {'state':<14}  out"
+        if record.stream in streams and event is not None:
             since = (record.t - streams[record.stream]) / 1000
             states = " > ".join(record.states) or record.state
             out = " ".join(record.out)
             yield f"{record.seq:>6}  {since:>10.3f}  {record.event:<16}  {states:<14}  {out}"
+
+
+def _asked(event: events.RequestRejected) -> str:
+    return f"{event.method} {event.route or event.path}".strip()
+
+
+def _rejection(record: segments.Record, event: events.RequestRejected) -> Iterator[str]:
+    yield f"request {event.request_id}, {_time(record.t)}: refused with {event.status}"
+    fields = {
+        "code": event.code,
+        "message": event.message,
+        "param": event.param,
+        "asked": _asked(event),
+        "client": event.client,
+        "times": event.count if event.count > 1 else None,
+    }
+    for name, value in fields.items():
+        if value:
+            yield f"  {name:<8}  {value}"
 
 
 def _time(microseconds: int) -> str:

@@ -51,6 +51,13 @@ Token = Annotated[
 Url = Annotated[
     str, Kind(pattern=r"https?://[^\s@?#]+", expects="an http(s) URL without login or query")
 ]
+LoginUrl = Annotated[
+    str,
+    Kind(
+        pattern=r"(?i:true|yes|1|false|no|0)|https?://[^\s@]+",
+        expects="true, false, or an http(s) URL",
+    ),
+]
 Verbatim = Annotated[
     str, Kind(pattern=r"(?s).+", expects=r"text, in it `\n`, `\t` and `\\`", verbatim=True)
 ]
@@ -63,6 +70,13 @@ HttpHeaders = Annotated[
     ),
 ]
 Names = Annotated[tuple[str, ...], Kind(expects="a comma-separated list")]
+Networks = Annotated[
+    tuple[str, ...],
+    Kind(
+        pattern=r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?",
+        expects="a comma-separated list of addresses and networks",
+    ),
+]
 Origins = Annotated[
     tuple[str, ...],
     Kind(

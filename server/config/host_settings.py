@@ -13,8 +13,10 @@ from server.config.declared import (
     Deadline,
     Factor,
     HttpHeaders,
+    LoginUrl,
     Milliseconds,
     Names,
+    Networks,
     Port,
     Positive,
     Processes,
@@ -39,6 +41,25 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Annotated[
         Token | None, Setting("PROXY_API_KEY", "what clients send as `Authorization: Bearer`")
     ] = None
+    api_keys_file: Annotated[
+        Path | None,
+        Setting(
+            "PROXY_API_KEYS_FILE",
+            "JSON: named keys, hashed, each with its models and limits",
+            flag="--keys-file",
+        ),
+    ] = None
+    admin_key: Annotated[
+        Token | None,
+        Setting("PROXY_ADMIN_KEY", "what operators send so, for `/admin`; none: 404"),
+    ] = None
+    trusted_proxies: Annotated[
+        Networks,
+        Setting(
+            "PROXY_TRUSTED_PROXIES",
+            "whose `Forwarded` and `X-Forwarded-For` give a client's address",
+        ),
+    ] = ()
     env: Annotated[
         Literal["dev", "staging", "prod"] | None,
         Setting("PROXY_ENV", "stage: in health and logs; picks the aliases advertised"),
@@ -85,6 +106,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
         Setting(
             "CODEX_HOME",
             "a Codex home of your own, used as it is",
+            flag="--codex-home",
             derived="generated in PROXY_DATA_DIR/codex-home",
         ),
     ] = None
@@ -106,6 +128,17 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     codex_api_key: Annotated[
         Token | None, Setting("PROXY_CODEX_API_KEY", "the provider's key; Codex logs in with it")
     ] = None
+    auth_login_url: Annotated[
+        LoginUrl,
+        Setting(
+            "PROXY_AUTH_LOGIN_URL",
+            "where clients are told to log the server in; `true`: a link of Codex's",
+        ),
+    ] = "false"
+    auth_login_url_mode: Annotated[
+        Literal["code", "message", "code+message"],
+        Setting("PROXY_AUTH_LOGIN_URL_MODE", "the members of a 401 that have the link"),
+    ] = "message"
     codex_workdir: Annotated[
         Path | None,
         Setting("PROXY_CODEX_WORKDIR", "Codex's directory", derived="an empty one"),
@@ -147,6 +180,13 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_request_timeout_ms: Annotated[
         Deadline, Setting("WORKER_REQUEST_TIMEOUT_MS", "limit of one JSON-RPC reply")
     ] = 10_000
+    worker_hang_timeout_ms: Annotated[
+        Deadline,
+        Setting(
+            "WORKER_HANG_TIMEOUT_MS",
+            "a process that answers no ping is replaced after so long without any output",
+        ),
+    ] = 15_000
     worker_shutdown_grace_ms: Annotated[
         Milliseconds, Setting("WORKER_SHUTDOWN_GRACE_MS", "a stopping process is killed after it")
     ] = 5_000
@@ -159,7 +199,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_exit: Annotated[
         Literal["error", "length"],
         Setting("PROXY_WORKER_EXIT", "how an answer ends whose worker died after some text"),
-    ] = "error"
+    ] = "length"
 
     event_log: Annotated[
         Literal["off", "masked", "full"],
@@ -195,6 +235,17 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
             "PROXY_LOG_ON_ERROR", "what becomes of requests while the event log cannot be written"
         ),
     ] = "continue"
+    log_summary_age_s: Annotated[
+        Seconds,
+        Setting(
+            "PROXY_LOG_SUMMARY_AGE_S",
+            "age at which summaries of requests, the usage, go; the log goes earlier; 0: none",
+        ),
+    ] = 90 * 86_400
+    log_summary_max_bytes: Annotated[
+        Budget,
+        Setting("PROXY_LOG_SUMMARY_MAX_BYTES", "size of them all; then the oldest go; 0: none"),
+    ] = 256 * MIB
 
     store: Annotated[
         Literal["sqlite", "off"], Setting("PROXY_STORE", "what keeps responses; `off`: nothing")
@@ -216,6 +267,45 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
             "PROXY_LOG_FORMAT", "form of diagnostics; `auto`: console on a terminal, else JSON"
         ),
     ] = "auto"
+    log_access_sample: Annotated[
+        Positive,
+        Setting(
+            "PROXY_LOG_ACCESS_SAMPLE",
+            "of so many requests that went well one has an access line; 1: each",
+        ),
+    ] = 1
+
+    enable_metrics: Annotated[
+        bool, Setting("PROXY_ENABLE_METRICS", "false: there is no `/metrics`")
+    ] = True
+    metrics_token: Annotated[
+        Token | None,
+        Setting("PROXY_METRICS_TOKEN", "what opens `/metrics`, as `Authorization: Bearer`"),
+    ] = None
+    metrics_allow_loopback: Annotated[
+        bool,
+        Setting(
+            "PROXY_METRICS_ALLOW_LOOPBACK",
+            "whether `/metrics` is open to this machine, unless a proxy asks",
+        ),
+    ] = True
+    metrics_allow_unauth: Annotated[
+        bool, Setting("PROXY_METRICS_ALLOW_UNAUTH", "whether `/metrics` is open to everyone")
+    ] = False
+
+    enable_tracing: Annotated[
+        bool,
+        Setting(
+            "PROXY_ENABLE_TRACING",
+            "whether spans are exported by OTLP; `OTEL_` variables say where, see tracing",
+        ),
+    ] = False
+    tracing_conventions: Annotated[
+        Literal["gen-ai-0.1.0", "1.28.0"],
+        Setting(
+            "PROXY_TRACING_CONVENTIONS", "whose names GenAI attributes have; `1.28.0`: older ones"
+        ),
+    ] = "gen-ai-0.1.0"
 
     transcripts_dir: Annotated[
         Path,

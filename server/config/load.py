@@ -5,46 +5,27 @@ malformed one stops the start; a name nobody reads is a warning that says what t
 `python -m server.config.load` prints the generated part of `docs/configuration.md`.
 """
 
-import difflib
 import fnmatch
+import functools
 import ipaddress
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from dotenv import parser as dotenv
 
 from engine import workerkinds
 from engine.routing import fleet as routing
-from server.config import declared, models_file, settings, values
+from server.config import changes, declared, keys_edit, keys_file, models_file, settings, values
 from server.config.settings import Config as Config
+from server.http import clientaddress
 
 PUBLISHED_KEY = "codex-local-secret"
 """The default key of codex-completions-api, whose `.env` carries over: no secret at all."""
 
 KEY_CHARACTERS = 16
 """Least length of a key off loopback: 64 bits, where it is random and written in hexadecimal."""
-
-RESERVED = frozenset(
-    {
-        "PROXY_ADMIN_KEY",
-        "PROXY_AUTH_LOGIN_URL",
-        "PROXY_AUTH_LOGIN_URL_MODE",
-        "PROXY_ENABLE_METRICS",
-        "PROXY_MAINTENANCE_MODE",
-        "PROXY_METRICS_ALLOW_LOOPBACK",
-        "PROXY_METRICS_ALLOW_UNAUTH",
-        "PROXY_METRICS_TOKEN",
-        "PROXY_RATE_LIMIT_ENABLED",
-        "PROXY_RATE_LIMIT_MAX",
-        "PROXY_RATE_LIMIT_WINDOW_MS",
-        "PROXY_TEST_ENDPOINTS",
-        "PROXY_USAGE_ALLOW_UNAUTH",
-    }
-)
-"""Names with a meaning that this version does not act on."""
 
 RETIRED = {
     "CODEX_APPROVAL_POLICY": "use PROXY_APPROVAL_POLICY",
@@ -62,10 +43,15 @@ RETIRED = {
     "PROXY_TRACE_REQUIRED": "PROXY_LOG_ON_ERROR=refuse serves nothing unlogged",
     "PROXY_WORKER_COUNT": "use WORKER_COUNT",
     "SANITIZER_LOG_*": "PROXY_EVENT_LOG=masked masks contents before they are written",
-    "TOKEN_LOG_PATH": "usage is in each stream's terminal record of the event log",
+    "TOKEN_LOG_PATH": "`/v1/usage` has the tokens, and `/v1/usage/raw` a line for each request",
     "WORKER_RESTART_MAX": "restarts are never given up; WORKER_BACKOFF_MAX_MS spaces them",
 }
 """Names of codex-completions-api without a successor, and what does their job here."""
+
+
+UNPREFIXED = ("TOOL_BLOCK_", "STOP_AFTER_TOOLS", "SUPPRESS_TAIL_AFTER_TOOLS")
+"""How names of codex-completions-api begin that have a `PROXY_` here. Of others without one, such
+as `LOG_LEVEL`, nobody knows whose they are."""
 
 
 class ConfigError(Exception):
@@ -104,6 +90,8 @@ def load(
     flags: Mapping[str, str | None] | None = None,
     env_file: Path | None = None,
     check_default: models_file.CheckDefault = models_file.accept,
+    *,
+    is_again: bool = False,
 ) -> tuple[Config, list[str]]:
     """The settings of a run, and warnings for the operator.
 
@@ -111,16 +99,66 @@ def load(
         flags: by field of `Config`; None: not given.
         env_file: `NAME=value` lines, taken as they stand: nothing is expanded.
         check_default: of the models file, where it gives a default to a worker of turns.
+        is_again: whether a start has read the same before. A pipe, such as that of `<(sops -d
+            env)`, has nothing more to say then: it would pass for an empty file, or be waited for.
 
     Raises:
         ConfigError: for the first value found that cannot be used.
     """
+    if is_again:
+        _check_readable_again("--env-file", env_file)
     filed = _read(env_file) if env_file is not None else {}
     warnings = list(_name_warnings(environ, filed))
+    chosen, sources, ignored = _chosen(environ, flags or {}, filed)
+    warnings += ignored
+    if "data_dir" not in chosen:
+        chosen["data_dir"] = _state_dir(environ)
+    chosen.setdefault("log_dir", chosen["data_dir"] / "log")
+    config = Config(**chosen, sources=sources)
+    if is_again:
+        _check_readable_again("PROXY_MODELS_FILE", config.models_file)
+    if config.models_file is not None:
+        rules = _rules(config, config.models_file, check_default)
+        config = msgspec.structs.replace(config, models=rules)
+    if config.api_keys_file is not None:
+        config = msgspec.structs.replace(config, keys=_named_keys(config.api_keys_file))
+    check(config)
+    warnings += [
+        f"{name} has less than {KEY_CHARACTERS} characters: easy to guess"
+        for name, key in _keys(config).items()
+        if _is_short(key)
+    ]
+    return config, warnings
+
+
+def setting(
+    field: str,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    env_file: Path | None,
+) -> Any:
+    """One setting by itself, whatever is wrong with the others; None: it is not given.
+
+    Raises:
+        ConfigError: it is malformed, or the env file cannot be read.
+    """
+    filed = _read(env_file) if env_file is not None else {}
+    items = [item for item in settings.SETTINGS if item.field == field]
+    return _chosen(environ, flags, filed, items)[0].get(field)
+
+
+def _chosen(
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    filed: Mapping[str, str],
+    items: Iterable[declared.Declared] = settings.SETTINGS,
+) -> tuple[dict[str, Any], dict[str, settings.Source], list[str]]:
+    """What is given of some settings, where each is from, and warnings of what is ignored."""
     chosen: dict[str, Any] = {}
     sources: dict[str, settings.Source] = {}
-    for item in settings.SETTINGS:
-        given = list(_given(item, flags or {}, environ, filed))
+    warnings: list[str] = []
+    for item in items:
+        given = list(_given(item, flags, environ, filed))
         if not given:
             continue
         first = given[0]
@@ -131,18 +169,12 @@ def load(
             for other in given[1:]
             if other.source == first.source and other.text != first.text
         ]
-    if "data_dir" not in chosen:
-        chosen["data_dir"] = _state_dir(environ)
-    chosen.setdefault("log_dir", chosen["data_dir"] / "log")
-    config = Config(**chosen, sources=sources)
-    if config.models_file is not None:
-        config = msgspec.structs.replace(
-            config, models=_rules(config, config.models_file, check_default)
-        )
-    _check(config)
-    if config.api_key is not None and _is_short(config.api_key):
-        warnings.append(f"PROXY_API_KEY has less than {KEY_CHARACTERS} characters: easy to guess")
-    return config, warnings
+    return chosen, sources, warnings
+
+
+def _check_readable_again(name: str, path: Path | None) -> None:
+    if path is not None and path.exists() and not path.is_file():
+        raise ConfigError(name, f"{path} is not a regular file: only a restart reads it again")
 
 
 def _rules(config: Config, path: Path, check: models_file.CheckDefault) -> dict[str, routing.Rule]:
@@ -152,7 +184,16 @@ def _rules(config: Config, path: Path, check: models_file.CheckDefault) -> dict[
         raise ConfigError(str(path), str(error)) from None
 
 
+def _named_keys(path: Path) -> dict[str, keys_file.Key]:
+    try:
+        return keys_file.load(path)
+    except keys_file.KeysFileError as error:
+        raise ConfigError(str(path), str(error)) from None
+
+
 def _read(path: Path) -> dict[str, str]:
+    from dotenv import parser as dotenv  # most starts read no file
+
     try:
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(dotenv.parse_stream(stream))
@@ -193,13 +234,22 @@ def _name_warnings(*sources: Mapping[str, str]) -> Iterator[str]:
         retired = [advice for old, advice in RETIRED.items() if fnmatch.fnmatchcase(name, old)]
         if name in known:
             continue
-        if name in RESERVED:
-            yield f"{name} is not in effect in this version"
-        elif retired:
+        if retired:
             yield f"{name} is not used: {retired[0]}"
+        elif name.startswith(UNPREFIXED) and f"PROXY_{name}" in known:
+            yield f"{name} is not read: use PROXY_{name}"
+        elif name.startswith("PROXY_") and name.removeprefix("PROXY_") in known:
+            yield f"{name} is not read: use {name.removeprefix('PROXY_')}"
         elif name.startswith("PROXY_"):
-            near = difflib.get_close_matches(name, sorted(known | RESERVED), n=1)
-            yield f"{name} is unknown" + (f", did you mean {near[0]}?" if near else "")
+            near = nearest(name, sorted(known))
+            yield f"{name} is unknown" + (f", did you mean {near}?" if near else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the name that one was meant to be; empty where none comes close."""
+    import difflib  # most names are spelled as they should be
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
 
 
 def _value(item: declared.Declared, given: _Given) -> object:
@@ -219,32 +269,73 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     return Path(home) / ".local" / "state" / "turntape"
 
 
-def _check(config: Config) -> None:
-    """Refuse what is well-formed alone but not together."""
-    if not is_loopback(config.host):
-        if config.api_key is None:
-            raise ConfigError("PROXY_API_KEY", f"must be set to listen on {config.host!r}")
-        if config.api_key == PUBLISHED_KEY:
-            raise ConfigError(
-                "PROXY_API_KEY", f"a published key cannot protect {config.host!r}; choose another"
-            )
-        if _is_short(config.api_key):
-            problem = (
-                f"must have at least {KEY_CHARACTERS} characters to listen on {config.host!r}"
-            )
-            raise ConfigError("PROXY_API_KEY", problem)
+def check(config: Config) -> None:
+    """Refuse what is well-formed alone but not together.
+
+    Raises:
+        ConfigError: with one of those at fault.
+    """
+    _check_keys(config)
     if workerkinds.UPSTREAM in config.worker_kinds() and config.upstream_url is None:
         raise ConfigError("PROXY_UPSTREAM_URL", "must be set for the upstream worker")
     if config.worker_backoff_max_ms < config.worker_backoff_initial_ms:
         raise ConfigError("WORKER_BACKOFF_MAX_MS", "is below WORKER_BACKOFF_INITIAL_MS")
+    try:
+        clientaddress.networks(config.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError("PROXY_TRUSTED_PROXIES", str(error)) from None
     if 0 < config.log_max_bytes < config.log_segment_bytes:
         raise ConfigError("PROXY_LOG_MAX_BYTES", "is below PROXY_LOG_SEGMENT_BYTES")
+
+
+def _check_keys(config: Config) -> None:
+    """Refuse keys that cannot protect what they are for."""
+    keys = _keys(config)
+    if not is_loopback(config.host):
+        if not config.needs_key:
+            raise ConfigError("PROXY_API_KEY", f"must be set to listen on {config.host!r}")
+        for name, key in keys.items():
+            if key == PUBLISHED_KEY:
+                problem = f"a published key cannot protect {config.host!r}; choose another"
+                raise ConfigError(name, problem)
+            if _is_short(key):
+                problem = (
+                    f"must have at least {KEY_CHARACTERS} characters to listen on {config.host!r}"
+                )
+                raise ConfigError(name, problem)
+    holders: dict[str, str] = {}
+    for name, key in keys.items():
+        if key in holders:
+            others = "clients" if holders[key] == "PROXY_API_KEY" else "operators"
+            raise ConfigError(name, f"must not be {holders[key]}: {others} have that")
+        holders[key] = name
+    _check_named_keys(config, keys)
+
+
+def _check_named_keys(config: Config, keys: Mapping[str, str]) -> None:
+    """Refuse a named key that has a second name, among the settings."""
+    for other, key in keys.items():
+        hashed = keys_edit.hash_of(key)
+        for name, named in config.keys.items():
+            if hashed in named.hashes and name != other:
+                raise ConfigError(str(config.api_keys_file), f"keys.{name} must not be {other}")
+
+
+def _keys(config: Config) -> dict[str, str]:
+    """The keys that open this server, by name."""
+    keys = {
+        "PROXY_API_KEY": config.api_key,
+        "PROXY_ADMIN_KEY": config.admin_key,
+        "PROXY_METRICS_TOKEN": config.metrics_token,
+    }
+    return {name: key for name, key in keys.items() if key is not None}
 
 
 def _is_short(key: str) -> bool:
     return len(key) < KEY_CHARACTERS
 
 
+@functools.lru_cache(maxsize=64)  # asked for every request; the names are a client's
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect to `host`. Of names, `localhost` alone is trusted."""
     try:
@@ -269,6 +360,8 @@ def describe(config: Config) -> list[Row]:
     for name, rule in config.models.items():
         place, said = models_file.show(name, rule, config.worker)
         rows.append(Row(place, said, "file", "what stands behind that name"))
+    for name, key in config.keys.items():
+        rows.append(Row(f"keys.{name}", keys_file.show(key), "file", "what a key may ask for"))
     return rows
 
 
@@ -280,8 +373,8 @@ def reference() -> str:
         names = ", ".join(f"`{name}`" for name in spelled)
         default = item.setting.derived or values.show(item, item.default)
         lines.append(f"| {names} | {default} | {values.accepts(item)} | {item.setting.meaning} |")
-    reserved = ", ".join(f"`{name}`" for name in sorted(RESERVED))
-    lines += ["", f"Known, and not in effect in this version: {reserved}.", ""]
+    live = (item.setting.name for item in settings.SETTINGS if item.field in changes.LIVE)
+    lines += ["", f"In force with a reload: {', '.join(f'`{name}`' for name in live)}.", ""]
     lines += ["| name of codex-completions-api | what does its job here |", "|---|---|"]
     lines += [f"| `{name}` | {advice} |" for name, advice in RETIRED.items()]
     return "\n".join(lines) + "\n"

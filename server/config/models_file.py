@@ -1,7 +1,6 @@
 """Reads the file that maps model names to workers, models, defaults and fallbacks."""
 
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -10,13 +9,16 @@ import msgspec
 from msgspec import Meta
 
 from engine import workerkinds
-from engine.routing import fleet as routing, models
+from engine.routing import fleet as routing, models, timeouts
+from server.config import declared
 from server.http import mismatch
 
 T = TypeVar("T")
 
 Name = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,256}$")]
 """A model's name: visible ASCII without spaces, for it may stand in a header."""
+
+Milliseconds = Annotated[int, Meta(ge=0, le=declared.LARGEST)]
 
 CLIENTS_OWN: Final = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "tools", "functions"}
@@ -32,6 +34,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     effort: models.Effort | None = None
     defaults: dict[str, Any] = {}
     fallback: Name | None = None
+    first_chunk_timeout_ms: Milliseconds | None = None
+    stream_idle_timeout_ms: Milliseconds | None = None
+    timeout_ms: Milliseconds | None = None
+
+    @property
+    def timeouts(self) -> timeouts.Timeouts:
+        """Its own limits of time."""
+        return timeouts.Timeouts(
+            first_chunk_ms=self.first_chunk_timeout_ms,
+            idle_ms=self.stream_idle_timeout_ms,
+            total_ms=self.timeout_ms,
+        )
 
 
 CheckDefault = Callable[[str, Any, str], str | None]
@@ -66,6 +80,8 @@ def load(
     Raises:
         ModelsFileError: with the place that is at fault.
     """
+    import tomllib  # most starts read no file
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -101,6 +117,14 @@ def show(name: str, rule: routing.Rule, default: str) -> tuple[str, str]:
         said += f", effort {rule.effort}"
     if rule.defaults:
         said += f", with {', '.join(rule.defaults)}"
+    own = rule.timeouts
+    for what, limit in (
+        ("first chunk", own.first_chunk_ms),
+        ("idle", own.idle_ms),
+        ("whole", own.total_ms),
+    ):
+        if limit is not None:
+            said += f", {what} {limit} ms"
     if rule.fallback is not None:
         said += f", else {rule.fallback}"
     return _place(name), said
@@ -130,7 +154,14 @@ def _rule(name: str, table: Any, default: workerkinds.Name, check: CheckDefault)
             continue
         if (wrong := check(field, value, kind.name)) is not None:
             raise ModelsFileError(f"{place}: {wrong}")
-    return routing.Rule(**msgspec.structs.asdict(entry))
+    return routing.Rule(
+        worker=entry.worker,
+        model=entry.model,
+        effort=entry.effort,
+        defaults=entry.defaults,
+        fallback=entry.fallback,
+        timeouts=entry.timeouts,
+    )
 
 
 def _place(name: str, *fields: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from engine import redaction, workerkinds
 from engine.routing import fleet as routing
 from machines import tooloptions
+from server.config import keys_file
 from server.config.declared import (
     MIB,
     Choices,
@@ -39,8 +40,8 @@ Source = Literal["default", "file", "env", "flag"]
 class Config(HostSettings, frozen=True, kw_only=True):
     """The settings of one run. A field is named as its variable, without `PROXY_`.
 
-    `models` is what the models file says; `sources` tells where each field came from, absent: its
-    default.
+    `models` is what the models file says, `keys` what the keys file does; `sources` tells where
+    each field came from, absent: its default.
     """
 
     head_hold_ms: Annotated[
@@ -73,10 +74,19 @@ class Config(HostSettings, frozen=True, kw_only=True):
         Milliseconds,
         Setting("PROXY_LATENCY_BUDGET_MS", "warn of slower first output; 0: never"),
     ] = 0
+    drain_delay_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_DRAIN_DELAY_MS", "after SIGTERM, time not ready and still serving"),
+    ] = 0
     drain_timeout_ms: Annotated[
         Milliseconds,
         Setting("PROXY_DRAIN_TIMEOUT_MS", "time for open streams after SIGTERM"),
     ] = 20_000
+
+    maintenance_mode: Annotated[
+        bool,
+        Setting("PROXY_MAINTENANCE_MODE", "whether it starts in maintenance: 503 for new work"),
+    ] = False
 
     max_body_bytes: Annotated[
         Size, Setting("PROXY_MAX_BODY_BYTES", "largest request body, above it 413")
@@ -100,6 +110,33 @@ class Config(HostSettings, frozen=True, kw_only=True):
         Count, Setting("PROXY_SSE_MAX_CONCURRENCY", "streams at once, above it 429; 0: no limit")
     ] = 0
 
+    rate_limit_enabled: Annotated[
+        bool,
+        Setting(
+            "PROXY_RATE_LIMIT_ENABLED",
+            "whether keys without a limit of requests of their own have the next two",
+        ),
+    ] = False
+    rate_limit_window_ms: Annotated[
+        Deadline,
+        Setting("PROXY_RATE_LIMIT_WINDOW_MS", "length of a window in which a key's use counts"),
+    ] = 60_000
+    rate_limit_max: Annotated[
+        Positive, Setting("PROXY_RATE_LIMIT_MAX", "requests for answers a window, above it 429")
+    ] = 60
+
+    test_endpoints: Annotated[
+        bool,
+        Setting("PROXY_TEST_ENDPOINTS", "`/__test/conc`, and `x-conc-*` on streams: for tests"),
+    ] = False
+
+    enable_request_metrics: Annotated[
+        bool,
+        Setting(
+            "PROXY_ENABLE_REQUEST_METRICS",
+            "whether answers of chat tell their times, as `metrics`",
+        ),
+    ] = False
     protect_models: Annotated[
         bool, Setting("PROXY_PROTECT_MODELS", "whether `/v1/models` needs the key")
     ] = False
@@ -154,9 +191,12 @@ class Config(HostSettings, frozen=True, kw_only=True):
         Setting("PROXY_TOOL_BLOCK_DELIMITER", "text between two `<use_tool>` blocks"),
     ] = None
     suppress_tail_after_tools: Annotated[
-        bool,
-        Setting("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "whether text after a tool call is dropped"),
-    ] = False
+        Literal["auto", "true", "false"],
+        Setting(
+            "PROXY_SUPPRESS_TAIL_AFTER_TOOLS",
+            "whether text after a tool call is dropped; `auto`: in obsidian-xml it is",
+        ),
+    ] = "auto"
     park_ttl_ms: Annotated[
         Deadline, Setting("PROXY_PARK_TTL_MS", "how long a turn waits for its tool results")
     ] = 300_000
@@ -164,8 +204,18 @@ class Config(HostSettings, frozen=True, kw_only=True):
         Count, Setting("PROXY_PARK_MAX", "turns that wait at once; 0: none does")
     ] = 64
 
+    usage_allow_unauth: Annotated[
+        bool, Setting("PROXY_USAGE_ALLOW_UNAUTH", "whether `/v1/usage` is open without a key")
+    ] = False
+
     models: dict[str, routing.Rule] = msgspec.field(default_factory=dict)
+    keys: dict[str, keys_file.Key] = msgspec.field(default_factory=dict)
     sources: dict[str, Source] = msgspec.field(default_factory=dict)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether clients need a key; also where a file of keys has none left."""
+        return self.api_key is not None or self.api_keys_file is not None
 
     def workers(self) -> tuple[workerkinds.Name, ...]:
         """The workers that run: the default, then those that models name."""
@@ -210,7 +260,7 @@ def _credentials(headers: tuple[str, ...]) -> Iterator[str]:
 SHORTEST_CREDENTIAL = 6
 """Least characters of a header's value to hide: `1`, `true` and `false` stand in many lines."""
 
-DERIVED = ("models", "sources")
+DERIVED = ("keys", "models", "sources")
 """Fields of `Config` that nobody sets."""
 
 SETTINGS: tuple[Declared, ...] = tuple(

@@ -59,6 +59,8 @@ def _parse_factor(_: declared.Declared, text: str) -> float:
 def _parse_text(item: declared.Declared, text: str) -> str:
     if item.choices:
         text = text.lower()
+    if "true" in item.choices and text in _SWITCH:
+        text = str(_SWITCH[text]).lower()
     if item.choices and text not in item.choices:
         raise ValueError
     if re.fullmatch(item.kind.pattern, text) is None:
@@ -95,7 +97,8 @@ def accepts(item: declared.Declared) -> str:
     """Describe in words the values that a setting takes."""
     kind = item.kind
     if item.choices:
-        return ", ".join(item.choices)
+        switch = [word for word in _SWITCH if word not in item.choices]
+        return ", ".join([*item.choices, *(switch if "true" in item.choices else ())])
     if item.type is bool:
         return "true, false, yes, no, 1, 0"
     if item.type is Path:

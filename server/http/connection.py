@@ -21,6 +21,9 @@ DRAIN_BYTES = 64 * 1024
 LINGER_BYTES = 64 * 1024 * 1024
 """Most bytes that are read and dropped while a closed connection lingers."""
 
+BLANK = frozenset({b"\r", b"\n"})
+"""The first bytes of a blank line, which may stand before a request."""
+
 SUPPORTED_VERSIONS = frozenset({b"1.0", b"1.1"})
 """The HTTP versions that are answered; any other is refused with 400."""
 
@@ -38,7 +41,7 @@ class Site(NamedTuple):
 
     handler: http.Handler
     limits: http.Limits
-    error_response: http.ErrorResponse
+    refuse: http.Refuse
     date: http.DateHeader
 
 
@@ -63,7 +66,7 @@ class Connection:
             over_limit_stall=limits.over_limit_stall,
             write_stall=limits.write_stall,
         )
-        self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._protocol = self._cycle()
         self._head = http.Head(site.date, self._persistent)
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.IDLE
@@ -177,12 +180,11 @@ class Connection:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
         )
         self._declared = int(headers.get("content-length") or 0)
-        peer = self._writer.get_extra_info("peername")
         request = http.Request(
             head.method.decode("ascii"),
             head.target.decode("ascii"),
             headers,
-            peer[0] if peer else "",
+            self._peer(),
             self._read_body,
         )
         if self._receiver.done():
@@ -191,6 +193,10 @@ class Connection:
             self._loop.call_soon(self.lost)
         return http.Exchange(request, self._protocol, self._out, self._head)
 
+    def _peer(self) -> str:
+        peer = self._writer.get_extra_info("peername")
+        return peer[0] if peer else ""
+
     async def _answer(self, head: h11.Request, exchange: http.Exchange) -> None:
         """Run the handler and see to it that the response ends."""
         try:
@@ -198,7 +204,8 @@ class Connection:
             await self._site.handler(exchange)
         except errors.ApiError as error:
             if exchange.stage is http.Stage.PENDING:
-                exchange.respond(*self._site.error_response(error))
+                request = exchange.request
+                exchange.respond(*self._site.refuse(error, request, request.peer))
             elif exchange.stage in http.OPEN_STAGES:
                 self._fail(exchange, error)
         except Exception as error:
@@ -209,8 +216,8 @@ class Connection:
     def _fail(self, exchange: http.Exchange, error: Exception) -> None:
         """Report a defect of ours, and answer as well as is still possible."""
         hidden = errors.defect()
-        status, headers, body = self._site.error_response(hidden)
         request = exchange.request
+        status, headers, body = self._site.refuse(hidden, request, request.peer)
         ids = {"req_id": dict(headers).get("x-request-id"), "method": request.method}
         containment.report(containment.Boundary.REQUEST, error, path=request.path, **ids)
         if exchange.stage is http.Stage.PENDING:
@@ -278,7 +285,7 @@ class Connection:
     def _refuse(self, error: errors.ApiError) -> None:
         """Answer input that never became a request."""
         self._phase = Phase.LAST
-        status, headers, body = self._site.error_response(error)
+        status, headers, body = self._site.refuse(error, None, self._peer())
         head = self._head.of(status, [*headers, ("content-length", str(len(body)))])
         parts = (head, h11.Data(data=body), h11.EndOfMessage())
         self._out.transmit(b"".join(self._protocol.send(part) or b"" for part in parts))
@@ -305,8 +312,20 @@ class Connection:
             await self._writer.drain()
         except (errors.ApiError, TimeoutError, OSError):
             return False
-        self._protocol.start_next_cycle()
+        rest, at_end = self._protocol.trailing_data
+        if rest[:1] in BLANK:
+            # h11 takes no blank line behind a body for what it is (RFC 9112 §2.2).
+            self._protocol = self._cycle()
+            self._receive(rest)
+            if at_end:
+                self._protocol.receive_data(b"")
+        else:
+            self._protocol.start_next_cycle()
         return True
+
+    def _cycle(self) -> h11.Connection:
+        head_bytes = self._limits.head_bytes
+        return h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes)
 
     async def _linger(self) -> None:
         """Close the connection without destroying the last answer on its way.
@@ -327,7 +346,16 @@ class Connection:
     async def _feed(self, timeout: float | None) -> None:
         """Pass the received bytes to h11; an empty piece tells it of the input's end."""
         for data in await self._in.take(timeout):
-            self._protocol.receive_data(data)
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """Hand bytes to h11, without blank lines before a request (RFC 9112 §2.2)."""
+        is_first = data[:1] in BLANK and self._protocol.their_state is h11.IDLE
+        if is_first and not self._protocol.trailing_data[0]:
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return  # an empty piece would be the input's end
+        self._protocol.receive_data(data)
 
     def lost(self) -> None:
         """Take note that nobody is left to answer."""

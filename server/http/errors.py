@@ -1,10 +1,11 @@
 """The one place where an error code becomes an HTTP status, a type and a body."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from machines import outputs
+from machines import events, outputs, parse
 
 
 class ErrorCase(NamedTuple):
@@ -45,23 +46,32 @@ CASES: dict[str, ErrorCase] = {
     "worker_unauthorized": ErrorCase(
         401, "authentication_error", "the worker's own login is missing or expired"
     ),
-    "host_not_allowed": ErrorCase(403, INVALID, "without a key only loopback hosts are served"),
+    "host_not_allowed": ErrorCase(
+        403, INVALID, "without a key, or for metrics a token, only loopback is served"
+    ),
     "provider_forbidden": ErrorCase(403, "permission_error", "the provider refused the account"),
     "not_found": ErrorCase(404, INVALID, "no such route"),
     "previous_response_not_found": ErrorCase(
         400, INVALID, "no response with the id in `previous_response_id`, or not of this key"
     ),
+    "usage_not_kept": ErrorCase(404, INVALID, "there is no usage while `PROXY_EVENT_LOG` is off"),
     "response_not_found": ErrorCase(404, INVALID, "no such response, or not of this key"),
-    "model_not_found": ErrorCase(404, INVALID, "no such model"),
+    "model_not_found": ErrorCase(404, INVALID, "no such model, or none for this key"),
     "method_not_allowed": ErrorCase(405, INVALID, "the route has no such method; see `Allow`"),
     "request_timeout_client": ErrorCase(408, INVALID, "the request came too slowly"),
     "request_too_large": ErrorCase(413, INVALID, "the body is over `PROXY_MAX_BODY_BYTES`"),
     "unsupported_media_type": ErrorCase(415, INVALID, "the body is not `application/json`"),
     "expectation_failed": ErrorCase(417, INVALID, "an `Expect` other than `100-continue`"),
+    "upgrade_required": ErrorCase(426, INVALID, "a WebSocket was asked for, and is not offered"),
     "headers_too_large": ErrorCase(431, INVALID, "the request's head is over 64 KiB"),
-    "rate_limit_exceeded": ErrorCase(429, "rate_limit_error", "too many requests", 1),
+    "rate_limit_exceeded": ErrorCase(
+        429, "rate_limit_error", "a limit of the key, or of the provider, is used up", 1
+    ),
     "concurrency_exceeded": ErrorCase(
-        429, "rate_limit_error", "more streams than `PROXY_SSE_MAX_CONCURRENCY`", 1
+        429,
+        "rate_limit_error",
+        "more streams than `PROXY_SSE_MAX_CONCURRENCY`, or than the key may have",
+        1,
     ),
     "tool_choice_unsatisfied": ErrorCase(
         502,
@@ -80,6 +90,9 @@ CASES: dict[str, ErrorCase] = {
     "client_gone": ErrorCase(499, INVALID, "the client left; nobody sees this status"),
     "internal_error": ErrorCase(500, SERVER, "a defect of this server"),
     "upstream_error": ErrorCase(502, SERVER, "the provider failed, retries included", 1),
+    "upstream_redirected": ErrorCase(
+        502, SERVER, "the provider answered with a redirect, which is not followed", None, False
+    ),
     "upstream_disconnected": ErrorCase(502, SERVER, "the provider's stream broke off", 1),
     "upstream_truncated": ErrorCase(502, SERVER, "the upstream's stream ended unfinished", 1),
     "upstream_unreachable": ErrorCase(502, SERVER, "the upstream cannot be connected to", 1),
@@ -99,10 +112,14 @@ CASES: dict[str, ErrorCase] = {
     "empty_upstream": ErrorCase(502, SERVER, "the upstream sent no answer", 1),
     "worker_exited": ErrorCase(503, SERVER, "the worker's process ended before its answer", 1),
     "store_unavailable": ErrorCase(503, SERVER, "the store of responses cannot be written", 1),
+    "usage_unavailable": ErrorCase(503, SERVER, "the usage cannot be read", 1),
     "worker_not_ready": ErrorCase(503, SERVER, "no worker is ready", 1),
     "app_server_disabled": ErrorCase(503, SERVER, "the Codex worker is switched off", 30),
     "server_shutdown": ErrorCase(503, SERVER, "the server is stopping", 1),
     "maintenance": ErrorCase(503, SERVER, "the server is in maintenance", 30),
+    "maintenance_not_kept": ErrorCase(
+        503, SERVER, "the change of an operator cannot be kept; nothing was changed", 1
+    ),
     "request_timeout": ErrorCase(
         504, SERVER, "no output within the limit, or the whole request took too long", None, False
     ),
@@ -129,7 +146,10 @@ class ApiError(Exception):
         message: for the client; holds no internals.
         param: the request's field at fault.
         status: overrides the code's own, where an upstream named one.
-        retry_after: seconds; overrides the code's own.
+        retry_after: seconds; overrides the code's own. The SDKs wait for `retry-after-ms` where
+            it has a fraction.
+        should_retry: overrides the code's own.
+        members: a JSON object of further members; a `type` among them overrides the code's own.
     """
 
     def __init__(
@@ -140,6 +160,8 @@ class ApiError(Exception):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
+        members: msgspec.Raw = events.NO_MEMBERS,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
@@ -148,7 +170,10 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.status = status or self.case.status
-        self.retry_after = self.case.retry_after if retry_after is None else retry_after
+        self.should_retry = self.case.should_retry if should_retry is None else should_retry
+        usual = None if should_retry is False else self.case.retry_after
+        self.retry_after = usual if retry_after is None else retry_after
+        self._members = members
         self._headers = headers
 
     @classmethod
@@ -160,6 +185,8 @@ class ApiError(Exception):
             failure.param,
             status=failure.status,
             retry_after=failure.retry_after,
+            should_retry=failure.should_retry,
+            members=failure.members,
         )
 
     def headers(self) -> list[tuple[str, str]]:
@@ -167,15 +194,27 @@ class ApiError(Exception):
         found = [("content-type", "application/json"), *self._headers]
         if self.retry_after is not None:
             found.append(("retry-after", str(max(1, round(self.retry_after)))))
-        if self.case.should_retry is not None:
-            found.append(("x-should-retry", str(self.case.should_retry).lower()))
+            if self.retry_after != round(self.retry_after):
+                found.append(("retry-after-ms", str(round(self.retry_after * 1000))))
+        if self.should_retry is not None:
+            found.append(("x-should-retry", str(self.should_retry).lower()))
         if self.code == "invalid_api_key":
             found.append(("www-authenticate", "Bearer"))
         return found
 
     def body(self) -> bytes:
         """Return the JSON envelope, which always has all four keys."""
-        return envelope(self.code, self.message, self.param, self.status)
+        return envelope(self.code, self.message, self.param, self.status, self._members)
+
+    def response(
+        self, usual: Sequence[tuple[str, str]]
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Return status, headers and body of the answer.
+
+        Args:
+            usual: the headers of every response.
+        """
+        return self.status, [*usual, *self.headers()], self.body()
 
 
 def defect() -> ApiError:
@@ -183,21 +222,29 @@ def defect() -> ApiError:
     return ApiError.from_failure(outputs.DEFECT)
 
 
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
 GENERIC_CODES = frozenset({"invalid_request"})
 """Codes that the API itself leaves null on the wire."""
 
 
 def envelope(
-    code: str, message: str, param: str | None = None, status: int | None = None
+    code: str,
+    message: str,
+    param: str | None = None,
+    status: int | None = None,
+    members: msgspec.Raw = events.NO_MEMBERS,
 ) -> bytes:
-    """Encode `{"error": {"message", "type", "param", "code"}}`."""
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": message,
-                "type": case_of(code, status).type,
-                "param": param,
-                "code": None if code in GENERIC_CODES else code,
-            }
-        }
-    )
+    """Encode `{"error": {"message", "type", "param", "code"}}`.
+
+    Args:
+        members: as `ApiError` has them.
+    """
+    further = parse.parse_outer(members, _members)
+    own: dict[str, Any] = {
+        "message": message,
+        "type": further.pop("type", case_of(code, status).type),
+        "param": param,
+        "code": None if code in GENERIC_CODES else code,
+    }
+    return msgspec.json.encode({"error": own | further})

@@ -6,9 +6,9 @@ plain calls: they encode with h11, write to the transport and return.
 """
 
 import asyncio
-import email.utils
 import enum
 import http
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -26,6 +26,10 @@ SERVER_NAME = "turntape"
 
 REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 """The reason phrase of each status, for the status line (RFC 9112 §4)."""
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""The names in a date of HTTP (RFC 9110 §5.6.7), whatever the locale."""
 
 BODILESS_STATUSES = frozenset({204, 304})
 """Statuses whose responses have neither a body nor a `content-length` (RFC 9110 §6.4.1, §8.6)."""
@@ -70,6 +74,10 @@ class Headers:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             self._values.setdefault(name, []).append(value)
+
+    def names(self) -> Iterable[str]:
+        """Return the names of the headers that came."""
+        return self._values.keys()
 
     def get(self, name: str) -> str | None:
         """Return the header's first value, or None."""
@@ -144,7 +152,9 @@ class DateHeader:
         second = int(self._clock())
         if second != self._second:
             self._second = second
-            self._text = email.utils.formatdate(second, usegmt=True)
+            at = time.gmtime(second)
+            date = f"{_DAYS[at.tm_wday]}, {at.tm_mday:02} {_MONTHS[at.tm_mon - 1]} {at.tm_year}"
+            self._text = f"{date} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT"
         return self._text
 
 
@@ -196,6 +206,8 @@ class Exchange:
     """One request and its response.
 
     Attributes:
+        status: that was sent; None before any was.
+        body_bytes: of an answer that was sent whole.
         on_pressure: called with the bytes that wait, each time they come to exceed the limit.
         on_relief: called each time they have fallen below half of it again.
     """
@@ -204,6 +216,8 @@ class Exchange:
         self, request: Request, protocol: h11.Connection, out: outbound.Outbound, head: Head
     ) -> None:
         self.request = request
+        self.status: int | None = None
+        self.body_bytes = 0
         self.on_pressure: Callable[[int], None] | None = None
         self.on_relief: Callable[[], None] | None = None
         self._on_gone: Callable[[events.GoneCause], None] | None = None
@@ -242,6 +256,7 @@ class Exchange:
         """Send a whole response; its `content-length` is added, and to HEAD no body is sent."""
         if not self._may_begin():
             return
+        self.status, self.body_bytes = status, len(body)
         if status not in BODILESS_STATUSES:
             headers = [*headers, ("content-length", str(len(body)))]
         data = self._protocol.send(self._head.of(status, headers))
@@ -254,6 +269,7 @@ class Exchange:
         """Send the head of a response whose length is not known; HTTP/1.1 clients get chunks."""
         if not self._may_begin():
             return
+        self.status = status
         self._out.transmit(self._protocol.send(self._head.of(status, headers)))
         self._stage = Stage.STREAMING if self._has_body(status) else Stage.BODILESS
 
@@ -320,11 +336,11 @@ class Exchange:
 Handler = Callable[[Exchange], Awaitable[None]]
 """Answers one exchange and ends it before it returns; an `ApiError` that it raises is answered."""
 
-ErrorResponse = Callable[[errors.ApiError], tuple[int, HeaderList, bytes]]
-"""Makes status, headers and body of an error that no handler answered."""
+Refuse = Callable[[errors.ApiError, Request | None, str], tuple[int, HeaderList, bytes]]
+"""Makes status, headers and body of the answer to what no handler was given, or that it failed to
+answer: with the request, where it was one, and the peer's address."""
 
 
-def error_response(error: errors.ApiError) -> tuple[int, HeaderList, bytes]:
+def refuse(error: errors.ApiError, _: Request | None, __: str) -> tuple[int, HeaderList, bytes]:
     """Make an error's response: the JSON envelope, under a request id of its own."""
-    headers = [("x-request-id", f"req_{uuid.uuid4().hex}"), *error.headers()]
-    return error.status, headers, error.body()
+    return error.response([("x-request-id", f"req_{uuid.uuid4().hex}")])

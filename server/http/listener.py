@@ -15,7 +15,7 @@ STREAM_LIMIT = 32 * 1024
 BACKLOG = 2048
 """Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger(component="http")
 
 
 class HttpServer:
@@ -23,7 +23,7 @@ class HttpServer:
 
     Args:
         clock: seconds since the epoch, for the `date` header.
-        error_response: answers what goes wrong before or outside the handler.
+        refuse: answers what goes wrong before or outside the handler.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class HttpServer:
         handler: http.Handler,
         limits: http.Limits,
         clock: Callable[[], float] = time.time,
-        error_response: http.ErrorResponse = http.error_response,
+        refuse: http.Refuse = http.refuse,
     ) -> None:
         self._limits = limits
-        self._site = connection.Site(handler, limits, error_response, http.DateHeader(clock))
+        self._site = connection.Site(handler, limits, refuse, http.DateHeader(clock))
         self._listener: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], connection.Connection] = {}
 
@@ -106,7 +106,7 @@ class HttpServer:
             writer.transport.abort()
             return
         if len(self._connections) >= self._limits.max_connections:
-            log.warning("too many connections", limit=self._limits.max_connections)
+            log.warning("connections_full", limit=self._limits.max_connections)
             writer.transport.abort()
             return
         try:

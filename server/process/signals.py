@@ -9,9 +9,11 @@ one handler is in force all the time, and what it does depends on how far the pr
     within `caught()`                    the signal is kept for whoever has begun something
     after it                             nothing: the process is at its end already
 
-SIGHUP asks to stop where standard error is a terminal, for that was closed; anywhere else it asks
-for nothing, and is passed on to be logged. Where it was ignored from the start (`nohup`) it stays
-so. SIGPIPE is ignored by Python itself.
+SIGHUP has two senders. The system sends it where a terminal was closed: then it asks to stop.
+Anyone else means that the configuration should be read again, and it is passed on. They are told
+apart by standard error: it was a terminal at the start, and a terminal that was closed is none any
+more (Linux hangs it up before it sends the signal, `__tty_hangup`). Where SIGHUP was ignored from
+the start (`nohup`) it stays so. SIGPIPE is ignored by Python itself.
 
 Nothing is imported here that takes long: a signal may come meanwhile.
 """
@@ -76,8 +78,8 @@ def caught() -> Iterator[Caught]:
 
 
 def asks_to_stop(number: int) -> bool:
-    """Whether a signal asks the process to end: SIGHUP does on a terminal."""
-    return number != signal.SIGHUP or _on_terminal
+    """Whether a signal asks the process to end: SIGHUP does where its terminal was closed."""
+    return number != signal.SIGHUP or (_on_terminal and not os.isatty(2))
 
 
 def status_of(number: int) -> int:
@@ -102,4 +104,4 @@ def _handle(number: int, _: object) -> None:
 _receive: Callable[[int], object] = _leave
 
 _on_terminal = os.isatty(2)
-"""At the start: of a terminal that was closed the system says that it is none."""
+"""At the start."""

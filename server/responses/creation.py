@@ -88,6 +88,8 @@ class Creation(msgspec.Struct, frozen=True):
             body=body,
             stored=self.keeps,
             reasoning_items=self.keeps or encrypted,
+            separate_items=True,
+            empty_message="completed" if passed_on else "never",
         )
 
     def begun(self, opened: events.Opened) -> responsestore.StoredResponse:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine.codex.child import home as codexhome
-from tests.support.process import readme, serving
+from tests.support.process import codexbinary, machinetime, readme, serving
+from tests.support.providers import upstreams, upstreamshapes
+from tests.support.providers.upstreams import chunk
 from tests.tools import redraw
 
 PAGE = redraw.DOCS / "responses.md"
@@ -32,7 +33,7 @@ def ask(server: serving.Serve, directory: Path, model: str, idle_ms: int = 60_00
     (shown,) = readme.examples(PAGE, "toml")
     config = shown.replace(readme.SERVER, server.base).replace("codex-5", model)
     (home / "config.toml").write_text(config + CLIENT.format(idle_ms=idle_ms))
-    binary = str(codexhome.find_binary(None))
+    binary = str(codexbinary.path())
     asked = subprocess.run(
         (binary, "exec", "--skip-git-repo-check", "--json", "--sandbox", "read-only", "Hello"),
         cwd=workdir,
@@ -40,7 +41,7 @@ def ask(server: serving.Serve, directory: Path, model: str, idle_ms: int = 60_00
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=4 * machinetime.HANG_S,  # what it waits for grows with the machine's slowness
     )
     return [json.loads(line) for line in asked.stdout.splitlines()]
 
@@ -63,21 +64,54 @@ def test_codex_completes_a_prompt(tmp_path: Path) -> None:
     assert printed[-1]["usage"]["output_tokens"] == 5
 
 
-def test_codex_hears_of_a_failure(tmp_path: Path) -> None:
+def test_codex_hears_each_message_by_itself(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
+        printed = ask(server, tmp_path, "responses-messages")
+    assert said(printed, "agent_message") == ["Let me work that out.", "It is 42."]
+    assert said(printed, "reasoning") == []
+
+
+def thinking_aloud(request: upstreams.Request) -> upstreams.Answer:
+    """Think and call in two turns, then answer."""
+    turn = 1 + sum(message["role"] == "tool" for message in request.body["messages"])
+    calls = [upstreamshapes.call(0, "{}", id=f"call_{turn}")]
+    told = [upstreamshapes.delta(tool_calls=calls), chunk(finish="tool_calls")]
+    if turn > 2:
+        told = [chunk("Done."), chunk(finish="stop")]
+    return upstreams.stream(upstreamshapes.delta(reasoning_content=f"Turn {turn}."), *told)
+
+
+def test_codex_brings_the_thinking_of_an_upstream_back(tmp_path: Path) -> None:
+    with upstreams.stage(thinking_aloud) as stage:
+        printed = ask(stage.server, tmp_path, "m")
+        sent = stage.upstream.requests[-1].body["messages"]
+    assert said(printed, "agent_message") == ["Done."]
+    assert sent[0]["role"] == "system"
+    assert [message["role"] for message in sent].count("system") == 1
+    behind = [(message["role"], message.get("reasoning_content")) for message in sent[-4:]]
+    first, second = ("assistant", "Turn 1."), ("assistant", "Turn 2.")
+    assert behind == [first, ("tool", None), second, ("tool", None)]
+
+
+def test_codex_hears_of_a_failure(tmp_path: Path) -> None:
+    with serving.running(
+        "--worker", "scripted", PROXY_SCRIPTED_SPEED="0", PROXY_WORKER_EXIT="error"
+    ) as server:
         printed = ask(server, tmp_path, "worker-killed")
     assert printed[-1]["type"] == "turn.failed"
     assert "The worker's process ended" in printed[-1]["error"]["message"]
 
 
 def test_heartbeats_keep_codex_waiting(tmp_path: Path) -> None:
-    """The answer has silences that are longer than Codex waits for an event."""
+    """The answer has silences that are longer than Codex waits for an event. On a busy machine
+    both are: a heartbeat that is late for Codex would say nothing of the server."""
+    slowness = machinetime.slowness()
     with serving.running(
         "--worker",
         "scripted",
-        PROXY_SCRIPTED_SPEED="0.02",
+        PROXY_SCRIPTED_SPEED=f"{0.02 / slowness:.6f}",
         PROXY_SSE_KEEPALIVE_MS="100",
         PROXY_HEAD_HOLD_MS="50",
     ) as server:
-        printed = ask(server, tmp_path, "reasoning", idle_ms=400)
+        printed = ask(server, tmp_path, "reasoning", idle_ms=round(400 * slowness))
     assert said(printed, "agent_message") == ["It has two: 1 and 17."]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.clients import scenes
+from tests.support.providers import upstreams
 
 pytestmark = [
     pytest.mark.langchain,
@@ -136,3 +137,24 @@ def test_langchain_calls_functions_by_responses(worker: str) -> None:
                     )
             assert rounds == [list(scenes.CITIES), ["Paris"]]
             assert reply.text == scenes.WEATHER_TEXT
+
+
+def test_k41_langchain_gets_as_many_choices_as_an_upstream_gives() -> None:
+    """It asks for two, and the upstream takes no notice of `n`."""
+    from langchain_core.messages import HumanMessage
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    with upstreams.stage([upstreams.PLAIN]) as stage:
+        model = ChatOpenAI(
+            base_url=stage.server.url,
+            api_key=SecretStr("unused"),
+            model=scenes.MODEL,
+            n=2,
+            max_retries=0,
+        )
+        (generated,) = model.generate([[HumanMessage("hi")]]).generations
+        assert [each.text for each in generated] == ["Hello world"]
+        chunks = list(model.stream("hi"))
+        assert "".join(each.text for each in chunks) == "Hello world"
+        assert stage.upstream.requests[0].body["n"] == 2

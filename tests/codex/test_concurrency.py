@@ -24,6 +24,9 @@ WORDS = 40
 KEPT_BYTES = 2 << 20
 """What a server may grow by between its 200th turn and its 1,000th."""
 
+STORED_BYTES = 256 << 10
+"""What Codex's databases may grow by meanwhile; its traces alone would be 32 MB."""
+
 
 def words(prompt: str, half: str) -> tuple[str, ...]:
     """One half of the answer to a prompt, like that to no other."""
@@ -69,11 +72,18 @@ def test_a_thousand_turns_leave_nothing_behind() -> None:
             assert {each.result().text for each in asked} == {"Hello world"}
 
         turns(200)
-        before = resident_bytes(server)
+        before, stored = resident_bytes(server), database_bytes(server)
         turns(800)
         assert resident_bytes(server) - before <= KEPT_BYTES
+        assert database_bytes(server) - stored <= STORED_BYTES
         assert len(provider.requests) == 1000
         serverlog.audit(server)
+
+
+def database_bytes(server: serving.Serve) -> int:
+    """Return the size of all of Codex's databases, with their write-ahead logs."""
+    found = (server.data_dir / "codex-home" / "sqlite").iterdir()
+    return sum(path.stat().st_size for path in found)
 
 
 def resident_bytes(server: serving.Serve) -> int:

@@ -4,6 +4,7 @@ On the real Codex binary; each answer is asked for twice at once, streamed and n
 """
 
 import concurrent.futures
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.client import chatclient
 from tests.support.logs import serverlog
-from tests.support.process import serving
+from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Completed, Incomplete, Message, Refusal, Stream, Usage
 
@@ -49,6 +50,12 @@ ENDINGS: dict[str, Ending] = {
     "refusal": Ending(
         Stream((Refusal(("I ", "won't.")),), usage=COUNTS), "", "content_filter", COUNTS
     ),
+    "refusal behind a text": Ending(
+        Stream((Message(("before",)), Refusal(("I ", "won't."))), usage=COUNTS),
+        "before",
+        "content_filter",
+        COUNTS,
+    ),
     "not streamed": Ending(
         Stream((Message(("whole",), streamed=False),), usage=COUNTS), "whole", "stop", COUNTS
     ),
@@ -71,7 +78,7 @@ def provider() -> Iterator[Provider]:
 def server(provider: Provider) -> Iterator[serving.Serve]:
     with serving.codex(provider.url) as server:
         yield server
-        serverlog.audit(server, f":{provider.port}")
+        serverlog.audit(server)
 
 
 def both(server: serving.Serve, name: str) -> tuple[chatclient.Answer, chatclient.Answer]:
@@ -117,7 +124,12 @@ def test_a_codex_without_a_login_is_a_401_that_says_what_to_do(
     if elsewhere:
         (tmp_path / ".codex").mkdir()
         (tmp_path / ".codex" / "auth.json").write_text("{}")
-    with serving.running(HOME=str(tmp_path)) as server:
+    with contextlib.ExitStack() as stack:
+        server = serving.Serve(tmp_path / "data", (), {"HOME": str(tmp_path)})
+        stack.callback(server.stop)
+        machinetime.until(lambda: server.get("/readyz")[1].get("worker") == "logged_out", 60)
+        assert server.get("/readyz")[0] == 503
+        assert server.get("/healthz")[1]["workers"] == {"codex": "logged_out"}
         for answer in both(server, "hi"):
             assert (answer.status, answer.error["code"]) == (401, "worker_unauthorized")
             assert answer.error["type"] == "authentication_error"

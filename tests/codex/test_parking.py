@@ -4,11 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 
+import openai
 import pytest
 
 from machines import events
 from tests.codex import toolplay
 from tests.codex.toolplay import Talk, call
+from tests.support.client import httpclient
 from tests.support.process import machinetime, serving
 from tests.support.providers.provider import Provider, Request
 from tests.support.providers.replies import Answer, Message, Reasoning, Stream
@@ -94,6 +96,32 @@ def test_both_ways_on_show_the_model_the_same(provider: Provider) -> None:
     assert {k: v for k, v in kept.items() if k not in own} == {
         k: v for k, v in anew.items() if k not in own
     }
+
+
+def test_s35_a_turn_waits_through_a_maintenance_and_goes_on(provider: Provider) -> None:
+    """Its results are new work for a model, and refused; the turn itself is left alone."""
+    key = "adminKey0123456789admin"
+    with serving.codex(provider.url, PROXY_ADMIN_KEY=key) as server:
+        talk = Talk(server, "thought")
+        talk.step()
+        talk.bring("sunny", "rain")
+        maintain(server, key, True)
+        with pytest.raises(openai.InternalServerError) as refused:
+            talk.step()
+        assert refused.value.code == "maintenance"
+        assert server.get("/healthz")[1]["turns"] == {"parked": 1}
+        maintain(server, key, False)
+        last = talk.step()
+        assert resumed(talk, last)
+        assert last.message.content == toolplay.told(["sunny", "rain"])
+
+
+def maintain(server: serving.Serve, key: str, enabled: bool) -> None:
+    """Begin a maintenance, or end it."""
+    headers = {"authorization": f"Bearer {key}"}
+    body = {"enabled": enabled, "retry_after_s": 600} if enabled else {"enabled": False}
+    answer = httpclient.ask(server.base, "PUT", "/admin/maintenance", body, headers)
+    assert answer.status == 200
 
 
 def test_a_turn_may_wait_again_and_again(provider: Provider) -> None:

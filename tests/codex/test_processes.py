@@ -156,7 +156,7 @@ def test_a_handshake_that_takes_too_long_is_begun_anew() -> None:
 
 def test_turns_go_to_the_process_with_the_fewest() -> None:
     with (
-        standing(standin.Scenario(turn=OPEN), WORKER_COUNT="2") as up,
+        standing(standin.Scenario(turn=OPEN), WORKER_COUNT="2", PROXY_WORKER_EXIT="error") as up,
         contextlib.ExitStack() as stack,
     ):
         machinetime.until(lambda: len(up.said("worker_state")) >= 6)
@@ -208,7 +208,10 @@ def test_a_schema_that_no_line_can_hold_is_refused_and_costs_no_place() -> None:
     schema: Any = {}
     for _ in range(110):
         schema = {"properties": schema}
-    wanted = {"type": "json_schema", "json_schema": {"name": "deep", "schema": schema}}
+    wanted = {
+        "type": "json_schema",
+        "json_schema": {"name": "deep", "strict": True, "schema": schema},
+    }
     with standing(WORKER_MAX_CONCURRENCY="1") as up:
         for options in ({}, STREAMING):
             refused = chatclient.ask(up.server, "hi", response_format=wanted, **options)

@@ -89,7 +89,7 @@ def server(provider: Provider) -> Iterator[serving.Serve]:
     settings = {"PROXY_API_KEY": KEY, "PROXY_CODEX_MODELS": OWN_MODEL, "PROXY_PROTECT_MODELS": "1"}
     with serving.codex(provider.url, **settings) as server:
         yield server
-        serverlog.audit(server, f":{provider.port}", KEY)
+        serverlog.audit(server, KEY)
 
 
 @pytest.fixture
@@ -197,25 +197,21 @@ def test_finish_and_usage_of_a_whole_answer(client: OpenAI, reason: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "reason", "content"),
+    ("text", "reason", "content"),
     [
-        ("endless", {"stop": "hij"}, "stop", "abcdefg"),
-        ("endless", {"max_tokens": 2}, "length", "abcdefgh"),
-        ("endless", {"max_completion_tokens": 1}, "length", "abcd"),
-        ("filter", {}, "content_filter", "so far"),
-        ("uncounted", {}, "stop", "hi"),
+        ("filter", "content_filter", "so far"),
+        ("uncounted", "stop", "hi"),
     ],
 )
 def test_counts_that_nobody_told_are_marked_unknown(
     server: serving.Serve,
     client: OpenAI,
     text: str,
-    options: dict[str, Any],
     reason: str,
     content: str,
 ) -> None:
     whole = client.chat.completions.with_raw_response.create(
-        model="gpt-5.5", messages=messages(text), **options
+        model="gpt-5.5", messages=messages(text)
     )
     assert whole.headers["x-turntape-usage"] == "unknown"
     done = whole.parse()
@@ -224,7 +220,7 @@ def test_counts_that_nobody_told_are_marked_unknown(
     assert done.usage.total_tokens == 0
     key = {"authorization": f"Bearer {KEY}"}
     usage_asked = {"stream": True, "stream_options": {"include_usage": True}}
-    streamed = chatclient.ask(server, text, key, **usage_asked, **options)
+    streamed = chatclient.ask(server, text, key, **usage_asked)
     assert streamed.outline == ["role", "content", "finish", "usage", "done"]
     assert (streamed.finish_reason, streamed.text) == (reason, content)
     assert streamed.usage is not None

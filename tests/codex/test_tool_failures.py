@@ -146,7 +146,8 @@ def test_a_step_whose_process_dies_is_made_anew_while_nothing_was_said() -> None
 
 def test_a_step_whose_process_dies_after_words_is_none() -> None:
     script = {"hi": Stream((SPOKEN, call(1), Gate()))}
-    with Provider(script) as provider, serving.codex(provider.url) as server:
+    settings = {"PROXY_WORKER_EXIT": "error"}
+    with Provider(script) as provider, serving.codex(provider.url, **settings) as server:
         with chatclient.LiveChat(server, "hi", tools=[WEATHER], stream=True) as asked:
             wait_for_call(server, asked.request_id)
             killed(server)

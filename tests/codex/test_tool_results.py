@@ -7,6 +7,7 @@ import pytest
 
 from tests.codex import toolplay
 from tests.codex.toolplay import PIXEL, Stage, Step, Talk, call
+from tests.support.process import codexbinary
 from tests.support.providers.provider import Request
 from tests.support.providers.replies import Answer, Message, Stream
 
@@ -15,11 +16,13 @@ pytestmark = pytest.mark.codex
 LONG = "".join(f"{number}: Zürich 東京 👩‍👧\n" for number in range(4000))
 """A result of more than 48 KB: Codex cuts its own functions' results there."""
 
-SHOWN = [
-    {"type": "input_text", "text": "Here."},
-    {"type": "input_image", "image_url": PIXEL, "detail": "high"},
-]
-"""A text and an image; the detail is Codex's own."""
+
+def shown() -> list[dict[str, str]]:
+    """A text and an image, as the provider gets them; the detail is Codex's own."""
+    detail = codexbinary.image_detail()
+    image = {"type": "input_image", "image_url": PIXEL, "detail": detail}
+    return [{"type": "input_text", "text": "Here."}, image]
+
 
 CONTENTS: dict[str, tuple[Any, Any]] = {
     "a text": ("sunny", "sunny"),
@@ -30,10 +33,10 @@ CONTENTS: dict[str, tuple[Any, Any]] = {
     "one part": ([{"type": "text", "text": "sunny"}], "sunny"),
     "an image": (
         [{"type": "text", "text": "Here."}, {"type": "image_url", "image_url": {"url": PIXEL}}],
-        SHOWN,
+        shown,
     ),
 }
-"""A tool message's content, and the output that the provider gets."""
+"""A tool message's content, and the output that the provider gets, or what makes it."""
 
 
 def answer(request: Request) -> Answer:
@@ -68,7 +71,8 @@ def test_a_result_reaches_the_model_as_it_is(stage: Stage, name: str) -> None:
     talk.step()
     talk.bring(content)
     assert talk.step().message.content == "1 results"
-    assert results(stage) == [("call_1", output)]
+    expected = output() if callable(output) else output
+    assert results(stage) == [("call_1", expected)]
 
 
 @toolplay.both_ways

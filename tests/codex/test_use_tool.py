@@ -151,10 +151,19 @@ def test_in_xml_a_block_is_a_call_whatever_was_declared(stage: Stage, stream: bo
     assert told.finish_reason == "tool_calls"
 
 
+@pytest.fixture(scope="module")
+def tailed() -> Iterator[Stage]:
+    """A server that lets through what comes behind the last call."""
+    with toolplay.stage(answer, PROXY_SUPPRESS_TAIL_AFTER_TOOLS="false") as stage:
+        yield stage
+
+
 @STREAM
-def test_text_around_blocks_stays_where_it_is(stage: Stage, stream: bool) -> None:
-    told = ask(stage, "between/5", XML, stream=stream)
+def test_text_around_blocks_stays_where_it_is(stage: Stage, tailed: Stage, stream: bool) -> None:
+    told = ask(tailed, "between/5", XML, stream=stream)
     assert told.text == f"A {CANONICAL} B {CANONICAL} C"
+    told = ask(stage, "between/5", XML, stream=stream)
+    assert told.text == f"A {CANONICAL} B {CANONICAL}"
     assert told.calls == [CALLED, CALLED]
     told = ask(stage, "between/5", tools=[SEARCH], stream=stream)
     assert told.text == "A  B  C"
@@ -169,8 +178,8 @@ def test_what_is_no_block_is_text(stage: Stage, name: str, stream: bool) -> None
 
 
 @STREAM
-def test_of_nested_blocks_the_inner_is_one(stage: Stage, stream: bool) -> None:
-    told = ask(stage, "nested/4", XML, stream=stream)
+def test_of_nested_blocks_the_inner_is_one(tailed: Stage, stream: bool) -> None:
+    told = ask(tailed, "nested/4", XML, stream=stream)
     inner = "<use_tool>\n  <name>x</name>\n</use_tool>"
     assert told.text == f"A <use_tool><name>localSearch</name>{inner} B"
     assert told.calls == [("x", {})]

@@ -117,6 +117,38 @@ def test_the_first_token_is_there_before_the_last_is_said() -> None:
     assert rest.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:11435", "turntape.example"])
+def test_nobody_behind_it_may_read_the_metrics_of_this_machine(host: str) -> None:
+    with (
+        serving.running("--worker", "scripted", PROXY_API_KEY="k" * 16) as server,
+        nginx(server) as address,
+    ):
+        assert httpclient.ask(server.base, "GET", "/metrics").status == 200
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(httpclient.WAIT_S)
+        connection.connect(str(address))
+        data = httpclient.encoded("http://localhost", "GET", "/metrics", None, {"host": host})
+        with httpclient.Exchange(connection, data, "GET") as exchange:
+            assert exchange.response().status == 403
+
+
+def test_the_routes_of_operators_and_tests_are_not_passed_on() -> None:
+    key = "adminKey0123456789admin"
+    environ = {"PROXY_ADMIN_KEY": key, "PROXY_TEST_ENDPOINTS": "true"}
+    sent = {"authorization": f"Bearer {key}"}
+    paths = ("/admin/maintenance", "/%61dmin/maintenance", "//admin/maintenance", "/__test/conc")
+    with upstreams.stage([], **environ) as stage, nginx(stage.server) as address:
+        for path in ("/admin/maintenance", "/__test/conc"):
+            assert httpclient.ask(stage.server.base, "GET", path, None, sent).status == 200
+        for path in paths:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(httpclient.WAIT_S)
+            connection.connect(str(address))
+            data = httpclient.encoded("http://localhost", "GET", path, None, sent)
+            with httpclient.Exchange(connection, data, "GET") as exchange:
+                assert exchange.response().status == 404, path
+
+
 def test_a_client_that_leaves_ends_the_stream_behind() -> None:
     script = [answer("first", "last", gate=scripted.Gate())]
     with upstreams.stage(script) as stage, nginx(stage.server) as address:

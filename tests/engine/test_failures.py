@@ -1,186 +1,13 @@
-"""What Codex says when a turn failed, as it was measured, and what a client is told of it."""
+"""What every failure has: an event, and texts that are fit for a client or the operator."""
 
 import time
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from engine import failures, redaction
-from engine.codex.protocol import notifications
 from machines import events
-
-HIGH_DEMAND = "We're currently experiencing high demand, which may cause temporary errors."
-DISCONNECTED = "stream disconnected before completion: "
-URL = "url: http://127.0.0.1:11435/v1/responses"
-
-
-def status(word: str, code: int | None) -> dict[str, Any]:
-    return {word: {"httpStatusCode": code}}
-
-
-def verdict(info: object, message: str) -> failures.ProviderFailure | failures.Incomplete:
-    """What becomes of `turn.error`."""
-    error = msgspec.convert(
-        {"message": message, "codexErrorInfo": info, "additionalDetails": None},
-        notifications.TurnError,
-    )
-    return failures.classify(error.error_word, error.http_status, error.message, redaction.NONE)
-
-
-@pytest.mark.parametrize(
-    ("info", "message", "expected"),
-    [
-        (
-            status("httpConnectionFailed", 401),
-            f"unexpected status 401 Unauthorized: bad key, {URL}",
-            ("worker_unauthorized", None, False),
-        ),
-        (
-            status("httpConnectionFailed", 403),
-            f"unexpected status 403 Forbidden: no, {URL}",
-            ("provider_forbidden", 403, False),
-        ),
-        (
-            status("httpConnectionFailed", 404),
-            f"unexpected status 404 Not Found: no, {URL}",
-            ("model_not_found", None, False),
-        ),
-        ("modelNotFound", "The model `x` does not exist", ("model_not_found", None, False)),
-        (
-            status("httpConnectionFailed", 413),
-            f"unexpected status 413 Payload Too Large: no, {URL}",
-            ("request_too_large", 413, False),
-        ),
-        (
-            status("httpConnectionFailed", 422),
-            f"unexpected status 422 Unprocessable Entity: no, {URL}",
-            ("provider_rejected", 422, False),
-        ),
-        (
-            status("httpConnectionFailed", 418),
-            f"unexpected status 418 I'm a teapot: no, {URL}",
-            ("provider_rejected", 418, False),
-        ),
-        (
-            status("responseTooManyFailedAttempts", 429),
-            "exceeded retry limit, last status: 429 Too Many Requests",
-            ("rate_limit_exceeded", None, False),
-        ),
-        ("rateLimitExceeded", "Rate limit reached.", ("rate_limit_exceeded", None, False)),
-        ("usageLimitExceeded", "You've hit your limit.", ("usage_limit_exceeded", None, False)),
-        ("internalServerError", HIGH_DEMAND, ("upstream_error", None, True)),
-        (
-            status("httpConnectionFailed", 502),
-            f"unexpected status 502 Bad Gateway: no, {URL}",
-            ("upstream_error", None, True),
-        ),
-        (
-            status("httpConnectionFailed", 529),
-            f"unexpected status 529 <unknown status code>: no, {URL}",
-            ("upstream_error", None, True),
-        ),
-        (
-            "serverOverloaded",
-            "Selected model is at capacity.",
-            ("upstream_error", None, True),
-        ),
-        (
-            status("httpConnectionFailed", None),
-            "Connection failed: error sending request",
-            ("upstream_error", None, True),
-        ),
-        (
-            "other",
-            f"{DISCONNECTED}error sending request",
-            ("upstream_disconnected", None, True),
-        ),
-        (
-            "other",
-            f"{DISCONNECTED}stream closed before response.completed",
-            ("upstream_disconnected", None, True),
-        ),
-        (
-            "other",
-            f"{DISCONNECTED}idle timeout waiting for SSE",
-            ("upstream_disconnected", None, True),
-        ),
-        (
-            status("responseStreamDisconnected", 401),
-            "unexpected status 401 Unauthorized",
-            ("worker_unauthorized", None, False),
-        ),
-        ("contextWindowExceeded", "Too long.", ("context_length_exceeded", None, False)),
-        ("other", "Missing environment variable: `KEY`.", ("worker_unauthorized", None, False)),
-        ("unauthorized", "Log in again.", ("worker_unauthorized", None, False)),
-        ("cyberPolicy", "This request was flagged.", ("upstream_error", None, False)),
-        (None, "Something new.", ("upstream_error", None, False)),
-    ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
-)
-def test_a_failed_turn_has_a_code_a_status_and_a_chance(
-    info: object, message: str, expected: tuple[str, int | None, bool]
-) -> None:
-    failure = verdict(info, message)
-    assert isinstance(failure, failures.ProviderFailure)
-    assert (failure.code, failure.status, failure.retryable) == expected
-    assert failure.kind == "upstream_error"
-    assert message not in failure.message, "a text of Codex's own is not for clients"
-    assert "127.0.0.1" not in failure.message
-
-
-@pytest.mark.parametrize("prefix", ["", DISCONNECTED])
-@pytest.mark.parametrize("reason", ["max_output_tokens", "content_filter"])
-def test_an_incomplete_answer_is_no_failure(prefix: str, reason: str) -> None:
-    message = f"{prefix}Incomplete response returned, reason: {reason}"
-    assert verdict("other", message) == failures.Incomplete(reason)
-
-
-def test_a_400_arrives_whole() -> None:
-    body = (
-        '{"error":{"message":"Unsupported value: \'x\'.","type":"invalid_request_error",'
-        '"param":"reasoning.effort","code":"unsupported_value"}}'
-    )
-    assert verdict("other", body) == failures.ProviderFailure(
-        code="unsupported_value",
-        message="Unsupported value: 'x'.",
-        status=400,
-        param="reasoning.effort",
-    )
-
-
-def test_a_400_without_code_or_param_is_still_the_clients_fault() -> None:
-    body = '{"error":{"message":"No.","type":"invalid_request_error","param":null,"code":null}}'
-    assert verdict("other", body) == failures.ProviderFailure(
-        code="provider_rejected", message="No.", status=400
-    )
-    body = '{"error":{"message":"No.","param":["a"],"code":7}}'
-    assert verdict("other", body) == failures.ProviderFailure(
-        code="provider_rejected", message="No.", status=400
-    )
-
-
-def test_a_400_of_nothing_but_a_host_has_a_message_all_the_same() -> None:
-    for message in ("api.internal.example.com", " "):
-        found = failures.classify(
-            "other", None, f'{{"error":{{"message":"{message}"}}}}', redaction.NONE
-        )
-        assert isinstance(found, failures.ProviderFailure)
-        assert (found.status, found.message) == (400, failures.REDACTED)
-
-
-def test_a_400_does_not_tell_hosts_or_keys() -> None:
-    failure = verdict("other", '{"error":{"message":"Wrong key sk-ab*****12, see https://x.y/z"}}')
-    assert isinstance(failure, failures.ProviderFailure)
-    assert failure.message == "Wrong key , see"
-
-
-@pytest.mark.parametrize("body", ["{}", "[]", "3", '{"error":"no"}', '{"error":[]}', "{", ""])
-def test_what_is_no_error_body_is_redacted(body: str) -> None:
-    assert verdict("other", body) == failures.ProviderFailure(
-        code="upstream_error", message=failures.REDACTED
-    )
 
 
 def test_a_failure_becomes_an_event_of_its_choice() -> None:
@@ -194,26 +21,52 @@ def test_a_failure_becomes_an_event_of_its_choice() -> None:
         1,
     )
     assert failures.LOST.event(0).kind == "worker_lost"
-    whole = failures.ProviderFailure(code="c", message="m", status=400, param="p", retry_after=2)
-    assert whole.event(1) == events.TurnFailed("upstream_error", "c", "m", 1, 400, "p", 2)
+    whole = failures.ProviderFailure(
+        code="c",
+        message="m",
+        status=400,
+        param="p",
+        retry_after=2,
+        word="w",
+        detail="d",
+        should_retry=False,
+    )
+    assert whole.event(1) == events.TurnFailed(
+        "upstream_error", "c", "m", 1, 400, "p", 2, "w", "d", False
+    )
+
+
+def test_the_operator_is_told_hosts_and_no_keys() -> None:
+    known = redaction.Redaction(("operators-own-key",))
+    said = "502 from http://me:pw@gpu-3.corp:8080/v1 for operators-own-key, Bearer abc.def sk-12 x"
+    told = "502 from http://gpu-3.corp:8080/v1 for ********,   x"
+    assert failures.detail(said, known) == told
+    assert failures.detail("", known) is None
+    assert len((failures.detail("é" * 100_000, known) or "").encode()) <= failures.DETAIL_BYTES
+    assert failures.detail("\ud800", known) == "?"
 
 
 @pytest.mark.parametrize(
     ("message", "safe"),
     [
-        (f"bad key, {URL}", "bad key"),
-        ("error sending request (https://api.corp:8443/v1?key=1", "error sending request ("),
-        ("wss://h/x and postgres://user:pw@db/1 failed", "and  failed"),
-        ("no address for api.openai.com.", "no address for ."),
+        ("bad key, url: http://127.0.0.1:11435/v1/responses", "bad key"),
+        (
+            "error sending request (https://api.corp:8443/v1?key=1",
+            "error sending request (********",
+        ),
+        ("wss://h/x and postgres://user:pw@db/1 failed", "******** and ******** failed"),
+        ("no address for api.openai.com.", "no address for ********."),
         (
             "connect to 10.0.0.7:443 or [::1]:80 or fe80::1%eth0 failed",
-            "connect to  or  or  failed",
+            "connect to ******** or ******** or ******** failed",
         ),
-        ("localhost:11435 refused", "refused"),
-        ("gateway.eu-1:8080 refused", "refused"),
-        ("Incorrect API key provided: sk-proj-a_B-1.", "Incorrect API key provided: ."),
-        ("Authorization: Bearer  abc.def", "Authorization:"),
-        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.a-b_c", "token"),
+        ("localhost:11435 refused", "******** refused"),
+        ("gateway.eu-1:8080 refused", "******** refused"),
+        ("Incorrect API key provided: sk-proj-a_B-1.", "Incorrect API key provided: ********."),
+        ("Authorization: Bearer  abc.def", "Authorization: ********"),
+        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.a-b_c", "token ********"),
+        ("Cannot load 'https://a.example/x'.", "Cannot load '********'."),
+        ("https://a.example/x.", ""),
     ],
 )
 def test_a_message_loses_hosts_urls_and_keys(message: str, safe: str) -> None:
@@ -267,3 +120,39 @@ def test_a_message_of_any_length_takes_linear_time(piece: str) -> None:
     begun = time.process_time()
     failures.safe(piece * 100_000, redaction.NONE)
     assert time.process_time() - begun < 5, "backtracking over all of it takes minutes"
+
+
+SENT = (b'"m"', b'[{"content":"see https:\\/\\/a.example\\/x and http://b.example/y?z=1"}]')
+
+
+@pytest.mark.parametrize(
+    ("message", "safe"),
+    [
+        ("Error while downloading https://a.example/x.", None),
+        ("Cannot load 'http://b.example/y?z=1': 404", None),
+        ("(https://a.example/x) and https://c.example/x", "(https://a.example/x) and ********"),
+        ("https://a.example/x?key=1 failed", "******** failed"),
+        ("at http://b.example/y?z=1&k=2 it failed", "at ******** it failed"),
+    ],
+)
+def test_k80_a_url_that_the_client_sent_stays(message: str, safe: str | None) -> None:
+    known = redaction.NONE.beside(map(msgspec.Raw, SENT))
+    assert failures.safe(message, known) == (message if safe is None else safe)
+    assert failures.safe(message, redaction.NONE) != message
+
+
+def test_a_request_is_not_searched_without_end() -> None:
+    url = "https://a.example/x"
+    known = redaction.NONE.beside(
+        [msgspec.Raw(b'"' + b"x" * (redaction.SEARCHED // 5) + b'"')] * 9
+    )
+    assert not known.was_sent(url)
+    long = msgspec.Raw(b'"%b%b"' % (b"x" * (redaction.SEARCHED // 5), url.encode()))
+    known = redaction.NONE.beside([long])
+    assert [known.was_sent(url) for _ in range(4)] == [True, True, False, False]
+
+
+def test_a_secret_of_the_servers_goes_though_the_client_sent_it() -> None:
+    url = "https://a.example/operators-own-key"
+    known = redaction.Redaction(("operators-own-key",)).beside([msgspec.Raw(f'"{url}"'.encode())])
+    assert failures.safe(f"No {url} here", known) == "No ******** here"

@@ -7,6 +7,7 @@ import urllib.parse
 import pytest
 
 from engine import failures, redaction, slices, worker
+from engine.codex.turns import verdicts
 from engine.log.content import keptrequest, mask
 from engine.routing import fallback as engine_fallback
 from engine.upstream import errors as upstreamerrors
@@ -76,11 +77,11 @@ BODY = json.dumps(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429])
 def test_an_upstream_that_repeats_the_key_is_not_passed_on(status: int) -> None:
-    found = upstreamerrors.refused(status, BODY.encode(), None, KNOWN)
-    assert found.message == "Incorrect API key provided: ."
+    found = upstreamerrors.refused(status, BODY.encode(), upstreamerrors.NO_ADVICE, KNOWN)
+    assert found.message == "Incorrect API key provided: ********."
     assert KEY not in repr(found)
     assert KEY not in repr(upstreamerrors.reported(json.loads(BODY), KNOWN))
-    assert KEY not in repr(failures.classify("other", None, BODY, KNOWN))
+    assert KEY not in repr(verdicts.classify("other", None, BODY, KNOWN))
 
 
 def test_a_key_at_the_limit_of_a_message_is_not_cut_in_two() -> None:
@@ -88,15 +89,15 @@ def test_a_key_at_the_limit_of_a_message_is_not_cut_in_two() -> None:
         message = "." * before + f" {KEY}"
         body = json.dumps({"error": {"message": message, "code": "." * 110 + " " + KEY}})
         for found in (
-            upstreamerrors.refused(400, body.encode(), None, KNOWN),
-            failures.classify("other", None, body, KNOWN),
+            upstreamerrors.refused(400, body.encode(), upstreamerrors.NO_ADVICE, KNOWN),
+            verdicts.classify("other", None, body, KNOWN),
         ):
             assert "upKey" not in repr(found)
 
 
 def test_a_key_that_a_form_is_a_part_of_leaves_no_rest() -> None:
     key = "acme-sk-1234/rest+of://it.example.com=="
-    assert failures.safe(f"bad key {key}!", redaction.Redaction((key,))) == "bad key !"
+    assert failures.safe(f"bad key {key}!", redaction.Redaction((key,))) == "bad key ********!"
 
 
 def test_a_refusal_that_names_what_a_client_wrote_is_recorded_as_the_client_gets_it() -> None:

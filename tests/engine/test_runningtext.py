@@ -39,3 +39,13 @@ def test_many_pieces_are_one_text_however_they_are_folded() -> None:
     assert made.rest_of("".join(pieces) + "xy") == "y"
     assert made.rest_of("".join(pieces) + "yx") is None
     assert made.rest_of("") is None
+
+
+def test_a_text_has_begun_with_its_first_character() -> None:
+    text = runningtext.RunningText()
+    text.add("")
+    assert not text.begun
+    text.add("a")
+    assert text.begun
+    text.fold()
+    assert text.begun

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 
@@ -106,8 +107,7 @@ def test_an_answer_that_was_cut_ends_as_it_was_cut(tmp_path: Path) -> None:
     (found,) = cues(tmp_path, OPENED, record(1, "text_delta", text="a##"), terminal(2, "stop"))
     assert found == (
         Cue(1000, TextDelta("a##")),
-        Cue(2000, TokensCounted(None)),
-        Cue(2000, TurnFinished("stop")),
+        Cue(2000, TurnFinished("stop", cut_short=True)),
     )
 
 
@@ -123,6 +123,23 @@ def test_an_answer_whose_client_left_is_owed_an_ending(
         *end,
     )
     assert found == (Cue(1000, TextDelta("a")), Cue(2000, failures.LOST.event(0)))
+
+
+def test_k41_a_choice_that_never_came_does_not_come_again(tmp_path: Path) -> None:
+    found = cues(
+        tmp_path,
+        {**OPENED, "n": 2},
+        record(1, "extra_members", place="chunk", members={"a": 1}),
+        record(1, "text_delta", text="a"),
+        record(2, "turn_finished", reason="stop"),
+        record(2, "choice_missing", choice=1),
+        terminal(2, "stop", None),
+    )
+    members = events.ExtraMembers("chunk", msgspec.Raw(b'{"a":1}'))
+    assert found == (
+        (Cue(1000, members), Cue(1000, TextDelta("a")), Cue(2000, TurnFinished("stop"))),
+        (Cue(2000, events.ChoiceMissing(1)),),
+    )
 
 
 def test_records_of_a_workers_life_are_passed_over(tmp_path: Path) -> None:
@@ -426,3 +443,36 @@ def test_a_bug_met_while_a_transcript_is_played_ends_its_stream(
         assert [line["stream"] for line in lines] == ["st_1"]
 
     asyncio.run(scene())
+
+
+def test_items_that_are_told_apart_are_joined_for_a_client_that_has_one_text_of_each() -> None:
+    apart: list[StreamInput] = [
+        ReasoningDelta("a"),
+        events.ReasoningPartStarted(),
+        ReasoningDelta("b"),
+        events.ReasoningCompleted("sealed"),
+        events.MessageStarted("commentary"),
+        ReasoningDelta("c", kind="commentary"),
+        ReasoningDelta("d", kind="commentary"),
+        events.MessageCompleted("commentary"),
+        events.MessageStarted(),
+        events.MessageCompleted(),
+        events.MessageStarted("final_answer"),
+        TextDelta("e"),
+        TextDelta("f"),
+        events.MessageStarted(),
+        TextDelta("g"),
+        TurnFinished("stop"),
+    ]
+    joined = scripted.joined(Cue(at, event) for at, event in enumerate(apart))
+    assert [cue.event for cue in joined] == [
+        ReasoningDelta("a"),
+        ReasoningDelta("\n\nb"),
+        ReasoningDelta("\n\nc", kind="commentary"),
+        ReasoningDelta("d", kind="commentary"),
+        TextDelta("e"),
+        TextDelta("f"),
+        TextDelta("\n\ng"),
+        TurnFinished("stop"),
+    ]
+    assert [cue.at_us for cue in joined] == [0, 2, 5, 6, 11, 12, 14, 15]

@@ -147,17 +147,17 @@ def test_the_collector_is_off_within_a_slice_and_on_between_two() -> None:
 
 
 def test_the_collector_comes_back_as_it_was() -> None:
-    with slices.gc_paused():
-        with slices.gc_paused():
+    with slices.GcPaused():
+        with slices.GcPaused():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
-    with pytest.raises(ValueError), slices.gc_paused():
+    with pytest.raises(ValueError), slices.GcPaused():
         raise ValueError
     assert gc.isenabled()
     gc.disable()
     try:
-        with slices.gc_paused():
+        with slices.GcPaused():
             pass
         assert not gc.isenabled()
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import standin
 from engine import scripted, worker
-from engine.codex import worker as codexworker
+from engine.codex import options as codexoptions, worker as codexworker
 from engine.codex.child import home as codexhome
 from machines import supervisor
 from tests.engine.worker_contract import SAID, WAIT_S, Course, WorkerContract
@@ -135,9 +135,9 @@ class TestCodex(WorkerContract):
         return asking("hi", messages=(worker.Message("user", (part,)),))
 
 
-def options(setup: codexhome.Setup, program: Path) -> codexworker.Options:
+def options(setup: codexhome.Setup, program: Path) -> codexoptions.Options:
     """Of a worker with one process that comes back at once."""
-    return codexworker.Options(
+    return codexoptions.Options(
         setup=setup,
         binary=str(program),
         api_key="sk-test",

@@ -192,7 +192,10 @@ def binary(
             observed.CONSTANTS: json.dumps(constants),
             **environ,
         }
-        hidden = (f":{provider.port}", "sk-test", *hidden)
+        hidden = (
+            "sk-test",
+            *hidden,
+        )  # what Codex says of the provider's address is its operator's
         with scene.running(hidden=hidden, http_limits=http_limits, **settings) as stage:
             yield Binary(stage, provider, plan)
 

@@ -23,7 +23,7 @@ with, the usual, and far more than it needs."""
 
 RUN: Final = """
 import sys
-from server import cli
+from server.cli import command_line as cli
 sys.setrecursionlimit(int(sys.argv.pop(1)))
 sys.exit(cli.main())
 """

@@ -17,6 +17,9 @@ KEEPALIVE: Final = b": keepalive\n\n"
 UNKNOWN: Final = b": x-turntape-usage: unknown\n\n"
 """Stands before counts that nobody knows."""
 
+ESTIMATED: Final = b": x-turntape-usage: estimated\n\n"
+"""Stands before counts of an answer that was cut here."""
+
 
 def chunk(
     delta: Json, finish: str | None = None, choice: int = 0, asks_usage: bool = False

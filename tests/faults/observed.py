@@ -25,7 +25,7 @@ from engine.upstream import client as upstreamclient
 from machines.wire import jsonrpc
 from server import assembly, program
 from server.process import signals
-from tests.faults import planting
+from tests.faults import library, planting
 from tests.support.process import heldloop, planted
 
 TASKS: Final = "tasks"
@@ -56,6 +56,10 @@ JUMPS: Final = "FAULTS_CLOCK_JUMPS"
 
 JUMP: Final = signal.SIGRTMIN
 """The signal for the next jump."""
+
+LIBRARY: Final = "FAULTS_LIBRARY"
+"""The variable that, set to anything, has the HTTP library raise what requests ask for
+(`tests.faults.library`)."""
 
 MEASURED: Final = "FAULTS_MEASURED"
 """The variable that, set to anything, has the loop be measured; it is asyncio's own then."""
@@ -101,6 +105,8 @@ def _change() -> None:
         planting.install()
         for function, calls in json.loads(os.environ[PLANTED]).items():
             planting.raise_at(function, calls)
+    if LIBRARY in os.environ:
+        library.install()
     if MEASURED in os.environ:
         heldloop.install(signal.SIGUSR2)
 

@@ -82,7 +82,7 @@ class Answer(NamedTuple):
         """The error of an answer that is nothing else."""
         body = json.loads(self.raw)
         assert set(body) == {"error"}
-        assert set(body["error"]) == {"message", "type", "param", "code"}
+        assert set(body["error"]) >= {"message", "type", "param", "code"}
         return dict(body["error"])
 
 

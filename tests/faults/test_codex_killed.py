@@ -36,6 +36,7 @@ def crowd() -> Iterator[Binary]:
     room: dict[str, Any] = {
         "WORKER_MAX_CONCURRENCY": str(ROOM),
         "PROXY_SSE_MAX_CONCURRENCY": str(ROOM),
+        "PROXY_WORKER_EXIT": "error",
     }
     with codexstage.binary(**room) as binary:
         yield binary
@@ -144,8 +145,8 @@ def test_row_17_readiness_and_refusals_while_there_is_no_process() -> None:
         on.stage.survived("rejected", "worker_not_ready", refused)
 
 
-def test_row_17_a_lost_worker_may_end_an_answer_as_length() -> None:
-    with codexstage.binary(PROXY_WORKER_EXIT="length") as on:
+def test_row_17_a_lost_worker_ends_an_answer_as_length_unless_it_is_told_otherwise() -> None:
+    with codexstage.binary() as on:
         with (
             on.stage.asked(on.plan.prompt(OPEN), **STREAMED) as streamed,
             on.stage.asked(on.plan.prompt(OPEN)) as whole,
@@ -154,10 +155,12 @@ def test_row_17_a_lost_worker_may_end_an_answer_as_length() -> None:
                 serverlog.wait_for_text(on.stage.server, each.request_id, "so far")
             with killed(on):
                 answers = [streamed.answer(), whole.answer()]
-        ending = expected.finish("length", asks_usage=True) + expected.UNKNOWN
-        assert answers[0].body == SO_FAR + ending + expected.usage(0, 0) + expected.DONE
+        ending = expected.finish("length", asks_usage=True) + expected.ESTIMATED
+        assert answers[0].body == SO_FAR + ending + expected.usage(2, 2) + expected.DONE
         assert answers[1].status == 200
-        on.stage.survived("truncated", None, *answers)
+        assert answers[1].headers["x-turntape-usage"] == "estimated"
+        for last in on.stage.survived("truncated", None, *answers):
+            assert (last.usage, last.usage_source) == (events.Usage(2, 2), "estimated")
 
 
 def test_row_17_restarts_are_further_and_further_apart() -> None:

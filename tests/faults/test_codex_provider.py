@@ -19,8 +19,11 @@ from tests.support.providers.scripted import Gate
 
 pytestmark = pytest.mark.codex
 
-HIDDEN = ("inner.example", "10.1.2.3", "sk-hidden", "abc.def")
-"""What no client and no operator may see."""
+HOSTS = ("inner.example", "10.1.2.3")
+"""What no client may see."""
+
+HIDDEN = ("sk-hidden", "abc.def")
+"""What no operator may see either."""
 
 SECRETIVE = (
     "No: see https://inner.example:8443/v1?q=1, host 10.1.2.3:99, key sk-hidden-7c1d, "
@@ -175,7 +178,7 @@ ROW_11 = {
         400,
         INVALID,
         "bad",
-        "No: see  host , key ,",
+        "No: see ********, host ********, key ********, ********",
         param="input[0]",
     ),
     401: Refusal(

@@ -51,7 +51,7 @@ def test_row_53_diagnostics_that_are_closed_hold_nobody_up(place: Place, tmp_pat
     (
         *trouble.STARTS,
         "engine.codex.child.process.Process.start",
-        "engine.codex.worker.AppServer.handshake",
+        "engine.codex.tenant.AppServer.handshake",
     ),
 )
 def test_row_54_a_signal_during_the_start_is_a_clean_end(

@@ -29,7 +29,7 @@ EXITED = "The worker's process ended before the answer was complete."
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[StandIn]:
-    with codexstage.stand_in(SCENARIO, stage=Stage) as on:
+    with codexstage.stand_in(SCENARIO, stage=Stage, PROXY_WORKER_EXIT="error") as on:
         yield on
 
 

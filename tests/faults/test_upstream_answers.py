@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from machines import events
-from tests.faults import expected
-from tests.faults.upstreamstage import SO_FAR, USAGE, WHOLE, Staged, upstream
+from tests.faults import expected, responsesstage, scene
+from tests.faults.upstreamstage import SO_FAR, TOLD, USAGE, WHOLE, Staged, upstream
 from tests.support.providers import upstreams
 from tests.support.providers.scripted import Json
 from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, counted, framed, sse, usage
@@ -17,6 +17,13 @@ from tests.support.providers.upstreams import LAST, STREAM_HEAD, chunk, counted,
 @pytest.fixture(scope="module")
 def staged() -> Iterator[Staged]:
     with upstream(PROXY_FINISH_GRACE_MS="200") as staged:
+        yield staged
+
+
+@pytest.fixture(scope="module", params=[scene.Stage, responsesstage.Stage])
+def cutting(request: pytest.FixtureRequest) -> Iterator[Staged]:
+    """It cuts answers that take too long, on either API."""
+    with upstream(stage=request.param, PROXY_NONSTREAM_TRUNCATE_AFTER_MS="300") as staged:
         yield staged
 
 
@@ -225,6 +232,15 @@ def test_row_26_counts_that_never_come_are_not_made_up(staged: Staged) -> None:
     assert answer.body.endswith(expected.UNKNOWN + expected.usage(0, 0) + expected.DONE)
     (last,) = staged.survived("completed", None, answer)
     assert last.usage is None
+
+
+def test_row_26_counts_of_an_answer_that_is_cut_are_estimated(cutting: Staged) -> None:
+    prompt = cutting.source.prompt([TOLD, "stall"])
+    whole = cutting.stage.ask(prompt)
+    assert (whole.status, whole.headers["x-turntape-usage"]) == (200, "estimated")
+    (told,) = cutting.survived("truncated", None, whole)
+    assert told.usage_source == "estimated"
+    assert told.usage == events.Usage(-(-len(prompt) // 4), 2)
 
 
 FINISHES: dict[str, list[Json]] = {

@@ -44,11 +44,59 @@ def test_row_10_a_429_keeps_its_retry_after(staged: Staged) -> None:
         assert (got.status, got.headers["retry-after"]) == (429, "7")
         assert got.error == {
             "message": "Slow down.",
-            "type": "rate_limit_error",
+            "type": "requests",
             "param": None,
             "code": "rate_limit_exceeded",
         }
         staged.survived("upstream_error", "rate_limit_exceeded", got)
+
+
+def test_row_11_k79_an_errors_own_members_reach_who_asked(staged: Staged) -> None:
+    error = {
+        "message": "the request exceeds the available context size",
+        "code": 400,
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": 4096,
+        "n_ctx": 2048,
+        "metadata": {"raw": "see http://gpu-3.corp:8080/log"},
+    }
+    answer = response(400, {"error": error})
+    for got in (staged.streamed(answer), staged.whole(answer)):
+        assert got.status == 400
+        assert got.error == {
+            "message": error["message"],
+            "type": "exceed_context_size_error",
+            "param": None,
+            "code": None,
+            "n_prompt_tokens": 4096,
+            "n_ctx": 2048,
+            "metadata": {"raw": "see ********"},
+        }
+        staged.survived("upstream_error", "invalid_request", got)
+    late: upstreams.Answer = [TOLD + framed(sse({"error": error})), "stall"]
+    told = staged.streamed(late)
+    assert told.body.startswith(SO_FAR)
+    assert b'"n_ctx":2048' in told.body[len(SO_FAR) :]
+
+
+def test_row_11_k80_a_message_has_the_url_that_the_client_sent_and_no_other(
+    staged: Staged,
+) -> None:
+    url = "https://pictures.example/a.jpg"
+    message = f"Error while downloading {url}. See http://gpu-3.corp:8080/log."
+    prompt = staged.source.prompt(response(400, {"error": {"message": message}}))
+    asked = {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": f"The picture is at {url}"},
+            {"role": "user", "content": prompt},
+        ],
+    }
+    status, body = staged.stage.server.post(asked)
+    assert (status, body["error"]["message"]) == (
+        400,
+        f"Error while downloading {url}. See ********.",
+    )
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -65,6 +113,27 @@ def test_row_11_a_4xx_is_kept_whatever_its_body_is_labelled(
         assert told == {"message": "No.", "param": "messages[0]", "code": "c"}
     staged.survived("upstream_error", "c", *answers)
     assert len(staged.source.requests_for(prompt)) == 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_row_11_where_a_redirect_leads_is_told_to_the_operator_alone(
+    staged: Staged, stream: bool
+) -> None:
+    location = "location: https://internal-host.example:8443/v2/chat"
+    prompt = staged.source.prompt(response(307, b"moved to internal-host.example", location))
+    answer = staged.stage.ask(prompt, stream=stream)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_redirected")
+    assert answer.headers["x-should-retry"] == "false"
+    told = answer.raw + repr(answer.headers).encode()
+    assert [word for word in (b"internal-host", b"8443", b"127.0.0.1") if word in told] == []
+    staged.survived("upstream_error", "upstream_redirected", answer)
+    assert len(staged.source.requests_for(prompt)) == 1
+    (line,) = [
+        line
+        for line in staged.stage.server.told("turn_failed")
+        if line["req_id"] == answer.request_id
+    ]
+    assert line["detail"].startswith("307, location: https://internal-host.example:8443/v2/chat")
 
 
 def test_row_11_a_4xx_without_the_end_of_its_body_is_still_that_4xx(staged: Staged) -> None:

@@ -14,6 +14,8 @@ from tests.support.providers.upstreams import chunk, framed, sse
 
 NO_UPSTREAM_FORM: Final = {
     21: "an HTTP upstream asks for nothing: what it wants to run is a tool call of the client's",
+    47: "a call goes to the client, whatever its name: no function is answered here",
+    49: "it has no process of ours: one that cannot be reached is row 13",
     42: "no read holds more than one answer: each has a connection to itself while it comes",
 }
 """Rows that cannot happen to the upstream worker, and why."""

@@ -20,6 +20,11 @@ from server import renderers
 from tests.fuzz import inputs
 from tests.support.logs import logs
 
+RAW = inputs.JSON.map(lambda value: msgspec.Raw(json.dumps({"a": value}).encode()))
+"""Further members of an answer, which an event has as they came."""
+
+st.register_type_strategy(msgspec.Raw, RAW)
+
 
 @inputs.MANY
 @given(

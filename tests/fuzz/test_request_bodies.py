@@ -67,7 +67,7 @@ def is_refused_or_read(body: bytes) -> None:
         request, ignored = chatrequests.parse(body)
         tool_fields.read(request, parallel=True)
         chatbodies.stop_sequences(request)
-        chatbodies.output_schema(request)
+        slices.at_once(chatbodies.answer_form(request))
     except ApiError as error:
         assert 400 <= error.status < 500
         answers.heard_body(answers.Answer(error.status, {}, error.body(), True), 1)

@@ -78,6 +78,7 @@ def test_any_fragments_are_calls_with_ids_and_arguments_of_their_own(
     told: dict[int, str] = {}
     for change in changes:
         assert isinstance(change, toolcalls.Opened) == (change.index not in told)
+        assert not isinstance(change, toolcalls.Marked)
         told[change.index] = told.get(change.index, "") + change.arguments
     calls = joiner.snapshot()
     assert {call.index: call.arguments for call in calls} == told

@@ -77,13 +77,15 @@ class Heard:
 
 
 @inputs.MANY
-@given(st.lists(RPC_LINES, max_size=6), inputs.CUTS)
-def test_any_output_of_a_worker_is_read_or_skipped(lines: list[bytes], cuts: list[int]) -> None:
+@given(st.lists(RPC_LINES, max_size=6), inputs.CUTS, st.booleans())
+def test_any_output_of_a_worker_is_read_or_skipped(
+    lines: list[bytes], cuts: list[int], separate_items: bool
+) -> None:
     async def scene() -> None:
         feed = Heard()
         routes = dispatcher.Dispatcher(lambda _: None)
         its_states = turnscene.states_of(asyncio.get_running_loop())
-        routes.turns["t"] = codex.TurnReader(feed, 0, its_states)
+        routes.turns["t"] = codex.TurnReader(feed, 0, its_states, separate_items=separate_items)
         written: list[bytes] = []
         line = channel.Channel(written.append, routes, timeout=10)
         call = line.send("turn/interrupt", appserver.TurnInterruptParams("t", ""))

@@ -37,10 +37,14 @@ OPENED = events.Opened(
         sse_comments=False,
     ),
     stored=True,
+    empty_message="never",
     content="masked",
     request=msgspec.Raw(b'{"messages":[]}'),
     versions={"turntape": "0.1.0"},
     hash_key="00ff",
+    prompt_bytes=21,
+    metrics_since=1_700_000_000_000_000,
+    key="k",
 )
 
 TERMINAL = events.Terminal(
@@ -52,21 +56,28 @@ TERMINAL = events.Terminal(
     code="upstream_error",
     cause="write_stall",
     usage=COUNTS,
+    usage_source="estimated",
     frames=7,
     body_bytes=1234,
     body_hash="ab" * 16,
     ttft_us=1500,
     duration_us=9000,
+    first_content_us=1700,
     longest_gap_us=4000,
+    longest_gap_owner="queued",
+    parked_us=30,
+    heartbeats=6,
     tool_calls=5,
     tool_calls_withheld=1,
     tool_calls_dropped=2,
     tool_buffers_started=4,
     tool_buffers_flushed=2,
     tool_buffers_aborted={"nested": 1, "unclosed": 1},
+    own_us=700,
 )
 
-WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
+Written = events.StreamInput | events.WorkerChanged | events.RequestRejected
+WRITTEN: dict[str, Written] = {
     '{"event":"turn_changed","trigger":"spoke","before":"silent","after":"speaking","choice":1}': (
         events.TurnChanged("spoke", "silent", "speaking", 1)
     ),
@@ -79,10 +90,20 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"reasoning_delta","text":"hm","kind":"text"}': events.ReasoningDelta(
         "hm", kind="text"
     ),
+    '{"event":"reasoning_delta","text":"hm","kind":"text","member":"reasoning"}': (
+        events.ReasoningDelta("hm", kind="text", member="reasoning")
+    ),
     '{"event":"reasoning_completed","encrypted_content":"gAAA"}': events.ReasoningCompleted(
         "gAAA"
     ),
+    '{"event":"reasoning_part_started","choice":1}': events.ReasoningPartStarted(1),
+    '{"event":"message_started","phase":"commentary"}': events.MessageStarted("commentary"),
+    '{"event":"message_completed","choice":1}': events.MessageCompleted(choice=1),
     '{"event":"refusal_delta","text":"No.","choice":1}': events.RefusalDelta("No.", 1),
+    (
+        '{"event":"extra_members","place":"delta","members":{"a":[1,"x"]},"choice":1,'
+        '"followed":true}'
+    ): events.ExtraMembers("delta", msgspec.Raw(b'{"a":[1,"x"]}'), 1, followed=True),
     (
         '{"event":"tool_called","call_id":"c1","name":"readNote","arguments":"{\\"n\\":1}"}'
     ): events.ToolCalled("c1", "readNote", '{"n":1}'),
@@ -90,15 +111,29 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
         '{"event":"tool_call_delta","index":0,"call_id":"c1","name":"readNote",'
         '"arguments":"{","choice":1}'
     ): events.ToolCallDelta(0, "c1", "readNote", "{", 1),
+    (
+        '{"event":"tool_call_delta","index":0,"call_id":"c1","name":"run","arguments":"ls",'
+        '"kind":"custom","members":{"a":1}}'
+    ): events.ToolCallDelta(0, "c1", "run", "ls", kind="custom", members=msgspec.Raw(b'{"a":1}')),
     '{"event":"turn_finished","reason":"stop"}': events.TurnFinished("stop"),
+    '{"event":"turn_finished","reason":"stop","no_text":"null"}': events.TurnFinished(
+        "stop", no_text="null"
+    ),
+    '{"event":"choice_missing","choice":1}': events.ChoiceMissing(1),
     '{"event":"turn_finished","reason":"stop","followed":true}': events.TurnFinished(
         "stop", followed=True
+    ),
+    '{"event":"turn_finished","reason":"length","cut_short":true}': events.TurnFinished(
+        "length", cut_short=True
     ),
     (
         '{"event":"tokens_counted","usage":{"prompt_tokens":10,"completion_tokens":5,'
         '"cached_tokens":3,"reasoning_tokens":1}}'
     ): events.TokensCounted(COUNTS),
     '{"event":"tokens_counted","usage":null,"choice":1}': events.TokensCounted(None, 1),
+    (
+        '{"event":"tokens_estimated","usage":{"prompt_tokens":10,"completion_tokens":5},"choice":1}'
+    ): events.TokensEstimated(events.Usage(10, 5), 1),
     (
         '{"event":"turn_failed","kind":"upstream_error","code":"upstream_error","message":"no",'
         '"status":502,"retry_after":1.5}'
@@ -114,7 +149,11 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     '{"event":"park_missed","reason":"expired"}': events.ParkMissed("expired"),
     '{"event":"call_demanded","attempt":1,"choice":1}': events.CallDemanded(1, 1),
     '{"event":"item_started","item":"reasoning"}': events.ItemStarted("reasoning"),
+    '{"event":"model_rerouted","model":"m","reason":"r"}': events.ModelRerouted("m", "r"),
     '{"event":"upstream_garbled","data":"{no","choice":1}': events.UpstreamGarbled("{no", 1),
+    '{"event":"members_dropped","names":["choice.logprobs"],"choice":1}': (
+        events.MembersDropped(("choice.logprobs",), 1)
+    ),
     '{"event":"rpc_sent","method":"turn/start","rpc_id":3}': events.RpcSent("turn/start", 3),
     '{"event":"rpc_replied","rpc_id":3,"error":"no"}': events.RpcReplied(3, "no"),
     (
@@ -130,44 +169,63 @@ WRITTEN: dict[str, events.StreamInput | events.WorkerChanged] = {
     (
         '{"event":"worker_changed","worker":"codex-0","trigger":"exited","detail":{"code":-9}}'
     ): events.WorkerChanged("codex-0", "exited", {"code": -9}),
+    (
+        '{"event":"request_rejected","request_id":"r","code":"not_found","status":404,'
+        '"method":"GET","path":"/x","client":"::1"}'
+    ): events.RequestRejected(
+        request_id="r", code="not_found", status=404, method="GET", path="/x", client="::1"
+    ),
 }
 """Events as a log of this schema version holds them."""
 
 VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
     " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools stored"
-    " schema content request versions hash_key",
+    " empty_message schema content request versions hash_key prompt_bytes"
+    " metrics_since key",
     "text_delta": "text choice",
-    "reasoning_delta": "text choice kind",
+    "reasoning_delta": "text choice kind member",
+    "reasoning_part_started": "choice",
     "reasoning_completed": "encrypted_content choice",
+    "message_started": "phase choice",
+    "message_completed": "phase choice",
     "refusal_delta": "text choice",
+    "extra_members": "place members choice followed",
     "tool_called": "call_id name arguments choice",
     "tool_call_dropped": "call_id name choice",
-    "tool_call_delta": "index call_id name arguments choice extent",
-    "turn_finished": "reason choice followed",
+    "tool_call_delta": "index call_id name arguments choice extent kind members",
+    "turn_finished": "reason choice followed cut_short no_text",
+    "choice_missing": "choice",
     "tokens_counted": "usage choice",
-    "turn_failed": "kind code message choice status param retry_after",
+    "tokens_estimated": "usage choice",
+    "turn_failed": "kind code message choice status param retry_after word detail should_retry"
+    " members",
     "timer_fired": "timer",
     "client_gone": "cause",
     "server_stopping": "",
     "turn_started": "thread_id turn_id choice",
-    "turn_resumed": "thread_id choice",
+    "turn_resumed": "thread_id choice parked_us",
     "park_missed": "reason choice",
     "call_demanded": "attempt choice",
     "turn_changed": "trigger before after choice late_of",
     "thread_changed": "trigger before after choice late_of thread_id",
     "item_started": "item choice",
+    "model_rerouted": "model reason choice",
     "upstream_garbled": "data choice",
+    "members_dropped": "names choice",
     "rpc_sent": "method rpc_id choice",
     "rpc_replied": "rpc_id error choice",
-    "retry_scheduled": "attempt delay_ms code choice",
+    "retry_scheduled": "attempt delay_ms code choice detail",
     "fallback_taken": "model worker code",
     "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger detail",
+    "request_rejected": "request_id code status message param method route path client count key",
     "buffer_pressure": "buffered",
-    "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage frames"
-    " body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls tool_calls_withheld"
-    " tool_calls_dropped tool_buffers_started tool_buffers_flushed tool_buffers_aborted",
+    "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage"
+    " usage_source frames body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls"
+    " tool_calls_withheld tool_calls_dropped tool_buffers_started"
+    " tool_buffers_flushed tool_buffers_aborted first_content_us longest_gap_owner parked_us"
+    " heartbeats own_us",
 }
 """Fields of each event in schema version 2. What an older reader would misread needs another
 version; what it may skip, as an event that is new, does not."""
@@ -183,7 +241,9 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
         for found in events.StreamEvent.__subclasses__()
     }
     assert (events.SCHEMA_VERSION, shapes) == (2, VOCABULARY)
-    assert fields(events.Usage) == "prompt_tokens completion_tokens cached_tokens reasoning_tokens"
+    assert fields(events.Usage) == (
+        "prompt_tokens completion_tokens cached_tokens reasoning_tokens other_tokens"
+    )
     assert fields(tooloptions.ToolOptions) == (
         "names output_mode legacy most dedup delimiter stop_after suppress_tail comments "
         "call_limit"
@@ -193,7 +253,7 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
 @pytest.mark.parametrize("written", WRITTEN)
 def test_an_event_is_written_and_read_as_it_always_was(written: str) -> None:
     assert msgspec.json.encode(WRITTEN[written]).decode() == written
-    read = msgspec.json.decode(written, type=events.StreamInput | events.WorkerChanged)
+    read = msgspec.json.decode(written, type=Written)
     assert read == WRITTEN[written]
 
 
@@ -233,7 +293,12 @@ def test_an_opened_record_needs_only_what_has_no_default() -> None:
 
 def test_every_event_is_tried_and_in_its_union() -> None:
     inputs = set(typing.get_args(events.StreamInput))
-    others = {events.Opened, events.Terminal, events.WorkerChanged}
+    others = {
+        events.Opened,
+        events.Terminal,
+        events.WorkerChanged,
+        events.RequestRejected,
+    }
     assert inputs | others == set(events.StreamEvent.__subclasses__())
     assert {type(event) for event in (*WRITTEN.values(), OPENED, TERMINAL)} == inputs | others
 

@@ -8,11 +8,11 @@ from machines import errors, lifecycle
 from machines.lifecycle import (
     AnnounceNotReady,
     AnnounceReady,
+    AwaitDelay,
     BeginDrain,
+    DelayOver,
     DrainTimedOut,
     EndStreams,
-    MaintenanceOff,
-    MaintenanceOn,
     Shutdown,
     Started,
     StopAsked,
@@ -21,9 +21,9 @@ from machines.lifecycle import (
 from tests.machines.stream import oracle
 
 
-def after(*events: lifecycle.AnyEvent) -> lifecycle.Lifecycle:
+def after(*events: lifecycle.AnyEvent, delay_ms: int = 0) -> lifecycle.Lifecycle:
     """A life that has taken these events."""
-    life = lifecycle.Lifecycle(drain_timeout_ms=30_000)
+    life = lifecycle.Lifecycle(drain_timeout_ms=30_000, drain_delay_ms=delay_ms)
     for event in events:
         life.step(event)
     return life
@@ -53,21 +53,23 @@ def test_a_drain_that_is_cut_short_tells_the_streams(event: lifecycle.AnyEvent) 
     assert life.state == "stopped"
 
 
-def test_maintenance_comes_and_goes_as_often_as_it_is_asked_for() -> None:
-    life = after(Started())
-    assert life.step(MaintenanceOff()) == ()
-    assert life.step(MaintenanceOn()) == (AnnounceNotReady(),)
-    assert life.step(MaintenanceOn()) == ()
-    assert life.state == "maintenance"
-    assert life.step(MaintenanceOff()) == (AnnounceReady(),)
-    assert life.state == "ready"
+def test_with_a_delay_readiness_falls_before_the_drain_begins() -> None:
+    life = after(Started(), delay_ms=5_000)
+    assert life.step(StopAsked()) == (AnnounceNotReady(), AwaitDelay(delay_ms=5_000))
+    assert life.state == "leaving"
+    assert life.step(DelayOver()) == (AnnounceNotReady(), BeginDrain(timeout_ms=30_000))
+    assert life.state == "draining"
 
 
-def test_maintenance_cannot_end_a_drain() -> None:
-    life = after(Started(), MaintenanceOn(), StopAsked())
-    for event in (MaintenanceOff(), MaintenanceOn()):
-        assert life.step(event) == ()
-        assert life.state == "draining"
+def test_each_further_request_to_stop_ends_one_wait() -> None:
+    life = after(Started(), StopAsked(), delay_ms=5_000)
+    assert life.step(StopAsked()) == (AnnounceNotReady(), BeginDrain(timeout_ms=30_000))
+    assert life.step(StopAsked()) == (EndStreams(), Shutdown())
+    assert life.state == "stopped"
+
+
+def test_a_start_that_is_stopped_waits_for_no_delay() -> None:
+    assert after(delay_ms=5_000).step(StopAsked()) == (Shutdown(),)
 
 
 def test_a_server_stopped_while_it_starts_just_stops() -> None:
@@ -80,7 +82,8 @@ def test_a_server_stopped_while_it_starts_just_stops() -> None:
     "events",
     [
         (StreamsDrained(),),
-        (MaintenanceOn(),),
+        (DelayOver(),),
+        (Started(), StopAsked(), DelayOver()),
         (Started(), Started()),
         (Started(), DrainTimedOut()),
         (StopAsked(), StopAsked()),

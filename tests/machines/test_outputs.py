@@ -12,9 +12,14 @@ OUTPUTS: tuple[outputs.AnyOutput, ...] = (
     outputs.Role(1),
     outputs.Content("漢\u2028", 1),
     outputs.Reasoning("hm", 1),
+    outputs.ReasoningPart(1),
     outputs.ReasoningDone("gAAA", 1),
+    outputs.MessageBegun("commentary", 1),
+    outputs.MessageDone("final_answer", 1),
     outputs.Refusal("No.", 1),
+    outputs.Members("delta", msgspec.Raw(b'{"a":1}'), 1, followed=True),
     outputs.ToolCall(0, "c1", "readNote", '{"n":', 1),
+    outputs.CallMembers(0, msgspec.Raw(b'{"a":1}'), 1),
     outputs.ToolArguments(0, "1}", 1),
     outputs.ToolBlock("readNote", '{"n":1}', 1),
     outputs.ToolBufferStarted(1),
@@ -32,8 +37,9 @@ OUTPUTS: tuple[outputs.AnyOutput, ...] = (
 )
 
 OUTPUT_TAGS = (
-    "head role content reasoning reasoning_done refusal tool_call tool_arguments tool_block"
-    " tool_buffer_started tool_buffer_flushed tool_buffer_aborted tool_counts finish"
+    "head role content reasoning reasoning_part reasoning_done message_begun message_done"
+    " refusal members tool_call call_members tool_arguments tool_block tool_buffer_started"
+    " tool_buffer_flushed tool_buffer_aborted tool_counts finish"
     " usage done keepalive failure cancel_turn"
 )
 """What stands in a record's `out` in schema version 2."""
@@ -46,7 +52,7 @@ def fields(found: type[msgspec.Struct]) -> str:
 def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
     tags = [str(found.__struct_config__.tag) for found in outputs.Output.__subclasses__()]
     assert (events.SCHEMA_VERSION, " ".join(dict.fromkeys(tags))) == (2, OUTPUT_TAGS)
-    assert fields(outputs.Decision) == "released cut pieces joined repeats"
+    assert fields(outputs.Decision) == "released cut pieces joined repeats marked"
     assert fields(outputs.Piece) == "kind length word"
     assert fields(outputs.Joined) == "index name"
 

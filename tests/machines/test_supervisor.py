@@ -1,33 +1,42 @@
 """One worker process: started, lost, started again, however often; never two, never none."""
 
-import itertools
 import random
 
 import pytest
 
 from machines import errors, supervisor
 from machines.supervisor import (
-    AnnounceLost,
-    AnnounceReady,
-    AwaitExit,
-    AwaitHealth,
     BackoffElapsed,
-    BeginHandshake,
-    CancelDeadline,
+    Emptied,
     Exited,
     HandshakeDone,
     HandshakeFailed,
     HandshakeTimedOut,
     HealthProven,
-    Kill,
-    ScheduleRestart,
-    Spawn,
+    PingAnswered,
+    PingMissed,
+    SilenceMeasured,
     Spawned,
     SpawnFailed,
     StartAsked,
     StopAsked,
     StopTimedOut,
+    Suspected,
     WentDeaf,
+)
+from machines.supervisoractions import (
+    AnnounceLost,
+    AnnounceReady,
+    AnyAction,
+    AwaitExit,
+    AwaitHealth,
+    AwaitOutput,
+    BeginHandshake,
+    CancelDeadline,
+    Kill,
+    Probe,
+    ScheduleRestart,
+    Spawn,
 )
 from tests.machines.stream import oracle
 
@@ -46,8 +55,14 @@ def after(*events: supervisor.AnyEvent) -> supervisor.Supervisor:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_table_walks_like_the_declared_machine(seed: int) -> None:
-    tried = oracle.walk(supervisor.SupervisorMachine, supervisor.TABLE, seed, 6000)
-    assert tried == set(itertools.product(supervisor.TABLE.states, supervisor.TABLE.events))
+    oracle.walk(supervisor.SupervisorMachine, supervisor.TABLE, seed, 6000)
+
+
+@pytest.mark.parametrize("state", supervisor.TABLE.states)
+def test_each_state_takes_and_refuses_what_the_declared_machine_does(state: str) -> None:
+    """A walk by chance comes to `retiring` too rarely to try everything there."""
+    for event in supervisor.TABLE.events:
+        oracle.agree(supervisor.SupervisorMachine, supervisor.TABLE, state, event)
 
 
 def test_a_start_that_goes_well() -> None:
@@ -96,6 +111,61 @@ def test_a_deaf_process_is_killed_and_started_again_only_after_its_exit() -> Non
     assert machine.step(WentDeaf("output closed")) == ()
     assert machine.step(Exited(-9)) == (ScheduleRestart(delay_ms=500),)
     assert machine.state == "backoff"
+
+
+MISSED = PingMissed(after_ms=3_000)
+
+
+def test_a_process_that_misses_a_ping_takes_no_turns_until_it_answers() -> None:
+    machine = after(*TO_READY)
+    assert machine.step(MISSED) == (CancelDeadline(), AwaitOutput(after_ms=12_000))
+    assert machine.state == "unresponsive"
+    assert machine.step(PingAnswered()) == (
+        CancelDeadline(),
+        AnnounceReady(),
+        AwaitHealth(after_ms=30_000),
+    )
+    assert machine.state == "ready"
+
+
+def test_only_silence_kills_a_process_that_misses_its_pings() -> None:
+    machine = after(*TO_READY, MISSED)
+    assert machine.step(SilenceMeasured(silent_ms=400)) == (AwaitOutput(after_ms=14_600),)
+    assert machine.step(SilenceMeasured(silent_ms=14_999)) == (AwaitOutput(after_ms=1),)
+    assert machine.state == "unresponsive"
+    assert machine.step(SilenceMeasured(silent_ms=15_000)) == (
+        CancelDeadline(),
+        AnnounceLost("went deaf: no output for 15.0 s"),
+        Kill("SIGKILL"),
+    )
+    assert machine.state == "killing"
+
+
+def test_a_process_that_left_a_request_unanswered_is_asked_for_another() -> None:
+    machine = after(*TO_READY)
+    assert machine.step(Suspected("thread/start unanswered")) == (
+        CancelDeadline(),
+        AwaitOutput(after_ms=15_000),
+        Probe(),
+    )
+    assert machine.state == "suspect"
+    assert machine.step(Suspected("turn/start unanswered")) == ()
+    assert machine.step(PingAnswered()) == (CancelDeadline(), AnnounceReady())
+    assert machine.state == "retiring"
+
+
+@pytest.mark.parametrize("answers", [(), (PingAnswered(),), (PingAnswered(), MISSED)])
+def test_a_process_under_suspicion_is_replaced_when_no_turn_runs_on_it(
+    answers: tuple[supervisor.AnyEvent, ...],
+) -> None:
+    machine = after(*TO_READY, Suspected("thread/start unanswered"), *answers)
+    asked = machine.step(Emptied())
+    assert asked[-2:] == (
+        AnnounceLost("retired: thread/start unanswered"),
+        Kill("SIGKILL"),
+    )
+    assert machine.state == "killing"
+    assert machine.step(Exited(-9)) == (ScheduleRestart(delay_ms=500),)
 
 
 def test_a_process_that_says_nothing_is_killed_and_started_again() -> None:
@@ -234,6 +304,7 @@ def test_an_illegal_event_names_itself_and_changes_nothing() -> None:
 DEADLINES: dict[type, supervisor.AnyEvent] = {
     BeginHandshake: HandshakeTimedOut(),
     AwaitHealth: HealthProven(),
+    AwaitOutput: SilenceMeasured(15_000),
     AwaitExit: StopTimedOut(),
     ScheduleRestart: BackoffElapsed(),
 }
@@ -250,6 +321,7 @@ class World:
         self.alive = False
         self.handshaking = False
         self.ready = False
+        self.turns = False
         self.deadline: supervisor.AnyEvent | None = None
 
     def possible(self) -> list[supervisor.AnyEvent]:
@@ -261,17 +333,25 @@ class World:
             found.append(Exited(self.rng.choice([0, 1, -9, -15])))
         if self.handshaking:
             found += [HandshakeDone(version="0.163.0"), HandshakeFailed("too old")]
-        if self.ready:
-            found.append(WentDeaf("silent"))
+        if self.turns:
+            found.append(WentDeaf("unreadable"))
+            found.append(Suspected("unanswered"))
+            found.append(PingMissed(3_000) if self.ready else PingAnswered())
+        if self.machine.state in ("suspect", "retiring"):
+            found.append(Emptied())
+        if isinstance(self.deadline, SilenceMeasured):
+            found.append(SilenceMeasured(1))
         if self.deadline is not None:
             found.append(self.deadline)
         return found
 
     def step(self, event: supervisor.AnyEvent) -> None:
         """Let it happen, and do what the supervisor says."""
-        if event is self.deadline:
+        if event is self.deadline or isinstance(event, SilenceMeasured):
             self.deadline = None
         match event:
+            case PingMissed() | Suspected():
+                self.ready = False
             case Spawned():
                 self.spawning, self.alive = False, True
             case SpawnFailed():
@@ -282,9 +362,9 @@ class World:
                 self.handshaking = False
         for action in self.machine.step(event):
             self.do(action)
-        assert self.ready == (self.machine.state == "ready")
+        assert self.ready == (self.machine.state in ("ready", "retiring"))
 
-    def do(self, action: supervisor.AnyAction) -> None:
+    def do(self, action: AnyAction) -> None:
         """Carry an action out, or complain that it cannot be."""
         if type(action) in DEADLINES:
             assert self.deadline is None, "a second deadline"
@@ -298,9 +378,9 @@ class World:
                 self.handshaking = True
             case AnnounceReady():
                 assert self.alive
-                self.ready = True
+                self.ready = self.turns = True
             case AnnounceLost():
-                self.ready = False
+                self.ready = self.turns = False
             case Kill():
                 assert self.alive, "a signal to nobody"
             case ScheduleRestart(delay_ms):
@@ -320,7 +400,7 @@ def test_whatever_happens_there_is_one_process_or_a_way_to_one(seed: int) -> Non
         wishes = [StartAsked()] if world.machine.state == "stopped" else world.possible()
         assert wishes, f"stuck in {world.machine.state}"
         world.step(StopAsked() if rng.random() < 0.05 else rng.choice(wishes))
-        assert world.ready == (world.machine.state == "ready")
+        assert world.ready == (world.machine.state in ("ready", "retiring"))
 
 
 @pytest.mark.parametrize("seed", range(50))

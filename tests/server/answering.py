@@ -70,6 +70,10 @@ class Player:
         """The default model."""
         return ("gpt-5.5",)
 
+    def describe(self, model: str) -> worker.ModelCard:
+        """Nothing."""
+        return worker.ModelCard()
+
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Nothing is refused."""
         yield

@@ -1,11 +1,22 @@
 """Servers that several test modules of the server ask."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.server.plain import KEY
 from tests.support.process import serving
+
+
+@pytest.fixture
+def diagnostics_as_before() -> Iterator[None]:
+    """Takes back what is done to the diagnostics of this process: other tests listen to them."""
+    handlers = list(logging.getLogger().handlers)
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers = handlers
 
 
 @pytest.fixture(scope="module")

@@ -71,9 +71,25 @@ def test_an_answer_holds_the_loop_for_a_moment(
             "messages": [{"role": "user", "content": prompt}],
             "tools": [{"type": "function", "function": function}],
         }
-    held = staged.server.measure(
+    held = staged.server.measure_least(
         path, json.dumps({"model": "m", "stream": streaming, **body}).encode()
     )
     assert held.status == 200
     assert b'"error":{' not in held.body
+    assert held.longest_ms < heldloop.LIMIT_MS, held.where
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"error":{"code":429,' + b",".join(b'"m%d":1' % at for at in range(MIB // 10)) + b"}}",
+        b"[" + b",".join([b"{}"] * (MIB // 3)) + b"]",
+    ],
+    ids=["an error of many members", "a list"],
+)
+def test_what_is_no_answer_holds_the_loop_for_a_moment(staged: Staged, data: bytes) -> None:
+    prompt = staged.source.prompt(upstreams.raw_stream(b"data: " + data + b"\n\n"))
+    body = {"model": "m", "messages": [{"role": "user", "content": prompt}], "stream": True}
+    held = staged.server.measure_least("/chat/completions", json.dumps(body).encode())
+    assert held.status != 200
     assert held.longest_ms < heldloop.LIMIT_MS, held.where

@@ -7,9 +7,12 @@ import pytest
 
 from engine import regular
 from engine.log.content import digest
+from engine.routing import models
 from server import assembly
 from server.config import settings
 from server.config.settings import Config
+
+NO_MODELS = models.AnyModel(())
 
 
 def config(directory: Path, **fields: Any) -> Config:
@@ -32,6 +35,11 @@ def test_seconds_are_made_of_milliseconds_and_the_rest_stays(tmp_path: Path) -> 
     assert (options.limits.backoff_max_ms, options.api_key) == (70, "sk-1")
     assert (options.setup.has_key, options.setup.data_dir) == (True, tmp_path)
     assert not assembly.codex_options(config(tmp_path)).setup.has_key
+
+
+def test_without_metrics_nothing_is_counted(tmp_path: Path) -> None:
+    assert assembly.request_metrics(config(tmp_path, enable_metrics=False), (), tuple) is None
+    assert assembly.request_metrics(config(tmp_path), (), tuple) is not None
 
 
 def test_the_log_is_kept_as_it_is_configured(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import example, given, strategies as st
 
 from engine import containment
 from server import diagnostics
@@ -43,9 +44,8 @@ class File:
 
 
 @pytest.fixture
-def configure() -> Iterator[Configure]:
+def configure(diagnostics_as_before: None) -> Iterator[Configure]:
     """Sets diagnostics up with some settings and a stream, and takes it all back at the end."""
-    handlers = list(logging.getLogger().handlers)
 
     def with_settings(stream: Any, **changed: Any) -> None:
         nowhere = Path("/nonexistent")
@@ -54,8 +54,6 @@ def configure() -> Iterator[Configure]:
 
     yield with_settings
     with_settings(sys.__stderr__)
-    structlog.reset_defaults()
-    logging.getLogger().handlers = handlers
 
 
 def lines(stream: File) -> list[dict[str, Any]]:
@@ -132,6 +130,39 @@ def test_keys_and_tokens_are_replaced(text: str, written: str, configure: Config
     for value in (line(stream)["component"], line(stream)["event"], line(stream)["field"]):
         assert value == written
     assert line(stream)["nested"] == [{"deep": [written]}]
+
+
+@example("author\u0131zation: abcdef")
+@example("author\u0130zation=abcdef")
+@given(st.from_regex(diagnostics._SECRET))
+def test_no_form_of_a_key_is_without_a_hint(text: str) -> None:
+    folded = text.casefold()
+    assert any(hint in folded for hint in diagnostics._SECRET_HINTS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"detail": "Bearer abc.def-1"},
+        {"reasons": ("stop", "Bearer abc.def-1")},
+        {"detail": "operators-secret"},
+        {"password": "opaque"},
+        {"detail": "a\x1b[2J"},
+        {"detail": "a" * 16_385},
+        {"headers": {"token": "opaque"}},
+    ],
+)
+def test_one_field_to_hide_is_hidden_among_plain_ones(
+    fields: dict[str, Any], configure: Configure
+) -> None:
+    stream = File()
+    configure(stream, api_key="operators-secret")
+    structlog.get_logger().info("x", status=200, code=None, model="gpt-5.5", **fields)
+    written = line(stream)
+    assert (written["status"], written["code"], written["model"]) == (200, None, "gpt-5.5")
+    (name,) = fields
+    assert written[name] != json.loads(json.dumps(fields[name]))
+    assert not re.search(r"abc|opaque|operators-secret|\x1b|a{16385}", json.dumps(written[name]))
 
 
 @pytest.mark.parametrize("name", ["authorization", "Set-Cookie", "x-api-key", "TOKEN"])
@@ -277,7 +308,10 @@ def test_the_standard_library_logs_here_too(configure: Configure) -> None:
     logger.info("not this")
     logger.warning("slow by %s s", 2)
     logger.critical("lost")
-    assert [(each["component"], each["severity"], each["event"]) for each in lines(stream)] == [
+    assert {(each["component"], each["event"]) for each in lines(stream)} == {
+        ("library", "library_message")
+    }
+    assert [(each["library"], each["severity"], each["text"]) for each in lines(stream)] == [
         ("asyncio", "warning", "slow by 2 s"),
         ("asyncio", "error", "lost"),
     ]
@@ -306,7 +340,8 @@ diagnostics.flush()
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     written = json.loads(ran.stderr)
-    assert (written["component"], written["severity"]) == ("asyncio", "error")
+    assert (written["component"], written["event"]) == ("library", "library_message")
+    assert (written["library"], written["severity"]) == ("asyncio", "error")
     assert "RuntimeError: unseen: Bearer ********" in written["exception"]
 
 

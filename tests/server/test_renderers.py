@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
 import pytest
 
 from machines import events, outputs
 from machines.outputs import (
+    CallMembers,
     Content,
     Head,
+    Members,
     Reasoning,
     ReasoningDone,
     Refusal,
@@ -21,6 +24,14 @@ from server import renderers
 from tests.machines.test_outputs import OUTPUTS
 from tests.support.machines import playbook
 from tests.support.process import growth
+
+TOKENS = msgspec.Raw(
+    b'{"logprobs":{"content":[{"token":"a","logprob":-1,"bytes":[97],"top_logprobs":[]}]}}'
+)
+CITED = msgspec.Raw(
+    b'{"annotations":[{"type":"url_citation","url_citation":'
+    b'{"start_index":0,"end_index":1,"title":"t","url":"u"}}]}'
+)
 
 Outputs = Iterable[outputs.AnyOutput]
 
@@ -45,6 +56,16 @@ REPEATED: Final[dict[str, Callable[[int], Outputs]]] = {
     "thoughts and texts": lambda _: (Reasoning("hm"), Content("Hello")),
     "two kinds of thoughts": lambda _: (Reasoning("hm"), Reasoning("hm", kind="text")),
     "whole thoughts": lambda index: (Reasoning("hm"), ReasoningDone(f"rs_{index}")),
+    "texts with tokens": lambda _: (Members("choice", TOKENS, followed=True), Content("Hello")),
+    "citations": lambda _: (Content("Hello"), Members("delta", CITED)),
+    "members of chunks": lambda index: (
+        Members("chunk", msgspec.Raw(b'{"a":%d}' % index)),
+        Content("Hello"),
+    ),
+    "members of a call": lambda index: (
+        *((ToolCall(0, "c", "f", "{}"),) if index == 0 else ()),
+        CallMembers(0, msgspec.Raw(b'{"a":"b"}')),
+    ),
     "refusals and texts": lambda _: (Refusal("No."), Content("Hello")),
 }
 """What an answer may have any number of, by its number."""
@@ -65,7 +86,7 @@ RENDERED: Final = [output for output in OUTPUTS if not isinstance(output, output
 def test_every_output_is_known(output: outputs.AnyOutput, endpoint: str, streaming: bool) -> None:
     reply = renderers.reply(playbook.opened(endpoint=endpoint, streaming=streaming, n=2))
     begun: list[outputs.AnyOutput] = [Head(), Role(), Role(1)]
-    if isinstance(output, ToolArguments):
+    if isinstance(output, ToolArguments | CallMembers):
         begun.append(ToolCall(output.index, "c0", "readNote", "", output.choice))
     for each in (*begun, output):
         assert isinstance(reply.render(each), bytes)

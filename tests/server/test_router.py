@@ -1,31 +1,95 @@
 """The paths that there are, and their methods, on a real server."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from server import router
-from tests.server.plain import ask, chat
+from tests.server.plain import KEY, ask, chat
 from tests.support.process import serving
 
 
 def test_an_unknown_path_is_a_json_404(keyless: serving.Serve) -> None:
-    paths = ("/", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/", *router.ABSENT)
+    paths = ("/v1", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/", *router.ABSENT)
     for path in paths:
         answer = ask(keyless, "GET", path)
         assert (answer.status, answer.error["code"]) == (404, "not_found"), path
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("//v1/chat/completions", "/v1/chat/completions"),
+        ("/v1//chat///completions", "/v1/chat/completions"),
+        ("/v1/chat/completions/", "/v1/chat/completions"),
+        ("/responses", "/v1/responses"),
+        ("/models/", "/v1/models"),
+    ],
+)
+def test_k51_a_404_names_the_path_that_was_meant(
+    keyless: serving.Serve, path: str, meant: str
+) -> None:
+    error = ask(keyless, "POST", path, {}).error
+    assert error["message"] == f"Unknown request URL: {path}. Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/embeddings", "/wp-login.php", "/" + "v1/" * 9999])
+def test_k51_a_404_of_anything_else_names_the_models(keyless: serving.Serve, path: str) -> None:
+    message = ask(keyless, "GET", path).error["message"]
+    assert message.endswith(" GET /v1/models lists the models.")
+    assert len(message) < 300
+
+
+def test_k50_a_preflight_is_answered_on_any_path(keyed: serving.Serve) -> None:
+    answer = ask(keyed, "OPTIONS", "/nowhere", origin="https://ok.example")
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == "https://ok.example"
+
+
+def test_k50_a_websocket_is_426_until_there_is_one(keyed: serving.Serve) -> None:
+    upgrade = {"upgrade": "websocket", "connection": "Upgrade", "sec_websocket_version": "13"}
+    stranger = ask(keyed, "GET", "/v1/responses", **upgrade)
+    assert stranger.status == 401
+    answer = ask(keyed, "GET", "/v1/responses", authorization=f"Bearer {KEY}", **upgrade)
+    assert (answer.status, answer.error["code"]) == (426, "upgrade_required")
+    assert answer.headers["upgrade"] == "HTTP/1.1"
+    assert ask(keyed, "GET", "/v1/responses", authorization=f"Bearer {KEY}").status == 405
+
+
+@pytest.mark.parametrize("host", ["localhost:", "127.0.0.1:", "[::1]:"])
+def test_k50_a_port_may_be_empty(keyless: serving.Serve, host: str) -> None:
+    assert ask(keyless, "GET", "/livez", host=host).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+def test_k50_a_compressed_body_is_415(keyless: serving.Serve, encoding: str) -> None:
+    answer = chat(keyless, content_encoding=encoding)
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+    assert answer.headers["accept-encoding"] == "identity"
+    assert chat(keyless, content_encoding="identity").status == 200
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[serving.Serve]:
+    """A server that has every route, and needs no client's key."""
+    environ = {"PROXY_ADMIN_KEY": KEY, "PROXY_TEST_ENDPOINTS": "true", "PROXY_SCRIPTED_SPEED": "0"}
+    with serving.running("--worker", "scripted", data_dir=None, **environ) as server:
+        yield server
+
+
 @pytest.mark.parametrize("route", router.ROUTES, ids=lambda route: route.path)
-def test_a_wrong_method_names_the_right_ones(keyless: serving.Serve, route: router.Route) -> None:
-    answer = ask(keyless, "PATCH", route.path.format(id="codex-5"))
+def test_a_wrong_method_names_the_right_ones(whole: serving.Serve, route: router.Route) -> None:
+    answer = ask(whole, "PATCH", route.path.format(id="codex-5"))
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == ", ".join((*route.methods, "OPTIONS"))
 
 
 @pytest.mark.parametrize("route", router.ROUTES, ids=lambda route: route.path)
-def test_head_is_answered_without_a_body(keyless: serving.Serve, route: router.Route) -> None:
-    answer = ask(keyless, "HEAD", route.path.format(id="codex-5"))
+def test_head_is_answered_without_a_body(whole: serving.Serve, route: router.Route) -> None:
+    answer = ask(whole, "HEAD", route.path.format(id="codex-5"))
     assert (answer.status, answer.body) == (200 if "HEAD" in route.methods else 405, b"")
 
 

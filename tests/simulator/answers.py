@@ -104,7 +104,7 @@ def _chunks(data: bytes) -> tuple[bytes, bool, bytes]:
 
 
 class Choice(msgspec.Struct):
-    """One choice of an answer, put together."""
+    """One choice of an answer, put together; one that was never told of has no finish."""
 
     content: str = ""
     refusal: str = ""
@@ -119,6 +119,7 @@ class Heard(msgspec.Struct):
     Attributes:
         done: whether it was told that the answer is whole.
         error: the code of the failure that it was told of instead.
+        usage_mark: what was said of the counts: `unknown` or `estimated`.
         frames: data frames, or bodies.
     """
 
@@ -126,25 +127,52 @@ class Heard(msgspec.Struct):
     done: bool = False
     error: str | None = None
     usage: dict[str, Any] | None = None
-    unknown_usage: bool = False
+    usage_mark: str | None = None
     frames: int = 0
     comments: int = 0
 
+    @property
+    def estimate(self) -> int | None:
+        """The tokens of the answer by the server's own measure; None where it has calls, which
+        may stand in its text as well."""
+        if any(choice.calls for choice in self.choices):
+            return None
+        return sum(
+            _tokens(choice.content + choice.refusal) + _tokens(choice.reasoning)
+            for choice in self.choices
+        )
 
-def heard_body(answer: Answer, n: int) -> Heard:
-    """What a whole JSON answer says."""
+
+def _tokens(text: str) -> int:
+    return -(-len(text.encode()) // 4)
+
+
+def usage_mark(comment: bytes) -> str | None:
+    """What a comment says of counts; None where it says something else."""
+    before, _, mark = comment.decode().partition(": x-turntape-usage: ")
+    return mark if not before and mark else None
+
+
+def heard_body(answer: Answer, n: int, full: bool = True) -> Heard:
+    """What a whole JSON answer says.
+
+    Args:
+        full: whether there are as many choices as were asked for.
+    """
     body = msgspec.json.decode(answer.body)
     if "error" in body:
         return Heard([], error=error_of(body) or "", frames=1)
     if answer.status != 200:
         raise Broken(f"status {answer.status} with {sorted(body)}")
-    choices = [_message(choice) for choice in body["choices"]]
-    if [choice["index"] for choice in body["choices"]] != list(range(n)):
+    given = {choice["index"]: _message(choice) for choice in body["choices"]}
+    due = list(range(n)) if full else sorted(given.keys() & set(range(n)))
+    if not due or [choice["index"] for choice in body["choices"]] != due:
         raise Broken("not the choices that were asked for")
-    if any(choice.finish is None for choice in choices):
+    if any(choice.finish is None for choice in given.values()):
         raise Broken("a choice without a finish")
-    unknown = "x-turntape-usage" in answer.headers
-    return Heard(choices, True, None, body["usage"], unknown, 1)
+    choices = [given.get(index, Choice()) for index in range(n)]
+    mark = answer.headers.get("x-turntape-usage")
+    return Heard(choices, True, None, body["usage"], mark, 1)
 
 
 def _message(choice: dict[str, Any]) -> Choice:
@@ -164,7 +192,7 @@ def _message(choice: dict[str, Any]) -> Choice:
 def error_of(body: dict[str, Any]) -> str | None:
     """The code in an error's envelope."""
     error = body["error"]
-    if set(body) != {"error"} or set(error) != {"message", "type", "param", "code"}:
+    if set(body) != {"error"} or not set(error) >= {"message", "type", "param", "code"}:
         raise Broken(f"not an error's envelope: {body}")
     if "example.com" in str(error["message"]):
         raise Broken(f"a host's name in {error['message']!r}")
@@ -179,14 +207,16 @@ class Frames:
         n: choices that were asked for.
         wants_usage: whether a usage chunk was.
         legacy: whether calls come as `function_call`.
+        full: whether every choice has an end; else one may have begun and nothing more.
     """
 
-    def __init__(self, n: int, wants_usage: bool, legacy: bool) -> None:
+    def __init__(self, n: int, wants_usage: bool, legacy: bool, full: bool) -> None:
         self.heard = Heard([Choice() for _ in range(n)])
         self._n = n
         self._wants_usage = wants_usage
         self._legacy = legacy
-        self._roles = 0
+        self._full = full
+        self._roles: list[int] = []
         self._constant: tuple[Any, ...] | None = None
 
     def read(self, body: bytes, whole: bool) -> Heard:
@@ -205,8 +235,7 @@ class Frames:
         if self._over:
             raise Broken("a comment after the end")
         self.heard.comments += 1
-        if message == b": x-turntape-usage: unknown":
-            self.heard.unknown_usage = True
+        self.heard.usage_mark = usage_mark(message) or self.heard.usage_mark
 
     @property
     def _over(self) -> bool:
@@ -229,11 +258,19 @@ class Frames:
             self._chunk(frame)
 
     def _done(self) -> None:
-        if any(choice.finish is None for choice in self.heard.choices):
+        if self._is_unfinished:
             raise Broken("[DONE] before a finish")
         if self._wants_usage and self.heard.usage is None:
             raise Broken("[DONE] without usage")
         self.heard.done = True
+
+    @property
+    def _is_unfinished(self) -> bool:
+        """Whether there is no choice yet, or one that has not ended and may not be missing."""
+        choices = [self.heard.choices[index] for index in self._roles]
+        ended = [choice for choice in choices if choice.finish is not None]
+        missing = 0 if self._full else choices.count(Choice())
+        return not ended or len(ended) + missing < len(choices)
 
     def _failed(self, frame: dict[str, Any]) -> None:
         if self.heard.usage is not None:
@@ -261,17 +298,18 @@ class Frames:
     def _usage(self, frame: dict[str, Any]) -> None:
         if not self._wants_usage:
             raise Broken("usage that nobody asked for")
-        if any(choice.finish is None for choice in self.heard.choices):
+        if self._is_unfinished:
             raise Broken("usage before a finish")
         self.heard.usage = frame["usage"]
 
     def _piece(self, index: int, delta: dict[str, Any], finish: str | None) -> None:
         if "role" in delta:
-            if delta != {"role": "assistant", "content": ""} or index != self._roles:
-                raise Broken(f"role {delta} of choice {index}, where {self._roles} was due")
-            self._roles += 1
+            is_due = index == len(self._roles)
+            if delta != {"role": "assistant", "content": ""} or not is_due:
+                raise Broken(f"role {delta} of choice {index} was not due")
+            self._roles.append(index)
             return
-        if self._roles != self._n:
+        if len(self._roles) != self._n:
             raise Broken("a delta before every role")
         choice = self.heard.choices[index]
         if choice.finish is not None:
@@ -281,6 +319,8 @@ class Frames:
                 raise Broken("a finish with content")
             choice.finish = finish
             return
+        if "reasoning" in delta and delta["reasoning"] == delta.get("reasoning_content"):
+            del delta["reasoning"]  # an upstream's own name for it, beside the usual one
         if len(delta) != 1:
             raise Broken(f"a delta of {sorted(delta)}")
         self._add(choice, *next(iter(delta.items())))

@@ -161,14 +161,23 @@ class AppServer:
         if begin is not None:
             begin()
 
-    def _act(self, method: str, params: Json) -> tuple[object, Callable[[], None] | None]:
+    def _tell(self, method: str) -> object:
+        """The answer to a question about the process; None for other requests."""
         match method:
             case "initialize":
-                return appframes.introduction("0.163.0"), None
+                return appframes.introduction("0.163.0")
             case "model/list":
-                return appframes.models((*appframes.MODELS, *plan.MODELS)), None
+                return appframes.models((*appframes.MODELS, *plan.MODELS))
+            case "server/diagnostics":
+                return appframes.diagnostics(1)
             case "account/read":
-                return appframes.account(has_key=True), None
+                return appframes.account(has_key=True)
+        return None
+
+    def _act(self, method: str, params: Json) -> tuple[object, Callable[[], None] | None]:
+        if (told := self._tell(method)) is not None:
+            return told, None
+        match method:
             case "account/login/start":
                 return {"type": params["type"]}, lambda: self.say(appframes.logged_in())
             case "thread/start":

@@ -102,9 +102,10 @@ class Visitor:
         times: when each of them was whole.
         left_at: when it left.
         broken: why its bytes were none that a client should get.
+        full: whether answers have all choices that were asked for.
     """
 
-    def __init__(self, loop: clock.VirtualLoop, number: int, step: plan.Visit) -> None:
+    def __init__(self, loop: clock.VirtualLoop, number: int, step: plan.Visit, full: bool) -> None:
         self.number = number
         self.step = step
         self.requests: list[Request] = []
@@ -117,6 +118,7 @@ class Visitor:
         self.waited_in_vain = False
         self.wire: net.Wire | None = None
         self.on_wire: Callable[[net.Wire], None] | None = None
+        self.full = full
         self._loop = loop
 
     def follow(self, ask: plan.Ask, told: "Visitor | None") -> list[dict[str, Any]] | None:
@@ -147,11 +149,11 @@ class Visitor:
             return responseanswers.body(answer) if answer.whole else answers.Heard([])
         if answer.streams:
             usage = ask.stream and ask.include_usage
-            frames = answers.Frames(ask.n, usage, ask.legacy)
+            frames = answers.Frames(ask.n, usage, ask.legacy, self.full)
             return frames.read(answer.body, answer.whole)
         if not answer.whole:
             return answers.Heard([])
-        return answers.heard_body(answer, ask.n)
+        return answers.heard_body(answer, ask.n, self.full)
 
     async def visit(self, told: "Visitor | None") -> None:
         """Ask, wait for the answers, leave."""

@@ -33,7 +33,7 @@ def check(
         for choice in heard.choices:
             _check_choice(of.plan, played, request, choice, heard)
     if heard.done:
-        _check_usage(played, request, heard)
+        _check_usage(of.plan, played, request, heard)
 
 
 def is_calm(of: plan.Plan) -> bool:
@@ -72,6 +72,7 @@ def _check_choice(
         max_tokens=ask.max_tokens,
         parallel=ask.parallel,
         legacy=ask.legacy,
+        apart=ask.api == "responses",
     )
     told = scripts.Told(
         choice.content,
@@ -88,12 +89,24 @@ def _check_choice(
 
 
 def _check_usage(
-    played: list[scripts.Script], request: client.Request, heard: answers.Heard
+    of: plan.Plan,
+    played: list[scripts.Script],
+    request: client.Request,
+    heard: answers.Heard,
 ) -> None:
+    """Counts are a script's, or an estimate of what was told where that was cut."""
+    ask = request.ask
     if heard.usage is None or heard.usage["total_tokens"] == 0:
         return
-    if heard.unknown_usage or request.ask.n > 1 or request.ask.required:
-        return
+    if heard.usage_mark == "unknown":
+        raise Broken(f"usage {heard.usage} that is unknown")
+    told = heard.usage["prompt_tokens"], heard.usage["completion_tokens"]
     counts = {script.counts for script in played}
-    if (heard.usage["prompt_tokens"], heard.usage["completion_tokens"]) not in counts:
+    if ask.n > 1 or ask.required or (heard.usage_mark is None and told in counts):
+        return
+    if heard.usage_mark is None and (ask.keepalive or not ask.stream):
         raise Broken(f"usage {heard.usage} where {counts} was counted")
+    if is_calm(of) and not (ask.stop or ask.max_tokens is not None or heard.choices[0].calls):
+        raise Broken(f"usage {heard.usage} is an estimate of what was not cut")
+    if told[0] == 0 or heard.estimate not in (None, told[1]):
+        raise Broken(f"usage {heard.usage} is no estimate of {heard.choices}")

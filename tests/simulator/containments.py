@@ -99,7 +99,7 @@ FOUND: Final[dict[str, Finds]] = {
     "boundary wakeup": Finds("upstream", 35),
     "boundary log": Finds("upstream", 76),
     "boundary process": Finds("codex", 30),
-    "boundary callback": Finds("codex", 101),
+    "boundary callback": Finds("codex", 123),
     "boundary connection": Finds("codex", 359),
     "boundary request": Finds("upstream", 110),
     "boundary store": Finds("codex", 563),
@@ -116,6 +116,8 @@ FOUND: Final[dict[str, Finds]] = {
 UNREACHED: Final = {
     "boundary feed": "a simulated server has one worker for a model: nothing to fall back to",
     "boundary record": "an event that cannot be encoded is made in engine/log/test_defects.py",
+    "boundary access": "a line that cannot be written is made in server/access/test_log.py",
+    "boundary projection": "a reader that fails is made in server/access/test_projection.py",
     "boundary command": "a simulated server is begun without the command line",
 }
 """Containments that no seed reaches, and why."""

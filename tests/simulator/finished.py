@@ -93,6 +93,11 @@ def other_counts(run: Any) -> None:
     body(b'"total_tokens":10', b'"total_tokens":11')(run)
 
 
+def marked(mark: bytes) -> Change:
+    """Say of the counts that they are something else than the worker's."""
+    return body(b"data: [DONE]", b": x-turntape-usage: " + mark + b"\n\ndata: [DONE]")
+
+
 def both(*changes: Change) -> Change:
     """One change after the other."""
 

@@ -84,7 +84,7 @@ def seen(visitor: client.Visitor) -> Seen | None:
     headers = {
         name: normal.of(value.encode()).decode()
         for name, value in answer.headers.items()
-        if name not in ("date", "content-length")
+        if name not in ("date", "content-length", "x-turntape-overhead-ms")
     }
     frames: dict[str, list[tuple[bytes, float]]] = collections.defaultdict(list)
     found = Seen((answer.status, headers), frames, 0, visitor.heard(0), answer.whole)

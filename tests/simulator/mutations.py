@@ -13,7 +13,7 @@ import msgspec
 from engine.codex.turns import attempt, parking, thread
 from engine.log import event_log as eventlog
 from engine.log.write import livesegment
-from engine.stream import pump, wakeups
+from engine.stream import estimate, pump, times, wakeups
 from machines import events, outputs
 from machines.stream import choice, machine as stream
 from server import permits
@@ -77,8 +77,9 @@ def _any_key(original: Any, lot: Any, turn: Any, answer: Any, *rest: Any) -> Any
     return original(lot, turn, answer, *rest)
 
 
-def _alive_by_itself(_: Any, its: Any, timer: events.TimerName) -> None:
-    its.event(events.TimerFired(timer))
+def _alive_by_itself(original: Any, its: Any, event: Any, now: int) -> None:
+    original(its, event, now)
+    its.event = now
 
 
 def _without_timer(original: Any, its: Any, now: int, *life: Any) -> None:
@@ -114,6 +115,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "error_frame_omitted": _rendered(outputs.Failure, lambda *_: b""),
     "done_after_an_error": _rendered(outputs.Failure, lambda _, __, data: data + sse.DONE),
     "usage_after_done": replaced(stream.Stream, "_complete_if_ready", _usage_last),
+    "texts_left_out_of_an_estimate": replaced(estimate.AnswerSize, "add", nothing),
     "finish_lost_in_a_body": replaced(fold.ChatBody, "_take", _first_choice_only),
     "permit_not_given_back": replaced(permits.Permit, "release", nothing),
     "seat_leaked_on_interrupt": replaced(thread.Thread, "_interrupted", nothing),
@@ -123,7 +125,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "held_text_lost": replaced(choice.Choice, "release_last", lambda _, its, decided: (None, [])),
     "texts_out_of_order": replaced(pump.Pump, "event", _last_text_first),
     "timer_not_cancelled": replaced(pump.Pump, "_end", _without_timer),
-    "heartbeat_is_a_sign_of_life": replaced(pump.Pump, "tick", _alive_by_itself),
+    "heartbeat_is_a_sign_of_life": replaced(times.Times, "saw", _alive_by_itself),
     "record_dropped": replaced(eventlog.StreamLog, "append", _dropped_record),
     "bytes_before_their_records": replaced(wakeups.Wakeups, "_end", _sent_first),
     "failed_write_not_undone": replaced(livesegment.LiveSegment, "undo", nothing),

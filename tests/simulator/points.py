@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from engine import worker
-from engine.codex import worker as codexworker
+from engine.codex import tenant, worker as codexworker
 from engine.codex.child import process
 from engine.codex.protocol import channel
 from engine.codex.turns import (
@@ -329,10 +329,8 @@ def _codex_points() -> Iterator[tuple[str, Point]]:
     calls = "_resolve _timed_out"
     yield from _named("channel", Effect.EITHER, channel.Channel, calls, _first, worlds=_CODEX)
     serves = "ready lost connected _freed"
-    yield from _named(
-        "server", Effect.SHARED, codexworker.AppServer, serves, _anybody, worlds=_CODEX
-    )
-    others = (Place(codexworker.AppServer, "_not_of_a_turn", _anybody),)
+    yield from _named("server", Effect.SHARED, tenant.AppServer, serves, _anybody, worlds=_CODEX)
+    others = (Place(tenant.AppServer, "_not_of_a_turn", _anybody),)
     yield "server.not_of_a_turn", Point(Effect.SHARED, others, worlds=_CODEX)
     lost = (Place(dispatcher.Dispatcher, "lost", _anybody),)
     yield "server.dispatcher_lost", Point(Effect.SHARED, lost, worlds=_CODEX)

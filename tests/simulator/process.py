@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.codex.child import home as codexhome
+from engine.codex.child import bundled as codexmodels, home as codexhome
 from machines import supervisor
 from tests.simulator import appserver, clock, codexrules, director, net, plan
 
@@ -162,11 +162,12 @@ class Codex:
         self.director = director.Director(of)
         self.wrong = self.director.wrong
         self.limits: dict[str, Any] = {}
-        self.lasting: tuple[str, ...] = ()
+        self.lasting: tuple[str, ...] = (*("Process._ping", "AppServer.ping", "_release_waiter"),)
         self.children: list[Child] = []
         self.failing_starts = 0
         self.config: dict[str, Any] = {"codex_bin": sys.executable, "codex_api_key": "sk-sim"}
         self.replaced: tuple[tuple[Any, str, Any], ...] = (
+            (codexmodels, "is_tested", lambda _: True),  # nor is it asked for its models
             (codexhome, "catalog", lambda _: {}),  # it takes long to write, and nobody reads it
             (supervisor.Supervisor, "step", self._watched(supervisor.Supervisor.step)),
         )
@@ -227,8 +228,10 @@ class Codex:
         return child.server.holds_innocents() or self._ready() < 2
 
     def is_ready(self, worker: Any) -> bool:
-        """Whether every process is."""
-        return all(server.process.state == "ready" for server in worker._servers)
+        """Whether every process is, and has answered its last ping."""
+        servers = worker._servers
+        are_ready = all(server.process.state == "ready" for server in servers)
+        return are_ready and not any(server.channel._pending for server in servers)
 
     async def spawn(self, protocol_factory: Any) -> tuple[Any, Any]:
         """Start a process, as `loop.subprocess_exec` does."""

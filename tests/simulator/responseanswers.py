@@ -28,7 +28,7 @@ def body(answer: answers.Answer) -> Heard:
     found: Json = msgspec.json.decode(answer.body)
     if "object" not in found:
         return Heard([], error=answers.error_of(found) or "", frames=1)
-    heard = Heard([Choice()], frames=1, unknown_usage="x-turntape-usage" in answer.headers)
+    heard = Heard([Choice()], frames=1, usage_mark=answer.headers.get("x-turntape-usage"))
     _ended(heard, found)
     _fill(heard.choices[0], found["output"])
     return heard
@@ -53,13 +53,14 @@ class _Events:
         self._response: Json | None = None
         self._number = 0
         self._over = False
+        self._comments: set[str] = set()
 
     def take(self, message: bytes) -> None:
         if self._over:
             raise Broken(f"something after the end: {message[:80]!r}")
         if message.startswith(b": "):
             self.heard.comments += 1
-            self.heard.unknown_usage |= message == b": x-turntape-usage: unknown"
+            self.heard.usage_mark = answers.usage_mark(message) or self.heard.usage_mark
             return
         self.heard.frames += 1
         if message == b"data: [DONE]":
@@ -83,8 +84,12 @@ class _Events:
             self._response = event["response"]
         elif kind == "error":
             self.heard.error = event["code"]
+        elif kind == "response.output_item.added" and _is_comment(event["item"]):
+            self._comments.add(event["item"]["id"])
         elif kind in DELTAS:
             choice, name = self.heard.choices[0], DELTAS[kind]
+            if event["item_id"] in self._comments:
+                name = "reasoning"
             setattr(choice, name, getattr(choice, name) + event["delta"])
 
     def _end(self) -> None:
@@ -103,6 +108,11 @@ class _Events:
         if said != (whole.content, whole.refusal, whole.reasoning) and not lost:
             raise Broken(f"{said} was told, the response is {whole}")
         told.calls, told.finish = whole.calls, whole.finish
+
+
+def _is_comment(item: Json) -> bool:
+    """Whether an item is a message that belongs to the thinking."""
+    return item.get("phase") == "commentary"
 
 
 def _ended(heard: Heard, response: Json) -> None:
@@ -131,6 +141,9 @@ def _fill(choice: Choice, output: list[Any]) -> None:
     for item in output:
         match item["type"]:
             case "message":
+                if _is_comment(item):
+                    choice.reasoning += "".join(part["text"] for part in item["content"])
+                    continue
                 for part in item["content"]:
                     choice.content += part.get("text", "")
                     choice.refusal += part.get("refusal", "")
@@ -139,7 +152,5 @@ def _fill(choice: Choice, output: list[Any]) -> None:
                     choice.reasoning += part["text"]
             case "function_call":
                 choice.calls.append((item["call_id"], item["name"], item["arguments"]))
-    if choice.finish == "stop" and choice.refusal:
-        choice.finish = "content_filter"
-    elif choice.finish == "stop" and choice.calls:
+    if choice.finish == "stop" and choice.calls:
         choice.finish = "tool_calls"

@@ -226,7 +226,7 @@ def _check_snapshot(of: "world.World", left: Path, received: dict[int, int]) -> 
     found = recovered.open()
     recovered.close()
     after = segments.read(left)
-    ends = sum(record.event == "terminal" for record in after)
+    ends = sum(record.event in ("terminal", "request_rejected") for record in after)
     if after.open or after.problems:
         raise Broken(f"after a kill: {list(after.open)} {after.problems}")
     if ends != len(partial.streams):

@@ -86,13 +86,16 @@ class Saying:
             and choice.content == self.content
             and choice.refusal == self._refusal
             and choice.reasoning == self._reasoning
-            and choice.finish == word
+            and choice.finish in (word, *self._read_as(word, ask))
         )
+
+    def _read_as(self, word: str, ask: plan.Ask) -> tuple[str, ...]:
+        """The Responses API says of a refusal that it is an answer, whatever filtered it."""
+        filtered = word == "content_filter" and bool(self._refusal)
+        return ("stop",) if filtered and ask.api == "responses" else ()
 
     def _word(self) -> str:
         assert self._said is not None
-        if self._refusal:
-            return "content_filter"
         ended = not isinstance(self._reply, replies.Stream) or self._reply.ending != "no_finish"
         return replies.REASONS[self._said.word] if ended else "stop"
 

@@ -114,6 +114,8 @@ def draw(rng: random.Random, tag: str, tools: int, calm: bool) -> Script:
         delays += [rng.choice((1.5, 4.0, 7.0, 12.0))]
     rng.shuffle(delays)
     counts = None if rng.random() < 0.1 else (rng.randint(1, 99), rng.randint(0, 99))
+    if counts is not None and not items:
+        counts = (counts[0], 0)  # tokens of nothing are an answer that cannot be read
     error = rng.randrange(len(ERRORS))
     return Script(
         tuple(items), tuple(calls), ending, error, counts, tuple(delays), rng.random() < 0.2
@@ -176,13 +178,18 @@ def _call(rng: random.Random, tools: int) -> tuple[int, str]:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What of a request decides how a script's text reaches the client."""
+    """What of a request decides how a script's text reaches the client.
+
+    Attributes:
+        apart: whether each message is an item of its own, and nothing stands between two.
+    """
 
     tools: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     parallel: bool = True
     legacy: bool = False
+    apart: bool = False
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -221,11 +228,11 @@ class Expected:
     def _wholes(self) -> Iterator[tuple[str, str, bool]]:
         """Text and thoughts of each point where it is whole, and whether it ends there."""
         items = self._script.items
-        yield (*_joined(items), True)
+        yield (*_joined(items, self._asked), True)
         if self._disturbed:
             for count in range(1, len(items) + 1):
                 if items[count - 1].kind == "answer":
-                    yield (*_joined(items[:count]), False)
+                    yield (*_joined(items[:count], self._asked), False)
 
     def _is(self, told: Told, text: str, thoughts: str, end: bool) -> bool:
         kept, reason = cut(text, self._asked)
@@ -244,17 +251,9 @@ class Expected:
 
     def _reason(self, cut_by: str | None, calls: bool, end: bool) -> str:
         reason = cut_by or (_WORDS.get(self._script.ending, "stop") if end else "stop")
-        if cut_by is None and reason == "stop" and self._is_refusal() and not calls:
-            return "content_filter"
         if reason == "stop" and calls:
             return "function_call" if self._asked.legacy else "tool_calls"
         return reason
-
-    def _is_refusal(self) -> bool:
-        """Tokens without a word are what Codex leaves of a refusal."""
-        counts = self._script.counts
-        answers = any(item.kind == "answer" for item in self._script.items)
-        return not answers and counts is not None and counts[1] > 0
 
     def _called(self) -> list[tuple[str, str]]:
         names = self._asked.tools
@@ -279,7 +278,7 @@ class Expected:
 
     def _begins(self, told: Told) -> bool:
         """Whether an answer that is not whole is a beginning of it."""
-        text, thoughts = _joined(self._script.items)
+        text, thoughts = _joined(self._script.items, self._asked)
         if not _thought(told, thoughts, whole=False):
             return False
         if told.content == self._read(text[: len(told.content)])[0]:
@@ -294,11 +293,12 @@ def _thought(told: Told, thoughts: str, whole: bool) -> bool:
     return told.reasoning == thoughts if whole else thoughts.startswith(told.reasoning)
 
 
-def _joined(items: tuple[Item, ...]) -> tuple[str, str]:
-    """The answer and the thoughts, messages of each joined by a blank line."""
+def _joined(items: tuple[Item, ...], asked: Asked) -> tuple[str, str]:
+    """The answer and the thoughts, messages of each joined as they are told."""
+    between = "" if asked.apart else "\n\n"
     answers = ["".join(item.texts) for item in items if item.kind == "answer"]
     thoughts = ["".join(item.texts) for item in items if item.kind != "answer"]
-    return "\n\n".join(answers), "\n\n".join(thoughts)
+    return between.join(answers), between.join(thoughts)
 
 
 def cut(text: str, asked: Asked) -> tuple[str, str | None]:

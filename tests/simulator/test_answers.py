@@ -54,7 +54,7 @@ STREAMS: Final[dict[str, tuple[str, bytes]]] = {
     "another id": ("where", ROLE + frame({"index": 0}, id="chatcmpl-2")),
     "usage nobody wanted": ("usage that nobody asked for", ROLE + FINISH + COUNTED),
     "usage on a chunk": ("a chunk's usage", ROLE + frame({"index": 0}, usage=None)),
-    "second role": ("was due", ROLE + ROLE),
+    "second role": ("was not due", ROLE + ROLE),
     "delta before a role": ("a delta before every role", TEXT),
     "after the finish": ("something after the finish", ROLE + FINISH + TEXT),
     "finish with content": ("a finish with content", ROLE + delta(finish="stop", content="x")),
@@ -133,12 +133,12 @@ def ended(number: int, *texts: str) -> bytes:
     return event("response.completed", number, response=response)
 
 
-TOLD: Final = event("response.output_text.delta", 0, delta="Hi")
+TOLD: Final = event("response.output_text.delta", 0, item_id="msg_1", delta="Hi")
 
 RESPONSES: Final[dict[str, tuple[str, bytes]]] = {
     "rest": ("the body ends with", TOLD + ended(1, "Hi") + DONE + b"event"),
     "after the end": ("something after the end", TOLD + ended(1, "Hi") + DONE + DONE),
-    "number": ("as number 0", event("response.output_text.delta", 1, delta="Hi")),
+    "number": ("as number 0", event("response.output_text.delta", 1, item_id="msg_1", delta="Hi")),
     "name": ("as number 0", TOLD.replace(b"event: response", b"event: answer")),
     "after the response": ("after the response's end", TOLD + ended(1, "Hi") + ended(2, "Hi")),
     "no response": ("[DONE] without a response", TOLD + DONE),
@@ -148,7 +148,7 @@ RESPONSES: Final[dict[str, tuple[str, bytes]]] = {
 
 
 def read_stream(data: bytes, wants_usage: bool = False) -> answers.Heard:
-    return Frames(1, wants_usage=wants_usage, legacy=False).read(data, whole=True)
+    return Frames(1, wants_usage=wants_usage, legacy=False, full=True).read(data, whole=True)
 
 
 def read_body(status: int, data: bytes) -> answers.Heard:

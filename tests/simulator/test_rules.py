@@ -15,6 +15,7 @@ from tests.simulator.finished import (
     Change,
     answer,
     body,
+    marked,
     other_counts,
     plan_of,
     played,
@@ -94,6 +95,9 @@ CLIENTS: Final[dict[str, tuple[plan.Plan, Change]]] = {
     ),
     "was told Told": (plan_of("codex"), body(b'"lo"', b'"la"')),
     "was counted": (plan_of("codex"), other_counts),
+    "that is unknown": (plan_of("codex"), marked(b"unknown")),
+    "is an estimate of what was not cut": (plan_of("codex"), marked(b"estimated")),
+    "is no estimate of": (plan_of("codex", max_tokens=100), marked(b"estimated")),
 }
 """What is wrong, in a plan and a change of what its client got."""
 

@@ -12,6 +12,7 @@ from tests.simulator.finished import (
     answer,
     body,
     both,
+    marked,
     other_counts,
     plan_of,
     visitor,
@@ -113,8 +114,13 @@ def may_be_empty(run: Any) -> None:
     run.plan.weather.config["empty_upstream"] = "empty"
 
 
-def heartbeat_of_unknown_counts(run: Any) -> None:
-    body(b"data: [DONE]", b": x-turntape-usage: unknown\n\ndata: [DONE]")(run)
+def estimated(run: Any) -> None:
+    """An answer that was long enough to be cut, with the upstream's counts as an estimate."""
+    weather = run.plan.weather
+    config = weather.config | {"nonstream_truncate_after_ms": 1}
+    weather = msgspec.structs.replace(weather, config=config)
+    run.plan = msgspec.structs.replace(run.plan, weather=weather)
+    answer(run).headers["x-turntape-usage"] = "estimated"
 
 
 UPSTREAMS: Final[dict[str, tuple[plan.Plan, Change]]] = {
@@ -133,7 +139,9 @@ UPSTREAMS: Final[dict[str, tuple[plan.Plan, Change]]] = {
     "asked 4 times": (WHOLE, again(RETRIED, RETRIED, RETRIED)),
     "choice 0 is Choice(content='Hella'": (WHOLE, body(b'"lo"', b'"la"')),
     "told that an answer is whole that is not": (WHOLE, entry_with(whole_at=None)),
-    "usage is unknown, and was told": (WHOLE, heartbeat_of_unknown_counts),
+    "usage is unknown, and was told": (WHOLE, marked(b"unknown")),
+    "is an estimate of what was not cut": (WHOLE, marked(b"estimated")),
+    "is no estimate of": (plan_of("upstream", stream=False), estimated),
     "usage (8, 3) where": (WHOLE, other_counts),
     "a stream that neither": (WHOLE, first_frame_only),
     "told Choice(content='Hel', ": (WHOLE, both(unread, never_asked)),

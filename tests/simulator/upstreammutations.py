@@ -9,11 +9,12 @@ import aiohttp
 import msgspec
 
 from engine import failures, runningtext, worker
-from engine.stream import deadlines
+from engine.stream import times
 from engine.upstream import (
     body as upstreambody,
     chunks,
     client as upstreamclient,
+    decoding,
     errors as upstreamerrors,
     turn as upstreamturn,
 )
@@ -72,8 +73,8 @@ def _one_call(original: Any, joiner: Any, fragment: toolcalls.Fragment) -> Any:
     return joiner._last or original(joiner, fragment)
 
 
-def _no_error(original: Any, kind: str, data: bytes) -> Any:
-    return original(kind, data)[0], None
+def _no_error(original: Any, *given: Any) -> Any:
+    return original(*given)[0], None
 
 
 def _alive_by_comments(original: Any, body: upstreambody.AnswerBody, data: bytes) -> Batches:
@@ -119,13 +120,13 @@ UPSTREAM_MUTATIONS: Final[dict[str, Mutation]] = {
     "usage_summed": replaced(chunks.ChunkReader, "_count", _summed),
     "calls_joined_into_one": replaced(toolcalls.Joiner, "_find", _one_call),
     "choices_by_position": replaced(chunks.ChunkReader, "_number", _by_position),
-    "error_object_swallowed": replaced(chunks, "_read", _no_error),
+    "error_object_swallowed": replaced(decoding, "read", _no_error),
     "pressure_ignored": replaced(upstreamturn.UpstreamTurn, "pause", nothing),
     "never_read_on": replaced(upstreamturn.UpstreamTurn, "resume", nothing),
     "response_not_closed": replaced(aiohttp.ClientResponse, "close", nothing),
     "work_goes_on_for_nobody": replaced(upstreamturn.UpstreamTurn, "cancel", _deaf_to_cancel),
     "grace_without_an_end": lambda: mock.patch.object(upstreamturn, "GRACE_PART", 1_000),
-    "idle_timer_not_reset": replaced(deadlines.Times, "saw_event", nothing),
+    "idle_timer_not_reset": replaced(times.Times, "saw_event", nothing),
     "comments_are_a_sign_of_life": replaced(upstreambody.AnswerBody, "feed", _alive_by_comments),
     "stale_connection_not_replaced": lambda: mock.patch.object(
         upstreamclient, "_reused", _unnoticed
@@ -139,7 +140,9 @@ UPSTREAM_MUTATIONS: Final[dict[str, Mutation]] = {
     "refusal_tried_again": lambda: mock.patch.object(
         upstreamerrors, "RETRIED", frozenset({429, 503})
     ),
-    "retry_after_lost": replaced(upstreamclient, "retry_after_of", nothing),
+    "retry_after_lost": replaced(
+        upstreamclient, "advice_of", lambda *_, **__: upstreamerrors.NO_ADVICE
+    ),
     "second_line_lost": replaced(eventsource.EventSource, "_add", _first_line_only),
     "cut_event_is_garbled": replaced(upstreambody.AnswerBody, "end", _body_ends_in_error),
     "key_of_the_client": replaced(

@@ -140,7 +140,12 @@ class Judge:
             return "told that an answer is whole that is not"
         for number, choice in enumerate(self._heard.choices):
             saying = sayings.Saying(entry.reply, number, sayings.atoms(entry, number), self._names)
-            if not saying.is_whole(choice, self._ask):
+            is_missing = isinstance(entry.reply, replies.Stream) and (
+                entry.reply.ending == "no_finish" and not saying.atoms
+            )
+            if is_missing and choice == answers.Choice():
+                continue
+            if is_missing or not saying.is_whole(choice, self._ask):
                 return f"choice {number} is {choice}, of {entry.reply}"
         return ""
 
@@ -159,7 +164,10 @@ class Judge:
         soon = entry.whole_at + 0.5 * self._config["finish_grace_ms"] / 1000
         early = [counts for at, counts in entry.counts if at <= soon]
         told = [counts for _, counts in entry.counts]
-        if self._heard.unknown_usage or not usage["total_tokens"]:
+        if self._heard.usage_mark == "estimated":
+            self._check_estimate(usage)
+            return
+        if self._heard.usage_mark == "unknown" or not usage["total_tokens"]:
             hurried = self._plan.of(plan.Drain)  # a stop does not wait for counts
             if any(map(sum, early)) and self._patient and not hurried:
                 raise Broken(f"usage is unknown, and was told: {early}")
@@ -167,6 +175,13 @@ class Judge:
         said = (usage["prompt_tokens"], usage["completion_tokens"])
         if said not in {_largest(early), _largest(told)}:
             raise Broken(f"usage {said} where {told} was told")
+
+    def _check_estimate(self, usage: dict[str, int]) -> None:
+        """An estimate is of an answer that was cut, as it was told."""
+        if not self._was_cut():
+            raise Broken(f"usage {usage} is an estimate of what was not cut")
+        if self._heard.estimate not in (None, usage["completion_tokens"]):
+            raise Broken(f"usage {usage} is no estimate of {self._heard.choices}")
 
     # Failures.
 
@@ -194,6 +209,8 @@ class Judge:
         """What a client may be told after such a reply."""
         codes = set(CLOSED) if entry.over else set()
         match entry.reply:
+            case replies.Refusal(status=status) if 300 <= status < 400:
+                return codes | {"upstream_redirected"}
             case replies.Refusal() | replies.Rubbish() as reply:
                 return codes | set(reply.codes)
             case replies.Completion(broken="cut"):

@@ -22,12 +22,14 @@ import msgspec
 import structlog.testing
 
 from engine import looplag, regular, slices
+from engine.log.summary import summarylog
 from engine.log.write import chainfile, livesegment, writer as segmentwriter
 from machines import events
 from server import router, serve
 from server.api import gates
 from server.config import settings
 from server.http import errors, exchange as http, listener
+from server.keys import account, keyring
 from tests.simulator import (
     backend,
     client,
@@ -149,6 +151,7 @@ class World:
                 (uuid, "uuid4", lambda: uuid.UUID(bytes=rng.randbytes(16))),
                 *((module, "os", self.disk) for module in (livesegment, regular, chainfile)),
                 (segmentwriter, "ThreadPoolExecutor", lambda *_: helper),
+                (summarylog, "ThreadPoolExecutor", lambda *_: disk.Helper(self.loop, 0.0)),
                 (segmentwriter, "threading", disk.Threads),
                 *self.backend.replaced,
                 (gates, "authenticate", _authenticate),
@@ -257,7 +260,9 @@ class World:
                     self.server.stop()
 
     async def _visit(self, number: int, step: plan.Visit) -> None:
-        visitor = self.visitors[number] = client.Visitor(self.loop, number, step)
+        visitor = self.visitors[number] = client.Visitor(
+            self.loop, number, step, full=self.plan.world == "codex"
+        )
         follows = step.asks[0].follows
         told = None if follows is None else self.visitors.get(follows)
         visitor.on_wire = self._watch
@@ -349,7 +354,7 @@ class World:
 
     def _check_lines(self, lines: list[MutableMapping[str, Any]]) -> None:
         """Nothing is said at the level of an error but what the plan has caused."""
-        expected = set()
+        expected = {"request_ended", "stream_ended"}  # which say what the rules hold of each
         if self.plan.of(plan.DiskTrouble):
             expected |= {"event_log_failing", "event_log_records_lost", "event_log_not_closed"}
         try:
@@ -366,13 +371,14 @@ class World:
 _LASTING: Final = (
     *("Process._step", "Helper._work", "VirtualLoop._work", "Timeout._on_timeout", "Server."),
     *("World._play", "keep_running", "sleep", "_set_result_unless_cancelled", "EventLog._wake"),
+    "AccessLog._wake",  # the window of an address: a minute, and no longer than the server
 )
 """Timers and tasks that there are in every world; who sleeps is a task, and noticed as one."""
 
 
-def _authenticate(_: Any, request: http.Request) -> str:
-    """The simulated server has a key for each client, where the real one has one for all."""
+def _authenticate(_: Any, request: http.Request) -> keyring.Grant:
+    """The simulated server has a key for each client, by the key's own name."""
     scheme, _, key = (request.headers.get("authorization") or "").partition(" ")
     if scheme == "Bearer" and key in plan.KEYS:
-        return key
+        return keyring.Grant(key, account.Account())
     raise errors.ApiError("invalid_api_key", "Incorrect API key provided.")

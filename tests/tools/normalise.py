@@ -19,6 +19,7 @@ from engine.log import event_log as eventlog
 from engine.log.content.digest import HASH_BYTES, BodyDigest
 from engine.log.read import segments
 from engine.log.settings import LogSettings
+from engine.stream.times import CONTENTS, TOKENS, Times
 from machines import events, outputs
 from machines.stream import machine as stream
 from server.renderers import reply
@@ -31,14 +32,6 @@ SHORT_US: Final = 1_000
 
 HASH_KEY: Final = bytes(HASH_BYTES)
 """Key of every transcript's body hash: they are public, so it has nothing to hide."""
-
-TOKENS: Final = (
-    events.TextDelta,
-    events.ReasoningDelta,
-    events.ToolCalled,
-    events.ToolCallDelta,
-)
-"""Events that end the wait for the first token, as soon as one says anything."""
 
 Entry = tuple[segments.Record, events.StreamInput]
 """One step as it was logged, and its event as it goes on file."""
@@ -226,20 +219,32 @@ def _terminal(
 ) -> events.Terminal:
     digest = BodyDigest(HASH_KEY)
     digest.update(sse)
-    spoken = [
-        time
-        for time, (event, step) in zip(times, steps, strict=True)
-        if isinstance(event, TOKENS) and step.outputs
-    ]
-    gaps = [after - before for before, after in itertools.pairwise([EPOCH_US, *times])]
+    at = Times(EPOCH_US, EPOCH_US, EPOCH_US)
+    for now, (event, _) in zip(times, steps, strict=True):
+        at.saw(event, now)
     return msgspec.structs.replace(
         terminal,
         body_bytes=digest.length,
         body_hash=digest.hexdigest(),
-        ttft_us=spoken[0] - EPOCH_US if spoken else None,
+        ttft_us=_first(TOKENS, steps, times),
+        first_content_us=_first(CONTENTS, steps, times),
         duration_us=times[-1] - EPOCH_US,
-        longest_gap_us=max(gaps),
+        longest_gap_us=at.longest_gap,
+        longest_gap_owner=at.gap_owner,
+        own_us=None,  # of this machine
     )
+
+
+def _first(
+    wanted: tuple[type[events.StreamEvent], ...], steps: Steps, times: list[int]
+) -> int | None:
+    """When an event of these types first said anything."""
+    said = (
+        time - EPOCH_US
+        for time, (event, step) in zip(times, steps, strict=True)
+        if isinstance(event, wanted) and step.outputs
+    )
+    return next(said, None)
 
 
 def _written(

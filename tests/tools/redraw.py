@@ -1,5 +1,6 @@
 """Writes the parts of `docs/` that come from code anew: `python -m tests.tools.redraw`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +8,17 @@ from machines import drawing, lifecycle, supervisor
 from machines.stream import states
 from machines.turn import thread as threads, turn as turns
 from server.config import load as configuration
+from server.logschema import lines
+from server.tracing import attributes
 from tests.faults import matrix
 from tests.simulator import containments
 from tests.tools import decisions, house, reference, tokentrace
+from tests.tools.dashboard import file
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+LINE_SCHEMA = DOCS / "diagnostics.schema.json"
+"""The JSON Schema of a line of the diagnostics."""
 
 PAGE = DOCS / "machines.md"
 """The page of the machines."""
@@ -33,6 +40,12 @@ PRINTED: dict[str, Callable[[], str]] = {
     "containments": containments.table,
     "codex_settings": reference.codex_settings,
     "token_trip": tokentrace.block,
+    "reasons": reference.reason_table,
+    "diagnostic_lines": reference.line_table,
+    "diagnostic_fields": reference.line_fields,
+    "metrics": reference.metric_table,
+    "request_span": lambda: reference.span_table(attributes.OF_REQUESTS),
+    "answer_span": lambda: reference.span_table(attributes.OF_ANSWERS),
     "house": house.picture,
     "rooms": house.table,
     "decisions": decisions.table,
@@ -52,11 +65,18 @@ def blocks() -> dict[str, str]:
     return drawn | {name: drawing.marked(name, text()) for name, text in PRINTED.items()}
 
 
+def line_schema() -> str:
+    """The JSON Schema of a line of the diagnostics, as its file has it."""
+    return json.dumps(lines.schema(), indent=1) + "\n"
+
+
 def main() -> None:
-    """Write every page with its blocks drawn anew."""
+    """Write every page with its blocks drawn anew, and the dashboard."""
     fresh = blocks()
+    file.write()
     for page in pages():
         page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+    LINE_SCHEMA.write_text(line_schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

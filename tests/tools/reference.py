@@ -11,15 +11,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from engine import failures
 from engine.codex.child import home as codexhome
 from engine.codex.protocol import appserver, notifications
+from engine.codex.turns import verdicts
 from engine.log.format import chain
 from engine.log.read import segments
 from machines import events, outputs, tooloptions
 from machines.stream import finish, states
-from server import router
+from server import readiness, router
 from server.http import errors
+from server.logschema import declared, fields, lines
+from server.metrics import families
+from server.tracing.attributes import Attribute
 from tests.tools import schemadrift
 
 DATA_DIR = Path("/var/lib/turntape")
@@ -48,6 +51,9 @@ KEY = {
     router.KeyNeed.ALWAYS: "yes",
     router.KeyNeed.NEVER: "no",
     router.KeyNeed.MODELS: "if `PROXY_PROTECT_MODELS`",
+    router.KeyNeed.METRICS: "[its own rules](metrics.md#who-may-ask)",
+    router.KeyNeed.USAGE: "[its own rules](usage.md#who-may-ask)",
+    router.KeyNeed.ADMIN: "`PROXY_ADMIN_KEY`",
 }
 """When a route needs a key."""
 
@@ -92,6 +98,40 @@ def error_table() -> str:
         for name, case in errors.CASES.items()
     )
     return table(("status", "`code`", "`type`", "`retry-after`", "`x-should-retry`", "when"), rows)
+
+
+def metric_table() -> str:
+    """Every metric of a scrape."""
+    return table(
+        ("metric", "type", "labels", "buckets", "meaning"),
+        (
+            (
+                code(family.name),
+                family.type.value,
+                ", ".join(map(code, family.labels)),
+                ", ".join(f"{bound:g}" for bound in family.buckets),
+                family.meaning,
+            )
+            for family in families.FAMILIES
+        ),
+    )
+
+
+def span_table(attributes: tuple[Attribute, ...]) -> str:
+    """The attributes of one kind of span."""
+    return table(
+        ("attribute", "under `1.28.0`", "value"),
+        (
+            (
+                code(each.name),
+                "the same"
+                if each.older == each.name
+                else (code(each.older) if each.older else "-"),
+                each.meaning,
+            )
+            for each in attributes
+        ),
+    )
 
 
 def finish_table() -> str:
@@ -225,8 +265,8 @@ def protocol_table() -> str:
 
 def failure_table() -> str:
     """What a failed turn becomes, by the word or the status that Codex gives."""
-    named = ((code(word), failure) for word, failure in failures.NAMED.items())
-    by_status = ((f"HTTP {status}", failure) for status, failure in failures.BY_STATUS.items())
+    named = ((code(word), failure) for word, failure in verdicts.NAMED.items())
+    by_status = ((f"HTTP {status}", failure) for status, failure in verdicts.BY_STATUS.items())
     rows = (
         (
             word,
@@ -243,3 +283,47 @@ def codex_settings() -> str:
     """The settings of a Codex process, as a `config.toml`."""
     setup = codexhome.Setup(data_dir=DATA_DIR)
     return f"```toml\n{codexhome.config_toml(setup)}```"
+
+
+def reason_table() -> str:
+    """Every reason of readiness."""
+    rows = ((code(reason.value), readiness.MEANINGS[reason]) for reason in readiness.Reason)
+    return table(("reason", "means"), rows)
+
+
+def line_table() -> str:
+    """Every kind of line of the diagnostics."""
+    rows = (
+        (
+            code(event.name),
+            event.component,
+            ", ".join(each.value for each in event.severities),
+            " ".join(code(name) for name in event.fields.split()),
+            event.meaning,
+            event.advice,
+        )
+        for event in lines.EVENTS
+    )
+    return table(("event", "component", "severity", "fields", "means", "what to do"), rows)
+
+
+def line_fields() -> str:
+    """The fields of these lines, and the parts that write them."""
+    common = table(("in any line", "means"), ((code(n), m) for n, m in fields.COMMON.items()))
+    own = table(
+        ("field", "JSON", "means"),
+        (
+            (code(name), _shape_words(field), field.meaning)
+            for name, field in fields.FIELDS.items()
+        ),
+    )
+    parts = table(("component", "tells of"), fields.COMPONENTS.items())
+    return f"{common}\n\n{own}\n\n{parts}"
+
+
+def _shape_words(field: declared.Field) -> str:
+    return (
+        "array of strings"
+        if field.shape is declared.Shape.TEXTS
+        else " or ".join(field.shape.value)
+    )

@@ -62,6 +62,15 @@ def make() -> dict[str, Scenario]:
                 "store": False,
             },
         ),
+        "responses-messages": _asked(
+            "What is six times seven?",
+            Stream(
+                (
+                    Message(words("Let me work that out."), phase="commentary"),
+                    Message(words("It is 42."), phase="final_answer"),
+                )
+            ),
+        ),
         "responses-tool-calls": _asked(
             "What is the weather like in 東京, and how late is it?",
             Stream((Message(words("Let me look.")), *both, calls), usage=Usage(33, 29)),

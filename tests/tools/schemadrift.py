@@ -4,6 +4,12 @@
 has; `--write` takes the binary's schema as the new pin. What the pin holds is only what the shapes
 use: a field by its path, such as `turn.items[].text`, and what the schema says of it, such as
 `integer|null`, with a question mark where it may be absent.
+
+Only what makes a difference here is drift. A new notification that is opted out of is none, nor is
+a new word for a failure that `engine.codex.turns.verdicts` tells apart. A field that we read may
+be optional or required, as long as our type does not need it. The models are compared only with
+those of the version that the table is of: of any other the server asks the binary itself. A type
+that stands in several frames is told of once.
 """
 
 import argparse
@@ -11,7 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -19,6 +25,7 @@ import msgspec
 
 from engine.codex.child import bundled as codexmodels, home as codexhome
 from engine.codex.protocol import appserver, notifications
+from engine.codex.turns import verdicts
 
 Schema = dict[str, Any]
 Paths = dict[str, str]
@@ -39,6 +46,11 @@ _UNDECLARED = {
     _RAW_ITEM: "ResponseItem",
 }
 """What the schema describes, but does not list as a notification."""
+
+_UNIONS = ("anyOf", "oneOf", "allOf")
+
+_ERROR_WORD = "codexErrorInfo"
+"""Where the words for failures are."""
 
 _SENT = (" params", " answer")
 """How the names of what we write end; everything else we read."""
@@ -176,11 +188,13 @@ class Reader:
                 found = found.get(part, {})
             yield from self._alternatives(found)
             return
-        parts = [part for key in ("anyOf", "oneOf", "allOf") for part in schema.get(key, ())]
-        for part in parts:
-            yield from self._alternatives(part)
-        if not parts:
-            yield schema
+        found = [{key: value for key, value in schema.items() if key not in _UNIONS}]
+        for part in schema.get("allOf", ()):
+            found = [_both(one, other) for one in found for other in self._alternatives(part)]
+        for parts in (schema[key] for key in ("anyOf", "oneOf") if key in schema):
+            members = [one for part in parts for one in self._alternatives(part)]
+            found = [_both(one, other) for one in found for other in members]
+        yield from found
 
     def _kinds(self, schema: Schema) -> Iterator[str]:
         for one in self._alternatives(schema):
@@ -192,9 +206,19 @@ class Reader:
                 yield one.get("type", "any")
 
 
+def _both(one: Schema, other: Schema) -> Schema:
+    """What is true of a value of which two schemas are: a union may stand beside properties."""
+    both = {**one, **other}
+    if "properties" in both:
+        both["properties"] = {**one.get("properties", {}), **other.get("properties", {})}
+        both["required"] = [*one.get("required", ()), *other.get("required", ())]
+    return both
+
+
 def _response(params: Schema) -> Schema:
     """The response that goes with a request's params: the schema pairs them by name alone."""
-    return {"$ref": params.get("$ref", "").removesuffix("Params") + "Response"}
+    refs = [one.get("$ref", "") for one in (params, *params.get("anyOf", ()))]  # or none at all
+    return {"$ref": next(filter(None, refs), "").removesuffix("Params") + "Response"}
 
 
 def read(binary: Path) -> Reader:
@@ -212,21 +236,6 @@ def read(binary: Path) -> Reader:
 def version(binary: Path) -> str:
     """A binary's own word, such as `0.163.0`."""
     return _run(binary, "--version").split()[-1]
-
-
-def bundled_models(binary: Path) -> tuple[codexmodels.KnownModel, ...]:
-    """The models that a binary comes with, in its order of priority."""
-    entries = json.loads(_run(binary, "debug", "models", "--bundled"))["models"]
-    return tuple(
-        codexmodels.KnownModel(
-            entry["slug"],
-            entry["display_name"],
-            tuple(level["effort"] for level in entry["supported_reasoning_levels"]),
-            lite=entry.get("use_responses_lite", False),
-            listed=entry["visibility"] == "list",
-        )
-        for entry in sorted(entries, key=lambda entry: entry["priority"])
-    )
 
 
 def _run(binary: Path, *arguments: str) -> str:
@@ -253,48 +262,101 @@ def pinned() -> Pin:
 
 def misfits(pin: Pin) -> list[str]:
     """Where our types contradict a pin, so that a frame would be refused, by us or by Codex."""
-    return [
-        f"{name}: {line}"
+    return _told_once(
+        Difference(name, path, said)
         for name, type_ in shapes()
-        for line in _misfits(dict(fields(type_)), pin.shapes.get(name, {}), name)
-    ]
+        for path, said in _misfits(dict(fields(type_)), pin.shapes.get(name, {}), name)
+    )
 
 
-def _misfits(ours: dict[str, bool], theirs: Paths, name: str) -> Iterator[str]:
+class Difference(msgspec.Struct, frozen=True):
+    """What is said of one field of one frame."""
+
+    name: str
+    path: str
+    said: str
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """Equal for the same field of the same type, wherever it stands."""
+        return self.path.rpartition(".")[2], self.said
+
+
+def _told_once(differences: Iterable[Difference]) -> list[str]:
+    """A line for each, one for all frames in which the same type is."""
+    told: dict[tuple[str, str], list[Difference]] = {}
+    for one in differences:
+        told.setdefault(one.what, []).append(one)
+    return [_line(first, others) for first, *others in told.values()]
+
+
+def _line(first: Difference, others: list[Difference]) -> str:
+    names = ", ".join(dict.fromkeys(other.name for other in others if other.name != first.name))
+    line = f"{first.name}: `{first.path}` {first.said}"
+    return f"{line} (also in {names})" if names else line
+
+
+def _misfits(ours: dict[str, bool], theirs: Paths, name: str) -> Iterator[tuple[str, str]]:
     for path in ours:
         if theirs.get(path, ABSENT) == ABSENT:
-            yield f"`{path}` is ours alone"
+            yield path, "is ours alone"
     for path, said in theirs.items():
         if path not in ours:
-            yield f"`{path}` is required, and we do not send it"
+            yield path, "is required, and we do not send it"
         elif ours[path] and said.endswith("?") and not name.endswith(_SENT):
-            yield f"`{path}` may be missing, and we require it"
+            yield path, "may be missing, and we require it"
 
 
 def changes(old: Pin, new: Pin) -> list[str]:
-    """What two pins say differently, apart from their versions."""
-    lines = [
-        *(f"new notification {name}" for name in _more(new, old)),
+    """What two pins say differently, apart from their versions, as far as it matters here."""
+    unasked = set(_more(new, old)) - set(appserver.OPT_OUT)
+    return [
+        *(f"new notification {name}, which is not opted out of" for name in sorted(unasked)),
         *(f"notification {name} is gone" for name in _more(old, new)),
+        *_told_once(_changed_fields(old, new)),
     ]
-    for name in dict.fromkeys((*old.shapes, *new.shapes)):
-        before, after = old.shapes.get(name, {}), new.shapes.get(name, {})
-        lines += [
-            f"{name}: `{path}` was {before.get(path, ABSENT)}, is {after.get(path, ABSENT)}"
-            for path in dict.fromkeys((*before, *after))
-            if before.get(path) != after.get(path)
-        ]
-    return lines
 
 
 def _more(one: Pin, other: Pin) -> list[str]:
     return sorted(set(one.server_notifications) - set(other.server_notifications))
 
 
-def model_changes(bundled: tuple[codexmodels.KnownModel, ...]) -> list[str]:
-    """Where a binary's models differ from the table of `engine.codex.child.bundled`."""
+def _changed_fields(old: Pin, new: Pin) -> Iterator[Difference]:
+    for name in dict.fromkeys((*old.shapes, *new.shapes)):
+        before, after = old.shapes.get(name, {}), new.shapes.get(name, {})
+        for path in dict.fromkeys((*before, *after)):
+            said = _change(before.get(path, ABSENT), after.get(path, ABSENT), name, path)
+            if said is not None:
+                yield Difference(name, path, said)
+
+
+def _change(before: str, after: str, name: str, path: str) -> str | None:
+    """How what is said of a field has changed; None where it makes no difference."""
+    if not name.endswith(_SENT):
+        before, after = before.removesuffix("?"), after.removesuffix("?")
+    if before == after:
+        return None
+    had, has = ({*said.removesuffix("?").split("|")} for said in (before, after))
+    if not had & has or had == has:
+        return f"was {before}, is {after}"
+    more, less = has - had, had - has
+    if path.endswith(_ERROR_WORD):
+        more -= verdicts.KNOWN_WORDS
+    parts = [f"may now be {', '.join(sorted(more))}"] if more else []
+    parts += [f"is no longer {', '.join(sorted(less))}"] if less else []
+    return " and ".join(parts) or None
+
+
+def model_changes(binary: tuple[codexmodels.KnownModel, ...], of: str) -> list[str]:
+    """Where a binary's models differ from the table of `engine.codex.child.bundled`.
+
+    Args:
+        of: the binary's version. Of another than the table's, the server reads them itself.
+    """
+    if of != codexmodels.BUNDLED_WITH:
+        return []
     known = {model.slug: model for model in codexmodels.KNOWN}
-    theirs = {model.slug: model for model in bundled}
+    theirs = {model.slug: model for model in binary}
     return [
         f"model {slug} was {known.get(slug)}, is {theirs.get(slug)}"
         for slug in dict.fromkeys((*known, *theirs))
@@ -307,12 +369,14 @@ def drift(binary: Path) -> tuple[Pin, list[str]]:
 
     Raises:
         subprocess.SubprocessError: if the binary does not say.
+        bundled.NoListing: if it lists no models.
     """
     current = read(binary).pin(version(binary))
+    listed = codexmodels.read(_run(binary, "debug", "models", "--bundled").encode())
     return current, [
         *changes(pinned(), current),
         *misfits(current),
-        *model_changes(bundled_models(binary)),
+        *model_changes(listed, current.version),
     ]
 
 

@@ -75,24 +75,75 @@ def test_changes_are_told_one_by_one() -> None:
     old = schemadrift.pinned()
     new = changed(old, "error", willRetry="integer")
     new = msgspec.structs.replace(
-        new, server_notifications=(*old.server_notifications[1:], "thread/section/changed")
+        new, server_notifications=(*old.server_notifications[1:], "thread/mood/changed")
     )
     assert schemadrift.changes(old, old) == []
     assert schemadrift.changes(old, new) == [
-        "new notification thread/section/changed",
+        "new notification thread/mood/changed, which is not opted out of",
         f"notification {old.server_notifications[0]} is gone",
         "error: `willRetry` was boolean, is integer",
     ]
 
 
-def test_models_are_compared_by_name() -> None:
+def test_models_are_compared_by_name_with_those_of_the_same_version() -> None:
     first, *others = codexmodels.KNOWN
     changed_model = msgspec.structs.replace(first, efforts=("low",))
-    new = codexmodels.unlisted("gpt-7")
-    assert schemadrift.model_changes(codexmodels.KNOWN) == []
-    lines = schemadrift.model_changes((changed_model, *others[1:], new))
+    new = codexmodels.find("gpt-7", ())
+    same = codexmodels.BUNDLED_WITH
+    assert schemadrift.model_changes(codexmodels.KNOWN, same) == []
+    lines = schemadrift.model_changes((changed_model, *others[1:], new), same)
     assert [line.split()[1] for line in lines] == [first.slug, others[0].slug, "gpt-7"]
     assert lines[1].endswith("is None")
+    assert schemadrift.model_changes((changed_model, new), "0.171.0") == []
+
+
+def test_a_type_in_several_frames_is_told_of_once() -> None:
+    old = schemadrift.pinned()
+    new = changed(old, "turn/completed", **{"turn.items[].text": "integer"})
+    new = changed(new, "item/completed", **{"item.text": "integer"})
+    assert schemadrift.changes(old, new) == [
+        "turn/completed: `turn.items[].text` was string, is integer (also in item/completed)"
+    ]
+
+
+def test_what_makes_no_difference_is_no_drift() -> None:
+    old = schemadrift.pinned()
+    known = f"modelNotFound|bioPolicy|{old.shapes['error']['error.codexErrorInfo']}"
+    new = changed(old, "error", **{"error.codexErrorInfo": known})
+    new = changed(new, "item/completed", **{"item.text": "string"})  # it was optional
+    unasked = (*old.server_notifications, *appserver.NEWER_NOTIFICATIONS)
+    new = msgspec.structs.replace(new, version="0.171.0", server_notifications=unasked)
+    assert schemadrift.changes(old, new) == []
+
+
+def test_a_word_that_is_not_told_apart_is_drift() -> None:
+    old = schemadrift.pinned()
+    said = old.shapes["error"]["error.codexErrorInfo"]
+    words = said.replace("cyberPolicy|", "").removesuffix("?") + "|noMoonPhase|modelNotFound?"
+    new = changed(old, "error", **{"error.codexErrorInfo": words})
+    assert schemadrift.changes(old, new) == [
+        "error: `error.codexErrorInfo` may now be noMoonPhase and is no longer cyberPolicy"
+    ]
+
+
+def test_a_union_beside_properties_has_both() -> None:
+    item = {
+        "properties": {"startedAtMs": {"type": "integer"}},
+        "oneOf": [
+            {"properties": {"type": {"enum": ["a"]}}, "required": ["type"]},
+            {
+                "properties": {"type": {"enum": ["b"]}},
+                "required": ["type"],
+                "anyOf": [
+                    {"properties": {"name": {"type": "string"}}, "required": ["name"]},
+                    {"properties": {"id": {"type": "string"}}, "required": ["id"]},
+                ],
+            },
+        ],
+    }
+    pin = schemadrift.Reader(bundle(ResponseItem=item)).pin("1.2.3")
+    shape = pin.shapes["rawResponseItem/completed item"]
+    assert (shape["type"], shape["name"]) == ("a|b", "string?")
 
 
 def bundle(**definitions: Any) -> dict[str, Any]:

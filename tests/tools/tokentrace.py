@@ -19,7 +19,8 @@ import structlog.testing
 import uvloop
 
 from bench import tokenpath
-from engine.codex import worker as codexworker
+from engine import rpcfigures
+from engine.codex import sharedlogin, tenant
 from engine.codex.child import process
 from machines import supervisor
 from server import assembly
@@ -119,13 +120,14 @@ def _child(directory: Path, path: tokenpath.TokenPath) -> process.Process:
     """A process whose output goes where the path begins."""
     settings, _ = configuration.load({"PROXY_DATA_DIR": str(directory)})
     options = assembly.codex_options(settings)
-    tenant = codexworker.AppServer(
-        "codex-0", options, lambda: None, path.wakeups.read, lambda *_: None
-    )
+    rpc = rpcfigures.RpcFigures()
+    read = path.wakeups.read
+    shared = sharedlogin.SharedLogin(None, options.login_link)
+    codex = tenant.AppServer("codex-0", options, lambda: None, read, lambda *_: None, rpc, shared)
     command = process.Command((), {}, str(directory))
-    child = process.Process("codex-0", command, supervisor.Limits(), tenant, lambda *_: None)
+    child = process.Process("codex-0", command, supervisor.Limits(), codex, lambda *_: None)
     child._connect(cast(asyncio.SubprocessTransport, ChildTransport()))
-    tenant.channel = path.channel
+    codex.channel = path.channel
     return child
 
 

@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import shutil
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import msgspec
 
 from engine import regular
+from engine.codex import loginfile
 from engine.codex.child import bundled as codexmodels
 
 PROVIDER = "turntape"
@@ -54,6 +54,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         has_key: whether the connection logs in with an API key.
         model: what a thread gets that names none.
         extra_models: models that only a custom provider knows.
+        known: the models that the binary comes with.
         workdir: the directory of every thread; None for an empty one.
     """
 
@@ -63,6 +64,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     has_key: bool = False
     model: str = "gpt-5.5"
     extra_models: tuple[str, ...] = ()
+    known: tuple[codexmodels.KnownModel, ...] = codexmodels.KNOWN
     workdir: Path | None = None
 
     @property
@@ -100,7 +102,9 @@ def find_binary(codex_bin: str | None) -> Path:
     if codex_bin is not None:
         named = shutil.which(codex_bin)
         if named is None:
-            raise BinaryNotFound(f"CODEX_BIN={codex_bin}: no such program")
+            raise BinaryNotFound(
+                f"CODEX_BIN={codex_bin}: no such program; without it the installed one is used"
+            )
         return Path(named).absolute()
     bundled = _bundled_binary()
     if bundled is not None:
@@ -108,8 +112,8 @@ def find_binary(codex_bin: str | None) -> Path:
     on_path = shutil.which("codex")
     if on_path is None:
         raise BinaryNotFound(
-            "no Codex program: set CODEX_BIN to its path, or install the wheel "
-            "openai-codex-cli-bin, or put codex on PATH"
+            "no Codex program: pip install 'turntape[codex]', or put codex on PATH, or set "
+            "CODEX_BIN to its path; `--worker scripted` needs none"
         )
     return Path(on_path).absolute()
 
@@ -175,8 +179,14 @@ def _operators_config(setup: Setup) -> dict[str, Any]:
     if setup.operator_home is None:
         return {}
     try:
-        return tomllib.loads((setup.operator_home / "config.toml").read_text("utf-8"))
+        text = (setup.operator_home / "config.toml").read_text("utf-8")
     except (OSError, ValueError):
+        return {}
+    import tomllib  # most operators have no such file
+
+    try:
+        return tomllib.loads(text)
+    except ValueError:
         return {}  # nothing to respect; Codex itself says what is wrong with it
 
 
@@ -251,9 +261,9 @@ def catalog(setup: Setup) -> dict[str, Any]:
     Codex's own catalog hides a client's tools in a script interpreter, shortens their results
     and summarises long histories. The lite form is for OpenAI's back end alone.
     """
-    known = {model.slug: model for model in codexmodels.KNOWN}
+    known = (model.slug for model in setup.known)
     slugs = dict.fromkeys((*known, setup.model, *setup.extra_models))
-    models = [known.get(slug) or codexmodels.unlisted(slug) for slug in slugs]
+    models = [codexmodels.find(slug, setup.known) for slug in slugs]
     plain = setup.base_url is not None
     return {
         "models": [
@@ -322,8 +332,20 @@ def take(setup: Setup) -> int:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(held)
-        raise HomeTaken(f"{setup.own_home}: another server uses it") from None
+        raise HomeTaken(
+            f"{setup.own_home}: another server uses it; stop it, or set PROXY_DATA_DIR to "
+            "another directory"
+        ) from None
     return held
+
+
+def login_advice(setup: Setup) -> str:
+    """Say what to do about a Codex that has no login."""
+    advice = "The server's Codex has no login. Run `turntape login`, or set PROXY_CODEX_API_KEY."
+    theirs = Path.home() / ".codex"
+    if (theirs / loginfile.NAME).exists() and setup.home != theirs:
+        advice += " A login was found in ~/.codex: set CODEX_HOME to use it."
+    return advice
 
 
 def wipe_databases(setup: Setup) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -10,21 +12,23 @@ from typing import Final, Protocol, cast
 import msgspec
 import structlog
 
-from engine import containment
-from engine.codex.child import coalescer
+from engine import containment, lateness
+from engine.codex.child import coalescer, pings, stderrlog
 from engine.containment import Boundary
-from machines import errors, parse, supervisor
-
-STDERR_LINE_CHARACTERS: Final = 2000
-"""Most characters that are kept of one line of the child's stderr."""
-
-STDERR_LINES_A_SECOND: Final = 100
-"""Lines of stderr that are logged at most; the rest is read, counted and dropped."""
+from machines import errors, supervisor, supervisoractions as actions
 
 SPAWN_PIPES: Final = 4
 """Pipes that a spawn needs: for input, output and stderr, and for the child's own error."""
 
-_log = structlog.get_logger(component="worker_process")
+ADVICE: Final = {
+    supervisor.UNRESPONSIVE: "it takes no requests until it answers, and is replaced after"
+    " WORKER_HANG_TIMEOUT_MS without any output: look for a stopped process or a busy machine",
+    supervisor.SUSPECT: "it takes no requests until it answers one of the kind, and is replaced"
+    " when no turn runs on it",
+}
+"""Advice on the states that say that something is wrong."""
+
+_codex_log = structlog.get_logger(component="codex")
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -60,7 +64,13 @@ class Tenant(Protocol):
         """
 
     def ready(self) -> None:
-        """Turns may begin."""
+        """Turns may begin; again, where the process had missed a ping."""
+
+    async def ping(self) -> None:
+        """Ask the process for a sign of life, and return when it has answered."""
+
+    async def probe(self) -> None:
+        """Ask the process for what a turn begins with, and return when it has answered."""
 
     def lost(self, reason: str) -> None:
         """The process is gone, and every turn with it."""
@@ -90,17 +100,25 @@ class Process(asyncio.SubprocessProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.SubprocessTransport | None = None
         self._coalescer: coalescer.ReadCoalescer | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: lateness.Deadline | None = None
         self._again: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshake: asyncio.Task[None] | None = None
+        self._pings: asyncio.Task[None] | None = None
+        self._heard = 0.0
+        self._starts = 0
         self._stopped = asyncio.Event()
-        self._stderr = StderrLog(name)
+        self._stderr = stderrlog.StderrLog(name)
 
     @property
     def state(self) -> str:
         """The supervisor's state."""
         return self._machine.state
+
+    @property
+    def restarts(self) -> int:
+        """How often it was tried to start after the first time."""
+        return max(0, self._starts - 1)
 
     @property
     def pid(self) -> int | None:
@@ -118,9 +136,24 @@ class Process(asyncio.SubprocessProtocol):
         if self._machine.state != supervisor.STOPPED:
             await self._stopped.wait()
 
-    def went_deaf(self, message: str) -> None:
-        """The process answers no more: replace it."""
+    def suspect(self, message: str) -> None:
+        """The process left a request unanswered: it is to be replaced."""
+        if self._machine.state in supervisor.WORKING:
+            self._step(supervisor.Suspected(message))
+
+    def outdated(self, message: str) -> None:
+        """The process has missed a change: it is to be replaced when no turn runs on it."""
         if self._machine.state == supervisor.READY:
+            self._step(supervisor.Outdated(message))
+
+    def emptied(self) -> None:
+        """No turn runs on the process."""
+        if self._machine.state in (supervisor.SUSPECT, supervisor.RETIRING):
+            self._step(supervisor.Emptied())
+
+    def went_deaf(self, message: str) -> None:
+        """The output of the process cannot be read on: replace it."""
+        if self._machine.state in supervisor.WORKING:
             self._step(supervisor.WentDeaf(message))
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
@@ -129,6 +162,7 @@ class Process(asyncio.SubprocessProtocol):
         if fd == 2:
             containment.each(Boundary.PROCESS, self._stderr.feed, (data,), worker=self._name)
             return
+        self._heard = self._loop.time()
         if self._coalescer is not None:
             self._coalescer.on_read(data)
         try:
@@ -158,18 +192,18 @@ class Process(asyncio.SubprocessProtocol):
             again.cancel()
         self._again.clear()
         try:
-            actions = self._machine.step(event)
+            asked = self._machine.step(event)
         except errors.IllegalEvent as error:
             containment.report(Boundary.PROCESS, error, worker=self._name)
             return
         state = self._machine.state
         containment.each(Boundary.PROCESS, lambda change: self._on_change(state, change), (event,))
-        for action in actions:
+        for action in asked:
             self._try(action)
         if self._machine.state == supervisor.STOPPED:
             self._stopped.set()
 
-    def _try(self, action: supervisor.AnyAction) -> None:
+    def _try(self, action: actions.AnyAction) -> None:
         try:
             self._act(action)
         except Exception as error:
@@ -177,33 +211,44 @@ class Process(asyncio.SubprocessProtocol):
             pause = containment.RESTART_PAUSE_S
             self._again.append(self._loop.call_later(pause, self._try, action))
 
-    def _act(self, action: supervisor.AnyAction) -> None:
+    def _act(self, action: actions.AnyAction) -> None:
         match action:
-            case supervisor.Spawn():
+            case actions.Spawn():
+                self._starts += 1
                 self._run(self._spawn())
-            case supervisor.Kill(name):
+            case actions.Kill(name):
                 self._kill(signal.Signals[name])
-            case supervisor.AnnounceReady():
+            case actions.AnnounceReady():
+                if self._pings is None:
+                    self._pings = self._run(self._ping())
                 self._tenant.ready()
-            case supervisor.AnnounceLost(reason):
-                if self._handshake is not None:
-                    self._handshake.cancel()  # it would wait on, and speak for the next process
+            case actions.Probe():
+                if self._pings is not None:
+                    self._pings.cancel()
+                self._pings = self._run(self._probe())
+            case actions.AnnounceLost(reason):
+                for task in (self._handshake, self._pings):
+                    if task is not None:
+                        task.cancel()  # it would wait on, and speak for the next process
+                self._pings = None
                 self._tenant.lost(reason)
             case _:
                 self._act_in_time(action)
 
-    def _act_in_time(self, action: supervisor.AnyAction) -> None:
+    def _act_in_time(self, action: actions.AnyAction) -> None:
         match action:
-            case supervisor.BeginHandshake(timeout_ms):
+            case actions.BeginHandshake(timeout_ms):
                 self._after(timeout_ms, supervisor.HandshakeTimedOut())
                 self._handshake = self._run(self._shake_hands())
-            case supervisor.AwaitHealth(after_ms):
+            case actions.AwaitHealth(after_ms):
                 self._after(after_ms, supervisor.HealthProven())
-            case supervisor.AwaitExit(grace_ms):
+            case actions.AwaitOutput(after_ms):
+                self._set_deadline(after_ms, self._measure_silence)
+            case actions.AwaitExit(grace_ms):
                 self._after(grace_ms, supervisor.StopTimedOut())
-            case supervisor.ScheduleRestart(delay_ms):
+            case actions.ScheduleRestart(delay_ms):
                 self._after(delay_ms, supervisor.BackoffElapsed())
-            case supervisor.CancelDeadline():
+            case actions.CancelDeadline():
                 if self._deadline is not None:
                     self._deadline.cancel()
 
@@ -214,9 +259,31 @@ class Process(asyncio.SubprocessProtocol):
         return task
 
     def _after(self, delay_ms: int, event: supervisor.AnyEvent) -> None:
+        self._set_deadline(delay_ms, functools.partial(self._step, event))
+
+    def _set_deadline(self, delay_ms: int, act: Callable[[], None]) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._loop.call_later(delay_ms / 1000, self._step, event)
+        self._deadline = lateness.Deadline(self._loop, delay_ms / 1000, act)
+
+    def _measure_silence(self) -> None:
+        silent_ms = round((self._loop.time() - self._heard) * 1000)
+        self._step(supervisor.SilenceMeasured(silent_ms))
+
+    async def _probe(self) -> None:
+        await containment.keep_running("probe_worker", self._tenant.probe)
+        self._step(supervisor.PingAnswered())
+        await self._ping()
+
+    async def _ping(self) -> None:
+        missed = supervisor.PingMissed(round(pings.LIMIT_S * 1000))
+        answered = supervisor.PingAnswered()
+        each = pings.Pings(
+            self._tenant.ping,
+            functools.partial(self._step, missed),
+            functools.partial(self._step, answered),
+        )
+        await containment.keep_running("ping_worker", each.run)
 
     def _kill(self, number: signal.Signals) -> None:
         if self._transport is not None:
@@ -251,6 +318,7 @@ class Process(asyncio.SubprocessProtocol):
         stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         stdout = cast(asyncio.ReadTransport, transport.get_pipe_transport(1))
         self._coalescer = coalescer.ReadCoalescer(self._loop, stdout)
+        self._heard = self._loop.time()
         self._tenant.connected(stdin.write)
         return transport.get_pid()
 
@@ -276,60 +344,14 @@ class Process(asyncio.SubprocessProtocol):
             self._step(event)
 
 
-class StderrLog:
-    """Turns a child's stderr into log lines, at a bounded rate."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._rest = b""
-        self._second = 0
-        self._lines = 0
-
-    def feed(self, data: bytes) -> None:
-        """Log every whole line; of an endless one, its beginning."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > STDERR_LINE_CHARACTERS:
-            lines.append(self._rest)
-            self._rest = b""
-        for line in lines:
-            if line.strip():
-                self._line(line)
-
-    def _line(self, line: bytes) -> None:
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            dropped = self._lines - STDERR_LINES_A_SECOND
-            if dropped > 0:
-                _log.warning("worker_stderr_dropped", worker=self._name, lines=dropped)
-            self._second, self._lines = second, 0
-        self._lines += 1
-        if self._lines <= STDERR_LINES_A_SECOND:
-            level, text = _severity(line[:STDERR_LINE_CHARACTERS])
-            _log.log(level, "worker_stderr", worker=self._name, text=text)
-
-
-class _Fields(msgspec.Struct):
-    message: str = ""
-
-
-class _StderrRecord(msgspec.Struct):
-    level: str = "WARN"
-    fields: _Fields = msgspec.field(default_factory=_Fields)
-    target: str = ""
-
-
-_stderr_record: Final = msgspec.json.Decoder(_StderrRecord)
-
-_LEVELS: Final = {"TRACE": 10, "DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
-
-
-def _severity(line: bytes) -> tuple[int, str]:
-    """Level and text of a line: Codex writes JSON, but for its first words."""
-    try:
-        record = parse.parse(line, _stderr_record)
-    except parse.ParseError:
-        return 30, line.decode(errors="replace")
-    return _LEVELS.get(record.level, 30), f"{record.target}: {record.fields.message}"
+def say(name: str, state: str, event: supervisor.AnyEvent) -> None:
+    """One line for each transition of a process."""
+    detail = msgspec.to_builtins(event)
+    detail["trigger"] = detail.pop("event")
+    if state in ADVICE:
+        detail["advice"] = ADVICE[state]
+    level = logging.WARNING if state in ADVICE else logging.INFO
+    _codex_log.log(level, "worker_state", worker=name, worker_state=state, **detail)
 
 
 def reason_of(error: OSError) -> str:

@@ -87,10 +87,14 @@ class AccountReadParams(Shape, frozen=True):
 
 
 class Account(Shape, frozen=True):
-    """A login: `type` is `apiKey`, `chatgpt` or `amazonBedrock`."""
+    """A login.
 
-    type: str
-    email: str | None = None
+    Attributes:
+        type: `apiKey`, `chatgpt`, or another one.
+        plan_type: of a ChatGPT login.
+    """
+
+    type: str = ""
     plan_type: str | None = None
 
 
@@ -111,15 +115,45 @@ class ApiKeyLogin(Shape, frozen=True, tag_field="type", tag="apiKey"):
 
 
 class ChatgptLogin(Shape, frozen=True, tag_field="type", tag="chatgpt"):
-    """Begins a login in the browser."""
+    """Begins a login in the browser, which comes back to this machine's port 1455."""
+
+
+class DeviceLogin(Shape, frozen=True, tag_field="type", tag="chatgptDeviceCode"):
+    """Begins a login in a browser anywhere, by a code that is entered there."""
 
 
 class LoginResult(Shape, frozen=True):
-    """How a login began; the ids and the URL are a ChatGPT login's."""
+    """How a login began.
+
+    Attributes:
+        auth_url: to be opened, of a login that comes back to this machine.
+        verification_url, user_code: to be opened, and what is entered there, of one by a code.
+    """
 
     type: str
     login_id: str | None = None
     auth_url: str | None = None
+    verification_url: str | None = None
+    user_code: str | None = None
+
+
+class RateLimitsResult(Shape, frozen=True):
+    """The quota of the ChatGPT account; a login with a key has none, and is refused."""
+
+    rate_limits: notifications.RateLimitSnapshot
+
+
+class UsageSummary(Shape, frozen=True):
+    """Tokens of the account, all of its clients together."""
+
+    lifetime_tokens: int | None = None
+    peak_daily_tokens: int | None = None
+
+
+class UsageResult(Shape, frozen=True):
+    """The use of a ChatGPT account; a login with a key is refused."""
+
+    summary: UsageSummary
 
 
 class DynamicTool(Shape, frozen=True, tag_field="type", tag="function"):
@@ -251,9 +285,13 @@ Params = type | UnionType
 
 METHODS: dict[str, tuple[Params, type]] = {
     "initialize": (InitializeParams, InitializeResult),
+    "server/diagnostics": (Empty, Empty),
     "model/list": (ModelListParams, ModelListResult),
     "account/read": (AccountReadParams, AccountReadResult),
-    "account/login/start": (ApiKeyLogin | ChatgptLogin, LoginResult),
+    "account/login/start": (ApiKeyLogin | ChatgptLogin | DeviceLogin, LoginResult),
+    "account/logout": (Empty, Empty),
+    "account/rateLimits/read": (Empty, RateLimitsResult),
+    "account/usage/read": (Empty, UsageResult),
     "thread/start": (ThreadStartParams, ThreadStartResult),
     "thread/inject_items": (ThreadInjectItemsParams, Empty),
     "turn/start": (TurnStartParams, TurnStartResult),
@@ -275,11 +313,20 @@ _PIN: dict[str, Any] = msgspec.json.decode(PIN_PATH.read_bytes())
 SCHEMA_PIN: str = _PIN["version"]
 """Version of the binary whose schema these shapes were compared with."""
 
+TESTED_VERSION = tuple(map(int, SCHEMA_PIN.split(".")))
+"""The same as numbers, to be compared."""
+
 MINIMUM_VERSION = (0, 163, 0)
 """The oldest binary that was measured."""
 
+NEWER_NOTIFICATIONS = ("thread/search/partial", "thread/section/changed")
+"""Notifications of 0.169.0 and 0.171.0 that the pinned version does not know. A name that a binary
+does not know may be opted out of."""
+
 OPT_OUT: tuple[str, ...] = tuple(
-    method for method in _PIN["server_notifications"] if method not in notifications.NOTIFICATIONS
+    method
+    for method in dict.fromkeys((*_PIN["server_notifications"], *NEWER_NOTIFICATIONS))
+    if method not in notifications.NOTIFICATIONS
 )
 """Notifications that the binary shall not send."""
 

@@ -6,13 +6,15 @@ app-server's queue holds 128, refuses what is beyond it, and from 500 on answers
 
 import asyncio
 import collections
+import functools
+import time
 from collections.abc import Callable, Container
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
-from engine import containment
+from engine import containment, lateness, rpcfigures
 from engine.codex.protocol import appserver, largelines
 from engine.containment import Boundary
 from machines import errors
@@ -42,6 +44,10 @@ class RpcError(Exception):
         self.message = message
 
 
+class UnreadableReply(RpcError):
+    """Raised for a reply that is none of its method."""
+
+
 class RpcTimedOut(Exception):
     """Raised for a request the worker left unanswered: it drops what it cannot read."""
 
@@ -51,13 +57,18 @@ class ChannelClosed(Exception):
 
 
 class Call(msgspec.Struct, eq=False):
-    """One request: its line, where its reply goes, and the deadline it has."""
+    """One request: its line, where its reply goes, and the deadline it has.
+
+    Attributes:
+        sent: when it was, by `time.perf_counter`.
+    """
 
     rpc_id: int
     method: str
     line: bytes
     reply: asyncio.Future[Any]
-    deadline: asyncio.TimerHandle | None = None
+    deadline: lateness.Deadline | None = None
+    sent: float = 0.0
 
     def unawaited(self) -> asyncio.Future[Any]:
         """Have a bug of ours that is met in the reply reported, since nobody waits for it."""
@@ -68,6 +79,13 @@ class Call(msgspec.Struct, eq=False):
         error = None if reply.cancelled() else reply.exception()
         if not isinstance(error, RpcError | RpcTimedOut | ChannelClosed | None):
             containment.report(Boundary.CALLBACK, error, method=self.method)
+
+
+_FAILURES: Final[dict[type, rpcfigures.RpcFailure]] = {
+    RpcError: "refused",
+    RpcTimedOut: "timed_out",
+    ChannelClosed: "process_lost",
+}
 
 
 class Listener(Protocol):
@@ -106,6 +124,7 @@ class Channel:
     Args:
         write: takes a whole line for the worker's input.
         timeout: seconds a reply may take.
+        figures: told of every reply; None: nobody is.
     """
 
     def __init__(
@@ -113,7 +132,9 @@ class Channel:
         write: Callable[[bytes], None],
         listener: Listener,
         timeout: float,
+        figures: rpcfigures.RpcFigures | None = None,
     ) -> None:
+        self._figures = figures or rpcfigures.RpcFigures()
         self._write: Callable[[bytes], None] | None = write
         self._listener = listener
         self._timeout = timeout
@@ -185,7 +206,8 @@ class Channel:
             self._conclude(call, ChannelClosed())
             return call
         seconds = self._timeout if timeout is None else timeout
-        call.deadline = self._loop.call_later(seconds, self._overdue, call)
+        overdue = functools.partial(self._overdue, call)
+        call.deadline = lateness.Deadline(self._loop, seconds, overdue)
         self._waiting.append(call)
         self._send_waiting()
         return call
@@ -238,11 +260,10 @@ class Channel:
             _log.warning("reply_to_nothing", rpc_id=rpc_id)
             return
         if not isinstance(answer, Exception):
-            result_type = appserver.METHODS[call.method][1]
             try:
-                answer = jsonrpc.decode_body(answer, msgspec.json.Decoder(result_type))
+                answer = jsonrpc.decode_body(answer, _result_decoder(call.method))
             except errors.DecodeError as error:
-                answer = RpcError(0, f"{call.method}: {error}")
+                answer = UnreadableReply(0, f"{call.method}: {error}")
         self._conclude(call, answer)
         self._send_waiting()
 
@@ -270,8 +291,15 @@ class Channel:
             call.deadline.cancel()
         try:
             self._resolve(call, answer)
+            self._count(call, answer)
         except Exception as error:
             self._failed(call, error)
+
+    def _count(self, call: Call, answer: object) -> None:
+        if not isinstance(answer, RpcTimedOut | ChannelClosed):
+            self._figures.replied(call.method, time.perf_counter() - call.sent)
+        if isinstance(answer, Exception):
+            self._figures.failed(call.method, _FAILURES.get(type(answer), "unreadable"))
 
     def _failed(self, call: Call, error: Exception) -> None:
         if call.reply.done():
@@ -291,11 +319,17 @@ class Channel:
         while self._waiting and len(self._pending) < IN_FLIGHT:
             call = self._waiting.popleft()
             self._pending[call.rpc_id] = call
+            call.sent = time.perf_counter()  # a loop's time is of its round, and coarse
             self._put(call.line)
 
     def _put(self, line: bytes) -> None:
         if self._write is not None:
             self._write(line)
+
+
+@functools.cache  # a decoder takes longer to make than most results to decode
+def _result_decoder(method: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(appserver.METHODS[method][1])
 
 
 def _retrieved(reply: asyncio.Future[Any]) -> None:

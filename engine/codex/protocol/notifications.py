@@ -27,18 +27,19 @@ class TurnError(Shape, frozen=True):
 
     @property
     def error_word(self) -> str:
-        """The one word of `codex_error_info`, `other` without one."""
+        """The one word of `codex_error_info`, empty without one."""
         info = self.codex_error_info
         if isinstance(info, dict):
-            return next(iter(info), "other")
-        return info or "other"
+            return next(iter(info), "")
+        return info or ""
 
     @property
     def http_status(self) -> int | None:
         """The HTTP status that Codex saw, as far as it tells."""
         info = self.codex_error_info
         detail = next(iter(info.values()), None) if isinstance(info, dict) else None
-        return detail.get("httpStatusCode") if isinstance(detail, dict) else None
+        status = detail.get("httpStatusCode") if isinstance(detail, dict) else None
+        return status if isinstance(status, int) and not isinstance(status, bool) else None
 
 
 class Item(Shape, frozen=True):
@@ -205,9 +206,74 @@ class LoginCompleted(Shape, frozen=True):
 
 
 class AccountUpdated(Shape, frozen=True):
-    """The login has changed; only now may a thread be started with it."""
+    """The login has changed; only now may a thread be started with it.
+
+    Attributes:
+        auth_mode: such as `apikey` or `chatgpt`; None where nobody is logged in any more.
+    """
 
     auth_mode: str | None = None
+
+
+class RateLimitWindow(Shape, frozen=True):
+    """A span of time for which an account has a quota.
+
+    Attributes:
+        used_percent: of the quota; whole numbers so far.
+        resets_at: Unix seconds.
+    """
+
+    used_percent: float
+    resets_at: float | None = None
+    window_duration_mins: float | None = None
+
+
+class Credits(Shape, frozen=True):
+    """The credits that an account has bought beside its plan.
+
+    Attributes:
+        balance: a number as text.
+    """
+
+    has_credits: bool
+    unlimited: bool
+    balance: str | None = None
+
+
+class RateLimitSnapshot(Shape, frozen=True):
+    """The quota of an account. A notification of it is sparse: what it does not name has not
+    changed.
+
+    Attributes:
+        limit_id: which of the account's limits it is, such as `codex`.
+        plan_type: such as `plus`; newer back ends have plans that no schema names.
+        primary, secondary: the short window and the long one.
+    """
+
+    limit_id: str | None = None
+    plan_type: str | None = None
+    primary: RateLimitWindow | None = None
+    secondary: RateLimitWindow | None = None
+    credits: Credits | None = None
+
+
+class RateLimitsUpdated(Shape, frozen=True):
+    """The provider has told of the quota, which it does with each answer to a ChatGPT login."""
+
+    rate_limits: RateLimitSnapshot
+
+
+class ModelRerouted(Shape, frozen=True):
+    """The provider answers with another model than it was asked for.
+
+    Attributes:
+        reason: a word such as `highRiskCyberActivity`.
+    """
+
+    thread_id: str
+    turn_id: str
+    to_model: str
+    reason: str = ""
 
 
 class ConfigWarning(Shape, frozen=True):
@@ -241,7 +307,12 @@ NOTIFICATIONS: dict[str, type[Shape]] = {
     "thread/closed": ThreadClosed,
     "account/login/completed": LoginCompleted,
     "account/updated": AccountUpdated,
+    "account/rateLimits/updated": RateLimitsUpdated,
+    "model/rerouted": ModelRerouted,
     "configWarning": ConfigWarning,
     "warning": Warning,
 }
 """Notifications we listen to: params. All others are opted out of."""
+
+ASIDE: frozenset[str] = frozenset({"account/rateLimits/updated", "model/rerouted"})
+"""Notifications beside the answer: one of another shape is lost, and no turn has a hole by it."""

@@ -7,6 +7,10 @@ These are two steps. `check` refuses, before the stream opens, and makes nothing
 resumed sends no conversation. `items` converts what `check` has let pass, and refuses nothing.
 """
 
+import hashlib
+import itertools
+import re
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -15,6 +19,7 @@ import msgspec
 from engine import slices
 from engine.codex.request import reasoning
 from engine.worker import (
+    Call,
     ImagePart,
     Message,
     OtherPart,
@@ -24,7 +29,7 @@ from engine.worker import (
     TextPart,
     TurnRefused,
 )
-from machines import parse
+from machines import events, parse
 
 ROLES: Final = {"system": "developer", "developer": "developer", "user": "user"}
 """Codex's role for each role of the API whose content is input; it drops `system`."""
@@ -40,11 +45,20 @@ three; one of a provider's own may have some more."""
 LEVELS: Final = 2 + ITEM_LEVELS
 """Levels of JSON that `thread/inject_items` has at most."""
 
+CALL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
+"""The ids of calls that the API takes. Source: its answer to a longer one."""
+
+STEM_CHARACTERS: Final = 48
+"""Characters that are kept of an id whose rest is replaced."""
+
 Item = dict[str, Any]
 T = TypeVar("T")
 
-Recall = Callable[[Message], tuple[msgspec.Raw, ...] | None]
-"""Finds the model's own items behind an assistant message; None where they are not kept."""
+PHASES: Final = frozenset(typing.get_args(events.Phase))
+"""The phases of a message that Codex takes; a word that it does not know fails the request."""
+
+Recall = Callable[[tuple[Message, ...]], tuple[msgspec.Raw, ...] | None]
+"""Finds the model's own items behind the messages of one step; None where they are not kept."""
 
 
 def check(messages: tuple[Message, ...]) -> slices.Steps[None]:
@@ -108,22 +122,49 @@ def items(
     """
     found: list[msgspec.Raw] = []
     calls = _CallIds()
-    for message in messages:
+    for run in _runs(messages):
         yield
+        message = run[0]
         if message.role in ("tool", "function"):
             result = {"type": "function_call_output", "call_id": calls.answered(message)}
             found.append(_raw(result | {"output": (yield from _output(message))}))
         elif message.role == "assistant":
-            kept = recall(message)
-            sent = [calls.made(call.call_id) for call in message.calls]
-            if kept is not None:
-                found += map(_shallow, kept)
-            else:
-                found += yield from _answer(message, sent, alias)
+            found += yield from _answers(run, calls, alias, recall)
         else:
             parts = yield from _input_parts(message)
             found.append(_raw(_message(ROLES[message.role], parts)))
     return tuple(found)
+
+
+def _runs(messages: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
+    """Yield the messages one by one, but those that the assistant said in a row together."""
+    for answers, group in itertools.groupby(messages, lambda each: each.role == "assistant"):
+        if answers:
+            yield tuple(group)
+        else:
+            yield from ((message,) for message in group)
+
+
+def _answers(
+    run: tuple[Message, ...], calls: "_CallIds", alias: Callable[[str], str], recall: Recall
+) -> slices.Steps[list[msgspec.Raw]]:
+    """Return the items of what the assistant said in a row: one step of the model, or several."""
+    found: list[msgspec.Raw] = []
+    whole = recall(run) if calls.are_free(run) else None
+    for steps in (run,) if whole is not None else ((message,) for message in run):
+        yield
+        kept = whole if whole is not None or len(run) == 1 else recall(steps)
+        if kept is not None and calls.are_free(steps):
+            for message in steps:
+                calls.keep(message.calls)
+            found += map(_shallow, kept)
+            continue
+        sent = []
+        for call in steps[0].calls:
+            yield
+            sent.append(calls.made(call.call_id))
+        found += yield from _answer(steps[0], sent, alias)
+    return found
 
 
 def batches(
@@ -142,27 +183,53 @@ def batches(
 
 
 class _CallIds:
-    """The ids of calls as Codex is told them, each once.
+    """The ids of calls as Codex is told them, each once, and as the API takes them.
 
-    The older form of a call has no id but its function's name, and some clients count anew in
-    every answer.
+    The older form of a call has no id but its function's name, some clients count anew in every
+    answer, and ids that another provider has made may be of any length.
     """
 
     def __init__(self) -> None:
         self._sent: dict[str, str] = {}
-        self._count = 0
+        self._taken: set[str] = set()
+        self._repeats: dict[str, int] = {}
 
     def made(self, call_id: str) -> str:
-        """The id of a further call."""
-        self._count += 1
-        self._sent[call_id] = f"{call_id}_{self._count}" if call_id in self._sent else call_id
-        return self._sent[call_id]
+        """The id of a further call. The same call has the same one in every request."""
+        sent = call_id if CALL_ID.fullmatch(call_id) else _short(call_id)
+        stem = sent[:STEM_CHARACTERS]
+        # The count of a stem goes on, for all ids that begin with it: no search from the start.
+        while sent in self._taken:
+            again = self._repeats[stem] = self._repeats.get(stem, 1) + 1
+            sent = f"{stem}_{again}"
+        self._taken.add(sent)
+        self._sent[call_id] = sent
+        return sent
+
+    def are_free(self, step: tuple[Message, ...]) -> bool:
+        """Whether a step's own items can be sent. A provider that counts anew in each answer gives
+        an id twice, and one of the two calls may be under it already."""
+        ids = (call.call_id for message in step for call in message.calls)
+        return self._taken.isdisjoint(ids)
+
+    def keep(self, calls: tuple[Call, ...]) -> None:
+        """Take note of calls whose own items are sent, under the ids that the provider gave."""
+        for call in calls:
+            self._sent[call.call_id] = call.call_id
+            self._taken.add(call.call_id)
 
     def answered(self, message: Message) -> str:
         """The id of the last call that a client knows by the one that its message answers."""
         call_id = answered(message)
         assert call_id is not None
         return self._sent[call_id]
+
+
+def _short(call_id: str) -> str:
+    """An id that the API takes in place of one that it does not."""
+    stem = re.sub(r"[^a-zA-Z0-9]+", "_", call_id[:STEM_CHARACTERS]).strip("_") or "call"
+    digest = hashlib.blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{stem[:STEM_CHARACTERS]}_{digest}"
 
 
 def answered(message: Message) -> str | None:
@@ -205,7 +272,8 @@ def _answer(
     if text and message.name is not None:
         text = f"{message.name}: {text}"
     if text:
-        found.append(_raw(_message("assistant", [{"type": "output_text", "text": text}])))
+        said = _message("assistant", [{"type": "output_text", "text": text}])
+        found.append(_raw(said | {"phase": message.phase} if message.phase in PHASES else said))
     for call_id, call in zip(call_ids, message.calls, strict=True):
         found.append(
             _raw(

@@ -64,7 +64,8 @@ def prepare(turn: worker.Turn, recall: conversation.Recall) -> slices.Steps[Prep
     toolset = tools.Toolset(turn.tools) if turn.tools else None
     if toolset is not None:
         yield from toolset.describe()
-    alias = toolset.alias if toolset is not None else str
+    # A name in the history is the same whether its function is still declared or not.
+    alias = (toolset or tools.Toolset(())).alias
     items = yield from conversation.items(turn.messages, alias, recall)
     return Prepared(toolset, items)
 

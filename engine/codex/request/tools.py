@@ -15,8 +15,9 @@ from engine import slices, worker
 from engine.codex.protocol import appserver
 from engine.codex.request import schemahints, toolschema
 
-NAME: Final = re.compile(r"(?!mcp(__|$))[a-zA-Z0-9_-]{1,128}")
-"""Names that `thread/start` takes: `mcp` and `mcp__…` are reserved, 128 is the longest."""
+NAME: Final = re.compile(r"(?!mcp(__|$))[a-zA-Z0-9_-]{1,64}")
+"""Names that Codex and the API take: `mcp` and `mcp__…` are reserved, and 64 is the API's longest;
+`thread/start` takes 128."""
 
 BUILT_IN: Final = frozenset(
     (

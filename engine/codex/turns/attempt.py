@@ -11,11 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from engine import containment, failures, slices, worker
-from engine.codex.protocol import appserver
+from engine.codex import sharedlogin
+from engine.codex.protocol import appserver, notifications
 from engine.codex.protocol.channel import OVERLOADED, Call, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import conversation, preparation, tools
-from engine.codex.turns import modelstep
-from engine.codex.turns.reader import Tools, TurnReader
+from engine.codex.turns import modelstep, verdicts
+from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
 from machines import events
@@ -27,6 +28,10 @@ CALL_DEMANDS: Final = 2
 
 DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
 """The demand that it is sent: Codex always sends `tool_choice: auto`."""
+
+
+UNAUTHORIZED: Final = verdicts.NAMED["unauthorized"].code
+"""The code of a failure for which the login is to blame."""
 
 
 class Unwanted(Exception):
@@ -51,6 +56,7 @@ class Attempt:
         self._items = prepared.items
         self._toolset = prepared.toolset
         self._past: set[str] = set()
+        self._totals: list[notifications.TokenCounts] = []
         self._reader = self._read(None)
 
     @property
@@ -85,12 +91,16 @@ class Attempt:
         return await self._live(self._begin)
 
     async def resume(
-        self, turn: worker.Turn, feed: worker.Feed, results: tuple[worker.Message, ...]
+        self,
+        turn: worker.Turn,
+        feed: worker.Feed,
+        results: tuple[worker.Message, ...],
+        parked_us: int,
     ) -> failures.ProviderFailure | None:
-        """Go on with the results that were waited for, as `run` does."""
+        """Go on with the results that were waited for so long, as `run` does."""
 
         async def bring() -> None:
-            feed.event(events.TurnResumed(self._thread.id, turn.choice))
+            feed.event(events.TurnResumed(self._thread.id, turn.choice, parked_us))
             for message in results:
                 self._thread.answers.bring(message)
 
@@ -123,9 +133,23 @@ class Attempt:
             self.cancel()
             raise
         if self.over:  # a reply that never came is no failure of an answer that is whole
+            self._thread.seat.login.accepted()
             return None
         self.mute()  # another attempt may follow, and what becomes of this thread outlast both
-        return self._reader.failure
+        return await self._explained(self._reader.failure)
+
+    async def _explained(
+        self, failure: failures.ProviderFailure | None
+    ) -> failures.ProviderFailure | None:
+        """Add to a failure what is known of the account: where to log in, or when its quota is
+        whole again."""
+        seat = self._thread.seat
+        if failure is None or failure.code not in (UNAUTHORIZED, sharedlogin.USAGE_LIMIT):
+            return failure
+        if failure.code == sharedlogin.USAGE_LIMIT:
+            return seat.shared.with_reset(failure)
+        seat.login.refused()
+        return await seat.shared.with_link(failure, seat.channel)
 
     async def _run(self, begin: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -227,11 +251,12 @@ class Attempt:
         """
         its_tools = None
         if self._toolset is not None:
-            its_tools = Tools(
+            its_tools = modelstep.Tools(
                 modelstep.StepCollector(self._toolset),
                 self._turn.call_required,
                 self._past,
                 earlier,
+                self._totals,
                 self._stepped,
                 self._asked,
             )
@@ -241,6 +266,7 @@ class Attempt:
             self._states,
             its_tools,
             self._turn.reasoning_items,
+            self._turn.separate_items,
             self._ids,
             self._turn.known,
         )
@@ -330,4 +356,8 @@ class Attempt:
     def _refused(self, error: RpcError) -> failures.ProviderFailure:
         if error.code == OVERLOADED:
             return msgspec.structs.replace(failures.BUSY, retryable=True)
-        return failures.ProviderFailure(code="upstream_error", message=failures.REDACTED)
+        return failures.ProviderFailure(
+            code="upstream_error",
+            message=failures.REDACTED,
+            detail=failures.detail(str(error), self._turn.known),
+        )

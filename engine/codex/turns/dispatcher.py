@@ -16,7 +16,7 @@ from engine import containment, failures
 from engine.codex.protocol import appserver, largelines, notifications
 from engine.codex.turns.reader import TurnReader
 from engine.containment import Boundary
-from machines import parse
+from machines import errors, parse
 from machines.wire import jsonrpc
 
 _log = structlog.get_logger(component="codex")
@@ -31,7 +31,7 @@ _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
         f"{its.item_id}/summary/{its.summary_index}", its.delta
     ),
     "item/reasoning/textDelta": lambda turn, its: turn.reasoning_delta(
-        f"{its.item_id}/text/{its.content_index}", its.delta
+        f"{its.item_id}/text/{its.content_index}", its.delta, "text"
     ),
     "item/agentMessage/delta": lambda turn, its: turn.text_delta(its.item_id, its.delta),
     "item/started": lambda turn, its: turn.item_started(its.item),
@@ -40,6 +40,7 @@ _READS: Final[dict[str, Callable[[TurnReader, Any], None]]] = {
     "rawResponse/completed": lambda turn, its: turn.response_completed(its),
     "thread/tokenUsage/updated": lambda turn, its: turn.tokens_counted(its.token_usage.total),
     "turn/completed": lambda turn, its: turn.completed(its.turn),
+    "model/rerouted": lambda turn, its: turn.rerouted(its.to_model, its.reason),
 }
 """The method of a turn for each notification; all others are of no use to it."""
 
@@ -91,7 +92,13 @@ class Dispatcher:
         decoder = _DECODERS.get(method)
         if decoder is None:
             return
-        params = parse.parse(raw, decoder)
+        try:
+            params = parse.parse(raw, decoder)
+        except errors.DecodeError:
+            if method not in notifications.ASIDE:
+                raise
+            _log.warning("notification_unreadable", method=method)
+            return
         turn = self.turns.get(getattr(params, "thread_id", None) or "")
         if turn is None:
             self._on_other(params)

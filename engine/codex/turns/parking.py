@@ -9,7 +9,7 @@ them, are kept as long, so that the model is shown the same conversation.
 import asyncio
 import collections
 import functools
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -32,12 +32,26 @@ class Parked(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         turn: what it was asked; with the step behind it, this is what it has seen.
+        since: when it began to, in the loop's seconds.
     """
 
     attempt: attempt.Attempt
     turn: worker.Turn
     step: modelstep.ModelStep
     expiry: asyncio.TimerHandle
+    since: float
+
+
+class Resumption(NamedTuple):
+    """A turn that goes on.
+
+    Attributes:
+        parked_us: how long it waited.
+    """
+
+    attempt: attempt.Attempt
+    results: tuple[worker.Message, ...]
+    parked_us: int
 
 
 class KeptStep(msgspec.Struct, frozen=True, eq=False):
@@ -72,10 +86,14 @@ class Parking:
     Args:
         most: turns parked at once; the oldest makes room.
         ttl: seconds a turn waits.
+
+    Attributes:
+        missed: why turns were missed, by reason.
     """
 
     def __init__(self, most: int, ttl: float) -> None:
         self.counts = ParkingCounts()
+        self.missed: collections.Counter[str] = collections.Counter()
         self._most = most
         self._ttl = ttl
         self._loop = asyncio.get_running_loop()
@@ -97,10 +115,10 @@ class Parking:
             self._drop(next(iter(self._turns)), threads.Event.EVICTED)
         expire = functools.partial(containment.each, Boundary.CALLBACK, self._expire)
         expiry = self._loop.call_later(self._ttl, expire, (call_id,))
-        self._turns[call_id] = Parked(waiting, turn, step, expiry)
+        self._turns[call_id] = Parked(waiting, turn, step, expiry, self._loop.time())
         self.counts.parked += 1
 
-    def take(self, turn: worker.Turn) -> tuple[attempt.Attempt, tuple[worker.Message, ...]] | None:
+    def take(self, turn: worker.Turn) -> Resumption | None:
         """The turn that waits for this one's results, seated; None where it brings none.
 
         Raises:
@@ -110,27 +128,27 @@ class Parking:
         if not results:
             return None
         seen = turn.messages[: len(turn.messages) - len(results)]
-        answer = seen[-1] if seen else None
-        if answer is None or not answer.calls:
+        call_id = _first_call(_answers(seen))
+        if call_id is None:
             return None
         try:
-            parked = self._find(turn, answer, results, seen[:-1])
-        except Missed:
+            parked = self._find(turn, call_id, results, seen)
+        except Missed as missed:
             self.counts.missed += 1
+            self.missed[str(missed)] += 1
             raise
         self.counts.resumed += 1
-        return parked.attempt, results
+        parked_us = round((self._loop.time() - parked.since) * 1_000_000)
+        return Resumption(parked.attempt, results, parked_us)
 
     def recall(self, key_id: str) -> conversation.Recall:
         """Finds the items of the steps that this key's answers came from."""
 
-        def found(message: worker.Message) -> tuple[msgspec.Raw, ...] | None:
-            if not message.calls:
-                return None
-            kept = self._steps.get(message.calls[0].call_id)
+        def found(answers: tuple[worker.Message, ...]) -> tuple[msgspec.Raw, ...] | None:
+            kept = self._steps.get(_first_call(answers) or "")
             if kept is None or kept.key_id != key_id or kept.kept_until < self._loop.time():
                 return None
-            return kept.step.items if _says(message, kept.step) else None
+            return kept.step.items if _says(answers, kept.step) else None
 
         return found
 
@@ -142,11 +160,10 @@ class Parking:
     def _find(
         self,
         turn: worker.Turn,
-        answer: worker.Message,
+        call_id: str,
         results: tuple[worker.Message, ...],
-        before: tuple[worker.Message, ...],
+        seen: tuple[worker.Message, ...],
     ) -> Parked:
-        call_id = answer.calls[0].call_id
         parked = self._turns.get(call_id)
         if parked is None or parked.turn.key_id != turn.key_id:
             raise Missed("not_parked")
@@ -159,7 +176,9 @@ class Parking:
             raise Missed("partly_answered")
         if _asked(turn) != _asked(parked.turn):
             raise Missed("options_changed")
-        if not _says(answer, parked.step) or not _same(before, parked.turn.messages):
+        asked = parked.turn.messages
+        answers = seen[len(asked) :]
+        if not _says(answers, parked.step) or not _same(seen[: len(asked)], asked):
             raise Missed("history_edited")
         self._forget(call_id)  # before it has a place, which nobody else would give back
         if not parked.attempt.reseat():
@@ -194,10 +213,7 @@ class Parking:
 
 def _results(messages: tuple[worker.Message, ...]) -> tuple[worker.Message, ...]:
     """The tool messages a conversation ends with."""
-    start = len(messages)
-    while start and messages[start - 1].role in ("tool", "function"):
-        start -= 1
-    return messages[start:]
+    return _ending(messages, "tool", "function")
 
 
 def _asked(turn: worker.Turn) -> tuple[object, ...]:
@@ -209,9 +225,30 @@ def _asked(turn: worker.Turn) -> tuple[object, ...]:
     return turn.target, turn.effort, schema, declared, turn.call_required, turn.parallel_calls
 
 
-def _says(message: worker.Message, step: modelstep.ModelStep) -> bool:
-    """Whether an assistant message is what the client was told of a step."""
-    return _text(message) == step.text.strip() and _same_calls(message.calls, step.calls)
+def _answers(messages: tuple[worker.Message, ...]) -> tuple[worker.Message, ...]:
+    """The assistant messages a conversation ends with: a step may have been told as several."""
+    return _ending(messages, "assistant")
+
+
+def _ending(messages: tuple[worker.Message, ...], *roles: str) -> tuple[worker.Message, ...]:
+    start = len(messages)
+    while start and messages[start - 1].role in roles:
+        start -= 1
+    return messages[start:]
+
+
+def _first_call(answers: tuple[worker.Message, ...]) -> str | None:
+    """The id of the first call of a step; None where it has none."""
+    return next((message.calls[0].call_id for message in answers if message.calls), None)
+
+
+def _says(answers: tuple[worker.Message, ...], step: modelstep.ModelStep) -> bool:
+    """Whether assistant messages are what the client was told of a step."""
+    if any(message.role != "assistant" for message in answers):
+        return False
+    calls = tuple(call for message in answers for call in message.calls)
+    text = "".join(_text(message) for message in answers)
+    return text.strip() == step.text.strip() and _same_calls(calls, step.calls)
 
 
 def _same(one: tuple[worker.Message, ...], other: tuple[worker.Message, ...]) -> bool:
@@ -226,7 +263,7 @@ def _essence(message: worker.Message) -> tuple[object, ...]:
     """What must be the same of a message besides its calls."""
     others = [part for part in message.parts if not isinstance(part, worker.TextPart)]
     contents = [part.url if isinstance(part, worker.ImagePart) else part for part in others]
-    return message.role, message.name, message.call_id, _text(message), contents
+    return message.role, message.name, message.call_id, _text(message).strip(), contents
 
 
 def _same_calls(one: tuple[worker.Call, ...], other: tuple[worker.Call, ...]) -> bool:
@@ -238,8 +275,7 @@ def _same_calls(one: tuple[worker.Call, ...], other: tuple[worker.Call, ...]) ->
 
 
 def _text(message: worker.Message) -> str:
-    parts = (part.text for part in message.parts if isinstance(part, worker.TextPart))
-    return "".join(parts).strip()
+    return "".join(part.text for part in message.parts if isinstance(part, worker.TextPart))
 
 
 def _json(text: str) -> object:

@@ -1,50 +1,24 @@
 """Reads the app-server's notifications as events of the turn that they are about."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Final
-
-import msgspec
 
 from engine import failures, redaction, runningtext, worker
 from engine.codex.protocol import notifications
 from engine.codex.request import reasoning
-from engine.codex.turns import modelstep, states
+from engine.codex.turns import messages, modelstep, states, thinking, verdicts
 from machines import events
 from machines.turn import thread as threads, turn as turns
 from machines.wire import jsonrpc
 
-PARAGRAPH: Final = "\n\n"
-"""The blank line that joins several messages of one turn, and several parts of its reasoning."""
-
-COMMENTARY: Final = "commentary"
-"""The phase of agent messages that belong to the thinking, not to the answer."""
-
 GARBLED_BYTES: Final = 1024
 """How much of a line that cannot be read goes on record."""
 
-SILENT_STEPS_MAX: Final = 8
-"""Steps without a word. A model that calls functions which it was not given is told so by Codex,
-and asked again, as often as it calls."""
-
-
-class Tools(msgspec.Struct, frozen=True):
-    """The part of a reader that only a turn with functions needs.
-
-    Attributes:
-        required: whether an answer without a call is none: then its text is held back.
-        past: ids of the thread's turns that are over.
-        earlier: counts of steps that came to nothing.
-        on_step: called with a step that has calls, before the client hears of it.
-        on_asked: called with Codex's request for the result of a call, and with the call's id.
-    """
-
-    collector: modelstep.StepCollector
-    required: bool
-    past: set[str]
-    earlier: events.Usage | None
-    on_step: Callable[[modelstep.ModelStep], None]
-    on_asked: Callable[[jsonrpc.Id, str], None]
+STEPS_MAX: Final = 4
+"""Steps of the model that a turn may have behind it and go on. Codex answers by itself what it
+knows no handler for, such as a call of a function that the model was not given, and asks the
+provider again, without end (0.163 to 0.171)."""
 
 
 class TurnReader:
@@ -53,7 +27,8 @@ class TurnReader:
     Args:
         steps: the states of the turn, which every notification may step.
         tools: of a turn that may call.
-        reasoning_items: whether the ends of reasoning items are wanted.
+        reasoning_items: whether what only the provider reads of its reasoning is wanted.
+        separate_items: whether each item is told by itself; see `worker.Turn`.
         ids: what lines about this turn are found by.
         known: the server's own secrets, which a provider may repeat.
 
@@ -67,39 +42,42 @@ class TurnReader:
         feed: worker.Feed,
         choice: int,
         steps: states.States,
-        tools: Tools | None = None,
+        tools: modelstep.Tools | None = None,
         reasoning_items: bool = False,
+        separate_items: bool = False,
         ids: Mapping[str, str] = MappingProxyType({}),
         known: redaction.Redaction = redaction.NONE,
     ) -> None:
         self.ids = ids
         self._known = known
         self._reasoning_items = reasoning_items
+        self._separate_items = separate_items
         self.failure: failures.ProviderFailure | None = None
         self.tools = tools
         self.past: Container[str] = tools.past if tools is not None else ()
         self._requires_call = tools is not None and tools.required
-        self._kept_back: list[str] = []
+        self._kept_back: list[events.StreamInput] = []
         self._feed = feed
         self._choice = choice
         self._states = steps
+        self._thinking = thinking.Thinking(feed, choice, self._thought, separate_items)
         self._last_word: events.TurnFinished | None = None
-        self._commentary: set[str] = set()
+        self._messages = messages.Messages()
         self._answer_item = ""
-        self._thought_item = ""
-        self._texts: dict[str, runningtext.RunningText] = {}
+        self._comment_item = ""
         self._answer = runningtext.RunningText()
         self._steps = 0
         self._counts: notifications.TokenCounts | None = None
+        self._began = False
 
     def mute(self) -> None:
         """Feed nothing more: the turn was cancelled."""
-        self._feed = worker.SILENCE
+        self._feed = self._thinking.feed = worker.SILENCE
 
     def text_delta(self, item_id: str, delta: str) -> None:
         """Take a piece of an agent message: the hot path."""
         if item_id != self._answer_item:
-            if item_id in self._commentary:
+            if self._messages.is_commentary(item_id):
                 self._comment(item_id, delta)
                 return
             self._begin_answer(item_id)
@@ -114,34 +92,51 @@ class TurnReader:
 
     def _comment(self, item_id: str, delta: str) -> None:
         """Take a piece of a message that belongs to the thinking."""
-        self._text_of(item_id).add(delta)
-        self.reasoning_delta(item_id, delta)
+        self._messages.text_of(item_id).add(delta)
+        if not self._separate_items:
+            self._thinking.delta(item_id, delta)
+            return
+        self._begin_comment(item_id)
+        if self.tools is not None:
+            self.tools.collector.on_text(delta)
+        self._feed.event(events.ReasoningDelta(delta, self._choice, "commentary"))
 
-    def _emit_text(self, tools: Tools, delta: str) -> None:
+    def _begin_comment(self, item_id: str) -> None:
+        if item_id != self._comment_item:
+            self._comment_item = item_id
+            self._step(turns.Event.SPOKE)
+            phase = self._messages.phase(item_id)
+            self._feed.event(events.MessageStarted(phase, self._choice))
+
+    def _emit_text(self, tools: modelstep.Tools, delta: str) -> None:
         """Take a piece of the answer of a turn that may call tools."""
         tools.collector.on_text(delta)
+        self._emit(events.TextDelta(delta, self._choice))
+
+    def _emit(self, event: events.StreamInput) -> None:
+        """Emit a part of the answer; it is kept back until the call comes that is required."""
         if self._requires_call:
-            self._kept_back.append(delta)
+            self._kept_back.append(event)
         else:
-            self._feed.event(events.TextDelta(delta, self._choice))
+            self._feed.event(event)
 
     def raw_item(self, raw: notifications.RawItemCompleted) -> None:
         """Take the provider's own form of an item."""
         if self._ended:
             return
+        self._began = self._began or not raw.turn_id.startswith(modelstep.ECHO)
         if self.tools is not None:
             self.tools.collector.item(raw)
         if self._reasoning_items and not raw.turn_id.startswith(modelstep.ECHO):
-            self._reasoned(modelstep.read_item(raw.item))
+            item = modelstep.read_item(raw.item)
+            if item.type == "reasoning":
+                self._end_thought(reasoning.carried(item))
 
-    def _reasoned(self, item: notifications.ResponseItem) -> None:
-        """End a reasoning item: the provider's own form of it comes when it is complete."""
-        if item.type != "reasoning":
-            return
-        self._thought_item = ""
+    def _end_thought(self, carried: str) -> None:
+        """End a reasoning item. It is no news of a turn whose answer is whole."""
         if self._states.turn != turns.WHOLE:
             self._step(turns.Event.SPOKE)
-        self._feed.event(events.ReasoningCompleted(reasoning.carried(item), self._choice))
+        self._thinking.end(carried)
 
     def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Take a request for the result of a call, which may come before the step is complete."""
@@ -153,6 +148,9 @@ class TurnReader:
         if self.tools is None or self._ended:
             return
         self._counts = raw.usage
+        self._count_step()
+        if self._ended:
+            return
         step = self.tools.collector.whole(raw.turn_id)
         if step.calls:
             self.tools.on_step(step)
@@ -166,53 +164,87 @@ class TurnReader:
             lacking = self._requires_call
             self._step(turns.Event.STEP_LACKING if lacking else turns.Event.STEP_WHOLE)
 
-    def reasoning_delta(self, part: str, delta: str) -> None:
-        """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
-        if part != self._thought_item:
-            if self._thought_item:
-                delta = PARAGRAPH + delta
-            self._thought_item = part
-            self._step(turns.Event.SPOKE)
-        self._feed.event(events.ReasoningDelta(delta, self._choice))
+    def reasoning_delta(
+        self, part: str, delta: str, kind: events.ReasoningKind = "summary"
+    ) -> None:
+        """Take a piece of reasoning; `part` tells pieces of several texts apart."""
+        self._thinking.delta(part, delta, kind)
+
+    def _thought(self) -> None:
+        """Take a sign that the model thinks."""
+        self._began = True
+        self._step(turns.Event.SPOKE)
+
+    def rerouted(self, model: str, reason: str) -> None:
+        """Take the provider's word that another model answers than it was asked for."""
+        if not self._ended:
+            named, why = (failures.word(text, self._known) or "" for text in (model, reason))
+            self._feed.event(events.ModelRerouted(named, why, self._choice))
 
     def item_started(self, item: notifications.Item) -> None:
         """Take the start of an item: the model is alive, and not at its end."""
-        if item.type == "agentMessage" and item.phase == COMMENTARY:
-            self._commentary.add(item.id)
+        if self._steps >= STEPS_MAX:
+            self.fail(failures.RUNAWAY)
+            return
+        self._began = True
+        if item.type == "agentMessage":
+            self._messages.begin(item)
         self._step(turns.Event.ITEM_STARTED)
         self._feed.event(events.ItemStarted(item.type, self._choice))
 
     def item_completed(self, item: notifications.Item) -> None:
         """Take a complete item; emit what of its text no delta brought."""
+        if item.type == "reasoning" and not self._ended:
+            self._thinking.completed(item)
+            if self._separate_items and not self._reasoning_items:
+                self._end_thought("")
         if item.type != "agentMessage":
             return
+        self._began = True
+        item_id = self._messages.end(item)
         # A provider that sends no text with an item's end has said all of it before.
-        rest = self._text_of(item.id).rest_of(item.text) if item.text else ""
+        rest = self._messages.text_of(item_id).rest_of(item.text) if item.text else ""
         if rest is None:
             self.fail(failures.TEXT_MISMATCH)
             return
-        if item.id in self._commentary or item.phase == COMMENTARY:
-            if rest:
-                self._comment(item.id, rest)
-            return
         if rest:
-            self.text_delta(item.id, rest)
+            self.text_delta(item_id, rest)
+        if self._separate_items:
+            self._message_completed(item_id)
+        if self._messages.is_commentary(item_id):
+            return
         # Codex tells nothing of a call until its arguments are whole, which may be minutes behind
         # the text before it: a step with tools is whole when its response is.
         if self.tools is None:
-            self._step(turns.Event.ITEM_WHOLE)
+            is_last = self._messages.phase(item_id) == "final_answer"
+            self._step(turns.Event.ANSWER_WHOLE if is_last else turns.Event.ITEM_WHOLE)
 
-    def _text_of(self, item_id: str) -> runningtext.RunningText:
-        """What went out of a message so far."""
-        return self._texts.setdefault(item_id, runningtext.RunningText())
+    def _message_completed(self, item_id: str) -> None:
+        """End a message by itself; one without a text begins and ends."""
+        if self._ended:
+            return
+        phase = self._messages.phase(item_id)
+        ends = events.MessageCompleted(phase, self._choice)
+        if item_id == self._answer_item:
+            self._emit(ends)
+        elif self._messages.is_commentary(item_id):
+            self._begin_comment(item_id)
+            self._feed.event(ends)
+        else:
+            self._begin_answer(item_id)
+            self._emit(ends)
 
     def tokens_counted(self, counts: notifications.TokenCounts) -> None:
         """Keep the thread's counts so far; they are true only if the turn ends well."""
         if self.tools is not None:
-            return  # each step has been counted, and the thread's are too many
+            self.tools.totals.append(counts)  # what each whole step took is told with it
+            return
         self._counts = counts
+        self._count_step()
+
+    def _count_step(self) -> None:
         self._steps += 1
-        if self._steps > SILENT_STEPS_MAX and self._states.turn == turns.SILENT:
+        if self._steps > STEPS_MAX:
             self.fail(failures.RUNAWAY)
 
     def completed(self, its: notifications.Turn) -> None:
@@ -224,19 +256,40 @@ class TurnReader:
         if self._ended:
             return
         if its.status == "completed":
-            self._finish("content_filter" if self._refused() else "stop")
+            self._complete()
             return
         error = its.error
         if error is None:
             failure = failures.INTERRUPTED
         else:
             status, message = error.http_status, error.message
-            verdict = failures.classify(error.error_word, status, message, self._known)
-            if isinstance(verdict, failures.Incomplete):
-                self._finish(verdict.reason)
+            verdict = verdicts.classify(error.error_word, status, message, self._known)
+            if isinstance(verdict, verdicts.Incomplete):
+                self._cut(verdict.reason)
                 return
             failure = verdict
         self.fail(failure, turns.Event.REFUSED)
+
+    def _complete(self) -> None:
+        """End the turn as Codex has ended it, well; but not where it could read nothing of the
+        answer."""
+        counts = self._counts
+        said = counts is not None and counts.output_tokens > counts.reasoning_output_tokens
+        if said and self._messages.any_mute:
+            # Codex drops a refusal's text, and leaves a message that begins and never ends.
+            self._finish("content_filter")
+        elif self._answer_item or not said:
+            self._finish("stop")
+        elif self._began:
+            self._finish("stop")  # its message was empty, or all that it said was commentary
+        else:
+            self.fail(failures.NO_MESSAGE, turns.Event.REFUSED)
+
+    def _cut(self, reason: str) -> None:
+        """End the answer where the provider cut it: what that step took is not told with it."""
+        if self.tools is not None:
+            self._counts = modelstep.last_of(self.tools.totals)
+        self._finish(reason)
 
     def lost(self) -> None:
         """End the turn: the process has gone. An answer that was complete stays one."""
@@ -317,26 +370,25 @@ class TurnReader:
 
     def _release(self) -> None:
         """Emit the text that was kept back until a call came."""
-        for text in self._kept_back:
-            self._feed.event(events.TextDelta(text, self._choice))
+        for event in self._kept_back:
+            self._feed.event(event)
         self._kept_back.clear()
 
     def _begin_answer(self, item_id: str) -> None:
-        if self._answer_item and self.tools is None:
-            self._feed.event(events.TextDelta(PARAGRAPH, self._choice))
-        elif self._answer_item and self.tools is not None:
-            self._emit_text(self.tools, PARAGRAPH)
+        if self._answer_item and not self._separate_items:
+            self._join()
         self._answer_item = item_id
-        self._answer = self._text_of(item_id)
+        self._answer = self._messages.text_of(item_id)
         self._step(turns.Event.KEPT_BACK if self._requires_call else turns.Event.SPOKE)
+        if self._separate_items:
+            self._emit(events.MessageStarted(self._messages.phase(item_id), self._choice))
 
-    def _refused(self) -> bool:
-        """Whether the model refused. Codex drops a refusal's text, and leaves an answer that has
-        output tokens but no text."""
-        counts = self._counts
-        if self._answer_item or counts is None:
-            return False
-        return counts.output_tokens > counts.reasoning_output_tokens
+    def _join(self) -> None:
+        """Emit what stands between two messages of one text."""
+        if self.tools is None:
+            self._feed.event(events.TextDelta(worker.PARAGRAPH, self._choice))
+        else:
+            self._emit_text(self.tools, worker.PARAGRAPH)
 
     @property
     def _ended(self) -> bool:

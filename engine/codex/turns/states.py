@@ -8,12 +8,16 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-from engine import containment
+from engine import containment, lateness
 from engine.containment import Boundary
 from machines.turn import machine, thread as threads, turn as turns
 
 STEP_GRACE_S: Final = 5.0
 """Seconds that a turn whose answer is whole may take to say that it is over."""
+
+ITEM_GRACE_S: Final = 60.0
+"""The same where only a message is whole of which nobody says that it is the last: the model may
+think before the next one."""
 
 RESULT_PATIENCE_S: Final = 5.0
 """Seconds that the result of a call may be asked for while its step is not whole. Codex says
@@ -52,7 +56,7 @@ class States:
         self._act = act
         self._passed = passed
         self._loop = loop
-        self._timers: dict[machine.Machine, asyncio.TimerHandle] = {}
+        self._timers: dict[machine.Machine, lateness.Deadline] = {}
 
     @property
     def turn(self) -> str:
@@ -91,20 +95,29 @@ class States:
         else:
             self.ended.clear()
         for change in step.changes:
-            self._await_deadline(change)
             try:
                 self._record(change)
             except Exception as error:
                 containment.report(Boundary.RECORD, error)
+            self._await_deadline(change)
         for action in step.actions:
             self._act(action)
 
     def _await_deadline(self, change: machine.Change) -> None:
+        now = self.turn if change.machine == "turn" else self.thread
+        if now != change.after:  # a stream that ends as it is told of it has led on already
+            return
         timer = self._timers.pop(change.machine, None)
         if timer is not None:
             timer.cancel()
         event = _DEADLINES.get(change.after)
         if event is not None:
-            seconds = STEP_GRACE_S if event is turns.Event.OVERDUE else RESULT_PATIENCE_S
             passed = functools.partial(self._passed, event)
-            self._timers[change.machine] = self._loop.call_later(seconds, passed)
+            deadline = lateness.Deadline(self._loop, _grace_s(event, change.trigger), passed)
+            self._timers[change.machine] = deadline
+
+
+def _grace_s(event: turns.Event | threads.Event, trigger: str) -> float:
+    if event is not turns.Event.OVERDUE:
+        return RESULT_PATIENCE_S
+    return ITEM_GRACE_S if trigger == turns.Event.ITEM_WHOLE else STEP_GRACE_S

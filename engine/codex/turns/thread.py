@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import containment, worker
+from engine.codex import loginstate, sharedlogin
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import (
     OVERLOADED,
@@ -29,7 +30,7 @@ from machines import events
 from machines.turn import machine, thread as threads, turn as turns
 
 INTERRUPT_GRACE_S: Final = 2.0
-"""How long an interrupt may go unanswered before its process is thought deaf."""
+"""How long an interrupt may go unanswered before its process is to be replaced."""
 
 INTERRUPT_RETRY_S: Final = 0.1
 """Between two interrupts of a turn, where the process was too busy to take the first."""
@@ -42,8 +43,10 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
         thread: makes the params of a new thread for a model and its functions.
         leave: gives the place to the next turn. Safe to repeat.
         again: takes another place on the same process; None while there is none.
-        suspect: told why the process seems to be deaf.
+        suspect: told which request the process left unanswered.
         record: keeps a change of state that comes too late for the log of a stream.
+        login: that of the process.
+        shared: the same, as all processes have it.
     """
 
     channel: Channel
@@ -53,6 +56,8 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     again: Callable[[], "Seat | None"]
     suspect: Callable[[str], None]
     record: Callable[[events.LateChange], None]
+    login: loginstate.LoginState
+    shared: sharedlogin.SharedLogin
 
 
 class Thread:
@@ -101,7 +106,7 @@ class Thread:
             case threads.Action.UNSUBSCRIBE:
                 act = self._unsubscribe
             case threads.Action.LEAVE:
-                act = self.seat.leave
+                act = self._leave
             case threads.Action.ABANDON:
                 act = self._abandon
         self._or_abandon(act)
@@ -118,9 +123,13 @@ class Thread:
             else:
                 self.states.take_thread_event(threads.Event.RELEASE_FAILED)
 
-    def _abandon(self) -> None:
+    def _leave(self) -> None:
+        # A process that dies as it has started a thread loses its turns before this one is made.
         self.seat.routes.turns.pop(self.id, None)
         self.seat.leave()
+
+    def _abandon(self) -> None:
+        self._leave()
         if self.id:
             stop = appserver.TurnInterruptParams(self.id, "")
             leave = appserver.ThreadUnsubscribeParams(self.id)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from engine import containment, failures, worker
 from engine.codex.request import preparation
 from engine.codex.turns import parking
@@ -95,9 +97,9 @@ class CodexTurn:
             return False
         if found is None:
             return False
-        trial, results = found
-        self._trial = trial
-        failure = await trial.resume(self._turn, self._feed, results)
+        trial = self._trial = found.attempt
+        parked_us = found.parked_us
+        failure = await trial.resume(self._turn, self._feed, found.results, parked_us)
         if failure is not None and failure.retryable and not trial.heard:
             self._feed.event(events.ParkMissed(failure.code, self._turn.choice))
             return False
@@ -121,9 +123,7 @@ class CodexTurn:
                 self._feed.event(failure.event(self._turn.choice))
                 return
             delay = failures.retry_delay(attempt)
-            self._feed.event(
-                events.RetryScheduled(attempt, int(delay * 1000), failure.code, self._turn.choice)
-            )
+            self._feed.event(failure.retried(attempt, delay, self._turn.choice))
             await asyncio.sleep(delay)
 
     async def _seated(self, seat: Seat) -> Attempt:
@@ -133,3 +133,15 @@ class CodexTurn:
         except BaseException:  # a turn may be cancelled meanwhile
             seat.leave()
             raise
+
+
+class RequestRunner(msgspec.Struct, frozen=True):
+    """Runs the turns of one request, all from one conversion of it."""
+
+    prepared: preparation.Preparation
+    take_seat: TakeSeat
+    lot: parking.Parking
+
+    def run(self, turn: worker.Turn, feed: worker.Feed) -> CodexTurn:
+        """Begin a turn."""
+        return CodexTurn(turn, feed, self.prepared, self.take_seat, self.lot)

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine import jsonstrings, redaction
-from machines import events, outputs
+from machines import events, outputs, parse
 
 Content = Literal["off", "masked", "full"]
 """The values of `PROXY_EVENT_LOG`: nothing is kept, all but the words, or the words too."""
@@ -67,6 +67,7 @@ _ASCII_STAND_INS: Final = bytes(
     ord(_STAND_INS[byte]) if byte < 128 else byte for byte in range(256)
 )
 _encode: Final = msgspec.json.Encoder().encode
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def join_masked(texts: list[str], separator: bytes) -> bytes:
@@ -92,11 +93,13 @@ _Fields = dict[type[events.StreamEvent], tuple[str, ...]]
 
 _CODES: Final[_Fields] = {
     events.TurnFinished: ("reason",),
-    events.TurnFailed: ("code", "param"),
+    events.TurnFailed: ("code", "param", "word"),
     events.ItemStarted: ("item",),
+    events.ModelRerouted: ("reason",),
     events.RetryScheduled: ("code",),
     events.FallbackTaken: ("code",),
     events.FallbackSkipped: ("code",),
+    events.RequestRejected: ("param",),
     events.Terminal: ("code", "finish_words"),
 }
 """Fields that hold a worker's codes."""
@@ -108,20 +111,26 @@ _NAMES: Final[_Fields] = {
     events.TurnStarted: ("thread_id", "turn_id"),
     events.TurnResumed: ("thread_id",),
     events.ThreadChanged: ("thread_id",),
+    events.ModelRerouted: ("model",),
+    events.RequestRejected: ("path",),
+    events.MembersDropped: ("names",),
 }
-"""Fields that hold a worker's ids, and the names of the functions that a model calls."""
+"""Fields that hold ids, paths, and the names of the functions that a model calls."""
 
 _FOREIGN: Final[_Fields] = {
     events.Opened: ("request_id", "model", "target", "effort", "stop"),
     events.TurnFinished: ("reason",),
-    events.TurnFailed: ("code", "message", "param"),
+    events.TurnFailed: ("code", "message", "param", "word", "detail"),
     events.ItemStarted: ("item",),
+    events.ModelRerouted: ("model", "reason"),
     events.UpstreamGarbled: ("data",),
+    events.MembersDropped: ("names",),
     events.RpcReplied: ("error",),
-    events.RetryScheduled: ("code",),
+    events.RetryScheduled: ("code", "detail"),
     events.FallbackTaken: ("model", "code"),
     events.FallbackSkipped: ("model", "code"),
     events.WorkerChanged: ("detail",),
+    events.RequestRejected: ("request_id", "message", "param", "path", "client"),
     events.Terminal: ("code", "finish_words"),
 }
 """Fields where foreign words stand that are no content: no secret of the server's is kept there.
@@ -203,14 +212,35 @@ def _mask_opened(event: events.Opened) -> events.Opened:
     )
 
 
-def _mask_field(name: str) -> Callable[[Any], Any]:
-    """Make the function that masks one text of an event, where it has one."""
+def _mask_field(*names: str) -> Callable[[Any], Any]:
+    """Make the function that masks texts of an event, where it has them."""
 
     def masked(event: Any) -> Any:
-        text = getattr(event, name)
-        if text is None:
-            return event
-        return msgspec.structs.replace(event, **{name: mask_text(text)})
+        texts = {name: getattr(event, name) for name in names}
+        found = {name: mask_text(text) for name, text in texts.items() if text is not None}
+        return msgspec.structs.replace(event, **found) if found else event
+
+    return masked
+
+
+def mask_members(members: msgspec.Raw) -> msgspec.Raw:
+    """The names of members, a stand-in for each character of those that are texts, and null for
+    the others: how many there are, and what is in them, may be content too."""
+    masked = {
+        mask_name(name): mask_text(value) if isinstance(value, str) else None
+        for name, value in parse.parse_outer(members, _MEMBERS).items()
+    }
+    return msgspec.Raw(_encode(masked))
+
+
+def _with_members(mask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function that masks the members of an event, besides what another one does."""
+
+    def masked(event: Any) -> Any:
+        found = mask(event)
+        if found.members == events.NO_MEMBERS:
+            return found
+        return msgspec.structs.replace(found, members=mask_members(found.members))
 
     return masked
 
@@ -225,10 +255,13 @@ _TEXTS: Final[dict[type[events.StreamEvent], Callable[[Any], Any]]] = {
     events.RefusalDelta: _mask_field("text"),
     events.ReasoningCompleted: _mask_field("encrypted_content"),
     events.ToolCalled: _mask_field("arguments"),
-    events.ToolCallDelta: _mask_field("arguments"),
-    events.TurnFailed: _mask_field("message"),
+    events.ToolCallDelta: _with_members(_mask_field("arguments")),
+    events.ExtraMembers: _with_members(_mask_field()),
+    events.TurnFailed: _with_members(_mask_field("message", "detail")),
+    events.RetryScheduled: _mask_field("detail"),
     events.UpstreamGarbled: _mask_field("data"),
     events.RpcReplied: _mask_field("error"),
+    events.RequestRejected: _mask_field("message"),
     events.WorkerChanged: _mask_worker,
     events.Opened: _mask_opened,
 }

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -57,7 +57,7 @@ def around(
     choice: int,
     state: str,
     output: type[outputs.AnyOutput],
-    *more: events.ReasoningKind,
+    *more: Any,
 ) -> tuple[bytes, bytes]:
     """Return the bytes before and after the text in the record of a delta with one output.
 

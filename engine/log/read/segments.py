@@ -3,16 +3,15 @@
 A log is a directory of segments, `events-00000001.jsonl` and so on, each a file of records, one a
 line, written by one process at a time. A line ends in a checksum over everything before it; `seg`
 counts the records of a segment, `seq` those of a stream; `engine.log.format.chain` says what whole
-segments hold. So a changed bit, and a line or a segment that is gone, doubled, cut or misplaced
-are all found and located:
+segments hold. So a changed bit, and what is gone, doubled, cut or misplaced, are all located:
 
     torn     behind what is known to be on the disk, the newest segment ends in the middle of a
              line, or in zeros: its writer was stopped there. Recovery cuts that off.
     corrupt  anything else that is not as it was written.
     later    as it was written, by a later version: what this one cannot read of it is skipped.
 
-A stream whose beginning went with a segment past its age is none of these: it is incomplete. A log
-of schema 1 has neither headers nor a chain: there a missing end is not noticed.
+A stream whose beginning went with an old segment is none of these: it is incomplete. In a log of
+schema 1 a missing end is not noticed.
 """
 
 import itertools
@@ -36,8 +35,11 @@ LOOKS: Final = 20
 Appended = events.StreamInput | events.WorkerChanged
 """An event between the first record of a life and its last."""
 
-LoggedEvent = events.Opened | Appended | events.Terminal
-"""Every event that is a record: of a stream's life, or of a worker process's."""
+Last = events.Terminal | events.RequestRejected
+"""An event that ends a life; a refused request has no other."""
+
+LoggedEvent = events.Opened | Appended | Last
+"""Every event that is a record."""
 
 _NAME: Final = re.compile(r"events-(\d{8,})\.jsonl")
 
@@ -158,6 +160,7 @@ _PLACES: Final = msgspec.json.Decoder(_Place)
 _DECISIONS: Final = msgspec.json.Decoder(outputs.Decision)
 _EVENTS: Final[msgspec.json.Decoder[LoggedEvent]] = msgspec.json.Decoder(LoggedEvent)
 _TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(LoggedEvent))
+_LAST_TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Last))
 
 
 def segment_name(number: int) -> str:
@@ -298,7 +301,7 @@ class Reading:
         if line.seq != known.next_seq and not self._uncounted:
             reason = f"stream {line.stream}: record {line.seq} where {known.next_seq} was due"
             reader.complain("corrupt", reason, line.stream)
-        if line.event == "terminal":
+        if line.event in _LAST_TAGS:
             del self.open[line.stream]
             return
         known.next_seq = line.seq + 1

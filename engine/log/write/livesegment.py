@@ -3,6 +3,7 @@
 import errno
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from engine import regular
@@ -83,6 +84,10 @@ class LiveSegment:
         if size != self.size:
             return f"the live segment has {size} bytes, and {self.size} were written"
         return None
+
+
+OnWritten = Callable[[LiveSegment, list[Pending], list[bytes]], object]
+"""Takes records that were appended, and the line of each. It must not raise."""
 
 
 def refuse_too_large(lines: list[bytes]) -> None:

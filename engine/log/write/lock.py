@@ -111,4 +111,7 @@ def _owner(path: Path) -> str:
 
 
 def _refusal(directory: Path, owner: str) -> LogLocked:
-    return LogLocked(f"{directory}: {owner} writes its event log here already")
+    return LogLocked(
+        f"{directory}: {owner} writes its event log here already; stop it, or set PROXY_DATA_DIR"
+        " to another directory"
+    )

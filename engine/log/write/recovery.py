@@ -19,6 +19,7 @@ import structlog
 from engine import regular
 from engine.log.format import chain, sealed
 from engine.log.read import manifest, segmentread, segments
+from engine.log.summary import sidecars
 from machines import events
 
 RECOVERY_TRIGGER: Final = "recovery"
@@ -129,6 +130,8 @@ def recover(directory: Path, is_stopped: Callable[[], bool] = _never) -> Found:
     )
     problems = tuple(each for each in reading.problems if each not in known.noted)
     newest = present[-1].number if present else known.newest
+    if not newest:  # somebody deleted a log, and not what outlives it
+        newest = max((each.number for each in sidecars.list_sidecars(directory)[0]), default=0)
     return Found(
         Recovery(cut, tuple(reading.open.values()), problems, reading.counts["later"]),
         known,

@@ -9,7 +9,7 @@ from engine.log.format import chain
 from engine.log.read import segments
 from engine.log.write import chainfile
 
-_log = structlog.get_logger(component="retention")
+_log = structlog.get_logger(component="event_log")
 
 
 def expired(

@@ -43,10 +43,14 @@ class SegmentWriter:
 
     Attributes:
         number: of the live segment; 0 before the first.
+        bytes_written: of records, in all segments since the process began.
+        on_written: called with the live segment, the records and their lines once they are there.
     """
 
     def __init__(self, directory: Path, fsync: FsyncPolicy, segment_bytes: int) -> None:
         self.number = 0
+        self.bytes_written = 0
+        self.on_written: livesegment.OnWritten | None = None
         self._directory = directory
         self._fsync = fsync
         self._segment_bytes = segment_bytes
@@ -177,9 +181,13 @@ class SegmentWriter:
                 data = b"".join(numbered[:fits])
             if fits:
                 self._write(live, data)
+                self.bytes_written += len(data)
                 live.records += fits
                 live.ended_us = now_us
+                written = pending[:fits]
                 del pending[:fits]
+                if self.on_written is not None:
+                    self.on_written(live, written, numbered[:fits])
             if pending:
                 self.rotate(now_us)
         if self._fsync == "interval" and self._batch is None:

@@ -29,7 +29,7 @@ class ResponseBody:
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers of a JSON body, with those that are known only when the answer is
         whole."""
-        return body_headers(self.answer.usage, self._counts)
+        return body_headers(self.answer.totals, self._counts)
 
     def render(self, output: outputs.AnyOutput, now: int = 0) -> bytes:
         """Return the whole body for the output that ends the answer, empty bytes for any other."""
@@ -45,4 +45,5 @@ class ResponseBody:
         """Add the texts to the answer; no bytes go out before it is whole."""
         part, _ = self.answer.text()
         part.texts += texts
+        part.logprobs += self.answer.tokens()
         return b""

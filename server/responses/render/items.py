@@ -9,150 +9,15 @@ the last of the response, and what is kept. So an item that has ended is encoded
 has ended is never looked at again.
 """
 
-import abc
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from machines import events, parse
-from server.responses.render.parts import NAMES, Event, Part
-
-Status = Literal["in_progress", "completed", "incomplete"]
-"""The status of an item, and of the response."""
-
-_encode: Final = msgspec.json.encode
-
-
-class Item(abc.ABC):
-    """One output item, such as a message or a call.
-
-    Attributes:
-        place: the members that name the item in an event.
-        status: as it is now; not every kind of item shows it.
-        ended: the item as it ended, encoded; None while something may be added to it.
-    """
-
-    def __init__(self, item_id: str, output_index: int) -> None:
-        self.place = {"item_id": item_id, "output_index": output_index}
-        self.index = output_index
-        self.status: Status = "in_progress"
-        self.ended: msgspec.Raw | None = None
-
-    def added(self) -> Event:
-        """Return the event that begins the item."""
-        return self._event("added")
-
-    def done(self, status: Status) -> list[Event]:
-        """End the item and return the events of its end."""
-        self.status = status
-        closing = self._close()
-        self.ended = msgspec.Raw(_encode(self._members()))
-        return [*closing, self._event("done")]
-
-    def object(self) -> dict[str, Any] | msgspec.Raw:
-        """Return the item as it is now."""
-        return self._members() if self.ended is None else self.ended
-
-    def kept(self) -> msgspec.Raw:
-        """Return the ended item as the store keeps it: it may hold more than its client is
-        shown."""
-        assert self.ended is not None
-        return self.ended
-
-    @abc.abstractmethod
-    def _members(self) -> dict[str, Any]:
-        """Return the item's members as they are now."""
-
-    @abc.abstractmethod
-    def _close(self) -> list[Event]:
-        """Return the events of the item's content at its end."""
-
-    def _event(self, name: str) -> Event:
-        return {
-            "type": f"response.output_item.{name}",
-            "output_index": self.index,
-            "item": self.object(),
-        }
-
-
-class PartsItem(Item):
-    """An item made of parts: a message, or reasoning.
-
-    Attributes:
-        parts: the last of them grows.
-    """
-
-    def __init__(self, item_id: str, output_index: int) -> None:
-        super().__init__(item_id, output_index)
-        self.parts: list[Part] = []
-        self._counts: dict[str, int] = {}
-
-    def part(self, kind: str) -> tuple[Part, list[Event]]:
-        """Return the part that text of this kind belongs to, and the events of its beginning."""
-        if self.parts and self.parts[-1].kind == kind:
-            return self.parts[-1], []
-        closing = self._close()
-        index = NAMES[kind].index
-        count = self._counts.get(index, 0)
-        self._counts[index] = count + 1
-        self.parts.append(Part(kind, {**self.place, index: count}))
-        return self.parts[-1], [*closing, self.parts[-1].added()]
-
-    def _close(self) -> list[Event]:
-        """Return the events that end the growing part."""
-        return self.parts[-1].done() if self.parts else []
-
-
-class Message(PartsItem):
-    """A message of the model."""
-
-    def _members(self) -> dict[str, Any]:
-        return {
-            "id": self.place["item_id"],
-            "type": "message",
-            "status": self.status,
-            "role": "assistant",
-            "content": [part.object() for part in self.parts],
-        }
-
-
-class Reasoning(PartsItem):
-    """A reasoning item: the model's thinking, or a summary of it.
-
-    Attributes:
-        encrypted_content: empty until it is known, and where there is none.
-    """
-
-    encrypted_content = ""
-
-    def __init__(
-        self, item_id: str, output_index: int, has_content: bool, shows_encrypted: bool
-    ) -> None:
-        super().__init__(item_id, output_index)
-        self._has_content = has_content
-        self._shows_encrypted = shows_encrypted
-
-    def kept(self) -> msgspec.Raw:
-        """Return the item with its encrypted content, which a later request may need."""
-        if self._shows_encrypted or not self.encrypted_content:
-            return super().kept()
-        hidden = {"encrypted_content": self.encrypted_content}
-        return msgspec.Raw(_encode(self._members() | hidden))
-
-    def _members(self) -> dict[str, Any]:
-        """Return the item's members; the encrypted content is shown to those who asked for it."""
-        found: dict[str, Any] = {
-            "id": self.place["item_id"],
-            "type": "reasoning",
-            "summary": [part.object() for part in self.parts if part.kind == "summary_text"],
-        }
-        texts = [part.object() for part in self.parts if part.kind == "reasoning_text"]
-        if texts or self._has_content:
-            found["content"] = texts
-        if self._shows_encrypted:
-            found["encrypted_content"] = self.encrypted_content or None
-        return found
+from server.responses.render.parts import Event, Part
+from server.responses.render.partsitems import Item, Message, Reasoning, Status
+from server.responses.render.textmembers import Token, UrlCitation
 
 
 class FunctionCall(Item):
@@ -205,6 +70,39 @@ class FunctionCall(Item):
         return [closing]
 
 
+class CustomCall(FunctionCall):
+    """A call of a tool that takes a text."""
+
+    def delta(self, piece: str) -> Event:
+        """Add to the input and return the event of it."""
+        self._pieces.append(piece)
+        return {"type": "response.custom_tool_call_input.delta", **self.place, "delta": piece}
+
+    def is_whole(self) -> bool:
+        """Return False: nothing in a text says that it is over."""
+        return False
+
+    def _members(self) -> dict[str, Any]:
+        return {
+            "id": self.place["item_id"],
+            "type": "custom_tool_call",
+            "call_id": self._call_id,
+            "name": self._name,
+            "input": self._arguments(),
+        }
+
+    def _close(self) -> list[Event]:
+        """Return the event that repeats the whole input."""
+        text = self._arguments()
+        return [{"type": "response.custom_tool_call_input.done", **self.place, "input": text}]
+
+
+_CALLS: Final[dict[events.CallKind, tuple[type[FunctionCall], str]]] = {
+    "function": (FunctionCall, "fc"),
+    "custom": (CustomCall, "ctc"),
+}
+"""The item of each kind of call, and how its id begins."""
+
 _SPOKEN: Final = ("output_text", "refusal")
 
 
@@ -214,32 +112,75 @@ class OutputItems:
     Args:
         response_id: `resp_…`; the ids of its items follow from it.
         shows_encrypted: whether reasoning items show what only their provider can read.
-
-    Attributes:
-        refused: whether the model said that it will not answer.
+        empty_message: when an answer without a message ends with an empty one.
     """
 
-    def __init__(self, response_id: str, shows_encrypted: bool) -> None:
+    def __init__(
+        self,
+        response_id: str,
+        shows_encrypted: bool,
+        empty_message: events.EmptyMessage,
+    ) -> None:
         self._shows_encrypted = shows_encrypted
-        self.refused = False
+        self._empty_message = empty_message
+        self._has_refusal = False
         self._items: list[Item] = []
         self._key = response_id.partition("_")[2]
         self._calls: list[FunctionCall] = []
         self._open: dict[int, Item] = {}
         self._changed: dict[int, FunctionCall] = {}
         self._latest: Message | Reasoning | None = None
+        self._citations: list[UrlCitation] = []
+
+    @property
+    def refused(self) -> bool:
+        """Whether the model said that it will not answer, and asked for nothing beside it."""
+        return self._has_refusal and not self._calls
 
     def part(self, kind: str) -> tuple[Part, list[Event]]:
         """Return the part that text of this kind belongs to, and the events of its beginning."""
         item, opening = self._message() if kind in _SPOKEN else self._reasoning(kind)
-        self.refused |= kind == "refusal"
+        self._has_refusal |= kind == "refusal"
         part, begun = item.part(kind)
+        if self._citations and kind == "output_text":
+            begun = [*begun, *map(part.cite, self._citations)]
+            self._citations.clear()
         return part, [*opening, *begun]
+
+    def cite(self, citations: list[UrlCitation]) -> list[Event]:
+        """Add citations to the growing text and return the events of them; without one they wait
+        for the next."""
+        part = self._growing_text()
+        if part is not None:
+            return [part.cite(each) for each in citations]
+        self._citations += citations
+        return []
 
     def add_reasoning(self, text: str, kind: events.ReasoningKind) -> list[Event]:
         """Add text to the reasoning item and return the events of it."""
         part, opening = self.part(f"{'summary' if kind == 'summary' else 'reasoning'}_text")
         return [*opening, part.delta(text)]
+
+    def begin_message(self, phase: events.Phase | None) -> list[Event]:
+        """Begin a message of the provider's own; the one before it ends."""
+        item = Message(*self._next("msg"))
+        item.phase = phase
+        return self._begin_latest(item)
+
+    def end_message(self, phase: events.Phase | None) -> list[Event]:
+        """Take the end of the growing message, where there is one; without a text it has an empty
+        one. Whether it was cut is known by what follows: another item, or the end of the answer.
+        """
+        item = self._latest
+        if not isinstance(item, Message):
+            return []
+        item.phase = phase or item.phase
+        return [] if item.parts else item.part("output_text")[1]
+
+    def end_reasoning_part(self) -> list[Event]:
+        """End the growing part of the reasoning item, where there is one."""
+        item = self._latest
+        return item.end_part() if isinstance(item, Reasoning) else []
 
     def end_reasoning(self, encrypted_content: str) -> list[Event]:
         """End the reasoning item; without an open one, add one that showed nothing."""
@@ -247,11 +188,30 @@ class OutputItems:
         item.encrypted_content = encrypted_content
         return [*opening, *self._end([item], "completed")]
 
-    def add_call(self, index: int, call_id: str, name: str, piece: str) -> list[Event]:
+    def add_tokens(self, tokens: list[Token]) -> list[Event]:
+        """Add tokens of no text of their own to the growing text, if there is one, and return the
+        event of it."""
+        part = self._growing_text()
+        return [] if part is None or not tokens else [part.delta("", tokens)]
+
+    def _growing_text(self) -> Part | None:
+        """The part of the growing message that text was added to last; None without one."""
+        parts = self._latest.parts[-1:] if isinstance(self._latest, Message) else []
+        return next((part for part in parts if part.kind == "output_text"), None)
+
+    def add_call(
+        self,
+        index: int,
+        call_id: str,
+        name: str,
+        piece: str,
+        kind: events.CallKind = "function",
+    ) -> list[Event]:
         """Begin a call with the arguments that are known; an earlier call ends with it, if it is
         whole."""
         assert index == len(self._calls)
-        call = FunctionCall(*self._next("fc"), call_id, name)
+        item, prefix = _CALLS[kind]
+        call = item(*self._next(prefix), call_id, name)
         self._calls.append(call)
         opening = self._begin(call)
         return [*opening, *self.add_arguments(index, piece)]
@@ -274,10 +234,13 @@ class OutputItems:
         return tuple(item.kept() for item in self._items)
 
     def finish(self, status: Status) -> list[Event]:
-        """End the items that are open with this status; an answer of nothing is an empty
-        message."""
+        """End the items that are open with this status. An answer without a message may end with
+        an empty one."""
         opening: list[Event] = []
-        if all(isinstance(item, Reasoning) for item in self._items):
+        may_be_added = self._empty_message == "always" or (
+            self._empty_message == "completed" and status == "completed"
+        )
+        if may_be_added and all(isinstance(item, Reasoning) for item in self._items):
             opening = self.part("output_text")[1]
         return [*opening, *self._end(list(self._open.values()), status)]
 
@@ -287,12 +250,10 @@ class OutputItems:
 
     def _message(self) -> tuple[Message, list[Event]]:
         """Return the growing message, and the events of its beginning."""
-        if isinstance(self._latest, Message) and self._latest.ended is None:
+        if isinstance(self._latest, Message):
             return self._latest, []
         item = Message(*self._next("msg"))
-        opening = self._begin(item)
-        self._latest = item
-        return item, opening
+        return item, self._begin_latest(item)
 
     def _reasoning(self, kind: str) -> tuple[Reasoning, list[Event]]:
         """Return the growing reasoning item, and the events of its beginning.
@@ -300,13 +261,17 @@ class OutputItems:
         Args:
             kind: of its first part.
         """
-        if isinstance(self._latest, Reasoning) and self._latest.ended is None:
+        if isinstance(self._latest, Reasoning):
             return self._latest, []
         has_content = kind == "reasoning_text"
         item = Reasoning(*self._next("rs"), has_content, self._shows_encrypted)
+        return item, self._begin_latest(item)
+
+    def _begin_latest(self, item: Message | Reasoning) -> list[Event]:
+        """Begin the item that grows from now on, until it ends."""
         opening = self._begin(item)
         self._latest = item
-        return item, opening
+        return opening
 
     def _begin(self, item: Item) -> list[Event]:
         """Begin an item, and end those that must not be open beside it: not a call that may grow.
@@ -316,7 +281,7 @@ class OutputItems:
         """
         ending: list[Item] = [call for call in self._changed.values() if call.is_whole()]
         self._changed.clear()
-        if self._latest is not None and self._latest.ended is None:
+        if self._latest is not None:
             ending.append(self._latest)
         closing = self._end(sorted(ending, key=lambda each: each.index), "completed")
         self._items.append(item)
@@ -327,6 +292,8 @@ class OutputItems:
         closing: list[Event] = []
         for item in items:
             del self._open[item.index]
+            if item is self._latest:
+                self._latest = None
             closing += item.done(status)
         return closing
 

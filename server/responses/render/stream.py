@@ -51,8 +51,9 @@ class ResponseEvents:
             case outputs.ToolCounts():
                 self._counts.add(output)
                 return self._counts.comments() if self._comments else b""
-            case outputs.UsageTotals(None) if self._comments:
-                return sse.USAGE_UNKNOWN
+            case outputs.UsageTotals():
+                self.answer.take(output, now)
+                return sse.usage_comment(output) if self._comments else b""
         frames = self._frames(self.answer.take(output, now))
         if isinstance(output, outputs.Done | outputs.Failure):
             self.frames += 1
@@ -63,6 +64,9 @@ class ResponseEvents:
         """Return the bytes of a `Content` for each of the texts: the last step of a token."""
         part, opening = self.answer.text()
         begun = self._frames(opening)
+        if self.answer.logprobs:
+            begun += self._frames([part.delta(texts[0], self.answer.tokens())])
+            texts = texts[1:]
         if part is not self._part:
             self._part = part
             place = _encode(part.place)[1:-1].replace(b"%", b"%%")

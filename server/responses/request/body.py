@@ -69,6 +69,9 @@ class NamedTool(msgspec.Struct):
             raise decoding.Missing("name")
 
 
+LOGPROBS: Final = "message.output_text.logprobs"
+"""The member of `include` by which a text is shown with its tokens."""
+
 _NEEDED: Final = {"function": ("name",), "allowed_tools": ("mode", "tools")}
 """The members that a choice of each type must have."""
 
@@ -249,7 +252,6 @@ def _refuse_unsupported(fields: Fields) -> None:
         "conversation": decoding.is_active(fields.conversation),
         "prompt": decoding.is_active(fields.prompt),
         "modalities": fields.modalities not in (None, [], ["text"]),
-        "top_logprobs": bool(fields.top_logprobs),
     }
     for name, is_active in active.items():
         if is_active:

@@ -5,6 +5,7 @@ them, and these have every role, call and result in the order of the items. A co
 tens of thousands of items, so each is worked on once, and what there is to do for one is a step.
 """
 
+import itertools
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -13,6 +14,7 @@ import msgspec
 
 from engine import slices, worker
 from engine.store import store as responsestore
+from machines import parse
 from server.http import decoding
 from server.http.errors import ApiError
 from server.responses.request import input_items
@@ -132,14 +134,15 @@ def messages(
         ApiError: for a result whose call is not before it.
     """
     told = _Messages()
-    for index, item in enumerate(prologue):
-        told.add(item, f"instructions[{index}]")
-        yield
-    for item in earlier:
-        told.add(item, PREVIOUS)
-        yield
-    for index, item in enumerate(items):
-        told.add(item, f"input[{index}]")
+    placed = itertools.chain(
+        ((item, f"instructions[{index}]") for index, item in enumerate(prologue)),
+        ((item, PREVIOUS) for item in earlier),
+        ((item, f"input[{index}]") for index, item in enumerate(items)),
+    )
+    for item, path in placed:
+        if isinstance(item, input_items.CustomCall):
+            item = yield from _of_function(item)
+        told.add(item, path)
         yield
     return told.all()
 
@@ -149,7 +152,9 @@ class _Step:
 
     def __init__(self) -> None:
         self.thoughts: list[msgspec.Raw] = []
+        self.words: list[str] = []
         self.parts: tuple[worker.Part, ...] = ()
+        self.phase: str | None = None
         self.calls: list[worker.Call] = []
 
     @property
@@ -159,8 +164,14 @@ class _Step:
 
     def message(self) -> worker.Message:
         """Return the step as one message."""
-        calls, thoughts = tuple(self.calls), tuple(self.thoughts)
-        return worker.Message("assistant", self.parts, calls=calls, reasoning=thoughts)
+        return worker.Message(
+            "assistant",
+            self.parts,
+            calls=tuple(self.calls),
+            reasoning=tuple(self.thoughts),
+            thought=worker.PARAGRAPH.join(self.words),
+            phase=self.phase,
+        )
 
 
 class _Messages:
@@ -180,40 +191,39 @@ class _Messages:
         """Add one item, which stands at `path` in the request."""
         match item:
             case input_items.Message(role="assistant"):
-                self._say(_parts(item.content, f"{path}.content"))
+                self._say(_parts(item.content, f"{path}.content"), item.phase)
             case input_items.Message(role, content):
                 self._tell(worker.Message(role, _parts(content, f"{path}.content")))
-            case input_items.FunctionCall() | input_items.CustomCall():
-                self._call(item)
+            case input_items.FunctionCall(call_id=call_id, name=name, arguments=arguments):
+                self._call(worker.Call(call_id, name, arguments))
             case input_items.FunctionCallOutput(call_id=None):
                 parts = _parts(item.output, f"{path}.output")
                 self._tell(worker.Message("developer", parts, item.name))
             case input_items.FunctionCallOutput() | input_items.CustomCallOutput():
                 self._answer(item.call_id or "", _parts(item.output, f"{path}.output"), path)
-            case input_items.Reasoning(encrypted_content=str(content)) if content:
-                self._think(item)
-            case input_items.Compaction():
+            case input_items.Reasoning() | input_items.Compaction():
                 self._think(item)
 
     def _think(self, item: input_items.Reasoning | input_items.Compaction) -> None:
+        words = _words(item) if isinstance(item, input_items.Reasoning) else ""
+        if not (item.encrypted_content or words):
+            return
         if self._step.speaks:
             self._end_step()
-        self._step.thoughts.append(_encrypted(item))
+        if item.encrypted_content:
+            self._step.thoughts.append(_encrypted(item))
+        if words:
+            self._step.words.append(words)
 
-    def _say(self, parts: tuple[worker.Part, ...]) -> None:
+    def _say(self, parts: tuple[worker.Part, ...], phase: str | None) -> None:
         if not parts:
             return
         if self._step.speaks:
             self._end_step()
-        self._step.parts = parts
+        self._step.parts, self._step.phase = parts, phase
 
-    def _call(self, item: input_items.FunctionCall | input_items.CustomCall) -> None:
-        self._called.add(item.call_id)
-        if isinstance(item, input_items.FunctionCall):
-            call = worker.Call(item.call_id, item.name, item.arguments)
-        else:
-            arguments = msgspec.json.encode({"input": item.input}).decode()
-            call = worker.Call(item.call_id, item.name, arguments)
+    def _call(self, call: worker.Call) -> None:
+        self._called.add(call.call_id)
         self._step.calls.append(call)
 
     def _answer(self, call_id: str, parts: tuple[worker.Part, ...], path: str) -> None:
@@ -239,6 +249,31 @@ def _referred(item: input_items.AnyItem) -> str | None:
         case input_items.Reasoning(id=item_id, encrypted_content=None):
             return item_id
     return None
+
+
+def _of_function(item: input_items.CustomCall) -> slices.Steps[input_items.FunctionCall]:
+    """Return the call of a custom tool as a function's: its input is the arguments where it is a
+    JSON object, else the one member of them."""
+    is_deep = yield from parse.scan_depth(item.input)
+    arguments = item.input
+    if is_deep or not _is_object(item.input):
+        arguments = msgspec.json.encode({"input": item.input}).decode()
+    return input_items.FunctionCall(call_id=item.call_id, name=item.name, arguments=arguments)
+
+
+def _is_object(text: str) -> bool:
+    """Return whether a text, which is not deep, is a JSON object."""
+    try:
+        parse.parse_outer(text, _raw_fields)
+    except parse.ParseError:
+        return False
+    return True
+
+
+def _words(item: input_items.Reasoning) -> str:
+    """Return what a reasoning item says in words: the thinking itself, or else its summary."""
+    parts = item.content or item.summary or ()
+    return worker.PARAGRAPH.join(part.text for part in parts if part.text)
 
 
 def _encrypted(item: input_items.Reasoning | input_items.Compaction) -> msgspec.Raw:

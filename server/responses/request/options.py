@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from engine import slices, worker
+from server.api import answerform
 from server.api.options import AnswerOptions, bytes_of
 from server.chat import output_mode, tool_fields, translate
 from server.config.settings import Config
@@ -38,22 +39,28 @@ def read(
     Raises:
         ApiError: with the field at fault.
     """
+    if request.top_logprobs:
+        raise decoding.unsupported("top_logprobs")
+    included = (
+        f"include[{index}]"
+        for index, name in enumerate(request.include or ())
+        if name == responsesbodies.LOGPROBS
+    )
     options = yield from _of_any_worker(request, messages, headers, config)
     text = request.text or responsesbodies.TextOptions()
-    as_json = isinstance(text.format, responsesbodies.JsonObjectFormat)
-    if as_json:
-        instruction = worker.TextPart(translate.JSON_INSTRUCTION)
-        messages = (*messages, worker.Message("developer", (instruction,)))
+    form = yield from _form(text)
     unheard = ("text.verbosity",) if text.verbosity not in (None, "medium") else ()
     return msgspec.structs.replace(
         options,
-        messages=messages,
+        messages=form.told(messages),
         max_bytes=bytes_of(request.max_output_tokens),
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
-        output_schema=_schema(text),
-        ignored=(*ignored, *_active(request, UNFORWARDED), *unheard)[: decoding.IGNORED_MAX],
-        emulated=("text.format",) if as_json else (),
+        output_schema=form.schema,
+        ignored=(*ignored, *_active(request, UNFORWARDED), *unheard, *included)[
+            : decoding.IGNORED_MAX
+        ],
+        emulated=("text.format",) if form.instruction else (),
     )
 
 
@@ -138,10 +145,13 @@ def _of_any_worker(
     )
 
 
-def _schema(text: responsesbodies.TextOptions) -> msgspec.Raw | None:
-    return (
-        text.format.schema if isinstance(text.format, responsesbodies.JsonSchemaFormat) else None
-    )
+def _form(text: responsesbodies.TextOptions) -> slices.Steps[answerform.AnswerForm]:
+    match text.format:
+        case responsesbodies.JsonObjectFormat():
+            return answerform.JSON_OBJECT
+        case responsesbodies.JsonSchemaFormat(schema=schema, strict=strict):
+            return (yield from answerform.by_schema(schema, strict))
+    return answerform.FREE
 
 
 def _active(request: responsesbodies.ResponsesRequest, fields: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ def test_it_is_not_ready_and_says_why() -> None:
     health = runner.health()
     assert (health.ready, health.state) == (False, "disabled")
     assert (runner.models(), runner.versions()) == ((), {})
+    assert runner.describe("gpt-5.5") == worker.ModelCard()
     assert runner.accepts == worker.ListedModels("gpt-5.5")
 
 

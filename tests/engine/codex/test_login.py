@@ -9,6 +9,7 @@ import pytest
 
 from engine.codex import login
 from engine.codex.child import process
+from engine.codex.protocol import appserver, notifications
 from tests.support.machines import virtualtime
 
 LINK = "https://auth.example/authorize"
@@ -44,7 +45,7 @@ class AppServer:
         """Say that the login has ended."""
         self.write(method="account/login/completed", params=params)
 
-    async def offered(self) -> str:
+    async def offered(self) -> login.Link:
         """The link, of a process that is ready and offers one."""
         self.login.ready()
         waiting = asyncio.ensure_future(self.login.link())
@@ -61,7 +62,7 @@ def test_a_link_is_offered_and_somebody_logs_in() -> None:
         result = {"userAgent": "codex/1", "codexHome": "/home"}
         await server.answer("initialize", result=result)
         assert await handshake == "codex/1"
-        assert await server.offered() == LINK
+        assert await server.offered() == login.Link(LINK)
         waiting = asyncio.ensure_future(server.login.completed())
         server.end(success=True, loginId="1", error=None)
         await waiting
@@ -99,6 +100,100 @@ def test_codex_that_offers_no_link_fails_the_login() -> None:
     virtualtime.run(scene())
 
 
+def test_a_login_by_a_code_is_offered_for_a_browser_anywhere() -> None:
+    async def scene() -> None:
+        server = AppServer()
+        server.login.ready()
+        waiting = asyncio.ensure_future(server.login.device_link())
+        result = {"type": "chatgptDeviceCode", "loginId": "1", "verificationUrl": LINK}
+        params = await server.answer("account/login/start", result={**result, "userCode": "AB-1"})
+        assert params == {"type": "chatgptDeviceCode"}
+        assert await waiting == login.Link(LINK, "AB-1")
+
+    virtualtime.run(scene())
+
+
+def test_a_key_is_kept_when_codex_says_so() -> None:
+    async def scene() -> None:
+        server = AppServer()
+        server.login.ready()
+        waiting = asyncio.ensure_future(server.login.log_in("sk-secret"))
+        params = await server.answer("account/login/start", result={"type": "apiKey"})
+        assert params == {"type": "apiKey", "apiKey": "sk-secret"}
+        server.end(success=True, loginId=None, error=None)
+        await waiting
+
+    virtualtime.run(scene())
+
+
+def test_a_logout_is_over_when_codex_says_so_and_fails_where_it_does_not() -> None:
+    async def scene() -> None:
+        server = AppServer()
+        server.login.ready()
+        waiting = asyncio.ensure_future(server.login.log_out())
+        await server.answer("account/logout", result={})
+        await waiting
+        waiting = asyncio.ensure_future(server.login.log_out())
+        await server.answer("account/logout", error={"code": -1, "message": "read-only home"})
+        with pytest.raises(login.LoginFailed, match="read-only home"):
+            await waiting
+
+    virtualtime.run(scene())
+
+
+QUOTA = {"primary": {"usedPercent": 42}}
+
+
+def test_the_standing_of_a_chatgpt_login_is_its_plan_its_quota_and_its_use() -> None:
+    async def scene() -> None:
+        server = AppServer()
+        server.login.ready()
+        waiting = asyncio.ensure_future(server.login.standing())
+        account = {"type": "chatgpt", "email": "x@example.org", "planType": "plus"}
+        read = {"account": account, "requiresOpenaiAuth": True}
+        await server.answer("account/read", result=read)
+        await server.answer("account/rateLimits/read", result={"rateLimits": QUOTA})
+        await server.answer("account/usage/read", result={"summary": {"lifetimeTokens": 7}})
+        its = await waiting
+        assert (its.account, its.trouble) == (appserver.Account("chatgpt", "plus"), "")
+        assert its.quota is not None
+        assert its.quota.primary == notifications.RateLimitWindow(42)
+        assert its.usage == appserver.UsageSummary(7)
+        assert "example.org" not in repr(its)
+
+    virtualtime.run(scene())
+
+
+def test_what_of_the_standing_cannot_be_read_is_said_and_the_rest_is_told() -> None:
+    async def scene() -> None:
+        server = AppServer()
+        server.login.ready()
+        waiting = asyncio.ensure_future(server.login.standing())
+        unread = {"code": -32603, "message": "routing failed"}
+        await server.answer("account/read", error=unread)
+        await server.answer("account/rateLimits/read", result={"rateLimits": QUOTA})
+        await server.answer("account/usage/read", error={"code": -32603, "message": "no usage"})
+        its = await waiting
+        assert (its.account, its.trouble) == (appserver.Account(), "routing failed")
+        assert (its.quota is not None, its.usage) == (True, None)
+
+    virtualtime.run(scene())
+
+
+@pytest.mark.parametrize("account", [None, {"type": "apiKey"}])
+def test_of_a_key_and_of_nobody_no_quota_is_asked_for(account: Any) -> None:
+    async def scene() -> None:
+        server = AppServer()
+        server.login.ready()
+        waiting = asyncio.ensure_future(server.login.standing())
+        read = {"account": account, "requiresOpenaiAuth": True}
+        await server.answer("account/read", result=read)
+        expected = appserver.Account("apiKey") if account else None
+        assert await waiting == login.Standing(expected)
+
+    virtualtime.run(scene())
+
+
 def test_codex_that_answers_nothing_fails_the_login_in_time() -> None:
     async def scene() -> float:
         server = AppServer()
@@ -107,7 +202,7 @@ def test_codex_that_answers_nothing_fails_the_login_in_time() -> None:
             await server.login.link()
         return asyncio.get_running_loop().time()
 
-    assert virtualtime.run(scene()) == pytest.approx(TIMEOUT_S)
+    assert virtualtime.run(scene()) == pytest.approx(login.NETWORK_S)
 
 
 def test_a_handshake_that_is_refused_is_told_to_the_supervisor() -> None:

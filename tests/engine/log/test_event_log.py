@@ -43,6 +43,33 @@ def test_a_masked_log_holds_no_word_and_a_full_one_every_word(tmp_path: Path) ->
         assert logs.texts(records) == ["Geheim" if held else "******"]
 
 
+@pytest.mark.parametrize("usual", ["masked", "full"])
+def test_a_stream_may_be_kept_otherwise_than_the_rest(directory: Path, usual: str) -> None:
+    event_log = logs.open_log(directory, content=usual)
+    for content in (None, "masked", "full"):
+        stream = event_log.stream(str(content), content)
+        stream.open(logs.opened(stop=("Geheim",)))
+        stream.append(*logs.content("Geheim"))
+        stream.close(logs.TERMINAL, "done")
+    event_log.close()
+    for name, records in logs.streams_of(directory).items():
+        kept = usual if name == "None" else name
+        opened = records[0].load()
+        assert isinstance(opened, events.Opened)
+        assert opened.content == kept
+        assert logs.texts(records) == ["Geheim" if kept == "full" else "******"]
+
+
+def test_where_the_log_is_off_no_stream_is_kept(directory: Path) -> None:
+    event_log = logs.open_log(directory, content="off")
+    stream = event_log.stream("s", "full")
+    stream.open(logs.opened())
+    stream.append(*logs.content("Geheim"))
+    stream.close(logs.TERMINAL, "done")
+    event_log.close()
+    assert not directory.exists()
+
+
 def test_off_keeps_nothing_and_needs_no_directory(directory: Path, clock: logs.Clock) -> None:
     event_log = eventlog.EventLog(logs.settings(directory, content="off"), clock)
     assert event_log.open() == recovery.Recovery()

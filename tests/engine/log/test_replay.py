@@ -215,7 +215,7 @@ def test_whatever_a_stream_went_through_its_log_replays(
             emission_trigger=machine.emission_trigger,
             status=200,
             finish_reasons=reasons,
-            usage=machine.usage,
+            usage=machine.totals.usage,
         )
         written.close(terminal, machine.position)
         event_log.close()

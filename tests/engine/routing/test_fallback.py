@@ -31,6 +31,14 @@ WHOLE: tuple[events.StreamInput, ...] = (
 )
 
 
+MEMBERS = msgspec.Raw(b'{"a":1}')
+BESIDE: tuple[events.StreamInput, ...] = (
+    events.ExtraMembers("chunk", MEMBERS),
+    events.ExtraMembers("choice", MEMBERS, followed=True),
+)
+"""What goes with output, and is none."""
+
+
 class Kept:
     """The stream's feed: keeps what it is told."""
 
@@ -101,6 +109,9 @@ class Target:
 
     def models(self) -> tuple[str, ...]:
         return ()
+
+    def describe(self, model: str) -> worker.ModelCard:
+        return worker.ModelCard()
 
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         yield
@@ -208,7 +219,7 @@ def test_a_failure_before_output_is_passed_over_and_said() -> None:
     def play() -> None:
         first, second = Target("a"), Target("b")
         stream = Scene(first, second)
-        first.turns[0].say(RpcSent("x", 1), TokensCounted(events.Usage(9, 9)), BROKEN)
+        first.turns[0].say(RpcSent("x", 1), TokensCounted(events.Usage(9, 9)), *BESIDE, BROKEN)
         assert stream.told == [RpcSent("x", 1), FallbackTaken("m", "b", "upstream_error")]
         assert stream.taken == ["b's"]
         assert first.turns[0].calls == ["cancel"]
@@ -225,6 +236,7 @@ def test_a_failure_before_output_is_passed_over_and_said() -> None:
         TextDelta(""),
         events.ReasoningDelta("hm"),
         events.RefusalDelta("no"),
+        events.ExtraMembers("delta", MEMBERS),
         events.ToolCalled("c", "f", "{}"),
         events.ToolCallDelta(0),
         TurnFinished("stop"),
@@ -235,8 +247,8 @@ def test_after_any_output_a_failure_is_the_streams(output: events.StreamInput) -
         first, second = Target("a"), Target("b")
         stream = Scene(first, second)
         counted = TokensCounted(events.Usage(3, 1))
-        first.turns[0].say(counted, output, BROKEN)
-        assert stream.told == [counted, output, BROKEN]
+        first.turns[0].say(counted, *BESIDE, output, BROKEN)
+        assert stream.told == [counted, *BESIDE, output, BROKEN]
         assert second.turns == []
 
     scene(play)
@@ -440,7 +452,7 @@ def test_limits_that_nobody_else_keeps_are_kept_of_who_stands_in() -> None:
         stream = Scene(first, second, bounds=limits.Limits(max_bytes=2))
         first.turns[0].say(BROKEN)
         second.turns[0].say(TextDelta("abc"), *WHOLE)
-        assert stream.told[1:] == [TextDelta("ab"), TokensCounted(None), TurnFinished("length")]
+        assert stream.told[1:] == [TextDelta("ab"), TurnFinished("length", cut_short=True)]
         assert second.turns[0].calls == ["cancel"]
         free = Scene(Target("a", TextDelta("abc")), second, bounds=limits.Limits(max_bytes=2))
         assert free.told == [TextDelta("abc")]

@@ -37,6 +37,10 @@ class Named:
     def models(self) -> tuple[str, ...]:
         return self.known
 
+    def describe(self, model: str) -> worker.ModelCard:
+        """Nothing."""
+        return worker.ModelCard()
+
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Nothing is refused."""
         yield

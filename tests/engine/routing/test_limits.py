@@ -46,7 +46,7 @@ def test_without_limits_there_is_nothing_between() -> None:
 
 def test_a_cut_ends_the_choice_and_tells_first_that_its_turn_may_stop() -> None:
     told, cut = play(Limits(max_bytes=5), TextDelta("abc"), TextDelta("def"), TextDelta("g"), *END)
-    cut_short = [TextDelta("abc"), TextDelta("de"), TokensCounted(None), TurnFinished("length")]
+    cut_short = [TextDelta("abc"), TextDelta("de"), TurnFinished("length", cut_short=True)]
     assert (told, cut) == (cut_short, [0])
 
 
@@ -97,4 +97,4 @@ def test_it_cuts_where_the_machine_would(
 def test_after_a_cut_nothing_comes(end: events.StreamInput) -> None:
     told, _ = play(Limits(max_bytes=1), TextDelta("ab"), TextDelta("c"), end)
     assert text_of(told) == "a"
-    assert told[-1] == TurnFinished("length")
+    assert told[-1] == TurnFinished("length", cut_short=True)

@@ -146,6 +146,22 @@ class StoreContract(abc.ABC):
 
         self.play(tmp_path, scene)
 
+    def test_another_owner_takes_over_what_a_former_one_had(self, tmp_path: Path) -> None:
+        async def scene(store: ResponseStore) -> None:
+            await put(store, response("1"), response("2", "1"))
+            await put(store, response("3", key_id="other"), response("1", key_id="heir"))
+            assert await store.adopt(KEY, "heir") == 1
+            assert await store.adopt(KEY, "heir") == 0
+            assert await store.adopt("nobody", "heir") == 0
+            assert await store.get("resp_2", KEY) is None
+            kept = await store.get("resp_2", "heir")
+            assert kept == response("2", "1", key_id="heir")
+            assert len(await store.conversation("resp_2", "heir")) == 6
+            assert await store.get("resp_3", "other") is not None
+            assert await store.get("resp_1", KEY) == response("1")  # of an id that the heir has
+
+        self.play(tmp_path, scene)
+
     def test_nothing_of_one_key_is_there_for_another(self, tmp_path: Path) -> None:
         async def scene(store: ResponseStore) -> None:
             await put(store, response("1"), response("1", key_id="other", input=()))

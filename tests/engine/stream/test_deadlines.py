@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from engine.stream import deadlines
+from engine.stream import deadlines, times
 from machines import events, tooloptions
 from machines.stream import machine as stream, states
 
@@ -19,7 +19,7 @@ LIMITS = deadlines.Deadlines(
 )
 """Each of another length, so that a time says what it is the sum of."""
 
-AT = deadlines.Times(opened=100, event=200, output=300, finished=400, called=500)
+AT = times.Times(opened=100, event=200, output=300, finished=400, called=500)
 
 CALL = events.TextDelta("<use_tool><name>f</name></use_tool>")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from engine import pieces, worker
@@ -34,6 +35,7 @@ from tests.support.machines.playbook import opened
 
 SECOND = 1_000_000
 COUNTS = TokensCounted(Usage(3, 2))
+COUNTING: dict[str, Any] = {"include_usage": True, "prompt_bytes": 41}
 
 
 class Recorder(Exchange):
@@ -84,7 +86,9 @@ class Turn:
 class Stage:
     """A pump with everything real around it but the worker and the socket."""
 
-    def __init__(self, directory: Path, limits: deadlines.Deadlines, **options: Any) -> None:
+    def __init__(
+        self, directory: Path, limits: deadlines.Deadlines, shared: bool = False, **options: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._directory = directory
         self._log = eventlog.EventLog(
@@ -94,7 +98,8 @@ class Stage:
         self.ended: list[events.Terminal] = []
         first = opened(**options)
         self.exchange = Recorder(self.log_file)
-        self.turns = {choice: Turn() for choice in range(first.n)}
+        a_turn = first.n if shared else 1
+        self.turns = {choice: Turn() for choice in range(0, first.n, a_turn)}
         self.pump = pump.Pump(
             first,
             self._log.stream("st_1"),
@@ -105,7 +110,12 @@ class Stage:
         )
         for choice in self.turns:
             turn = worker.Turn(
-                stream_id="st_1", request_id="r", target="m", messages=(), choice=choice
+                stream_id="st_1",
+                request_id="r",
+                target="m",
+                messages=(),
+                choice=choice,
+                choices=a_turn,
             )
             self.pump.run(cast(worker.Worker, self), turn)
 
@@ -314,6 +324,64 @@ def test_a_cut_after_the_other_choice_has_finished_cancels_its_turn(tmp_path: Pa
         assert [each.finish_reasons for each in stage.ended] == [("stop", "stop")]
         assert [turn.cancelled for turn in stage.turns.values()] == [0, 1]
         assert [turn.kept for turn in stage.turns.values()] == [1, 0]
+
+    play(scene)
+
+
+def test_an_answer_that_is_cut_is_estimated_with_all_that_went_out(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, deadlines.Deadlines(), stop=("END",), **COUNTING)
+        await stage.say(ReasoningDelta("hm hm"), TextDelta("漢字 "), TextDelta("one END"))
+        estimate = Usage(11, 2 + 3, reasoning_tokens=2)  # 41, 5, and 3 + 3 + 1 + 4 bytes
+        (last,) = stage.ended
+        assert (last.usage, last.usage_source) == (estimate, "estimated")
+        assert (last.kind, last.emission_trigger) == ("completed", "text_delta")
+        assert stage.records()[-2]["usage"] == json.loads(msgspec.json.encode(estimate))
+        assert b": x-turntape-usage: estimated\n\ndata: " in stage.exchange.body
+        assert stage.exchange.body.endswith(b"data: [DONE]\n\n")
+
+    play(scene)
+
+
+def test_texts_that_no_machine_looks_at_are_in_the_estimate(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, deadlines.Deadlines(), length_on_worker_exit=True, **COUNTING)
+        await stage.say(TextDelta("a"), TextDelta("bcé"), TextDelta("d"))
+        await stage.say(TextDelta("efgh"), TurnFailed("worker_lost", "worker_exited", "Gone."))
+        (last,) = stage.ended
+        assert (last.usage, last.usage_source) == (Usage(11, 3), "estimated")
+        assert (last.kind, last.emission_trigger) == ("truncated", "turn_failed")
+
+    play(scene)
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "uncounted"])
+def test_one_turn_of_all_choices_may_have_counts_behind_a_cut(
+    tmp_path: Path, counted: bool
+) -> None:
+    async def scene() -> None:
+        limits = deadlines.Deadlines(finish_grace=5 * SECOND)
+        stage = Stage(tmp_path, limits, shared=True, n=2, stop=("END",), **COUNTING)
+        await stage.say(TextDelta("b", 0), TextDelta("one END", 1), TurnFinished("stop", 0))
+        assert stage.ended == []
+        if counted:
+            await stage.say(TokensCounted(Usage(3, 9), 0), TokensCounted(Usage(3, 0), 1))
+        else:
+            await stage.say(after=6)
+        (last,) = stage.ended
+        assert (last.usage, last.usage_source) == (Usage(3, 9) if counted else None, "counted")
+
+    play(scene)
+
+
+def test_one_turn_of_all_choices_that_are_cut_is_estimated_at_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stage = Stage(tmp_path, deadlines.Deadlines(), shared=True, n=2, stop=("END",), **COUNTING)
+        await stage.say(TextDelta("one END", 1))
+        assert stage.ended == []
+        await stage.say(TextDelta("four END", 0))
+        (last,) = stage.ended
+        assert (last.usage, last.usage_source) == (Usage(11, 1 + 2), "estimated")
 
     play(scene)
 

@@ -64,7 +64,8 @@ def test_thinking_is_read_once_by_any_name(message: dict[str, Any], text: str) -
 
 def calls(message: dict[str, Any], number: int = 0, form: Any = "delta") -> list[Any]:
     """The calls of a message, whatever their batches."""
-    return [call for batch in chunkfields.calls(message, number, form) for call in batch or ()]
+    batches = chunkfields.calls(message, number, form, lambda _: events.NO_MEMBERS)
+    return [call for batch in batches for call in batch or ()]
 
 
 def delta(**members: Any) -> Any:
@@ -139,8 +140,9 @@ def test_counts_that_make_sense_are_believed(value: Any, counts: events.Usage | 
     assert chunkfields.usage(value) == counts
 
 
-def test_the_larger_of_two_counts_is_so_field_by_field() -> None:
-    assert chunkfields.larger(events.Usage(7, 2, 0, 5), events.Usage(6, 3, 1, 4)) == events.Usage(
-        7, 3, 1, 5
-    )
-    assert chunkfields.larger(None, events.Usage(6, 3)) == events.Usage(6, 3)
+def test_k78_the_providers_total_stands_where_it_is_larger() -> None:
+    told = {"prompt_tokens": 9, "completion_tokens": 5}
+    for total, wanted in ((334, 334), (14, 14), (3, 14), (0, 14), ("x", 14), (2**60, 14)):
+        found = chunkfields.usage({**told, "total_tokens": total})
+        assert found is not None
+        assert found.total_tokens == wanted

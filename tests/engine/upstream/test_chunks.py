@@ -4,13 +4,16 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from engine.upstream import chunkfields, chunks, errors as upstreamerrors
 from engine.upstream.chunkfields import Batch, Batches
-from engine.upstream.chunks import Stage, UpstreamDecodeError
+from engine.upstream.chunks import Stage
+from engine.upstream.decoding import UpstreamDecodeError
 from machines.events import (
+    ChoiceMissing,
     Opened,
     ReasoningDelta,
     RefusalDelta,
@@ -23,6 +26,7 @@ from machines.events import (
 )
 from machines.stream import machine as stream
 from machines.wire.eventsource import Event
+from tests.support.machines import told
 from tests.support.providers.upstreams import chunk, counted, usage
 
 
@@ -33,8 +37,8 @@ def said(*sent: Any, n: int = 1, first: int = 0) -> Batch:
 
 
 def all_of(batches: Batches) -> Batch:
-    """The events of batches."""
-    return [event for batch in batches for event in batch or ()]
+    """The events of batches, as far as a client is told of them."""
+    return told.all_to_client(event for batch in batches for event in batch or ())
 
 
 def event_of(sent: Any, kind: str = "message") -> Event:
@@ -217,8 +221,9 @@ def test_a_message_that_repeats_the_stream_is_not_told_again() -> None:
 
 def test_reasoning_by_either_name_comes_before_the_text() -> None:
     both = delta(reasoning_content="thought", reasoning="thought", content="said")
-    assert said(both) == [ReasoningDelta("thought", kind="text"), TextDelta("said")]
-    assert said(delta(reasoning="thought")) == [ReasoningDelta("thought", kind="text")]
+    told = ReasoningDelta("thought", kind="text", member="reasoning")
+    assert said(both) == [told, TextDelta("said")]
+    assert said(delta(reasoning="thought")) == [told]
     assert said(delta(reasoning={"effort": "low"}, reasoning_content="")) == []
 
 
@@ -230,9 +235,23 @@ def test_thinking_parts_are_reasoning() -> None:
     assert said(delta(content=parts)) == [ReasoningDelta("hm", kind="text"), TextDelta("said")]
 
 
-def test_a_refusal_is_no_text_and_its_answer_was_filtered() -> None:
-    events = said(delta(refusal="I can't."), chunk(finish="stop"))
-    assert events == [RefusalDelta("I can't."), TurnFinished("content_filter", followed=True)]
+@pytest.mark.parametrize("word", ["stop", "content_filter"])
+def test_k31_a_refusal_is_no_text_and_the_upstreams_word_for_its_end_stands(word: str) -> None:
+    events = said(delta(refusal="I can't."), chunk(finish=word))
+    assert events == [RefusalDelta("I can't."), TurnFinished(word, followed=True)]
+
+
+@pytest.mark.parametrize(
+    "event", [{"detail": "x"}, {"message": "x"}, {"detail": [{"loc": ["body"], "msg": "x"}]}]
+)
+def test_k36_an_error_without_an_envelope_is_one(event: dict[str, Any]) -> None:
+    (failed,) = said(event, b"[DONE]")
+    assert failed == TurnFailed("upstream_error", "upstream_error", "x")
+    assert said(delta(content="Hi"), event)[-1] == failed
+
+
+def test_a_chunk_with_words_of_its_own_is_no_error() -> None:
+    assert said({**chunk("Hi"), "message": "busy", "detail": "x"}) == [TextDelta("Hi")]
 
 
 def calls(*sent: dict[str, Any]) -> list[ToolCallDelta]:
@@ -326,8 +345,16 @@ def test_a_choice_may_finish_twice_in_one_chunk_and_ends_once() -> None:
     ]
 
 
-def test_a_sentinel_ends_the_choices_that_never_came() -> None:
+def test_k41_choices_that_never_came_are_missing_and_not_empty() -> None:
     events = said(chunk("a"), chunk(finish="stop"), b"[DONE]", n=2)
+    assert events[-1] == ChoiceMissing(1)
+    events = said(
+        chunk("a"),
+        chunk(choices=[{"index": 1, "delta": {"content": "b"}}]),
+        chunk(finish="stop"),
+        b"[DONE]",
+        n=2,
+    )
     assert events[-1] == TurnFinished("[DONE]", 1)
 
 
@@ -372,7 +399,21 @@ def test_row_15_errors_in_every_form(kind: str, sent: Any, code: str, message: s
 
 def test_row_14_an_error_event_has_the_status_it_names() -> None:
     sent = {"error": {"message": "m", "type": "rate_limit_error", "code": 429}}
-    assert failure(sent) == TurnFailed("upstream_error", "rate_limit_exceeded", "m", status=429)
+    further = msgspec.Raw(b'{"type":"rate_limit_error"}')
+    assert failure(sent) == TurnFailed(
+        "upstream_error", "rate_limit_exceeded", "m", status=429, members=further
+    )
+
+
+@pytest.mark.parametrize("finish", [None, "error"])
+def test_an_error_of_a_choice_is_one_of_the_answer(finish: str | None) -> None:
+    """So some routers tell of a provider that failed."""
+    error = {"message": "http://10.0.0.5:8000 said sk-proj-1234567890 is gone", "code": "gone"}
+    choice = {"index": 0, "delta": {"content": ""}, "error": error, "finish_reason": finish}
+    made = said(chunk("a"), chunk(choices=[choice]))
+    told, failed = made
+    assert told == TextDelta("a")
+    assert failed == TurnFailed("upstream_error", "gone", "******** said ******** is gone")
 
 
 def test_an_error_in_a_chunk_comes_after_its_output_and_before_its_finish() -> None:

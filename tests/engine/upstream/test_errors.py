@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine import failures, redaction
@@ -20,18 +21,92 @@ OPENAI = {
 
 
 def refused(status: int, body: Any, retry_after: float | None = None) -> ProviderFailure:
-    """The meaning of a response."""
+    """The meaning of a response to a client."""
+    return msgspec.structs.replace(whole(status, body, retry_after), word=None, detail=None)
+
+
+def whole(status: int, body: Any, retry_after: float | None = None) -> ProviderFailure:
+    """The same, with what the operator is told."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return upstreamerrors.refused(status, data, retry_after, redaction.NONE)
+    advice = upstreamerrors.Advice(retry_after)
+    return upstreamerrors.refused(status, data, advice, redaction.NONE)
+
+
+def test_the_operator_has_the_upstreams_own_words() -> None:
+    found = whole(500, {"error": {"message": "CUDA out of memory on shard 12", "type": "oom"}})
+    assert (found.message, found.word) == (failures.REDACTED, "oom")
+    assert found.detail is not None and "CUDA out of memory on shard 12" in found.detail
+    reported = upstreamerrors.reported({"error": {"message": "m", "type": "t"}}, redaction.NONE)
+    assert (reported.word, reported.detail) == ("t", '{"error":{"message":"m","type":"t"}}')
+
+
+@pytest.mark.parametrize(
+    ("message", "retryable"),
+    [
+        ("image input is not supported - hint: you may need mmproj", False),
+        ("tools param requires --jinja flag", False),
+        ("System message must be at the beginning.", False),
+        ("CUDA out of memory", True),
+        ("CUDA error: invalid device context", True),
+        ("CUDA error: operation not supported", True),
+        ("Invalid state of the scheduler", True),
+        ("the model requires a warm replica", True),
+    ],
+)
+def test_a_500_that_is_the_requests_fault_is_tried_once(message: str, retryable: bool) -> None:
+    found = whole(500, {"error": {"message": message}})
+    assert (found.retryable, found.should_retry) == (retryable, None if retryable else False)
+
+
+def test_a_refusal_has_its_message_however_badly_it_is_written() -> None:
+    body = b'{"error":{"message":"No.","a":NaN,"b":1e999,"c":"\\ud800","d":"\xff"}}'
+    failure = whole(400, body)
+    assert (failure.status, failure.message) == (400, "No.")
+    assert json.loads(bytes(failure.members))["c"] == "\ufffd"
+
+
+@pytest.mark.parametrize("status", [502, 503, 529])
+def test_a_gateways_failure_is_tried_again_whatever_it_says(status: int) -> None:
+    message = "This is not supported: an invalid response from an upstream must not be passed on."
+    found = whole(status, {"error": {"message": message}})
+    assert (found.retryable, found.should_retry) == (True, None)
+
+
+@pytest.mark.parametrize("status", [301, 302, 304, 307, 308])
+def test_a_redirect_is_said_to_be_one(status: int) -> None:
+    assert refused(status, b"") == failures.REDIRECTED
+
+
+def test_where_a_redirect_leads_is_the_operators_to_know() -> None:
+    location = "https://internal-host:8443/v2?key=sk-abcdefghijklmnopqrstuvwx\x1b[31m" + "x" * 4000
+    found = upstreamerrors.refused(
+        308, b"<html>", upstreamerrors.NO_ADVICE, redaction.NONE, location
+    )
+    assert (found.code, found.message) == ("upstream_redirected", failures.REDIRECTED.message)
+    assert found.detail is not None
+    assert found.detail.startswith("308, location: https://internal-host:8443/v2?key=")
+    assert "sk-" not in found.detail
+    assert len(found.detail) <= failures.DETAIL_BYTES
+    unmoved = upstreamerrors.refused(308, b"<html>", upstreamerrors.NO_ADVICE, redaction.NONE)
+    assert unmoved.detail == "<html>"
+
+
+def test_numbers_of_a_providers_own_pass_and_statuses_do_not() -> None:
+    assert refused(400, {"error": {"message": "m", "code": 1500}}).code == "1500"
+    assert refused(400, {"error": {"message": "m", "code": "1113"}}).code == "1113"
+    assert refused(400, {"error": {"message": "m", "code": 400}}).code == "invalid_request"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
 def test_row_11_a_4xx_keeps_status_message_code_and_param(status: int) -> None:
+    is_ours = status in (401, 402, 403)  # of the server's own account
+    further = b"{}" if is_ours else b'{"type":"invalid_request_error"}'
     assert refused(status, OPENAI) == ProviderFailure(
         code="unsupported_value",
         message="Unsupported value: 'top_k'.",
         status=status,
         param="top_k",
+        members=msgspec.Raw(further),
     )
 
 
@@ -80,7 +155,7 @@ def test_row_44_an_error_is_read_to_the_limit_of_depth_whatever_the_stack(levels
     ],
 )
 def test_row_11_an_error_without_a_code_has_that_of_its_status(status: int, code: str) -> None:
-    empties: tuple[Any, ...] = (None, "", 17, "429", {})
+    empties: tuple[Any, ...] = (None, "", 404, "429", {})
     for empty in empties:
         assert refused(status, {"error": {"message": "m", "code": empty}}).code == code
 
@@ -91,13 +166,13 @@ def test_messages_are_stripped_of_hosts_and_keys_and_have_an_end() -> None:
     )
     message = refused(401, {"error": {"message": text}}).message
     assert not any(word in message for word in ("sk-abc", "10.1.2.3", "8000", "gpu-7"))
-    assert message.startswith("Key  is wrong at")
+    assert message.startswith("Key ******** is wrong at ********, see ********")
     assert len(message) <= 2000
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 529, 301, 304])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
 def test_row_12_any_other_status_says_nothing_of_the_upstream(status: int) -> None:
-    failure = refused(status, OPENAI, 2.0)
+    failure = refused(status, {"error": {"message": "No.", "code": "c", "param": "p"}}, 2.0)
     assert (failure.code, failure.message, failure.status, failure.param, failure.retry_after) == (
         "upstream_error",
         failures.REDACTED,

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
@@ -31,6 +32,7 @@ from machines.events import (
 from machines.wire.eventsource import MAX_EVENT_BYTES
 from tests.engine.upstream.test_worker import ANSWER, ended, play, running, turn, until_ready
 from tests.engine.worker_contract import ENDS, Feed
+from tests.support.machines import told
 from tests.support.process import machinetime
 from tests.support.providers import scripted, upstreams
 from tests.support.providers.upstreams import (
@@ -51,7 +53,8 @@ class Outcome:
 
     def __init__(self, feed: Feed, requests: list[upstreams.Request]) -> None:
         self.text = feed.text
-        self.events = feed.of(TextDelta, TokensCounted, UpstreamGarbled, TurnFinished, TurnFailed)
+        found = feed.of(TextDelta, TokensCounted, UpstreamGarbled, TurnFinished, TurnFailed)
+        self.events = told.all_to_client(found)
         self.retries = [each for each in feed.events if isinstance(each, RetryScheduled)]
         self.attempts = feed.of(RpcSent, RpcReplied)
         self.requests = requests
@@ -123,6 +126,14 @@ def test_row_2_a_reset_after_some_events_is_a_failure_with_the_counts_so_far() -
         assert len(result.requests) == 1
 
 
+@pytest.mark.parametrize("told", [b"", sse(chunk("a"), chunk("b"))])
+def test_k43_a_reset_is_one_also_where_the_body_ends_with_its_connection(told: bytes) -> None:
+    to_the_close = upstreams.head(200, "connection: close") + told
+    result = outcome([[to_the_close, 0.05, "reset"]])
+    assert (result.text, result.failure.code) == ("ab" if told else "", "upstream_disconnected")
+    assert len(result.requests) == 1
+
+
 def test_row_2_a_body_shorter_than_its_length_is_broken_off() -> None:
     head = upstreams.head(200, "content-length: 1000")
     result = outcome([[head + sse(chunk("a")), "close"]])
@@ -138,6 +149,23 @@ def test_row_2_a_connection_that_breaks_before_any_event_is_not_tried_again(
     assert result.failure.code == "upstream_disconnected"
     assert result.failure.status is None
     assert (len(result.requests), result.retries) == (1, [])
+
+
+@pytest.mark.parametrize("garbled", [b"zz\r\nhello", b"5\r\nhelloXX"])
+@pytest.mark.parametrize("end", ["stall", "close"])
+def test_row_2_a_body_whose_chunks_break_is_broken_off_at_once(
+    garbled: bytes, end: scripted.Step
+) -> None:
+    """In a read of its own: the library closes the connection and tells its reader nothing."""
+    result = outcome([[TOLD, 0.05, garbled, end]])
+    assert (result.text, result.failure.code) == ("Hello", "upstream_disconnected")
+    assert len(result.requests) == 1
+
+
+def test_row_2_chunks_that_break_behind_a_finish_change_no_answer() -> None:
+    result = outcome([[TOLD + FINISHED, 0.05, b"zz\r\nhello", "stall"]])
+    assert result.text == "Hello"
+    assert [each for each in result.events if isinstance(each, TurnFinished)]
 
 
 def test_row_3_a_body_that_ends_without_a_finish_is_truncated() -> None:
@@ -202,6 +230,7 @@ def test_row_10_a_429_keeps_its_retry_after(header: str, seconds: float | None) 
         "Rate limit reached for org-1",
         status=429,
         retry_after=seconds,
+        members=msgspec.Raw(b'{"type":"requests"}'),
     )
     assert len(result.requests) == 1
 
@@ -217,7 +246,9 @@ def test_row_10_a_retry_after_may_be_a_date() -> None:
 def test_row_11_a_4xx_is_kept_whatever_its_body_is_labelled(status: int, kind: str) -> None:
     error = {"error": {"message": "No.", "type": "t", "param": "n", "code": "c"}}
     result = outcome([response(status, error, kind=kind)])
-    assert result.events == [TurnFailed("upstream_error", "c", "No.", status=status, param="n")]
+    further = msgspec.Raw(b"{}" if status in (401, 403) else b'{"type":"t"}')
+    failed = TurnFailed("upstream_error", "c", "No.", status=status, param="n", members=further)
+    assert result.events == [failed]
     assert len(result.requests) == 1
 
 
@@ -293,11 +324,17 @@ def test_row_12_a_cancelled_turn_is_not_tried_again() -> None:
     play(scene, [response(500, b"")])
 
 
-@pytest.mark.parametrize("status", [301, 307, 504, 501])
+@pytest.mark.parametrize("status", [504, 501])
 def test_row_12_other_statuses_are_not_tried_again(status: int) -> None:
-    result = outcome([response(status, b"", "location: /elsewhere")])
+    result = outcome([response(status, b"")])
     expected = TurnFailed("upstream_error", "upstream_error", failures.REDACTED)
     assert (result.events, len(result.requests)) == ([expected], 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_said_to_be_one_and_not_followed(status: int) -> None:
+    result = outcome([response(status, b"", "location: /elsewhere")])
+    assert (result.events, len(result.requests)) == ([failures.REDIRECTED.event(0)], 1)
 
 
 def failure_of(url: str, **options: Any) -> TurnFailed:
@@ -394,7 +431,13 @@ def test_row_14_an_error_as_the_first_event_has_its_status_and_nothing_before_it
     error = {"error": {"message": "Too many.", "type": "rate_limit_error", "code": None}}
     result = outcome([[STREAM_HEAD + framed(sse(error)), "stall"]])
     assert result.events == [
-        TurnFailed("upstream_error", "rate_limit_exceeded", "Too many.", status=429)
+        TurnFailed(
+            "upstream_error",
+            "rate_limit_exceeded",
+            "Too many.",
+            status=429,
+            members=msgspec.Raw(b'{"type":"rate_limit_error"}'),
+        )
     ]
     assert len(result.requests) == 1
 

@@ -528,7 +528,9 @@ def test_a_listing_of_any_length_is_cut() -> None:
     steps = upstreamclient.listing(json.dumps({"data": rows}).encode())
     found = slices.at_once(steps)
     assert found.beyond
-    assert found.models == tuple(f"m{number}" for number in range(upstreamclient.MODELS_MAX))
+    assert tuple(found.models) == tuple(
+        f"m{number}" for number in range(upstreamclient.MODELS_MAX)
+    )
 
 
 def test_a_listing_of_just_as_many_is_whole() -> None:

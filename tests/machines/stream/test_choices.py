@@ -85,8 +85,8 @@ def test_a_total_counts_the_prompt_once_and_needs_every_choice(
     all_of_them = tuple(choice.Choice(index, opened(), HELD) for index in range(len(usages)))
     for each, usage in zip(all_of_them, usages, strict=True):
         each.count(usage)
-    assert choices.total(all_of_them) == expected
+    assert choices.total(all_of_them) == outputs.UsageTotals(expected)
 
 
 def test_a_choice_that_was_not_counted_yet_leaves_no_total() -> None:
-    assert choices.total((choice.Choice(0, opened(), HELD),)) is None
+    assert choices.total((choice.Choice(0, opened(), HELD),)).usage is None

@@ -1,11 +1,14 @@
 """One stream, told as playbooks: the rules of the wire for one choice and for several."""
 
+import msgspec
 import pytest
 
 from machines import events
 from machines.events import (
     BufferPressure,
+    ChoiceMissing,
     ClientGone,
+    ExtraMembers,
     ItemStarted,
     ReasoningDelta,
     RetryScheduled,
@@ -28,6 +31,7 @@ from machines.outputs import (
     Finish,
     Head,
     Keepalive,
+    Members,
     Reasoning,
     Rejected,
     Role,
@@ -182,7 +186,7 @@ def test_a_failure_after_content_is_the_last_thing_said() -> None:
     )
     assert book
     assert book.stream.kind == "worker_lost"
-    assert book.stream.usage == COUNTS, "the log keeps what is known"
+    assert book.stream.totals.usage == COUNTS, "the log keeps what is known"
 
 
 def test_the_head_goes_alone_when_the_hold_is_over_and_heartbeats_begin() -> None:
@@ -275,7 +279,7 @@ def test_usage_nobody_asked_for_is_neither_shown_nor_waited_for() -> None:
         << Done()
     )
     assert book
-    assert book.stream.usage == COUNTS
+    assert book.stream.totals.usage == COUNTS
 
 
 def test_a_folded_answer_always_has_usage() -> None:
@@ -537,3 +541,65 @@ def test_a_client_of_several_choices_leaves_them_all() -> None:
     )
     assert book
     assert [choice.state for choice in book.stream.choices] == ["abandoned", "abandoned"]
+
+
+MEMBERS = msgspec.Raw(b'{"a":1}')
+
+
+def test_k41_a_choice_that_never_came_has_a_role_and_no_finish() -> None:
+    book = (
+        Playbook(opened(n=3, include_usage=True))
+        >> TextDelta("a", 1)
+        << Head()
+        << Role(0)
+        << Role(1)
+        << Role(2)
+        << Content("a", 1)
+        >> ReasoningDelta("c", 0)
+        << Reasoning("c", 0)
+        >> TokensCounted(COUNTS, 0)
+        >> TokensCounted(Usage(10, 0), 1)
+        >> TokensCounted(Usage(10, 0), 2)
+        >> TurnFinished("stop", 0)
+        << Finish("stop", 0)
+        >> TurnFinished("stop", 1)
+        << Finish("stop", 1)
+        >> ChoiceMissing(2)
+        << UsageTotals(COUNTS)
+        << Done()
+    )
+    assert book
+    assert [choice.reason for choice in book.stream.choices] == ["stop", "stop", None]
+
+
+def test_members_that_go_with_an_output_begin_nothing() -> None:
+    assert (
+        Playbook(opened(n=2))
+        >> ExtraMembers("chunk", MEMBERS)
+        << Members("chunk", MEMBERS)
+        >> ExtraMembers("choice", MEMBERS, 1, followed=True)
+        << Members("choice", MEMBERS, 1, followed=True)
+        >> ExtraMembers("delta", MEMBERS, 1)
+        << Head()
+        << Role(0)
+        << Role(1)
+        << Members("delta", MEMBERS, 1)
+        >> TurnFinished("stop", 1, no_text="null")
+        << Finish("stop", 1, "null")
+        >> ExtraMembers("delta", MEMBERS, 1)
+        >> ExtraMembers("choice", MEMBERS, 1)
+        >> ExtraMembers("usage", MEMBERS, 1)
+        << Members("usage", MEMBERS, 1)
+        >> REFUSED
+        << Failure("context_length_exceeded", "Too long.", 400, "messages", 2.5)
+    )
+
+
+def test_a_failure_behind_members_that_wait_is_the_whole_response() -> None:
+    assert (
+        Playbook(opened())
+        >> ExtraMembers("choice", MEMBERS, followed=True)
+        << Members("choice", MEMBERS, followed=True)
+        >> REFUSED
+        << Rejected(Failure("context_length_exceeded", "Too long.", 400, "messages", 2.5))
+    )

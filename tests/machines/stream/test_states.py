@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from machines import errors, events, outputs
@@ -12,6 +13,7 @@ from machines.events import (
     TextDelta,
     TimerFired,
     TokensCounted,
+    TokensEstimated,
     ToolCallDelta,
     ToolCalled,
     TurnFailed,
@@ -43,12 +45,16 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
     "text": (
         TextDelta("x"),
         ReasoningDelta("x"),
+        events.ReasoningPartStarted(),
         events.ReasoningCompleted("x"),
+        events.MessageStarted("commentary"),
+        events.MessageCompleted("final_answer"),
         events.RefusalDelta("x"),
+        events.ExtraMembers("delta", msgspec.Raw(b'{"a":1}')),
     ),
     "call": (ToolCalled("c1", "a", "{}"), ToolCallDelta(0, "c1", "a", "{}")),
-    "finished": (TurnFinished("stop"),),
-    "counted": (TokensCounted(COUNTS),),
+    "finished": (TurnFinished("stop"), events.ChoiceMissing()),
+    "counted": (TokensCounted(COUNTS), TokensEstimated(COUNTS)),
     "fail": (LOST, ServerStopping()),
     "abandon": (ClientGone("left"), ClientGone("write_stall"), ClientGone("cancelled")),
     "keepalive": (TimerFired("heartbeat"),),
@@ -61,7 +67,9 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
         events.TurnChanged("spoke", "silent", "speaking"),
         events.ThreadChanged("started", "starting", "running"),
         events.ItemStarted("reasoning"),
+        events.ModelRerouted("m", "r"),
         events.UpstreamGarbled("{"),
+        events.MembersDropped(("choice.logprobs",)),
         events.RpcSent("turn/start", 1),
         events.RpcReplied(1),
         events.RetryScheduled(1, 500, "upstream_error"),
@@ -122,9 +130,9 @@ def test_every_event_of_the_vocabulary_is_tried() -> None:
 def test_what_comes_late_changes_nothing(state: str, triggers: str) -> None:
     for event in (event for trigger in triggers.split() for event in EVENTS[trigger]):
         machine = reach(state)
-        kind, trigger, usage = machine.kind, machine.emission_trigger, machine.usage
+        kind, trigger, usage = machine.kind, machine.emission_trigger, machine.totals
         assert machine.step(event) == outputs.Step(state, ())
-        assert (machine.kind, machine.emission_trigger, machine.usage) == (kind, trigger, usage)
+        assert (machine.kind, machine.emission_trigger, machine.totals) == (kind, trigger, usage)
 
 
 def test_what_may_come_late_is_named() -> None:

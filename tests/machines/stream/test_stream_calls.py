@@ -25,6 +25,7 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
+from machines.stream import choices
 from machines.tooloptions import ToolOptions
 from tests.support.machines.playbook import Playbook, opened
 
@@ -92,7 +93,7 @@ def test_calls_of_a_step_that_was_cut_short_are_dropped(reason: str) -> None:
     finished = Finish("length" if reason == "max_output_tokens" else reason)
     assert book << finished << Done()
     assert book.stream.tool_totals()["tool_calls_dropped"] == 2
-    assert book.stream.withheld
+    assert choices.are_withheld(book.stream.choices)
 
 
 @pytest.mark.parametrize(

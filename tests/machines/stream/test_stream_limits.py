@@ -19,7 +19,7 @@ from machines.outputs import (
     ToolCall,
     ToolCounts,
 )
-from machines.stream import machine as stream
+from machines.stream import choices, machine as stream
 from tests.machines.tools.toolscene import ONE, block, called, tools
 from tests.support.machines import stories
 from tests.support.machines.playbook import Playbook
@@ -58,7 +58,7 @@ def test_blocks_past_the_limit_are_withheld_and_counted() -> None:
         << Done()
     )
     assert book
-    assert book.stream.withheld
+    assert choices.are_withheld(book.stream.choices)
     assert book.stream.tool_totals()["tool_calls_withheld"] == 1
 
 
@@ -93,7 +93,7 @@ def test_whole_calls_past_the_limit_are_withheld() -> None:
         << Done()
     )
     assert book
-    assert book.stream.withheld
+    assert choices.are_withheld(book.stream.choices)
 
 
 def test_fragments_of_calls_past_the_limit_are_withheld() -> None:

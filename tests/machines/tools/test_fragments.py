@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from machines.tools import fragments as toolcalls
-from machines.tools.fragments import Call, Extended, Fragment, Opened
+from machines.tools.fragments import Call, Extended, Fragment, Marked, Opened
 
 Told = list[toolcalls.Change]
 
@@ -44,7 +44,7 @@ def fold(told: Told) -> list[Call]:
             assert change.name
             assert change.call_id
             calls.append(Call(change.index, change.call_id, change.name, change.arguments))
-        else:
+        elif isinstance(change, Extended):
             assert change.arguments
             call = calls[change.index]
             joined = call.arguments + change.arguments
@@ -687,3 +687,38 @@ def seconds(fragments: list[Fragment]) -> float:
 def test_time_is_linear_in_the_arguments(how: str) -> None:
     ratio = seconds(STREAMS[how](LONG)) / seconds(STREAMS[how](LONG[: len(LONG) // 8]))
     assert ratio < 20, "eight times the text"
+
+
+MEMBERS = msgspec.Raw(b'{"a":1}')
+OTHERS = msgspec.Raw(b'{"b":2}')
+
+
+def test_further_members_go_with_the_beginning_of_a_call_or_follow_it() -> None:
+    _, told = tell(
+        (
+            Fragment(0, "c1", members=MEMBERS),
+            Fragment(0, name="f", members=OTHERS),
+            Fragment(0, arguments="{}"),
+            Fragment(0, members=MEMBERS),
+            Fragment(1, "c2", "g", "{}", members=OTHERS),
+        )
+    )
+    assert told == [
+        Opened(0, "c1", "f", "", members=MEMBERS),
+        Marked(0, OTHERS),
+        Extended(0, "{}"),
+        Marked(0, MEMBERS),
+        Opened(1, "c2", "g", "{}", members=OTHERS),
+    ]
+
+
+def test_k77_a_custom_call_has_its_text_as_it_came() -> None:
+    joiner, told = tell(
+        (
+            Fragment(0, "c1", "sh", "ls ", kind="custom"),
+            Fragment(0, arguments='{"a', kind="custom"),
+            Fragment(0, arguments="ls ", kind="custom"),
+        )
+    )
+    assert [type(change) for change in told] == [Opened, Extended, Extended]
+    assert joiner.snapshot() == (Call(0, "c1", "sh", 'ls {"als ', "custom"),)

@@ -46,6 +46,12 @@ def test_the_standards_empty_data() -> None:
     assert data_of(b"data\n\ndata\ndata\n\n") == [b"", b"\n"]
 
 
+def test_k82_the_field_that_some_servers_end_a_stream_with_is_an_error() -> None:
+    for stream in (b'error: {"message":"x"}\n\n', b'data: 1\n\nerror:{"message":"x"}\n\n'):
+        for found in feeding.feed_all_ways(all_of, stream)[-1:]:
+            assert found == ("error", b'{"message":"x"}')
+
+
 def test_the_standards_optional_space() -> None:
     assert data_of(b"data:test\n\ndata: test\n\n") == [b"test", b"test"]
 

@@ -3,8 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+import structlog
+
 from engine import slices, worker
+from engine.stream import pump
 from machines import events
+from server import permits
+from server.access import entry as entries
+from server.api import ratelimit
 from tests.server import answering
 
 RULES = """
@@ -84,3 +91,47 @@ def test_every_choice_is_run_by_what_the_check_has_given() -> None:
     asked = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "Hi"}], "n": 3}
     assert answering.ask(asked, player=player).status == 200
     assert (len(player.checked), player.ran) == (1, [1, 1, 1])
+
+
+@pytest.mark.parametrize(("owner", "part"), [(permits.Permits, "counts"), (pump.Pump, "__init__")])
+def test_a_stream_that_cannot_be_made_keeps_no_permit(
+    owner: type, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[permits.Permit] = []
+    take_all = permits.take_all
+
+    def noted(*shares: tuple[permits.Permits, int]) -> permits.Permit | None:
+        taken.extend(permit for permit in (take_all(*shares),) if permit is not None)
+        return taken[-1]
+
+    def raising(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(permits, "take_all", noted)
+    monkeypatch.setattr(owner, part, raising)
+    environ = {"PROXY_SSE_MAX_CONCURRENCY": "1", "PROXY_TEST_ENDPOINTS": "true"}
+    answer = answering.ask({"stream": True}, environ=environ)
+    assert answer.status == 500
+    (permit,) = taken
+    assert permit._hold is permits.Hold.RELEASED
+
+
+def test_a_charge_that_fails_costs_no_line_of_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratelimit, "charge", None)  # a bug
+    with structlog.testing.capture_logs() as lines:
+        assert answering.ask({"model": "gpt-5.5"}).status == 200
+    (defect,) = [line for line in lines if line["event"] == "defect"]
+    (ended,) = [line for line in lines if line["event"] == "request_ended"]
+    assert (ended["kind"], ended["stream"]) == ("completed", defect["stream"])
+
+
+def test_a_bug_in_what_a_span_tells_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(_: object) -> bool:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(entries.Entry, "is_traced", property(raising))
+    with structlog.testing.capture_logs() as lines:
+        answer = answering.ask({})
+    assert (answer.status, answer.choice["message"]["content"]) == (200, "Hi")
+    defects = [line["boundary"] for line in lines if line["event"] == "defect"]
+    assert "projection" in defects

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.stream import estimate
 from server.api import options
 
 
@@ -11,7 +12,7 @@ def test_no_limit_cuts_nothing(tokens: int | None) -> None:
 
 
 def test_a_token_is_so_many_bytes() -> None:
-    assert options.bytes_of(7) == 7 * options.BYTES_PER_TOKEN
+    assert options.bytes_of(7) == 7 * estimate.BYTES_PER_TOKEN
 
 
 def test_a_limit_that_no_answer_meets_is_one_number() -> None:

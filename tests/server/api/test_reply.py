@@ -34,7 +34,11 @@ def test_a_rejection_is_the_same_response_in_every_api(endpoint: str, streaming:
         }
     }
     assert (made.status, made.chunked) == (503, False)
-    assert made.headers == [("content-type", "application/json"), ("retry-after", "7")]
+    assert made.headers == [
+        ("content-type", "application/json"),
+        ("retry-after", "7"),
+        ("retry-after-ms", "7400"),
+    ]
 
 
 @APIS

@@ -278,3 +278,22 @@ def test_the_summary_is_of_the_whole_body_however_it_was_sent(wakeups: int) -> N
     assert wire.summary.body_bytes == len(body)
     assert wire.summary.body_hash == hash_of(body)
     assert wire.summary.status == 200
+
+
+def test_a_rerouted_model_is_named_in_the_head() -> None:
+    wire = Wire()
+    wire.sink.rerouted("gpt-5.2")
+    assert (sinks.REROUTED, "gpt-5.2") in head_of(wire)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a\r\nset-cookie: x", "\u540d", "x" * 129])
+def test_a_name_that_no_header_can_hold_is_left_out(name: str) -> None:
+    wire = Wire()
+    wire.sink.rerouted(name)
+    assert sinks.REROUTED not in dict(head_of(wire))
+
+
+def head_of(wire: Wire) -> list[tuple[str, str]]:
+    """The head of an answer that begins now."""
+    start = next(call for call in wire.wake(Head(), Role()) if call[0] == "start")
+    return list(start[2])

@@ -127,7 +127,16 @@ def test_the_first_record_of_an_answer_without_tools_says_nothing_of_them(
     ("fields", "environ", "options"),
     [
         ({"tools": [F, G]}, {}, ToolOptions(("f", "g"))),
-        ({}, {"PROXY_OUTPUT_MODE": "obsidian-xml"}, ToolOptions(output_mode="obsidian-xml")),
+        (
+            {},
+            {"PROXY_OUTPUT_MODE": "obsidian-xml"},
+            ToolOptions(output_mode="obsidian-xml", suppress_tail=True),
+        ),
+        (
+            {},
+            {"PROXY_OUTPUT_MODE": "obsidian-xml", "PROXY_SUPPRESS_TAIL_AFTER_TOOLS": "false"},
+            ToolOptions(output_mode="obsidian-xml"),
+        ),
         ({}, {"PROXY_TOOL_BLOCK_MAX": "3"}, ToolOptions(max_calls=3)),
         ({}, {"PROXY_TOOL_BLOCK_DEDUP": "true"}, ToolOptions(dedup=True)),
         ({}, {"PROXY_TOOL_BLOCK_DELIMITER": "\\n"}, ToolOptions(delimiter="\n")),

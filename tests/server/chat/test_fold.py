@@ -137,6 +137,13 @@ def test_usage_that_is_unknown_is_zeros_and_a_header() -> None:
     assert ("x-turntape-usage", "unknown") in folded.headers
 
 
+def test_usage_that_is_estimated_has_a_header() -> None:
+    estimate = UsageTotals(Usage(2, 3), "estimated")
+    body, folded = render((Head(), Role(), Finish("stop"), estimate, Done()))
+    assert json.loads(body)["usage"]["total_tokens"] == 5
+    assert ("x-turntape-usage", "estimated") in folded.headers
+
+
 def test_a_failure_is_the_whole_answer_whatever_was_said_before() -> None:
     failure = Failure("upstream_disconnected", "The provider's stream ended.")
     body, folded = render((Head(), Role(), Content("x"), Rejected(failure)))

@@ -7,6 +7,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
+from engine import slices
+from server.api import answerform
 from server.chat import request as chatbodies
 from server.http import errors
 from tests.support.requests import chatrequests
@@ -379,26 +381,30 @@ def test_an_empty_stop_sequence_is_refused(stop: Any) -> None:
     assert (refused.value.code, refused.value.param) == ("invalid_request", "stop")
 
 
+def form_of(request: chatbodies.ChatRequest) -> answerform.AnswerForm:
+    return slices.at_once(chatbodies.answer_form(request))
+
+
 def test_a_schema_is_kept_as_the_client_wrote_it() -> None:
     schema = b'{ "type":"object",  "properties": {"b": {}, "a": {"maximum": 1.50}} }'
-    written = body(
-        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": "HERE"}}
-    ).replace(b'"HERE"', schema)
-    kept = chatbodies.output_schema(chatrequests.parse(written)[0])
-    assert kept is not None
-    assert bytes(kept) == schema
+    named = {"name": "n", "strict": True, "schema": "HERE"}
+    written = body(response_format={"type": "json_schema", "json_schema": named})
+    written = written.replace(b'"HERE"', schema)
+    kept = form_of(chatrequests.parse(written)[0])
+    assert kept.schema is not None
+    assert bytes(kept.schema) == schema
 
 
 @pytest.mark.parametrize("response_format", [None, {"type": "text"}, {"type": "json_object"}])
 def test_other_formats_have_no_schema(response_format: Any) -> None:
-    assert chatbodies.output_schema(parse(response_format=response_format)) is None
+    assert form_of(parse(response_format=response_format)).schema is None
 
 
 @pytest.mark.parametrize("json_schema", [None, {"name": "n"}, {"name": "n", "schema": None}])
 def test_a_schema_that_is_missing_is_refused(json_schema: Any) -> None:
     request = parse(response_format={"type": "json_schema", "json_schema": json_schema})
     with pytest.raises(errors.ApiError) as refused:
-        chatbodies.output_schema(request)
+        form_of(request)
     assert refused.value.code == "invalid_request"
     assert refused.value.param == "response_format.json_schema"
 

@@ -1,6 +1,7 @@
 """The bytes of a chat stream, against the API's own shapes and the SDK's own types."""
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from hypothesis import given, strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from machines import errors, events, outputs
+from machines import errors, events, outputs, tooloptions
 from machines.events import (
     Usage,
 )
@@ -21,9 +22,12 @@ from machines.outputs import (
     Finish,
     Head,
     Keepalive,
+    Members,
     Reasoning,
+    Refusal,
     Rejected,
     Role,
+    ToolCall,
     UsageTotals,
 )
 from machines.stream import machine as stream
@@ -164,6 +168,17 @@ def test_without_the_option_no_chunk_has_usage() -> None:
     assert frames[-1] == {"done": True}
 
 
+def test_usage_that_is_estimated_is_behind_a_comment() -> None:
+    estimate = UsageTotals(Usage(2, 3), "estimated")
+    body, _ = render((estimate,), include_usage=True)
+    assert body.startswith(b": x-turntape-usage: estimated\n\ndata: ")
+    (frame,) = chatwire.frames(body)
+    assert frame["usage"]["total_tokens"] == 5
+    assert render((estimate,), include_usage=False)[0] == b""
+    silent = tooloptions.ToolOptions(sse_comments=False)
+    assert render((estimate,), include_usage=True, tools=silent)[0].startswith(b"data: ")
+
+
 def test_usage_that_is_unknown_is_zeros_behind_a_comment() -> None:
     body, _ = render((UsageTotals(None),), include_usage=True)
     assert body.startswith(b": x-turntape-usage: unknown\n\ndata: ")
@@ -294,6 +309,76 @@ def test_texts_at_once_are_the_frames_of_each(texts: list[str], choice: int) -> 
     frames = b"".join(each.render(Content(text, choice)) for text in texts)
     assert at_once.contents(choice, texts) == frames
     assert at_once.frames == each.frames
+
+
+def of_chunk(**told: Any) -> Members:
+    """Members of a chunk."""
+    return Members("chunk", msgspec.Raw(msgspec.json.encode(told)))
+
+
+STANDING = of_chunk(fp="a")
+SAID: tuple[outputs.AnyOutput, ...] = (Head(), Role(), Content("x"))
+
+
+@pytest.mark.parametrize(
+    ("output", "options"),
+    [
+        (Role(), {}),
+        (Content("y"), {}),
+        (Reasoning("y"), {}),
+        (Refusal("y"), {}),
+        (ToolCall(0, "c", "f", "{}"), {}),
+        (Finish("stop"), {}),
+        (UsageTotals(Usage(1, 2)), {"include_usage": True}),
+        (Done(), {}),
+        (Members("delta", msgspec.Raw(b'{"mood":1}')), {}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_next_frame_has_the_members_of_its_chunk_whatever_it_is(
+    output: outputs.AnyOutput, options: dict[str, Any]
+) -> None:
+    told = (STANDING, of_chunk(), of_chunk(later=1))
+    body, _ = render((*SAID, *told, output, Content("z")), **options)
+    frame, *_, last = chatwire.frames(body)[2:]
+    assert (frame["fp"], frame["later"]) == ("a", 1)
+    assert "fp" not in last
+    assert last["later"] == 1
+
+
+def test_each_text_of_several_has_the_members_that_stand() -> None:
+    chunks = sse.ChatChunks(opened())
+    chunks.render(STANDING)
+    frames = chatwire.frames(chunks.contents(0, ["a", "b", "c"]))
+    assert [frame["fp"] for frame in frames] == ["a", "a", "a"]
+    assert chunks.frames == 3
+
+
+def test_large_members_of_a_chunk_are_told_once_and_with_the_first_finish() -> None:
+    large = of_chunk(fp="a", citations=["u" * sse.STANDING_BYTES])
+    body, _ = render(
+        (*SAID, large, *(Content("y"),) * 300, Finish("stop"), Finish("stop", 1), Done()), n=2
+    )
+    having = [at for at, frame in enumerate(chatwire.frames(body)) if "citations" in frame]
+    assert having == [2, 302]
+
+
+def test_members_of_chunks_that_tell_nothing_take_time_in_proportion() -> None:
+    chunks = sse.ChatChunks(opened())
+    took = time.process_time()
+    for number in range(20_000):
+        chunks.render(of_chunk(**{f"m{number}": 1}))
+    (frame,) = chatwire.frames(chunks.render(Content("x")))
+    assert frame["m0"] == frame["m19999"] == 1
+    assert time.process_time() - took < 1
+
+
+def test_members_behind_the_last_finish_go_with_a_choice_that_has_one() -> None:
+    said = (Head(), Role(), Role(1), Content("x", 1), Finish("stop", 1), STANDING, Done())
+    body, _ = render(said, n=2)
+    *_, frame, _ = chatwire.frames(body)
+    assert frame["fp"] == "a"
+    assert frame["choices"][0]["index"] == 1
 
 
 @pytest.mark.parametrize("escape", [r"\ud800", r"a\udc00", r"\udc00\ud800", r"\ud83d x"])

@@ -54,7 +54,8 @@ def refusal(**fields: Any) -> errors.ApiError:
         ({"tools": {}}, "tools"),
         ({"tools": [F] * 513}, "tools"),
         ({"tools": ["f"]}, "tools[0]"),
-        ({"tools": [{"function": {"name": "f"}}]}, "tools[0].type"),
+        ({"tools": [{"name": "f"}]}, "tools[0].type"),
+        ({"tools": [{"function": {}}]}, "tools[0].function.name"),
         ({"tools": [F, {"type": "function"}]}, "tools[1].function"),
         ({"tools": [{"type": "function", "name": "f"}]}, "tools[0].function"),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
@@ -65,7 +66,7 @@ def refusal(**fields: Any) -> errors.ApiError:
         ({"tools": [function("f", parameters=[])]}, "tools[0].function.parameters"),
         ({"tools": [function("f", parameters="{}")]}, "tools[0].function.parameters"),
         ({"tools": [function("f", strict="yes")]}, "tools[0].function.strict"),
-        ({"tool_choice": "any"}, "tool_choice"),
+        ({"tool_choice": "some"}, "tool_choice"),
         ({"tool_choice": 1}, "tool_choice"),
         ({"tool_choice": {}}, "tool_choice.type"),
         ({"tool_choice": {"type": "custom", "custom": {"name": "f"}}}, "tool_choice.type"),
@@ -296,3 +297,9 @@ def test_a_required_call_can_always_be_made(tools: list[Any], choice: Any) -> No
     else:
         assert wanted.tools or not wanted.required
         assert all(function(tool.name) in tools for tool in wanted.tools)
+
+
+def test_a_function_needs_no_type_and_any_means_required() -> None:
+    wanted = read(tools=[{"function": {"name": "f"}}, G], tool_choice="any")
+    assert (names(wanted), wanted.required, wanted.ignored) == (["f", "g"], True, ())
+    assert refusal(tool_choice="any").param == "tool_choice"

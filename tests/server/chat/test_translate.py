@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine import worker
+from server.api import answerform
 from server.api.options import AnswerOptions
 from server.chat import translate
 from server.config import settings
@@ -49,6 +50,22 @@ def test_parts_that_are_no_text_keep_the_field_that_they_came_from() -> None:
     )
 
 
+@pytest.mark.parametrize("form", [{"url": "data:,x"}, "data:,x"])
+def test_an_image_may_be_its_url_alone(form: Any) -> None:
+    (message,) = read(
+        {"role": "user", "content": [{"type": "image_url", "image_url": form}]}
+    ).messages
+    assert message.parts == (worker.ImagePart("data:,x", "messages[0].content[0]"),)
+
+
+@pytest.mark.parametrize("thinking", ["hm", [{"type": "text", "text": "hm"}], None])
+def test_thinking_of_another_provider_is_left_out_and_named(thinking: Any) -> None:
+    parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": "a"}]
+    asked = read({"role": "assistant", "content": parts}, {"role": "user", "content": "b"})
+    assert asked.messages[0] == worker.Message("assistant", (worker.TextPart("a"),))
+    assert asked.ignored == ("messages[0].content[0]",)
+
+
 def test_a_refusal_is_one_as_a_part_and_as_a_field() -> None:
     part = {"type": "refusal", "refusal": "no"}
     asked = read({"role": "assistant", "content": [part]}, {"role": "user", "content": "why?"})
@@ -58,7 +75,7 @@ def test_a_refusal_is_one_as_a_part_and_as_a_field() -> None:
 def test_json_without_a_schema_is_asked_for_in_words_and_named() -> None:
     asked = read(response_format={"type": "json_object"})
     assert asked.messages[-1] == worker.Message(
-        "developer", (worker.TextPart(translate.JSON_INSTRUCTION),)
+        "developer", (worker.TextPart(answerform.JSON_INSTRUCTION),)
     )
     assert asked.emulated == ("response_format",)
     assert (read().emulated, len(read().messages)) == ((), 1)

@@ -48,7 +48,10 @@ def test_serve_without_a_worker_is_codex(tmp_path: Path) -> None:
     failed = turntape("serve", CODEX_BIN="/no/such/codex", PROXY_DATA_DIR=str(tmp_path))
     assert (failed.returncode, failed.stderr) == (
         1,
-        "turntape: CODEX_BIN=/no/such/codex: no such program\n",
+        (
+            "turntape: CODEX_BIN=/no/such/codex: no such program; "
+            "without it the installed one is used\n"
+        ),
     )
 
 
@@ -161,28 +164,42 @@ def test_a_codex_home_in_use_is_said(tmp_path: Path) -> None:
             PROXY_DATA_DIR=str(tmp_path),
         )
     assert failed.returncode == 1
-    assert failed.stderr == f"turntape: {home}: another server uses it\n"
+    assert failed.stderr == (
+        f"turntape: {home}: another server uses it; stop it, or set PROXY_DATA_DIR to another "
+        "directory\n"
+    )
     assert [path.name for path in home.iterdir()] == ["lock"]
 
 
-def test_a_worker_whose_packages_are_missing_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "traced", "why"),
+    [
+        ("aiohttp", "", "the upstream worker needs the extra of that name"),
+        ("opentelemetry", "true", "PROXY_ENABLE_TRACING needs the extra of OpenTelemetry"),
+    ],
+)
+def test_a_part_whose_packages_are_missing_is_said(
+    package: str, traced: str, why: str, tmp_path: Path
+) -> None:
     program = (
-        "import sys; sys.modules['aiohttp'] = None; "
+        f"import sys; sys.modules['{package}'] = None; "
         "sys.argv[1:] = ['serve', '--worker', 'upstream']; "
         "from server import program; program.run()"
     )
     failed = subprocess.run(
         (sys.executable, "-c", program),
         cwd=serving.ROOT,
-        env={"PROXY_DATA_DIR": str(tmp_path), "PROXY_UPSTREAM_URL": "http://127.0.0.1:1/v1"},
+        env={
+            "PROXY_DATA_DIR": str(tmp_path),
+            "PROXY_UPSTREAM_URL": "http://127.0.0.1:1/v1",
+            "PROXY_ENABLE_TRACING": traced,
+        },
         capture_output=True,
         text=True,
     )
+    extra = "otel" if traced else "upstream"
     assert failed.returncode == 1
-    assert failed.stderr == (
-        "turntape: the upstream worker needs the extra of that name: "
-        "pip install 'turntape[upstream]'\n"
-    )
+    assert failed.stderr == f"turntape: {why}: pip install 'turntape[{extra}]'\n"
 
 
 @pytest.mark.parametrize(

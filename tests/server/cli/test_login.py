@@ -30,6 +30,12 @@ for line in sys.stdin:
 """A Codex whose user has been to the link already, and how that went."""
 
 
+LOGGED_IN = """\
+Logged in. The login is kept in {home}.
+A server that runs on it takes it within 5 s.
+"""
+
+
 @pytest.mark.codex
 def test_the_login_link_is_shown(tmp_path: Path) -> None:
     with subprocess.Popen(
@@ -53,7 +59,7 @@ def test_the_login_link_is_shown(tmp_path: Path) -> None:
         (
             {"success": True, "loginId": "1"},
             0,
-            "Logged in. The login is kept in {home}.\nRestart a server that is running on it.\n",
+            LOGGED_IN,
             "",
         ),
         (
@@ -85,6 +91,45 @@ def test_how_the_login_went_is_said_and_is_the_exit_status(
         text=True,
         timeout=machinetime.HANG_S,
     )
-    _, _, _, _, _, *last = done.stdout.splitlines(keepends=True)
+    waiting = "Waiting for the login. Ctrl-C gives up.\n"
+    shown, _, last = done.stdout.partition(waiting)
+    assert "\n  https://auth.example/\n" in shown
+    assert "ssh -L 1455:localhost:1455" in shown
     assert (done.returncode, done.stderr) == (status, complained)
-    assert "".join(last) == said.format(home=tmp_path / "codex-home")
+    assert last == said.format(home=tmp_path / "codex-home")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "status", "complained"),
+    [
+        (("login",), {"PROXY_CODEX_API_KEY": "sk-secret"}, 1, "PROXY_CODEX_API_KEY is set"),
+        (("logout",), {"PROXY_CODEX_API_KEY": "sk-secret"}, 1, "PROXY_CODEX_API_KEY is set"),
+        (("login",), {"PROXY_CODEX_BASE_URL": "http://h/v1"}, 1, "PROXY_CODEX_BASE_URL is set"),
+        (("login", "--with-api-key"), {}, 2, "no API key on standard input"),
+        (("login", "--device", "--with-api-key"), {}, 2, "not allowed with"),
+    ],
+)
+def test_what_no_login_can_come_of_is_refused_and_says_what_to_do(
+    arguments: tuple[str, ...],
+    environ: dict[str, str],
+    status: int,
+    complained: str,
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        (sys.executable, "-m", "server", *arguments),
+        cwd=serving.ROOT,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PROXY_DATA_DIR": str(tmp_path),
+            **environ,
+            **measured.VARIABLES,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=machinetime.HANG_S,
+    )
+    assert (done.returncode, done.stdout) == (status, "")
+    assert complained in done.stderr
+    assert "sk-secret" not in done.stderr

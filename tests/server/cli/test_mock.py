@@ -112,6 +112,7 @@ EVEN = (
     (rb'"created":\d+', b'"created":1700000000'),
     (rb"(?<=x-request-id: )\S+", b"1"),
     (rb"(?<=x-turntape-stream: )\S+", b"1"),
+    (rb"(?<=x-turntape-overhead-ms: )\S+", b"1"),
     (rb"(?<=date: )[^\r]+", b"1"),
 )
 """What differs from answer to answer, and in the transcripts; as long as it is in answers."""

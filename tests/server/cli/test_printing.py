@@ -38,3 +38,11 @@ def test_lines_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     printing.say("one\n", "", "two")
     printing.say_each(iter(["three\r"]))
     assert capsys.readouterr().out == "one\\n\n\ntwo\nthree\\r\n"
+
+
+@pytest.mark.parametrize("text", ["a word " * 40, "/a/path/" * 40, "\x1b[31m\n" * 40, "short"])
+def test_a_folded_text_fits_and_steers_nothing(text: str) -> None:
+    first, *rest = printing.folded(text, 8)
+    assert not first.startswith(" ")
+    assert all(line.startswith(" " * 8) for line in rest)
+    assert all(len(line) <= printing.COLUMNS and line.isprintable() for line in (first, *rest))

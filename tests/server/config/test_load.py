@@ -1,5 +1,6 @@
 """What an operator's flags, environment and env file make of the settings."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ DEFAULTS: dict[str, Any] = {
     "port": 11435,
     "host": "127.0.0.1",
     "api_key": None,
+    "api_keys_file": None,
+    "admin_key": None,
+    "trusted_proxies": (),
     "env": None,
     "worker": "codex",
     "models_file": None,
     "models": {},
+    "keys": {},
     "use_app_server": True,
     "data_dir": Path("/home/operator/.local/state/turntape"),
     "codex_bin": None,
@@ -28,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "codex_models": (),
     "codex_base_url": None,
     "codex_api_key": None,
+    "auth_login_url": "false",
+    "auth_login_url_mode": "message",
     "codex_workdir": None,
     "sandbox_mode": "read-only",
     "approval_policy": "never",
@@ -41,9 +48,10 @@ DEFAULTS: dict[str, Any] = {
     "worker_handshake_timeout_ms": 15000,
     "worker_request_timeout_ms": 10000,
     "worker_shutdown_grace_ms": 5000,
+    "worker_hang_timeout_ms": 15_000,
     "worker_backoff_initial_ms": 500,
     "worker_backoff_max_ms": 5000,
-    "worker_exit": "error",
+    "worker_exit": "length",
     "head_hold_ms": 30000,
     "first_chunk_timeout_ms": 300000,
     "stream_idle_timeout_ms": 300000,
@@ -52,13 +60,19 @@ DEFAULTS: dict[str, Any] = {
     "sse_keepalive_ms": 15000,
     "nonstream_truncate_after_ms": 0,
     "latency_budget_ms": 0,
+    "drain_delay_ms": 0,
     "drain_timeout_ms": 20000,
+    "maintenance_mode": False,
     "max_body_bytes": 16777216,
     "max_prompt_tokens": 0,
     "max_chat_choices": 5,
     "max_input_items": 16384,
     "max_tool_calls": 1024,
     "sse_max_concurrency": 0,
+    "rate_limit_enabled": False,
+    "rate_limit_window_ms": 60000,
+    "rate_limit_max": 60,
+    "test_endpoints": False,
     "protect_models": False,
     "enable_cors": True,
     "cors_allowed_origins": ("app://obsidian.md",),
@@ -72,7 +86,7 @@ DEFAULTS: dict[str, Any] = {
     "tool_block_max": 0,
     "tool_block_dedup": False,
     "tool_block_delimiter": None,
-    "suppress_tail_after_tools": False,
+    "suppress_tail_after_tools": "auto",
     "park_ttl_ms": 300000,
     "park_max": 64,
     "event_log": "masked",
@@ -82,11 +96,22 @@ DEFAULTS: dict[str, Any] = {
     "log_max_bytes": 1073741824,
     "log_max_age_s": 604800,
     "log_on_error": "continue",
+    "log_summary_age_s": 90 * 86_400,
+    "log_summary_max_bytes": 256 << 20,
+    "usage_allow_unauth": False,
     "store": "sqlite",
     "store_ttl_s": 2592000,
     "store_max_bytes": 1073741824,
     "log_level": "info",
     "log_format": "auto",
+    "log_access_sample": 1,
+    "enable_metrics": True,
+    "metrics_token": None,
+    "metrics_allow_loopback": True,
+    "metrics_allow_unauth": False,
+    "enable_request_metrics": False,
+    "enable_tracing": False,
+    "tracing_conventions": "gen-ai-0.1.0",
     "transcripts_dir": ROOT / "transcripts",
     "scripted_transcript": None,
     "scripted_speed": 1.0,
@@ -161,7 +186,9 @@ def test_defaults() -> None:
         ("PROXY_TOOL_BLOCK_DELIMITER", " \n\t", "tool_block_delimiter", " \n\t"),
         ("PROXY_TOOL_BLOCK_DELIMITER", r"\n-\t", "tool_block_delimiter", "\n-\t"),
         ("PROXY_TOOL_BLOCK_DELIMITER", r"\\n\x", "tool_block_delimiter", r"\n\x"),
-        ("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "true", "suppress_tail_after_tools", True),
+        ("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "true", "suppress_tail_after_tools", "true"),
+        ("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "1", "suppress_tail_after_tools", "true"),
+        ("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "No", "suppress_tail_after_tools", "false"),
         ("PROXY_ENABLE_PARALLEL_TOOL_CALLS", "false", "enable_parallel_tool_calls", False),
         ("PROXY_PARK_TTL_MS", "1", "park_ttl_ms", 1),
         ("PROXY_PARK_MAX", "0", "park_max", 0),
@@ -273,10 +300,39 @@ def test_any_other_host_needs_a_key_of_its_own(host: str) -> None:
     assert load({"PROXY_HOST": host, "PROXY_API_KEY": KEY}).host == host
 
 
+def test_a_short_token_is_a_warning() -> None:
+    (warning,) = warnings_of({"PROXY_METRICS_TOKEN": "scrape"})
+    assert warning == "PROXY_METRICS_TOKEN has less than 16 characters: easy to guess"
+    assert warnings_of({"PROXY_METRICS_TOKEN": "s" * 16}) == []
+
+
+def test_a_token_is_nobodys_key() -> None:
+    for name, others in (("PROXY_API_KEY", "clients"), ("PROXY_ADMIN_KEY", "operators")):
+        said = refusal({name: KEY, "PROXY_METRICS_TOKEN": KEY})
+        assert said == f"PROXY_METRICS_TOKEN: must not be {name}: {others} have that"
+
+
+def test_s35_an_admin_key_is_a_key_of_its_own_and_no_shorter() -> None:
+    far = {"PROXY_HOST": "0.0.0.0", "PROXY_API_KEY": KEY}
+    own = f"{KEY}-of-operators"
+    assert load({**far, "PROXY_ADMIN_KEY": own}).admin_key == own
+    assert load({"PROXY_ADMIN_KEY": own}).admin_key == own
+    assert refusal({**far, "PROXY_ADMIN_KEY": "fifteen-letters"}) == (
+        "PROXY_ADMIN_KEY: must have at least 16 characters to listen on '0.0.0.0'"
+    )
+    assert "published key" in refusal({**far, "PROXY_ADMIN_KEY": "codex-local-secret"})
+    same = "PROXY_ADMIN_KEY: must not be PROXY_API_KEY: clients have that"
+    assert refusal({"PROXY_API_KEY": KEY, "PROXY_ADMIN_KEY": KEY}) == same
+    _, warnings = configuration.load({**HOME, "PROXY_ADMIN_KEY": "short"})
+    assert warnings == ["PROXY_ADMIN_KEY has less than 16 characters: easy to guess"]
+    assert own not in repr(load({"PROXY_ADMIN_KEY": own}))
+
+
 def test_no_key_is_shown_anywhere() -> None:
-    loaded = load({"PROXY_API_KEY": KEY, "PROXY_CODEX_API_KEY": f"sk-{KEY}"})
+    given = {"PROXY_CODEX_API_KEY": f"sk-{KEY}", "PROXY_METRICS_TOKEN": f"scrape-{KEY}"}
+    loaded = load({"PROXY_API_KEY": KEY, **given})
     assert loaded.api_key == KEY
-    assert loaded.secrets() == (KEY, f"sk-{KEY}")
+    assert loaded.secrets() == (KEY, f"sk-{KEY}", f"scrape-{KEY}")
     assert KEY not in repr(loaded)
     assert KEY not in str(configuration.describe(loaded))
     assert rows(loaded)["PROXY_API_KEY"].value == "********"
@@ -331,7 +387,11 @@ def test_without_a_home_the_data_directory_must_be_named() -> None:
         ("PROXY_HEAD_HOLDMS", "is unknown, did you mean PROXY_HEAD_HOLD_MS?"),
         ("PROXY_TOOLBLOCK_MAX", "is unknown, did you mean PROXY_TOOL_BLOCK_MAX?"),
         ("PROXY_QQQQQQQQQQQQQQQQQQ", "is unknown"),
-        ("PROXY_ADMIN_KEY", "is not in effect in this version"),
+        ("TOOL_BLOCK_MAX", "is not read: use PROXY_TOOL_BLOCK_MAX"),
+        ("STOP_AFTER_TOOLS_MODE", "is not read: use PROXY_STOP_AFTER_TOOLS_MODE"),
+        ("SUPPRESS_TAIL_AFTER_TOOLS", "is not read: use PROXY_SUPPRESS_TAIL_AFTER_TOOLS"),
+        ("PROXY_PORT", "is not read: use PORT"),
+        ("PROXY_CODEX_BIN", "is not read: use CODEX_BIN"),
         (
             "PROXY_KILL_ON_DISCONNECT",
             "is not used: a turn always ends within a second of its client",
@@ -388,6 +448,21 @@ def test_a_broken_env_file_stops_the_start(
     assert str(caught.value).startswith("--env-file: ")
 
 
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"PORT=1\n")
+    os.close(writing)
+    with os.fdopen(reading):
+        path = Path(f"/dev/fd/{reading}")
+        assert configuration.load(HOME, env_file=path)[0].port == 1
+        with pytest.raises(configuration.ConfigError, match="is not a regular file"):
+            configuration.load(HOME, env_file=path, is_again=True)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "env")
+    (tmp_path / "env").write_text("PORT=2\n")
+    assert configuration.load(HOME, env_file=link, is_again=True)[0].port == 2
+
+
 @pytest.mark.parametrize("written", [r"\n", r"'\n'", r'"\n"', r'"\\n"', '"\n"', "'\n'"])
 def test_a_newline_can_be_written_in_an_env_file(written: str, tmp_path: Path) -> None:
     env_file = tmp_path / "env"
@@ -408,7 +483,7 @@ def test_every_shown_value_can_be_written_back() -> None:
 
 def test_every_name_has_one_meaning() -> None:
     names = [name for item in settings.SETTINGS for name in item.names]
-    names += [*configuration.RESERVED, *configuration.RETIRED]
+    names += [*configuration.RETIRED]
     assert len(names) == len(set(names))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.routing.fleet import Rule
+from engine.routing.timeouts import Timeouts
 from server.chat import request as chatbodies
 from server.config import load as configuration, models_file
 from server.config.models_file import ModelsFileError
@@ -39,6 +40,7 @@ def test_the_example_of_the_documentation_is_read() -> None:
             model="qwen2.5-7b-instruct",
             defaults={"temperature": 0.2, "max_tokens": 512},
             fallback="codex-5-low",
+            timeouts=Timeouts(first_chunk_ms=5000),
         ),
         "team/reviewer": Rule(worker="codex", model="gpt-5.5", effort="high", fallback="small"),
     }

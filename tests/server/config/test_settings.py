@@ -32,12 +32,15 @@ def test_the_page_is_current() -> None:
 
 def test_the_page_speaks_of_known_names_only() -> None:
     known = {name for item in settings.SETTINGS for name in item.names}
-    known |= configuration.RESERVED | {name.rstrip("*") for name in configuration.RETIRED}
+    known |= {name.rstrip("*") for name in configuration.RETIRED}
     mentioned = set(re.findall(r"\b(?:PROXY|WORKER|CODEX)_[A-Z_]*[A-Z]\b", PAGE.read_text()))
     assert mentioned - {name.rstrip("_") for name in known} == set()
 
 
 def test_the_page_has_every_flag() -> None:
     flags = {item.setting.flag for item in settings.SETTINGS if item.setting.flag}
-    assert flags == {"--host", "--port", "--worker", "--models-file", "--log-dir"}
+    assert flags == {
+        *("--host", "--port", "--keys-file", "--worker", "--models-file", "--log-dir"),
+        "--codex-home",
+    }
     assert all(f"`{flag}`" in generated_part() for flag in flags)

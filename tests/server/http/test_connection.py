@@ -56,6 +56,23 @@ def test_a_bad_request_is_refused_in_the_envelope_and_the_connection_closed(
     assert logs == []
 
 
+@pytest.mark.parametrize("blank", [b"\r\n", b"\n", b"\r\n\r\n", b"\r\n" * 5_000])
+def test_k50_blank_lines_before_a_request_and_behind_a_body_are_none_of_it(blank: bytes) -> None:
+    async def run() -> None:
+        async with serving(echo) as server:
+            client = await server.connect()
+            for _ in range(2):
+                assert (await client.ask(blank + post(b"abc"))).status == 200
+            both = await client.ask(post(b"abc") + blank + get("/second"))
+            assert both.status == 200
+            assert (await client.response()).status == 200
+            for piece in (blank, blank, get("/third")):
+                await client.send(piece)
+            assert (await client.response()).status == 200
+
+    uvloop.run(run())
+
+
 def test_a_head_of_many_headers_below_the_limit_is_served() -> None:
     async def run() -> None:
         async with serving(echo) as server:

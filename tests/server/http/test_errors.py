@@ -5,6 +5,7 @@ import json
 import pytest
 
 from engine import failures
+from engine.codex.turns import verdicts
 from machines import outputs
 from machines.stream import states
 from server.http import errors
@@ -33,6 +34,7 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "request_too_large": (413, "invalid_request_error", None, None),
     "unsupported_media_type": (415, "invalid_request_error", None, None),
     "expectation_failed": (417, "invalid_request_error", None, None),
+    "upgrade_required": (426, "invalid_request_error", None, None),
     "headers_too_large": (431, "invalid_request_error", None, None),
     "rate_limit_exceeded": (429, "rate_limit_error", "1", None),
     "concurrency_exceeded": (429, "rate_limit_error", "1", None),
@@ -43,6 +45,7 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "client_gone": (499, "invalid_request_error", None, None),
     "internal_error": (500, "server_error", None, None),
     "upstream_error": (502, "server_error", "1", None),
+    "upstream_redirected": (502, "server_error", None, "false"),
     "upstream_disconnected": (502, "server_error", "1", None),
     "upstream_truncated": (502, "server_error", "1", None),
     "upstream_text_mismatch": (502, "server_error", "1", None),
@@ -54,10 +57,13 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "empty_upstream": (502, "server_error", "1", None),
     "worker_exited": (503, "server_error", "1", None),
     "store_unavailable": (503, "server_error", "1", None),
+    "usage_unavailable": (503, "server_error", "1", None),
+    "usage_not_kept": (404, "invalid_request_error", None, None),
     "worker_not_ready": (503, "server_error", "1", None),
     "app_server_disabled": (503, "server_error", "30", None),
     "server_shutdown": (503, "server_error", "1", None),
     "maintenance": (503, "server_error", "30", None),
+    "maintenance_not_kept": (503, "server_error", "1", None),
     "request_timeout": (504, "server_error", None, "false"),
     "idle_timeout": (504, "server_error", None, "false"),
 }
@@ -158,6 +164,6 @@ def test_a_streams_failure_keeps_everything_a_client_is_told() -> None:
 
 def test_every_failure_of_a_stream_or_a_worker_has_a_case() -> None:
     codes = {code for _, code, _ in states.TIMEOUTS.values()} | {"server_shutdown"}
-    made = [*vars(failures).values(), *failures.NAMED.values(), *failures.BY_STATUS.values()]
+    made = [*vars(failures).values(), *verdicts.NAMED.values(), *verdicts.BY_STATUS.values()]
     codes |= {each.code for each in made if isinstance(each, failures.ProviderFailure)}
     assert codes <= set(errors.CASES)

@@ -192,4 +192,4 @@ def test_connections_above_the_limit_are_closed_as_they_come() -> None:
 
     with structlog.testing.capture_logs() as logs:
         uvloop.run(run())
-    assert [(line["event"], line["limit"]) for line in logs] == [("too many connections", 1)]
+    assert [(line["event"], line["limit"]) for line in logs] == [("connections_full", 1)]

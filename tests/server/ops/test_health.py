@@ -9,6 +9,7 @@ from tests.support.process import machinetime, serving
 def test_health_tells_no_pids_and_no_paths(keyless: serving.Serve) -> None:
     body = ask(keyless, "GET", "/healthz").body
     assert json.loads(body)["worker"] == {"kind": "scripted", "state": "ready"}
+    assert "account" not in json.loads(body)
     assert str(keyless.process.pid).encode() not in body
     assert b"/" not in body
 

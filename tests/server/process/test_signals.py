@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -24,7 +25,7 @@ LIMIT_S = 60.0
 BEFORE = (
     "import server.cli.command_line",
     "import uvloop",
-    "import engine.codex.worker",
+    "import engine.codex.options",
     "server.config.load.load",
     "server.diagnostics.configure",
 )
@@ -39,8 +40,8 @@ STARTING = (
     "server.http.listener.HttpServer.bind",
     "engine.codex.child.home.prepare",
     "engine.codex.child.process.Process.start",
-    "engine.codex.worker.AppServer.connected",
-    "engine.codex.worker.AppServer.handshake",
+    "engine.codex.tenant.AppServer.connected",
+    "engine.codex.tenant.AppServer.handshake",
     "server.http.listener.HttpServer.serve",
     "server.cli.command_line._announce",
 )
@@ -178,8 +179,9 @@ ERRANDS = {
     "engine.codex.child.process.Process.start": (("login",), 130),
     "engine.codex.login.Login.handshake": (("login",), 130),
     "engine.codex.login.Login.link": (("login",), 130),
-    "server.cli.login._show": (("login",), 130),
-    "engine.codex.child.process.Process.stop": (("login",), 130),
+    "server.cli.login._by_browser": (("login",), 130),
+    "server.cli.login._wait": (("login",), 130),
+    "engine.codex.child.process.Process.stop": (("login", "--status"), 130),
 }
 """Moments of the other commands, and how they end there."""
 
@@ -235,6 +237,63 @@ def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
         assert answer.error["code"] == "server_shutdown"
 
 
+def delayed(delay_ms: int, speed: str = "1") -> contextlib.AbstractContextManager[serving.Serve]:
+    """A server that serves on after the first signal, and has ten minutes to drain."""
+    return serving.running(
+        "--worker",
+        "scripted",
+        PROXY_SCRIPTED_SPEED=speed,
+        PROXY_DRAIN_DELAY_MS=str(delay_ms),
+        PROXY_DRAIN_TIMEOUT_MS="600000",
+    )
+
+
+def states(server: serving.Serve) -> list[str]:
+    """The states that the server has said it went through, but for `ready`."""
+    said = [line["state"] for line in server.lines if line.get("event") == "lifecycle"]
+    return [state for state in said if state != "ready"]
+
+
+def test_s35_whoever_comes_during_the_delay_is_served() -> None:
+    with delayed(600_000) as server:
+        server.process.terminate()
+        machinetime.until(lambda: states(server) == ["leaving"])
+        status, body = server.get("/readyz")
+        assert (status, body["state"]) == (503, "leaving")
+        hello = {"model": "text-short", "messages": [{"role": "user", "content": "Hello"}]}
+        assert server.post(hello)[0] == 200
+        assert server.stream(hello).endswith(b"data: [DONE]\n\n")
+        assert server.get("/healthz")[1]["state"] == "leaving"
+        # The second signal ends the delay, and the drain has nothing to wait for.
+        assert server.stop() == 0
+        assert states(server) == ["leaving", "draining"]
+
+
+def test_s35_a_delay_ends_by_itself_and_streams_still_have_their_drain() -> None:
+    with delayed(200) as server:
+        stream = chatclient.LiveChat(server, "x", model="text-short", stream=True)
+        with stream:
+            stream.next("content")
+            server.process.terminate()
+            machinetime.until(lambda: states(server) == ["leaving", "draining"])
+            assert stream.answer().outline[-1] == "done"
+        assert server.process.wait(timeout=LIMIT_S) == 0
+
+
+def test_s35_three_signals_end_the_delay_the_drain_and_the_wait() -> None:
+    with delayed(600_000, speed="0.01") as server:
+        stream = chatclient.LiveChat(server, "x", model="text-short", stream=True)
+        with stream:
+            stream.next("content")
+            server.process.terminate()
+            machinetime.until(lambda: states(server) == ["leaving"])
+            server.process.terminate()
+            machinetime.until(lambda: states(server) == ["leaving", "draining"])
+            server.process.terminate()
+            assert stream.answer().error["code"] == "server_shutdown"
+            assert server.process.wait(timeout=LIMIT_S) == 0
+
+
 TAKE_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -243,14 +302,29 @@ os.execv(sys.executable, [sys.executable, "-m", "server", *sys.argv[1:]])
 """Makes standard input the terminal of the session, and becomes the program."""
 
 
-@pytest.mark.usefixtures("hangup_by_default")
-def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
+class OnTerminal(NamedTuple):
+    """A server whose terminal is ours: `leader` is our end of it."""
+
+    process: subprocess.Popen[bytes]
+    leader: int
+    shown: bytes
+
+    def read_to(self, text: bytes) -> None:
+        """Read what it shows until there is this text."""
+        shown = b""
+        while text not in shown:
+            shown += os.read(self.leader, 4096)
+
+
+@contextlib.contextmanager
+def on_terminal(data_dir: Path) -> Iterator[OnTerminal]:
+    """A server that is ready, killed at the end if it still runs."""
     leader, terminal = os.openpty()
     serve = ("serve", "--worker", "scripted", "--port", "0")
     with subprocess.Popen(
         (sys.executable, "-c", TAKE_TERMINAL, *serve),
         cwd=serving.ROOT,
-        env=environment(PROXY_DATA_DIR=str(tmp_path)),
+        env=environment(PROXY_DATA_DIR=str(data_dir)),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -258,22 +332,37 @@ def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
     ) as process:
         os.close(terminal)
         shown = b""
-        while b"turntape 0." not in shown:
-            shown += os.read(leader, 4096)
-        os.close(leader)
         try:
-            assert process.wait(LIMIT_S) == 0
+            while b"turntape 0." not in shown:
+                shown += os.read(leader, 4096)
+            yield OnTerminal(process, leader, shown)
         finally:
             process.kill()
-    assert b"Traceback" not in shown
 
 
 @pytest.mark.usefixtures("hangup_by_default")
-def test_elsewhere_a_hangup_and_a_broken_pipe_are_nothing(tmp_path: Path) -> None:
+def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
+    with on_terminal(tmp_path) as server:
+        os.close(server.leader)
+        assert server.process.wait(LIMIT_S) == 0
+        assert b"Traceback" not in server.shown
+
+
+@pytest.mark.usefixtures("hangup_by_default")
+def test_on_a_terminal_that_is_still_there_a_hangup_is_a_reload(tmp_path: Path) -> None:
+    with on_terminal(tmp_path) as server:
+        server.process.send_signal(signal.SIGHUP)
+        server.read_to(b"config_reloaded")
+        os.close(server.leader)
+        assert server.process.wait(LIMIT_S) == 0
+
+
+@pytest.mark.usefixtures("hangup_by_default")
+def test_elsewhere_a_hangup_is_a_reload_and_a_broken_pipe_nothing(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", data_dir=tmp_path) as server:
         server.process.send_signal(signal.SIGPIPE)
         server.process.send_signal(signal.SIGHUP)
-        machinetime.until(lambda: any(line["event"] == "hangup_ignored" for line in server.lines))
+        machinetime.until(lambda: any(line["event"] == "config_reloaded" for line in server.lines))
         assert server.get("/livez")[0] == 200
         assert server.stop() == 0
 
@@ -309,9 +398,9 @@ def test_closed_and_full_descriptors_are_served_without(redirection: str, tmp_pa
             assert answers(f"{url}/v1/chat/completions", json.dumps(body).encode())
             opened = Path(f"/proc/{process.pid}/fd")
             health = json.loads(httpclient.ask(url, "GET", "/healthz").body)
-            # `lifecycle`, `listening` and `stream_ended`; the thread may have one in hand.
+            # `lifecycle`, `readiness_changed`, `listening`, `request_ended`; one may be in hand.
             dropped = health.get("diagnostics_dropped", 0)
-            assert dropped in (2, 3) if redirection == "2>/dev/full" else dropped == 0
+            assert dropped in (3, 4) if redirection == "2>/dev/full" else dropped == 0
             files = {str((opened / number).readlink()) for number in "012"}
             assert files <= {"/dev/null", "/dev/full"}
             process.terminate()
@@ -342,7 +431,7 @@ def test_diagnostics_that_nobody_reads_hold_nobody_up(tmp_path: Path) -> None:
             lines = [json.loads(line) for line in process.stderr.read().splitlines()[:-1]]
         finally:
             process.kill()
-    ended = [line for line in lines if line["event"] == "stream_ended"]
+    ended = [line for line in lines if line["event"] == "request_ended"]
     assert 0 < len(ended) < 500
 
 
@@ -399,3 +488,18 @@ def test_a_step_of_the_stop_that_fails_is_told_and_stops_no_other(
     # The drain is only waited for; what it waits for is ended by what follows.
     assert process.returncode == (0 if STEPS[point] == "drain" else 1)
     machinetime.until(lambda: not any(map(serving.is_alive, standin.starts(tmp_path))))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_codex_that_is_asked_for_its_models_is_not_waited_for(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    binary, asked = tmp_path / "codex", tmp_path / "asked"
+    binary.write_text(f"#!/bin/sh\necho $$ > {asked}.new; mv {asked}.new {asked}\nsleep 600\n")
+    binary.chmod(0o755)
+    with program(tmp_path, {}, "serve", "--port", "0", CODEX_BIN=str(binary)) as process:
+        machinetime.until(asked.exists)
+        process.send_signal(number)
+        with machinetime.within(5):
+            check_end(process, tmp_path)
+    assert not serving.is_alive(int(asked.read_text()))

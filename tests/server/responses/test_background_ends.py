@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server import keyed
 from tests.support.client import httpclient
 from tests.support.client.responsesclient import Client, Json
 from tests.support.logs import serverlog
@@ -83,18 +84,14 @@ def test_what_a_killed_server_was_making_has_failed(tmp_path: Path) -> None:
 
 def test_another_keys_run_is_not_there(tmp_path: Path) -> None:
     with upstreams.Hosted() as source:
-        settings = {"PROXY_UPSTREAM_URL": source.url}
-        with serving.running(
-            "--worker", "upstream", data_dir=tmp_path, PROXY_API_KEY="sk-one", **settings
-        ) as server:
-            mine = Client(server, "sk-one")
+        keys = keyed.write(tmp_path / "keys", one=keyed.held("one"), two=keyed.held("two"))
+        settings = {"PROXY_UPSTREAM_URL": source.url, "PROXY_API_KEYS_FILE": str(keys)}
+        with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+            mine = Client(server, keyed.secret("one"))
             response_id = mine.made("hi", background=True)["id"]
             nobody = Client(server).get(response_id, "?stream=true")
             assert nobody.problem == (401, "invalid_api_key", None)
-        with serving.running(
-            "--worker", "upstream", data_dir=tmp_path, PROXY_API_KEY="sk-two", **settings
-        ) as server:
-            other = Client(server, "sk-two")
+            other = Client(server, keyed.secret("two"))
             for gone in (
                 other.get(response_id),
                 other.get(response_id, "?stream=true"),

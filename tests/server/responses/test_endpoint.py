@@ -10,7 +10,7 @@ from tests.support.client import responseswire
 from tests.support.client.responsesclient import Client, Json
 from tests.support.logs import serverlog
 from tests.support.process import machinetime, serving
-from tests.support.providers import upstreams
+from tests.support.providers import upstreams, upstreamshapes
 from tests.support.providers.upstreams import (
     DONE,
     LAST,
@@ -96,6 +96,27 @@ def test_what_was_cut_is_kept_as_incomplete(place: Place) -> None:
     response = place.client.made(prompt)
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
     assert place.client.get(response["id"]).body == response
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_was_cut_before_any_text_has_no_message(place: Place, stream: bool) -> None:
+    thought = upstreamshapes.delta(reasoning_content="hm")
+    prompt = place.source.prompt(upstreams.stream(thought, chunk(finish="length")))
+    reply = place.client.create(prompt, stream=stream)
+    response = reply.told[-1]["response"] if stream else reply.body
+    assert [item["type"] for item in response["output"]] == ["reasoning"]
+    assert response["status"] == "incomplete"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_of_an_upstream_is_a_message_though_it_is_empty(
+    place: Place, stream: bool
+) -> None:
+    reply = place.client.create(
+        place.source.prompt(upstreams.stream(chunk(""), chunk(finish="stop"))), stream=stream
+    )
+    response = reply.told[-1]["response"] if stream else reply.body
+    assert [item["type"] for item in response["output"]] == ["message"]
 
 
 def test_a_failure_after_the_head_is_kept_as_failed(place: Place) -> None:

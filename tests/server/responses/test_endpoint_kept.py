@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from server.keys import keyring
+from tests.server import keyed, plain
 from tests.support.client.responsesclient import Client
 from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
@@ -77,7 +79,6 @@ def test_every_route_is_gone_where_they_are_switched_off(tmp_path: Path) -> None
             client.delete("resp_1"),
             client.cancel("resp_1"),
             client.input_items("resp_1"),
-            client.ask("OPTIONS", "/responses"),
         ):
             assert gone.problem == (404, "not_found", None)
         assert server.get("/readyz")[0] == 200
@@ -85,21 +86,14 @@ def test_every_route_is_gone_where_they_are_switched_off(tmp_path: Path) -> None
 
 
 def test_another_keys_responses_are_not_there(tmp_path: Path, source: upstreams.Hosted) -> None:
-    settings = {"PROXY_UPSTREAM_URL": source.url}
-    whose = "sk-mine-1234567890", "sk-other-1234567890"
-
-    def run(key: str) -> Iterator[Client]:
-        with serving.running(
-            "--worker", "upstream", data_dir=tmp_path, PROXY_API_KEY=key, **settings
-        ) as server:
-            yield Client(server, key)
-
-    for mine in run(whose[0]):
+    keys = keyed.write(tmp_path / "keys", mine=keyed.held("mine"), other=keyed.held("other"))
+    settings = {"PROXY_UPSTREAM_URL": source.url, "PROXY_API_KEYS_FILE": str(keys)}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        mine, other = (Client(server, keyed.secret(name)) for name in ("mine", "other"))
         response = mine.made("hi")
         assert mine.get(response["id"]).status == 200
-        assert Client(mine.server).get(response["id"]).problem == (401, "invalid_api_key", None)
-    item = {"type": "item_reference", "id": response["output"][0]["id"]}
-    for other in run(whose[1]):
+        assert Client(server).get(response["id"]).problem == (401, "invalid_api_key", None)
+        item = {"type": "item_reference", "id": response["output"][0]["id"]}
         missing = (404, "response_not_found", None)
         assert other.get(response["id"]).problem == missing
         assert other.delete(response["id"]).problem == missing
@@ -108,7 +102,6 @@ def test_another_keys_responses_are_not_there(tmp_path: Path, source: upstreams.
         lost = other.create("on", previous_response_id=response["id"])
         assert lost.problem == (400, "previous_response_not_found", "previous_response_id")
         assert other.create([item]).status == 404
-    for mine in run(whose[0]):
         assert mine.get(response["id"]).body == response
 
 
@@ -198,3 +191,33 @@ def test_what_is_unfinished_and_made_by_nobody_has_failed(
             database.commit()
         found = client.get("resp_left").body
     assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
+
+
+def test_responses_are_a_names_whatever_its_key(tmp_path: Path, source: upstreams.Hosted) -> None:
+    """Versions before key names had a hash of the key as the owner: nothing of that is lost."""
+    settings = {"PROXY_UPSTREAM_URL": source.url, "PROXY_API_KEY": plain.KEY}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        first = Client(server, plain.KEY).made("one")
+        assert server.stop() == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "responses.sqlite")) as database:
+        (owner,) = database.execute("SELECT key_id FROM responses").fetchone()
+        assert owner == "name:PROXY_API_KEY"
+        former = keyring.hashed_id(plain.KEY)
+        database.execute("UPDATE responses SET key_id = ?", (former,))
+        database.commit()
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        assert Client(server, plain.KEY).get(first["id"]).body == first
+        assert server.stop() == 0
+    other = "sk-client-0987654321"
+    settings["PROXY_API_KEY"] = other
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        assert Client(server, other).get(first["id"]).body == first
+        assert Client(server, other).made("two", previous_response_id=first["id"])
+        assert server.stop() == 0
+    # The same name in a file of keys: what it made goes along.
+    own = keyed.held("alice")
+    path = keyed.write(tmp_path / "keys.json", PROXY_API_KEY=own, bob=keyed.held("bob"))
+    settings |= {"PROXY_API_KEY": "", "PROXY_API_KEYS_FILE": str(path)}
+    with serving.running("--worker", "upstream", data_dir=tmp_path, **settings) as server:
+        assert Client(server, keyed.secret("alice")).get(first["id"]).body == first
+        assert Client(server, keyed.secret("bob")).get(first["id"]).status == 404

@@ -84,7 +84,8 @@ UNSENT: Final = {
     "ResponseReasoningItem": {"status"},
     "ResponseReasoningSummaryPartDoneEvent": {"status"},
 }
-"""Members that a type has, and that are sent only if the request has them, or never."""
+"""Members that a type has, and that are sent only if the request or the provider has them, or
+never."""
 
 ELSEWHERE: Final = {
     "audio",

@@ -138,7 +138,7 @@ class _Folding:
         assert index not in self._parts, "a part of the item has not ended"
         assert whole["id"] == item["id"]
         self.done[index] = whole
-        for late in ("status", "encrypted_content"):  # no delta tells of these
+        for late in ("status", "encrypted_content", "phase"):  # no delta tells of these
             if late in whole:
                 item[late] = whole[late]
 

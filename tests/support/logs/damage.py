@@ -1,6 +1,7 @@
 """Damage to a log that was closed: each kind changes its files as a disk, a copy or a hand may."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def _kinds() -> Iterator[tuple[str, Change]]:
 
 
 def _segments(files: Files) -> list[str]:
-    return sorted(name for name in files if name.startswith("events-"))
+    return sorted(name for name in files if re.fullmatch(r"events-\d+\.jsonl", name))
 
 
 def _a_segment(rng: random.Random, files: Files) -> str:

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from engine.log import event_log as eventlog
 from engine.store import sqlite as sqlitestore, store as responsestore
 from tests.engine.store import store_contract
+from tests.server import plain
 from tests.support.client import responsesclient
 from tests.support.logs import logs
 from tests.support.process import machinetime, serving
@@ -33,6 +35,9 @@ FILLER = 64 << 10
 
 LARGE = "x" * 100_000
 """Instructions that make a response take room."""
+
+TOLD_S = 5.0
+"""How soon a server says that its log cannot be written, and that it can be again."""
 
 STORE_SIZE = 4 << 20
 """Bytes of the disk of a store, half of them taken at first."""
@@ -227,6 +232,39 @@ def full_disk_of_responses(disk: Path) -> dict[str, Any]:
     return seen
 
 
+def full_disk_of_log(disk: Path, on_error: str) -> dict[str, Any]:
+    """A server whose event log is on a disk that fills up, and has room again later."""
+    _mount(f"size={SIZE}", disk)
+    settings = {"PROXY_LOG_ON_ERROR": on_error, "PROXY_STORE": "off"}
+    with serving.running("--worker", "scripted", data_dir=disk / "data", **settings) as server:
+        _fill(disk / "filler")
+        plain.chat(server)
+        machinetime.until(lambda: bool(_said(server, "event_log_failing")), TOLD_S)
+        seen: dict[str, Any] = {"when_full": _told(server)}
+        (disk / "filler").unlink()
+        plain.chat(server)
+        machinetime.until(lambda: bool(_said(server, "event_log_recovered")), TOLD_S)
+        seen["again"] = _told(server)
+    return seen
+
+
+def _said(server: serving.Serve, event: str) -> list[dict[str, Any]]:
+    return [line for line in list(server.lines) if line.get("event") == event]
+
+
+def _told(server: serving.Serve) -> dict[str, Any]:
+    """What a probe, a request and a scrape say of a server's log."""
+    scrape = plain.ask(server, "GET", "/metrics").body.decode()
+    accepting = re.findall(r"(?m)^turntape_log_accepting (\d)", scrape)
+    failures = re.findall(r"(?m)^turntape_log_write_failures_total (\d+)", scrape)
+    return {
+        "probe": server.get("/readyz")[0],
+        "request": plain.chat(server).status,
+        "accepting": accepting,
+        "has_failed": float(failures[0]) > 0,
+    }
+
+
 def _fill(filler: Path) -> None:
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
@@ -259,6 +297,7 @@ if __name__ == "__main__":
         "full-store": full_store,
         "read-only-store": read_only_store,
         "full-disk-of-responses": full_disk_of_responses,
+        "full-disk-of-log": full_disk_of_log,
     }
     trial, directory, *options = sys.argv[1:]
     print(msgspec.json.encode(trials[trial](Path(directory), *options)).decode())

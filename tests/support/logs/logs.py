@@ -56,15 +56,15 @@ class Clock:
 
 def opened(**fields: Any) -> events.Opened:
     """A first record."""
-    return events.Opened(
-        request_id="req-1",
-        completion_id="chatcmpl-1",
-        created=1_700_000_000,
-        model="gpt-5.5",
-        target="gpt-5.5",
-        worker="scripted",
-        **fields,
-    )
+    usual = {
+        "request_id": "req-1",
+        "completion_id": "chatcmpl-1",
+        "created": 1_700_000_000,
+        "model": "gpt-5.5",
+        "target": "gpt-5.5",
+        "worker": "scripted",
+    }
+    return events.Opened(**{**usual, **fields})
 
 
 TERMINAL = events.Terminal(kind="completed", emission_trigger="turn_finished", status=200)
@@ -123,6 +123,13 @@ def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> even
     event_log = eventlog.EventLog(settings(directory, **fields), clock or Clock())
     event_log.open()
     return event_log
+
+
+def settle(event_log: eventlog.EventLog) -> None:
+    """Wait for what the log leaves to its helper thread, which works in order."""
+    settled = threading.Event()
+    event_log._writer.later(settled.set)
+    assert settled.wait(30)
 
 
 def lines(*records: Record) -> bytes:

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 from engine.log import replay
-from engine.log.content import digest
+from engine.log.content import digest, mask
 from engine.log.read import segments
 from machines import events
 from server.renderers import reply
 from tests.support.client.chatclient import Answer
+from tests.support.logs import linecheck
 from tests.support.process import machinetime
 from tests.support.process.serving import Serve
 
@@ -86,6 +89,40 @@ def _words(value: object) -> Iterator[str]:
             yield from _words(part)
 
 
+def _moment_us(line: dict[str, Any]) -> int:
+    """When a line of diagnostics was written, in microseconds since the epoch."""
+    return round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1_000_000)
+
+
+def check_traces(server: Serve) -> None:
+    """Every stream and every refusal that a stopped server has in its log has one line of its
+    diagnostics, and each line says of a failure what the log says."""
+    lines = [line for line in server.lines if line.get("component") == "access"]
+    own = [line for line in server.lines if "timestamp" in line]  # others are of other programs
+    began_us = min(map(_moment_us, own), default=0)
+    # Of a log that was there before, the part of this server.
+    records = [each for each in server.records() if each["t"] >= began_us]
+    streams = {each["stream"] for each in records if each["event"] == "opened"}
+    told = [line["stream"] for line in lines if "stream" in line]
+    ended = {each["stream"]: each for each in server.terminals() if each["stream"] in streams}
+    recovered = {name for name, each in ended.items() if each["emission_trigger"] == "recovery"}
+    # What was recorded while the disk was gone is lost; the lines are not.
+    assert len(told) == len(set(told)), told
+    assert streams - recovered <= set(told), (told, streams)
+    for line in lines:
+        terminal = ended.get(line.get("stream", ""))
+        if terminal is not None:
+            assert line["kind"] == terminal["kind"]
+            code = terminal.get("code") or ""
+            if mask.mask_code(code) == code:  # a code that is a sentence is masked and scrubbed
+                assert line.get("code", "") == code
+    refused = sum(
+        line.get("count", 1) for line in lines if "stream" not in line and "code" in line
+    )
+    rejected = [each for each in records if each["event"] == "request_rejected"]
+    assert refused >= sum(each.get("count", 1) for each in rejected)
+
+
 def audit(server: Serve, *hidden: str, said: tuple[str, ...] = ()) -> None:
     """End a server, and look whether all was well with it, whatever its streams went through.
 
@@ -97,8 +134,13 @@ def audit(server: Serve, *hidden: str, said: tuple[str, ...] = ()) -> None:
     done = server.replay()
     assert done.returncode == 0, done.stdout
     assert re.findall(r"(\d+) without an end", done.stdout) in ([], ["0"]), done.stdout
+    check_traces(server)
+    assert linecheck.unlike(server.lines) == []
     ours = [line for line in server.lines if line.get("event") != "worker_stderr"]
+    ours = [line for line in ours if line.get("component") != "access"]  # others' failures too
     complaints = [line for line in ours if line.get("severity") not in ("info", "warning")]
+    if "event_log_failing" in said:  # whether usage was to be written meanwhile is chance
+        complaints = [line for line in complaints if line.get("event") != "summaries_failing"]
     assert sorted(str(line.get("event")) for line in complaints) == sorted(said), complaints
     # Of words alone: a duration may look like a port.
     lines = [" ".join(_words(line)) for line in server.lines]

@@ -32,7 +32,8 @@ SHREDS = (*BLOCKS, *BLOCKS, "<use_tool>", "<use_t", "</use_tool>", "<", ">", "<n
 TEXTS = st.text(ALPHABET, max_size=6)
 TAGGED = st.lists(st.sampled_from(SHREDS) | TEXTS, max_size=4).map("".join)
 WORDS = st.sampled_from(["stop", "length", "max_output_tokens", "content_filter", "banana", ""])
-USAGES = st.none() | st.builds(events.Usage, *(st.integers(0, 9) for _ in range(4)))
+COUNTS = st.builds(events.Usage, *(st.integers(0, 9) for _ in range(4)))
+USAGES = st.none() | COUNTS
 FAILURES = st.sampled_from(["upstream_error", "timeout", "worker_lost", "rejected"])
 
 
@@ -92,6 +93,8 @@ def stories(
         "stop": draw(st.sampled_from([(), (), *((stop,) for stop in STOPS), STOPS])),
         "max_bytes": draw(st.sampled_from([None, None, 0, 1, 5, 12])),
         "length_on_worker_exit": draw(st.booleans()),
+        "prompt_bytes": draw(st.sampled_from([None, 40])),
+        "empty_message": draw(st.sampled_from(get_args(events.EmptyMessage))),
         "tools": draw(tools),
     }
     first = opened(**options | fixed)
@@ -117,6 +120,14 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
             choice,
         ),
     )
+    phase = st.sampled_from([None, *get_args(events.Phase)])
+    boundary = st.one_of(
+        st.builds(events.MessageStarted, phase, choice),
+        st.builds(events.MessageCompleted, phase, choice),
+        st.builds(events.ReasoningPartStarted, choice),
+        st.builds(events.ReasoningCompleted, TEXTS, choice),
+    )
+    thought = st.sampled_from(get_args(events.ReasoningKind))
     notice = st.one_of(
         st.builds(events.ItemStarted, st.just("reasoning"), choice),
         st.builds(events.UpstreamGarbled, TEXTS, choice),
@@ -131,11 +142,12 @@ def _events(n: int) -> st.SearchStrategy[events.StreamInput]:
     )
     return st.one_of(
         *(text, text, text, text, text, text, call, call),
-        st.builds(events.ReasoningDelta, TEXTS, choice, st.sampled_from(["summary", "text"])),
-        st.builds(events.ReasoningCompleted, TEXTS, choice),
+        st.builds(events.ReasoningDelta, TEXTS, choice, thought),
+        boundary,
         st.builds(events.RefusalDelta, TEXTS, choice),
         st.builds(events.TokensCounted, USAGES, choice),
-        st.builds(events.TurnFinished, WORDS, choice),
+        st.builds(events.TokensEstimated, COUNTS, choice),
+        st.builds(events.TurnFinished, WORDS, choice, st.just(False), st.booleans()),
         notice,
         end,
     )

@@ -53,4 +53,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run to the end, as `asyncio.run` does."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        return runner.run(_whole(main))
+
+
+async def _whole(main: Coroutine[Any, Any, Result]) -> Result:
+    """Wait for threads before the runner does: its limit of time is over at once on this loop."""
+    try:
+        return await main
+    finally:
+        loop: Any = asyncio.get_running_loop()
+        await loop.shutdown_default_executor()
+        loop._default_executor = None

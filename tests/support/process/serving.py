@@ -56,7 +56,8 @@ class Serve:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("PROXY_", "CODEX_", "WORKER_", "OPENAI_"))
+            if name == "CODEX_BIN"
+            or not name.startswith(("PROXY_", "CODEX_", "WORKER_", "OPENAI_", "OTEL_"))
         }
         self.process = subprocess.Popen(
             (sys.executable, "-m", self.module, "serve", "--port", "0", *arguments),
@@ -134,7 +135,8 @@ class Serve:
         """Every record of its log."""
         found = []
         for path in sorted(self.log_dir.glob("events-*.jsonl")):
-            found += [json.loads(line) for line in path.read_text().splitlines()]
+            # Of bytes: in a text there may be other line ends than the log's own.
+            found += [json.loads(line) for line in path.read_bytes().splitlines()]
         return [record for record in found if "stream" in record]
 
     def terminals(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.codex.child import home as codexhome
 from engine.codex.protocol import appserver, notifications
+from tests.support.process import codexbinary
 
 Frame = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Pipe:
     """
 
     def __init__(self, setup: codexhome.Setup, **environ: str) -> None:
-        self._command = codexhome.command(codexhome.find_binary(None), setup)
+        self._command = codexhome.command(codexbinary.path(), setup)
         self._environment = codexhome.environment(setup, {"PATH": os.environ["PATH"], **environ})
         self._ids = itertools.count(1)
         self._grown = threading.Condition()

@@ -138,7 +138,8 @@ def _after(seconds: float) -> Iterator[scripted.Step]:
 
 
 def _error(error: HttpError) -> bytes:
-    body = json.dumps(error.body).encode()
+    text = error.body if isinstance(error.body, str) else json.dumps(error.body)
+    body = text.encode()
     fields = (
         ("content-type", "application/json"),
         ("content-length", str(len(body))),

@@ -62,6 +62,13 @@ class FunctionCall:
     arguments: tuple[Piece, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """An event as it stands, whatever it says."""
+
+    body: Json
+
+
 Item = Message | Refusal | Reasoning | FunctionCall
 
 
@@ -121,7 +128,7 @@ class Stream:
         then: holds the connection after the last event.
     """
 
-    items: tuple[Item | Gate | Cut, ...] = ()
+    items: tuple[Item | Event | Gate | Cut, ...] = ()
     end: Completed | Incomplete | Failed | Closed = Completed()
     usage: Usage | None = Usage()
     delay: float = 0.0
@@ -130,10 +137,12 @@ class Stream:
 
 @dataclasses.dataclass(frozen=True)
 class HttpError:
-    """An HTTP status with a JSON body, no stream."""
+    """An HTTP status with a body, JSON or the text as it stands, and no stream."""
 
     status: int
-    body: Json = dataclasses.field(default_factory=lambda: {"error": {"message": "scripted"}})
+    body: Json | str = dataclasses.field(
+        default_factory=lambda: {"error": {"message": "scripted"}}
+    )
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -165,6 +174,9 @@ def _stream(stream: Stream, model: str, response_id: str) -> Iterator[Step]:
     for item in stream.items:
         if isinstance(item, Gate | Cut):
             yield item
+            continue
+        if isinstance(item, Event):
+            yield item.body
             continue
         yield from _item(item, index, response)
         index += 1

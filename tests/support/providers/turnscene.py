@@ -11,6 +11,7 @@ import msgspec
 
 from bench import appframes
 from engine import worker
+from engine.codex import loginlink, loginstate, sharedlogin
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Channel
 from engine.codex.request import preparation, tools
@@ -66,6 +67,8 @@ class Server:
         self.left = 0
         self.suspicions: list[str] = []
         self.late: list[events.LateChange] = []
+        self.shared = sharedlogin.SharedLogin(None, loginlink.Offer())
+        self.login = loginstate.LoginState(asyncio.get_running_loop().time)
         self.routes = dispatcher.Dispatcher(lambda _: None)
         self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
@@ -91,7 +94,9 @@ class Server:
             return appserver.ThreadStartParams(model=turn.target, cwd="/empty")
 
         deaf = self.suspicions.append
-        return Seat(self.channel, self.routes, thread, leave, self.seat, deaf, self.late.append)
+        late = self.late.append
+        logins = (self.login, self.shared)
+        return Seat(self.channel, self.routes, thread, leave, self.seat, deaf, late, *logins)
 
     async def until_heard(self, count: int) -> None:
         """Wait for so many requests."""

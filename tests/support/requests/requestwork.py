@@ -87,5 +87,5 @@ def seconds(name: str, body: bytes, settings: Config, times: int = 5) -> float:
             WORK[name](body, settings)
         return time.thread_time() - begun
 
-    with slices.gc_paused():
+    with slices.GcPaused():
         return min(once() for _ in range(times))

@@ -229,6 +229,10 @@ def test_the_environment_has_no_keys(tmp_path: Path) -> None:
         "OPENAI_API_KEY": "sk-1",
         "PROXY_CODEX_API_KEY": "sk-2",
         "AWS_SECRET_ACCESS_KEY": "s",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20s",
+        "NOTIFY_SOCKET": "/run/systemd/notify",
+        "WATCHDOG_USEC": "30000000",
+        "WATCHDOG_PID": "1",
     }
     assert codexhome.environment(setup, environ) == {
         "PATH": "/bin",
@@ -286,5 +290,6 @@ def test_without_any_the_error_says_where_it_looked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(codexhome.BinaryNotFound, match=r"CODEX_BIN.*openai-codex-cli-bin.*PATH"):
+    advice = r"turntape.codex.*PATH.*CODEX_BIN.*scripted"
+    with pytest.raises(codexhome.BinaryNotFound, match=advice):
         codexhome.find_binary(None)

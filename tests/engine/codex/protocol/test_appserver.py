@@ -93,7 +93,66 @@ TOOL_CALL: list[Any] = [
 ]
 """What of a call's frames no recording has, in their order."""
 
-EXAMPLES = {**{name: frames.load(name) for name in sorted(frames.RECORDINGS)}, "tool": TOOL_CALL}
+PING = [
+    {"id": 2, "method": "server/diagnostics", "params": {}},
+    {
+        "id": 2,
+        "result": {
+            "process": {
+                "id": 7,
+                "residentMemoryBytes": 90812416,
+                "physicalFootprintBytes": None,
+            },
+            "gauges": [{"name": "app.requests.in_flight", "value": 1}],
+        },
+    },
+]
+"""A ping and its answer, which no recording has."""
+
+QUOTA = {
+    "limitId": "codex",
+    "limitName": None,
+    "primary": {"usedPercent": 56, "windowDurationMins": 300, "resetsAt": 1796045032},
+    "secondary": {"usedPercent": 12, "windowDurationMins": 10080, "resetsAt": 1796052032},
+    "credits": {"hasCredits": False, "unlimited": False, "balance": "0"},
+    "individualLimit": None,
+    "planType": "plus",
+    "rateLimitReachedType": None,
+}
+
+ACCOUNT: list[Any] = [
+    {"id": 2, "method": "account/rateLimits/read", "params": {}},
+    {"id": 2, "result": {"ordinaryUsageAllowed": None, "rateLimits": QUOTA}},
+    {"id": 3, "method": "account/usage/read", "params": {}},
+    {
+        "id": 3,
+        "result": {
+            "summary": {"lifetimeTokens": 1000, "peakDailyTokens": 10, "longestStreakDays": 2},
+            "dailyUsageBuckets": [{"startDate": "2026-11-01", "tokens": 5}],
+            "threadUsage": None,
+        },
+    },
+    {
+        "method": "model/rerouted",
+        "params": {
+            **THREAD,
+            "fromModel": "gpt-5.5",
+            "toModel": "gpt-5.2",
+            "reason": "highRiskCyberActivity",
+        },
+    },
+    {"method": "account/rateLimits/updated", "params": {"rateLimits": {**QUOTA, "credits": None}}},
+    {"id": 4, "method": "account/logout", "params": {}},
+    {"id": 4, "result": {}},
+]
+"""A ChatGPT login: 0.163 against `tests.support.providers.chatgpt`."""
+
+EXAMPLES = {
+    **{name: frames.load(name) for name in sorted(frames.RECORDINGS)},
+    "tool": TOOL_CALL,
+    "ping": PING,
+    "account": ACCOUNT,
+}
 
 
 def typed(recording: list[dict[str, Any]]) -> Iterator[tuple[str, Any, Any]]:
@@ -220,12 +279,15 @@ def test_a_failure_reads_as_it_happened() -> None:
 @pytest.mark.parametrize(
     ("info", "word", "status"),
     [
-        (None, "other", None),
+        (None, "", None),
         ("contextWindowExceeded", "contextWindowExceeded", None),
         ({"httpConnectionFailed": {"httpStatusCode": None}}, "httpConnectionFailed", None),
+        ({"httpConnectionFailed": {"httpStatusCode": 503}}, "httpConnectionFailed", 503),
+        ({"httpConnectionFailed": {"httpStatusCode": "503"}}, "httpConnectionFailed", None),
+        ({"httpConnectionFailed": {"httpStatusCode": True}}, "httpConnectionFailed", None),
         ({"activeTurnNotSteerable": {"turnKind": "review"}}, "activeTurnNotSteerable", None),
         ({"somethingNew": "text"}, "somethingNew", None),
-        ({}, "other", None),
+        ({}, "", None),
     ],
 )
 def test_error_info_of_every_form(info: Any, word: str, status: int | None) -> None:

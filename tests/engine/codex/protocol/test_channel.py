@@ -329,6 +329,22 @@ def test_a_bug_met_in_a_reply_reaches_whoever_waits_for_it(
     virtualtime.run(scene())
 
 
+def test_a_reply_that_cannot_be_counted_is_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        worker = Worker()
+        monkeypatch.setattr(worker.channel, "_count", broken)
+        hit, refused = worker.interrupt(), worker.interrupt()
+        worker.reply(hit.rpc_id)
+        worker.channel.close()
+        assert await hit.reply == EMPTY
+        with pytest.raises(ChannelClosed):
+            await refused.reply
+
+    with structlog.testing.capture_logs() as lines:
+        run(scene())
+    assert [line["event"] for line in lines] == ["defect"] * 2
+
+
 def test_a_bug_met_in_a_reply_that_nobody_waits_for_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,8 @@
 """A conversation reaches Codex whole: in order, nothing dropped, or refused by name."""
 
+import json
+import re
+import time
 from typing import Any
 
 import msgspec
@@ -129,9 +132,39 @@ def test_what_the_model_made_is_shown_to_it_as_it_was() -> None:
     call = Message("assistant", calls=(Call("c1", "add", "{}"),))
     kept = (msgspec.Raw(b'{"type":"reasoning"}'), msgspec.Raw(b'{"type":"function_call"}'))
     result = Message("tool", text("3"), call_id="c1")
-    found = items((call, result), recall=lambda message: kept if message is call else None)
+    found = items((call, result), recall=lambda run: kept if run == (call,) else None)
     assert [each["type"] for each in found[:2]] == ["reasoning", "function_call"]
     assert found[2]["type"] == "function_call_output"
+
+
+def test_a_step_that_was_told_as_several_messages_is_shown_as_it_was() -> None:
+    wait = Message("assistant", text("Wait."), phase="commentary")
+    call = Message("assistant", calls=(Call("c1", "add", "{}"),))
+    kept = (msgspec.Raw(b'{"type":"reasoning"}'), msgspec.Raw(b'{"type":"function_call"}'))
+    found = items((wait, call), recall=lambda run: kept if run == (wait, call) else None)
+    assert [each["type"] for each in found] == ["reasoning", "function_call"]
+    alone = items((wait, call), recall=lambda run: kept if run == (call,) else None)
+    assert [each["type"] for each in alone] == ["message", "reasoning", "function_call"]
+
+
+def test_a_step_whose_id_is_taken_is_sent_under_another_though_it_is_kept() -> None:
+    """Some providers number their calls anew in every answer."""
+    call = Message("assistant", calls=(Call("call_1", "f", "{}"),))
+    result = Message("tool", text("1"), call_id="call_1")
+    again = Message("assistant", text("Once more."), calls=(Call("call_1", "f", "{}"),))
+    own = msgspec.Raw(b'{"type":"function_call","call_id":"call_1","name":"f","arguments":"{}"}')
+    found = items(
+        (call, result, again, result), recall=lambda run: (own,) if run == (again,) else None
+    )
+    ids = [item["call_id"] for item in found if "call_id" in item]
+    assert ids == ["call_1", "call_1", "call_1_2", "call_1_2"]
+
+
+@pytest.mark.parametrize("phase", ["commentary", "final_answer", "musing", None])
+def test_a_message_has_the_phase_that_codex_knows(phase: str | None) -> None:
+    (said,) = items((Message("assistant", text("Wait."), phase=phase),))
+    known = {} if phase in ("musing", None) else {"phase": phase}
+    assert said == answer("Wait.") | known
 
 
 def test_a_legacy_function_answers_by_its_name() -> None:
@@ -151,6 +184,53 @@ def test_calls_that_are_known_by_one_id_are_told_apart() -> None:
     said = [Message("function", text(word), name="add") for word in "ab"]
     found = items((call, said[0], call, said[1]))
     assert [item["call_id"] for item in found] == ["add", "add", "add_2", "add_2"]
+
+
+def test_k26_ids_that_begin_alike_and_come_twice_take_linear_time() -> None:
+    """8,192 of them held every stream for 5 s: each was searched for from the first number on."""
+
+    def seconds(count: int) -> float:
+        ids = [f"{'x' * conversation.STEM_CHARACTERS}{number:06}" for number in range(count)]
+        calls = tuple(Call(call_id, "add", "{}") for call_id in ids * 2)
+        begun = time.process_time()
+        found = items((Message("assistant", calls=calls),))
+        took = time.process_time() - begun
+        assert len({item["call_id"] for item in found}) == 2 * count
+        return took
+
+    best = [min(seconds(count) for _ in range(3)) for count in (500, 2_000)]
+    assert best[1] < 8 * best[0]
+
+
+def test_k26_an_id_that_the_api_does_not_take_is_short_and_the_same_every_time() -> None:
+    long, odd, other = "c" * 105, "fc:1/ä", "c" * 106
+    messages = tuple(
+        message
+        for call_id in (long, odd, other, "call_ok-1")
+        for message in (
+            Message("assistant", calls=(Call(call_id, "add", "{}"),)),
+            Message("tool", (TextPart(call_id),), call_id=call_id),
+        )
+    )
+    found = items(messages)
+    ids = [item["call_id"] for item in found]
+    assert ids[0::2] == ids[1::2]
+    assert len(set(ids)) == 4
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", each) for each in ids)
+    assert ids[-1] == "call_ok-1"
+    assert [item["call_id"] for item in items(messages[:2])] == ids[:2]
+
+
+def test_k26_a_call_of_the_providers_own_keeps_its_id_and_so_does_its_result() -> None:
+    long = "c" * 105
+    messages = (
+        Message("assistant", calls=(Call(long, "add", "{}"),)),
+        Message("tool", (TextPart("3"),), call_id=long),
+    )
+    own = {"type": "function_call", "call_id": long, "name": "add", "arguments": "{}"}
+    raw = msgspec.Raw(json.dumps(own).encode())
+    found = conversation.items(messages, recall=lambda _: (raw,))
+    assert [json.loads(bytes(item))["call_id"] for item in slices.at_once(found)] == [long, long]
 
 
 @pytest.mark.parametrize(

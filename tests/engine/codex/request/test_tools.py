@@ -10,7 +10,7 @@ from hypothesis import strategies
 from engine import slices, worker
 from engine.codex.request import tools
 
-TAKEN = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
+TAKEN = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 """What `thread/start` says it takes."""
 
 NAMES = strategies.text() | strategies.sampled_from(
@@ -35,7 +35,7 @@ def declared(found: tools.Toolset) -> list[str]:
     return [tool.name for tool in found.dynamic_tools]
 
 
-@pytest.mark.parametrize("name", ["get_weather", "a", "-", "Bash", "mcp_x", "MCP__x", "x" * 128])
+@pytest.mark.parametrize("name", ["get_weather", "a", "-", "Bash", "mcp_x", "MCP__x", "x" * 64])
 def test_a_name_that_codex_takes_stays(name: str) -> None:
     found = toolset(name)
     assert declared(found) == [name]

@@ -212,7 +212,7 @@ def test_a_large_schema_is_reduced_in_many_steps_each_of_which_is_short(unit: st
 def longest_step(steps: slices.Steps[Any]) -> float:
     """Seconds of CPU time that the longest step takes."""
     longest = 0.0
-    with slices.gc_paused():
+    with slices.GcPaused():
         while True:
             begun = time.thread_time()
             try:

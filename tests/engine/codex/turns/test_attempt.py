@@ -9,7 +9,7 @@ import pytest
 from bench import appframes
 from engine import failures, worker
 from engine.codex.turns import attempt, parking, states, toolanswers
-from engine.codex.turns.reader import SILENT_STEPS_MAX
+from engine.codex.turns.reader import STEPS_MAX
 from machines.events import (
     CallDemanded,
     ParkMissed,
@@ -295,7 +295,7 @@ def test_a_model_that_calls_what_it_was_not_given_is_stopped() -> None:
         server = Server()
         play = Scene(server)
         await server.until("turn/start")
-        for _ in range(SILENT_STEPS_MAX):
+        for _ in range(STEPS_MAX):
             server.count()
         assert play.of(TurnFailed) == []
         server.count()

@@ -197,3 +197,21 @@ def test_a_bug_met_in_a_line_ends_the_turn_that_it_is_about_alone(
         assert nobody["boundary"] == "worker_line"
 
     virtualtime.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("model/rerouted", b'{"threadId":"a","turnId":"t","toModel":{}}'),
+        ("model/rerouted", b'{"threadId":"a"}'),
+        ("account/rateLimits/updated", b'{"rateLimits":[]}'),
+    ],
+)
+def test_news_beside_the_answer_of_another_shape_cost_no_turn(method: str, params: bytes) -> None:
+    others: list[Any] = []
+    turns = dispatcher.Dispatcher(others.append)
+    turn = Turn(turns, "a")
+    with structlog.testing.capture_logs() as lines:
+        turns.notification(method, msgspec.Raw(params))
+    assert (turn.events, turn.failures, others) == ([], [], [])
+    assert [each["event"] for each in lines] == ["notification_unreadable"]

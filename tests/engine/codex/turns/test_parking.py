@@ -89,8 +89,10 @@ def test_a_turn_takes_its_results_once() -> None:
         waiting = park(lot, "c1", "c2", text="Wait. ")
         assert waiting.state == "parked"
         turn = brought("c1", "c2", text=" Wait.")
-        assert lot.take(turn) == (waiting, turn.messages[2:])
+        await asyncio.sleep(3)
+        assert lot.take(turn) == (waiting, turn.messages[2:], 3_000_000)
         assert missed(lot, turn) == "not_parked"
+        assert lot.missed == {"not_parked": 1}
         await asyncio.sleep(20)
         assert waiting.state == "parked"
         assert lot.counts == parking.ParkingCounts(parked=1, resumed=1, missed=1)
@@ -107,8 +109,8 @@ def test_thoughts_make_no_other_conversation() -> None:
         asked, said, result = turn.messages
         said = msgspec.structs.replace(said, reasoning=ITEMS[:1])
         turn = msgspec.structs.replace(turn, messages=(asked, said, result))
-        assert lot.recall("alice")(said) == ITEMS
-        assert lot.take(turn) == (waiting, (result,))
+        assert lot.recall("alice")((said,)) == ITEMS
+        assert lot.take(turn) == (waiting, (result,), 0)
 
     run(scene)
 
@@ -137,6 +139,25 @@ CHANGES: dict[str, worker.Turn] = {
 }
 
 
+@pytest.mark.parametrize("role", ["user", "system"])
+@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", None])
+def test_what_stands_before_the_answer_is_no_part_of_it(
+    role: worker.Role, url: str | None
+) -> None:
+    """Nothing of it would reach the model: the turn that waits has not seen it."""
+
+    async def scene(lot: parking.Parking) -> None:
+        park(lot, "c1")
+        turn = brought("c1")
+        asked, *rest = turn.messages
+        part = worker.TextPart("") if url is None else worker.ImagePart(url, "p")
+        more = worker.Message(role, (part,))
+        inserted = msgspec.structs.replace(turn, messages=(asked, more, *rest))
+        assert missed(lot, inserted) == "history_edited"
+
+    run(scene)
+
+
 @pytest.mark.parametrize("reason", CHANGES)
 def test_another_conversation_is_not_taken_and_the_turn_waits_on(reason: str) -> None:
     async def scene(lot: parking.Parking) -> None:
@@ -155,7 +176,7 @@ def test_what_the_client_was_not_told_is_an_edit(turn: worker.Turn) -> None:
     async def scene(lot: parking.Parking) -> None:
         park(lot, "c1")
         assert missed(lot, turn) in ("history_edited", "partly_answered")
-        assert lot.recall("alice")(turn.messages[1]) is None
+        assert lot.recall("alice")((turn.messages[1],)) is None
 
     run(scene)
 
@@ -166,11 +187,11 @@ def test_a_turn_waits_its_time_and_its_step_is_kept_as_long() -> None:
         said = brought("c1").messages[1]
         await asyncio.sleep(9.9)
         assert waiting.state == "parked"
-        assert lot.recall("alice")(said) == ITEMS
-        assert lot.recall("bob")(said) is None
+        assert lot.recall("alice")((said,)) == ITEMS
+        assert lot.recall("bob")((said,)) is None
         await asyncio.sleep(0.2)
         assert waiting.state == "let go"
-        assert lot.recall("alice")(said) is None
+        assert lot.recall("alice")((said,)) is None
         assert lot.counts.expired == 1
 
     run(scene)
@@ -181,7 +202,7 @@ def test_the_oldest_makes_room_and_its_step_is_still_kept() -> None:
         turns = [park(lot, f"c{index}") for index in range(3)]
         assert [waiting.state for waiting in turns] == ["let go", "parked", "parked"]
         assert missed(lot, brought("c0")) == "not_parked"
-        assert lot.recall("alice")(brought("c0").messages[1]) == ITEMS
+        assert lot.recall("alice")((brought("c0").messages[1],)) == ITEMS
         assert lot.counts.evicted == 1
 
     run(scene)
@@ -192,8 +213,8 @@ def test_kept_steps_are_bounded() -> None:
         most = 2 * parking.STEPS_A_TURN
         for index in range(most + 1):
             park(lot, f"c{index}")
-        assert lot.recall("alice")(brought("c0").messages[1]) is None
-        assert lot.recall("alice")(brought("c1").messages[1]) == ITEMS
+        assert lot.recall("alice")((brought("c0").messages[1],)) is None
+        assert lot.recall("alice")((brought("c1").messages[1],)) == ITEMS
 
     run(scene)
 

@@ -8,13 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import failures
+from engine import failures, worker
 from engine.codex.protocol import channel
 from engine.codex.turns import dispatcher, reader as codex, states
 from machines import errors, events
 from machines.events import (
     ItemStarted,
+    MessageCompleted,
+    MessageStarted,
+    ReasoningCompleted,
     ReasoningDelta,
+    ReasoningPartStarted,
     TextDelta,
     TokensCounted,
     TurnFinished,
@@ -33,13 +37,15 @@ class Turn:
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(self, choice: int = 0) -> None:
+    def __init__(self, choice: int = 0, separate_items: bool = False) -> None:
         self.events: list[events.StreamInput] = []
         self.went: list[str] = []
         self.others: list[Any] = []
         self.routes = dispatcher.Dispatcher(self.others.append)
         its_states = states.States(self._record, lambda _: None, lambda _: None, self.loop)
-        self.reader = codex.TurnReader(self, choice, turnscene.running(its_states))
+        self.reader = codex.TurnReader(
+            self, choice, turnscene.running(its_states), separate_items=separate_items
+        )
         self.routes.turns[THREAD] = self.reader
 
     def event(self, event: events.StreamInput) -> None:
@@ -128,6 +134,73 @@ def test_a_turn_of_the_real_binary() -> None:
     ]
     assert turn.failures == []
     assert turn.went[-2:] == [WHOLE, OVER]
+
+
+def test_a_turn_of_the_real_binary_whose_items_are_told_apart() -> None:
+    turn = Turn(separate_items=True)
+    for frame in frames.load("turn"):
+        if "params" in frame and "id" not in frame:
+            params = msgspec.Raw(msgspec.json.encode(frame["params"]))
+            turn.routes.notification(frame["method"], params)
+    assert turn.said() == [
+        ReasoningDelta("Look"),
+        ReasoningDelta("ing."),
+        ReasoningPartStarted(),
+        ReasoningDelta("Seen."),
+        ReasoningPartStarted(),
+        ReasoningDelta("raw ", kind="text"),
+        ReasoningDelta("thought", kind="text"),
+        ReasoningCompleted(""),
+        MessageStarted("commentary"),
+        ReasoningDelta("Let me ", kind="commentary"),
+        ReasoningDelta("see.", kind="commentary"),
+        MessageCompleted("commentary"),
+        MessageStarted("final_answer"),
+        TextDelta("4"),
+        TextDelta("2"),
+        MessageCompleted("final_answer"),
+        COUNTED,
+        TurnFinished("stop"),
+    ]
+    assert turn.went[-2:] == [WHOLE, OVER]
+
+
+def test_messages_told_apart_are_not_joined_and_an_empty_one_is_one() -> None:
+    turn = Turn(separate_items=True)
+    turn.start("m1", phase="partial_answer")
+    turn.say("m1", "Hel")
+    turn.complete("m1", "Hello", phase="final_answer")
+    turn.start("m2")
+    turn.complete("m2", "")
+    turn.complete("m3", "Bye", phase="commentary")
+    turn.end()
+    assert turn.said()[:-2] == [
+        MessageStarted(),
+        TextDelta("Hel"),
+        TextDelta("lo"),
+        MessageCompleted("final_answer"),
+        MessageStarted(),
+        MessageCompleted(),
+        MessageStarted("commentary"),
+        ReasoningDelta("Bye", kind="commentary"),
+        MessageCompleted("commentary"),
+    ]
+
+
+def test_a_summary_without_deltas_is_told_when_its_item_is_whole() -> None:
+    turn = Turn(separate_items=True)
+    whole = {"type": "reasoning", "id": "r1", "summary": ["a", "b"]}
+    turn.hear("item/completed", item=whole)
+    turn.think("r2", 0, "c")
+    turn.hear("item/completed", item=whole | {"id": "r2", "summary": ["c"]})
+    assert turn.events == [
+        ReasoningDelta("a"),
+        ReasoningPartStarted(),
+        ReasoningDelta("b"),
+        ReasoningCompleted(""),
+        ReasoningDelta("c"),
+        ReasoningCompleted(""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -255,15 +328,44 @@ def test_the_counts_are_the_threads_total_and_the_last_ones_count() -> None:
     ("output", "reasoning", "reason"),
     [(9, 2, "content_filter"), (2, 2, "stop"), (0, 0, "stop")],
 )
-def test_an_answer_of_tokens_without_a_word_is_a_refusal(
+def test_a_message_of_tokens_that_never_ends_is_a_refusal(
     output: int, reasoning: int, reason: str
 ) -> None:
     turn = Turn()
     turn.start("m1")
-    turn.complete("m1", "")
     turn.count(output, reasoning)
     turn.end()
     assert turn.events[-1] == TurnFinished(reason)
+
+
+def test_an_empty_message_is_an_answer() -> None:
+    turn = Turn()
+    turn.start("m1")
+    turn.complete("m1", "")
+    turn.count(9, 2)
+    turn.end()
+    assert turn.events[-1] == TurnFinished("stop")
+
+
+def test_an_answer_of_which_no_item_can_be_read_is_a_failure() -> None:
+    turn = Turn()
+    turn.count(9, 2)
+    turn.end()
+    assert turn.failures == [failures.NO_MESSAGE]
+
+
+def test_a_message_that_ends_under_another_id_is_the_one_that_is_open() -> None:
+    turn = Turn()
+    turn.start("a")
+    turn.say("a", "hel")
+    turn.say("a", "lo")
+    turn.complete("d", "hello")
+    turn.start("e")
+    turn.say("e", "x")
+    turn.complete("f", "xyz")
+    turn.end()
+    texts = [each.text for each in turn.events if isinstance(each, TextDelta)]
+    assert texts == ["hel", "lo", worker.PARAGRAPH, "x", "yz"]
 
 
 def test_an_answer_with_words_is_no_refusal() -> None:
@@ -293,7 +395,7 @@ def test_a_failed_turn_has_no_finish_and_no_counts() -> None:
         codexErrorInfo={"responseTooManyFailedAttempts": {"httpStatusCode": 429}},
     )
     assert turn.said() == [TextDelta("x")]
-    assert turn.failures == [failures.NAMED["rateLimitExceeded"]]
+    assert [each.code for each in turn.failures] == ["rate_limit_exceeded"]
 
 
 def test_a_turn_that_nobody_here_interrupted_failed() -> None:
@@ -379,3 +481,11 @@ def test_two_turns_of_a_process_are_kept_apart() -> None:
     first.say("m1", "c")
     assert first.events == [TextDelta("a", 0), TextDelta("c", 0)]
     assert second.events == [TextDelta("b", 1)]
+
+
+def test_a_rerouted_model_is_named_under_its_choice() -> None:
+    turn = Turn(choice=1)
+    ids = {"threadId": THREAD, "turnId": "turn"}
+    params = {**ids, "fromModel": "gpt-5.5", "toModel": "gpt-5.2", "reason": "highRisk"}
+    turn.routes.notification("model/rerouted", msgspec.Raw(msgspec.json.encode(params)))
+    assert turn.events == [events.ModelRerouted("gpt-5.2", "highRisk", 1)]

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from engine.codex.turns import states
 from machines.turn import machine, thread as threads, turn as turns
 from tests.support.machines import virtualtime
@@ -37,11 +39,20 @@ def test_changes_are_recorded_before_anything_is_done_about_them() -> None:
     virtualtime.run(scene())
 
 
-def test_a_whole_answer_is_overdue_after_its_grace_and_no_sooner() -> None:
+@pytest.mark.parametrize(
+    ("event", "grace_s"),
+    [
+        (turns.Event.ANSWER_WHOLE, states.STEP_GRACE_S),
+        (turns.Event.ITEM_WHOLE, states.ITEM_GRACE_S),  # the model may think before another
+    ],
+)
+def test_a_whole_answer_is_overdue_after_its_grace_and_no_sooner(
+    event: turns.Event, grace_s: float
+) -> None:
     async def scene() -> None:
         kept = Kept()
-        kept.states.take_turn_event(turns.Event.ITEM_WHOLE)
-        await asyncio.sleep(states.STEP_GRACE_S - 0.1)
+        kept.states.take_turn_event(event)
+        await asyncio.sleep(grace_s - 0.1)
         assert turns.Event.OVERDUE not in kept.told
         await asyncio.sleep(0.2)
         assert kept.told[-1] is turns.Event.OVERDUE
@@ -102,5 +113,24 @@ def test_a_demand_and_a_result_begin_anew() -> None:
         assert (kept.states.ended.is_set(), kept.states.thread) == (True, threads.WAITING)
         kept.states.take_thread_event(threads.Event.RESUMED)
         assert not kept.states.ended.is_set()
+
+    virtualtime.run(scene())
+
+
+def test_a_turn_that_ends_as_a_change_of_it_is_recorded_has_no_deadline() -> None:
+    """A stream may break at what it is told, and its turn is cancelled from within."""
+
+    async def scene() -> None:
+        kept = Kept()
+
+        def breaks(change: machine.Change) -> None:
+            if change.after == turns.WHOLE:
+                kept.states.take_turn_event(turns.Event.CANCEL)
+
+        kept.states._record = breaks
+        kept.states.take_turn_event(turns.Event.ITEM_WHOLE)
+        assert kept.states.ended.is_set()
+        await asyncio.sleep(2 * states.ITEM_GRACE_S)
+        assert turns.Event.OVERDUE not in kept.told
 
     virtualtime.run(scene())

@@ -91,6 +91,23 @@ def test_a_thread_whose_process_dies_while_it_is_stopped_is_gone() -> None:
     run(scene())
 
 
+def test_a_thread_whose_process_dies_in_the_moment_of_its_start_is_not_listened_to() -> None:
+    """The process has lost all its turns before this one is made."""
+
+    async def scene() -> None:
+        server = Server(deaf=("thread/start",))
+        play = Scene(server)
+        await server.until("thread/start")
+        server.answer(server.unanswered[0])
+        server.die()
+        await play.end()
+        assert ("running", "process_lost", "gone") in moves(*play.changes)
+        assert server.left == server.seats
+        assert server.routes.turns == {}
+
+    run(scene())
+
+
 @pytest.mark.parametrize("number", range(1, 10))
 def test_a_stream_that_ends_by_what_it_is_told_leaves_nothing_behind(
     number: int, monkeypatch: pytest.MonkeyPatch

@@ -1,14 +1,17 @@
 """The life of one turn, against an app-server that is written here by hand, in virtual time."""
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 import pytest
 import structlog
 
+from bench import appframes
 from engine import failures, worker
-from engine.codex.protocol import appserver
+from engine.codex import loginlink, sharedlogin
+from engine.codex.protocol import appserver, notifications
 from engine.codex.request import preparation
 from engine.codex.turns import attempt, parking, reader as codex, states, thread, turn as codexturn
 from machines.events import (
@@ -123,7 +126,7 @@ def test_a_whole_answer_without_an_end_is_finished_for_it() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        with takes(states.STEP_GRACE_S, states.STEP_GRACE_S + 0.1):
+        with takes(states.ITEM_GRACE_S, states.ITEM_GRACE_S + 0.1):
             assert await play.end() == TurnFinished("stop", 2)
         assert play.of(TokensCounted) == [TokensCounted(None, 2)]
         assert server.methods == [*OPENING, "turn/interrupt", "thread/unsubscribe"]
@@ -139,9 +142,9 @@ def test_an_answer_that_goes_on_is_not_finished() -> None:
         await server.until("turn/start")
         server.say_text("Hello")
         server.say(lambda turn: turn.item_completed("Hello"))
-        await asyncio.sleep(states.STEP_GRACE_S - 1)
+        await asyncio.sleep(states.ITEM_GRACE_S - 1)
         server.say(lambda turn: turn.started())
-        await asyncio.sleep(10 * states.STEP_GRACE_S)
+        await asyncio.sleep(2 * states.ITEM_GRACE_S)
         assert play.of(TurnFinished, TurnFailed) == []
         server.say(lambda turn: turn.completed("Hello", 1))
         assert await play.end() == TurnFinished("stop", 2)
@@ -494,3 +497,42 @@ def test_a_turn_that_is_given_up_here_is_stopped_there() -> None:
         assert server.left == 1
 
     run(scene())
+
+
+def ended_by(word: str) -> Scene:
+    """A turn that fails by a word of Codex's; the quota is used up, and a link is known."""
+
+    scenes: list[Scene] = []
+
+    async def scene() -> None:
+        server = Server()
+        url = loginlink.Offer(url="https://login.example")
+        server.shared = sharedlogin.SharedLogin(None, url)
+        used = {"usedPercent": 100, "resetsAt": int(time.time()) + 900}
+        quota = msgspec.convert({"primary": used}, notifications.RateLimitSnapshot)
+        server.shared.quota_told(quota)
+        play = Scene(server)
+        await play.after(TurnStarted)
+        error = {"message": "no", "codexErrorInfo": word}
+        turn = {"id": "turn 1", "status": "failed", "items": [], "error": error}
+        params = {"threadId": "thread 1", "turn": turn}
+        server.channel.feed(appframes.notification("turn/completed", params))
+        await play.end()
+        scenes.append(play)
+
+    run(scene())
+    return scenes[0]
+
+
+def test_a_used_up_quota_says_when_it_is_whole_again() -> None:
+    (failed,) = ended_by("usageLimitExceeded").of(TurnFailed)
+    assert failed.code == "usage_limit_exceeded"
+    assert failed.retry_after is not None
+    assert 800 < failed.retry_after <= 900
+
+
+def test_a_login_that_the_provider_refuses_says_where_to_log_in() -> None:
+    (failed,) = ended_by("unauthorized").of(TurnFailed)
+    assert failed.code == "worker_unauthorized"
+    assert failed.message.endswith("To log in, open https://login.example")
+    assert failed.retry_after is None

@@ -89,28 +89,35 @@ def logged_events() -> list[type[events.StreamEvent]]:
 KEPT = {
     # The request is masked before its stream opens: tests of `engine.log.content.keptrequest` hold
     # that.
-    "opened": "request_id completion_id model target worker endpoint effort versions request",
-    "reasoning_delta": "kind",
+    "opened": "request_id completion_id model target worker endpoint effort empty_message versions"
+    " request key",
+    "reasoning_delta": "kind member",
+    "message_started": "phase",
+    "message_completed": "phase",
+    "extra_members": "place",
     "tool_called": "call_id name",
-    "tool_call_delta": "call_id name extent",
+    "tool_call_delta": "call_id name extent kind",
     "tool_call_dropped": "call_id name",
     "turn_resumed": "thread_id",
     "park_missed": "reason",
-    "turn_finished": "reason",
-    "turn_failed": "kind code param",
+    "turn_finished": "reason no_text",
+    "turn_failed": "kind code param word",
     "timer_fired": "timer",
     "client_gone": "cause",
     "turn_started": "thread_id turn_id",
     "turn_changed": "trigger before after late_of",
     "thread_changed": "trigger before after late_of thread_id",
     "item_started": "item",
+    "model_rerouted": "model reason",
+    "members_dropped": "names",
     "rpc_sent": "method",
     "retry_scheduled": "code",
     "fallback_taken": "model worker code",
     "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger",
+    "request_rejected": "request_id code param method route path client key",
     "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash"
-    " tool_buffers_aborted",
+    " usage_source tool_buffers_aborted longest_gap_owner",
 }
 """Fields with texts that are ids, names or words of an API. Every other text is a content."""
 

@@ -18,6 +18,7 @@ import pytest
 import structlog
 
 from engine.log.read import segments
+from engine.log.summary.settings import SummarySettings
 from tests.support.logs import logs
 from tests.support.process import machinetime
 
@@ -44,6 +45,21 @@ def test_files_and_directory_are_their_owners(directory: Path) -> None:
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
     names = ("events-00000001.jsonl", "lock", "checkpoint", "chain")
     assert files == dict.fromkeys(names, 0o600)
+
+
+def test_what_a_watcher_raises_writes_no_record_twice(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_log = logs.open_log(directory, summaries=SummarySettings())
+    with monkeypatch.context() as patched:
+        patched.setattr(event_log.summaries, "written", None)  # a bug
+        logs.write_stream(event_log, "a")
+    logs.write_stream(event_log, "b")
+    event_log.close()
+    found = logs.streams_of(directory)
+    for stream in ("a", "b"):
+        numbers = [record.seq for record in found[stream]]
+        assert numbers == [*range(len(numbers))]
 
 
 def test_a_flush_is_one_write(directory: Path) -> None:
@@ -117,7 +133,7 @@ def test_a_second_writer_is_told_who_the_first_is(directory: Path) -> None:
         check=False,
     )
     last = second.stderr.splitlines()[-1]
-    assert last.endswith(f"{directory}: process {os.getpid()} writes its event log here already")
+    assert f"{directory}: process {os.getpid()} writes its event log here already; stop" in last
     event_log.close()
     logs.open_log(directory).close()
     assert list(logs.streams_of(directory)) == ["s"]

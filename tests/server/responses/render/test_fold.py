@@ -111,6 +111,16 @@ def test_a_refusal_is_an_answer() -> None:
     check(body, "completed", script.said(0, "I can't.", kind="refusal"))
 
 
+def test_a_refusal_with_a_call_that_the_filter_ended_is_incomplete() -> None:
+    """Nobody knows how many calls were to come: it must not look whole."""
+    call = ToolCall(0, "call_1", "add", '{"a":1}')
+    body, _ = render(Head(), Role(), Refusal("I can't."), call, Finish("content_filter"), *END)
+    found = json.loads(body)
+    assert found["status"] == "incomplete"
+    assert found["incomplete_details"] == {"reason": "content_filter"}
+    assert [item["type"] for item in found["output"]] == ["message", "function_call"]
+
+
 @pytest.mark.parametrize(
     ("finish", "reason"),
     [("length", "max_output_tokens"), ("content_filter", "content_filter")],
@@ -136,6 +146,13 @@ def test_nothing_is_sent_before_the_answer_is_whole() -> None:
     )
     assert body == b""
     assert (folded.status, folded.frames) == (0, 0)
+
+
+def test_counts_that_are_estimated_have_a_header() -> None:
+    estimate = UsageTotals(Usage(2, 3), "estimated")
+    body, folded = render(Head(), Role(), Content("Hi"), Finish("stop"), estimate, Done())
+    check(body, "completed", script.said(0, "Hi"), usage=script.usage(2, 3))
+    assert ("x-turntape-usage", "estimated") in folded.headers
 
 
 def test_counts_that_are_unknown_are_zeros_and_a_header() -> None:

@@ -6,15 +6,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.responses.render import items
+from machines import events
+from server.responses.render import items, partsitems
 from tests.support.providers import responsescript as script
 
 
 class Output:
     """The items of a response, and what they answer as a client reads it."""
 
-    def __init__(self, response_id: str = "resp_1", shows_encrypted: bool = False) -> None:
-        self.items = items.OutputItems(response_id, shows_encrypted)
+    def __init__(
+        self,
+        response_id: str = "resp_1",
+        shows_encrypted: bool = False,
+        empty_message: events.EmptyMessage = "always",
+    ) -> None:
+        self.items = items.OutputItems(response_id, shows_encrypted, empty_message)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.items, name)
@@ -275,3 +281,87 @@ def test_ids_are_of_the_response_and_told_apart_by_their_index() -> None:
     found.add_call(0, "call_a", "f", "{}")
     ids = [item["id"] for item in found.objects()]
     assert ids == ["rs_abc0000", "msg_abc0001", "fc_abc0002"]
+
+
+def test_messages_of_the_provider_are_items_with_their_phase() -> None:
+    found = output()
+    told = [
+        *found.begin_message("commentary"),
+        *said(found, "Hm."),
+        *found.end_message("commentary"),
+        *found.begin_message(None),
+        *said(found, "4"),
+        *found.end_message("final_answer"),
+        *found.begin_message(None),
+        *found.finish("incomplete"),
+    ]
+    items_told = [event["item"] for event in told if "item" in event]
+    assert [item.get("phase") for item in items_told] == [
+        "commentary",
+        "commentary",
+        None,
+        "final_answer",
+        None,
+        None,
+    ]
+    assert [(item["status"], item["content"]) for item in items_told[1::2]] == [
+        ("completed", [script.part("output_text", "Hm.")]),
+        ("completed", [script.part("output_text", "4")]),
+        ("incomplete", []),
+    ]
+    assert found.objects() == items_told[1::2]
+
+
+def test_a_message_without_text_has_an_empty_one() -> None:
+    found = output()
+    told = [*found.begin_message(None), *found.end_message(None), *found.end_message(None)]
+    told += found.finish("completed")
+    assert [event["type"].removeprefix("response.") for event in told] == [
+        "output_item.added",
+        "content_part.added",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+    ]
+    assert found.objects() == [script.said(0, "")]
+
+
+def test_a_message_that_ended_is_incomplete_if_the_answer_ends_with_it_and_is() -> None:
+    found = output()
+    for text in ("Hm.", "4"):
+        found.begin_message(None)
+        said(found, text)
+        found.end_message(None)
+    found.finish("incomplete")
+    assert [item["status"] for item in found.objects()] == ["completed", "incomplete"]
+
+
+def test_parts_of_a_summary_stay_parts() -> None:
+    found = output()
+    assert found.end_reasoning_part() == []
+    found.add_reasoning("a", "summary")
+    ended = found.end_reasoning_part()
+    assert [event["type"] for event in ended] == [
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    ]
+    assert found.end_reasoning_part() == []
+    (added, _) = found.add_reasoning("b", "summary")
+    assert (added["type"], added["summary_index"]) == ("response.reasoning_summary_part.added", 1)
+    found.end_reasoning("")
+    assert [part["text"] for part in found.objects()[0]["summary"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("empty_message", "ends_empty"),
+    [("always", {"completed", "incomplete"}), ("completed", {"completed"}), ("never", set())],
+)
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_an_empty_message_is_made_up_only_where_it_may_be(
+    empty_message: events.EmptyMessage, ends_empty: set[str], status: partsitems.Status
+) -> None:
+    found = Output(empty_message=empty_message)
+    found.add_reasoning("hm", "summary")
+    found.finish(status)
+    kinds = [item["type"] for item in found.objects()]
+    assert kinds == ["reasoning", *(["message"] if status in ends_empty else [])]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from machines import tooloptions
@@ -15,6 +16,7 @@ from machines.outputs import (
     Finish,
     Head,
     Keepalive,
+    Members,
     Reasoning,
     ReasoningDone,
     Refusal,
@@ -39,6 +41,23 @@ from tests.server.responses.opening import (
 )
 from tests.support.client import responseswire
 from tests.support.providers import responsescript as script
+
+
+def tokens(*texts: str) -> Members:
+    """What an upstream says of each token of an output that comes next."""
+    content = [{"token": text, "logprob": -0.1, "top_logprobs": []} for text in texts]
+    members = msgspec.json.encode({"logprobs": {"content": content}})
+    return Members("choice", msgspec.Raw(members), followed=True)
+
+
+@pytest.mark.parametrize(
+    "before", [Reasoning("Hm."), ToolCall(0, "c1", "f", "{}")], ids=["thinking", "call"]
+)
+def test_tokens_of_something_else_are_not_those_of_the_text(before: Any) -> None:
+    body, _ = render(*BEGUN, tokens("other"), before, tokens("Hi"), Content("Hi"), *END)
+    assert b"other" not in body
+    told = [each for each in responseswire.events(body) if each.get("logprobs")]
+    assert [token["token"] for each in told for token in each["logprobs"]] == ["Hi", "Hi"]
 
 
 def test_the_first_bytes_are_the_apis_own() -> None:
@@ -248,6 +267,14 @@ def test_counts_that_are_unknown_are_zeros_behind_a_comment() -> None:
     assert responseswire.whole(body) == script.numbered(*told)
     last = body.index(b"event: response.completed")
     assert body[:last].endswith(script.COUNTS_UNKNOWN)
+
+
+def test_counts_that_are_estimated_are_told_behind_a_comment() -> None:
+    estimate = UsageTotals(Usage(2, 3), "estimated")
+    body, _ = render(*BEGUN, Content("Hi"), Finish("length"), estimate, Done())
+    before, _, _ = body.partition(b"event: response.incomplete")
+    assert before.endswith(b"\n\n: x-turntape-usage: estimated\n\n")
+    assert responseswire.whole(body)[-1]["response"]["usage"] == script.usage(2, 3)
 
 
 def test_every_count_is_told() -> None:

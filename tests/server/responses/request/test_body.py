@@ -224,7 +224,6 @@ def test_a_refusal_says_what_is_wrong(fields: dict[str, Any], message: str) -> N
         ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"modalities": ["text", "image"]}, "modalities"),
-        ({"top_logprobs": 2}, "top_logprobs"),
         ({"tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"tool_choice": {"type": "custom", "name": "f"}}, "tool_choice"),
         ({"tool_choice": {"type": "mcp", "server_label": "s"}}, "tool_choice"),

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from engine import slices, worker
-from server.api.options import BYTES_PER_TOKEN, AnswerOptions
-from server.chat import translate
+from engine.stream import estimate
+from server.api import answerform
+from server.api.options import AnswerOptions
 from server.config import load as configuration
 from server.config.settings import Config
 from server.http import errors
@@ -75,14 +76,14 @@ def test_what_codex_has_is_asked_of_it() -> None:
         instructions="Be brief.",
         max_output_tokens=10,
         reasoning={"effort": "low", "summary": "auto"},
-        text={"format": {"type": "json_schema", "name": "n", "schema": schema}},
+        text={"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}},
         tools=[F, G],
         tool_choice="required",
         parallel_tool_calls=False,
     )
     assert found.stream
     assert [message.role for message in found.messages] == ["developer", "user"]
-    assert found.max_bytes == 10 * BYTES_PER_TOKEN
+    assert found.max_bytes == 10 * estimate.BYTES_PER_TOKEN
     assert (found.effort, found.reasoning_summary) == ("low", "auto")
     assert found.output_schema is not None
     assert bytes(found.output_schema) == json.dumps(schema).encode()
@@ -96,7 +97,7 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
     text = {"format": {"type": "json_object"}}
     found = read(text=text)
     assert found.messages[-1] == worker.Message(
-        "developer", (worker.TextPart(translate.JSON_INSTRUCTION),)
+        "developer", (worker.TextPart(answerform.JSON_INSTRUCTION),)
     )
     assert (found.emulated, found.output_schema) == (("text.format",), None)
     passed = read(options.passthrough, text=text)
@@ -156,6 +157,19 @@ def test_what_is_not_honoured_is_named_as_the_api_names_it(
     fields: dict[str, Any], way: Any, names: tuple[str, ...]
 ) -> None:
     assert read(way, **fields).ignored == names
+
+
+def test_tokens_that_codex_cannot_give_are_refused_or_named() -> None:
+    included: dict[str, Any] = {
+        "include": ["reasoning.encrypted_content", "message.output_text.logprobs"]
+    }
+    assert read(**included).ignored == ("include[1]",)
+    error = refusal(top_logprobs=2)
+    assert (error.status, error.code, error.param) == (
+        400,
+        "unsupported_parameter",
+        "top_logprobs",
+    )
 
 
 def test_the_names_of_what_is_ignored_are_few() -> None:
@@ -237,6 +251,6 @@ def test_every_client_is_understood(way: Any, client: str) -> None:
     found = slices.at_once(way(request, ignored, messages, Headers([]), settings))
     functions = [tool for tool in fields.get("tools") or () if tool["type"] == "function"]
     assert [tool.name for tool in found.tools] == [tool["name"] for tool in functions]
-    assert found.messages[-1].role in ("user", "tool")
+    assert found.messages[-1].role in (("developer",) if found.emulated else ("user", "tool"))
     if client == "codex":
         assert ignored == ("client_metadata", "tools[4]", "tools[5]", "tools[7]", "tools[8]")

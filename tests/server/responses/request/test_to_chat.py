@@ -19,9 +19,6 @@ from tests.support.requests import responserequests
 
 F = {"type": "function", "name": "f", "description": "does it", "strict": True}
 G = {"type": "function", "name": "g", "parameters": {"type": "object"}}
-CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1.50}'}
-RESULT = {"type": "function_call_output", "call_id": "c1", "output": "3"}
-THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "secret"}
 TOLD = {"role": "user", "content": "hi"}
 
 
@@ -34,13 +31,20 @@ def translated(**fields: Any) -> Any:
     return responserequests.decoded(responserequests.chat_body(request, messages))
 
 
-def messages(*items: Any) -> Any:
-    """The messages that these items become."""
-    return translated(input=list(items))["messages"]
-
-
 def test_the_smallest_request() -> None:
     assert translated() == {"model": "m", "messages": [TOLD]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "translated_to"),
+    [
+        ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
+        ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
+        ({"include": ["reasoning.encrypted_content"]}, {}),
+    ],
+)
+def test_k30_tokens_are_asked_for(asked: Any, translated_to: Any) -> None:
+    assert translated(**asked) == {"model": "m", "messages": [TOLD], **translated_to}
 
 
 def test_what_both_apis_have_is_passed_on() -> None:
@@ -71,112 +75,6 @@ def test_what_both_apis_have_is_passed_on() -> None:
         "verbosity": "low",
         **same,
     }
-
-
-def test_every_role_is_one_that_all_servers_know() -> None:
-    body = translated(
-        instructions="Be brief.",
-        input=[{"role": role, "content": "x"} for role in ("developer", "system", "assistant")],
-    )
-    assert body["messages"] == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "system", "content": "x"},
-        {"role": "system", "content": "x"},
-        {"role": "assistant", "content": "x"},
-    ]
-
-
-def test_content_is_a_string_unless_it_is_of_several_parts() -> None:
-    image = {"type": "input_image", "image_url": "https://host/a.png", "detail": "low"}
-    audio = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
-    file = {"type": "input_file", "file_id": "file_1"}
-    texts = [{"type": "input_text", "text": word} for word in "ab"]
-    refusal = [{"type": "refusal", "refusal": "no"}]
-    assert messages(
-        {"role": "user", "content": texts[:1]},
-        {"role": "user", "content": [*texts, image, audio, file]},
-        {"role": "assistant", "content": refusal},
-        {"role": "user", "content": ""},
-    ) == [
-        {"role": "user", "content": "a"},
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "a"},
-                {"type": "text", "text": "b"},
-                {"type": "image_url", "image_url": {"url": "https://host/a.png", "detail": "low"}},
-                audio,
-                {"type": "file", "file": {"file_id": "file_1"}},
-            ],
-        },
-        {"role": "assistant", "content": "no"},
-        {"role": "user", "content": ""},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("part", "named"),
-    [
-        ({"type": "input_file", "file_url": "https://host/a.pdf"}, "'input_file'"),
-        ({"type": "input_image", "file_id": "file_1"}, "'input_image by file_id'"),
-    ],
-)
-def test_a_part_that_a_chat_cannot_have_is_refused_by_name(
-    part: dict[str, Any], named: str
-) -> None:
-    text = {"type": "input_text", "text": "x"}
-    with pytest.raises(errors.ApiError) as refused:
-        messages({"role": "user", "content": [text, part]})
-    error = refused.value
-    assert (error.status, error.code) == (400, "unsupported_content")
-    assert error.param == "input[0].content[1]"
-    assert named in error.message
-
-
-def call(call_id: str, arguments: str = '{"a": 1.50}') -> dict[str, Any]:
-    function = {"name": "f", "arguments": arguments}
-    return {"id": call_id, "type": "function", "function": function}
-
-
-def test_calls_of_a_step_are_one_message_and_thoughts_are_left_out() -> None:
-    assert messages(
-        THOUGHT,
-        {"role": "assistant", "content": "Wait."},
-        CALL,
-        RESULT,
-        THOUGHT,
-        CALL | {"call_id": "c2", "arguments": ""},
-        THOUGHT,
-        CALL | {"call_id": "c3"},
-        {"role": "assistant", "content": "And wait."},
-        RESULT | {"call_id": "c3", "output": [{"type": "input_text", "text": "4"}]},
-        RESULT | {"call_id": "c2"},
-        THOUGHT,
-    ) == [
-        {"role": "assistant", "content": "Wait.", "tool_calls": [call("c1")]},
-        {"role": "tool", "tool_call_id": "c1", "content": "3"},
-        {
-            "role": "assistant",
-            "content": "And wait.",
-            "tool_calls": [call("c2", "{}"), call("c3")],
-        },
-        {"role": "tool", "tool_call_id": "c3", "content": "4"},
-        {"role": "tool", "tool_call_id": "c2", "content": "3"},
-    ]
-
-
-def test_calls_alone_have_no_content() -> None:
-    assert messages(CALL, RESULT)[0] == {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [call("c1")],
-    }
-
-
-def test_what_a_tool_says_unasked_keeps_its_name() -> None:
-    assert messages({"type": "function_call_output", "output": "!", "name": "alarm"}) == [
-        {"role": "system", "name": "alarm", "content": "!"}
-    ]
 
 
 def named(tool: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""Finds the first and last records of requests in a segment, among all the others.
+
+Nearly every record is a token's. So they are not read: a segment is searched for the three events
+that matter, a block at a time, and only the lines that have one are looked at. A client may have
+put the same letters into its request, so the place in the line counts too.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from engine import regular
+from engine.log.format import sealed
+from engine.log.read import segments
+from engine.log.summary import rows
+from machines import parse
+
+BLOCK_BYTES: Final = 1 << 18
+"""How much is searched at a time: the interpreter is held for 0.1 ms."""
+
+OPENED: Final = b'"event":"opened"'
+LAST: Final = (b'"event":"terminal"', b'"event":"request_rejected"')
+
+_EVENTS: Final = (OPENED, *LAST)
+
+_HEAD: Final = re.compile(
+    rb'\{"stream":"(?:[^"\\]|\\.)*","seq":\d+,"seg":\d+,"t":\d+,(?="event":)'
+)
+"""The members of a record before its event."""
+
+
+class Found(NamedTuple):
+    """A first or last record, and where in its segment it is.
+
+    Attributes:
+        event: `OPENED`, or one of `LAST`.
+    """
+
+    offset: int
+    event: bytes
+    line: bytes
+
+
+def find(path: Path, events: Iterable[bytes] = _EVENTS) -> Iterator[Found]:
+    """Search a segment from its beginning to its last whole line; what is damaged is passed over.
+
+    Raises:
+        NotRegular, OSError: it cannot be read.
+    """
+    offset = 0
+    with regular.reader(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            if not block.endswith(b"\n"):
+                block += file.readline(sealed.LINE_LIMIT)
+            whole = block[: block.rfind(b"\n") + 1]
+            yield from _within(whole, offset, events)
+            if len(whole) < len(block):
+                return
+            offset += len(whole)
+
+
+def event_of(rest: bytes) -> bytes | None:
+    """Return the event of a record if it is a first or last one of a request.
+
+    Args:
+        rest: the record from the value of `t` on.
+    """
+    start = rest.find(b",") + 1
+    if not rest.startswith(_EVENTS, start):  # most are none, and a short answer has some fifteen
+        return None
+    return next(event for event in _EVENTS if rest.startswith(event, start))
+
+
+def _within(block: bytes, offset: int, events: Iterable[bytes]) -> list[Found]:
+    found = []
+    for event in events:
+        at = block.find(event)
+        while at >= 0:
+            start = block.rfind(b"\n", 0, at) + 1
+            end = block.index(b"\n", at) + 1
+            head = _HEAD.match(block, start)
+            if head is not None and head.end() == at:
+                line = block[start:end]
+                if sealed.is_sealed(line):
+                    found.append(Found(offset + start, event, line))
+            at = block.find(event, end)
+    return sorted(found)
+
+
+def beginnings(
+    streams: set[str], before: list[segments.SegmentInfo]
+) -> Iterator[tuple[str, rows.Begun]]:
+    """Look for the beginnings of streams, in the newest segment first.
+
+    Args:
+        streams: their ids; those that are found are taken out.
+        before: the segments, oldest first; one that goes meanwhile is passed over.
+
+    Raises:
+        NotRegular, OSError: one cannot be read.
+    """
+    for segment in reversed(before):
+        if not streams:
+            return
+        try:
+            for found in find(segment.path, (OPENED,)):
+                begun = begin(segment.number, found)
+                if begun is not None and begun.opening.stream in streams:
+                    streams.discard(begun.opening.stream)
+                    yield begun.opening.stream, begun
+        except FileNotFoundError:  # retention was faster
+            continue
+
+
+def begin(number: int, found: Found) -> rows.Begun | None:
+    """Return what an `opened` record says; None where this version cannot read it."""
+    try:
+        return rows.opening((number, found.offset), found.line)
+    except parse.ParseError:
+        return None

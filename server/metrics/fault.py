@@ -1,0 +1,107 @@
+"""Whose fault an error is: where an on-call engineer looks first."""
+
+import enum
+from typing import Final
+
+
+class Fault(enum.Enum):
+    """The part that has to do something about an error.
+
+    CLIENT: the request is wrong, or comes too often. PROVIDER: the model or who serves it failed,
+    or refuses the account. WORKER: the process between, or its login. SERVER: Turntape itself, its
+    limits and its operator.
+    """
+
+    CLIENT = "client"
+    PROVIDER = "provider"
+    WORKER = "worker"
+    SERVER = "server"
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    **dict.fromkeys(
+        (
+            "array_above_max_length",
+            "bad_http",
+            "client_gone",
+            "context_length_exceeded",
+            "expectation_failed",
+            "headers_too_large",
+            "host_not_allowed",
+            "invalid_api_key",
+            "invalid_json",
+            "invalid_request",
+            "method_not_allowed",
+            "model_not_found",
+            "model_required",
+            "not_found",
+            "object_above_max_properties",
+            "previous_response_not_found",
+            "provider_rejected",
+            "rate_limit_exceeded",
+            "request_timeout_client",
+            "request_too_large",
+            "response_not_found",
+            "unsupported_content",
+            "unsupported_media_type",
+            "unsupported_parameter",
+            "upgrade_required",
+            "usage_not_kept",
+        ),
+        Fault.CLIENT,
+    ),
+    **dict.fromkeys(
+        (
+            "empty_upstream",
+            "idle_timeout",
+            "insufficient_quota",
+            "provider_forbidden",
+            "request_timeout",
+            "too_many_tool_calls",
+            "tool_choice_unsatisfied",
+            "upstream_decode_error",
+            "upstream_disconnected",
+            "upstream_error",
+            "upstream_event_too_large",
+            "upstream_output_lost",
+            "upstream_redirected",
+            "upstream_text_mismatch",
+            "upstream_truncated",
+            "upstream_unreachable",
+            "usage_limit_exceeded",
+        ),
+        Fault.PROVIDER,
+    ),
+    **dict.fromkeys(
+        ("worker_busy", "worker_exited", "worker_not_ready", "worker_unauthorized"), Fault.WORKER
+    ),
+    **dict.fromkeys(
+        (
+            "app_server_disabled",
+            "concurrency_exceeded",
+            "internal_error",
+            "maintenance",
+            "maintenance_not_kept",
+            "server_shutdown",
+            "store_unavailable",
+            "usage_unavailable",
+        ),
+        Fault.SERVER,
+    ),
+}
+"""Whose fault each code of `server.http.errors` is."""
+
+
+_SAID_BY_A_WORKER: Final = frozenset(("invalid_api_key", "rate_limit_exceeded"))
+"""Codes that a provider has for us too: it refuses our key, or our account asks too often."""
+
+
+def fault_of(code: str, of_stream: bool = False) -> Fault:
+    """Return whose fault an error is; a code that is none of ours is the provider's own.
+
+    Args:
+        of_stream: whether a worker has ended an answer with it; else it is a refusal of ours.
+    """
+    if of_stream and code in _SAID_BY_A_WORKER:
+        return Fault.PROVIDER
+    return FAULTS.get(code, Fault.PROVIDER)

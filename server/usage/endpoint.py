@@ -1,0 +1,129 @@
+"""`GET /v1/usage` and `GET /v1/usage/raw`: who may see what, and the two forms of an answer."""
+
+import asyncio
+from typing import Any, Final
+
+from engine import slices
+from server.api import gates
+from server.api.call import Call
+from server.context import Context
+from server.http.errors import ApiError
+from server.http.exchange import Exchange
+from server.usage import lines, query
+from server.usage.selection import Selection
+from server.usage.sums import Grouped
+
+NDJSON: Final = ("content-type", "application/x-ndjson")
+
+COMPLETE: Final = "x-turntape-usage-complete"
+"""Header of the lines: whether all that had ended was there to be sent."""
+
+SEES_ALL: Final = ("", gates.ADMIN_KEY_NAME)
+"""Keys that see the requests of all: none at all where none is needed, and the operator's. The one
+key of a server does too; where there are others, each sees its own."""
+
+
+async def usage(context: Context, call: Call) -> None:
+    """Answer `GET /v1/usage` with sums.
+
+    Raises:
+        ApiError: `invalid_request`, `usage_not_kept` or `usage_unavailable`.
+    """
+    asked = query.read(call.exchange.request.query, query.OF_SUMS)
+    selection = _selection(context, call, asked)
+    async with context.usage_turns:
+        await selection.settle()
+        grouped = Grouped(asked.groups)
+        own = slices.Slice()
+        async for block in selection.blocks():
+            for row in block:
+                grouped.add(row)
+                if own.spent:
+                    await own.pause()
+    assert asked.limit is not None, "sums have one"
+    answer: dict[str, Any] = {
+        "object": "usage",
+        "start": asked.start // query.MICROSECONDS,
+        "end": None if asked.end is None else asked.end // query.MICROSECONDS,
+        "complete": selection.is_complete,
+        **await slices.in_slices(grouped.shown(asked.limit)),
+    }
+    call.answer(200, answer)
+
+
+async def raw(context: Context, call: Call) -> None:
+    """Answer `GET /v1/usage/raw` with a line for each request.
+
+    Raises:
+        ApiError: as `usage`, before the first line; later the connection is cut.
+    """
+    asked = query.read(call.exchange.request.query, query.OF_LINES)
+    selection = _selection(context, call, asked)
+    await selection.settle()
+    blocks = selection.blocks()
+    # Which files there are is known with the first block, and so in time for the header.
+    block = await anext(blocks, None)
+    exchange = call.exchange
+    pace = _Pace(exchange)
+    complete = "true" if selection.is_complete else "false"
+    exchange.start(
+        200, [*call.headers, NDJSON, (COMPLETE, complete), ("cache-control", "no-store")]
+    )
+    left = asked.limit
+    while block is not None:
+        chosen = block if left is None else block[:left]
+        if chosen:
+            exchange.write(await slices.in_slices(_joined(chosen)))
+            await pace.wait()
+        if left is not None:
+            left -= len(chosen)
+        if left == 0 or pace.is_gone:
+            break
+        block = await anext(blocks, None)
+    exchange.finish()
+
+
+def _joined(chosen: list[Any]) -> slices.Steps[bytes]:
+    made = []
+    for row in chosen:
+        made.append(lines.line(row))
+        yield
+    return b"".join(made)
+
+
+def _selection(context: Context, call: Call, asked: query.Query) -> Selection:
+    summaries = context.log.summaries
+    if summaries is None:
+        message = (
+            "No usage is kept: PROXY_EVENT_LOG is off. With 'masked' it is, without contents."
+        )
+        raise ApiError("usage_not_kept", message)
+    name = call.entry.key or ""
+    is_only = name == gates.KEY_NAME and context.config.api_keys_file is None
+    return Selection(summaries, asked, None if is_only or name in SEES_ALL else name)
+
+
+class _Pace:
+    """Waits while a client reads more slowly than lines are made.
+
+    Attributes:
+        is_gone: whether there is no client any more.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.is_gone = False
+        self._free = asyncio.Event()
+        self._free.set()
+        exchange.on_pressure = lambda _: self._free.clear()
+        exchange.on_relief = self._free.set
+        exchange.on_gone = lambda _: self._leave()
+
+    async def wait(self) -> None:
+        """Wait until the client has taken most of what was written, or has left."""
+        await asyncio.sleep(0)  # pressure is told in the loop's next round
+        await asyncio.sleep(0)
+        await self._free.wait()
+
+    def _leave(self) -> None:
+        self.is_gone = True
+        self._free.set()

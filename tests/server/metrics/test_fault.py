@@ -1,0 +1,30 @@
+"""Every error is somebody's fault."""
+
+import pytest
+
+from server.http import errors
+from server.metrics import fault
+
+
+def test_every_code_has_somebody_whose_fault_it_is() -> None:
+    assert fault.FAULTS.keys() == errors.CASES.keys()
+
+
+@pytest.mark.parametrize(
+    ("code", "whose"),
+    [
+        ("invalid_json", fault.Fault.CLIENT),
+        ("upstream_disconnected", fault.Fault.PROVIDER),
+        ("worker_exited", fault.Fault.WORKER),
+        ("internal_error", fault.Fault.SERVER),
+        ("a provider's own word", fault.Fault.PROVIDER),
+    ],
+)
+def test_a_code_says_where_to_look(code: str, whose: fault.Fault) -> None:
+    assert fault.fault_of(code) is whose
+
+
+@pytest.mark.parametrize("code", ["invalid_api_key", "rate_limit_exceeded"])
+def test_a_provider_that_refuses_us_is_to_be_looked_at(code: str) -> None:
+    assert fault.fault_of(code) is fault.Fault.CLIENT
+    assert fault.fault_of(code, of_stream=True) is fault.Fault.PROVIDER

@@ -1,0 +1,92 @@
+"""Of the summaries only those are read that may be seen, and nothing damaged passes for a row."""
+
+import asyncio
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.log import event_log as eventlog
+from engine.log.summary import reading, sidecars
+from server.http.errors import ApiError
+from server.usage import query
+from server.usage.selection import Selection
+from tests.support.logs import logs, summaries
+from tests.support.logs.summaries import KEPT
+
+
+@pytest.fixture
+def event_log(tmp_path: Path) -> eventlog.EventLog:
+    """A log of six requests, of two keys."""
+    made = logs.open_log(tmp_path, segment_bytes=2000, **KEPT)
+    for number in range(6):
+        summaries.write(made, f"a-{number}", key=("k", "l")[number % 2])
+    return made
+
+
+def read(event_log: eventlog.EventLog, key: str | None = None, text: str = "") -> Any:
+    assert event_log.summaries is not None
+    selection = Selection(event_log.summaries, query.read(text, query.OF_LINES), key)
+
+    async def play() -> list[str]:
+        await selection.settle()
+        return [row.summary async for block in selection.blocks() for row in block]
+
+    return asyncio.run(play()), selection
+
+
+def test_a_key_sees_its_own(event_log: eventlog.EventLog) -> None:
+    assert read(event_log)[0] == [f"a-{n}" for n in range(6)]
+    assert read(event_log, "k")[0] == ["a-0", "a-2", "a-4"]
+    assert read(event_log, "k", "key=l")[0] == []
+    assert read(event_log)[1].is_complete
+    event_log.close()
+
+
+def test_damage_is_said_and_a_doubled_row_is_one(
+    event_log: eventlog.EventLog, tmp_path: Path
+) -> None:
+    read(event_log)
+    path = tmp_path / sidecars.name_of(1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], lines[1], lines[2].replace(b"a-1", b"a-9")]))
+    found, selection = read(event_log)
+    assert found == ["a-0", *(f"a-{n}" for n in range(len(lines) - 2, 6))]
+    assert (selection.damaged, selection.is_complete) == (1, False)
+    event_log.close()
+
+
+def test_a_file_that_is_missing_is_said(event_log: eventlog.EventLog, tmp_path: Path) -> None:
+    assert read(event_log)[1].is_complete
+    (tmp_path / sidecars.name_of(1)).unlink()
+    found, selection = read(event_log)
+    assert "a-0" not in found
+    assert not selection.is_complete
+    event_log.close()
+
+
+def test_a_stalled_disk_is_waited_for_so_long_and_said(
+    event_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.usage.selection.SETTLE_S", 0.01)
+    read(event_log)
+    free = summaries.stall(event_log)
+    summaries.write(event_log, "late")
+    found, selection = read(event_log)
+    assert (found, selection.is_complete) == ([f"a-{n}" for n in range(6)], False)
+    free.set()
+    event_log.close()
+
+
+def test_what_cannot_be_read_is_no_end(
+    event_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: reading.SummaryReader) -> None:
+        raise OSError(errno.EIO, "planted")
+
+    monkeypatch.setattr(reading.SummaryReader, "block", fail)
+    with pytest.raises(ApiError) as refused:
+        read(event_log)
+    assert refused.value.code == "usage_unavailable"
+    event_log.close()
