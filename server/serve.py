@@ -283,24 +283,26 @@ class Server:
             self._act(self._life.step(lifecycle.StopAsked()))
 
     def _act(self, actions: tuple[lifecycle.AnyAction, ...]) -> None:
-        for action in actions:
-            match action:
-                case lifecycle.AwaitDelay(delay_ms):
-                    leave = self._leave(delay_ms / 1000)
-                    self._tasks.add(asyncio.get_running_loop().create_task(leave))
-                case lifecycle.BeginDrain(timeout_ms):
-                    drain = self._drain(timeout_ms / 1000)
-                    self._tasks.add(asyncio.get_running_loop().create_task(drain))
-                case lifecycle.EndStreams():
-                    streams = list(self._context.streams.values())
-                    containment.each(containment.Boundary.SHUTDOWN, _end_stream, streams)
-                case lifecycle.Shutdown():
-                    self._stopped.set()
-                    if self._starting is not None:
-                        self._starting.cancel()
-                case lifecycle.AnnounceReady() | lifecycle.AnnounceNotReady():
-                    _log.info("lifecycle", state=self._life.state)
-                    self._readiness.look()
+        containment.each(containment.Boundary.SHUTDOWN, self._do, actions)
+
+    def _do(self, action: lifecycle.AnyAction) -> None:
+        match action:
+            case lifecycle.AwaitDelay(delay_ms):
+                leave = self._leave(delay_ms / 1000)
+                self._tasks.add(asyncio.get_running_loop().create_task(leave))
+            case lifecycle.BeginDrain(timeout_ms):
+                drain = self._drain(timeout_ms / 1000)
+                self._tasks.add(asyncio.get_running_loop().create_task(drain))
+            case lifecycle.EndStreams():
+                streams = list(self._context.streams.values())
+                containment.each(containment.Boundary.SHUTDOWN, _end_stream, streams)
+            case lifecycle.Shutdown():
+                self._stopped.set()
+                if self._starting is not None:
+                    self._starting.cancel()
+            case lifecycle.AnnounceReady() | lifecycle.AnnounceNotReady():
+                _log.info("lifecycle", state=self._life.state)
+                self._readiness.look()
 
     async def _leave(self, seconds: float) -> None:
         """Serve on while load balancers find out that the server is not ready any more."""

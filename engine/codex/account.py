@@ -80,7 +80,7 @@ class Account:
 
     def windows(self, now: float) -> tuple[worker.QuotaWindow, ...]:
         """Return the windows that have not been reset since they were told of."""
-        return tuple(each for each in self._windows.values() if _is_open(each, now))
+        return tuple(each for each in self._windows.values() if is_open(each, now))
 
     def retry_after(self, now: float) -> float | None:
         """Return the seconds until a used up quota is whole again; None where nobody knows."""
@@ -135,5 +135,6 @@ def _whole(value: float | None) -> int | None:
     return int(value) if value is not None and 0 < value < LARGEST else None
 
 
-def _is_open(window: worker.QuotaWindow, now: float) -> bool:
+def is_open(window: worker.QuotaWindow, now: float) -> bool:
+    """Return whether a window has not been reset since it was told of."""
     return window.resets_at is None or window.resets_at > now

@@ -91,6 +91,14 @@ class SharedLogin:
             return None
         return self.account.health(time.time())
 
+    async def begin(self) -> None:
+        """Look at the file for the first time; a defect of that costs no start, since the login is
+        looked at again and again."""
+        try:
+            await self.look()
+        except Exception as error:
+            containment.report(containment.Boundary.TASK, error, task="login")
+
     async def look(self) -> bool:
         """Look at the file; whether it is another than before."""
         return self._watch is not None and await asyncio.to_thread(self._watch.look)

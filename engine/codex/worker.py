@@ -84,7 +84,7 @@ class CodexWorker:
         known = await codexmodels.models_of(self._binary, directory, environment)
         setup = msgspec.structs.replace(self._options.setup, known=known)
         self._options = msgspec.structs.replace(self._options, setup=setup)
-        await self._shared.look()
+        await self._shared.begin()
         codexhome.prepare(setup)
         codexhome.wipe_databases(setup)
         command = process.Command(

@@ -80,6 +80,8 @@ async def raw(context: Context, call: Call) -> None:
         if left == 0 or pace.is_gone:
             break
         block = await anext(blocks, None)
+    if complete == "true" and selection.lacks_lines and not pace.is_gone:
+        raise ApiError("usage_unavailable", "Some lines cannot be read.")
     exchange.finish()
 
 

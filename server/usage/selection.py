@@ -45,8 +45,13 @@ class Selection:
         """Whether every request is there that had ended when this was asked, and that the log or
         a summary has; what is read of it tells more."""
         is_well = self._summaries.state is summarysettings.SummaryState.WORKING
-        is_well = is_well and not self.damaged and not self.short
+        is_well = is_well and not self.lacks_lines
         return self._is_settled and is_well and self._failures == self._summaries.counts.failures
+
+    @property
+    def lacks_lines(self) -> bool:
+        """Whether lines were found to be damaged, or missing, in what was read by now."""
+        return bool(self.damaged or self.short)
 
     async def settle(self) -> None:
         """Wait until what has ended by now is summarized, for a while."""

@@ -166,3 +166,19 @@ def test_a_drain_that_fails_is_the_end_of_the_drain(tmp_path: Path) -> None:
     (defect,) = (line for line in lines if line["event"] == "defect")
     assert defect["step"] == "drain"
     assert lines[-1]["event"] == "stopped"
+
+
+def test_a_part_of_a_stop_that_fails_keeps_none_of_the_others(tmp_path: Path) -> None:
+    async def live() -> None:
+        async with Running(tmp_path) as server:
+
+            def fail() -> None:
+                raise RuntimeError("planted")
+
+            server._readiness.look = fail
+            server.stop()
+
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(live())
+    assert {line["boundary"] for line in lines if line["event"] == "defect"} == {"shutdown"}
+    assert lines[-1]["event"] == "stopped"

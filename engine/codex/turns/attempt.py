@@ -136,7 +136,12 @@ class Attempt:
             self._thread.seat.login.accepted()
             return None
         self.mute()  # another attempt may follow, and what becomes of this thread outlast both
-        return await self._explained(self._reader.failure)
+        failure = self._reader.failure
+        try:
+            return await self._explained(failure)
+        except Exception as error:  # the failure counts, with its explanation or without
+            containment.report(containment.Boundary.TURN, error)
+            return failure
 
     async def _explained(
         self, failure: failures.ProviderFailure | None

@@ -7,13 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from engine import worker
+from engine.codex import account as quota
 from server.cli.checks.findings import Finding, fail, ok, warn
 
 LOW: Final = 0.9
 """The used part of a quota from which on a warning comes."""
-
-FULL: Final = 1.0
-"""The used part of one that is used up."""
 
 
 class _Health(msgspec.Struct):
@@ -35,12 +33,12 @@ def check(answer: dict[str, Any]) -> Iterator[Finding]:
 def finding(account: worker.AccountHealth, now: float) -> Finding:
     """Return what is to be said of an account."""
     what = f"{account.login}, plan {account.plan}"
-    windows = [each for each in account.windows if each.resets_at is None or each.resets_at > now]
+    windows = [each for each in account.windows if quota.is_open(each, now)]
     if not windows:
         return ok("account", f"{what}; nothing is known of a quota")
     found = "; ".join((what, *(told(each, now) for each in windows)))
     worst = max(each.used for each in windows)
-    if worst >= FULL and not account.credits:
+    if worst >= quota.FULL and not account.credits:
         advice = (
             "Requests are answered with 429 until then. Another account needs a server of its own:"
             " docs/login.md."

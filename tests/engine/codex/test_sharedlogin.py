@@ -238,3 +238,18 @@ def test_a_failure_by_a_bad_login_says_where_to_log_in() -> None:
         assert msgspec.json.decode(failure.members) == {"code": code}
 
     virtualtime.run(scene())
+
+
+def test_a_defect_of_the_first_look_costs_no_start(tmp_path: Path) -> None:
+    async def scene() -> None:
+        its = shared(tmp_path)
+
+        def fail() -> bool:
+            raise RuntimeError("planted")
+
+        its._watch.look = fail  # type: ignore[union-attr, method-assign]  # it is planted
+        await its.begin()
+
+    with structlog.testing.capture_logs() as lines:
+        virtualtime.run(scene())
+    assert [(line["event"], line["task"]) for line in lines] == [("defect", "login")]

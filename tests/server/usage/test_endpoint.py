@@ -435,3 +435,18 @@ def test_lines_that_break_off_are_cut_off_and_told_once(tmp_path: Path) -> None:
         refused = [each for each in server.records() if each["event"] == "request_rejected"]
         assert [each["code"] for each in refused] == ["usage_unavailable"]
         assert not any(line.get("event") == "defect" for line in server.lines)
+
+
+def test_lines_that_lack_a_damaged_one_are_not_passed_off_as_all(tmp_path: Path) -> None:
+    small = {"PROXY_LOG_SEGMENT_BYTES": "64KiB", **QUICK}
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **small) as server:
+        body = {"model": "text-long", "messages": [{"role": "user", "content": "Hi"}]}
+        for _ in range(3):
+            assert chat(server, body).status == 200
+        assert ask(server, "GET", "/v1/usage/raw").status == 200
+        named = b'"model":"text-long"'
+        path = next(e for e in server.log_dir.glob("*.summary") if named in e.read_bytes())
+        path.write_bytes(path.read_bytes().replace(named, b'"model":"text-lone"'))
+        assert usage(server)["complete"] is False
+        with pytest.raises(httpclient.CutOff):
+            ask(server, "GET", "/v1/usage/raw")

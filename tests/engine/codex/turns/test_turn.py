@@ -6,14 +6,22 @@ from typing import Any
 
 import msgspec
 import pytest
-import structlog
+import structlog.testing
 
 from bench import appframes
 from engine import failures, worker
 from engine.codex import loginlink, sharedlogin
 from engine.codex.protocol import appserver, notifications
 from engine.codex.request import preparation
-from engine.codex.turns import attempt, parking, reader as codex, states, thread, turn as codexturn
+from engine.codex.turns import (
+    attempt,
+    parking,
+    reader as codex,
+    states,
+    thread,
+    turn as codexturn,
+    verdicts,
+)
 from machines.events import (
     RetryScheduled,
     RpcReplied,
@@ -536,3 +544,18 @@ def test_a_login_that_the_provider_refuses_says_where_to_log_in() -> None:
     assert failed.code == "worker_unauthorized"
     assert failed.message.endswith("To log in, open https://login.example")
     assert failed.retry_after is None
+
+
+@pytest.mark.parametrize("word", ["usageLimitExceeded", "unauthorized"])
+def test_a_failure_whose_explanation_fails_is_told_without_it(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(sharedlogin.SharedLogin, "with_reset", fail)
+    monkeypatch.setattr(sharedlogin.SharedLogin, "with_link", fail)
+    with structlog.testing.capture_logs() as lines:
+        (failed,) = ended_by(word).of(TurnFailed)
+    assert failed.code == verdicts.NAMED[word].code
+    assert [line["boundary"] for line in lines if line["event"] == "defect"] == ["turn"]
