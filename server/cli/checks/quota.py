@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import worker
-from engine.codex import account as quota
+from engine.codex import account
 from server.cli.checks.findings import Finding, fail, ok, warn
 
 LOW: Final = 0.9
@@ -23,22 +23,22 @@ class _Health(msgspec.Struct):
 def check(answer: dict[str, Any]) -> Iterator[Finding]:
     """Look at the account in the answer of `/healthz`; nothing where it has none."""
     try:
-        account = msgspec.convert(answer, _Health).account
+        found = msgspec.convert(answer, _Health).account
     except msgspec.ValidationError:  # of another version of the server
         return
-    if account is not None and account.login != "none":
-        yield finding(account, time.time())
+    if found is not None and found.login != "none":
+        yield finding(found, time.time())
 
 
-def finding(account: worker.AccountHealth, now: float) -> Finding:
+def finding(held: worker.AccountHealth, now: float) -> Finding:
     """Return what is to be said of an account."""
-    what = f"{account.login}, plan {account.plan}"
-    windows = [each for each in account.windows if quota.is_open(each, now)]
+    what = f"{held.login}, plan {held.plan}"
+    windows = [each for each in held.windows if account.is_open(each, now)]
     if not windows:
         return ok("account", f"{what}; nothing is known of a quota")
     found = "; ".join((what, *(told(each, now) for each in windows)))
     worst = max(each.used for each in windows)
-    if worst >= quota.FULL and not account.credits:
+    if worst >= account.FULL and not held.credits:
         advice = (
             "Requests are answered with 429 until then. Another account needs a server of its own:"
             " docs/login.md."
