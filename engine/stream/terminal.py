@@ -39,7 +39,6 @@ def terminal(
         parked_us=at.parked,
         heartbeats=at.heartbeats,
         own_us=summary.own_us,
-        process=at.process,
         **machine.tool_totals(),
     )
 

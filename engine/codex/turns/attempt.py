@@ -100,8 +100,7 @@ class Attempt:
         """Go on with the results that were waited for so long, as `run` does."""
 
         async def bring() -> None:
-            life = self._thread.seat.life
-            feed.event(events.TurnResumed(self._thread.id, turn.choice, parked_us, life))
+            feed.event(events.TurnResumed(self._thread.id, turn.choice, parked_us))
             for message in results:
                 self._thread.answers.bring(message)
 
@@ -210,8 +209,7 @@ class Attempt:
             raise
         if not self._states.ended.is_set():
             turn_id = replies[-1].turn.id
-            thread, choice = self._thread, self._turn.choice
-            self._feed.event(events.TurnStarted(thread.id, turn_id, choice, thread.seat.life))
+            self._feed.event(events.TurnStarted(self._thread.id, turn_id, self._turn.choice))
 
     async def _send_turn(self, items: tuple[msgspec.Raw, ...], sent: list[Call]) -> None:
         """Send the items, in batches that a line can hold, and the start of the turn behind them.

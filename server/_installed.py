@@ -1,7 +1,4 @@
-"""The one importable name of the wheel: starts the program, and has the plugin for pytest.
-
-Nothing of the private tree is imported here but by `main`, which runs in a process of its own.
-"""
+"""Entry point of the installed wheel."""
 
 import os
 import sys

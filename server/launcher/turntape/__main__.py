@@ -1,5 +1,0 @@
-"""`python -m turntape`: the command line, wherever the wheel is installed."""
-
-from turntape import main
-
-main()
