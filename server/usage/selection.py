@@ -87,7 +87,9 @@ class Selection:
         for line in lines:
             row = rows.read(line)
             if row is None:
-                self.damaged += not line.startswith((b'{"sidecar":', b'{"sealed":'))
+                # Who goes on behind it was told before: to be cut off again makes a line too.
+                is_new = self._seen >= self._asked.after
+                self.damaged += is_new and not line.startswith((b'{"sidecar":', b'{"sealed":'))
             elif row.at[0] == segment and row.at > self._seen:  # else it stands there twice
                 self._seen = row.at
                 if row.at > self._asked.after and self._is_asked_for(row):

@@ -140,7 +140,7 @@ class Attempt:
         try:
             return await self._explained(failure)
         except Exception as error:  # the failure counts, with its explanation or without
-            containment.report(containment.Boundary.TURN, error)
+            containment.report(Boundary.TURN, error, **self._ids)
             return failure
 
     async def _explained(

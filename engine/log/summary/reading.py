@@ -107,7 +107,8 @@ class SummaryReader:
                 lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
                 self._rows += sum(line.startswith(rows.ROW) for line in lines)
                 return lines
-            self.short += self._last is not None and self._rows != self._last.rows
+            is_behind = self.segment > self._span.after[0]  # else nobody knows on which side
+            self.short += is_behind and self._last is not None and self._rows != self._last.rows
             self.close()
 
     def _open(self, sidecar: sidecars.SidecarInfo) -> None:

@@ -450,3 +450,20 @@ def test_lines_that_lack_a_damaged_one_are_not_passed_off_as_all(tmp_path: Path)
         assert usage(server)["complete"] is False
         with pytest.raises(httpclient.CutOff):
             ask(server, "GET", "/v1/usage/raw")
+
+
+def test_who_goes_on_behind_the_last_line_is_not_cut_off_for_ever(tmp_path: Path) -> None:
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **QUICK) as server:
+        chat(server)
+        server.stop()
+    (path,) = server.log_dir.glob("events-*.summary")
+    rows_file(path, 2_000)
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **QUICK) as server:
+        last = raw(server)[-1]["cursor"]
+        lines = path.read_bytes().splitlines(keepends=True)
+        lines[1_900] = lines[1_900].replace(b'"model":"m-0"', b'"model":"m-1"')
+        path.write_bytes(b"".join(lines))
+        with pytest.raises(httpclient.CutOff):
+            ask(server, "GET", "/v1/usage/raw")
+        (cut,) = raw(server, f"after={last}")
+        assert cut["code"] == "usage_unavailable"

@@ -558,4 +558,5 @@ def test_a_failure_whose_explanation_fails_is_told_without_it(
     with structlog.testing.capture_logs() as lines:
         (failed,) = ended_by(word).of(TurnFailed)
     assert failed.code == verdicts.NAMED[word].code
-    assert [line["boundary"] for line in lines if line["event"] == "defect"] == ["turn"]
+    (defect,) = (line for line in lines if line["event"] == "defect")
+    assert (defect["boundary"], defect["req_id"]) == ("turn", TURN.request_id)
