@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.log.read import segments
+from engine.log.cold import files
 
 MARKS = (b'"event":"opened"', b'"event":"terminal"')
 """The members of a line that is the first of a stream, or its last."""
@@ -38,10 +38,10 @@ class LogTail:
 
     def read(self) -> None:
         """Take the lines that were written since."""
-        for segment in segments.list_segments(self._directory):
+        for segment in files.list_segments(self._directory):
             at = self._offsets[segment.number]
-            if segment.size > at:
-                with segment.path.open("rb") as file:
+            if segment.is_compressed or segment.size > at:
+                with files.open_segment(segment.path) as file:
                     file.seek(at)
                     whole, newline, _ = file.read().rpartition(b"\n")
                 self._offsets[segment.number] += len(whole) + len(newline)

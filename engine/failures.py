@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from engine import redaction
-from machines import events, outputs
+from machines import events, outputs, silences
 
 MESSAGE_CHARACTERS: Final = 2000
 """Most characters of a provider's message that are looked at and passed on: some echo the whole
@@ -179,7 +179,7 @@ UNCALLED: Final = ProviderFailure(
 
 BUSY: Final = ProviderFailure(
     kind="rejected",
-    code="worker_busy",
+    code=silences.BUSY,
     message="Every worker is at its turn limit. Try again shortly.",
     retry_after=1,
 )

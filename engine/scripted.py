@@ -52,11 +52,34 @@ class TranscriptError(Exception):
     """Raised for a transcript that cannot be played."""
 
 
+class Transcript(msgspec.Struct, frozen=True):
+    """A recorded stream: what was asked, and what the worker said.
+
+    Attributes:
+        name: of its file, or in a log its request id.
+        choices: the cues of each choice.
+    """
+
+    name: str
+    opened: events.Opened
+    choices: tuple[tuple[Cue, ...], ...]
+
+
 def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
     """Read the worker's events of a transcript, by choice.
 
     Raises:
         TranscriptError: for a file that is no intact log, or of more than one stream.
+    """
+    return load_file(path).choices
+
+
+def load_file(path: Path) -> Transcript:
+    """Read the one stream of a file.
+
+    Raises:
+        TranscriptError: for a file that is no intact log, or of more than one stream.
+        OSError: it cannot be read.
     """
     reading = segments.read(path)
     records = list(reading)
@@ -66,20 +89,19 @@ def load_cues(path: Path) -> tuple[tuple[Cue, ...], ...]:
     if len(openings) != 1:
         raise TranscriptError(f"{path}: {len(openings)} streams begin in it, not one")
     first = openings[0].stream
-    return _choices([record for record in records if record.stream == first])
+    whole = [record for record in records if record.stream == first]
+    return Transcript(path.stem, _opened(whole), _choices(whole))
 
 
-def load_log(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
-    """Read the worker's events of every whole stream of a log, by request id and choice.
-
-    Of streams with the same id the last is kept. A server may be writing on.
+def load_log(directory: Path) -> list[Transcript]:
+    """Read every whole stream of a log, in the order of their ends. A server may be writing on.
 
     Raises:
         TranscriptError: for a log that is not intact.
     """
     reading = segments.read(directory)
     running: dict[str, list[segments.Record]] = {}
-    found = {}
+    found = []
     for record in reading:
         if record.event == "opened":
             running[record.stream] = []
@@ -88,15 +110,16 @@ def load_log(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
         running[record.stream].append(record)
         if record.event == "terminal":
             whole = running.pop(record.stream)
-            found[_opened(whole).request_id] = _choices(whole)
+            opened = _opened(whole)
+            found.append(Transcript(opened.request_id, opened, _choices(whole)))
     for problem in reading.problems:
         if problem.kind == "corrupt":
             raise TranscriptError(str(problem))
     return found
 
 
-def load(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
-    """Everything in a directory that can be played, by name: files `NAME.jsonl`, and a log.
+def load_all(directory: Path) -> list[Transcript]:
+    """Everything in a directory that can be played: files `NAME.jsonl` by name, then a log.
 
     Raises:
         TranscriptError: for a file that is no transcript, and a log that is not intact.
@@ -104,8 +127,17 @@ def load(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
     """
     logged = {segment.path for segment in segments.list_segments(directory)}
     files = [path for path in sorted(directory.glob("*.jsonl")) if path not in logged]
-    found = {path.stem: load_cues(path) for path in files}
-    return found | load_log(directory) if logged else found
+    return [*map(load_file, files), *(load_log(directory) if logged else ())]
+
+
+def load(directory: Path) -> dict[str, tuple[tuple[Cue, ...], ...]]:
+    """Everything in a directory that can be played, by name; of the same name the last.
+
+    Raises:
+        TranscriptError: for a file that is no transcript, and a log that is not intact.
+        OSError: the directory cannot be read.
+    """
+    return {each.name: each.choices for each in load_all(directory)}
 
 
 def joined(cues: Iterable[Cue]) -> tuple[Cue, ...]:
@@ -230,6 +262,17 @@ class Playback:
             self._handle = self._loop.call_at(max(now, self._next[0]), self._play)
 
 
+class Lent(msgspec.Struct, frozen=True):
+    """A transcript that is played for a while beside those of the directory.
+
+    Attributes:
+        speed: as of `Playback`.
+    """
+
+    choices: tuple[tuple[Cue, ...], ...]
+    speed: float
+
+
 class ScriptedWorker:
     """Answers turns from a directory of transcripts, `NAME.jsonl` each, or a log.
 
@@ -238,6 +281,10 @@ class ScriptedWorker:
 
     Args:
         everything: the transcript of every turn that names none.
+
+    Attributes:
+        accepts: the names of models that it takes.
+        lent: transcripts that are no file of the directory, by the name that a turn has for each.
 
     Raises:
         TranscriptError: the directory holds no playable transcript, or not that one.
@@ -249,6 +296,7 @@ class ScriptedWorker:
         self._speed = speed
         self._everything = everything
         self._transcripts = load(directory)
+        self.lent: dict[str, Lent] = {}
         if not self._transcripts:
             raise TranscriptError(f"{directory}: no transcripts")
         if everything is not None and everything not in self._transcripts:
@@ -256,6 +304,10 @@ class ScriptedWorker:
         self.accepts: worker.AnyModel | worker.ListedModels = (
             worker.ListedModels(self.models()[0]) if everything is None else worker.AnyModel()
         )
+
+    def accept_any(self) -> None:
+        """Take every model's name from now on: transcripts are chosen by what else is asked."""
+        self.accepts = worker.AnyModel()
 
     async def start(self) -> None:
         """Do nothing: the worker was ready when it was made."""
@@ -283,17 +335,19 @@ class ScriptedWorker:
     def check(self, turn: worker.Turn) -> slices.Steps[worker.Runner]:
         """Refuse a transcript that is not there."""
         yield
-        self._cues(turn)
+        self._script(turn)
         return self
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> Playback:
         """Begin to play, with joined texts where the client is not told of each item."""
-        cues = self._cues(turn)
-        return Playback(cues if turn.separate_items else joined(cues), turn, feed, self._speed)
+        script = self._script(turn)
+        cues = script.choices[turn.choice % len(script.choices)]
+        return Playback(cues if turn.separate_items else joined(cues), turn, feed, script.speed)
 
-    def _cues(self, turn: worker.Turn) -> tuple[Cue, ...]:
+    def _script(self, turn: worker.Turn) -> Lent:
         name = turn.transcript or self._everything or turn.target
+        if name in self.lent:
+            return self.lent[name]
         if name not in self._transcripts:
             raise worker.TurnRefused("model_not_found", f"There is no transcript {name[:100]!r}.")
-        choices = self._transcripts[name]
-        return choices[turn.choice % len(choices)]
+        return Lent(self._transcripts[name], self._speed)

@@ -14,13 +14,15 @@ Work that is over within its first slice never waits. Of all longer work only on
 round of the loop, in turns, so that ten large requests make the others wait no longer than one.
 """
 
-import asyncio
 import collections
 import gc
 import time
 import weakref
 from collections.abc import Callable, Generator
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio  # half the start of a command that runs without a loop
 
 SLICE_S: Final = 0.005
 """How long a slice is: what a large request adds to the delay of every other stream's token."""
@@ -40,24 +42,23 @@ class _Turns:
     def __init__(self) -> None:
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
 
-    def next(self) -> asyncio.Future[None]:
+    def next(self, loop: "asyncio.AbstractEventLoop") -> "asyncio.Future[None]":
         """Done when it is the caller's turn."""
-        loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
         if len(self._waiting) == 1:
-            loop.call_soon(self._let_one_go)
+            loop.call_soon(self._let_one_go, loop)
         return turn
 
-    def _let_one_go(self) -> None:
+    def _let_one_go(self, loop: "asyncio.AbstractEventLoop") -> None:
         turn = self._waiting.popleft()
         if not turn.done():  # else its task was cancelled
             turn.set_result(None)
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._let_one_go)
+            loop.call_soon(self._let_one_go, loop)
 
 
-_turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns]] = (
+_turns: Final["weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns]"] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -82,8 +83,11 @@ class Slice:
 
     async def pause(self) -> None:
         """Let everything else run, and begin another slice when it is this coroutine's turn."""
-        turns = _turns.setdefault(asyncio.get_running_loop(), _Turns())
-        await turns.next()
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        turns = _turns.setdefault(loop, _Turns())
+        await turns.next(loop)
         self._end = self._clock() + self._seconds
 
 

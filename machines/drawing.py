@@ -19,7 +19,7 @@ END: Final = "<!-- end drawn -->"
 def mermaid(table: Table) -> str:
     """A Mermaid state diagram, one arrow for all events that lead the same way."""
     lines = ["stateDiagram-v2", f"    [*] --> {table.initial}"]
-    for (state, target), events in _arrows(table).items():
+    for (state, target), events in arrows(table).items():
         lines.append(f"    {state} --> {target}: {', '.join(events)}")
     lines += [f"    {state} --> [*]" for state in table.states if table.is_final(state)]
     return "\n".join(lines)
@@ -28,7 +28,7 @@ def mermaid(table: Table) -> str:
 def markdown(table: Table) -> str:
     """A Markdown table of every transition. What is not in it is refused."""
     lines = ["| in | on | goes to |", "|---|---|---|"]
-    for (state, target), events in _arrows(table).items():
+    for (state, target), events in arrows(table).items():
         names = ", ".join(f"`{event}`" for event in events)
         lines.append(f"| `{state}` | {names} | {'itself' if target == state else f'`{target}`'} |")
     return "\n".join(lines)
@@ -59,9 +59,9 @@ def redraw(page: str, blocks: Mapping[str, str]) -> str:
     return "".join(drawn)
 
 
-def _arrows(table: Table) -> dict[tuple[str, str], list[str]]:
-    """The events from one state to another, in the order of the declaration."""
-    arrows: dict[tuple[str, str], list[str]] = {}
+def arrows(table: Table) -> dict[tuple[str, str], list[str]]:
+    """The events that lead from one state to another, by both, as declared."""
+    found: dict[tuple[str, str], list[str]] = {}
     for (state, event), target in table.transitions.items():
-        arrows.setdefault((state, target), []).append(event)
-    return arrows
+        found.setdefault((state, target), []).append(event)
+    return found

@@ -9,11 +9,16 @@ from machines.vocabulary import StreamEvent
 
 
 class TurnStarted(StreamEvent, frozen=True, tag="turn_started"):
-    """A worker has taken the turn."""
+    """A worker has taken the turn.
+
+    Attributes:
+        process: id of the life of the worker's process (`wk_…`); empty in older logs.
+    """
 
     thread_id: str
     turn_id: str
     choice: int = 0
+    process: str = ""
 
 
 class TurnResumed(StreamEvent, frozen=True, tag="turn_resumed"):
@@ -21,11 +26,13 @@ class TurnResumed(StreamEvent, frozen=True, tag="turn_resumed"):
 
     Attributes:
         parked_us: how long it waited for them.
+        process: as in `turn_started`.
     """
 
     thread_id: str
     choice: int = 0
     parked_us: int = 0
+    process: str = ""
 
 
 class ParkMissed(StreamEvent, frozen=True, tag="park_missed"):

@@ -34,6 +34,8 @@ class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
         tool_calls_withheld: whole calls that did not, by the server's limits.
         tool_calls_dropped: calls of a step that never was whole.
         tool_buffers_aborted: textual blocks that were none after all, by reason.
+        process: id of the life of the process that ran its last turn; empty where none of ours
+            did, and in older logs.
         own_us: time that was the server's own, before its head or its worker; None: not measured.
     """
 
@@ -63,3 +65,4 @@ class Terminal(StreamEvent, frozen=True, tag="terminal", kw_only=True):
     parked_us: int = 0
     heartbeats: int = 0
     own_us: int | None = None
+    process: str = ""

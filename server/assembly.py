@@ -62,7 +62,7 @@ def make_worker(
 
     lives = journal.WorkerJournal(event_log)
     return codexworker.CodexWorker(
-        codex_options(config), environ, lives.changed, wakeups.read, lives.late
+        codex_options(config), environ, lives.changed, wakeups.read, lives.late, lives.id_of
     )
 
 
@@ -170,6 +170,8 @@ def log_settings(config: Config) -> logsettings.LogSettings:
         segment_bytes=config.log_segment_bytes,
         max_bytes=config.log_max_bytes,
         max_age_s=config.log_max_age_s,
+        max_streams=config.log_max_streams,
+        compress_age_s=config.log_compress_age_s,
         on_error=config.log_on_error,
         known=config.redaction(),
         summaries=summarysettings.SummarySettings(

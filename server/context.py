@@ -36,6 +36,10 @@ USAGE_TURNS: Final = 2
 """How many sums of usage are made at once: each reads all summaries of its time."""
 
 
+STORY_TURNS: Final = 2
+"""How many requests read records of the log at once."""
+
+
 class BackgroundRuns(Protocol):
     """Responses that are made in the background, as far as the server itself knows them."""
 
@@ -58,6 +62,7 @@ class Context:
         tracing: makes spans of ended requests; None where none are exported.
         connections: returns how many are open.
         usage_turns: whoever sums usage waits for a turn.
+        story_turns: whoever reads the records of a stream waits for a turn.
         accounts: what each key has used of its limits.
         keyring: the keys that are accepted.
         reloads: how often the configuration was read again.
@@ -110,6 +115,7 @@ class Context:
         self.deadlines = stream_deadlines(config)
         self.lag = wakeups.lag
         self.usage_turns = asyncio.Semaphore(USAGE_TURNS)
+        self.story_turns = asyncio.Semaphore(STORY_TURNS)
         self.reloads = Counts()
         self.accounts = Accounts()
         self.keyring = slices.at_once(make_keyring(config, self.accounts))

@@ -16,6 +16,7 @@ from server.http.exchange import Exchange, HeaderList, Request, Stage
 from server.keys import keyring
 from server.ops import about, conc, health, logcontent, maintenance, metrics
 from server.responses import endpoint as responses
+from server.streams import endpoint as streams
 from server.usage import endpoint as usage
 
 Endpoint = Callable[[Context, Call], Awaitable[None]]
@@ -32,6 +33,8 @@ class KeyNeed(enum.Enum):
     """No key of clients opens it: `server.ops.metrics` says what does."""
     USAGE = enum.auto()
     """A key is needed unless `PROXY_USAGE_ALLOW_UNAUTH`; the operator's opens it as well."""
+    OWNER = enum.auto()
+    """A key is needed as for answers, and sees its own; the operator's sees all."""
     ADMIN = enum.auto()
     """The operator's key is needed; without one there is no such route."""
 
@@ -155,6 +158,8 @@ def _admit(context: Context, route: Route, request: Request) -> tuple[keyring.Gr
             return keyring.NOBODY, gates.ADMIN_KEY_NAME
         case KeyNeed.USAGE if (name := gates.admit_to_usage(context, request)) is not None:
             return keyring.NOBODY, name
+        case KeyNeed.OWNER if gates.is_admin(context, request):
+            return keyring.NOBODY, gates.ADMIN_KEY_NAME
         case KeyNeed.MODELS if not context.config.protect_models:
             grant = gates.recognise(context, request)
         case _:
@@ -241,6 +246,7 @@ ROUTES: Final = (
     Route("/v1/models/{id}", ("GET", "HEAD"), KeyNeed.MODELS, models.model),
     Route("/v1/usage", ("GET",), KeyNeed.USAGE, usage.usage),
     Route("/v1/usage/raw", ("GET",), KeyNeed.USAGE, usage.raw),
+    Route("/v1/streams/{id}", ("GET",), KeyNeed.OWNER, streams.stream),
     Route("/", ("GET", "HEAD"), KeyNeed.NEVER, about.about),
     Route("/healthz", ("GET", "HEAD"), KeyNeed.NEVER, health.health),
     Route("/readyz", ("GET", "HEAD"), KeyNeed.NEVER, health.readiness),

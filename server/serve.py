@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from engine import containment
+from engine import containment, worker
 from engine.log import event_log as eventlog
 from engine.stream import pump, wakeups
 from machines import events, lifecycle
@@ -50,6 +50,12 @@ Front = Callable[[http.Handler], http.Handler]
 """Puts something before the routes."""
 
 
+MakeWorkers = Callable[
+    [Config, Mapping[str, str], eventlog.EventLog, wakeups.Wakeups], dict[str, worker.Worker]
+]
+"""Makes the workers of a run, the default first."""
+
+
 def announce(text: str) -> None:
     """Tell whoever started a server where it is, if they still read.
 
@@ -77,6 +83,7 @@ class Server:
         announce: called with address and port, once it listens there.
         front: puts something before the routes.
         reread: reads the configuration again, on SIGHUP; None: there is nothing to be read.
+        make_workers: makes what answers.
 
     Raises:
         BinaryNotFound, TranscriptError: the worker cannot work at all.
@@ -91,6 +98,7 @@ class Server:
         announce: Announce,
         front: Front = nothing,
         reread: reloading.Read | None = None,
+        make_workers: MakeWorkers = assembly.make_workers,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._parts = teardown.Teardown()
@@ -101,7 +109,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = eventlog.EventLog(assembly.log_settings(config), wall_clock())
         self._wakeups = wakeups.Wakeups(loop, self._log)
-        workers = assembly.make_workers(config, environ, self._log, self._wakeups)
+        workers = make_workers(config, environ, self._log, self._wakeups)
         self._fleet = fleet(config, workers)
         self._store = assembly.response_store(config)
         self._life = lifecycle.Lifecycle(config.drain_timeout_ms, config.drain_delay_ms)
@@ -359,9 +367,10 @@ async def serve(
     announce: Announce,
     front: Front = nothing,
     reread: reloading.Read | None = None,
+    make_workers: MakeWorkers = assembly.make_workers,
 ) -> int:
     """Run a server until a signal asks it to stop; its exit status."""
-    server = Server(config, os.environ, announce, front, reread)
+    server = Server(config, os.environ, announce, front, reread, make_workers)
     dog = watchdog.Watchdog(server.stop_limit, diagnostics.flush)
     eventloop.forward(caught, lambda _: server.stop(), server.reload, dog.stop_begins)
     try:

@@ -142,10 +142,10 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_exit_status_is_documented() -> None:
-    statuses = ", ".join(row[0] for row in cells("operations.md", "Exit statuses")).split(", ")
+    statuses = ", ".join(row[0] for row in cells("commands.md", "Exit statuses")).split(", ")
     signalled = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE]
     assert list(map(int, statuses)) == [
-        *(exits.CLEAN, exits.FAILED, exits.USAGE),
+        *(exits.CLEAN, exits.FAILED, exits.USAGE, exits.NOT_FOUND),
         *(exits.SIGNALLED + number for number in signalled),
     ]
 
@@ -222,7 +222,7 @@ def test_the_version_is_everywhere_the_same() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    ours = (extras[name] for name in ("codex", "otel", "upstream"))
+    ours = (extras[name] for name in ("codex", "otel", "parquet", "terminal", "upstream"))
     required = [*project["dependencies"], *(each for extra in ours for each in extra)]
     names = {re.split(r"[^\w-]", requirement)[0] for requirement in required}
     rows = re.findall(r"(?m)^\| ([\w, -]+) \| \w", text_of("decisions/dependencies.md"))

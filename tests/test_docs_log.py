@@ -6,6 +6,7 @@ It is written from that page alone, with JSON and CRC-32; the log's own code is 
 import json
 import random
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any, Final
 
 import pytest
 
+from engine.log.cold import files
 from tests.simulator import disk
-from tests.support.logs import damage, logs
+from tests.support.logs import coldlogs, damage, logs, summaries
 
 MUTATIONS: Final = 5
 
@@ -113,6 +115,31 @@ def records(directory: Path, numbers: list[int], chain: list[Line], point: Line)
     return set(due)
 
 
+def read_summaries(directory: Path) -> set[str]:
+    """Names of the streams that the summaries beside a whole log's segments are about."""
+    found: set[str] = set()
+    for path in directory.glob("events-*.jsonl"):
+        number = int(path.name[7:-6])
+        data = path.with_suffix(".summary").read_bytes()
+        lines, tail = lines_of(data)
+        head, end = sealed(lines[0], "sidecar"), sealed(lines[-1], "sealed")
+        demand(not tail and head["sidecar"] == end["sealed"] == number, "another segment's")
+        before = data[: len(data) - len(lines[-1]) - 1]
+        demand(end["crc32"] == f"{zlib.crc32(before):08x}", "a line of the summary")
+        demand(end["bytes"] == path.stat().st_size, "the segment is as long")
+        rows = [sealed(line, "summary") for line in lines[1:-1]]
+        times = [row["t"] for row in rows]
+        demand(end["rows"] == len(rows), "rows")
+        demand(not rows or (end["first"], end["last"]) == (min(times), max(times)), "times")
+        for row in rows:
+            segment, offset = row["at"]
+            record = json.loads(path.read_bytes()[offset:].partition(b"\n")[0])
+            demand(segment == number and record["stream"] == row["summary"], "its last record")
+            demand(record["t"] == row["t"], "its time")
+            found.add(row["summary"])
+    return found
+
+
 def write(directory: Path, **settings: Any) -> None:
     """A log of several segments, by two processes."""
     for run in range(2):
@@ -138,6 +165,25 @@ def test_a_reader_that_follows_the_page_reads_every_log(tmp_path: Path) -> None:
     assert read(left) == names | {"open"}
 
 
+def test_it_reads_the_summaries_and_finds_what_is_changed_in_them(tmp_path: Path) -> None:
+    write(tmp_path, **summaries.KEPT)
+    assert read_summaries(tmp_path) == read(tmp_path)
+    rng = random.Random(1)
+    for path in sorted(tmp_path.glob("*.summary")):
+        whole = path.read_bytes()
+        for _ in range(20):
+            at = rng.randrange(len(whole))
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(Exception):  # noqa: B017 - whatever stops a reader
+                read_summaries(tmp_path)
+        lines = whole.splitlines(keepends=True)
+        path.write_bytes(b"".join([lines[0], *lines[2:]]))
+        with pytest.raises(Wrong):
+            read_summaries(tmp_path)
+        path.write_bytes(whole)
+    assert read_summaries(tmp_path) == read(tmp_path)
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_it_finds_what_is_damaged(kind: str) -> None:
     change: Callable[[random.Random, damage.Files], None] = KINDS[kind]
@@ -153,3 +199,39 @@ def test_it_finds_what_is_damaged(kind: str) -> None:
             with pytest.raises(Exception):  # noqa: B017 - whatever stops a reader
                 read(directory)
             damage.write_files(directory, before, files)
+
+
+def content_of(data: bytes, number: int) -> bytes:
+    """The content of a compressed segment, as the page says that its members are."""
+    found, place, over = b"", 0, False
+    while place < len(data):
+        demand(not over, "more follows")
+        fixed = bytes.fromhex("1f8b08040000000000ff1c0054541800")
+        demand(data[place : place + 16] == fixed, "a member")
+        segment, offset, size, length = struct.unpack_from("<QQII", data, place + 16)
+        demand((segment, offset) == (number, len(found)), "another member")
+        demand(size <= 1_049_650 and length <= 1_048_576, "its lengths")
+        inflate = zlib.decompressobj(-15)
+        part = inflate.decompress(data[place + 40 : place + size - 8], length + 1)
+        demand(inflate.eof and len(part) == length and not inflate.unused_data, "its content")
+        ends = struct.unpack("<II", data[place + size - 8 : place + size])
+        demand(ends == (zlib.crc32(part), length), "its checksum")
+        over = length == 0
+        found += part
+        place += size
+    demand(over, "its end")
+    return found
+
+
+def test_a_compressed_segment_is_as_the_page_says(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path, segment_bytes=3 << 20, content="full")
+    for count in range(8):
+        logs.play(event_log, f"st_{count}", *["0123456789" * 200] * 300)
+    event_log.close()
+    plain = {each.number: each.path.read_bytes() for each in files.list_segments(tmp_path)}
+    for path in coldlogs.compress_all(tmp_path):
+        name = re.fullmatch(r"events-(\d{8})\.jsonl\.gz", path.name)
+        assert name is not None
+        number = int(name[1])
+        assert content_of(path.read_bytes(), number) == plain[number]
+    assert max(map(len, plain.values())) > 2 << 20

@@ -29,6 +29,9 @@ from tests.tools.sources import (
 NOT_OURS = ("artifacts", "build", "dist", "node_modules")
 """What tools leave in the checkout."""
 
+EXAMPLES = ROOT / "docs" / "examples"
+"""Programs of other people, as the documentation shows them."""
+
 PURE = {
     "collections",
     "dataclasses",
@@ -66,6 +69,7 @@ def test_every_source_file_has_a_place() -> None:
     for path in ROOT.rglob("*.py"):
         package = path.relative_to(ROOT).parts[0]
         ours = not package.startswith(".") and package not in NOT_OURS
+        ours &= not path.is_relative_to(EXAMPLES)
         assert not ours or package in (*LAYERS, *OUTSIDE), f"{path} belongs to no layer"
 
 
@@ -137,19 +141,36 @@ TESTED_BY = {
         "engine/codex/protocol/test_appserver.py",
         "both sides of the protocol are held to the same recordings",
     ),
+    "engine.log.timeline.codes": (
+        "engine/log/timeline/test_causes.py",
+        "sentences, each held against the codes that there are",
+    ),
+    "engine.log.timeline.timeline": (
+        "engine/log/timeline/test_fold.py",
+        "shapes, and what is folded into them",
+    ),
+    "engine.log.format.exports": (
+        "engine/log/derive/test_exporting.py",
+        "two shapes, written and read there",
+    ),
     "engine.log.summary.settings": (
         "engine/log/summary/test_keeper.py",
         "data, and what becomes of it",
     ),
     "engine.log.settings": ("engine/log/test_event_log.py", "data, and what the log makes of it"),
     "engine.store.store": ("engine/store/test_sqlite.py", "a protocol: `store_contract` holds it"),
-    "server._installed": ("test_packaging.py", "it is there in a wheel alone"),
+    "server.cli.config": ("server/cli/test_command_line.py", "the command is run"),
+    "server.cli.configured": ("server/cli/test_command_line.py", "commands with settings are run"),
     "server.cli.demo": ("test_readme.py", "the page's command is run"),
+    "server.cli.log.asking": ("server/cli/log/test_listing.py", "each filter is given there"),
+    "server.cli.logout": ("server/cli/test_login.py", "the command is run"),
+    "server.cli.serve": ("server/cli/test_command_line.py", "the command is run"),
     "server.config.host_settings": ("server/config/test_settings.py", "fields of one `Config`"),
     "server.metrics.readings": (
         "server/metrics/test_exposition.py",
         "two shapes, written out there",
     ),
+    "server.mock.scopes": ("server/mock/test_front.py", "it is seen by those who ask it"),
     "server.logschema.fields": ("server/logschema/test_lines.py", "each is used by a line"),
     "server.logschema.serving": ("server/logschema/test_lines.py", "lines, with all others"),
     "server.logschema.storage": ("server/logschema/test_lines.py", "lines, with all others"),

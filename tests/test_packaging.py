@@ -72,7 +72,10 @@ def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> N
         for path in (ROOT / layer).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    sources -= {"server/_installed.py"}  # it is turntape/__init__.py
+    launcher = {name for name in sources if name.startswith("server/launcher/")}
+    sources -= launcher  # they are the package `turntape` itself
+    own = {name for name in names if name.startswith("turntape/") and "/_app/" not in name}
+    assert own == {name.removeprefix("server/launcher/") for name in launcher}
     assert app == sources | {"bench/__init__.py", "bench/load.py"}
     assert f"turntape-{version.VERSION}.dist-info/licenses/LICENSE" in names
 
@@ -80,6 +83,28 @@ def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> N
 def test_it_says_its_version_from_anywhere(installed: Path) -> None:
     command = (installed / "python", "-I", installed / "turntape", "--version")
     assert run(*command, directory=Path("/")) == f"turntape {version.VERSION}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("-n", "2"), ("-p", "no:turntape", "--collect-only")])
+def test_the_tests_of_the_example_project_run_with_it(
+    installed: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    example = ROOT / "docs" / "examples" / "pytest-project"
+    copy = shutil.copytree(example, tmp_path / "example")
+    options = ("-q", "-p", "no:cacheprovider", *more)
+    said = run(installed / "python", "-m", "pytest", *options, directory=Path(copy))
+    assert "5 tests collected" in said if "--collect-only" in more else "5 passed" in said
+
+
+def test_it_runs_as_a_module_beside_a_package_of_the_same_name(
+    installed: Path, tmp_path: Path
+) -> None:
+    for name in ("server", "engine", "machines"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('not this one')\n")
+    said = run(installed / "python", "-m", "turntape", "--version", directory=tmp_path)
+    assert said == f"turntape {version.VERSION}\n"
 
 
 def test_it_runs_the_demo_from_anywhere(installed: Path) -> None:

@@ -34,7 +34,7 @@ STREAM = (
     '-d \'{"model": "codex-5", "stream": true, '
     '"messages": [{"role": "user", "content": "Hello"}]}\''
 )
-INSPECT = ".venv/bin/turntape inspect ~/.local/state/turntape/log"
+LIST = ".venv/bin/turntape log ~/.local/state/turntape/log"
 REPLAY = ".venv/bin/turntape replay ~/.local/state/turntape/log"
 CONFIG = ".venv/bin/turntape config"
 
@@ -49,7 +49,7 @@ RUN_BY = {
     SCRIPTED: "test_recorded_streams_answer_and_their_log_replays",
     READY: "test_recorded_streams_answer_and_their_log_replays",
     STREAM: "test_recorded_streams_answer_and_their_log_replays",
-    INSPECT: "test_recorded_streams_answer_and_their_log_replays",
+    LIST: "test_recorded_streams_answer_and_their_log_replays",
     REPLAY: "test_recorded_streams_answer_and_their_log_replays",
     CONFIG: "test_every_setting_is_shown",
 }
@@ -159,9 +159,9 @@ def test_recorded_streams_answer_and_their_log_replays(reader: Reader) -> None:
         assert streamed
         (example,) = readme.examples(readme.PAGE, "python")
         assert printed(at(port, example)) == streamed
-    listed = reader.run(INSPECT).splitlines()
-    assert len(listed) == 3
-    assert all("completed" in line for line in listed[1:])
+    listed = reader.run(LIST).splitlines()
+    assert len(listed) == 4
+    assert all("completed" in line for line in listed[2:])
     assert "2 streams" in reader.run(REPLAY)
 
 

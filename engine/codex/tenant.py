@@ -39,6 +39,14 @@ RENEWED: Final = "renewed"
 Record = Callable[[str, events.LateChange], None]
 """Keeps what happened to a thread of a process, by the process's name."""
 
+Life = Callable[[str], str]
+"""Returns the id of the life of a process in the event log, by the process's name."""
+
+
+def no_life(_: str) -> str:
+    """Return the id where lives are not recorded: none."""
+    return ""
+
 
 class AppServer:
     """One app-server process, and the turns on it: tenant of an `engine.codex.child` process."""
@@ -52,6 +60,7 @@ class AppServer:
         record: Record,
         rpc: rpcfigures.RpcFigures,
         shared: sharedlogin.SharedLogin,
+        life: Life = no_life,
     ) -> None:
         self.name = name
         self._rpc = rpc
@@ -65,6 +74,7 @@ class AppServer:
         self._on_free = on_free
         self._read = read
         self._record = functools.partial(record, name)
+        self._life = functools.partial(life, name)
         self._routes = Dispatcher(self._not_of_a_turn)
         self._account_updated = asyncio.Event()
         self._shared = shared
@@ -175,11 +185,18 @@ class AppServer:
         def again() -> Seat | None:
             return self.seat() if self.channel is channel and self.free_seats() > 0 else None
 
-        thread = self._options.thread
-        login, shared = self.login, self._shared
-        suspect = functools.partial(self._suspect, channel)
-        record = self._record
-        return Seat(channel, self._routes, thread, leave, again, suspect, record, login, shared)
+        return Seat(
+            channel,
+            self._routes,
+            self._options.thread,
+            leave,
+            again,
+            functools.partial(self._suspect, channel),
+            self._record,
+            self.login,
+            self._shared,
+            self._life(),
+        )
 
     def reach(self, is_logged_in: bool) -> Channel | None:
         """Return the channel to the process, if it is well and its login as is asked."""

@@ -56,9 +56,11 @@ class CodexWorker:
         on_change: OnChange,
         read: worker.Read,
         record: tenant.Record,
+        life: tenant.Life = tenant.no_life,
     ) -> None:
         self._read = read
         self._record = record
+        self._life = life
         self._on_change = on_change
         self._options = options
         self.accepts: worker.AnyModel | worker.ListedModels = worker.ListedModels(
@@ -101,6 +103,7 @@ class CodexWorker:
                 self._record,
                 self._rpc,
                 self._shared,
+                self._life,
             )
             server.process = process.Process(
                 server.name,

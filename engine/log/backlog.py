@@ -19,6 +19,9 @@ from engine.log.write import livesegment
 BACKLOG_BYTES: Final = 8 << 20
 """Records kept in memory while the log is failing; about 80,000 tokens."""
 
+WORKER_LIFE: Final = "wk_"
+"""How the id of a stream begins that is the life of a worker process."""
+
 _log = structlog.get_logger(component="event_log")
 
 
@@ -33,6 +36,7 @@ class Backlog:
     Attributes:
         records: who writes them takes them out of the list. It is always the same one.
         marked: prefixes of streams that began or ended; who has written all records clears it.
+        ended: how many streams have ended.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Backlog:
     ) -> None:
         self.records: list[livesegment.Pending] = []
         self.marked: set[bytes] = set()
+        self.ended = 0
         self._now = now_us
         self._counts = counts
         self._make = (
@@ -94,6 +99,16 @@ class Backlog:
     def first_segment(self, default: int) -> int:
         """The oldest segment that has records of a stream that is not closed."""
         return min((each.first_segment for each in self._streams.values()), default=default)
+
+    def first_request(self, default: int) -> int:
+        """The oldest segment that has records of a request that is not over. Worker processes
+        live for weeks, and nobody waits for the beginning of such a life."""
+        firsts = (
+            each.first_segment
+            for each in self._streams.values()
+            if not each.id.startswith(WORKER_LIFE)
+        )
+        return min(firsts, default=default)
 
     def drop_unwritable(self, error: Exception) -> bool:
         """Lose the records that can never be written, each with the rest of its stream.
@@ -161,6 +176,7 @@ class Backlog:
     def _ended(self, prefix: bytes) -> None:
         self._streams.pop(prefix, None)
         self.marked.add(prefix)
+        self.ended += 1
 
     def _spoiled(self, stream: streamlog.StreamLog, error: Exception) -> None:
         """A record could not be made: its stream's log ends before it, and nothing else does."""

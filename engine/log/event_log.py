@@ -20,16 +20,14 @@ from typing import Final
 import structlog
 
 from engine import containment, regular
-from engine.log import backlog, streamlog
+from engine.log import backlog, streamlog, upkeep
 from engine.log.content import mask
 from engine.log.settings import LogCounts, LogSettings, LogState
 from engine.log.summary import summarylog
 from engine.log.write import (
-    chainfile,
     livesegment,
     lock as writerlock,
     recovery,
-    retention,
     writer as segmentwriter,
 )
 
@@ -42,9 +40,6 @@ was written since, a timer does it."""
 
 PATIENCE_S: Final = 0.02
 """How long the loop is held for what the helper thread finds in the directory after a failure."""
-
-AGE_PARTS: Final = 8
-"""A segment is left after this part of the age limit, since it can only be deleted as a whole."""
 
 
 StreamLog = streamlog.StreamLog
@@ -63,6 +58,7 @@ class EventLog:
         counts: for metrics.
         now: the log's time, as given.
         summaries: of ended requests; None where none are kept.
+        upkeep: of its old segments.
     """
 
     def __init__(self, settings: LogSettings, now_us: Callable[[], int]) -> None:
@@ -74,13 +70,16 @@ class EventLog:
             settings.directory, settings.fsync, settings.segment_bytes
         )
         self.summaries = _summaries(settings, now_us)
+        self.upkeep = upkeep.Upkeep(
+            settings, self.counts, self.summaries, lambda: self._writer.lock.is_held
+        )
         self._state = LogState.CLOSED
         self._recovery: recovery.Recovery | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._checkpointed = 0
         self._checked_us = 0
         self._failed_us = 0
-        self._prune_waits = False
+        self._ended_before = 0
 
     async def look(self) -> None:
         """Have the helper thread read what is there, so that `open` need not wait for it."""
@@ -186,17 +185,18 @@ class EventLog:
             self._writer.later(on_helper)  # behind the groups that are still on their way
 
     def prune(self) -> None:
-        """Apply the limits of age and size. Every rotation does; this is for idle servers."""
+        """Apply the limits of the log. Every rotation does; this is for idle servers."""
         if self._state is LogState.WRITING:
             now = self.now()
             self._checked_us = now - CHECK_US
             self._attempt(now)
-            self._writer.with_chain(self._prune, now)
+            self._apply_limits(now)
             if self.summaries is not None:
                 self.summaries.prune()
 
     def close(self) -> None:
         """Flush, bring everything to the disk as policy has it, and let another process write."""
+        self.upkeep.close()
         if self._state is LogState.CLOSED:
             self._writer.close()  # which may have been reading
             self._close_summaries()
@@ -262,11 +262,11 @@ class EventLog:
         """What a flush looks at once in a while."""
         self._checked_us = now
         self._writer.check()
-        if self._prune_waits:
-            self._prune_waits = False
-            self._writer.with_chain(self._prune, now)
-        longest = self._settings.max_age_s * 1_000_000 // AGE_PARTS
-        if longest and self._writer.records and now - self._writer.created_us >= longest:
+        if self.upkeep.is_due:
+            self.upkeep.is_due = False
+            self._apply_limits(now)
+        ended = self._backlog.ended - self._ended_before
+        if self._writer.records and self.upkeep.is_full(now - self._writer.created_us, ended):
             self._writer.rotate(now)
 
     def _write(self, now: int) -> None:
@@ -289,9 +289,10 @@ class EventLog:
         if self._checkpointed != self._writer.number:
             self._checkpointed = self._writer.number
             self._checkpoint(self._writer.number)
+            self._ended_before = self._backlog.ended
             if self.summaries is not None:
                 self.summaries.turned(self._writer.number)
-            self._writer.with_chain(self._prune, now)
+            self._apply_limits(now)
 
     def _written(
         self,
@@ -314,20 +315,10 @@ class EventLog:
             return  # streams were left open that nobody here knows any more
         self._writer.save_first(self._backlog.first_segment(default))
 
-    def _prune(self, kept: chainfile.ChainFile, now: int) -> None:
-        settings = self._settings
-        if self.summaries is not None and self.summaries.needs_segments:
-            self._prune_waits = True
-            return
-        # The live segment will fill, so the others leave it room.
-        others = settings.max_bytes and max(1, settings.max_bytes - settings.segment_bytes)
-        try:
-            gone = retention.prune(settings.directory, kept, now, others, settings.max_age_s)
-        except OSError as error:  # what is written is not in danger for it
-            _log.error("segment_not_deleted", path=str(settings.directory), error=str(error))
-            return
-        self.counts.segments_pruned += len(gone)
-        self.counts.bytes_pruned += sum(segment.size for segment in gone)
+    def _apply_limits(self, now: int) -> None:
+        """Have the helper thread see to the old segments."""
+        first = self._backlog.first_request(self._writer.number)
+        self._writer.with_chain(self.upkeep.apply, now, first)
 
     def _wake_later(self) -> None:
         """Look at the log once more in a while, though nothing may be recorded until then.

@@ -4,7 +4,7 @@ import secrets
 
 import msgspec
 
-from engine.log import event_log as eventlog
+from engine.log import backlog, event_log as eventlog
 from machines import events, outputs, supervisor
 
 
@@ -28,7 +28,7 @@ class WorkerJournal:
         if life is None:
             if state in supervisor.GONE:
                 return
-            life = _Life(self._log.stream(f"wk_{secrets.token_hex(12)}"), state)
+            life = _Life(self._log.stream(f"{backlog.WORKER_LIFE}{secrets.token_hex(12)}"), state)
             self._lives[worker] = life
         life.state = state
         detail = msgspec.to_builtins(event)
@@ -42,6 +42,11 @@ class WorkerJournal:
             terminal = events.Terminal(kind=kind, emission_trigger=trigger, status=0)
             self._lives.pop(worker).log.close(terminal, state)
         self._log.flush()
+
+    def id_of(self, worker: str) -> str:
+        """Return the id of the life that a process is in; empty where it is in none."""
+        life = self._lives.get(worker)
+        return life.log.id if life is not None else ""
 
     def late(self, worker: str, event: events.LateChange) -> None:
         """Take a change that came after the end of its stream; without a life the end of the

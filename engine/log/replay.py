@@ -1,8 +1,9 @@
 """Folds a log through today's machine, compares every step and the bytes, shows where it parts."""
 
 import collections
-from collections.abc import Callable
-from typing import Final, Protocol
+import re
+from collections.abc import Callable, Iterable, Sequence, Set
+from typing import Final, Protocol, get_args
 
 import msgspec
 
@@ -10,7 +11,7 @@ from engine.log import changes
 from engine.log.content.digest import BodyDigest
 from engine.log.read import segments
 from machines import errors, events, outputs
-from machines.stream import machine as stream
+from machines.stream import machine as stream, states
 
 CONTEXT_STEPS: Final = 5
 """Steps before a divergence that are shown with it."""
@@ -46,13 +47,34 @@ class Row(msgspec.Struct, frozen=True):
     replayed: str
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """The part of a divergence that others have too which one change of the code has made.
+
+    Attributes:
+        state: of the stream before the step.
+        recorded: the step as it was recorded, with `N` in the place of numbers; of the end of a
+            stream only what differs.
+    """
+
+    event: str
+    state: str
+    recorded: str
+    replayed: str
+
+
 class Divergence(msgspec.Struct, frozen=True):
-    """The first step of a stream that comes out differently, after the steps before it."""
+    """The first step of a stream that comes out differently, after the steps before it.
+
+    Attributes:
+        t: when the step was recorded, in microseconds since the epoch.
+    """
 
     stream: str
     request_id: str
     where: str
     rows: tuple[Row, ...]
+    cause: Cause
+    t: int = 0
 
 
 class Tally(msgspec.Struct):
@@ -65,6 +87,7 @@ class Tally(msgspec.Struct):
         unfinished: without an end in the log: open, or closed by a later start.
         skipped: whose beginning is no longer in the log, or that were open at a corrupt place.
         later: that a later version wrote, and that are not compared.
+        purged: that were erased, so that nothing is left to compare.
     """
 
     streams: int = 0
@@ -74,6 +97,7 @@ class Tally(msgspec.Struct):
     unfinished: int = 0
     skipped: int = 0
     later: int = 0
+    purged: int = 0
 
     @property
     def compared(self) -> int:
@@ -86,47 +110,75 @@ class Replay:
 
     Args:
         request: only streams of this request or stream id; None for all.
+        diverged: takes each divergence, and the replay goes on; None: the first one ends it.
+
+    Attributes:
+        divergence: the first one.
     """
 
-    def __init__(self, make_renderer: MakeRenderer, request: str | None = None) -> None:
+    def __init__(
+        self,
+        make_renderer: MakeRenderer,
+        request: str | None = None,
+        diverged: Callable[[Divergence], object] | None = None,
+    ) -> None:
         self.tally = Tally()
         self.divergence: Divergence | None = None
         self._make_renderer = make_renderer
         self._request = request
+        self._diverged = diverged
         self._open: dict[str, _StreamReplay] = {}
 
-    def run(self, reading: segments.Reading) -> None:
+    def run(
+        self, reading: segments.Reading, watched: Iterable[segments.Record] | None = None
+    ) -> None:
         """Replay up to the first divergence, or the end.
 
         What is corrupt may have cost any stream a record that was open there: those are left out.
+
+        Args:
+            watched: the reading's records, by way of somebody who watches how far it is.
         """
         corrupt = 0
-        for record in reading:
+        for record in reading if watched is None else watched:
             if reading.counts["corrupt"] > corrupt:
                 corrupt = reading.counts["corrupt"]
                 self.tally.skipped += len(self._open)
                 self._open.clear()
             event = reading.load(record)
             if event is not None:
-                self._take(record, event)
-            if self.divergence is not None:
+                self.take(record, event)
+            if self.divergence is not None and self._diverged is None:
                 return
-        for stream_id in reading.later:
-            self._open.pop(stream_id, None)
-        self.tally.later += len(reading.later)
-        self.tally.unfinished += len(self._open)
-        self.tally.skipped += len(reading.incomplete - reading.later)
+        self.end(reading.later, reading.incomplete, reading.purged)
 
-    def _take(self, record: segments.Record, event: segments.LoggedEvent) -> None:
-        if isinstance(event, events.Opened):
-            if self._request in (None, event.request_id, record.stream):
-                self._open[record.stream] = _StreamReplay(event, self._make_renderer(event))
-                self.tally.records += 1
-            return
+    def end(
+        self,
+        later: Set[str] = frozenset(),
+        incomplete: Set[str] = frozenset(),
+        purged: Set[str] = frozenset(),
+    ) -> None:
+        """Count the streams that did not come to an end, once there are no more records.
+
+        Args:
+            later: those that a later version wrote something of.
+            incomplete: those whose beginning is not there.
+            purged: those that were erased.
+        """
+        for stream_id in later | purged:
+            self._open.pop(stream_id, None)
+        self.tally.later += len(later)
+        self.tally.purged += len(purged)
+        self.tally.unfinished += len(self._open)
+        self.tally.skipped += len(incomplete - later - purged)
+
+    def take(self, record: segments.Record, event: segments.LoggedEvent) -> None:
+        """Take the next record of a log, and its event."""
         replayed = self._open.get(record.stream)
-        if replayed is None and isinstance(event, events.LateChange) and event.late_of:
-            self._take_late(record, event)
-        if replayed is None or isinstance(event, events.WorkerChanged | events.RequestRejected):
+        if replayed is None or isinstance(event, events.Opened):
+            self._take_first(record, event)
+            return
+        if isinstance(event, (events.WorkerChanged, events.RequestRejected)):
             return
         self.tally.records += 1
         if isinstance(event, events.Terminal):
@@ -135,11 +187,17 @@ class Replay:
         else:
             same = replayed.step(record, event)
         if not same:
-            where = f"{record.path}:{record.line}"
-            opened = replayed.opened
-            self.divergence = Divergence(
-                record.stream, opened.request_id, where, tuple(replayed.rows)
-            )
+            self._open.pop(record.stream, None)
+            self._note(record, replayed.opened.request_id, replayed.rows, replayed.cause)
+
+    def _take_first(self, record: segments.Record, event: segments.LoggedEvent) -> None:
+        """Take a record of a stream that is not open: its first, or one of another kind."""
+        if isinstance(event, events.Opened):
+            if self._request in (None, event.request_id, record.stream):
+                self._open[record.stream] = _StreamReplay(event, self._make_renderer(event))
+                self.tally.records += 1
+        elif isinstance(event, events.LateChange) and event.late_of:
+            self._take_late(record, event)
 
     def _take_late(self, record: segments.Record, event: events.LateChange) -> None:
         """Hold a change in the life of a process against its machine; what it goes on with stands
@@ -147,8 +205,17 @@ class Replay:
         wrong = changes.illegal(event)
         if wrong:
             row = Row(record.seq, record.event, changes.describe(event), wrong)
-            where = f"{record.path}:{record.line}"
-            self.divergence = Divergence(record.stream, event.late_of, where, (row,))
+            cause = Cause(record.event, record.state, row.recorded, wrong)
+            self._note(record, event.late_of, (row,), cause)
+
+    def _note(
+        self, record: segments.Record, request_id: str, rows: tuple[Row, ...], cause: Cause
+    ) -> None:
+        where = f"{record.path}:{record.line}"
+        found = Divergence(record.stream, request_id, where, rows, cause, record.t)
+        self.divergence = self.divergence or found
+        if self._diverged is not None:
+            self._diverged(found)
 
     def _end(
         self, replayed: "_StreamReplay", record: segments.Record, terminal: events.Terminal
@@ -170,64 +237,138 @@ class _StreamReplay:
 
     Attributes:
         is_broken: whether it met a bug; nothing is compared from there on.
+        compares_bytes: whether the log holds the content, and so the bytes can be made again.
+        rows: the step that differs, and those before it; empty while none does.
+        cause: of the difference.
     """
 
     def __init__(self, opened: events.Opened, renderer: Renderer) -> None:
         self.opened = opened
         self.is_broken = False
-        self.rows: collections.deque[Row] = collections.deque(maxlen=CONTEXT_STEPS + 1)
+        self.compares_bytes = opened.content == "full" and opened.hash_key is not None
+        self.rows: tuple[Row, ...] = ()
+        self.cause = Cause("", "", "", "")
+        self._is_masked = opened.content == "masked"
+        self._tells_states = opened.schema >= STATES_SINCE
+        self._same: collections.deque[segments.Record] = collections.deque(maxlen=CONTEXT_STEPS)
         self._machine = stream.Stream(opened)
         self._renderer = renderer
         self._digest = BodyDigest(bytes.fromhex(opened.hash_key or ""))
         self._changes = changes.Changes()
 
-    @property
-    def compares_bytes(self) -> bool:
-        """Whether the log holds the content, and so the bytes can be made again."""
-        return self.opened.content == "full" and self.opened.hash_key is not None
-
     def step(self, record: segments.Record, event: events.StreamInput) -> bool:
         """Whether the step comes out as recorded."""
-        self.is_broken |= isinstance(event, events.TurnFailed) and event.kind == DEFECT
+        if type(event) is not events.TextDelta:
+            wrong = self._look_at(event)
+            if wrong is not None:
+                return self._differs(record, *wrong)
         if self.is_broken:
             return True
+        decision = None if record.released is None else record.decision
+        try:
+            step = self._machine.step(event, decision if self._is_masked else None)
+        except errors.MachineError as error:
+            return self._differs(record, _recorded(record), str(error))
+        if self.compares_bytes:
+            for output in step.outputs:
+                self._digest.update(self._renderer.render(output, record.t))
+        if (
+            record.state != step.state
+            or record.out != _tags(step.outputs)
+            or record.states != (step.states if self._tells_states else ())
+            or decision != step.decision
+        ):
+            return self._compare(record, step)
+        self._same.append(record)
+        return True
+
+    def _look_at(self, event: events.StreamInput) -> tuple[str, str] | None:
+        """Follow what the machine of the stream does not: a bug, and how its turns change, as it
+        is described and what is wrong with it."""
+        self.is_broken |= isinstance(event, events.TurnFailed) and event.kind == DEFECT
+        if self.is_broken:
+            return None
         if isinstance(event, events.FallbackTaken):
             self._changes = changes.Changes()  # how the turn that was given up ended comes late
         elif isinstance(event, events.LateChange):
             wrong = self._changes.wrong(event)
             if wrong:
-                return self._row(record, changes.describe(event), wrong)
-        decided = record.decision if self.opened.content == "masked" else None
-        tells_states = self.opened.schema >= STATES_SINCE
-        recorded = _describe(record.state, record.states, record.out, record.decision)
-        try:
-            step = self._machine.step(event, decided)
-        except errors.MachineError as error:
-            return self._row(record, recorded, str(error))
-        for output in step.outputs:
-            self._digest.update(self._renderer.render(output, record.t))
-        out = tuple(str(output.__struct_config__.tag) for output in step.outputs)
-        states = step.states if tells_states else ()
-        return self._row(record, recorded, _describe(step.state, states, out, step.decision))
+                return changes.describe(event), wrong
+        return None
+
+    def _compare(self, record: segments.Record, step: outputs.Step) -> bool:
+        """Compare what people are shown of the two."""
+        states = step.states if self._tells_states else ()
+        replayed = _describe(step.state, states, _tags(step.outputs), step.decision)
+        return self._differs(record, _recorded(record), replayed)
 
     def end(self, record: segments.Record, terminal: events.Terminal) -> bool:
         """Whether the stream ended as recorded, down to its last byte."""
         machine = self._machine
-        recorded = [terminal.kind, terminal.emission_trigger]
-        replayed = [machine.kind or "open", machine.emission_trigger]
-        if not terminal.body_hash:  # its figures could not be had: see `Pump._terminal`
-            return self._row(record, ", ".join(recorded), ", ".join(replayed))
-        recorded += [str(terminal.finish_reasons), str(terminal.usage), terminal.usage_source]
-        reasons = tuple(choice.reason for choice in machine.choices)
-        replayed += [str(reasons), str(machine.totals.usage), machine.totals.source]
-        if self.compares_bytes:
-            recorded.append(f"{terminal.body_bytes} bytes {terminal.body_hash}")
-            replayed.append(f"{self._digest.length} bytes {self._digest.hexdigest()}")
-        return self._row(record, ", ".join(recorded), ", ".join(replayed))
+        pairs = {
+            "kind": (terminal.kind, machine.kind or "open"),
+            "trigger": (terminal.emission_trigger, machine.emission_trigger),
+        }
+        if terminal.body_hash:  # else its figures could not be had: see `Pump._terminal`
+            reasons = tuple(choice.reason for choice in machine.choices)
+            totals = machine.totals
+            pairs["reasons"] = str(terminal.finish_reasons), str(reasons)
+            pairs["usage"] = str(terminal.usage), str(totals.usage)
+            pairs["usage source"] = terminal.usage_source, totals.source
+            if self.compares_bytes:
+                recorded = f"{terminal.body_bytes} bytes {terminal.body_hash}"
+                made = f"{self._digest.length} bytes {self._digest.hexdigest()}"
+                pairs["body"] = recorded, made
+        if all(recorded == replayed for recorded, replayed in pairs.values()):
+            return True
+        different = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        shapes = [
+            ", ".join(_end_shape(name, pair[side]) for name, pair in different.items())
+            for side in (0, 1)
+        ]
+        was, now = (", ".join(pair[side] for pair in pairs.values()) for side in (0, 1))
+        return self._differs(record, was, now, shapes)
 
-    def _row(self, record: segments.Record, recorded: str, replayed: str) -> bool:
-        self.rows.append(Row(record.seq, record.event, recorded, replayed))
-        return recorded == replayed
+    def _differs(
+        self,
+        record: segments.Record,
+        recorded: str,
+        replayed: str,
+        shapes: Sequence[str] | None = None,
+    ) -> bool:
+        """Note how a step differs, unless people would be shown the same; whether it is."""
+        if recorded == replayed:
+            return True
+        before = [Row(each.seq, each.event, *[_recorded(each)] * 2) for each in self._same]
+        self.rows = (*before, Row(record.seq, record.event, recorded, replayed))
+        state = self._same[-1].state if self._same else states.TABLE.initial
+        shapes = shapes or [_NUMBERS.sub("N", each) for each in (recorded, replayed)]
+        self.cause = Cause(record.event, state, *shapes)
+        return False
+
+
+def _end_shape(name: str, value: str) -> str:
+    """What of the end of a stream is the same for streams that end differently by one cause."""
+    return f"{name} {value}" if name in ("kind", "trigger", "reasons") else name
+
+
+_NUMBERS: Final = re.compile(r"\d+")
+
+_TAG_OF: Final[dict[type, str]] = {
+    kind: str(kind.__struct_config__.tag) for kind in get_args(outputs.AnyOutput)
+}
+_ALONE: Final[dict[type, tuple[str, ...]]] = {kind: (tag,) for kind, tag in _TAG_OF.items()}
+
+
+def _tags(emitted: tuple[outputs.AnyOutput, ...]) -> tuple[str, ...]:
+    """The tags of outputs, as a record has them."""
+    if len(emitted) == 1:
+        return _ALONE[type(emitted[0])]
+    return tuple([_TAG_OF[type(output)] for output in emitted])
+
+
+def _recorded(record: segments.Record) -> str:
+    return _describe(record.state, record.states, record.out, record.decision)
 
 
 def _describe(

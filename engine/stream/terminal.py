@@ -39,6 +39,7 @@ def terminal(
         parked_us=at.parked,
         heartbeats=at.heartbeats,
         own_us=summary.own_us,
+        process=at.process,
         **machine.tool_totals(),
     )
 

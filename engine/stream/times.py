@@ -4,9 +4,8 @@ from typing import Final
 
 import msgspec
 
-from engine import failures, looplag
-from machines import events
-from machines.turn import thread as threads
+from engine import looplag
+from machines import events, silences
 
 MICROSECONDS: Final = 1_000_000
 
@@ -26,14 +25,9 @@ CONTENTS: Final = (
 )
 """The events of these that bring what it answers, not what it thinks."""
 
-_BY_US: Final = (events.RpcSent, events.TurnResumed)
-"""Events of our own on Codex, once there is a place on a process: before them, a turn queued."""
 
-BUSY: Final = failures.BUSY.code
-"""The code of a turn that had no place in time."""
-
-BEGINS: Final = threads.Event.START_SENT
-"""The event by which a thread changes when we begin it."""
+_MOVES: Final = (events.TurnStarted, events.TurnResumed, events.FallbackTaken)
+"""The events by which a stream comes to a process, or leaves one."""
 
 
 class Times(msgspec.Struct):
@@ -50,9 +44,10 @@ class Times(msgspec.Struct):
         longest_gap: the longest silence, in microseconds.
         gap_end: when that ended.
         gap_owner: whose it was.
-        awaited: who is waited for, where no event says so: it is us before another try.
+        kind: the type of the last event that may say who is waited for.
         parked: how long the turn had waited for the results that the request brought.
         heartbeats: how many there were.
+        process: id of the life of the process that runs the turn; empty while none does.
     """
 
     opened: int
@@ -66,9 +61,10 @@ class Times(msgspec.Struct):
     longest_gap: int = 0
     gap_end: int = 0
     gap_owner: events.GapOwner = "worker"
-    awaited: events.GapOwner = "worker"
+    kind: type[events.StreamEvent] = events.Opened
     parked: int = 0
     heartbeats: int = 0
+    process: str = ""
 
     def saw_event(self, now: int) -> None:
         """Note an event of the worker, and the silence before it."""
@@ -81,11 +77,11 @@ class Times(msgspec.Struct):
         if isinstance(event, events.TimerFired):
             self.heartbeats += event.timer == "heartbeat"
             return
-        if isinstance(event, events.TurnResumed):
-            self.parked = event.parked_us
+        if isinstance(event, _MOVES):
+            self._moved(event)
         if now - self.event > self.longest_gap:
-            self._note_gap(self.event, now, self._owner_before(event))
-        self.awaited = "server" if isinstance(event, events.RetryScheduled) else "worker"
+            self._note_gap(self.event, now, silences.owner(self.kind, event))
+        self.kind = type(event)
         self.event = now
 
     def relieved(self, now: int) -> None:
@@ -107,7 +103,7 @@ class Times(msgspec.Struct):
             self.relieved(now)
         else:
             if now - self.event > self.longest_gap:  # it may end while it waits for another try
-                self._note_gap(self.event, now, self.awaited)
+                self._note_gap(self.event, now, silences.owner(self.kind, None))
             self.event = now
         end = loop_now - (self.event - self.gap_end) / MICROSECONDS
         seconds = self.longest_gap / MICROSECONDS
@@ -118,17 +114,15 @@ class Times(msgspec.Struct):
         """Microseconds from the opening to something; None where that did not happen."""
         return None if moment is None else moment - self.opened
 
+    def _moved(
+        self, event: events.TurnStarted | events.TurnResumed | events.FallbackTaken
+    ) -> None:
+        if isinstance(event, events.FallbackTaken):
+            self.process = ""  # the next target may have none
+            return
+        self.process = event.process
+        if isinstance(event, events.TurnResumed):
+            self.parked = event.parked_us
+
     def _note_gap(self, since: int, now: int, owner: events.GapOwner) -> None:
         self.longest_gap, self.gap_end, self.gap_owner = now - since, now, owner
-
-    def _owner_before(self, event: events.StreamEvent) -> events.GapOwner:
-        if self.awaited == "server":
-            return "server"
-        match event:
-            case events.ThreadChanged(trigger=trigger):
-                queued = trigger == BEGINS
-            case events.TurnFailed(code=code):
-                queued = code == BUSY
-            case _:
-                queued = isinstance(event, _BY_US)
-        return "queued" if queued else "worker"

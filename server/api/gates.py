@@ -17,7 +17,7 @@ from server.http.errors import ApiError
 from server.http.exchange import HeaderList, Request
 from server.keys import keyring
 
-REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+REQUEST_ID: Final = re.compile(r"(?!st_|rj_|wk_)[\w.:-]{1,128}", re.ASCII)
 """The form of a client's `x-request-id` that is kept; any other is replaced."""
 
 
@@ -139,12 +139,17 @@ def authenticate_admin(context: Context, request: Request) -> None:
     _check_key(request, wanted)
 
 
+def is_admin(context: Context, request: Request) -> bool:
+    """Whether a request has the operator's key."""
+    admin_key = context.config.admin_key
+    given = bearer(request).encode()
+    return admin_key is not None and hmac.compare_digest(given, admin_key.encode())
+
+
 def admit_to_usage(context: Context, request: Request) -> str | None:
     """Return the name of what opens the usage of all: the operator's key, or empty where no key is
     needed; None where a client's key must be shown."""
-    admin_key = context.config.admin_key
-    given = bearer(request).encode()
-    if admin_key is not None and hmac.compare_digest(given, admin_key.encode()):
+    if is_admin(context, request):
         return ADMIN_KEY_NAME
     return "" if context.config.usage_allow_unauth else None
 

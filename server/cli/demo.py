@@ -1,5 +1,6 @@
 """`turntape demo`: serve recorded streams, stream one request, replay what was logged."""
 
+import argparse
 import asyncio
 import contextlib
 import errno
@@ -38,7 +39,18 @@ Try it with the official SDK (pip install openai):
 """
 
 
-def run(port: str, once: bool) -> int:
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    command.add_argument("--port", default="11435", help="TCP port; 0: any free one (11435)")
+    command.add_argument("--once", action="store_true", help="stop after the trial request")
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape demo`."""
+    return serve_recorded(options.port, options.once)
+
+
+def serve_recorded(port: str, once: bool) -> int:
     """Run the demo; returns when it was stopped, or after the trial with `once`.
 
     Raises:

@@ -1,11 +1,13 @@
 """`turntape doctor`: what is wrong with a deployment, and what to do about it, a line a part."""
 
+import argparse
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from engine.log.write import lock as writerlock
-from server.cli import printing
+from server.cli import configured, printing
 from server.cli.checks import (
     address,
     codex,
@@ -31,7 +33,22 @@ MARKS: Final = {Status.OK: "ok", Status.WARN: "warn", Status.FAIL: "FAIL"}
 Check = Callable[[], Iterable[Finding]]
 
 
-def run(
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments; those of the settings come beside them."""
+    command.add_argument("--json", action="store_true", help="one JSON object")
+    configured.add_arguments(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape doctor`."""
+    try:
+        config, warnings = configured.read(options)
+    except configuration.ConfigError as error:
+        return refused(error, as_json=options.json)
+    return examine(config, warnings, os.environ, as_json=options.json)
+
+
+def examine(
     config: settings.Config, warnings: list[str], environ: Mapping[str, str], *, as_json: bool
 ) -> int:
     """Look at everything, print it, and return the exit status: 1 where something is wrong."""

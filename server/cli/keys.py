@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from engine.log.write import lock as writerlock
-from server.cli import printing
+from server.cli import configured, printing
 from server.cli.checks import eventlog
 from server.config import keys_edit, keys_file, load as configuration
 from server.process import exits
@@ -32,8 +32,8 @@ HELP: Final = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.ArgumentParser, ...]:
-    """Declare the commands below `keys`, and return their parsers: all take the settings."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands below `keys`: all take the settings."""
     commands = parser.add_subparsers(required=True, metavar="ACTION")
     adding = commands.add_parser("add", help="make a key, print it once, and keep its hash")
     adding.add_argument("name", help="what it goes by, in lines, metrics and the store")
@@ -53,7 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.ArgumentPar
     revoking.add_argument("name")
     revoking.add_argument("--old", action="store_true", help="only what --keep-old has kept")
     revoking.set_defaults(run=revoke)
-    return adding, listing, revoking
+    for command in (adding, listing, revoking):
+        configured.add_arguments(command)
+        command.set_defaults(parser=command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape keys ACTION`: each action has set `run` to its own.
+
+    Raises:
+        AssertionError: always; a parser without an action refuses the arguments.
+    """
+    raise AssertionError(options)
 
 
 def add(options: argparse.Namespace) -> int:

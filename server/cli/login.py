@@ -14,7 +14,7 @@ from typing import Final
 
 from engine.codex import account, login, loginfile, options as codexoptions
 from server import assembly
-from server.cli import printing
+from server.cli import configured, printing
 from server.config import settings
 from server.process import eventloop, exits, signals
 
@@ -42,10 +42,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="keep an API key, which is read from standard input",
     )
     ways.add_argument("--status", action="store_true", help="say who is logged in; 1: nobody is")
+    configured.add_arguments(command)
 
 
-def run(config: settings.Config, options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Log in the way that was asked for, or say who is logged in."""
+    config = configured.load_quiet(options)
     if options.status:
         return _run(config, _show_standing)
     if not _login_counts(config):

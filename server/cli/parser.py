@@ -1,16 +1,49 @@
-"""The argument parser of the command line: says what was meant, and under which command."""
+"""The argument parser of the command line: says what was meant, and under which command.
+
+Commands are declared by name. A module is imported when its command is chosen, so that no other
+pays for it: `turntape --version` loads no server.
+"""
 
 import argparse
+import functools
+import importlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from server.cli import printing
-from server.config import load as configuration
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        module: has `add_arguments(parser)` and `run(options) -> int`.
+        help: one line.
+        is_quiet: whether nothing that it runs has lines of diagnostics; else they are begun.
+    """
+
+    name: str
+    module: str
+    help: str
+    is_quiet: bool = False
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose refusals name what comes close to what was written."""
+
+    _declare: Callable[[], None] | None = None
+
+    def defer(self, declare: Callable[[], None]) -> None:
+        """Have the arguments declared when there are some to be read, or help is asked for."""
+        self._declare = declare
+
+    def parse_known_args(self, *arguments: Any, **more: Any) -> Any:
+        """Read what is known, as argparse does."""
+        declare, self._declare = self._declare, None
+        if declare is not None:
+            declare()
+        return super().parse_known_args(*arguments, **more)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments, as argparse does; what is in them steers no terminal.
@@ -30,6 +63,7 @@ class Parser(argparse.ArgumentParser):
         Raises:
             SystemExit: they cannot be read, or asked for help.
         """
+        options: argparse.Namespace
         options, unknown = self.parse_known_args(arguments)
         if unknown:
             own = getattr(options, "parser", self)
@@ -40,5 +74,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    near = configuration.nearest(name, known)
-    return f". Did you mean {near}?" if near else ""
+    import difflib  # most words are spelled as they should be
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+def declare(commands: "argparse._SubParsersAction[Parser]", table: Iterable[Command]) -> None:
+    """Declare commands; the arguments of each when it is chosen."""
+    for each in table:
+        parser = commands.add_parser(each.name, help=each.help)
+        parser.defer(functools.partial(_declare, parser, each))
+
+
+def _declare(parser: Parser, command: Command) -> None:
+    module = importlib.import_module(command.module)
+    parser.set_defaults(run=module.run, parser=parser, is_quiet=command.is_quiet)
+    module.add_arguments(parser)

@@ -10,8 +10,6 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from server import diagnostics
-
 COLUMNS: Final = 100
 """Width of a line of a report, as that of diagnostics on a terminal."""
 
@@ -51,4 +49,6 @@ def say_each(lines: Iterable[str]) -> None:
 
 def complain(text: str) -> None:
     """Print what is wrong to stderr, in order with diagnostics."""
+    from server import diagnostics  # most commands have nothing to complain of
+
     diagnostics.say(f"turntape: {printable(text)}")

@@ -12,6 +12,8 @@ from engine.log import replay
 from engine.log.read import segments
 from machines import events
 from server.cli import printing
+from server.cli.log import listing
+from server.process import exits
 from server.renderers import reply
 
 FIRST: Final = frozenset({"opened", "request_rejected"})
@@ -25,6 +27,17 @@ SAME, DIVERGED, CORRUPT = 0, 1, 2
 never said to have diverged, and one that a later version wrote neither."""
 
 
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `replay`."""
+    command.add_argument("path", type=Path, help="a log's directory, or one file of it")
+    command.add_argument("--request", metavar="ID", help="one request or stream")
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape replay`."""
+    return replay_command(options)
+
+
 def replay_command(options: argparse.Namespace) -> int:
     """`turntape replay PATH [--request ID]`."""
     reading = _read(options.path)
@@ -35,7 +48,7 @@ def replay_command(options: argparse.Namespace) -> int:
     corrupt = reading.counts["corrupt"]
     printing.say_each(map(str, reading.problems))
     if run.divergence is not None and not corrupt:
-        printing.say_each(_divergence(run.divergence))
+        printing.say_each(divergence(run.divergence))
         return DIVERGED
     printing.say_each(_summary(run.tally))
     if corrupt:
@@ -48,13 +61,16 @@ def replay_command(options: argparse.Namespace) -> int:
 
 
 def inspect_command(options: argparse.Namespace) -> int:
-    """`turntape inspect PATH [--request ID]`."""
+    """`turntape inspect PATH [--request ID]`: the whole log is read, for what is wrong with it."""
     reading = _read(options.path)
     if reading is None:
         return CORRUPT
     found = True
     if options.request is None:
-        printing.say_each(_streams(reading))
+        listing.list_all(options.path)
+        for record in reading:
+            if record.event in LISTED:
+                reading.load(record)
     else:
         steps = _steps(reading, options.request)
         first = next(steps, None)
@@ -67,7 +83,7 @@ def inspect_command(options: argparse.Namespace) -> int:
         return CORRUPT
     if not found:
         printing.say(f"no stream of {options.request}")
-        return DIVERGED
+        return exits.NOT_FOUND
     return SAME
 
 
@@ -88,62 +104,22 @@ def _summary(tally: replay.Tally) -> Iterator[str]:
         yield f"{tally.defects} that a bug of the server ended: same steps up to there"
     if tally.unfinished or tally.skipped:
         yield f"{tally.unfinished} without an end, {tally.skipped} without a beginning"
+    if tally.purged:
+        yield f"{tally.purged} purged: nothing of them is left to compare"
     if tally.later:
         yield f"{tally.later} written by a later version: not compared"
 
 
-def _divergence(divergence: replay.Divergence) -> Iterator[str]:
-    yield f"diverged: stream {divergence.stream}, request {divergence.request_id}"
-    yield f"at {divergence.where}"
-    rows = divergence.rows
+def divergence(found: replay.Divergence) -> Iterator[str]:
+    """Lines that show where a stream comes out differently."""
+    yield f"diverged: stream {found.stream}, request {found.request_id}"
+    yield f"at {found.where}"
+    rows = found.rows
     width = max(len(row.recorded) for row in rows)
     yield f"{'seq':>6}  {'event':<16}  {'recorded':<{width}}  replayed"
     for row in rows:
         mark = " " if row.recorded == row.replayed else "!"
         yield f"{row.seq:>6}{mark} {row.event:<16}  {row.recorded:<{width}}  {row.replayed}"
-
-
-def _streams(reading: segments.Reading) -> Iterator[str]:
-    yield (
-        f"{'stream':<28}  {'opened':<26}  {'request':<28}  {'model':<16}  "
-        f"{'kind':<14}  {'finish':<10}  {'ttft ms':>8}  {'ms':>9}  {'frames':>6}"
-    )
-    opened: dict[str, tuple[segments.Record, events.Opened]] = {}
-    for record in reading:
-        if record.event not in LISTED:
-            continue
-        event = reading.load(record)
-        if isinstance(event, events.RequestRejected):
-            yield _rejected_line(record, event)
-        if isinstance(event, events.Opened):
-            opened[record.stream] = record, event
-        elif isinstance(event, events.Terminal) and record.stream in opened:
-            yield _stream_line(*opened.pop(record.stream), event)
-    for first, event in opened.values():
-        end = "later version" if first.stream in reading.later else "open"
-        yield f"{_stream_start(first, event)}  {end}"
-
-
-def _stream_start(first: segments.Record, opened: events.Opened) -> str:
-    when = _time(first.t)
-    return f"{first.stream:<28}  {when}  {opened.request_id:<28}  {opened.model:<16}"
-
-
-def _stream_line(first: segments.Record, opened: events.Opened, terminal: events.Terminal) -> str:
-    finish = ",".join(reason or "-" for reason in terminal.finish_reasons) or "-"
-    ttft = "-" if terminal.ttft_us is None else f"{terminal.ttft_us / 1000:.1f}"
-    return (
-        f"{_stream_start(first, opened)}  {terminal.kind:<14}  {finish:<10}  {ttft:>8}  "
-        f"{terminal.duration_us / 1000:>9.1f}  {terminal.frames:>6}"
-    )
-
-
-def _rejected_line(record: segments.Record, event: events.RequestRejected) -> str:
-    counted = f" ({event.count} times)" if event.count > 1 else ""
-    return (
-        f"{record.stream:<28}  {_time(record.t)}  {event.request_id:<28}  {'-':<16}  "
-        f"{'rejected':<14}  {event.status} {event.code}{counted}, {_asked(event)}"
-    )
 
 
 def _steps(reading: segments.Reading, request: str) -> Iterator[str]:

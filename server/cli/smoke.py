@@ -15,7 +15,7 @@ import msgspec
 
 from engine import redaction
 from engine.log.read import manifest, segments
-from server.cli import health, printing
+from server.cli import configured, health, printing
 from server.cli.trials import chat, client as trialclient, responses
 from server.config import load as configuration, settings
 from server.process import exits
@@ -105,6 +105,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--timeout", metavar="S", help=f"seconds an answer may take ({TIMEOUT_S:.0f})"
     )
     command.add_argument("--json", action="store_true", help="one JSON object")
+    configured.add_arguments(command)
 
 
 def deployment(options: argparse.Namespace, config: settings.Config | None) -> Deployment:
@@ -155,7 +156,19 @@ def _seconds(text: str | None) -> float:
     return seconds
 
 
-def run(server: Deployment, *, as_json: bool) -> int:
+def run(options: argparse.Namespace) -> int:
+    """`turntape smoke`."""
+    config: settings.Config | None = None
+    try:
+        config, _ = configured.read(options)
+    except configuration.ConfigError:
+        if options.url is None:
+            raise
+        # What is asked is elsewhere: then all that is missing is its log.
+    return ask(deployment(options, config), as_json=options.json)
+
+
+def ask(server: Deployment, *, as_json: bool) -> int:
     """Try everything, print it, and return the exit status: 1 where something failed."""
     begun = time.time()
     outcomes: list[Outcome] = []

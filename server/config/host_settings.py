@@ -10,6 +10,7 @@ from server.config.declared import (
     GIB,
     MIB,
     Budget,
+    Count,
     Deadline,
     Factor,
     HttpHeaders,
@@ -226,6 +227,14 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_max_bytes: Annotated[
         Budget, Setting("PROXY_LOG_MAX_BYTES", "size of them all; above it the oldest go; 0: none")
     ] = GIB
+    log_max_streams: Annotated[
+        Count,
+        Setting("PROXY_LOG_MAX_STREAMS", "streams in them all; above it the oldest go; 0: none"),
+    ] = 0
+    log_compress_age_s: Annotated[
+        Seconds,
+        Setting("PROXY_LOG_COMPRESS_AGE_S", "age at which a segment is compressed; 0: none is"),
+    ] = 600
     log_max_age_s: Annotated[
         Seconds, Setting("PROXY_LOG_MAX_AGE_S", "age at which a segment goes; 0: none")
     ] = 7 * 86_400

@@ -75,6 +75,10 @@ class Headers:
         for name, value in pairs:
             self._values.setdefault(name, []).append(value)
 
+    def put(self, name: str, value: str) -> None:
+        """Put one value in the place of all that came."""
+        self._values[name] = [value]
+
     def names(self) -> Iterable[str]:
         """Return the names of the headers that came."""
         return self._values.keys()

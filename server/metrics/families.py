@@ -211,8 +211,24 @@ LOG_WAITING: Final = _gauge("log_records_waiting", "records that are not on file
 LOG_BYTES: Final = _counter("log_written_bytes", "bytes of records that were put on file")
 LOG_FAILURES: Final = _counter("log_write_failures", "tries to write that failed")
 LOG_LOST: Final = _counter("log_records_lost", "records that will never be on file")
-LOG_SEGMENTS_PRUNED: Final = _counter("log_segments_pruned", "segments that went by age or size")
-LOG_BYTES_PRUNED: Final = _counter("log_pruned_bytes", "bytes of these")
+LOG_SEGMENTS_PRUNED: Final = _counter("log_segments_pruned", "segments that went by a limit")
+LOG_BYTES_PRUNED: Final = _counter("log_pruned_bytes", "bytes of these, as they lay on the disk")
+LOG_SEGMENTS_COMPRESSED: Final = _counter(
+    "log_segments_compressed", "segments that were compressed"
+)
+LOG_BYTES_COMPRESSED: Final = _counter("log_compressed_bytes", "bytes that these had before")
+LOG_BYTES_COMPRESSED_TO: Final = _counter("log_compressed_to_bytes", "bytes that they have now")
+LOG_COMPRESSION_FAILURES: Final = _counter(
+    "log_compression_failures", "tries to compress a segment that failed; it stays as it is"
+)
+LOG_HELD_BYTES: Final = _gauge(
+    "log_held_bytes", "bytes of the event log as it lies on the disk, when it was looked at last"
+)
+LOG_HELD_SECONDS: Final = _gauge("log_held_seconds", "how far back the event log goes")
+LOG_HORIZON: Final = _gauge(
+    "log_horizon_seconds",
+    "how far back it will go at the rate of what it holds, by the first of its limits",
+)
 SUMMARIES_WORKING: Final = _gauge(
     "log_summaries_working",
     "1 while the usage says all that the log says, 0 while it is behind or cannot be written",
@@ -281,6 +297,8 @@ OF_STATE: Final = (
     *(ACCOUNT, QUOTA_USED, QUOTA_RESET),
     *(LOG_ACCEPTING, LOG_WAITING, LOG_LAG, LOG_BYTES, LOG_FAILURES, LOG_LOST),
     *(LOG_SEGMENTS_PRUNED, LOG_BYTES_PRUNED),
+    *(LOG_SEGMENTS_COMPRESSED, LOG_BYTES_COMPRESSED, LOG_BYTES_COMPRESSED_TO),
+    *(LOG_COMPRESSION_FAILURES, LOG_HELD_BYTES, LOG_HELD_SECONDS, LOG_HORIZON),
     *(SUMMARIES_WORKING, SUMMARIES_FAILURES, SUMMARIES_REBUILT, SUMMARIES_MISSED),
     *(SUMMARIES_PRUNED, SUMMARIES_BYTES_PRUNED),
     *(STORE_WORKING, STORE_FAILURES, STORE_FILES_LOST, STORE_PRUNED, STORE_BYTES_PRUNED),

@@ -35,6 +35,7 @@ async def health(context: Context, call: Call) -> None:
         "streams": len(context.streams),
         "store": _store_health(context),
         "usage": _usage_health(context),
+        "log": _log_health(context),
         "loop_lag_ms": context.lag.figures(),
         "maintenance": _maintenance(context),
     }
@@ -68,6 +69,26 @@ def _store_health(context: Context) -> dict[str, object]:
         "failures": counts.failures,
         "files_lost": counts.files_lost,
     }
+
+
+def _log_health(context: Context) -> dict[str, object]:
+    """What the event log holds, and for how long: at the rate of what it holds."""
+    held = context.log.upkeep.holding
+    if held is None:
+        return {"state": "off" if context.log.content == "off" else "empty"}
+    horizon = held.horizon(context.log.upkeep.limits)
+    found: dict[str, object] = {
+        "state": "held",
+        "segments": held.segments,
+        "compressed": held.compressed,
+        "bytes": held.bytes,
+        "content_bytes": held.content_bytes,
+        "streams": held.streams,
+        "held_s": round(held.span_s(context.log.now())),
+    }
+    if horizon is not None:
+        found |= {"horizon_s": round(horizon.seconds), "horizon_by": horizon.by}
+    return found
 
 
 def _usage_health(context: Context) -> dict[str, object]:

@@ -129,6 +129,18 @@ def _of_log(context: Context) -> Iterator[Reading]:
     yield one(families.LOG_LOST, log.counts.records_lost)
     yield one(families.LOG_SEGMENTS_PRUNED, log.counts.segments_pruned)
     yield one(families.LOG_BYTES_PRUNED, log.counts.bytes_pruned)
+    compression = log.counts.compression
+    yield one(families.LOG_SEGMENTS_COMPRESSED, compression.segments)
+    yield one(families.LOG_BYTES_COMPRESSED, compression.bytes_read)
+    yield one(families.LOG_BYTES_COMPRESSED_TO, compression.bytes_written)
+    yield one(families.LOG_COMPRESSION_FAILURES, compression.failures)
+    held = log.upkeep.holding
+    if held is not None:
+        yield one(families.LOG_HELD_BYTES, held.bytes)
+        yield one(families.LOG_HELD_SECONDS, held.span_s(log.now()))
+        horizon = held.horizon(log.upkeep.limits)
+        if horizon is not None:
+            yield one(families.LOG_HORIZON, horizon.seconds)
 
 
 def _of_summaries(summaries: summarylog.SummaryLog) -> Iterator[Reading]:

@@ -29,7 +29,7 @@ from server.process import exits
 STOP = (signal.SIGTERM, signal.SIGINT)
 """Signals that ask the process to end."""
 
-SERVING = ("serve", "mock", "demo")
+SERVING = ("serve", "mock", "demo", "ui")
 """Commands for which a stop is the usual end: their exit status is 0."""
 
 

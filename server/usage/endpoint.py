@@ -1,14 +1,13 @@
 """`GET /v1/usage` and `GET /v1/usage/raw`: who may see what, and the two forms of an answer."""
 
-import asyncio
 from typing import Any, Final
 
 from engine import slices
 from server.api import gates
 from server.api.call import Call
+from server.api.pace import Pace
 from server.context import Context
 from server.http.errors import ApiError
-from server.http.exchange import Exchange
 from server.usage import lines, query
 from server.usage.selection import Selection
 from server.usage.sums import Grouped
@@ -64,7 +63,7 @@ async def raw(context: Context, call: Call) -> None:
     # Which files there are is known with the first block, and so in time for the header.
     block = await anext(blocks, None)
     exchange = call.exchange
-    pace = _Pace(exchange)
+    pace = Pace(exchange)
     complete = "true" if selection.is_complete else "false"
     exchange.start(
         200, [*call.headers, NDJSON, (COMPLETE, complete), ("cache-control", "no-store")]
@@ -103,29 +102,3 @@ def _selection(context: Context, call: Call, asked: query.Query) -> Selection:
     name = call.entry.key or ""
     is_only = name == gates.KEY_NAME and context.config.api_keys_file is None
     return Selection(summaries, asked, None if is_only or name in SEES_ALL else name)
-
-
-class _Pace:
-    """Waits while a client reads more slowly than lines are made.
-
-    Attributes:
-        is_gone: whether there is no client any more.
-    """
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.is_gone = False
-        self._free = asyncio.Event()
-        self._free.set()
-        exchange.on_pressure = lambda _: self._free.clear()
-        exchange.on_relief = self._free.set
-        exchange.on_gone = lambda _: self._leave()
-
-    async def wait(self) -> None:
-        """Wait until the client has taken most of what was written, or has left."""
-        await asyncio.sleep(0)  # pressure is told in the loop's next round
-        await asyncio.sleep(0)
-        await self._free.wait()
-
-    def _leave(self) -> None:
-        self.is_gone = True
-        self._free.set()

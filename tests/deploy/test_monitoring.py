@@ -143,7 +143,7 @@ COMMANDS = [line for block in known.indented("sh") for line in block.splitlines(
 def test_commands_of_the_runbook_are_commands() -> None:
     used = re.findall(r"\bturntape (\w+)", "\n".join(COMMANDS))
     assert set(used) <= subcommands()
-    assert {"inspect", "replay", "doctor", "smoke"} <= set(used)
+    assert {"log", "show", "replay", "doctor", "smoke"} <= set(used)
 
 
 def test_events_that_the_runbook_looks_for_are_said() -> None:

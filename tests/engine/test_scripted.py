@@ -359,6 +359,41 @@ def test_it_plays_in_recorded_time_or_a_multiple_of_it(
     virtualtime.run(main())
 
 
+def test_a_transcript_that_is_lent_is_played_at_its_own_speed_while_it_is_there(
+    tmp_path: Path,
+) -> None:
+    (mine := tmp_path / "mine").mkdir()
+    lent = scripted.load_file(logs.write(tmp_path / "lent.jsonl", *SHORT))
+    player = scripted.ScriptedWorker(corpus(mine, other=OTHER), 0)
+    player.accept_any()
+    assert player.accepts == worker.AnyModel()
+    player.lent["scope/1"] = scripted.Lent(lent.choices, 0.001)
+    assert player.models() == ("other",)
+
+    async def main() -> None:
+        loop, listener = asyncio.get_running_loop(), Listener()
+        begun = loop.time()
+        player.run(turn(transcript="scope/1"), listener)
+        await listener.over.wait()
+        assert listener.events == SAID
+        assert loop.time() - begun > 10
+
+    virtualtime.run(main())
+    del player.lent["scope/1"]
+    with pytest.raises(worker.TurnRefused):
+        slices.at_once(player.check(turn(transcript="scope/1")))
+
+
+def test_everything_in_a_directory_is_loaded_in_its_order(tmp_path: Path) -> None:
+    corpus(tmp_path, b=SHORT, a=OTHER)
+    first, again = stream("s1", "x", "1"), stream("s2", "x", "2")
+    logs.write(tmp_path / "events-00000001.jsonl", *first, *again)
+    found = scripted.load_all(tmp_path)
+    assert [each.name for each in found] == ["a", "b", "x", "x"]
+    assert [each.opened.request_id for each in found] == ["req_1", "req_1", "x", "x"]
+    assert scripted.load(tmp_path)["x"] == found[-1].choices
+
+
 def test_streams_take_turns(tmp_path: Path) -> None:
     long = [
         OPENED,

@@ -92,10 +92,10 @@ def check_damage(place: Place, data_dir: Path, kind: str) -> None:
         errors = {line["event"] for line in ours if line["severity"] == "error"}
         assert errors <= {"event_log_corrupt"}
     check_corrupt(log_dir)
-    listed = serving.command("inspect", str(log_dir)).stdout.splitlines()
+    listed = serving.command("log", str(log_dir), "--json").stdout.splitlines()
     for answer in answers:
         (of_it,) = (line for line in listed if answer.request_id in line)
-        assert " completed " in of_it
+        assert json.loads(of_it)["kind"] == "completed"
 
 
 def check_corrupt(log_dir: Path) -> None:
@@ -144,7 +144,7 @@ def check_counted(log_dir: Path) -> None:
     assert "1 written by a later version: not compared" in replayed.stdout
     inspected = serving.command("inspect", str(log_dir))
     assert inspected.returncode == 0, inspected.stdout
-    assert inspected.stdout.splitlines()[0].startswith("stream ")
+    assert inspected.stdout.startswith("ended ")
 
 
 # 53: diagnostics.
@@ -205,7 +205,7 @@ STARTS: Final = (
     "engine.log.event_log.EventLog.open",
     "server.http.listener.HttpServer.bind",
     "server.http.listener.HttpServer.serve",
-    "server.cli.command_line._announce",
+    "server.cli.serve._announce",
 )
 """Moments of a start, beside the worker's own."""
 

@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = [f"{name}: {'CHANGED' if lines else 'the same'}" for name, lines in changes.items()]
     report += itertools.chain.from_iterable(changes.values())
     if options.artifacts is not None:
-        _keep(captured, options.directory, options.artifacts)
+        keep(captured, options.directory, options.artifacts)
     if options.write:
         for name in names:
             store(name, captured[name], options.directory)
@@ -306,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if absent or any(changes.values()) else 0
 
 
-def _keep(captured: Mapping[str, Transcript], expected: Path, artifacts: Path) -> None:
+def keep(captured: Mapping[str, Transcript], expected: Path, artifacts: Path) -> None:
     """Keep both sides of the comparison, for whoever looks into it later."""
     (artifacts / "expected").mkdir(parents=True, exist_ok=True)
     for name, each in captured.items():

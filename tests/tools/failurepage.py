@@ -24,7 +24,7 @@ PAGE: Final = redraw.DOCS / "failures.md"
 VARYING: Final = frozenset(
     (
         *("seq", "seg", "t", "crc", "body_hash", "ttft_us", "duration_us", "longest_gap_us"),
-        *("first_content_us", "longest_gap_owner", "own_us"),
+        *("first_content_us", "longest_gap_owner", "own_us", "process"),
         *("timestamp", "ttft_ms", "duration_ms", "overhead_ms", "pid", "version"),
     )
 )

@@ -160,6 +160,7 @@ def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Ids as numbers from 1 in order of appearance, each retry after its longest delay."""
     calls: dict[int, int] = {}
     threads: dict[str, int] = {}
+    lives: dict[str, int] = {}
     for record, event in entries:
         match event:
             case events.RpcSent() | events.RpcReplied():
@@ -167,10 +168,14 @@ def _numbered(entries: Iterable[Entry]) -> Iterator[Entry]:
                 yield record, msgspec.structs.replace(event, rpc_id=number)
             case events.TurnStarted():
                 number = threads.setdefault(event.thread_id, len(threads) + 1)
+                life = lives.setdefault(event.process, len(lives) + 1)
                 yield (
                     record,
                     msgspec.structs.replace(
-                        event, thread_id=f"thread-{number}", turn_id=f"turn-{number}"
+                        event,
+                        thread_id=f"thread-{number}",
+                        turn_id=f"turn-{number}",
+                        process=f"wk_{life}",
                     ),
                 )
             case events.ThreadChanged() if event.thread_id:
@@ -232,6 +237,7 @@ def _terminal(
         longest_gap_us=at.longest_gap,
         longest_gap_owner=at.gap_owner,
         own_us=None,  # of this machine
+        process=at.process,
     )
 
 

@@ -12,13 +12,16 @@ from server.logschema import lines
 from server.tracing import attributes
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import decisions, house, reference, tokentrace
+from tests.tools import decisions, eventschema, house, reference, tokentrace
 from tests.tools.dashboard import file
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 LINE_SCHEMA = DOCS / "diagnostics.schema.json"
 """The JSON Schema of a line of the diagnostics."""
+
+LOG_SCHEMA = DOCS / "events.schema.json"
+"""The JSON Schema of a line in the files of an event log."""
 
 PAGE = DOCS / "machines.md"
 """The page of the machines."""
@@ -77,6 +80,7 @@ def main() -> None:
     for page in pages():
         page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
     LINE_SCHEMA.write_text(line_schema(), encoding="utf-8")
+    LOG_SCHEMA.write_text(eventschema.text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

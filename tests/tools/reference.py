@@ -14,7 +14,7 @@ import msgspec
 from engine.codex.child import home as codexhome
 from engine.codex.protocol import appserver, notifications
 from engine.codex.turns import verdicts
-from engine.log.format import chain
+from engine.log.format import chain, exports, stubs
 from engine.log.read import segments
 from machines import events, outputs, tooloptions
 from machines.stream import finish, states
@@ -43,6 +43,9 @@ PARTS: dict[Any, str] = {events.Usage: "usage", tooloptions.ToolOptions: "tool o
 AROUND: dict[Any, str] = {
     chain.Header: "header of a segment",
     chain.Figures: "figures",
+    exports.Export: "export",
+    exports.Source: "source of an export",
+    stubs.Stub: "stub",
     chain.Checkpoint: "checkpoint",
 }
 """What is known of segments beside their records, and the headings it has."""
@@ -53,6 +56,7 @@ KEY = {
     router.KeyNeed.MODELS: "if `PROXY_PROTECT_MODELS`",
     router.KeyNeed.METRICS: "[its own rules](metrics.md#who-may-ask)",
     router.KeyNeed.USAGE: "[its own rules](usage.md#who-may-ask)",
+    router.KeyNeed.OWNER: "[its owner's](#one-stream), or `PROXY_ADMIN_KEY`",
     router.KeyNeed.ADMIN: "`PROXY_ADMIN_KEY`",
 }
 """When a route needs a key."""

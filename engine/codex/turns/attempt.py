@@ -100,7 +100,8 @@ class Attempt:
         """Go on with the results that were waited for so long, as `run` does."""
 
         async def bring() -> None:
-            feed.event(events.TurnResumed(self._thread.id, turn.choice, parked_us))
+            life = self._thread.seat.life
+            feed.event(events.TurnResumed(self._thread.id, turn.choice, parked_us, life))
             for message in results:
                 self._thread.answers.bring(message)
 
@@ -209,7 +210,8 @@ class Attempt:
             raise
         if not self._states.ended.is_set():
             turn_id = replies[-1].turn.id
-            self._feed.event(events.TurnStarted(self._thread.id, turn_id, self._turn.choice))
+            thread, choice = self._thread, self._turn.choice
+            self._feed.event(events.TurnStarted(thread.id, turn_id, choice, thread.seat.life))
 
     async def _send_turn(self, items: tuple[msgspec.Raw, ...], sent: list[Call]) -> None:
         """Send the items, in batches that a line can hold, and the start of the turn behind them.

@@ -47,6 +47,7 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
         record: keeps a change of state that comes too late for the log of a stream.
         login: that of the process.
         shared: the same, as all processes have it.
+        life: id of the process's life in the event log; empty where it has none.
     """
 
     channel: Channel
@@ -58,6 +59,7 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     record: Callable[[events.LateChange], None]
     login: loginstate.LoginState
     shared: sharedlogin.SharedLogin
+    life: str = ""
 
 
 class Thread:

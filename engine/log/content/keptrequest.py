@@ -58,12 +58,13 @@ class Omitted(msgspec.Struct, frozen=True, omit_defaults=True):
     items: int | None = None
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`{"omitted": …}`: no member of the API is called so."""
 
     omitted: Omitted
 
 
+_places: Final = msgspec.json.Decoder(_Place)
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -104,6 +105,34 @@ def keep(
     kept = yield from _without(freed, whole, known)
     repeatable = not dropped and left_out <= UNREPEATED and bytes(kept) == bytes(whole)
     return Kept(kept, repeatable)
+
+
+def mask(members: Mapping[str, msgspec.Raw], key: bytes) -> slices.Steps[msgspec.Raw]:
+    """Return a request of a full log as a masked one would have it.
+
+    Args:
+        members: as they were kept.
+        key: of the digests of what was left out.
+    """
+    outline: dict[str, Any] = {}
+    for name, value in members.items():
+        omitted = _omitted(value)
+        if omitted is None:
+            outline[name] = parse.parse_outer(value, _ANY)
+        else:
+            again = hashlib.blake2b(omitted.digest.encode(), digest_size=HASH_BYTES, key=key)
+            place = msgspec.structs.replace(omitted, digest=again.hexdigest())
+            outline[name] = _Place(place)
+        yield
+    return _raw((yield from _mask(outline, REQUEST)))
+
+
+def _omitted(value: msgspec.Raw) -> Omitted | None:
+    """What stands in the place of a member that was left out; None of one that is there."""
+    try:
+        return parse.parse_outer(value, _places).omitted
+    except parse.ParseError:
+        return None
 
 
 def _without(

@@ -13,13 +13,14 @@ one is damaged or most of it is about segments that have gone.
 """
 
 import enum
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from engine.log.format import sealed
+from engine.log.format import exports, sealed
 from machines import events, parse
 
 CHAIN: Final = "chain"
@@ -59,6 +60,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
         writer: of the process that wrote it.
         created: in microseconds since the epoch.
         before: what the segment with the number before held, where this writer left or read it.
+        export: only in a file of streams that were taken out of a log, whose `segment` is 0.
     """
 
     segment: int
@@ -66,6 +68,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     writer: str
     created: int
     before: Figures | None = None
+    export: exports.Export | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, tag_field="entry", tag=True):
@@ -170,6 +173,11 @@ _LOOSE: Final = msgspec.json.Decoder(_Loose)
 _CHECKPOINTS: Final = msgspec.json.Decoder(Checkpoint)
 
 
+def measure(records: int, data: bytes) -> Figures:
+    """Return the figures of a content."""
+    return Figures(records, len(data), f"{zlib.crc32(data):08x}")
+
+
 def figures(entry: Closed | Rewritten) -> Figures:
     """Return the figures of an entry's segment."""
     return Figures(entry.records, entry.bytes, entry.crc32)
@@ -196,6 +204,22 @@ def entry_line(entry: AnyEntry, after: str) -> bytes:
         after: checksum of the line before.
     """
     return sealed.seal(b'%b,"after":"%b"' % (_encode(entry)[:-1], after.encode()))
+
+
+def rewriting(line: bytes, after: str) -> Rewritten | None:
+    """The entry in a line of the chain, if it says that a segment was rewritten.
+
+    Args:
+        after: checksum of the line before; None is returned of a line that does not follow it.
+    """
+    if not sealed.is_sealed(line) or not sealed.is_kind(line, "entry"):
+        return None
+    try:
+        entry = parse.parse(line, _ENTRIES)
+        follows = parse.parse(line, _LOOSE).after == after
+    except parse.ParseError:
+        return None
+    return entry if isinstance(entry, Rewritten) and follows else None
 
 
 def checkpoint_line(checkpoint: Checkpoint) -> bytes:
@@ -236,6 +260,7 @@ class Chain:
         begun: its first entry; None where it has none.
         closed: the segments that were closed, and are not deleted.
         holds: what segments hold now, for those of them that are known.
+        told: checksums of the lines that say so, by the segment.
         pruned: number of the last segment that was deleted.
         damaged: what starts found, of segments that are still there, each with its place.
         problems: what is wrong with its own lines.
@@ -249,6 +274,7 @@ class Chain:
         self.begun: Begun | None = None
         self.closed: dict[int, Closed] = {}
         self.holds: dict[int, Figures] = {}
+        self.told: dict[int, str] = {}
         self.pruned = 0
         self.problems: list[sealed.Problem] = []
         self.unknown = False
@@ -306,11 +332,11 @@ class Chain:
         match entry:
             case Begun():
                 self.begun = entry
-            case Closed():
-                self.closed[entry.segment] = entry
+            case Closed() | Rewritten():
+                if isinstance(entry, Closed):
+                    self.closed[entry.segment] = entry
                 self.holds[entry.segment] = figures(entry)
-            case Rewritten():
-                self.holds[entry.segment] = figures(entry)
+                self.told[entry.segment] = sealed.crc_of(line)
             case Pruned():
                 self.pruned = max(self.pruned, entry.segment)
             case Damaged():

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from engine import regular
-from engine.log.format import chain, sealed
-from engine.log.read import manifest
+from engine.log.cold import files, reading
+from engine.log.format import chain, exports, sealed
+from engine.log.read import drafts, manifest
 from machines import events, parse
 
 LIMITLESS: Final = 1 << 62
@@ -18,9 +19,9 @@ LIMITLESS: Final = 1 << 62
 def peek_header(path: Path) -> chain.Header | None:
     """The header of a segment; None where there is none that this version can read."""
     try:
-        with regular.reader(path) as file:
+        with files.open_segment(path) as file:
             line = file.readline(sealed.LINE_LIMIT)
-    except (FileNotFoundError, regular.NotRegular):
+    except (FileNotFoundError, regular.NotRegular, reading.Damaged):
         return None
     if not sealed.is_kind(line, "segment") or not sealed.is_sealed(line):
         return None
@@ -44,6 +45,7 @@ class SegmentReader:
         offset: of its first byte there.
         is_gone: whether it was deleted meanwhile, as it should be.
         is_later: whether a later version wrote it.
+        export: what its header says, where it is an export and no segment.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class SegmentReader:
         self.offset = 0
         self.is_gone = False
         self.is_later = False
+        self.export: exports.Export | None = None
         self._number = number
         self._known = known
         self._note = note
@@ -71,19 +74,20 @@ class SegmentReader:
         self._records = 0
         self._crc = 0
         self._size = 0
+        self._behind = 0
         self._corrupt = False
 
     @property
     def figures(self) -> chain.Figures:
-        """The figures of the segment as far as it was read."""
-        return chain.Figures(self._records, self.offset, f"{self._crc:08x}")
+        """The figures of the segment as far as it was read; of an export without its header."""
+        return chain.Figures(self._records, self.offset - self._behind, f"{self._crc:08x}")
 
     def __iter__(self) -> Iterator[bytes]:
         file = self._open()
         if file is not None:
             with file:
                 yield from self._read(file)
-                self._size = os.fstat(file.fileno()).st_size
+                self._measure(file)
         if not self._corrupt:
             self.line += 1
             self._hold_against()
@@ -95,7 +99,7 @@ class SegmentReader:
 
     def _open(self) -> BinaryIO | None:
         try:
-            return regular.reader(self.path)
+            return drafts.reader(self.path)
         except FileNotFoundError:
             self._take_absence()
         except regular.NotRegular as error:
@@ -105,7 +109,7 @@ class SegmentReader:
     def _read(self, file: BinaryIO) -> Iterator[bytes]:
         """The lines up to where the segment should end."""
         limit = LIMITLESS if self._holds is None else self._holds.bytes
-        while line := file.readline(min(sealed.LINE_LIMIT, limit - self.offset)):
+        while line := self._next(file, limit):
             self.line += 1
             if self.line > 1 or not self._take_header(line):
                 self._records += 1
@@ -113,8 +117,37 @@ class SegmentReader:
                     yield line
                 else:
                     self._complain_of_end(line)
-            self._crc = zlib.crc32(line, self._crc)
+            if self.line == 1 and self.export is not None:  # whose figures leave out the header
+                self._behind = len(line)
+            else:
+                self._crc = zlib.crc32(line, self._crc)
             self.offset += len(line)
+
+    def _next(self, file: BinaryIO, end: int) -> bytes:
+        """The next line; nothing at the end. Of what is damaged of a compressed segment no line is
+        known, nor the line that ends behind it: they are not counted."""
+        while True:
+            try:
+                return file.readline(min(sealed.LINE_LIMIT, max(0, end - self.offset)))
+            except reading.Damaged as error:
+                self._complain_of_next(error)
+                resumed = reading.resume(file, error)
+            if resumed is None:
+                return b""
+            self.offset = resumed
+
+    def _complain_of_next(self, error: reading.Damaged) -> None:
+        self.line += 1
+        self.complain("corrupt", str(error.strerror))
+        self.line -= 1
+
+    def _measure(self, file: BinaryIO) -> None:
+        """Take the length of the segment; that of a compressed one is in its last member."""
+        try:
+            self._size = file.seek(0, os.SEEK_END)
+        except reading.Damaged as error:
+            if not self._corrupt:
+                self._complain_of_next(error)
 
     def _take_absence(self) -> None:
         """A segment that was there a moment ago: retention was faster, or it is lost."""
@@ -140,6 +173,7 @@ class SegmentReader:
             self.is_later = True
             self.complain("later", error.detail)
             return True
+        self.export = header.export
         if self._number and header.segment != self._number:
             self.complain("corrupt", f"it is segment {header.segment}")
         elif header.before not in (None, self._known.held(self._number - 1) or header.before):
@@ -154,13 +188,18 @@ class SegmentReader:
         if len(line) == sealed.LINE_LIMIT:
             self.complain("corrupt", f"a line has more than {sealed.LINE_LIMIT} bytes")
             return
-        unfinished = self._is_newest and not self._is_closed
+        unfinished = self._is_newest and not self._is_closed and self.export is None
         torn = unfinished and self.offset >= self._known.synced(self._number)
         self.complain("torn" if torn else "corrupt", "the last line has no end")
 
     def _hold_against(self) -> None:
         """Whether a segment whose lines are good holds what it should."""
+        if self.export is not None:
+            self._hold_against_header(self.export)
+            return
         holds = self._holds
+        if self._is_closed and holds is not None and self.figures != holds:
+            holds = self._rewritten() or holds
         if holds is None:
             synced = self._known.synced(self._number)
             if self.offset < synced:
@@ -173,3 +212,17 @@ class SegmentReader:
         elif self.figures != holds:
             self.line, self.offset = 1, 0
             self.complain("corrupt", "it holds something else than was written")
+
+    def _hold_against_header(self, export: exports.Export) -> None:
+        """Whether an export has all that it was written with, and nothing more."""
+        found = self.figures
+        if found.bytes < export.bytes:
+            self.complain("corrupt", f"it ends here; {export.bytes} bytes follow its header")
+        elif found != chain.Figures(export.records, export.bytes, export.crc32):
+            self.line, self.offset = 1, 0
+            self.complain("corrupt", "it holds something else than was exported")
+
+    def _rewritten(self) -> chain.Figures | None:
+        """The figures of a segment that was rewritten while it was read; None where it was not."""
+        looked = manifest.look(self.path.parent)
+        return manifest.Manifest(self.path.parent, looked, headed=False).holds(self._number)

@@ -1,29 +1,30 @@
 """The event log on disk, and its read side: file names, records, one pass over them.
 
 A log is a directory of segments, `events-00000001.jsonl` and so on, each a file of records, one a
-line, written by one process at a time. A line ends in a checksum over everything before it; `seg`
-counts the records of a segment, `seq` those of a stream; `engine.log.format.chain` says what whole
-segments hold. So a changed bit, and what is gone, doubled, cut or misplaced, are all located:
+line, written by one process at a time; `engine.log.cold` compresses old ones. A line ends in a
+checksum over everything before it; `seg` counts the records of a segment, `seq` those of a stream;
+`engine.log.format.chain` says what whole segments hold. So a changed bit, and what is gone,
+doubled, cut or misplaced, are all located:
 
     torn     behind what is known to be on the disk, the newest segment ends in the middle of a
              line, or in zeros: its writer was stopped there. Recovery cuts that off.
     corrupt  anything else that is not as it was written.
     later    as it was written, by a later version: what this one cannot read of it is skipped.
 
-A stream whose beginning went with an old segment is none of these: it is incomplete. In a log of
-schema 1 a missing end is not noticed.
+A stream whose beginning went with an old segment is none of these, nor one that was erased.
 """
 
 import itertools
-import re
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, get_args
 
 import msgspec
 
-from engine.log.format import chain, records, sealed
-from engine.log.read import manifest, segmentread
+from engine.log.cold import files
+from engine.log.format import chain, records, sealed, stubs
+from engine.log.read import deltas, drafts, manifest, segmentread
 from machines import events, outputs, parse
 
 PROBLEMS_KEPT: Final = 1000
@@ -41,16 +42,14 @@ Last = events.Terminal | events.RequestRejected
 LoggedEvent = events.Opened | Appended | Last
 """Every event that is a record."""
 
-_NAME: Final = re.compile(r"events-(\d{8,})\.jsonl")
+SegmentInfo = files.SegmentInfo
+"""A segment as the file system shows it."""
 
+segment_name = files.segment_name
+"""File name of a segment that is not compressed."""
 
-class SegmentInfo(msgspec.Struct, frozen=True):
-    """A segment as the file system shows it; `modified_us` is about when its last record was."""
-
-    number: int
-    path: Path
-    size: int
-    modified_us: int
+list_segments = files.list_segments
+"""The segments of a log, oldest first, each in the form that it has."""
 
 
 class LaterVersion(ValueError):
@@ -69,6 +68,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         released: code points that a scanner let go on, where one decided.
         line: its number in `path`, from 1.
         offset: of its first byte there.
+        delta: the record as it was read, where it is a text delta's.
     """
 
     stream: str
@@ -84,6 +84,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     path: Path
     line: int
     offset: int
+    delta: deltas.Delta | None = None
 
     def load(self) -> LoggedEvent:
         """The event.
@@ -91,6 +92,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         Raises:
             LaterVersion: it has members, types or words that this version does not know.
         """
+        if self.delta is not None:
+            return self.delta.load()
         try:
             event = parse.parse(self.raw, _EVENTS, records.DEPTH)
             unknown = records.unknown(self.raw, event)
@@ -110,6 +113,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         """
         if self.released is None:
             return None
+        if self.delta is not None:
+            return self.delta.decision
         try:
             return parse.parse(self.raw, _DECISIONS, records.DEPTH)
         except parse.ParseError as error:
@@ -147,44 +152,14 @@ class _Line(msgspec.Struct, gc=False):
     schema: int = 1
 
 
-class _Place(msgspec.Struct, gc=False):
-    """What says where a record belongs."""
+_AnyLine = _Line | deltas.Delta
 
-    stream: str
-    seq: int
-    seg: int
-
-
+_fields: Final = operator.attrgetter(*Record.__struct_fields__[:9])
 _LINES: Final = msgspec.json.Decoder(_Line)
-_PLACES: Final = msgspec.json.Decoder(_Place)
 _DECISIONS: Final = msgspec.json.Decoder(outputs.Decision)
 _EVENTS: Final[msgspec.json.Decoder[LoggedEvent]] = msgspec.json.Decoder(LoggedEvent)
 _TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(LoggedEvent))
 _LAST_TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Last))
-
-
-def segment_name(number: int) -> str:
-    """File name of a segment; names sort as their numbers do for the first 99,999,999."""
-    return f"events-{number:08}.jsonl"
-
-
-def list_segments(directory: Path) -> list[SegmentInfo]:
-    """The segments of a log, oldest first.
-
-    Raises:
-        OSError: the directory cannot be read.
-    """
-    found = []
-    for path in directory.iterdir():
-        name = _NAME.fullmatch(path.name)
-        if name is None or path.name != segment_name(int(name[1])):
-            continue
-        try:
-            stat = path.lstat()
-        except FileNotFoundError:  # retention was faster
-            continue
-        found.append(SegmentInfo(int(name[1]), path, stat.st_size, stat.st_mtime_ns // 1000))
-    return sorted(found, key=lambda segment: segment.number)
 
 
 class Reading:
@@ -203,6 +178,7 @@ class Reading:
         open: the streams without a terminal record.
         incomplete: the streams whose beginning is no longer there.
         later: the streams that a later version wrote something of.
+        purged: the streams that were erased, of which only stubs are left.
         measured: what each segment holds.
     """
 
@@ -214,6 +190,7 @@ class Reading:
         self.open: dict[str, OpenStream] = {}
         self.incomplete: set[str] = set()
         self.later: set[str] = set()
+        self.purged: set[str] = set()
         self.measured: dict[int, chain.Figures] = {}
         self._segments = segments
         self._known = known
@@ -223,14 +200,16 @@ class Reading:
     def __iter__(self) -> Iterator[Record]:
         for problem in (*self._known.noted, *self._known.problems):
             self._note(problem)
-        paths = [segment.path for segment in self._segments]
-        for segment, following in itertools.zip_longest(self._segments, paths[1:]):
+        for segment, after in itertools.zip_longest(self._segments, self._segments[1:]):
+            following = None if after is None else after.path
             reader = segmentread.SegmentReader(
                 segment.number, segment.path, self._known, following, self._note
             )
             yield from self._read(reader)
             self._pruned |= reader.is_gone
             self.measured[segment.number] = reader.figures
+        for stream in self.purged & self.open.keys():
+            del self.open[stream]
 
     def load(self, record: Record) -> LoggedEvent | None:
         """The event of a record; None where a later version wrote it, which is noted."""
@@ -251,9 +230,10 @@ class Reading:
         for raw in reader:
             line = self._parse(raw, reader)
             if line is None:
-                # Who knows how many records that was: the next one sets the count again.
-                due = None
+                due = None  # who knows how many that was: the next one sets the count again
                 continue
+            if due == 0 and reader.export is not None:
+                due = 1  # its header is counted, so that it is missed where it is gone
             if due is not None and line.seg < due:
                 reader.complain("corrupt", f"record {line.seg} of the segment comes twice")
                 continue
@@ -265,11 +245,13 @@ class Reading:
             if self._is_known(line, reader):
                 yield _record(line, raw, reader)
 
-    def _parse(self, raw: bytes, reader: segmentread.SegmentReader) -> _Line | None:
+    def _parse(self, raw: bytes, reader: segmentread.SegmentReader) -> _AnyLine | None:
         """The record of a line; None for a bad one, which is then on the list."""
         if not sealed.is_sealed(raw):
             reader.complain("corrupt", "its checksum does not fit")
             return None
+        if (delta := deltas.read(raw)) is not None:
+            return delta
         try:
             if not sealed.is_kind(raw, "stream"):
                 raise parse.ParseError("syntax", "its first member is another")
@@ -280,16 +262,16 @@ class Reading:
                 return None
             detail = error.detail
         try:
-            place = parse.parse(raw, _PLACES, records.DEPTH)
+            place = stubs.place(raw)
         except parse.ParseError:
             # Of whichever stream that was, there is one that has it, and now has a hole.
             self._uncounted = True
             self.later.update(self.open)
             reader.complain("later", detail)
             return None
-        return _Line(place.stream, place.seq, place.seg, 0, detail, "", ())
+        return _Line(place.stream, place.seq, place.seg, 0, place.event or detail, "", ())
 
-    def _follow(self, line: _Line, reader: segmentread.SegmentReader) -> None:
+    def _follow(self, line: _AnyLine, reader: segmentread.SegmentReader) -> None:
         """Hold a record against what is known of its stream."""
         known = self.open.get(line.stream)
         if known is None:
@@ -311,9 +293,11 @@ class Reading:
         if "head" in line.out:
             known.answered = True
 
-    def _is_known(self, line: _Line, reader: segmentread.SegmentReader) -> bool:
+    def _is_known(self, line: _AnyLine, reader: segmentread.SegmentReader) -> bool:
         """Whether this version knows what a record says; of one that it does not is noted."""
-        if line.stream in self.later:
+        if line.event == stubs.PURGED:
+            self.purged.add(line.stream)
+        if line.stream in self.later or line.stream in self.purged:
             return False
         if line.event not in _TAGS:
             reason = line.event
@@ -331,22 +315,9 @@ class Reading:
             self.problems.append(problem)
 
 
-def _record(line: _Line, raw: bytes, reader: segmentread.SegmentReader) -> Record:
-    return Record(
-        line.stream,
-        line.seq,
-        line.seg,
-        line.t,
-        line.event,
-        line.state,
-        line.out,
-        line.states,
-        line.released,
-        raw,
-        reader.path,
-        reader.line,
-        reader.offset,
-    )
+def _record(line: _AnyLine, raw: bytes, reader: segmentread.SegmentReader) -> Record:
+    delta = line if isinstance(line, deltas.Delta) else None
+    return Record(*(*_fields(line), raw, reader.path, reader.line, reader.offset, delta))
 
 
 def read(path: Path) -> Reading:
@@ -364,15 +335,15 @@ def read(path: Path) -> Reading:
     known, found = examine(path)
     if found or known.problems or known.chain is not None:
         return Reading(found, known, pruned=bool(found) and found[0].number > 1)
-    files = [_alone(each) for each in sorted(path.glob("*.jsonl"))]
-    return Reading(files, manifest.NOTHING_KNOWN, pruned=True)
+    alone = [_alone(each) for each in sorted(path.glob("*.jsonl"))]
+    return Reading(alone, manifest.NOTHING_KNOWN, pruned=True)
 
 
 def _alone(path: Path) -> SegmentInfo:
     path = path.resolve() if path.is_symlink() else path
-    name = _NAME.fullmatch(path.name)
     stat = path.stat()
-    return SegmentInfo(int(name[1]) if name else 0, path, stat.st_size, stat.st_mtime_ns // 1000)
+    number = files.number_of(path.name) or 0
+    return SegmentInfo(number, path, stat.st_size, stat.st_mtime_ns // 1000)
 
 
 def examine(directory: Path) -> tuple[manifest.Manifest, list[SegmentInfo]]:
@@ -397,4 +368,7 @@ def examine(directory: Path) -> tuple[manifest.Manifest, list[SegmentInfo]]:
         known.complain(directory / segment_name(first), f"it is missing{more}")
     for number in known.strange(present):
         known.complain(directory / segment_name(number), "it is not in the chain")
+    for index, each in enumerate(found):
+        path = drafts.current(each.path, known.holds(each.number))
+        found[index] = msgspec.structs.replace(each, path=path)
     return known, [each for each in found if not known.is_pruned(each.number)]

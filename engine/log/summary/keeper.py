@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from engine import containment
+from engine.log.cold import files
 from engine.log.read import segments
 from engine.log.summary import retention, rows, scan, sidecars
 from engine.log.summary.settings import SummaryCounts, SummarySettings, SummaryState
@@ -172,7 +173,7 @@ class Keeper:
             return
         path = self._directory / segments.segment_name(sidecar.number)
         try:
-            size = path.stat().st_size
+            size = files.content_bytes(path)
         except FileNotFoundError:  # somebody deleted the segment, and its rows stay
             size = self._covered
         sidecar.seal(size, syncs=self._syncs)
@@ -199,6 +200,9 @@ class Keeper:
                 self._begun[begun.opening.stream] = begun
                 if len(self._begun) > MOST_BEGUN:
                     del self._begun[next(iter(self._begun))]
+                return
+            if found.event == scan.ENDED:
+                made.append(rows.of_stub(place, found.line))
                 return
             stream = rows.stream_of(found.line)
             if stream and stream not in self._begun:
@@ -287,7 +291,7 @@ class Keeper:
         if self.state is not SummaryState.FAILING:
             self.state = SummaryState.BEHIND
         try:
-            size = segment.path.stat().st_size
+            size = files.content_bytes(segment.path)
             if not path.exists() or not sidecars.is_whole(path, size):
                 draft = sidecars.Sidecar(self._directory, segment.number, sidecars.DRAFT)
                 try:
@@ -303,6 +307,19 @@ class Keeper:
                 _log.error("segment_not_summarized", segment=segment.number)
         path.with_name(f"{path.name}{sidecars.OPEN}").unlink(missing_ok=True)
         self._whole.add(segment.number)
+
+    def remake(self, segment: segments.SegmentInfo) -> None:
+        """Make the sidecar of a segment anew that was rewritten, whoever reads it meanwhile.
+
+        Raises:
+            NotRegular, OSError: something cannot be read or written.
+        """
+        draft = sidecars.Sidecar(self._directory, segment.number, sidecars.REWRITTEN)
+        try:
+            self._fill(segment, draft)
+            draft.seal(segment.path.stat().st_size, syncs=self._syncs)
+        finally:
+            draft.release()
 
     def _fill(self, segment: segments.SegmentInfo, sidecar: sidecars.Sidecar) -> None:
         """Write all rows of a segment."""

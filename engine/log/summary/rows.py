@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from engine.log.content import mask
-from engine.log.format import records, sealed
+from engine.log.format import records, sealed, stubs
 from machines import events, parse
 
 NAME_CHARACTERS: Final = 128
@@ -19,6 +19,15 @@ refused above this length (`server.api.gates`)."""
 
 REJECTED: Final = "rejected"
 """The kind of a request that was refused before it was a stream."""
+
+OPEN: Final = "open"
+"""In place of the kind of a stream that has no last record."""
+
+LIFE: Final = "process"
+"""In place of the kind of a worker process's life (`wk_…`), which no sidecar has a row of."""
+
+LIFE_PREFIX: Final = "wk_"
+"""How the id of a worker process's life begins."""
 
 ROW: Final = b'{"summary":'
 """How a row begins."""
@@ -34,6 +43,7 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
     stream: str
     t: int
     request_id: str = ""
+    completion_id: str = ""
     model: str = ""
     target: str = ""
     worker: str = ""
@@ -85,6 +95,7 @@ class _Ending(msgspec.Struct, frozen=True, gc=False):
     route: str = ""
     key: str = ""
     count: int = 1
+    process: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -95,14 +106,18 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         at: number of the segment that has its last record, and the offset there.
         begun: the same of its first record, where that was found and is another.
         t: when it ended, in microseconds since the epoch.
-        kind: a terminal's, or `rejected`.
+        completion_id: id of the answer, `chatcmpl-…` or `resp_…`; empty of a refusal.
+        kind: a terminal's, or `rejected`; where a reader of the log makes a row of what has not
+            ended, `open` or `process`.
         trigger: the tag of the event that ended a stream; empty of a refusal.
         endpoint: of a stream; empty of a refusal, whose `route` and `method` are known instead.
         model: as the client wrote it, cut to `NAME_CHARACTERS`, and masked where it is not spelled
             as a name; so is `target`.
+        process: the worker process that ran it (`wk_…`); empty where none is known.
         key: name of the key that it was asked with; empty where there was none, or none is known.
         usage: None where the counts are unknown; a refusal has none.
         count: how many refusals it stands for.
+        purged: when its records were erased, in microseconds since the epoch; 0: they were not.
     """
 
     summary: str
@@ -110,6 +125,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     t: int
     begun: tuple[int, int] | None = None
     request_id: str = ""
+    completion_id: str = ""
     kind: str = REJECTED
     status: int = 0
     code: str | None = None
@@ -121,6 +137,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     model: str = ""
     target: str = ""
     worker: str = ""
+    process: str = ""
     effort: str | None = None
     n: int = 1
     streaming: bool = True
@@ -144,14 +161,44 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     tool_buffers_flushed: int = 0
     tool_buffers_aborted: dict[str, int] = msgspec.field(default_factory=dict)
     count: int = 1
+    purged: int = 0
 
     @property
     def is_refusal(self) -> bool:
         """Whether the request was refused before it was a stream."""
-        return not self.trigger
+        return self.kind == REJECTED and not self.trigger
 
+    @property
+    def is_life(self) -> bool:
+        """Whether it is of a worker process, and not of a request."""
+        return self.summary.startswith(LIFE_PREFIX)
+
+    @property
+    def began_us(self) -> int:
+        """When it began, in microseconds since the epoch."""
+        return self.t - self.duration_us
+
+
+class _Left(Summary, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A summary without the place that it has not got."""
+
+    summary: str = ""
+    at: tuple[int, int] = (0, 0)
+
+
+OF_PURGED: Final = (
+    *("t", "kind", "status", "code", "cause", "trigger", "finish_reasons", "count"),
+    *("endpoint", "method", "route", "model", "target", "worker", "effort", "n", "streaming"),
+    *("key", "usage", "usage_source", "frames", "body_bytes", "ttft_us", "duration_us"),
+    *("longest_gap_us", "longest_gap_owner", "first_content_us", "parked_us", "own_us"),
+    *("tool_calls", "tool_calls_withheld", "tool_calls_dropped"),
+    *("tool_buffers_started", "tool_buffers_flushed", "tool_buffers_aborted"),
+)
+"""Members of a summary that outlive a stream's erasure: how it ended, what it cost and whose key
+that is counted to. Its client's ids are not among them."""
 
 _OPENINGS: Final = msgspec.json.Decoder(Opening)
+_LEFT: Final = msgspec.json.Decoder(_Left)
 _ENDINGS: Final = msgspec.json.Decoder(_Ending)
 _SUMMARIES: Final = msgspec.json.Decoder(Summary)
 _encode: Final = msgspec.json.Encoder().encode
@@ -200,20 +247,75 @@ def summarize(at: tuple[int, int], line: bytes, begun: Begun | None) -> Summary:
     if begun is None:
         request_id = ending.request_id[:NAME_CHARACTERS]
         return Summary(request_id=request_id, key=ending.key, **told)
+    return Summary(begun=begun.place, **_asked(begun.opening), **told)
+
+
+def still_open(begun: Begun, now_us: int) -> Summary:
+    """Make the row of a stream that has not ended.
+
+    Args:
+        now_us: up to when that is known.
+    """
     opened = begun.opening
+    lasts = max(0, now_us - opened.t)
     return Summary(
+        summary=opened.stream,
+        at=begun.place,
+        t=opened.t + lasts,
         begun=begun.place,
-        request_id=opened.request_id[:NAME_CHARACTERS],
-        endpoint=opened.endpoint,
-        model=_name(opened.model),
-        target=_name(opened.target),
-        worker=opened.worker,
-        effort=opened.effort and _name(opened.effort),
-        n=opened.n,
-        streaming=opened.streaming,
-        key=opened.key,
-        **told,
+        kind=OPEN,
+        duration_us=lasts,
+        **_asked(opened),
     )
+
+
+def passing(place: tuple[int, int], line: bytes) -> Summary:
+    """Make the row of what has neither a first record nor a last one that is known, from any of
+    its records: a process's life, or a stream of which a file has the middle.
+
+    Raises:
+        ParseError: it is no record.
+    """
+    record = parse.parse(line, _OPENINGS, records.DEPTH)
+    kind = LIFE if record.stream.startswith(LIFE_PREFIX) else OPEN
+    return Summary(summary=record.stream, at=place, t=record.t, kind=kind)
+
+
+def _asked(opened: Opening) -> dict[str, Any]:
+    """Return the members of a summary that its first record has."""
+    return {
+        "request_id": opened.request_id[:NAME_CHARACTERS],
+        "completion_id": opened.completion_id[:NAME_CHARACTERS],
+        "endpoint": opened.endpoint,
+        "model": _name(opened.model),
+        "target": _name(opened.target),
+        "worker": opened.worker,
+        "effort": opened.effort and _name(opened.effort),
+        "n": opened.n,
+        "streaming": opened.streaming,
+        "key": opened.key,
+    }
+
+
+def left_of(summary: Summary) -> dict[str, Any]:
+    """Return what the last stub of an erased stream keeps of its summary."""
+    members = msgspec.to_builtins(summary)
+    return {name: members[name] for name in OF_PURGED if name in members}
+
+
+def of_stub(at: tuple[int, int], line: bytes) -> Summary:
+    """Make the summary of an erased stream from the stub of its last record.
+
+    Args:
+        at: where that is.
+
+    Raises:
+        ParseError: it is no such stub.
+    """
+    stub = stubs.read(line)
+    left = parse.parse(stub.ended, _LEFT, records.DEPTH)
+    told = {name: getattr(left, name) for name in OF_PURGED}
+    return Summary(summary=stub.stream, at=at, purged=stub.purged, **told)
 
 
 def _name(name: str) -> str:
@@ -232,6 +334,6 @@ def read(line: bytes) -> Summary | None:
     if not sealed.is_sealed(line) or not line.startswith(ROW):
         return None
     try:
-        return parse.parse(line, _SUMMARIES, records.DEPTH)
+        return parse.parse_outer(line, _SUMMARIES)  # sealed: nobody else wrote it, or nests it
     except parse.ParseError:
         return None

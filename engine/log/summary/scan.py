@@ -10,31 +10,36 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from engine import regular
+from engine.log.cold import reading
 from engine.log.format import sealed
-from engine.log.read import segments
+from engine.log.read import drafts, segments
 from engine.log.summary import rows
 from machines import parse
 
 BLOCK_BYTES: Final = 1 << 18
 """How much is searched at a time: the interpreter is held for 0.1 ms."""
 
+NEW_LINE: Final = ord("\n")
+
 OPENED: Final = b'"event":"opened"'
 LAST: Final = (b'"event":"terminal"', b'"event":"request_rejected"')
+
+ENDED: Final = b'"ended":{'
+"""In the stub of the last record of a stream that was erased."""
 
 _EVENTS: Final = (OPENED, *LAST)
 
 _HEAD: Final = re.compile(
-    rb'\{"stream":"(?:[^"\\]|\\.)*","seq":\d+,"seg":\d+,"t":\d+,(?="event":)'
+    rb'\{"stream":"(?:[^"\\]|\\.)*","seq":\d+,"seg":\d+,(?:"t":\d+,(?="event":)|"purged":\d+,)'
 )
-"""The members of a record before its event."""
+"""The members of a record before its event, or of a stub before what is left of its."""
 
 
 class Found(NamedTuple):
     """A first or last record, and where in its segment it is.
 
     Attributes:
-        event: `OPENED`, or one of `LAST`.
+        event: `OPENED`, one of `LAST`, or `ENDED`.
     """
 
     offset: int
@@ -42,22 +47,78 @@ class Found(NamedTuple):
     line: bytes
 
 
-def find(path: Path, events: Iterable[bytes] = _EVENTS) -> Iterator[Found]:
-    """Search a segment from its beginning to its last whole line; what is damaged is passed over.
+def find(
+    path: Path, events: Iterable[bytes] = (*_EVENTS, ENDED), start: int = 0
+) -> Iterator[Found]:
+    """Search a segment up to its last whole line; what is damaged is passed over.
+
+    Args:
+        start: offset of the line to begin with.
 
     Raises:
         NotRegular, OSError: it cannot be read.
     """
-    offset = 0
-    with regular.reader(path) as file:
-        while block := file.read(BLOCK_BYTES):
-            if not block.endswith(b"\n"):
-                block += file.readline(sealed.LINE_LIMIT)
-            whole = block[: block.rfind(b"\n") + 1]
-            yield from _within(whole, offset, events)
-            if len(whole) < len(block):
+    for offset, whole in blocks(path, start):
+        yield from _within(whole, offset, events)
+
+
+def starting(
+    path: Path, start: bytes, begin: int = 0, end: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Find the whole lines of a segment that start with these bytes, and where they are.
+
+    Args:
+        begin: offset of the line to begin with.
+        end: offset before which a line must begin; None: no limit.
+
+    Raises:
+        NotRegular, OSError: it cannot be read.
+    """
+    for offset, whole in blocks(path, begin):
+        at = whole.find(start)
+        while at >= 0:
+            stop = whole.index(b"\n", at) + 1
+            if end is not None and offset + at >= end:
+                return
+            if at == 0 or whole[at - 1] == NEW_LINE:
+                yield offset + at, whole[at:stop]
+            at = whole.find(start, stop)
+        if end is not None and offset + len(whole) >= end:
+            return
+
+
+def blocks(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Read the whole lines of a segment from an offset on, a block at a time and with its offset;
+    what is damaged of a compressed one is left out.
+
+    Raises:
+        NotRegular, OSError: it cannot be read.
+    """
+    with drafts.reader(path) as file:
+        file.seek(offset)
+        while True:
+            try:
+                block = file.read(BLOCK_BYTES)
+                if block and not block.endswith(b"\n"):
+                    block += file.readline(sealed.LINE_LIMIT)
+            except reading.Damaged as error:
+                file.seek(offset)
+                yield offset, _whole(file.read(error.offset - offset))
+                resumed = reading.resume(file, error)
+                if resumed is None:
+                    return
+                offset = resumed
+                continue
+            whole = _whole(block)
+            yield offset, whole
+            if len(whole) < len(block) or not block:
                 return
             offset += len(whole)
+
+
+def _whole(block: bytes) -> bytes:
+    """The lines of a block that have an end."""
+    return block[: block.rfind(b"\n") + 1]
 
 
 def event_of(rest: bytes) -> bytes | None:
@@ -70,6 +131,12 @@ def event_of(rest: bytes) -> bytes | None:
     if not rest.startswith(_EVENTS, start):  # most are none, and a short answer has some fifteen
         return None
     return next(event for event in _EVENTS if rest.startswith(event, start))
+
+
+def is_last(line: bytes) -> bool:
+    """Whether a record is the last one of a request."""
+    head = _HEAD.match(line)
+    return head is not None and line.startswith(LAST, head.end())
 
 
 def _within(block: bytes, offset: int, events: Iterable[bytes]) -> list[Found]:

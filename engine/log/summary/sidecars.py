@@ -3,14 +3,14 @@
 Beside `events-00000017.jsonl` lies `events-00000017.summary`, while that segment is written to
 `events-00000017.summary.open`. It is a file of lines as the log's other files are:
 
-    {"sidecar":17,"schema":1,"crc":"…"}
+    {"sidecar":17,"schema":2,"crc":"…"}
     {"summary":"st_5e1f","at":[17,104233],"t":1770000000123456,…,"crc":"…"}
     {"sealed":17,"rows":1,"first":…,"last":…,"bytes":…,"crc32":"…","crc":"…"}
 
 The rows stand in the order of the records that they are of. The last line is written when nothing
 more will come. It says what the file holds and how long the segment was then: a file that does not
-fit either is made again from the segment. A sidecar outlives its segment, and is all that is left
-then.
+fit either, or has rows of another version, is made again from the segment. A sidecar outlives its
+segment, and is all that is left then.
 """
 
 import contextlib
@@ -26,8 +26,10 @@ from engine import regular
 from engine.log.format import sealed
 from engine.log.summary import rows
 
-SCHEMA: Final = 1
-"""Version of the rows. Raised when a reader of older ones would misread newer ones."""
+SCHEMA: Final = 2
+"""Version of the rows: 2 since they have the answer's id and the worker process. A sidecar of
+another version is made again while its segment is there; the rows of one that is not are read as
+far as they go."""
 
 TAIL_BYTES: Final = 512
 """More than the last line of a sidecar has."""
@@ -40,6 +42,9 @@ OPEN: Final = ".open"
 
 DRAFT: Final = ".new"
 """Behind the name of one that is made again."""
+
+REWRITTEN: Final = ".purge"
+"""Behind the name of one that is made again since its segment was rewritten."""
 
 ASIDE: Final = ".old"
 """Behind the name of one whose segment was deleted by hand, and whose number is another's now."""
@@ -136,7 +141,7 @@ def last_line(path: Path) -> Sealed | None:
 
 
 def is_whole(path: Path, segment_bytes: int) -> bool:
-    """Whether a sidecar is as it was written, and of a segment of this length.
+    """Whether a sidecar is as it was written, of this version, and of a segment of this length.
 
     Raises:
         NotRegular, OSError: it cannot be read.
@@ -146,11 +151,44 @@ def is_whole(path: Path, segment_bytes: int) -> bool:
         return False
     crc = 0
     with regular.reader(path) as file:
+        if not is_current(file.readline(TAIL_BYTES), last.sealed):
+            return False
+        file.seek(0)
         left = path.lstat().st_size - len(_line(last))
         while left > 0 and (data := file.read(min(left, BLOCK_BYTES))):
             crc = zlib.crc32(data, crc)
             left -= len(data)
     return left == 0 and last.crc32 == f"{crc:08x}"
+
+
+def is_current(line: bytes, number: int) -> bool:
+    """Whether the first line of a sidecar is that of a segment's, in this version."""
+    return line == _first_line(number)
+
+
+def _first_line(number: int) -> bytes:
+    return _line({"sidecar": number, "schema": SCHEMA})
+
+
+def rows_of(directory: Path, number: int) -> int:
+    """Return how many rows the sidecar of a segment has; 0 where there is none.
+
+    Raises:
+        NotRegular, OSError: it cannot be read.
+    """
+    path = directory / name_of(number)
+    for each in (path, path.with_name(f"{path.name}{OPEN}"), path):
+        try:
+            last = last_line(each)
+            return _rows_in(each) if last is None else last.rows
+        except FileNotFoundError:  # it has its other name by now, or there is none
+            continue
+    return 0
+
+
+def _rows_in(path: Path) -> int:
+    with regular.reader(path) as file:
+        return sum(line.startswith(rows.ROW) for line in file)
 
 
 def _line(line: msgspec.Struct | dict[str, int]) -> bytes:
@@ -180,7 +218,7 @@ class Sidecar:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         self._fd = regular.open_regular(self._draft, flags)
         try:
-            self._write(_line({"sidecar": number, "schema": SCHEMA}))
+            self._write(_first_line(number))
         except OSError:
             self.release()
             raise

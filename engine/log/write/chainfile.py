@@ -16,8 +16,8 @@ import msgspec
 import structlog
 
 from engine import regular
-from engine.log.format import chain
-from engine.log.write import recovery
+from engine.log.format import chain, sealed
+from engine.log.write import chainlock, recovery
 from machines import events
 
 COMPACT_LINES: Final = 1024
@@ -40,6 +40,7 @@ class ChainFile:
 
     Attributes:
         ended: when each closed segment was last appended to, in microseconds since the epoch.
+        holds: what each of them holds.
         pruned: number of the last segment that was deleted, or will be.
 
     Raises:
@@ -51,6 +52,7 @@ class ChainFile:
     ) -> None:
         known = found.known
         self.ended: dict[int, int] = {}
+        self.holds: dict[int, chain.Figures] = {}
         self.pruned = 0
         self._path = directory / chain.CHAIN
         self._point_path = directory / chain.CHECKPOINT
@@ -93,6 +95,7 @@ class ChainFile:
         """
         if not self._is_whole(self._path, self._fd, self._size):
             self._refuse_cut()
+            self._adopt()
             self._put_back(self._path, self._fd, os.pread(self._fd, self._size, 0))
         if not self._is_whole(self._point_path, self._point_fd, chain.CHECKPOINT_BYTES):
             self._put_back(self._point_path, self._point_fd, chain.checkpoint_line(self._point))
@@ -129,11 +132,31 @@ class ChainFile:
             OSError: they could not be; none of them is there in part.
         """
         self._owed += entries
+        if self._owed:
+            with chainlock.held(self._fd):
+                self._write_owed()
+
+    def append_now(self, entry: chain.Rewritten) -> None:
+        """Write an entry now, or never.
+
+        Raises:
+            OSError: it may be there, or may not.
+        """
+        try:
+            self.append(entry)
+        except OSError:
+            self._owed = [each for each in self._owed if each is not entry]
+            raise
+
+    def _write_owed(self) -> None:
+        """Write what is owed, behind what another process may have written: for who holds the
+        chain's lock."""
+        self._refuse_cut()
+        self._adopt()
+        os.ftruncate(self._fd, self._size)  # what an earlier failure may have left
         if not self._owed:
             return
         data, mark = chain.joined(self._owed, self._point.mark)
-        self._refuse_cut()
-        os.ftruncate(self._fd, self._size)  # what an earlier failure may have left
         try:
             _write_all(self._fd, data, self._size)
         except OSError:
@@ -147,6 +170,17 @@ class ChainFile:
             self._note(entry)
         self._owed = []
         self._force(self._fd)
+
+    def _adopt(self) -> None:
+        """Take over the lines that another process wrote behind ours, of segments that it
+        rewrote."""
+        found = os.fstat(self._fd).st_size - self._size
+        for line in os.pread(self._fd, max(0, found), self._size).splitlines(keepends=True):
+            if chain.rewriting(line, self._point.mark) is None:
+                break
+            self._size += len(line)
+            count, mark = self._point.lines + 1, sealed.crc_of(line)
+            self._point = msgspec.structs.replace(self._point, lines=count, mark=mark)
 
     def save(
         self,
@@ -182,8 +216,9 @@ class ChainFile:
             OSError: what had to be written could not be.
         """
         try:
-            self.append()
-            self.save(state=chain.LogEnd.CLOSED)
+            with chainlock.held(self._fd):
+                self._write_owed()
+                self.save(state=chain.LogEnd.CLOSED)
             self._force(self._point_fd)
         finally:
             self.release()
@@ -206,16 +241,22 @@ class ChainFile:
             self._put([begun, *damage], self._point.mark)
             return
         self._go_on(kept)
-        if (
-            kept.count > COMPACT_LINES
-            and kept.count > LIVE_SHARE * len(kept.holds)
-            and not kept.unknown
-        ):
-            self.save()
-            os.close(self._fd)
-            self._fd = -1
-            self._put(chain.compacted(kept, found.oldest or following), self._point.mark)
+        is_long = kept.count > COMPACT_LINES and kept.count > LIVE_SHARE * len(kept.holds)
+        if is_long and not kept.unknown:
+            self._compact(kept, found.oldest or following)
         self.append(*found.closings, *damage)
+
+    def _compact(self, kept: chain.Chain, oldest: int) -> None:
+        """Put a chain that says no more than it must in the place of one that is long; not while
+        another process goes on with that."""
+        old = self._fd
+        with chainlock.held(old):
+            self._adopt()
+            if self._point.lines > kept.count:
+                return
+            self.save()
+            self._put(chain.compacted(kept, oldest), self._point.mark)
+            os.close(old)
 
     def _go_on(self, kept: chain.Chain) -> None:
         self._fd = regular.open_regular(self._path, os.O_RDWR)
@@ -223,6 +264,7 @@ class ChainFile:
         self._point = msgspec.structs.replace(self._point, lines=kept.count, mark=kept.marks[-1])
         for entry in kept.closed.values():
             self._note(entry)
+        self.holds |= kept.holds
         self.pruned = kept.pruned
 
     def _put(self, entries: list[chain.AnyEntry], after: str) -> None:
@@ -242,10 +284,14 @@ class ChainFile:
         match entry:
             case chain.Closed(number, ended=ended):
                 self.ended[number] = ended
+                self.holds[number] = chain.figures(entry)
+            case chain.Rewritten(number):
+                self.holds[number] = chain.figures(entry)
             case chain.Pruned(number):
                 self.pruned = max(self.pruned, number)
                 for each in [each for each in self.ended if each <= number]:
                     del self.ended[each]
+                    self.holds.pop(each, None)
 
     def _force(self, fd: int) -> None:
         if self._syncs:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from engine import regular
-from engine.log.read import segments
+from engine.log.cold import files
 
 LOCK: Final = "lock"
 """File whose lock the one writer has, and the number of its process in it."""
@@ -33,7 +33,11 @@ class WriterLock:
     @property
     def is_held(self) -> bool:
         """Whether this process has the lock that others will try to get."""
-        return self._fd is not None and regular.is_at(self._path, self._fd)
+        fd = self._fd
+        try:
+            return fd is not None and regular.is_at(self._path, fd)
+        except OSError:  # another thread asks, and it was let go of meanwhile
+            return False
 
     def take(self) -> None:
         """Make the directory, and lock it.
@@ -73,8 +77,8 @@ def refuse_if_written(directory: Path) -> None:
     """
     if not directory.is_dir():
         return
-    for newest in segments.list_segments(directory)[-1:]:
-        with contextlib.suppress(FileNotFoundError), regular.reader(newest.path) as file:
+    for newest in files.list_segments(directory)[-1:]:
+        with contextlib.suppress(FileNotFoundError), files.open_segment(newest.path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

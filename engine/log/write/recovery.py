@@ -6,6 +6,7 @@ its end. All of it is brought to an end here. What is wrong beyond that stays as
 and is noted in the chain.
 """
 
+import contextlib
 import itertools
 import os
 import stat
@@ -17,9 +18,11 @@ import msgspec
 import structlog
 
 from engine import regular
+from engine.log.cold import compress, files
 from engine.log.format import chain, sealed
-from engine.log.read import manifest, segmentread, segments
+from engine.log.read import drafts, manifest, segmentread, segments
 from engine.log.summary import sidecars
+from engine.log.write import chainlock, lock as writerlock
 from machines import events
 
 RECOVERY_TRIGGER: Final = "recovery"
@@ -84,11 +87,11 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def before(self) -> tuple[int, chain.Figures] | None:
-        """Number of the newest segment, and what it holds; None where that is not known."""
+        """Number of the newest segment, and what it held when it was closed, if that is known."""
         if self.closings and self.closings[-1].segment == self.newest:
             return self.newest, chain.figures(self.closings[-1])
-        holds = self.known.holds(self.newest)
-        return None if holds is None else (self.newest, holds)
+        held = self.known.held(self.newest)
+        return None if held is None else (self.newest, held)
 
 
 def _never() -> bool:
@@ -112,6 +115,8 @@ def recover(directory: Path, is_stopped: Callable[[], bool] = _never) -> Found:
     for each in segments.list_segments(directory):
         if not stat.S_ISREG(each.path.lstat().st_mode):
             raise regular.NotRegular(each.path)
+    with contextlib.suppress(writerlock.LogLocked), chainlock.alone(directory):
+        finish_drafts(directory)
     known, present = segments.examine(directory)
     unclosed = [
         each for each in present if known.is_headed(each.number) and not known.holds(each.number)
@@ -140,6 +145,36 @@ def recover(directory: Path, is_stopped: Callable[[], bool] = _never) -> Found:
         closings,
         _damage(problems, known, newest),
     )
+
+
+def finish_drafts(directory: Path) -> None:
+    """Bring to an end what a process left that was killed while it rewrote segments: for the one
+    that may do so (`chainlock.alone`).
+
+    Raises:
+        OSError: the directory cannot be read or written.
+    """
+    left = list(directory.glob(f"*{drafts.DRAFT}"))
+    known = segments.examine(directory)[0] if left else manifest.NOTHING_KNOWN
+    holds = {} if known.chain is None else known.chain.holds
+    named = {segments.segment_name(number): figures for number, figures in holds.items()}
+    for draft in left:
+        if drafts.counts(draft, named.get(draft.stem)):
+            put(draft, draft.with_suffix(""))
+        else:
+            draft.unlink()
+    compress.clear(directory)  # the old form of one whose new form has got its name
+
+
+def put(draft: Path, path: Path) -> None:
+    """Give a draft the name of its segment, and delete that in whatever form it lay there.
+
+    Raises:
+        OSError: it has not got it, or not for sure.
+    """
+    draft.replace(path)
+    path.with_name(f"{path.name}.gz").unlink(missing_ok=True)
+    regular.sync_directory(path.parent)
 
 
 def _recent(
@@ -179,8 +214,8 @@ def _cut_tails(known: manifest.Manifest, present: list[segments.SegmentInfo]) ->
     """Shorten what was left in the middle of a write; the number of bytes that went."""
     cut = 0
     for each, following in itertools.zip_longest(present, present[1:]):
-        if known.holds(each.number) is not None:
-            continue
+        if known.holds(each.number) is not None or each.is_compressed:
+            continue  # nothing was appended to it when its writer was stopped
         if following is None:
             whole = _whole_bytes(each.path)
             if whole < known.synced(each.number):
@@ -211,7 +246,7 @@ def _cut(path: Path, length: int) -> int:
 
 def _whole_bytes(path: Path) -> int:
     """Bytes of a file up to its last line feed."""
-    with regular.reader(path) as file:
+    with files.open_segment(path) as file:
         end = file.seek(0, os.SEEK_END)
         while end:
             start = max(0, end - _BLOCK)

@@ -1,19 +1,33 @@
-"""Deletes segments of the event log that are past their age or over its size."""
+"""Deletes segments of the event log that are past their age, over its size, or have more streams
+than shall be kept.
 
+A segment counts with its bytes as it lies on the disk, so more of them stay where they are
+compressed. Its streams are those that ended in it, as its summaries say.
+"""
+
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from engine.log.cold import files
 from engine.log.format import chain
 from engine.log.read import segments
+from engine.log.summary import sidecars
 from engine.log.write import chainfile
 
 _log = structlog.get_logger(component="event_log")
 
 
 def expired(
-    found: list[segments.SegmentInfo], now_us: int, max_bytes: int, max_age_s: float
+    found: list[segments.SegmentInfo],
+    now_us: int,
+    max_bytes: int,
+    max_age_s: float,
+    max_streams: int = 0,
+    streams: Sequence[int] = (),
 ) -> list[segments.SegmentInfo]:
     """Which segments shall go: the oldest, up to the first that may stay.
 
@@ -24,22 +38,32 @@ def expired(
         found: oldest first.
         max_bytes: of all segments together; 0 for no limit.
         max_age_s: since a segment's last record; 0 for no limit.
+        max_streams: of all segments together; 0 for no limit.
+        streams: of each segment, where there is a limit.
     """
     total = sum(segment.size for segment in found)
+    ended = sum(streams)
     oldest_us = now_us - round(max_age_s * 1_000_000)
     going = []
-    for segment in found[:-1]:
+    for segment, its in zip(found[:-1], streams or itertools.repeat(0), strict=False):
         too_big = max_bytes > 0 and total > max_bytes
         too_old = max_age_s > 0 and segment.modified_us < oldest_us
-        if not too_big and not too_old:
+        too_many = 0 < max_streams < ended
+        if not too_big and not too_old and not too_many:
             break
         going.append(segment)
         total -= segment.size
+        ended -= its
     return going
 
 
 def prune(
-    directory: Path, kept: chainfile.ChainFile, now_us: int, max_bytes: int, max_age_s: float
+    directory: Path,
+    kept: chainfile.ChainFile,
+    now_us: int,
+    max_bytes: int,
+    max_age_s: float,
+    max_streams: int = 0,
 ) -> list[segments.SegmentInfo]:
     """Delete what `expired` names, and say so; the segments that are gone.
 
@@ -56,13 +80,15 @@ def prune(
         for each in segments.list_segments(directory)
     ]
     left = [each for each in found if each.number <= kept.pruned]
-    going = expired(found[len(left) :], now_us, max_bytes, max_age_s)
+    staying = found[len(left) :]
+    streams = [sidecars.rows_of(directory, each.number) for each in staying if max_streams]
+    going = expired(staying, now_us, max_bytes, max_age_s, max_streams, streams)
     if going:
         kept.append(chain.Pruned(going[-1].number))
     gone: list[segments.SegmentInfo] = []
     for segment in (*left, *going):
         try:
-            segment.path.unlink(missing_ok=True)
+            files.remove(directory, segment.number)
         except OSError as error:
             _log.error("segment_not_deleted", path=str(segment.path), error=str(error))
             break

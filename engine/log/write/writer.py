@@ -43,6 +43,7 @@ class SegmentWriter:
 
     Attributes:
         number: of the live segment; 0 before the first.
+        lock: of the directory.
         bytes_written: of records, in all segments since the process began.
         on_written: called with the live segment, the records and their lines once they are there.
     """
@@ -57,7 +58,7 @@ class SegmentWriter:
         self._writer = secrets.token_hex(8)
         self._live: livesegment.LiveSegment | None = None
         self._before: tuple[int, chain.Figures] | None = None
-        self._lock = writerlock.WriterLock(directory)
+        self.lock = writerlock.WriterLock(directory)
         self._found: Future[recovery.Found] | None = None
         self._chain: chainfile.ChainFile | None = None
         self._recovered: chainfile.ChainFile | None = None
@@ -90,13 +91,13 @@ class SegmentWriter:
             NotRegular: something else is in the place of one of its files.
             OSError: the directory cannot be made or written to.
         """
-        held = self._lock.is_held
+        held = self.lock.is_held
         if held and self._chain is not None and self._chain.is_there():
             return None
         if not held:
             if not self.number:  # later it might be our own segment
                 writerlock.refuse_if_written(self._directory)
-            self._lock.take()
+            self.lock.take()
         if self._found is None:
             self._leave(False)
             self._release_chain()
@@ -204,8 +205,8 @@ class SegmentWriter:
             LogLocked: the lock is gone, and another process has the new one.
             OSError: it is not, or did not; the live segment is given up.
         """
-        if not self._lock.is_held:
-            self._lock.take()
+        if not self.lock.is_held:
+            self.lock.take()
             _log.warning("event_log_lock_restored", path=str(self._directory))
         error, self._error = self._error, None
         if error is not None:
@@ -256,7 +257,7 @@ class SegmentWriter:
             kept.release()
         if self._error is not None:
             _log.error("event_log_not_closed", error=str(self._error))
-        self._lock.release()
+        self.lock.release()
 
     def _header(self, number: int, now_us: int) -> chain.Header:
         before = self._before

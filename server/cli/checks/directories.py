@@ -87,7 +87,7 @@ def _files(config: settings.Config) -> Iterator[Finding]:
     patterns = {
         "data": (f"{assembly.STORE_FILE}*",),
         "logs": (
-            "events-*.jsonl",
+            "events-*.jsonl*",
             *(digest.KEY_NAME, chain.CHAIN, chain.CHECKPOINT, writerlock.LOCK),
         ),
         "home": (loginfile.NAME,),

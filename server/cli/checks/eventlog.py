@@ -5,6 +5,7 @@ server that starts in that moment would not get it, but looked up in the kernel'
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,10 +15,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from engine import regular
+from engine.log.cold import files, reading
 from engine.log.format import sealed
 from engine.log.read import manifest, segments
+from engine.log.summary import holding
 from engine.log.write import lock as writerlock
-from server.cli.checks.findings import Finding, fail, ok, size, warn
+from server import assembly
+from server.cli.checks.findings import Finding, fail, ok, size, span, warn
 from server.config import settings
 
 TAIL_BYTES: Final = 4 << 20
@@ -46,11 +50,13 @@ class Tail(NamedTuple):
         lines: whole ones.
         broken: how many of them are not as they were written.
         torn: bytes behind the last whole line.
+        damage: what keeps it from being read; empty where nothing does.
     """
 
     lines: list[bytes]
     broken: int
     torn: int
+    damage: str = ""
 
 
 class _Ended(msgspec.Struct):
@@ -89,6 +95,7 @@ def check(config: settings.Config) -> Iterator[Finding]:
     owner = holder(directory / writerlock.LOCK)
     yield _written(config, found, owner)
     yield _whole(directory, known, found, tails, owner)
+    yield from _held(config, known, found)
     yield from _failures(directory, [line for tail in tails for line in tail.lines])
 
 
@@ -140,10 +147,13 @@ def read_tail(path: Path) -> Tail:
     Raises:
         OSError: it cannot be read, or is no file.
     """
-    with regular.reader(path) as file:
-        start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
-        file.seek(start)
-        data = file.read(TAIL_BYTES)
+    with files.open_segment(path) as file:
+        try:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(start)
+            data = file.read(TAIL_BYTES)
+        except reading.Damaged as error:
+            return Tail([], 0, 0, f"{path}: {error.strerror}")
     whole, _, rest = data.rpartition(b"\n")
     lines = [line + b"\n" for line in whole.split(b"\n")] if whole else []
     if start:
@@ -160,6 +170,26 @@ def _written(
     return ok("log", f"{size(held)} of {most} in {len(found)} segments, {by}")
 
 
+def _held(
+    config: settings.Config, known: manifest.Manifest, found: list[segments.SegmentInfo]
+) -> Iterator[Finding]:
+    """How far back the log goes, and how far it will: the limits alone do not say it."""
+    figures = {} if known.chain is None else known.chain.holds
+    now_us = time.time_ns() // 1000
+    held = holding.look(config.log_dir, found, figures, now_us)
+    if held is None:
+        return
+    limits = assembly.log_settings(config).limits
+    said = f"{held.streams} streams of {span(held.span_s(now_us))}"
+    if held.compressed:
+        was = size(held.compressed_content_bytes)
+        said += f", {held.compressed} segments compressed from {was}"
+    horizon = held.horizon(limits)
+    if horizon is not None:
+        said += f"; holds {span(horizon.seconds)} at this rate, by {horizon.by}"
+    yield ok("held", said)
+
+
 def _whole(
     directory: Path,
     known: manifest.Manifest,
@@ -174,6 +204,8 @@ def _whole(
     if not found:
         return ok("records", "none")
     newest, tail = found[-1], tails[-1]
+    if damage := next((each.damage for each in tails if each.damage), ""):
+        return fail("records", damage, replay)
     if broken := sum(each.broken for each in tails):
         count = f"{broken} of the last {sum(len(each.lines) for each in tails)} lines"
         return fail("records", f"{count} are not as written", replay)

@@ -54,3 +54,11 @@ def size(count: int) -> str:
         if value < 1024:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} TiB"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time for people, rounded down: `40 s`, `8 h`, `3 days`."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{int(seconds / length)} {unit}"
+    return f"{int(seconds / 86_400)} days"

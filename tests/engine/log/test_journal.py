@@ -83,3 +83,16 @@ def test_what_comes_late_on_a_thread_is_in_the_life_of_its_process(tmp_path: Pat
 def test_a_process_that_never_was_has_no_life(tmp_path: Path) -> None:
     play(tmp_path, ("stopped", supervisor.StopAsked()))
     assert lives(tmp_path) == []
+
+
+def test_a_life_has_an_id_while_it_lasts(tmp_path: Path) -> None:
+    event_log = eventlog.EventLog(LogSettings(tmp_path), itertools.count(1_000_000, 10).__next__)
+    event_log.open()
+    kept = journal.WorkerJournal(event_log)
+    assert kept.id_of("codex-0") == ""
+    kept.changed("codex-0", "spawning", supervisor.StartAsked())
+    known = kept.id_of("codex-0")
+    kept.changed("codex-0", "backoff", supervisor.Exited(-9))
+    assert kept.id_of("codex-0") == ""
+    event_log.close()
+    assert [life[0]["stream"] for life in lives(tmp_path)] == [known]

@@ -18,7 +18,7 @@ import pytest
 
 from engine.log import event_log as eventlog
 from engine.log.read import segments
-from engine.log.write import chainfile, writer as segmentwriter
+from engine.log.write import chainfile, compressor, writer as segmentwriter
 from machines import events
 from tests.support.logs import logs
 
@@ -32,6 +32,7 @@ CHANGES = (
     "replace",
     "unlink",
     "mkdir",
+    "utime",
 )
 """Functions of `os` by which the log changes what is on file."""
 
@@ -109,10 +110,25 @@ class Reaper:
         return True
 
 
+class AtOnce:
+    """Stands for the thread that compresses: does its chores as they come."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def submit(self, chore: Callable[[], object]) -> None:
+        chore()
+
+    def shutdown(self) -> None:
+        pass
+
+
 @pytest.fixture
 def reaper(monkeypatch: pytest.MonkeyPatch) -> Reaper:
     monkeypatch.setattr(segmentwriter, "ThreadPoolExecutor", Helper)
     monkeypatch.setattr(segmentwriter, "SYNC_INTERVAL_S", 0.0)
+    monkeypatch.setattr(compressor, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(compressor, "SHARE", 1.0)
     return Reaper(monkeypatch)
 
 
@@ -121,21 +137,31 @@ class Life:
 
     Args:
         lags: whether the helper thread comes to nothing until the log is closed.
+        ends: whether every stream has its end.
 
     Attributes:
         flushed: how many deltas of each stream are on file for certain.
     """
 
-    def __init__(self, directory: Path, name: str, lags: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        lags: bool = False,
+        ends: bool = False,
+        **settings: Any,
+    ) -> None:
         self.flushed: dict[str, int] = {}
         self._lags = lags
+        self._ends = ends
         self._name = name
+        self._clock = logs.Clock()
         self._log = eventlog.EventLog(
             logs.settings(
                 directory,
                 **{"content": "full", "segment_bytes": 1200, "max_bytes": 4500, **settings},
             ),
-            logs.Clock(),
+            self._clock,
         )
 
     def __call__(self) -> None:
@@ -146,10 +172,11 @@ class Life:
             for count in range(3):
                 stream.append(*logs.content(f"{count} {'x' * 100}"))
                 self._log.flush()
+                self._clock.advance(1)
                 self.flushed[stream_id] = count + 1
                 if not self._lags:
                     Helper.work()
-            if number % 2:
+            if number % 2 or self._ends:
                 stream.close(logs.TERMINAL, "done")
         self._log.close()
 
@@ -268,6 +295,83 @@ def test_a_chain_that_is_written_anew_may_be_left_anywhere(
     )
     assert b'"after":"00000000"' in gone
     assert b'"after":"00000000"' not in here
+
+
+COLD: dict[str, Any] = {
+    "ends": True,
+    "fsync": "none",
+    "compress_age_s": 1,
+    "max_bytes": 0,
+    "segment_bytes": 1200,
+}
+"""A life of which nearly every segment is compressed soon after the next is begun."""
+
+
+def forms_of(directory: Path) -> list[str]:
+    """The names of the files of segments."""
+    return sorted(path.name for path in directory.glob("events-*.jsonl*"))
+
+
+def check_forms(directory: Path) -> None:
+    """After a start nothing is left of a compression that was cut short."""
+    names = forms_of(directory)
+    assert not [name for name in names if name.endswith(".new")]
+    assert not [name for name in names if f"{name}.gz" in names]
+
+
+def test_a_life_that_compresses_may_end_anywhere(reaper: Reaper, tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    seen: set[frozenset[str]] = set()
+
+    def make() -> Life:
+        shutil.rmtree(directory, ignore_errors=True)
+        return Life(directory, "first", **COLD)
+
+    for life in kills(reaper, make):
+        if directory.exists():
+            names = forms_of(directory)
+            seen.add(frozenset(name.partition(".")[2] for name in names if name[14:15] == "1"))
+        check_left(directory, life)
+        check_forms(directory)
+    assert seen >= {
+        frozenset({"jsonl"}),
+        frozenset({"jsonl", "jsonl.gz.new"}),
+        frozenset({"jsonl", "jsonl.gz"}),
+        frozenset({"jsonl.gz"}),
+    }
+
+
+@pytest.mark.parametrize("part", [0.3, 0.8])
+def test_a_life_that_follows_a_killed_compression_may_end_anywhere(
+    reaper: Reaper, tmp_path: Path, part: float
+) -> None:
+    first, directory = tmp_path / "first", tmp_path / "log"
+    assert reaper.run(Life(tmp_path / "whole", "first", **COLD), 1 << 30)
+    before = Life(first, "first", **COLD)
+    assert not reaper.run(before, int(reaper.calls * part))
+
+    def make() -> Life:
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(first, directory)
+        return Life(directory, "second", **COLD)
+
+    for life in kills(reaper, make):
+        check_left(directory, before, life)
+        check_forms(directory)
+
+
+def test_a_life_whose_compressed_segments_are_pruned_may_end_anywhere(
+    reaper: Reaper, tmp_path: Path
+) -> None:
+    directory = tmp_path / "log"
+
+    def make() -> Life:
+        shutil.rmtree(directory, ignore_errors=True)
+        return Life(directory, "first", **{**COLD, "max_bytes": 2500})
+
+    for life in kills(reaper, make):
+        check_left(directory, life)
+        check_forms(directory)
 
 
 def cut_chain(directory: Path) -> None:

@@ -99,3 +99,10 @@ def test_a_loop_that_was_held_for_most_of_a_silence_owns_it(held: float, owner: 
         watching.cancel()
 
     virtualtime.run(main())
+
+
+def test_the_process_is_that_of_the_last_turn() -> None:
+    first = (1, events.TurnStarted("th", "tu", process="wk_1"))
+    assert told(first).process == "wk_1"
+    assert told(first, (2, events.TurnResumed("th", process="wk_2"))).process == "wk_2"
+    assert told(first, (2, events.FallbackTaken("m", "upstream", "x"))).process == ""

@@ -155,7 +155,7 @@ def test_inspect_finds_a_refusal_by_its_id(server: serving.Serve) -> None:
     assert shown.returncode == 0
     assert "refused with 400" in shown.stdout
     assert answer.error["message"] in shown.stdout
-    listed = serving.command("inspect", str(server.log_dir))
+    listed = serving.command("log", str(server.log_dir), "--json")
     assert "req-of-mine" in listed.stdout
     assert server.replay().returncode == 0
 

@@ -58,3 +58,9 @@ def test_a_preflight_needs_no_key(keyed: serving.Serve) -> None:
     assert answer.headers["access-control-allow-origin"] == "app://obsidian.md"
     assert answer.headers["access-control-allow-methods"] == "POST, HEAD, OPTIONS"
     assert "x-stainless-lang" in answer.headers["access-control-allow-headers"]
+
+
+def test_an_id_that_begins_as_one_that_is_made_here_is_replaced(keyed: serving.Serve) -> None:
+    for given, is_kept in (("mine", True), ("st_mine", False), ("rj_1", False), ("wk_1", False)):
+        answer = ask(keyed, "GET", "/v1/models", x_request_id=given)
+        assert (answer.headers["x-request-id"] == given) is is_kept

@@ -340,7 +340,7 @@ def test_inspect_lists_streams_and_prints_one() -> None:
         body = {"model": "text-short", "messages": [{"role": "user", "content": "x"}]}
         assert server.post(body, {"x-request-id": "mine"})[0] == 200
         server.stop()
-        listed = serving.command("inspect", str(server.log_dir))
+        listed = serving.command("log", str(server.log_dir), "--json")
         one = serving.command("inspect", str(server.log_dir), "--request", "mine")
         replayed = serving.command("replay", str(server.log_dir), "--request", "mine")
         nobody = serving.command("replay", str(server.log_dir), "--request", "theirs")

@@ -17,9 +17,10 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from server.cli import faults
+from server.mock import faults
+from tests.server.mock import running
 from tests.support.client import chatclient, httpclient
-from tests.support.process import measured, readme, serving
+from tests.support.process import readme, serving
 from tests.tools import redraw
 
 pytestmark = pytest.mark.slow
@@ -41,24 +42,13 @@ ERROR = (
 )
 
 
-class Mock:
+class Mock(running.Mock):
     """A running `turntape mock`, stopped where its `with` block ends."""
 
     def __init__(self, *flags: str, port: str = "0", **environ: str) -> None:
-        self.process = subprocess.Popen(
-            (sys.executable, "-m", "server", "mock", "--port", port, *flags),
-            cwd=serving.ROOT,
-            env={"PATH": os.environ["PATH"], **measured.VARIABLES, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
-        assert self.line, self.process.communicate()[1]
-        self.url = self.line.split()[-1]
-        self.host, port = self.url.split("/")[2].rsplit(":", 1)
-        self.port = int(port)
+        super().__init__(*flags, port=port, **environ)
+        self.host, number = self.address.removeprefix("http://").rsplit(":", 1)
+        self.port = int(number)
 
     def __enter__(self) -> "Mock":
         return self

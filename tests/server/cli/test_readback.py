@@ -36,7 +36,7 @@ def test_foreign_text_is_one_row_and_steers_nothing(
     assert not any(line.startswith("st_0000") for line in said.splitlines())
     if command != "replay":
         shown = "\\x1b[31mX\\r\\nst_0000" in said
-        assert shown or (command == "steps" and where == "model")
+        assert shown is (command == "steps" and where == "request_id")
 
 
 def test_a_divergence_that_holds_foreign_text_is_a_table_all_the_same(
@@ -52,7 +52,7 @@ def test_a_divergence_that_holds_foreign_text_is_a_table_all_the_same(
 
 def test_an_id_of_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = logs.write(tmp_path / "log.jsonl", OPENED, *REST)
-    assert run(capsys, "inspect", path, "--request", "nobody") == (1, "no stream of nobody\n")
+    assert run(capsys, "inspect", path, "--request", "nobody") == (3, "no stream of nobody\n")
     status, said = run(capsys, "replay", path, "--request", "nobody")
     assert status == 1
     assert said.splitlines()[-1] == "no finished stream of nobody"

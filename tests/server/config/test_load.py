@@ -94,6 +94,8 @@ DEFAULTS: dict[str, Any] = {
     "log_fsync": "interval",
     "log_segment_bytes": 67108864,
     "log_max_bytes": 1073741824,
+    "log_max_streams": 0,
+    "log_compress_age_s": 600,
     "log_max_age_s": 604800,
     "log_on_error": "continue",
     "log_summary_age_s": 90 * 86_400,

@@ -43,7 +43,7 @@ STARTING = (
     "engine.codex.tenant.AppServer.connected",
     "engine.codex.tenant.AppServer.handshake",
     "server.http.listener.HttpServer.serve",
-    "server.cli.command_line._announce",
+    "server.cli.serve._announce",
 )
 """Moments of a start."""
 

@@ -29,7 +29,7 @@ def _kinds() -> Iterator[tuple[str, Change]]:
         "checkpoint": _checkpoint,
     }
     for where, choose in places.items():
-        for name, change in _OF_BYTES.items():
+        for name, change in OF_BYTES.items():
             yield f"{where}: {name}", _in_file(choose, change)
         if where != "checkpoint":
             for name, of_lines in _OF_LINES.items():
@@ -137,7 +137,7 @@ def _empty(_: random.Random, __: bytes) -> bytes:
     return b""
 
 
-_OF_BYTES: dict[str, OfBytes] = {
+OF_BYTES: dict[str, OfBytes] = {
     "a bit flipped": _flip_a_bit,
     "bytes zeroed": _zero,
     "the end zeroed": _zero_the_end,
@@ -149,6 +149,7 @@ _OF_BYTES: dict[str, OfBytes] = {
     "cut anywhere": _cut,
     "emptied": _empty,
 }
+"""What becomes of the bytes of one file."""
 
 
 # Lines.

@@ -18,11 +18,12 @@ import msgspec
 import pytest
 
 from engine.log import event_log as eventlog
+from engine.log.write import compressor
 from engine.store import sqlite as sqlitestore, store as responsestore
 from tests.engine.store import store_contract
 from tests.server import plain
 from tests.support.client import responsesclient
-from tests.support.logs import logs
+from tests.support.logs import coldlogs, logs
 from tests.support.process import machinetime, serving
 from tests.support.providers import upstreams
 from tests.support.providers.scripted import Gate
@@ -101,6 +102,34 @@ def full_disk(disk: Path, on_error: str) -> dict[str, Any]:
     seen["all_there"] = numbers == [str(number) for number in range(written)]
     seen["segments"] = len(list((disk / "log").glob("events-*")))
     seen["lost"] = event_log.counts.records_lost
+    return seen
+
+
+def compressed_on_full_disk(disk: Path) -> dict[str, Any]:
+    """Old segments that are compressed on a disk that is full, then read-only, then neither."""
+    _mount(f"size={SIZE}", disk)
+    log = coldlogs.closed_log(disk / "log")
+    wanted = [compressor.Cold(*each) for each in coldlogs.figures_of(log).items()]
+    counts = compressor.CompressionCounts()
+    seen: dict[str, Any] = {}
+
+    def attempt(name: str) -> None:
+        before = counts.segments, counts.failures
+        cold = compressor.Compressor(log, counts, lambda: True)
+        cold.take(wanted, lambda: None)
+        cold._thread.submit(int).result()
+        cold.close()
+        done, failed = counts.segments - before[0], counts.failures - before[1]
+        drafts = len(list(log.glob("*.new")))
+        seen[name] = [done == len(wanted), failed == len(wanted), drafts, _whole(log)]
+
+    _fill(disk / "filler")
+    attempt("full")
+    (disk / "filler").unlink()
+    _remount("ro", disk)
+    attempt("read_only")
+    _remount("rw", disk)
+    attempt("neither")
     return seen
 
 
@@ -294,6 +323,7 @@ if __name__ == "__main__":
     trials: dict[str, Callable[..., dict[str, Any]]] = {
         "full": full_disk,
         "read-only": read_only_disk,
+        "compressed": compressed_on_full_disk,
         "full-store": full_store,
         "read-only-store": read_only_store,
         "full-disk-of-responses": full_disk_of_responses,

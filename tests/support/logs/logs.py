@@ -114,8 +114,9 @@ def play(event_log: eventlog.EventLog, stream_id: str, *texts: str, **fields: An
 
 
 def settings(directory: Path, **fields: Any) -> LogSettings:
-    """Of a log that leaves syncing to the system, which tests do not wait for."""
-    return LogSettings(directory, **{"fsync": "none", **fields})
+    """Of a log that leaves syncing to the system, which tests do not wait for, and its segments as
+    they are."""
+    return LogSettings(directory, **{"fsync": "none", "compress_age_s": 0, **fields})
 
 
 def open_log(directory: Path, clock: Clock | None = None, **fields: Any) -> eventlog.EventLog:

@@ -6,6 +6,7 @@ with browser.site(pages) as port, browser.running("app.test") as chromium:
     assert chromium.run("return (await fetch('/there')).status") == 200
 """
 
+import base64
 import contextlib
 import http.server
 import json
@@ -15,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import pytest
 
@@ -72,6 +73,47 @@ class Browser:
         """
         called = f"return (async (...args) => {{ {script} }})(...arguments)"
         return command(self._url, "/execute/sync", {"script": called, "args": arguments})
+
+    def tell(self, method: str, **parameters: Any) -> Any:
+        """What a command of the DevTools protocol is answered with; see
+        https://chromedevtools.github.io/devtools-protocol/."""
+        return command(self._url, "/goog/cdp/execute", {"cmd": method, "params": parameters})
+
+    def resize(self, width: int, height: int, zoom: float = 1.0) -> None:
+        """Have a window of this many pixels, and a reader who has enlarged what is in it."""
+        self.tell(
+            "Emulation.setDeviceMetricsOverride",
+            width=round(width / zoom),
+            height=round(height / zoom),
+            deviceScaleFactor=zoom,
+            mobile=False,
+        )
+
+    def prefer(self, scheme: Literal["light", "dark"]) -> None:
+        """Be a browser of somebody who prefers light pages, or dark ones."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.tell("Emulation.setEmulatedMedia", features=features)
+
+    def press(self, keys: str) -> None:
+        """Press keys, one after the other; special ones as WebDriver numbers them."""
+        pressed = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        source = {"type": "key", "id": "keyboard", "actions": pressed}
+        command(self._url, "/actions", {"actions": [source]})
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """Press the mouse's button at a place of the window, and let it go at another."""
+        moves = [
+            {"type": "pointerMove", "x": start[0], "y": start[1]},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerMove", "x": end[0], "y": end[1], "duration": 50},
+            {"type": "pointerUp", "button": 0},
+        ]
+        source = {"type": "pointer", "id": "mouse", "actions": moves}
+        command(self._url, "/actions", {"actions": [source]})
+
+    def picture(self) -> bytes:
+        """What the window shows, as PNG."""
+        return base64.b64decode(self.tell("Page.captureScreenshot", format="png")["data"])
 
 
 def command(url: str, path: str, body: Any) -> Any:
@@ -135,7 +177,7 @@ class File(NamedTuple):
 
 HTML: Final = "text/html; charset=utf-8"
 
-KINDS: Final = {".mjs": "text/javascript", ".html": HTML}
+KINDS: Final = {".mjs": "text/javascript", ".js": "text/javascript", ".html": HTML}
 """Media types by the end of a name."""
 
 

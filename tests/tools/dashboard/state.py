@@ -254,5 +254,26 @@ OF_LOG: Final = Row(
             ),
             width=12,
         ),
+        Panel(
+            "Log compression",
+            "Bytes before and after, a second; segments, and tries that failed, in each interval.",
+            (
+                (rate("turntape_log_compressed_bytes_total"), "before"),
+                (rate("turntape_log_compressed_to_bytes_total"), "after"),
+                (gained("turntape_log_segments_compressed_total"), "segments"),
+                (gained("turntape_log_compression_failures_total"), "failures"),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Log held",
+            "How far back the log goes, how far it will at this rate, and its bytes on the disk.",
+            (
+                (f"min(turntape_log_held_seconds{{{SERVER}}})", "goes back"),
+                (f"min(turntape_log_horizon_seconds{{{SERVER}}})", "will go back"),
+                (gauge("turntape_log_held_bytes"), "bytes"),
+            ),
+            width=12,
+        ),
     ),
 )

@@ -98,13 +98,13 @@ KEPT = {
     "tool_called": "call_id name",
     "tool_call_delta": "call_id name extent kind",
     "tool_call_dropped": "call_id name",
-    "turn_resumed": "thread_id",
+    "turn_resumed": "thread_id process",
     "park_missed": "reason",
     "turn_finished": "reason no_text",
     "turn_failed": "kind code param word",
     "timer_fired": "timer",
     "client_gone": "cause",
-    "turn_started": "thread_id turn_id",
+    "turn_started": "thread_id turn_id process",
     "turn_changed": "trigger before after late_of",
     "thread_changed": "trigger before after late_of thread_id",
     "item_started": "item",
@@ -117,7 +117,7 @@ KEPT = {
     "worker_changed": "worker trigger",
     "request_rejected": "request_id code param method route path client key",
     "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash"
-    " usage_source tool_buffers_aborted longest_gap_owner",
+    " usage_source tool_buffers_aborted longest_gap_owner process",
 }
 """Fields with texts that are ids, names or words of an API. Every other text is a content."""
 

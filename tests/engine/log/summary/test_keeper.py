@@ -409,3 +409,29 @@ def test_a_code_that_is_a_sentence_is_no_code_here(tmp_path: Path) -> None:
     (row,) = summaries.rows_of(tmp_path)
     assert row.code == "** ******, ****"
     assert b"Anna" not in (tmp_path / sidecars.name_of(1)).read_bytes()
+
+
+def test_sidecars_of_an_older_schema_are_made_again_and_outlive_their_segment_as_they_are(
+    tmp_path: Path,
+) -> None:
+    event_log = logs.open_log(tmp_path, segment_bytes=4000, **summaries.KEPT)
+    for number in range(20):
+        summaries.write(event_log, f"st_{number}")
+    event_log.close()
+    first, second, *_ = sidecars.list_sidecars(tmp_path)[0]
+    for each in (first, second):
+        logs.rewrite(each.path, 0, lambda members: members.update(schema=1))
+        for number in range(1, len(each.path.read_bytes().splitlines()) - 1):
+            logs.rewrite(each.path, number, lambda members: members.pop("completion_id"))
+    told = summaries.told(tmp_path)
+    (tmp_path / segments.segment_name(first.number)).unlink()
+    older = first.path.read_bytes()
+    later = logs.open_log(tmp_path, **summaries.KEPT)
+    summaries.settle(later)
+    later.close()
+    assert first.path.read_bytes() == older
+    assert b'"schema":2' in second.path.read_bytes()
+    assert summaries.told(tmp_path)[: len(told)] == told
+    rows = {row.summary: row.completion_id for row in summaries.rows_of(tmp_path)}
+    assert rows["st_0"] == ""
+    assert set(list(rows.values())[10:]) == {"chatcmpl-1"}

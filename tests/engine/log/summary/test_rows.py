@@ -48,7 +48,32 @@ def test_a_row_has_both_records_and_their_places() -> None:
     assert row.usage == rows.Counts(3, 4, cached_tokens=1, other_tokens=2)
     assert (row.usage_source, row.ttft_us, row.tool_calls) == ("estimated", 7, 1)
     assert (row.tool_buffers_aborted, row.is_refusal) == ({"broken": 2}, False)
+    assert (row.completion_id, row.process) == ("c", "")
     assert rows.read(rows.written(row)) == row
+
+
+def test_a_row_has_the_process_that_the_last_record_names() -> None:
+    ended = msgspec.json.decode(line(ENDED))
+    del ended["crc"]
+    told = sealed.seal(msgspec.json.encode(ended | {"process": "wk_71d0"})[:-1])
+    assert rows.summarize((2, 400), told, None).process == "wk_71d0"
+
+
+def test_a_stream_that_is_open_is_a_row_of_its_first_record() -> None:
+    begun = rows.opening((1, 90), line(OPENED))
+    row = rows.still_open(begun, 25)
+    assert (row.summary, row.at, row.begun, row.kind) == ("st_1", (1, 90), (1, 90), "open")
+    assert (row.began_us, row.t, row.duration_us) == (5, 25, 20)
+    assert (row.request_id, row.completion_id, row.key) == ("r", "c", "Anna's laptop")
+    assert not row.is_refusal
+    assert rows.still_open(begun, 0).duration_us == 0
+
+
+def test_what_has_neither_end_nor_beginning_is_a_row_of_any_of_its_records() -> None:
+    life = line(events.WorkerChanged("codex-0", "exited", {}), stream="wk_1")
+    assert rows.passing((1, 2), life).kind == "process"
+    assert rows.passing((1, 2), life).is_life
+    assert rows.passing((1, 2), line(events.TextDelta("x"))).kind == "open"
 
 
 def test_of_a_stream_whose_beginning_is_gone_its_end_is_left() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.log.read import segments
 from engine.log.summary import scan
 from tests.support.logs import logs
 
@@ -52,3 +53,28 @@ def test_the_event_of_a_record_is_seen_in_its_beginning() -> None:
     assert scan.event_of(b'17,"event":"terminal","kind":"x"') == scan.LAST[0]
     assert scan.event_of(b'1770000000123456,"event":"opened","request_id":""') == scan.OPENED
     assert scan.event_of(b'17,"event":"text_delta","text":"\\"event\\":\\"opened\\""') is None
+
+
+def test_lines_that_start_so_are_found_in_their_part_of_the_segment(tmp_path: Path) -> None:
+    lines = [b'{"stream":"st_%d","n":%d,"x":"%s"}\n' % (n % 3, n, b"y" * 999) for n in range(900)]
+    forged = b'{"a":{"stream":"st_1","n":0}}\n'
+    path = tmp_path / "segment"
+    path.write_bytes(forged + b"".join(lines) + b'{"stream":"st_1","n":900')
+    start = b'{"stream":"st_1",'
+    found = [*scan.starting(path, start)]
+    assert [line for _, line in found] == lines[1::3]
+    data = path.read_bytes()
+    assert all(data[at : at + len(line)] == line for at, line in found)
+    begin, end = found[10][0], found[20][0]
+    assert [*scan.starting(path, start, begin, end)] == found[10:20]
+    assert [*scan.starting(path, start, begin, end + 1)] == found[10:21]
+
+
+def test_a_search_begins_where_it_is_told_to(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path)
+    for number in range(5):
+        logs.write_stream(event_log, f"st_{number}")
+    event_log.close()
+    (segment,) = segments.list_segments(tmp_path)
+    every = [*scan.find(segment.path)]
+    assert [*scan.find(segment.path, start=every[4].offset)] == every[4:]

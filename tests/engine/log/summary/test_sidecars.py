@@ -2,11 +2,14 @@
 
 import errno
 import os
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine import regular
+from engine.log.format import sealed
 from engine.log.summary import rows, sidecars
 from tests.support.logs import summaries
 from tests.support.process import readme
@@ -43,6 +46,20 @@ def test_every_change_is_seen(tmp_path: Path) -> None:
         path.write_bytes(data[:at])
         assert not sidecars.is_whole(path, 500), at
     path.write_bytes(data + data)
+    assert not sidecars.is_whole(path, 500)
+
+
+def test_rows_of_another_version_are_not_whole(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    first, rest = path.read_bytes().split(b"\n", 1)
+    older = sealed.seal(first.replace(b'"schema":2', b'"schema":1').rpartition(b',"crc"')[0])
+    crc = zlib.crc32(older + rest[: rest.rindex(b'{"sealed"')])
+    last = msgspec.json.decode(rest[rest.rindex(b'{"sealed"') :])
+    del last["crc"]
+    last["crc32"] = f"{crc:08x}"
+    end = sealed.seal(msgspec.json.encode(last)[:-1])
+    path.write_bytes(older + rest[: rest.rindex(b'{"sealed"')] + end)
+    assert sidecars.last_line(path) is not None
     assert not sidecars.is_whole(path, 500)
 
 

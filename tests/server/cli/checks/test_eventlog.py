@@ -1,6 +1,7 @@
 """The doctor's look at the event log: its writer, its damage, its newest failures."""
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.log.read import segments
+from engine.log.summary.settings import SummarySettings
 from machines import events
 from server.cli.checks import eventlog
 from server.cli.checks.findings import Finding, Status
 from tests.server.cli.checks import checking
-from tests.support.logs import logs
+from tests.support.logs import coldlogs, logs
 
 NOW_US = 1_000_000 * int(time.time())
 DAY_US = 86_400 * 1_000_000
@@ -67,6 +69,7 @@ def test_a_log_that_was_closed_is_well(log: Path) -> None:
     assert [(each.name, each.status) for each in report] == [
         ("log", Status.OK),
         ("records", Status.OK),
+        ("held", Status.OK),
         ("failures", Status.OK),
     ]
     assert report[0].found.endswith(" of 1.0 GiB in 1 segments, nobody writes")
@@ -122,6 +125,52 @@ def test_a_log_of_a_server_that_was_killed_is_a_warning(tmp_path: Path) -> None:
     with segments.list_segments(left)[-1].path.open("ab") as segment:
         segment.write(b'{"stream":"t","seq":0')
     assert records(left).found == "its last server was killed, and tore a line"
+
+
+def held(log: Path, **environ: str) -> str:
+    """What is said about how long the log goes back."""
+    return checking.by_name(look(log, **environ))["held"].found
+
+
+def test_how_long_it_goes_back_is_said(tmp_path: Path) -> None:
+    log, clock = tmp_path / "log", logs.Clock(NOW_US - 3 * 3_600_000_000)
+    event_log = logs.open_log(
+        log, clock, content="full", segment_bytes=1 << 16, summaries=SummarySettings()
+    )
+    for number in range(90):
+        logs.play(event_log, f"st_{number}", *[f"{number} hello "] * 100)
+        clock.advance(120)
+    event_log.close()
+    said = held(log, PROXY_LOG_MAX_AGE_S="0", PROXY_LOG_MAX_BYTES="0")
+    assert said == "90 streams of 3 h"
+    assert held(log, PROXY_LOG_MAX_AGE_S="0").startswith("90 streams of 3 h; holds ")
+    assert held(log, PROXY_LOG_MAX_STREAMS="60").endswith("; holds 2 h at this rate, by streams")
+    assert held(log, PROXY_LOG_MAX_AGE_S="3600").endswith("; holds 60 min at this rate, by age")
+    plain = int(held(log, PROXY_LOG_MAX_AGE_S="0").split()[6])
+    coldlogs.compress_all(log)
+    said = held(log, PROXY_LOG_MAX_AGE_S="0")
+    assert re.fullmatch(
+        r"90 streams of 3 h, \d+ segments compressed from 1\.\d MiB;"
+        r" holds \d+ days at this rate, by size",
+        said,
+    )
+    assert int(said.split()[12]) > 5 * plain
+
+
+def test_a_compressed_log_is_looked_at_as_any_other(log: Path) -> None:
+    end(log, "bad", kind="timeout", code="head_timeout", status=504)
+    before = failures(log)
+    coldlogs.compress_all(log)
+    assert failures(log) == before == ["req-1  timeout  head_timeout"]
+    assert records(log).status is Status.OK
+    path = log / "events-00000002.jsonl.gz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    found = records(log)
+    assert found.status is Status.FAIL
+    assert found.found.startswith(f"{path}: ")
+    assert "compressed member" in found.found
 
 
 def test_a_changed_byte_is_a_failure(log: Path) -> None:
@@ -193,4 +242,4 @@ def test_only_the_end_of_a_large_segment_is_read(
     path = log / "events-00000001.jsonl"
     whole = eventlog.read_tail(path)
     monkeypatch.setattr(eventlog, "TAIL_BYTES", len(whole.lines[-1]) + 10)
-    assert eventlog.read_tail(path) == ([whole.lines[-1]], 0, 0)
+    assert eventlog.read_tail(path) == ([whole.lines[-1]], 0, 0, "")

@@ -1,4 +1,7 @@
-"""Entry point of the installed wheel."""
+"""The one importable name of the wheel: starts the program, and has the plugin for pytest.
+
+Nothing of the private tree is imported here but by `main`, which runs in a process of its own.
+"""
 
 import os
 import sys

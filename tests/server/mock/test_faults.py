@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from server.cli import faults
-from server.cli.faults import Ending, Fault
 from server.http import exchange as http
+from server.mock import faults
+from server.mock.faults import Ending, Fault
 from tests.support.client import httpwire, inprocess
 
 PATH = "/v1/chat/completions"

@@ -1,0 +1,198 @@
+"""Erases streams from a log: of each of their records a stub is left, which keeps its place.
+
+Nothing else of the log changes, so its counts go on and its other streams stay as they were. The
+oldest segment is rewritten first: from then on nothing of a stream is shown, since its beginning
+is a stub, and as long as anything is left of it its end is, by which it is found: the same may be
+asked for again.
+
+A stream that has a record in the segment that a server writes to is not touched at all, nor is one
+that has not ended: more of it is to come.
+"""
+
+import collections
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine.log.derive import rowfiles, segmentfile
+from engine.log.find import catalog
+from engine.log.format import sealed, stubs
+from engine.log.read import manifest, segments
+from engine.log.summary import rows, scan
+from engine.log.write import rewriting
+
+_START: Final = b'{"stream":"'
+
+
+class Purged(msgspec.Struct):
+    """The extent of an erasure, done or planned.
+
+    Attributes:
+        streams: their ids.
+        records: how many they had.
+        segments: numbers of those that were rewritten, oldest first.
+        busy: streams that were left alone, since a server writes to them.
+    """
+
+    streams: set[str] = msgspec.field(default_factory=set)
+    records: int = 0
+    segments: list[int] = msgspec.field(default_factory=list)
+    busy: set[str] = msgspec.field(default_factory=set)
+
+
+Progress = Callable[[int, int], object]
+"""Told how many segments were looked at, of how many."""
+
+
+def plan(directory: Path, streams: Collection[str], *, is_written: bool) -> Purged:
+    """Return what erasing streams would do; nothing is written.
+
+    Args:
+        is_written: whether a server writes to the log: to the segments that are not closed.
+
+    Raises:
+        NotRegular, OSError: the log cannot be read.
+    """
+    known, present = segments.examine(directory)
+    found = Purged(busy=_busy(known, present, streams) if is_written else set())
+    for segment in present:
+        wanted = _wanted(segmentfile.lines(segment.path, None), streams)
+        for stream in found.busy & wanted.keys():
+            del wanted[stream]
+        if wanted:
+            found.segments.append(segment.number)
+        found.streams |= wanted.keys()
+        found.records += sum(wanted.values())
+    found.streams |= found.busy
+    return found
+
+
+def purge(
+    directory: Path,
+    streams: Collection[str],
+    now_us: int,
+    progress: Progress,
+) -> Purged:
+    """Erase streams, all that can be.
+
+    Raises:
+        Damaged: a segment is not what the log says; those that are older were rewritten.
+        LogLocked: another process erases streams there.
+        Changed, NotRegular, OSError: likewise, of files that cannot be read or written.
+    """
+    with rewriting.Rewriter(directory) as rewriter:
+        known, present = segments.examine(directory)
+        closed = [each for each in present if _is_closed(known, each)]
+        is_written = rewriter.owner is not None
+        found = Purged(busy=_busy(known, present, streams) if is_written else set())
+        going = set(streams) - found.busy
+        ends = _Ends(directory, going, closed)
+        for done, segment in enumerate(closed):
+            progress(done, len(closed))
+            holds = known.holds(segment.number)
+            lines = segmentfile.lines(segment.path, None)
+            wanted = _wanted(lines, going)
+            if wanted:
+                lines = segmentfile.lines(segment.path, holds)
+                data = b"".join(_without(lines, going, ends, segment.number, now_us))
+                if rewriter.replace(segment, holds, data):
+                    found.segments.append(segment.number)
+                    found.records += sum(wanted.values())
+                    found.streams |= wanted.keys()
+        progress(len(closed), len(closed))
+        rowfiles.remake(directory, closed, going)
+    return found
+
+
+def _is_closed(known: manifest.Manifest, segment: segments.SegmentInfo) -> bool:
+    """Whether nobody writes to a segment any more; one that is older than the chain is closed."""
+    return known.holds(segment.number) is not None or (
+        known.chain is not None and not known.is_headed(segment.number)
+    )
+
+
+def _busy(
+    known: manifest.Manifest, present: list[segments.SegmentInfo], streams: Collection[str]
+) -> set[str]:
+    """Which streams a server writes to: those with a record in a segment that is not closed, and
+    those without a last one."""
+    found: set[str] = set()
+    begun: set[str] = set()
+    ended: set[str] = set()
+    for segment in present:
+        lines = segmentfile.lines(segment.path, None)
+        here = _wanted(lines, streams).keys()
+        begun |= here
+        if not _is_closed(known, segment):
+            found |= here
+        ended |= {_stream_of(line) for line in lines if scan.is_last(line) or stubs.is_stub(line)}
+    return found | (begun - ended)
+
+
+def _wanted(lines: Iterable[bytes], streams: Collection[str]) -> collections.Counter[str]:
+    """How many records a segment has of each of these streams, without stubs."""
+    found: collections.Counter[str] = collections.Counter()
+    for line in lines:
+        stream = _stream_of(line)
+        if stream in streams and not stubs.is_stub(line):
+            found[stream] += 1
+    return found
+
+
+def _stream_of(line: bytes) -> str:
+    """The stream that a line is of; empty of any other line. Ids have nothing to escape."""
+    if not line.startswith(_START):
+        return ""
+    end = line.find(b'"', len(_START))
+    return line[len(_START) : end].decode(errors="replace")
+
+
+class _Ends:
+    """Makes the figures that the last stub of a stream keeps.
+
+    A purge that was killed has erased the beginning, which they are made of too: then they are
+    taken from the row that is still there.
+    """
+
+    def __init__(
+        self, directory: Path, streams: Collection[str], closed: list[segments.SegmentInfo]
+    ) -> None:
+        self._begun: dict[str, rows.Begun] = dict(scan.beginnings(set(streams), closed))
+        self._rows = {
+            row.summary: row
+            for row in catalog.Catalog(directory).ended_rows()
+            if row.summary in streams and row.summary not in self._begun
+        }
+
+    def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any]:
+        """Return the figures of a stream, by its last record."""
+        row = self._rows.get(stream)
+        if row is None:
+            row = rows.summarize(place, line, self._begun.get(stream))
+        return rows.left_of(row)
+
+
+def _without(
+    lines: Iterable[bytes],
+    streams: Collection[str],
+    ends: _Ends,
+    number: int,
+    now_us: int,
+) -> Iterator[bytes]:
+    """The lines of a segment, with stubs in the place of these streams' records."""
+    offset = 0
+    for line in lines:
+        stream = _stream_of(line)
+        if stream in streams and sealed.is_sealed(line) and not stubs.is_stub(line):
+            yield _stub(line, ends, (number, offset), now_us)
+        else:
+            yield line
+        offset += len(line)
+
+
+def _stub(line: bytes, ends: _Ends, place: tuple[int, int], now_us: int) -> bytes:
+    at = stubs.place(line)
+    ended = ends.of(at.stream, line, place) if scan.is_last(line) else None
+    return stubs.line(at.stream, at.seq, at.seg, now_us, ended)

@@ -1,0 +1,81 @@
+"""Has the summaries beside a log agree with segments that were rewritten.
+
+A row says where in their segments the records are, and those have moved; and of a stream that was
+erased it says more than its stubs do. So each sidecar that is not right any more is made again, as
+a start would. It is looked at what is there and not at what was done, since whoever did that may
+have been killed before the sidecars came to their turn.
+"""
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from engine import regular
+from engine.log.read import drafts, segments
+from engine.log.summary import keeper, rows, sidecars
+from engine.log.summary.settings import SummaryCounts, SummarySettings
+
+
+def remake(
+    directory: Path, closed: list[segments.SegmentInfo], erased: Collection[str]
+) -> list[int]:
+    """Make again every sidecar that is not right any more, and return their numbers; none where
+    none was kept.
+
+    Args:
+        closed: the segments that are not written to.
+        erased: streams of which nothing but figures shall be left.
+
+    Raises:
+        NotRegular, OSError: one cannot be read or written; the next start makes it again.
+    """
+    kept = {each.number: each for each in sidecars.list_sidecars(directory)[0]}
+    making = keeper.Keeper(
+        directory, SummarySettings(), SummaryCounts(), _now_us, lambda: False, syncs=True
+    )
+    made = []
+    for each in closed:
+        sidecar = kept.get(each.number)
+        path = directory / segments.segment_name(each.number)
+        if sidecar is None or not path.exists():  # retention was faster
+            continue
+        size = path.stat().st_size
+        if not sidecars.is_whole(sidecar.path, size) or _is_stale(sidecar, erased):
+            making.remake(segments.SegmentInfo(each.number, path, size, each.modified_us))
+            made.append(each.number)
+            if not sidecar.is_sealed:  # of a server that was killed
+                sidecar.path.unlink(missing_ok=True)
+    return made
+
+
+def _is_stale(sidecar: sidecars.SidecarInfo, erased: Collection[str]) -> bool:
+    """Whether a row tells of a stream that was erased, or points to where its beginning is not."""
+    return any(
+        (row.summary in erased and not row.purged)
+        or (
+            row.begun is not None
+            and row.begun[0] != sidecar.number
+            and not _begins(sidecar.path.parent, row.summary, *row.begun)
+        )
+        for row in _rows(sidecar.path)
+    )
+
+
+def _rows(path: Path) -> Iterator[rows.Summary]:
+    with regular.reader(path) as file:
+        yield from filter(None, map(rows.read, file))
+
+
+def _begins(directory: Path, stream: str, number: int, offset: int) -> bool:
+    """Whether a stream's beginning is at a place; so it is where the segment has gone."""
+    expected = b'{"stream":"%b"' % stream.encode()
+    try:
+        with drafts.reader(directory / segments.segment_name(number)) as file:
+            return os.pread(file.fileno(), len(expected), offset) == expected
+    except FileNotFoundError:
+        return True
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,163 @@
+"""The evidence for the cause of an ending: how long, how often, in whose words.
+
+Each is a sentence of its own that follows from the records alone. A text that is masked is not
+quoted: that it is there is said.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import Final
+
+from engine.log.read import segments
+from engine.log.timeline import steps, timeline
+from machines import events
+
+NOTABLE_US: Final = 2_000_000
+"""From how long on a silence is told of, where nothing went wrong by it."""
+
+LEFT_US: Final = 1_000_000
+"""How long nothing came for a client that left, where that may be why."""
+
+QUOTED: Final = 160
+"""Characters of the other side's own words."""
+
+OWNERS: Final[dict[timeline.Owner, str]] = {
+    "worker": "nothing came from the model's side",
+    "client": "the client did not read",
+    "server": "the server itself waited or was held up",
+    "parked": "the turn waited for the results of its calls",
+    "queued": "the turn waited for a free place on a worker",
+}
+"""Whose a silence was, for people."""
+
+
+def evidence(
+    read: steps.Steps,
+    told: timeline.Timeline,
+    life: tuple[segments.Record, ...] = (),
+) -> tuple[str, ...]:
+    """Return what speaks for the cause of a stream's ending, the strongest first.
+
+    Args:
+        told: the timeline, but for its verdict.
+        life: records of the process that ran it, where they were looked up.
+    """
+    found = itertools.chain(
+        _cut(read, told),
+        _exit(told, life),
+        _silence(told),
+        _attempts(told),
+        _words(told),
+        _calls(told),
+    )
+    return tuple(found)
+
+
+def seconds(microseconds: int) -> str:
+    """Spell a time in seconds, with as many digits as matter."""
+    value = microseconds / 1e6
+    return f"{value:.3f} s" if value < 1 else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+_CUTS: Final = {
+    "stop": "It was cut here by a stop sequence that the request has.",
+    "length": "It was cut here at the length that the request allows.",
+    "tool_calls": "It was ended here behind its first calls, as the server is set.",
+}
+
+_FINISHES: Final = {
+    "length": "The model stopped at its limit of tokens: finish `length`.",
+    "content_filter": "The provider's filter stopped it or refused: finish `content_filter`.",
+}
+
+
+def _cut(read: steps.Steps, told: timeline.Timeline) -> Iterator[str]:
+    """Say why an answer that ended well is shorter than its client may have wished."""
+    if told.ending.kind != "completed":
+        return
+    decided = (step.record.decision for step in read.all if step.record.released is not None)
+    cuts = {decision.cut for decision in decided if decision is not None and decision.cut}
+    said = [_CUTS[cut] for cut in sorted(cuts) if cut in _CUTS]
+    yield from said
+    for reason in dict.fromkeys(told.received.finish_reasons):
+        if reason in _FINISHES and not said:
+            yield _FINISHES[reason]
+
+
+def is_lost(told: timeline.Timeline) -> bool:
+    """Return whether a process ended under an attempt of a stream."""
+    return any(attempt.code == "worker_exited" for attempt in told.attempts)
+
+
+def _exit(told: timeline.Timeline, life: tuple[segments.Record, ...]) -> Iterator[str]:
+    """Say how the process ended that a stream was lost with."""
+    if not is_lost(told):
+        return
+    for record in reversed(life):
+        event = record.load()
+        if isinstance(event, events.WorkerChanged) and "returncode" in event.detail:
+            yield f"{event.worker} {ended(event.detail['returncode'])}."
+            return
+
+
+def ended(returncode: int | str) -> str:
+    """Say how a process ended."""
+    if isinstance(returncode, int) and returncode < 0:
+        return f"was killed by signal {-returncode} (returncode {returncode})"
+    return f"ended with returncode {returncode}"
+
+
+def _silence(told: timeline.Timeline) -> Iterator[str]:
+    """Say how long nothing came, where that is or may be why."""
+    of_stream = [gap for gap in told.gaps if gap.owner != "parked"]
+    if not of_stream:
+        return
+    last = max(of_stream, key=lambda gap: gap.end_us)
+    at_end = last.end_us >= told.ending.at_us and told.ending.kind != "completed"
+    gap = last if at_end and told.ending.kind in ("timeout", "client_gone") else of_stream[0]
+    least = LEFT_US if gap is last and told.ending.kind == "client_gone" else NOTABLE_US
+    length = gap.end_us - gap.start_us
+    if told.ending.kind == "timeout" or length >= least:
+        where = "Before its end" if at_end and gap is last else f"From {seconds(gap.start_us)} on"
+        yield f"{where} it was silent for {seconds(length)}: {OWNERS[gap.owner]}."
+
+
+def _attempts(told: timeline.Timeline) -> Iterator[str]:
+    failed = [each for each in told.attempts if each.code and each.how != "skipped"]
+    if len(told.attempts) > told.request.n or (failed and told.ending.kind == "completed"):
+        codes = ", ".join(dict.fromkeys(each.code for each in failed if each.code))
+        count = len(told.attempts)
+        yield f"{count} attempts were made" + (f"; failed by {codes}." if codes else ".")
+    fallbacks = [each for each in told.attempts if each.how == "fallback"]
+    if fallbacks:
+        yield f"The last target asked was {fallbacks[-1].target} on {fallbacks[-1].worker}."
+    missed = next((each for each in told.attempts if each.how == "missed"), None)
+    if missed is not None:
+        yield f"Results came for a turn that was not parked any more ({missed.reason})."
+
+
+def _words(told: timeline.Timeline) -> Iterator[str]:
+    ending = told.ending
+    said = ending.detail or (
+        ending.message if ending.kind in ("upstream_error", "rejected") else ""
+    )
+    if not said:
+        return
+    if told.request.content == "masked" and "*" in said:
+        yield "What was said about it is masked in this log."
+        return
+    quoted = said if len(said) <= QUOTED else said[: QUOTED - 1] + "…"
+    yield f"In its own words: {quoted}"
+
+
+def _calls(told: timeline.Timeline) -> Iterator[str]:
+    for call in told.calls:
+        if call.parses is False and call.fate == "sent":
+            yield f"The arguments of its call of {call.name} are no JSON object."
+            return
+    withheld = sum(call.fate == "withheld" for call in told.calls)
+    if withheld:
+        yield f"{withheld} calls were withheld by the server's limits."
+    lost = sum(call.fate in ("dropped", "unfinished") for call in told.calls)
+    if lost:
+        yield f"{lost} calls were not whole, and are none for the client."

@@ -1,0 +1,114 @@
+"""The filters of `turntape log` and `stats`: flags, and the query that they come to."""
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine.log.find import catalog, query
+from engine.log.summary import rows
+from server.cli import printing
+from server.cli.log import terminal
+
+FLAGS: Final = (
+    ("since", "TIME", "from then on: 14:05, 2026-01-31T14:05, or 10m ago"),
+    ("until", "TIME", "before then"),
+    ("around", "TIME", "about then, by --within"),
+    ("within", "SPAN", "how far around (5m), or how long from --since on"),
+    ("kind", "K", "how it ended: timeout, upstream_error, open, ...; several with commas"),
+    ("code", "C", "its error code; `upstream*` for all that begin so"),
+    ("status", "N", "its HTTP status: 502, or 5xx"),
+    ("model", "M", "as the client wrote it, or as the worker was asked"),
+    ("key", "NAME", "of the client's key"),
+    ("worker", "W", "its name, or a process's id (wk_...)"),
+    ("slow", "SPAN", "took that long or longer: 2s, 300ms"),
+    ("gap", "SPAN", "was silent for that long"),
+    ("text", "WORD", "in its request or answer; nothing is found in what is masked"),
+)
+"""Flags that are filters of the same name."""
+
+
+class Selected:
+    """The streams of a log that were asked for.
+
+    Args:
+        path: of the log.
+        options: the flags.
+
+    Attributes:
+        catalog: all of them.
+        rows: those that are asked for, in the order in which they ended; open ones last.
+        zone: in which times are read and shown; None: this machine's.
+        ids: of all streams of the log.
+        query: what was asked for.
+
+    Raises:
+        QueryError: a filter cannot be read.
+        OSError: the log cannot be read.
+    """
+
+    def __init__(self, path: Path, options: argparse.Namespace) -> None:
+        self.zone = datetime.UTC if options.utc else None
+        self.catalog = catalog.Catalog(path, terminal.Progress("reading the log"))
+        known = [*self.catalog.ended_rows(), *self.catalog.open_rows()]
+        newest = max((row.t for row in known), default=0)
+        self.query = _query(options, query.Moment(newest, self.zone))
+        asks_for_lives = any(
+            each.name == "kind" and rows.LIFE in each.values for each in self.query.filters
+        )
+        self.rows = [_as_shown(row) for row in known if asks_for_lives or not row.is_life]
+        self.ids = [row.summary for row in known]
+        self.rows = [row for row in self.rows if self.query.matches(row)]
+        if self.query.texts and self.rows:
+            self._search()
+
+    def _search(self) -> None:
+        """Leave only those whose texts have the words, and say what could not be searched."""
+        from engine.log.find import texts
+
+        progress = terminal.Progress("searching the texts")
+        match = texts.search(self.catalog, self.rows, self.query.texts, progress)
+        self.rows = [row for row in self.rows if row.summary in match.streams]
+        if match.masked:
+            count = len(match.masked)
+            subject = "the texts of 1 stream are" if count == 1 else f"the texts of {count} are"
+            printing.complain(f"{subject} masked: no word is found in them (PROXY_EVENT_LOG)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the log, and the filters."""
+    parser.add_argument(
+        "path", nargs="?", type=Path, help="a log's directory, or one file; the configured one"
+    )
+    chosen = parser.add_argument_group("which streams")
+    chosen.add_argument("--failed", action="store_true", help="all but completed and open ones")
+    for name, metavar, meaning in FLAGS:
+        chosen.add_argument(f"--{name}", action="append", metavar=metavar, help=meaning)
+    chosen.add_argument(
+        *("-q", "--query"),
+        action="append",
+        metavar="WORDS",
+        help="the same as words: 'kind:timeout -key:ci slow:2s req_12'",
+    )
+    parser.add_argument("--utc", action="store_true", help="times of UTC; else this machine's")
+    parser.add_argument("--json", action="store_true", help="JSON, for programs")
+
+
+def _query(options: argparse.Namespace, moment: query.Moment) -> query.Query:
+    terms: list[query.Term] = []
+    for text in options.query or ():
+        terms += query.terms(text)
+    for name, _, _ in FLAGS:
+        terms += [(name, value, f"--{name} {value}") for value in getattr(options, name) or ()]
+    if options.failed:
+        terms.append(("is", "failed", "--failed"))
+    return query.of_terms(terms, moment)
+
+
+def _as_shown(row: rows.Summary) -> rows.Summary:
+    """A process's row, of which the log has the last record, has the kind that is asked for."""
+    if not row.is_life or row.kind == rows.LIFE:
+        return row
+    return msgspec.structs.replace(row, kind=rows.LIFE, code=row.kind)

@@ -1,0 +1,152 @@
+"""`turntape diff BAD [GOOD]`: what was another in a stream that went wrong."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from engine.log.find import catalog, names, stories
+from engine.log.summary import rows
+from engine.log.timeline import compare, evidence, timeline
+from server.cli import printing
+from server.cli.log import commands, picture, processes
+from server.process import exits
+
+WHOLE: Final = frozenset(("stop", "tool_calls", "function_call"))
+"""The finish reasons of a stream that another is compared with: nothing cut it off."""
+
+FLAGS: Final = ("model", "endpoint", "streaming", "n", "effort", "worker")
+"""The flags that two streams should have in common, the most important first."""
+
+
+class Chosen(NamedTuple):
+    """The stream that was found to compare with.
+
+    Attributes:
+        same: what it has in common, of `FLAGS`.
+    """
+
+    stream: str
+    apart_us: int
+    same: tuple[str, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it is asked for with."""
+    commands.add_path(parser)
+    parser.add_argument("bad", metavar="BAD", help="any name of the stream that went wrong")
+    parser.add_argument(
+        "good",
+        metavar="GOOD",
+        nargs="?",
+        help="one that did not; else the nearest of its model, endpoint and flags",
+    )
+    parser.add_argument("--json", action="store_true", help="the differences as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare the two.
+
+    Raises:
+        NotFound, Ambiguous: a name leads to no stream, or to several.
+        OSError: the log cannot be read.
+    """
+    path = commands.path_of(options.log)
+    bad = _told(path, options.bad)
+    chosen = None
+    if options.good is None:
+        chosen = nearest(path, bad)
+        if chosen is None:
+            printing.complain("no stream of this log is whole and has its model and endpoint")
+            return exits.NOT_FOUND
+    good = _told(path, options.good if chosen is None else chosen.stream)
+    found = compare.compare(bad, good)
+    if options.json:
+        told = {"bad": bad.request.stream, "good": good.request.stream, "differences": found}
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    else:
+        printing.say_each(line.text for line in _lines(bad, good, chosen, found))
+    return exits.FAILED if found else exits.CLEAN
+
+
+def _told(path: Path, name: str) -> timeline.Timeline:
+    story = stories.story(path, name)
+    if not story.records:  # all that there was of it is damaged
+        raise names.NotFound(name, catalog.Catalog(path).covered())
+    return processes.told(path, story)
+
+
+def nearest(path: Path, bad: timeline.Timeline) -> Chosen | None:
+    """Return the stream to compare with: whole, of the same model and endpoint, with as many of
+    the other flags as there are, and of these the nearest in time."""
+    best: tuple[int, int, rows.Summary] | None = None
+    begun = bad.request.opened_us
+    for row in catalog.Catalog(path).ended_rows():
+        is_good = row.kind == "completed" and WHOLE.issuperset(row.finish_reasons)
+        if not is_good or row.summary == bad.request.stream:
+            continue
+        same = _same(row, bad)
+        if not {"model", "endpoint"} <= set(same):
+            continue
+        rank = (-len(same), abs(row.began_us - begun), row)
+        if best is None or rank[:2] < best[:2]:
+            best = rank
+    return None if best is None else Chosen(best[2].summary, best[1], _same(best[2], bad))
+
+
+def _same(row: rows.Summary, bad: timeline.Timeline) -> tuple[str, ...]:
+    return tuple(name for name in FLAGS if getattr(row, name) == getattr(bad.request, name))
+
+
+def _lines(
+    bad: timeline.Timeline,
+    good: timeline.Timeline,
+    chosen: Chosen | None,
+    found: tuple[compare.Difference, ...],
+) -> Iterator[picture.Line]:
+    for name, told in (("bad", bad), ("good", good)):
+        ending = compare.ending(told.ending)
+        yield picture.Line(picture.fit(f"{name:<5} {told.request.stream}  {ending}", 80))
+    if chosen is not None:
+        same, others = ", ".join(chosen.same), [each for each in FLAGS if each not in chosen.same]
+        yield from _folded(
+            f"The good one was chosen: of those that are whole and have the same {same} it is the"
+            f" nearest, {evidence.seconds(chosen.apart_us)} apart."
+            + (f" None has the same {', '.join(others)} too." if others else "")
+        )
+    yield picture.Line("")
+    if not found:
+        yield picture.Line("Nothing that matters differs.")
+        return
+    timed = [each for each in found if each.at_us is not None]
+    first = min(timed, key=lambda each: each.at_us or 0) if timed else found[0]
+    options = [each for each in found if each.at_us is None]
+    yield from _folded(
+        f"First in time: {first.aspect}"
+        + (f", at {evidence.seconds(first.at_us)}" if first.at_us is not None else "")
+        + f": {first.bad}, and in the good one {first.good}."
+    )
+    if options and timed:
+        names = ", ".join(each.aspect for each in options)
+        yield from _folded(f"Asked otherwise, or of no time: {names}.")
+    yield picture.Line("")
+    yield picture.Line(f"{'':<24}{'bad':<28}good")
+    for each in found:
+        yield from _row(each)
+
+
+def _row(each: compare.Difference) -> Iterator[picture.Line]:
+    if max(map(len, (each.bad, each.good))) < 28:
+        aspect, bad = picture.fit(each.aspect, 23), picture.fit(each.bad, 27)
+        yield picture.Line(picture.fit(f"{aspect:<24}{bad:<28}{each.good}", picture.COLUMNS))
+        return
+    yield picture.Line(picture.fit(each.aspect, picture.COLUMNS))
+    yield picture.Line(picture.fit(f"{'  bad':<24}{each.bad}", picture.COLUMNS))
+    yield picture.Line(picture.fit(f"{'  good':<24}{each.good}", picture.COLUMNS))
+
+
+def _folded(text: str) -> Iterator[picture.Line]:
+    return (picture.Line(line) for line in picture.folded(text, ""))

@@ -1,0 +1,52 @@
+"""Says why a name led to no stream of a log, or to several."""
+
+import datetime
+from typing import Final
+
+from engine.log.find import names
+from engine.log.summary import rows
+
+SHOWN_MOST: Final = 10
+"""Streams of one name that are listed."""
+
+
+def lines(error: Exception) -> list[str]:
+    """Return what is to be said of an error of a name."""
+    match error:
+        case names.Gone(row=row):
+            what = f"{row.summary}, {time_of(row.t)}: {row.kind}{_code(row)}"
+            if row.purged:
+                return [f"the records of {what}, were erased {time_of(row.purged)}"]
+            return [f"the records of {what}, were deleted with their segment"]
+        case names.NotFound():
+            near = f" Close to it: {', '.join(error.near)}." if error.near else ""
+            return [f"nothing is called {error.name}. {covered(error.covered)}{near}"]
+        case names.Ambiguous():
+            shown = [_line(row) for row in error.found[:SHOWN_MOST]]
+            more = len(error.found) - len(shown)
+            rest = [f"  and {more} more"] if more > 0 else []
+            count = len(error.found)
+            return [f"{error.name} is {count} streams; name one by its own id:", *shown, *rest]
+    raise AssertionError(error)
+
+
+def covered(span: names.Covered) -> str:
+    """Return a sentence about the time that a log holds streams of."""
+    if span.first_us is None or span.last_us is None:
+        return "The log holds no streams."
+    return f"The log covers {time_of(span.first_us)} to {time_of(span.last_us)}."
+
+
+def time_of(microseconds: int, zone: datetime.tzinfo | None = None) -> str:
+    """Return a time with its day and its zone, this machine's unless another is given."""
+    moment = datetime.datetime.fromtimestamp(microseconds / 1e6, datetime.UTC).astimezone(zone)
+    return moment.strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _code(row: rows.Summary) -> str:
+    return f" ({row.code})" if row.code else ""
+
+
+def _line(row: rows.Summary) -> str:
+    began = time_of(row.began_us)
+    return f"  {row.summary}  {began}  {row.kind}{_code(row)}  request {row.request_id}"

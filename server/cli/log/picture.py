@@ -1,0 +1,269 @@
+"""A `Timeline` as lines for a terminal of 80 columns: the verdict first, then when what happened.
+
+Everything that somebody else wrote is made printable before its width is counted, and wide
+characters count twice.
+"""
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from engine.log.timeline import evidence, timeline
+from server.cli import printing
+
+COLUMNS: Final = 80
+"""Width of the whole."""
+
+BAR: Final = 24
+"""Columns of a silence that is as long as the stream."""
+
+PLUMBING: Final = frozenset(
+    ("rpc_sent", "rpc_replied", "turn_changed", "thread_changed", "item_started", "turn_started")
+)
+"""Records that tell how a turn was set up and let go, and are told together."""
+
+GAPS: Final = 12
+"""Silences that are drawn, the longest."""
+
+RAN: Final = 10
+"""Streams of a process that are named, the last."""
+
+DRAWN_US: Final = 250_000
+PART: Final = 5
+"""From when on a silence is drawn: its length, or its part of the stream, the fifth."""
+
+
+class Line(NamedTuple):
+    """A line, and what it is: `head`, `bad`, `good`, `gap`, `faint` or `plain`."""
+
+    text: str
+    style: str = "plain"
+
+
+def lines(told: timeline.Timeline, *, is_utc: bool = False) -> Iterator[Line]:
+    """Return the picture of a stream."""
+    yield from _verdict(told, is_utc)
+    yield Line("")
+    yield from _facts(told)
+    yield Line("")
+    yield from _course(told)
+
+
+def fit(text: str, width: int) -> str:
+    """Return a text in one line of so many columns at the most."""
+    shown = printing.printable(text)
+    if columns(shown) <= width:
+        return shown
+    kept, used = [], 0
+    for character in shown:
+        used += _columns(character)
+        if used > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
+
+
+def moment(microseconds: int, *, is_utc: bool) -> str:
+    """Spell a time since the epoch, here or in UTC."""
+    there = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    local = there if is_utc else there.astimezone()
+    zone = "Z" if is_utc else local.strftime("%z")
+    return local.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + zone
+
+
+def columns(text: str) -> int:
+    """Return how many columns a printable text has."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
+    ending, request = told.ending, told.request
+    kind = "good" if ending.kind in ("completed", "open", "shutdown") else "bad"
+    status = str(ending.status) if ending.status else ""
+    parts = dict.fromkeys((ending.kind, ending.code or "", status))
+    head = " ".join(part for part in parts if part)
+    whose = f" · by the {ending.party}" if ending.party != "nobody" else ""
+    yield Line(fit(head + whose, COLUMNS), kind)
+    ids = (request.stream, request.request_id, request.completion_id)
+    yield Line(fit("  ".join(each for each in ids if each), COLUMNS), "faint")
+    when = moment(request.opened_us, is_utc=is_utc)
+    yield Line(fit(f"{when}, for {evidence.seconds(ending.at_us)}", COLUMNS), "faint")
+    yield Line("")
+    for sentence in (told.verdict, *told.evidence):
+        yield from (Line(text, "head") for text in folded(sentence, "  "))
+    if told.next_step:
+        yield from (Line(text) for text in folded(f"Next: {told.next_step}", "  "))
+    for problem in told.problems[:3]:
+        yield from (Line(text, "bad") for text in folded(f"Of the log: {problem}", "  "))
+    if told.later:
+        said = "A later version wrote more of it, which is not told here."
+        yield Line(f"  {said}", "bad")
+
+
+def folded(text: str, indent: str) -> list[str]:
+    """Return a text in lines that fit, each with so much before it."""
+    shown = printing.printable(text)
+    # As if each were wide where one is: a fold must not go over the edge.
+    width = COLUMNS if columns(shown) == len(shown) else COLUMNS // 2 + len(indent)
+    return textwrap.wrap(
+        shown, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _facts(told: timeline.Timeline) -> Iterator[Line]:
+    request, got = told.request, told.received
+    if not request.model:
+        if request.endpoint or request.worker:
+            yield _fact(
+                "worker" if request.worker else "asked", request.worker or request.endpoint
+            )
+        yield from _ran(told)
+        return
+    target = f" → {request.target}" if request.target != request.model else ""
+    mode = "stream" if request.streaming else "no stream"
+    also = [f"n {request.n}"] if request.n > 1 else []
+    also += [f"effort {request.effort}"] if request.effort else []
+    also += [f"key {request.key}"] if request.key else []
+    also += ["texts are masked"] if request.content == "masked" else []
+    asked_for = [f"{request.model}{target} on {request.worker}", request.endpoint, mode, *also]
+    yield _fact("asked", ", ".join(asked_for))
+    yield _fact("received", ", ".join(_received(got)))
+    if got.usage is not None:
+        counts = f"{got.usage.prompt_tokens} in, {got.usage.completion_tokens} out"
+        yield _fact("usage", f"{counts} ({got.usage_source})")
+    if len(told.attempts) > 1 or any(each.process for each in told.attempts):
+        for attempt in told.attempts:
+            yield _fact("attempt", _attempt(attempt), "bad" if attempt.code else "plain")
+    for call in told.calls[:20]:
+        yield _fact("call", _call(call), "bad" if call.fate != "sent" else "plain")
+
+
+def _fact(name: str, text: str, style: str = "plain") -> Line:
+    return Line(fit(f"{name:<9} {text}", COLUMNS), style)
+
+
+def _ran(told: timeline.Timeline) -> Iterator[Line]:
+    """Return the last streams of a process: those that its end took with it are among them."""
+    if len(told.ran) > RAN:
+        yield _fact("ran", f"{len(told.ran)} streams, the last {RAN} of them:")
+    for each in told.ran[-RAN:]:
+        ended = " ".join(filter(None, (each.kind, each.code)))
+        said = f"{each.stream} {ended}, at {evidence.seconds(each.at_us)}"
+        yield _fact("ran", said, "plain" if each.kind == "completed" else "bad")
+
+
+def _received(got: timeline.Received) -> Iterator[str]:
+    yield "nothing" if got.status is None else str(got.status)
+    yield "whole" if got.whole else "not whole"
+    yield f"{got.characters} characters"
+    if got.frames:
+        yield f"{got.frames} frames, {got.body_bytes} bytes"
+    if got.first_us is not None:
+        yield f"first after {evidence.seconds(got.first_us)}"
+    reasons = ", ".join(reason or "-" for reason in got.finish_reasons)
+    if reasons.strip("-, "):
+        yield f"finish {reasons}"
+
+
+def _attempt(attempt: timeline.Attempt) -> str:
+    span = f"{attempt.start_us / 1e6:.2f}-{attempt.end_us / 1e6:.2f} s"
+    how = "" if attempt.how == "first" else f" {attempt.how}"
+    reason = f" ({attempt.reason})" if attempt.reason else ""
+    failed = f": {attempt.code}" if attempt.code else ""
+    choice = f" choice {attempt.choice}" if attempt.choice else ""
+    where = f"{attempt.worker} {attempt.process}".strip()
+    return f"{attempt.number}{how}{reason}{choice} on {where}, {span}{failed}"
+
+
+def _call(call: timeline.Call) -> str:
+    parses = {True: "parses", False: "is no JSON object", None: "is masked"}[call.parses]
+    return f"{call.name} {call.call_id}: {call.size} bytes, {parses}, {call.fate}"
+
+
+def _course(told: timeline.Timeline) -> Iterator[Line]:
+    whole = told.ending.at_us
+    drawn = {gap.after: gap for gap in told.gaps[:GAPS] if _is_drawn(gap, whole)}
+    for parked in (gap for gap in told.gaps if gap.owner == "parked"):
+        yield _gap(parked, whole)
+    for group in _grouped(told.marks, drawn):
+        yield mark(group[0]) if len(group) == 1 else _plumbing(group)
+        gap = drawn.get(group[-1].last_seq)
+        if gap is not None:
+            yield _gap(gap, whole)
+
+
+def _is_drawn(gap: timeline.Gap, whole_us: int) -> bool:
+    """Return whether a silence is long, or a good part of the stream."""
+    length = gap.end_us - gap.start_us
+    return gap.owner != "parked" and length >= min(DRAWN_US, whole_us // PART)
+
+
+def _grouped(
+    marks: Iterable[timeline.Mark], gaps: dict[int, timeline.Gap]
+) -> Iterator[list[timeline.Mark]]:
+    group: list[timeline.Mark] = []
+    for mark in marks:
+        if group and mark.event not in PLUMBING:
+            yield group
+            group = []
+        group.append(mark)
+        if mark.event not in PLUMBING or mark.last_seq in gaps:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _plumbing(group: list[timeline.Mark]) -> Line:
+    methods = [mark.text for mark in group if mark.event == "rpc_sent"]
+    said = ", ".join(methods) or ", ".join(dict.fromkeys(mark.event for mark in group))
+    return Line(_row(group[0].at_us, "worker", f"{len(group)} steps: {said}"), "faint")
+
+
+def mark(mark: timeline.Mark) -> Line:
+    """Return the line of one mark."""
+    if mark.records > 1 or mark.characters:
+        took = evidence.seconds(mark.end_us - mark.at_us)
+        said = f"{mark.event} × {mark.records}, {mark.characters} characters in {took}"
+        said += f": {mark.text}" if mark.text else ""
+    else:
+        said = f"{mark.event}: {mark.text}" if mark.text else mark.event
+    if mark.choice:
+        said = f"[{mark.choice}] {said}"
+    style = "bad" if mark.event in _BAD else "faint" if mark.event in PLUMBING else "plain"
+    return Line(_row(mark.at_us, mark.lane, said), style)
+
+
+_BAD: Final = frozenset(
+    ("turn_failed", "retry_scheduled", "fallback_taken", "fallback_skipped", "client_gone")
+)
+"""Records that say that something went wrong."""
+
+
+_WAITED: Final[dict[timeline.Owner, str]] = {
+    "worker": "nothing from the model's side",
+    "client": "it did not read",
+    "server": "it waited to try again, or was held up",
+    "queued": "no free place on a worker",
+    "parked": "for the results of its calls, before",
+}
+"""The reason of a silence, behind whose it was."""
+
+
+def _gap(gap: timeline.Gap, whole_us: int) -> Line:
+    length = gap.end_us - gap.start_us
+    bar = "·" * max(1, min(BAR, round(BAR * length / max(whole_us, 1))))
+    said = f"{bar} {evidence.seconds(length)}, {_WAITED[gap.owner]}"
+    return Line(fit(f"{'':>10}  {gap.owner:<7}  {said}", COLUMNS), "gap")
+
+
+def _row(at_us: int, lane: str, said: str) -> str:
+    return fit(f"{at_us / 1e6:>8.3f} s  {lane:<7}  {said}", COLUMNS)

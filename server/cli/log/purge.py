@@ -1,0 +1,193 @@
+"""`turntape purge`: erases streams from a log, and the responses that were kept of them."""
+
+import argparse
+import asyncio
+import datetime
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from engine.log.derive import choosing, purging, segmentfile
+from engine.log.write import lock as writerlock
+from engine.store import sqlite as sqlitestore, store as responsestore
+from server import assembly
+from server.cli import printing
+from server.cli.log import commands, selecting
+from server.keys import keyring
+from server.process import exits
+
+_AGO: Final = re.compile(r"(\d+)([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_log = structlog.get_logger(component="event_log")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a stream: any of its ids")
+    parser.add_argument("--key", metavar="NAME", help="all streams of this key")
+    parser.add_argument(
+        "--before",
+        type=_time,
+        metavar="WHEN",
+        help="all that ended before: a date, 2026-11-30T14:05, or 30d ago",
+    )
+    commands.add_path(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be erased")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--keep-responses",
+        action="store_true",
+        help="leave the responses that were kept of the streams in the store",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape purge ID…|--key NAME|--before WHEN`."""
+    log = commands.path_of(options.log)
+    ways = (bool(options.ids), options.key is not None, options.before is not None)
+    if sum(ways) != 1:
+        printing.complain("name streams, or give one of --key and --before")
+        return exits.USAGE
+    if not log.is_dir():
+        printing.complain(f"{log}: is no log's directory; one file can be deleted as it is")
+        return exits.USAGE
+    try:
+        chosen = _choose(log, options)
+        return _purge(log, chosen, options)
+    except segmentfile.Damaged as error:
+        printing.complain(str(error))
+        return exits.USAGE
+
+
+def _time(text: str) -> int:
+    """Microseconds since the epoch of a time; of local time where no zone is given."""
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        seconds = int(ago[1]) * _SECONDS[ago[2]]
+        return time.time_ns() // 1000 - seconds * 1_000_000
+    return round(datetime.datetime.fromisoformat(text).timestamp() * 1_000_000)
+
+
+def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:
+    if options.key is not None:
+        return choosing.of_key(log, options.key)
+    if options.before is not None:
+        return choosing.before(log, options.before)
+    return choosing.of_stories(selecting.to_erase(log, options.ids))
+
+
+def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> int:
+    server = _server(log)
+    planned = purging.plan(log, chosen.streams, is_written=server is not None)
+    if not planned.streams:
+        printing.complain(f"nothing to erase in {log}")
+        return exits.NOT_FOUND
+    going = planned.streams - planned.busy
+    if planned.busy and (options.ids or not going):
+        printing.complain(_busy(planned.busy, server))
+        return exits.FAILED
+    printing.say(_described(planned))
+    if options.dry_run:
+        return exits.CLEAN
+    if not options.yes and not _agreed():
+        return exits.USAGE
+    kept = {} if options.keep_responses else chosen.responses
+    try:
+        erased = _erase_responses(log, kept)
+    except responsestore.StoreError as error:
+        printing.complain(f"{len(kept)} responses were kept of them: {error}")
+        printing.complain("nothing was erased; stop the server, or give --keep-responses")
+        return exits.FAILED
+    done = purging.purge(log, going, time.time_ns() // 1000, _progress)
+    _log.warning(
+        "streams_purged",
+        path=str(log),
+        count=len(done.streams),
+        records=done.records,
+        segments=len(done.segments),
+        responses=erased,
+    )
+    printing.say(f"erased: {_counted(done)}; {erased} kept responses")
+    left = planned.busy | done.busy
+    if left:
+        printing.complain(_busy(left, server))
+    return exits.FAILED if left else exits.CLEAN
+
+
+def _server(log: Path) -> writerlock.LogLocked | None:
+    """Who writes to the log at the moment; None: nobody."""
+    try:
+        writerlock.refuse_if_written(log)
+    except writerlock.LogLocked as error:
+        return error
+    return None
+
+
+def _busy(streams: set[str], server: writerlock.LogLocked | None) -> str:
+    some = ", ".join(sorted(streams)[:3]) + (", …" if len(streams) > 3 else "")
+    count = f"{len(streams)} stream{'s' if len(streams) > 1 else ''}"
+    why = f" ({server})" if server is not None else ""
+    return (
+        f"{count} not erased, {some}: in the segment that a server writes to{why}; "
+        "try again when it has begun another, or has stopped"
+    )
+
+
+def _described(planned: purging.Purged) -> str:
+    left = f"; {len(planned.busy)} more are still written to" if planned.busy else ""
+    return f"to erase: {_counted(planned)}{left}"
+
+
+def _counted(found: purging.Purged) -> str:
+    streams, segments = len(found.streams - found.busy), len(found.segments)
+    return f"{streams} streams, {found.records} records in {segments} segments"
+
+
+def _agreed() -> bool:
+    """Ask whether they shall be erased: only a terminal can answer."""
+    if not sys.stdin.isatty():
+        printing.complain("nothing was erased: give --yes, for nobody is there to be asked")
+        return False
+    sys.stdout.write("Erase them? What is erased is gone. [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _erase_responses(log: Path, kept: Mapping[str, str]) -> int:
+    """Erase kept responses from the store beside the configured log; how many there were.
+
+    Raises:
+        StoreError: the store is another process's, or cannot be written.
+    """
+    if not kept:
+        return 0
+    config = commands.configured()
+    if log.resolve() != config.log_dir.resolve():
+        printing.complain(
+            f"warning: {len(kept)} responses were kept of them, in a store that is not known: "
+            f"{config.data_dir} has another log"
+        )
+        return 0
+    store = config.data_dir / assembly.STORE_FILE
+    return asyncio.run(_delete(store, kept)) if store.exists() else 0
+
+
+async def _delete(path: Path, kept: Mapping[str, str]) -> int:
+    store = sqlitestore.SqliteStore(path, responsestore.Limits(0, 0), time.time)
+    await store.open()
+    try:
+        gone = [await store.delete(each, keyring.id_of(key)) for each, key in kept.items()]
+    finally:
+        await store.close()
+    return sum(gone)
+
+
+def _progress(done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{done} of {of} segments" + ("" if done < of else "\n"))

@@ -1,0 +1,84 @@
+"""`turntape show ID`: what happened to one stream, and why."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine.log.find import stories
+from server.cli import printing
+from server.cli.log import commands, picture, processes, terminal
+from server.process import exits
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it is asked for with."""
+    commands.add_path(parser)
+    parser.add_argument(
+        "id", help="of the stream, its request, its answer or a worker's process; or a beginning"
+    )
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--all", action="store_true", help="every record, a line each")
+    views.add_argument("--client", action="store_true", help="the client's bytes, and when")
+    views.add_argument("--worker", action="store_true", help="what the worker said and was asked")
+    views.add_argument("--json", action="store_true", help="the timeline as one JSON object")
+    views.add_argument(
+        "--diagnostics",
+        type=Path,
+        metavar="FILE",
+        help="stitch in the server's lines about it: JSON lines, or what journalctl prints; -"
+        " reads stdin",
+    )
+    parser.add_argument("--utc", action="store_true", help="times in UTC instead of local ones")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show the stream.
+
+    Raises:
+        NotFound, Ambiguous: its name leads to none, or to several.
+        OSError: the log, or the file of diagnostics, cannot be read.
+    """
+    path = commands.path_of(options.log)
+    story = stories.story(path, options.id)
+    if not story.records:
+        printing.say_each(map(str, story.problems))
+        return exits.USAGE
+    if options.json:
+        told = processes.told(path, story)
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    else:
+        terminal.show(
+            [terminal.Piece(each.text, STYLES[each.style])] for each in _view(story, options, path)
+        )
+    hurt = (each for each in story.problems if each.kind == "corrupt")
+    return exits.USAGE if next(hurt, None) is not None else exits.CLEAN
+
+
+def _view(story: stories.Story, options: argparse.Namespace, path: Path) -> Iterable[picture.Line]:
+    """Return the lines that are asked for. What a view needs is imported for it: renderers load
+    as long as everything else together."""
+    if options.diagnostics is not None:
+        from server.cli.log import stitching
+
+        return stitching.lines(story, options.diagnostics, is_utc=options.utc)
+    if options.client or options.worker or options.all:
+        from server.cli.log import sides
+
+        side = sides.client if options.client else sides.worker if options.worker else sides.every
+        return side(story)
+    return picture.lines(processes.told(path, story), is_utc=options.utc)
+
+
+STYLES: Final = {
+    "head": "bold",
+    "bad": "bold red",
+    "good": "bold green",
+    "gap": "yellow",
+    "faint": "dim",
+    "plain": "",
+}
+"""The styles of the lines of a picture."""

@@ -1,0 +1,54 @@
+"""`turntape ui`: a log in the browser, until it is stopped."""
+
+import argparse
+import os
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+
+from server import serve
+from server.cli.log import commands
+from server.config import load as configuration
+from server.ui import serving as uiserving
+
+PORT_MOST = 65_535
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's flags."""
+    parser.add_argument(
+        "path", nargs="?", type=Path, metavar="PATH", help="a log; the configured one"
+    )
+    parser.add_argument("--port", default="0", help="TCP port of loopback; any free one")
+    parser.add_argument("--no-open", action="store_true", help="only print the link")
+
+
+def run(options: argparse.Namespace) -> int:
+    """`turntape ui`: serve until stopped; its exit status.
+
+    Raises:
+        ConfigError: the port is none, or the configured log is meant and is not known.
+        OSError: there is no log, or the address cannot be had.
+    """
+    port = options.port
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= PORT_MOST):
+        raise configuration.ConfigError("--port", "it must be a port, or 0 for any free one")
+    path = commands.path_of(options.path)
+    path.stat()
+
+    def announce(url: str) -> None:
+        serve.announce(f"turntape ui on {url}")
+        if not options.no_open and _has_desktop():
+            # A browser may take seconds to come, and its starter may wait for it.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    return uiserving.run(path, int(port), announce)
+
+
+def _has_desktop() -> bool:
+    """Whether there is somebody before a screen of this machine: not over ssh, nor in a container
+    or a service."""
+    if sys.platform == "darwin":
+        return "SSH_CONNECTION" not in os.environ
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -1,0 +1,97 @@
+"""The streams of a log for a page that is open for hours: read again only when the log has grown.
+
+A reading of many rows takes a while, and a busy log grows all the time. So a reading is kept for
+ten times as long as it took, and as long as the files are the same.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from engine.log.find import catalog, resolver, stories, texts
+from engine.log.summary import rows
+
+KEPT_TIMES: Final = 10
+"""How much longer a reading is kept than it took: the page has at most a tenth of a core."""
+
+
+class _Reading(NamedTuple):
+    """The streams as they were.
+
+    Attributes:
+        files: what the log's files were then.
+        until: the time before which it is not made again.
+        ordered: the rows, the newest first.
+        named: the same by the ids of their streams.
+    """
+
+    files: frozenset[tuple[str, int, int]]
+    until: float
+    found: catalog.Catalog
+    ordered: tuple[rows.Summary, ...]
+    named: dict[str, rows.Summary]
+
+
+class Index:
+    """The streams of one log. Its methods wait for the disk.
+
+    Args:
+        path: a log's directory, or one file of records.
+        clock: seconds that never step back.
+
+    Raises:
+        NotFound, Ambiguous: no stream has the name that was asked for, or several have.
+        NotRegular, OSError: the log cannot be read.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._reading: _Reading | None = None
+
+    def newest_first(self) -> tuple[rows.Summary, ...]:
+        """Return a row for every stream and every refusal, the newest first."""
+        return self._read().ordered
+
+    def with_texts(self, wanted: list[rows.Summary], words: tuple[str, ...]) -> list[rows.Summary]:
+        """Return those of the rows whose stream says all of these words."""
+        if not words or not wanted:
+            return wanted
+        match = texts.search(self._read().found, wanted, words, lambda *_: None)
+        return [row for row in wanted if row.summary in match.streams]
+
+    def story(self, name: str) -> stories.Story:
+        """Return the records of the stream that a name means."""
+        reading = self._read()
+        row = reading.named.get(name) or resolver.resolve(reading.found, name)
+        return stories.read(reading.found, row)
+
+    def _read(self) -> _Reading:
+        begun = self._clock()
+        if self._reading is not None and begun < self._reading.until:
+            return self._reading
+        files = _files(self._path)
+        if self._reading is not None and files == self._reading.files:
+            return self._reading
+        found = catalog.Catalog(self._path)
+        ended = (row for row in found.ended_rows() if not row.is_life)
+        ordered = sorted((*ended, *found.open_rows()), key=lambda row: row.t, reverse=True)
+        named = {row.summary: row for row in ordered}
+        now = self._clock()
+        until = now + KEPT_TIMES * (now - begun)
+        self._reading = _Reading(files, until, found, tuple(ordered), named)
+        return self._reading
+
+
+def _files(path: Path) -> frozenset[tuple[str, int, int]]:
+    """The names of a log's files, their sizes, and when they were written to."""
+    each = [*path.iterdir()] if path.is_dir() else [path]
+    found = []
+    for file in each:
+        try:
+            stat = file.stat()
+        except FileNotFoundError:  # retention was faster
+            continue
+        found.append((file.name, stat.st_size, stat.st_mtime_ns))
+    return frozenset(found)

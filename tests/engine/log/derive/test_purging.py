@@ -1,0 +1,415 @@
+"""What is erased is gone from every file, and the rest of the log is as it was."""
+
+import collections
+import contextlib
+import functools
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.log.derive import choosing, purging, segmentfile
+from engine.log.find import catalog, names, resolver, stories
+from engine.log.read import drafts, segments
+from engine.log.summary import rows
+from engine.log.write import chainlock, lock as writerlock, recovery, rewriting
+from tests import test_docs_log
+from tests.engine.log import test_kills
+from tests.engine.log.derive import logsforderiving as deriving
+from tests.simulator import disk
+from tests.support.logs import coldlogs, damage, logs, summaries
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    deriving.write(tmp_path / "log", **deriving.SUMMARIZED)
+    return tmp_path / "log"
+
+
+def purge(directory: Path, *streams: str) -> purging.Purged:
+    return purging.purge(directory, streams, 77, lambda _done, _of: None)
+
+
+def contents(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.iterdir() if path.is_file())
+
+
+def all_of(directory: Path) -> tuple[segments.Reading, dict[str, list[segments.Record]]]:
+    """A log that was read, and the records of its streams."""
+    reading = segments.read(directory)
+    found: dict[str, list[segments.Record]] = collections.defaultdict(list)
+    for record in reading:
+        found[record.stream].append(record)
+    return reading, found
+
+
+def places(records: Iterable[segments.Record]) -> list[tuple[bytes, int]]:
+    return [(record.raw, record.line) for record in records]
+
+
+def test_nothing_of_the_stream_is_left_and_the_others_are_as_they_were(log: Path) -> None:
+    _, was = all_of(log)
+    done = purge(log, "st_0001", "st_0004")
+    assert done.streams == {"st_0001", "st_0004"}
+    assert done.records == len(was["st_0001"]) + len(was["st_0004"])
+    reading, now = all_of(log)
+    assert reading.problems == []
+    assert reading.purged == done.streams
+    assert reading.open == {}
+    assert now.keys() == was.keys() - done.streams
+    for name, records in now.items():
+        assert places(records) == places(was[name])
+    left = contents(log)
+    for gone in (b"req_1", b"chatcmpl-1", b"req_4", b"Zanzibar42 1"):
+        assert gone not in left
+    assert b"req_2" in left
+    assert test_docs_log.read(log) == was.keys()  # the page is enough to read it
+    assert deriving.replayed(log).purged == 2
+
+
+def test_a_stub_has_the_place_of_its_record_and_the_last_its_figures(log: Path) -> None:
+    _, was = all_of(log)
+    purge(log, "st_0003")
+    for record in was["st_0003"]:
+        name = record.path.name
+        line = (log / name).read_bytes().splitlines()[record.line - 1]
+        stub = f'{{"stream":"st_0003","seq":{record.seq},"seg":{record.seg},"purged":77,'
+        assert line.startswith(stub.encode())
+        assert (b'"ended":{' in line) == (record.event == "terminal")
+
+
+def test_its_row_keeps_the_figures_and_loses_the_client_s_ids(log: Path) -> None:
+    was = {row.summary: row for row in summaries.rows_of(log)}
+    purge(log, "st_0001")
+    now = {row.summary: row for row in summaries.rows_of(log)}
+    assert now.keys() == was.keys()
+    gone = now["st_0001"]
+    assert gone.purged == 77
+    assert gone.request_id == ""
+    for name in rows.OF_PURGED:
+        assert getattr(gone, name) == getattr(was["st_0001"], name)
+    for name in now.keys() - {"st_0001"}:  # each still says where its records are
+        for (number, offset), event in ((now[name].begun, "opened"), (now[name].at, "terminal")):  # type: ignore[misc] # all were begun
+            data = (log / segments.segment_name(number)).read_bytes()
+            place = f'{{"stream":"{name}"'.encode()
+            assert data[offset:].startswith(place)
+            assert f'"event":"{event}"'.encode() in data[offset:].splitlines()[0]
+
+
+def test_rows_are_made_again_from_the_stubs_alone(log: Path) -> None:
+    purge(log, "st_0002")
+    was = summaries.rows_of(log)
+    for path in log.glob("*.summary"):
+        path.unlink()
+    event_log = logs.open_log(log, **deriving.SUMMARIZED)
+    deriving.play(event_log, 9)
+    summaries.settle(event_log)
+    event_log.close()
+    assert summaries.rows_of(log)[: len(was)] == was
+
+
+def test_the_next_start_goes_on_with_it(log: Path) -> None:
+    purge(log, "st_0000", "st_0005")
+    event_log = logs.open_log(log, segment_bytes=4000)
+    assert event_log._recovery is not None
+    assert event_log._recovery.open_streams == ()
+    deriving.play(event_log, 9)
+    event_log.close()
+    reading, found = all_of(log)
+    assert reading.problems == []
+    assert "st_0009" in found
+
+
+def test_to_erase_again_changes_nothing(log: Path) -> None:
+    purge(log, "st_0001")
+    before = damage.read_files(log)
+    assert purge(log, "st_0001").segments == []
+    assert damage.read_files(log) == before
+
+
+def test_a_plan_writes_nothing_and_says_what_is_done(log: Path) -> None:
+    before = damage.read_files(log)
+    planned = purging.plan(log, {"st_0001", "st_0002"}, is_written=False)
+    assert damage.read_files(log) == before
+    done = purge(log, "st_0001", "st_0002")
+    assert (planned.streams, planned.records, planned.segments) == (
+        done.streams,
+        done.records,
+        done.segments,
+    )
+
+
+def test_a_stream_that_a_killed_process_left_open_is_not_closed(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path / "log", content="full")
+    deriving.play(event_log, 1, ends=False)
+    deriving.play(event_log, 2)
+    left = logs.left_behind(tmp_path / "log")
+    event_log.close()
+    purge(left, "st_0001")
+    again = logs.open_log(left)
+    again.close()
+    reading, found = all_of(left)
+    assert reading.problems == []
+    assert found.keys() == {"st_0002"}
+    assert b"recovery" not in contents(left)
+
+
+def test_a_damaged_segment_is_not_made_to_look_whole(log: Path) -> None:
+    path = segments.list_segments(log)[1].path
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    streams = {line.split(b'"')[3].decode() for line in lines[1:-1]}
+    with pytest.raises(segmentfile.Damaged, match=path.name):
+        purge(log, *streams)
+    reading, _ = all_of(log)
+    assert reading.counts["corrupt"]
+
+
+KINDS = damage.damages()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_damage_to_a_log_that_was_purged_is_found(kind: str) -> None:
+    with disk.temporary_directory() as directory:
+        deriving.write(directory)
+        purge(directory, "st_0001", "st_0004")
+        before = damage.read_files(directory)
+        for seed in range(4):
+            files = dict(before)
+            rng = random.Random(seed)
+            while files == before:
+                KINDS[kind](rng, files)
+            damage.write_files(directory, files, before)
+            reading, _ = all_of(directory)
+            assert reading.counts["corrupt"] or reading.counts["torn"], (kind, seed)
+            damage.write_files(directory, before, files)
+
+
+# A server that writes meanwhile.
+
+
+def test_a_server_goes_on_and_closes_what_another_process_rewrote(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path / "log", segment_bytes=4000, content="full")
+    for number in range(6):
+        deriving.play(event_log, number)
+    logs.wait_for_chores(event_log)
+    done = purge(tmp_path / "log", "st_0000", "st_0001")
+    assert done.streams == {"st_0000", "st_0001"}
+    deriving.play(event_log, 6)
+    assert all_of(tmp_path / "log")[0].problems == []
+    for number in range(7, 12):
+        deriving.play(event_log, number)
+    logs.wait_for_chores(event_log)
+    assert purge(tmp_path / "log", "st_0007").streams == {"st_0007"}
+    event_log.close()
+    reading, found = all_of(tmp_path / "log")
+    assert reading.problems == []
+    assert reading.purged == {"st_0000", "st_0001", "st_0007"}
+    assert len(found) == 9
+    assert test_docs_log.read(tmp_path / "log")
+
+
+def test_a_stream_in_the_segment_that_is_written_to_is_left_alone(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path / "log", content="full")
+    deriving.play(event_log, 1)
+    before = (tmp_path / "log" / segments.segment_name(1)).read_bytes()
+    planned = purging.plan(tmp_path / "log", {"st_0001"}, is_written=True)
+    done = purge(tmp_path / "log", "st_0001")
+    assert planned.busy == done.busy == {"st_0001"}
+    assert done.streams == set()
+    assert (tmp_path / "log" / segments.segment_name(1)).read_bytes() == before
+    event_log.close()
+    assert purge(tmp_path / "log", "st_0001").streams == {"st_0001"}
+
+
+def test_of_two_processes_one_is_refused(log: Path) -> None:
+    with rewriting.Rewriter(log), pytest.raises(writerlock.LogLocked, match="another process"):
+        purge(log, "st_0001")
+    assert purge(log, "st_0001").streams == {"st_0001"}
+
+
+def test_a_server_waits_for_the_line_of_another_process(tmp_path: Path) -> None:
+    """The chain's lock is what keeps two lines apart that are written at the same time."""
+    event_log = logs.open_log(tmp_path / "log", segment_bytes=2000, content="full")
+    deriving.play(event_log, 0)
+    logs.wait_for_chores(event_log)
+    lines = (tmp_path / "log" / "chain").read_bytes().count(b"\n")
+    fd = os.open(tmp_path / "log" / "chain", os.O_RDWR)
+    closed = threading.Event()
+    with contextlib.closing(os.fdopen(fd, "rb")), chainlock.held(fd):
+        for number in range(1, 4):
+            deriving.play(event_log, number)
+        event_log._writer.later(closed.set)
+        assert (tmp_path / "log" / "chain").read_bytes().count(b"\n") == lines
+    assert closed.wait(30)
+    assert (tmp_path / "log" / "chain").read_bytes().count(b"\n") > lines
+    event_log.close()
+    assert all_of(tmp_path / "log")[0].problems == []
+
+
+# Killed, or without room, at any system call.
+
+
+def lives(directory: Path) -> dict[str, Callable[[], object]]:
+    return {"purge": lambda: purge(directory, "st_0001", "st_0003")}
+
+
+def check(directory: Path, whole: set[str]) -> None:
+    """A log of which nothing is wrong, with all that is not erased; the next purge ends it."""
+    reading, found = all_of(directory)
+    assert reading.problems == []
+    assert found.keys() - reading.purged >= whole - {"st_0001", "st_0003"}
+    deriving.replayed(directory)
+    purge(directory, "st_0001", "st_0003")
+    left = contents(directory)
+    assert b"req_1" not in left
+    assert b"req_3" not in left
+    assert not list(directory.glob(f"*{drafts.DRAFT}"))
+    reading, found = all_of(directory)
+    assert reading.problems == []
+    assert reading.purged == {"st_0001", "st_0003"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_served", [False, True], ids=["alone", "beside a server"])
+def test_killed_at_any_call_it_leaves_a_whole_log(
+    is_served: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    deriving.write(source, streams=5, **deriving.SUMMARIZED)
+    reaper = test_kills.Reaper(monkeypatch)
+    for last in range(1000):
+        directory = tmp_path / "log"
+        shutil.copytree(source, directory)
+        served = None
+        if is_served:
+            served = logs.open_log(directory, segment_bytes=4000, content="full")
+            deriving.play(served, 8)
+            logs.wait_for_chores(served)
+        whole = {f"st_{number:04}" for number in range(5)}
+        erase = functools.partial(purge, directory, "st_0001", "st_0003")
+        ended = reaper.run(erase, last)
+        if served is not None:
+            if last % 2:  # the server goes on, or the next start finds what is left
+                deriving.play(served, 9)
+            served.close()
+        check(directory, whole)
+        shutil.rmtree(directory)
+        if ended:
+            assert last > 20
+            return
+    raise AssertionError("it never came to its end")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["write", "pwrite", "fsync", "replace"])
+def test_a_disk_that_is_full_at_any_call_leaves_a_whole_log(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    deriving.write(source, streams=5, **deriving.SUMMARIZED)
+    real: Callable[..., Any] = getattr(os, call)
+    for at in range(100):
+        shutil.copytree(source, tmp_path / "log")
+        calls = 0
+
+        def full(*arguments: Any, at: int = at, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at + 1:
+                raise OSError(28, "No space left on device")
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, full)
+            with contextlib.suppress(OSError):
+                purge(tmp_path / "log", "st_0001", "st_0003")
+        check(tmp_path / "log", {f"st_{number:04}" for number in range(5)})
+        shutil.rmtree(tmp_path / "log")
+        if calls <= at:
+            return
+    raise AssertionError("it never came to its end")
+
+
+def test_what_was_erased_is_not_found(log: Path) -> None:
+    purge(log, "st_0000")
+    with pytest.raises(names.NotFound):
+        stories.story(log, "st_0000")
+
+
+def test_a_purge_that_was_stopped_shows_nothing_of_a_stream_and_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "small"
+    deriving.write(log, segment_bytes=1000, **deriving.SUMMARIZED)
+    found = all_of(log)[1]
+    stream = next(name for name, each in found.items() if len({one.path for one in each}) > 2)
+    was = next(row for row in summaries.rows_of(log) if row.summary == stream)
+    replace = rewriting.Rewriter.replace
+    done: list[int] = []
+
+    def once(self: rewriting.Rewriter, segment: Any, before: Any, data: bytes) -> bool:
+        if done:
+            raise OSError(28, "No space left on device")
+        done.append(segment.number)
+        return replace(self, segment, before, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rewriting.Rewriter, "replace", once)
+        with pytest.raises(OSError, match="No space"):
+            purge(log, stream)
+    with pytest.raises(names.NotFound):
+        stories.story(log, stream)
+    known = catalog.Catalog(log)
+    assert resolver.resolve(known, was.request_id).summary == stream
+    assert stream in choosing.of_key(log, was.key).streams
+    assert purge(log, stream).streams == {stream}
+    row = next(row for row in summaries.rows_of(log) if row.summary == stream)
+    for name in rows.OF_PURGED:
+        assert getattr(row, name) == getattr(was, name)
+    assert was.request_id.encode() not in contents(log)
+    assert purging.plan(log, {stream}, is_written=False).streams == set()
+
+
+def test_a_draft_that_counts_is_what_is_shown(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge is killed between the chain's line and the segment's new name."""
+
+    def killed(draft: Path, path: Path) -> None:
+        raise OSError(5, f"killed before {draft} was {path}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "put", killed)
+        with pytest.raises(OSError, match="killed"):
+            purge(log, "st_0002")
+    assert list(log.glob("*.purge")) != []
+    with pytest.raises(names.NotFound):
+        stories.story(log, "st_0002")
+    assert stories.story(log, "st_0005").records[-1].event == "terminal"
+
+
+def test_a_stream_that_has_not_ended_is_left_alone_beside_its_server(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path, segment_bytes=4000, content="full")
+    deriving.play(event_log, 0, ends=False)
+    for number in range(1, 9):
+        deriving.play(event_log, number)
+    logs.wait_for_chores(event_log)
+    done = purge(tmp_path, "st_0000", "st_0001")
+    assert (done.streams, done.busy) == ({"st_0001"}, {"st_0000"})
+    event_log.close()
+
+
+def test_an_old_form_beside_the_new_one_goes_with_the_next_purge(log: Path) -> None:
+    coldlogs.compress_all(log)
+    old = {path: path.read_bytes() for path in log.glob("*.gz")}
+    purge(log, "st_0001")
+    for path, data in old.items():
+        path.write_bytes(data)  # as if it had been killed before it deleted them
+    purge(log, "st_0002")
+    plain = {path.name for path in log.glob("*.jsonl")}
+    assert plain
+    assert not plain & {path.stem for path in log.glob("*.gz")}

@@ -1,0 +1,102 @@
+"""`turntape diff`: a bad stream beside a good one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machines import events
+from machines.stream.machine import Stream
+from server.cli import command_line as cli
+from tests.support.logs import logs
+
+FAILED = events.TurnFailed("upstream_error", "upstream_disconnected", "No.")
+FINISHED = events.TurnFinished("stop")
+
+
+def add(event_log: Any, clock: logs.Clock, name: str, last: Any, **fields: Any) -> None:
+    """Write one stream that lasts a second."""
+    first = logs.opened(request_id=f"req_{name}", completion_id=f"chatcmpl-{name}", **fields)
+    written, machine = event_log.stream(f"st_{name}"), Stream(first)
+    written.open(first)
+    for event in (events.TextDelta("Hello"), last):
+        clock.advance(0.5)
+        written.append(event, machine.step(event))
+    choice = machine.choices[0]
+    code = machine.failure.code if machine.failure is not None else None
+    ended = events.Terminal(
+        kind=machine.kind or "defect",
+        emission_trigger=machine.emission_trigger,
+        status=200,
+        code=code,
+        finish_reasons=(choice.reason,),
+    )
+    written.close(ended, choice.state)
+    event_log.flush()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    clock = logs.Clock()
+    event_log = logs.open_log(tmp_path, clock)
+    add(event_log, clock, "early", FINISHED)
+    add(event_log, clock, "whole", FINISHED)
+    add(event_log, clock, "other", FINISHED, model="another")
+    add(event_log, clock, "cut", events.TurnFinished("length"))
+    add(event_log, clock, "bad", FAILED)
+    add(event_log, clock, "folded", FINISHED, streaming=False)
+    event_log.close()
+    return tmp_path
+
+
+def diff(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command."""
+    status = cli.main(["diff", *map(str, arguments)])
+    shown = capfd.readouterr()
+    return status, shown.out, shown.err
+
+
+def test_the_nearest_good_one_of_its_kind_is_chosen(
+    log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = diff(capfd, "--log", log, "st_bad")
+    assert status == 1
+    lines = out.splitlines()
+    assert lines[:2] == [
+        "bad   st_bad  upstream_error upstream_disconnected",
+        "good  st_whole  completed",
+    ]
+    text = " ".join(out.split())
+    assert "the same model, endpoint, streaming, n, effort, worker" in text
+    assert "First in time: attempts, at 1.00 s" in text
+    assert max(map(len, lines)) <= 80
+
+
+def test_one_that_is_named_is_taken(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = diff(capfd, "--log", log, "--json", "st_bad", "req_early")
+    found = json.loads(out)
+    assert (status, found["bad"], found["good"]) == (1, "st_bad", "st_early")
+    assert [each["aspect"] for each in found["differences"]] == [
+        "attempts",
+        "states",
+        "finish",
+        "ending",
+    ]
+
+
+def test_two_that_are_alike_end_with_0(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = diff(capfd, "--log", log, "st_whole", "st_early")
+    assert (status, out.splitlines()[-1]) == (0, "Nothing that matters differs.")
+
+
+def test_a_flag_that_no_good_one_shares_is_said(
+    log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = diff(capfd, "--log", log, "st_folded")
+    assert "None has the same streaming too." in " ".join(out.split())
+
+
+def test_where_there_is_none_that_is_said(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, _, err = diff(capfd, "--log", log, "st_other")
+    assert (status, "no stream of this log is whole" in err) == (3, True)

@@ -1,0 +1,42 @@
+"""A name that leads nowhere, or to several streams, is said with what helps on."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.log.find import names, stories
+from engine.log.summary import rows
+from server.cli.log import lookups
+from tests.server.cli.log import asked
+
+
+def said(path: Path, name: str) -> list[str]:
+    with pytest.raises(LookupError) as error:
+        stories.story(path, name)
+    return lookups.lines(error.value)
+
+
+def test_not_found_says_what_the_log_covers_and_what_is_near(tmp_path: Path) -> None:
+    asked.write(tmp_path, {"request_id": "req_abcdef"}, {})
+    (line,) = said(tmp_path, "req_abcdex")
+    assert line.startswith("nothing is called req_abcdex. The log covers 2025-11-30 ")
+    assert line.endswith("Close to it: req_abcdef.")
+
+
+def test_several_are_listed_with_their_times(tmp_path: Path) -> None:
+    asked.write(tmp_path, *({"request_id": "req_same"} for _ in range(12)))
+    head, *lines, more = said(tmp_path, "req_same")
+    assert head == "req_same is 12 streams; name one by its own id:"
+    assert "st_0011  2025-11-30 " in lines[0]
+    assert len(lines) == lookups.SHOWN_MOST
+    assert more == "  and 2 more"
+
+
+def test_records_that_are_gone_are_said_to_be() -> None:
+    row = rows.Summary(summary="st_1", at=(1, 2), t=asked.START, kind="timeout", code="x")
+    (line,) = lookups.lines(names.Gone("st_1", names.Covered(), row))
+    assert "timeout (x), were deleted with their segment" in line
+
+
+def test_an_empty_log_covers_nothing() -> None:
+    assert lookups.covered(names.Covered()) == "The log holds no streams."

@@ -1,0 +1,60 @@
+"""A timeline at 80 columns: folded, cut, and silences to scale."""
+
+from pathlib import Path
+
+import pytest
+
+from machines import events
+from server.cli.log import picture
+from tests.support.logs import told
+
+FINISHED = events.TurnFinished("stop")
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("short", 9, "short"),
+        ("exactly9!", 9, "exactly9!"),
+        ("ten chars.", 9, "ten char…"),
+        ("漢字漢字", 8, "漢字漢字"),
+        ("漢字漢字", 7, "漢字漢…"),
+        ("a\x1bb", 9, "a\\x1bb"),
+    ],
+)
+def test_a_text_fits(text: str, width: int, shown: str) -> None:
+    assert picture.fit(text, width) == shown
+    assert picture.columns(shown) <= width
+
+
+def drawn(tmp_path: Path, *happened: told.Happened) -> list[str]:
+    """The lines of a stream."""
+    return [line.text for line in picture.lines(told.told(tmp_path, *happened))]
+
+
+def test_the_setting_up_of_a_turn_is_one_line(tmp_path: Path) -> None:
+    plumbing = [
+        (0.1, events.RpcSent("thread/start", 1)),
+        (0.1, events.RpcReplied(1)),
+        (0.2, events.RpcSent("turn/start", 2)),
+        (0.2, events.TurnStarted("th", "tu")),
+    ]
+    lines = drawn(tmp_path, *plumbing, *told.texts("Hel"), (1.1, FINISHED))
+    assert "   0.100 s  worker   4 steps: thread/start, turn/start" in lines
+
+
+def test_silences_are_to_scale(tmp_path: Path) -> None:
+    happened = [*told.texts("a", since=0.01), *told.texts("b", since=6), *told.texts("c", since=9)]
+    lines = drawn(tmp_path, *happened, (12, FINISHED))
+    assert [line.count("·") for line in lines if "··" in line] == [12, 6, 6]
+
+
+def test_a_call_is_named_with_its_size_and_fate(tmp_path: Path) -> None:
+    called = events.ToolCalled("call_1", "look", '{"a":')
+    lines = drawn(tmp_path, (1, called), (2, FINISHED))
+    assert "call      look call_1: 5 bytes, is no JSON object, sent" in lines
+
+
+def test_a_moment_is_spelled_in_utc_or_here() -> None:
+    assert picture.moment(1_700_000_000_123_456, is_utc=True) == "2023-11-14 22:13:20.123Z"
+    assert picture.moment(1_700_000_000_123_456, is_utc=False)[-5] in "+-"

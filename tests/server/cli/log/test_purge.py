@@ -1,0 +1,190 @@
+"""`turntape purge` as its user sees it."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.log.read import segments
+from engine.store import sqlite as sqlitestore, store as responsestore
+from machines import events
+from server.cli import command_line as cli
+from server.keys import keyring
+from tests.engine.log.derive import logsforderiving as deriving
+from tests.support.logs import logs
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    deriving.write(tmp_path / "log")
+    return tmp_path / "log"
+
+
+def run(*arguments: str | Path) -> int:
+    return cli.main(["purge", *map(str, arguments)])
+
+
+def left(log: Path) -> set[str]:
+    reading = segments.read(log)
+    found = {record.stream for record in reading}
+    assert reading.problems == []
+    return found
+
+
+ALL = {f"st_{number:04}" for number in range(6)}
+
+
+def test_by_any_id(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("req_1", "st_0003", "--log", log, "--yes") == 0
+    assert "erased: 2 streams" in capfd.readouterr().out
+    assert left(log) == ALL - {"st_0001", "st_0003"}
+    assert run("req_1", "--log", log, "--yes") == 3
+    assert cli.main(["replay", str(log)]) == 0
+    assert "2 purged" in capfd.readouterr().out
+
+
+def test_by_key(log: Path) -> None:
+    assert run("--key", "beta", "--log", log, "--yes") == 0
+    assert left(log) == {"st_0000", "st_0002", "st_0004"}
+    assert run("--key", "gamma", "--log", log, "--yes") == 3
+
+
+def test_by_time(log: Path) -> None:
+    assert run("--before", "2001-01-01", "--log", log, "--yes") == 3
+    assert run("--before", "30d", "--log", log, "--yes") == 0
+    assert left(log) == set()
+
+
+def test_a_dry_run_writes_nothing(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("st_0001", "--log", log, "--dry-run") == 0
+    assert "to erase: 1 streams, " in capfd.readouterr().out
+    assert left(log) == ALL
+
+
+def test_without_a_terminal_nobody_is_asked_and_nothing_is_erased(
+    log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("st_0001", "--log", log) == 2
+    assert "--yes" in capfd.readouterr().err
+    assert left(log) == ALL
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("st_1", "--key", "beta"), ("--key", "a", "--before", "1d")]
+)
+def test_one_way_to_choose_is_given(log: Path, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments, "--log", log, "--yes") == 2
+
+
+def test_a_file_is_not_purged(log: Path) -> None:
+    assert run("st_0001", "--log", log / "events-00000001.jsonl", "--yes") == 2
+
+
+def test_a_damaged_log_is_2(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = segments.list_segments(log)[0].path
+    path.write_bytes(path.read_bytes().replace(b"req_0", b"req_8"))
+    assert run("st_0001", "--log", log, "--yes") == 2
+    assert "corrupt" in capfd.readouterr().err
+
+
+def test_beside_a_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log"
+    event_log = logs.open_log(log, segment_bytes=4000, content="full")
+    for number in range(4):
+        deriving.play(event_log, number)
+    logs.wait_for_chores(event_log)
+    assert run("st_0003", "--log", log, "--yes") == 1
+    said = capfd.readouterr().err
+    assert "1 stream not erased, st_0003" in said
+    assert "a server writes to" in said
+    assert run("--key", "beta", "--log", log, "--yes") == 1
+    captured = capfd.readouterr()
+    assert "erased: 1 streams" in captured.out
+    assert "st_0003" in captured.err
+    event_log.close()
+    assert left(log) == {"st_0000", "st_0002", "st_0003"}
+
+
+def stored(tmp_path: Path, log: Path) -> Path:
+    """A log with a stream whose response was kept; the store."""
+    event_log = logs.open_log(log, content="full")
+    stream = event_log.stream("st_kept")
+    stream.open(
+        logs.opened(completion_id="resp_1", endpoint=events.RESPONSES, stored=True, key="alpha")
+    )
+    stream.close(logs.TERMINAL, "done")
+    event_log.flush()
+    event_log.close()
+    path = tmp_path / "responses.sqlite"
+    asyncio.run(_keep(path))
+    return path
+
+
+async def _keep(path: Path) -> None:
+    store = sqlitestore.SqliteStore(path, responsestore.Limits(), time.time)
+    await store.open()
+    kept = responsestore.StoredResponse(
+        response_id="resp_1",
+        key_id=keyring.id_of("alpha"),
+        created_at=1,
+        status="completed",
+        body=b"{}",
+    )
+    await store.put(kept)
+    await store.close()
+
+
+async def _get(path: Path) -> responsestore.StoredResponse | None:
+    store = sqlitestore.SqliteStore(path, responsestore.Limits(), time.time)
+    await store.open()
+    try:
+        return await store.get("resp_1", keyring.id_of("alpha"))
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PROXY_DATA_DIR", str(tmp_path))
+    return stored(tmp_path, tmp_path / "log")
+
+
+def test_a_kept_response_goes_too(configured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert asyncio.run(_get(configured)) is not None
+    assert run("st_kept", "--yes") == 0
+    assert "1 kept responses" in capfd.readouterr().out
+    assert asyncio.run(_get(configured)) is None
+
+
+def test_of_a_log_elsewhere_no_store_is_known(
+    configured: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROXY_DATA_DIR", str(tmp_path / "other"))
+    assert run("st_kept", "--log", tmp_path / "log", "--yes") == 0
+    assert "warning: 1 responses were kept of them" in capfd.readouterr().err
+    assert asyncio.run(_get(configured)) is not None
+
+
+def test_where_the_store_is_a_server_s_nothing_is_erased(
+    configured: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def beside() -> None:
+        store = sqlitestore.SqliteStore(configured, responsestore.Limits(), time.time)
+        await store.open()
+        try:
+            loop = asyncio.get_running_loop()
+            assert await loop.run_in_executor(None, run, "st_kept", "--yes") == 1
+            assert left(tmp_path / "log") == {"st_kept"}
+            again = ("st_kept", "--yes", "--keep-responses")
+            assert await loop.run_in_executor(None, run, *again) == 0
+        finally:
+            await store.close()
+
+    asyncio.run(beside())
+    assert "nothing was erased" in capfd.readouterr().err
+    assert left(tmp_path / "log") == set()
+    assert asyncio.run(_get(configured)) is not None

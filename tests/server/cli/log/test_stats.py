@@ -1,0 +1,99 @@
+"""What `turntape stats` counts is what the log's terminal records say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from server.cli.log import stats
+from tests.server.cli.log import asked
+from tests.support.logs import logs, summaries
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """18 good streams and two bad ones, of two models; the good ones took 1 to 18 ms to begin."""
+    good = [
+        {"ttft_us": 1000 * number, "longest_gap_us": 10 * number, "model": "a", "key": "ci"}
+        for number in range(1, 19)
+    ]
+    bad = {"kind": "timeout", "status": 504, "code": "upstream_timeout", "model": "b"}
+    return asked.write(tmp_path / "log", *good[:10], bad, *good[10:], bad)
+
+
+def told(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, object]:
+    status, said, _ = asked.run(capfd, "stats", *arguments, "--json")
+    assert status == 0
+    found: dict[str, object] = json.loads(said)
+    return found
+
+
+def test_endings_shares_and_percentiles(
+    directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counted = told(capfd, directory)
+    assert counted["all"] == {
+        "name": "all",
+        "streams": 20,
+        "failed": 2,
+        "share_failed": 0.1,
+        "kinds": {"completed": 18, "timeout": 2},
+        "ttft": {"p50": 9000, "p95": 18000, "p99": 18000},
+        "gap": {"p50": 80, "p95": 170, "p99": 180},
+    }
+    assert (counted["last_good"], counted["first_bad"]) == ("st_0009", "st_0010")
+
+
+def test_filters_hold_here_too(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    counted = told(capfd, directory, "--model", "b")
+    assert (counted["last_good"], counted["first_bad"]) == (None, "st_0010")
+    status, _, complained = asked.run(capfd, "stats", directory, "--model", "c")
+    assert status == 3
+    assert "The log covers" in complained
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("model", ["b", "a"]),
+        ("code", ["upstream_timeout", "(none)"]),
+        ("key", ["(none)", "ci"]),
+        ("hour", ["2025-11-30 12:00"]),
+    ],
+)
+def test_groups_have_those_that_fail_first(
+    by: str, names: list[str], directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counted = told(capfd, directory, "--by", by, "--utc")
+    groups = counted["by"]
+    assert isinstance(groups, dict)
+    assert [each["name"] for each in groups[by]] == names
+
+
+def test_the_text_says_the_same_in_80_columns(
+    directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, said, _ = asked.run(capfd, "stats", directory, "--by", "code", "--utc")
+    assert status == 0
+    assert "20 streams, 2 failed (10.0%)" in said
+    assert "last good   2025-11-30 12:09:00 UTC  st_0009" in said
+    assert "first bad   2025-11-30 12:10:00 UTC  st_0010" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_percentiles_are_of_nearest_rank() -> None:
+    assert stats.percentiles([]) == {}
+    assert stats.percentiles([7]) == {"p50": 7, "p95": 7, "p99": 7}
+    assert stats.percentiles(range(100, 0, -1)) == {"p50": 50, "p95": 95, "p99": 99}
+
+
+def test_a_refusal_stands_for_as_many_as_it_says(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event_log = logs.open_log(tmp_path, **summaries.KEPT)
+    summaries.write(event_log, "st_1")
+    summaries.reject(event_log, "req_1", count=9)
+    event_log.close()
+    counted = told(capfd, tmp_path)["all"]
+    assert isinstance(counted, dict)
+    assert (counted["streams"], counted["failed"]) == (10, 9)

@@ -1,0 +1,247 @@
+"""Logs that are worth looking at: streams of every kind with the times of real ones, for the page.
+
+Each is played through today's machine and renderer by a clock of its own, so its records, its
+figures and the digest of its bytes are those that a server would have written.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine import looplag
+from engine.log import event_log as eventlog
+from engine.log.content import digest
+from engine.stream import terminal, times
+from engine.stream.sink import Summary
+from machines import events
+from machines.stream import machine as stream
+from server.renderers import reply
+from tests.support.logs import logs
+
+Story = Sequence[tuple[float, events.StreamInput]]
+"""What happened to a stream: milliseconds since the one before, and an event."""
+
+START_US: Final = 1_790_000_000_000_000
+
+KEY: Final = "5eed" * 8
+
+MS: Final = 1000
+
+WORDS: Final = (
+    "The tide turns twice a day because the Moon pulls the near side of the ocean more than the "
+    "far side. What we call high water is that bulge passing under us, and the second one, on the "
+    "far side, is where the pull is weakest. Around the coast the sea floor and the shape of bays "
+    "delay it by hours, which is why harbours a few miles apart have different tables."
+)
+
+USAGE: Final = events.Usage(412, 96, 256)
+
+
+def texts(count: int, text: str = WORDS, pace_ms: float = 34.0, seed: int = 1) -> Iterator[Any]:
+    """Deltas of a text, a word each, at an uneven pace."""
+    chance = random.Random(seed)
+    for word in text.split(" ")[:count]:
+        yield pace_ms * chance.uniform(0.3, 1.9), events.TextDelta(f"{word} ")
+
+
+def begun(wait_ms: float = 620.0) -> Iterator[Any]:
+    """What comes before the first text."""
+    yield 3.2, events.RpcSent("turn/start", 7)
+    yield 4.1, events.RpcReplied(7)
+    yield 0.4, events.TurnStarted("th_01", "tu_01")
+    yield wait_ms, events.ItemStarted("agentMessage")
+
+
+def whole() -> Iterator[Any]:
+    """The end of a good answer."""
+    yield 21.0, events.TurnFinished("stop", followed=True)
+    yield 2.1, events.TokensCounted(USAGE)
+
+
+def failed(kind: Any, code: str, message: str, **more: Any) -> Iterator[Any]:
+    """The end of one that failed."""
+    yield 18.0, events.TurnFailed(kind, code, message, **more)
+
+
+CALL: Final = '{"city":"Bergen","days":3,"units":"metric"}'
+
+STORIES: Final[dict[str, Story]] = {
+    "good": (*begun(), *texts(60), *whole()),
+    "thinking": (
+        *begun(380),
+        *((55.0, events.ReasoningDelta(f"{word} ")) for word in WORDS.split(" ")[:22]),
+        *texts(40, seed=2),
+        *whole(),
+    ),
+    "call": (
+        *begun(900),
+        *texts(9, "I will look that up in the forecast for the town", seed=3),
+        (340.0, events.ToolCalled("call_9f2", "get_forecast", CALL)),
+        *whole(),
+    ),
+    "silent": (
+        *begun(700),
+        *texts(24, seed=4),
+        (30_000.0, events.TimerFired("idle")),
+    ),
+    "broken": (
+        *begun(450),
+        *texts(31, seed=5),
+        *failed(
+            "upstream_error",
+            "upstream_disconnected",
+            "The provider's stream broke off.",
+            word="responseStreamDisconnected",
+            detail="stream disconnected before completion: Transport error: peer reset",
+        ),
+    ),
+    "retried": (
+        *begun(300),
+        (90.0, events.RetryScheduled(1, 1000, "upstream_error", detail="503 overloaded")),
+        (1002.0, events.RpcSent("turn/start", 8)),
+        *texts(28, seed=6),
+        *whole(),
+    ),
+    "left": (*begun(820), *texts(14, seed=7), (240.0, events.ClientGone("left"))),
+    "spent": (
+        *begun(210),
+        *failed(
+            "upstream_error",
+            "usage_limit_exceeded",
+            "The usage limit is reached.",
+            word="usageLimitExceeded",
+        ),
+    ),
+    "exited": (
+        *begun(640),
+        *texts(12, seed=8),
+        *failed("worker_lost", "worker_exited", "The worker's process ended before its answer."),
+    ),
+    "late": ((60_000.0, events.TimerFired("first_chunk")),),
+}
+"""Streams by what happened to them."""
+
+BAD: Final = ("silent", "broken", "spent", "exited", "late", "left")
+
+USUAL: Final = ("good", "good", "good", "thinking", "call", "retried")
+
+MODELS: Final = ("gpt-5.5", "gpt-5.5-mini", "codex-max", "local/llama-3.3")
+
+
+def raw(body: object) -> msgspec.Raw:
+    """A client's request as a record has it."""
+    return msgspec.Raw(msgspec.json.encode(body))
+
+
+class Gallery:
+    """Writes streams into a log.
+
+    Args:
+        fields: of the log's settings.
+    """
+
+    def __init__(self, directory: Path, content: str = "full", **fields: Any) -> None:
+        self.clock = logs.Clock(START_US)
+        self._log: eventlog.EventLog = logs.open_log(
+            directory, self.clock, content=content, **fields
+        )
+        self._lag = looplag.LoopLag()
+
+    def settle(self) -> None:
+        """Wait until the log has done what it does beside its records."""
+        logs.wait_for_chores(self._log)
+
+    def close(self) -> None:
+        """Write nothing any more."""
+        self._log.close()
+
+    def add(self, stream_id: str, story: Story, **fields: Any) -> None:
+        """Write a stream from its beginning to its end; one without an end stays open."""
+        opened = logs.opened(
+            hash_key=KEY,
+            content="full",
+            include_usage=True,
+            **{"request_id": f"req_{stream_id[3:]}", "worker": "codex", **fields},
+        )
+        played, renders = stream.Stream(opened), reply(opened)
+        body = digest.BodyDigest(bytes.fromhex(KEY))
+        record = self._log.stream(stream_id)
+        start = record.open(opened)
+        at = times.Times(start, start, start)
+        for wait_ms, event in story:
+            self.clock.us += round(wait_ms * MS)
+            now = self.clock.us + 1
+            at.saw(event, now)
+            if isinstance(event, times.TOKENS) and at.token is None:
+                at.token = now
+            if isinstance(event, times.CONTENTS) and at.content is None:
+                at.content = now
+            step = played.step(event)
+            record.append(event, step)
+            for output in step.outputs:
+                body.update(renders.render(output, now))
+        if played.ended:
+            summary = Summary(renders.status, renders.frames, body.length, body.hexdigest())
+            at.ended(self.clock.us + 1, self._lag, 0.0)
+            last = terminal.terminal(played, summary, at, self.clock.us + 1)
+            record.close(last, played.position)
+        self._log.flush()
+
+    def refuse(self, number: int, code: str = "invalid_api_key", status: int = 401) -> None:
+        """Write a refused request."""
+        self._log.stream(f"rj_{number:04}").close(
+            events.RequestRejected(
+                request_id=f"req_refused{number}",
+                code=code,
+                status=status,
+                message="Incorrect API key provided.",
+                method="POST",
+                route="/v1/chat/completions",
+                client="127.0.0.1",
+            ),
+            "rejected",
+        )
+        self._log.flush()
+
+
+def mixed(directory: Path, streams: int = 120, **fields: Any) -> None:
+    """Write a log of a working day: most streams good, a bad spell in the middle."""
+    chance = random.Random(7)
+    gallery = Gallery(directory, **fields)
+    for number in range(streams):
+        spell = 0.45 < number / streams < 0.6
+        bad = chance.random() < (0.5 if spell else 0.06)
+        name = chance.choice(
+            BAD if bad else ("good", "good", "good", "thinking", "call", "retried")
+        )
+        model = chance.choice(MODELS[:3])
+        gallery.add(
+            f"st_{number:04}{name[:4]}",
+            STORIES[name],
+            model=model,
+            target=model,
+            completion_id=f"chatcmpl-{number:04}",
+            worker=chance.choice(("codex", "codex", "upstream")),
+            key=chance.choice(("obsidian", "ci", "")),
+        )
+        if chance.random() < 0.04:
+            gallery.refuse(number)
+        gallery.clock.advance(chance.uniform(20, 160))
+    gallery.close()
+
+
+def many(directory: Path, streams: int) -> None:
+    """Write a log of many short streams."""
+    gallery = Gallery(directory)
+    short = {"good": (*texts(3, pace_ms=60), *whole()), "spent": STORIES["spent"]}
+    for number in range(streams):
+        bad = number % 17 == 3
+        model = MODELS[number % 3]
+        gallery.add(
+            f"st_{number:06}", short["spent" if bad else "good"], model=model, target=model
+        )
+        gallery.clock.advance(3)
+    gallery.close()

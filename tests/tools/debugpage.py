@@ -1,0 +1,56 @@
+"""Writes what the commands of `docs/debugging.md` print: `python -m tests.tools.debugpage`.
+
+The page names each command in a mark, `<!-- shown: show … -->`, and has what it prints behind it.
+They read the transcripts, which are the same on every machine, so what they print is too.
+With `--check` nothing is written, and the exit status says whether anything would change.
+"""
+
+import argparse
+import contextlib
+import difflib
+import io
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from server.cli import command_line as cli
+from tests.support.logs import logs
+
+PAGE: Final = logs.ROOT / "docs" / "debugging.md"
+
+_BLOCK: Final = re.compile(r"(<!-- shown: ([^\n]*) -->\n\n```text\n)(.*?)(```\n)", re.DOTALL)
+
+
+def shown(line: str) -> str:
+    """Return what a command prints, under the line that it was asked for with."""
+    out = io.StringIO()
+    with contextlib.chdir(logs.ROOT), contextlib.redirect_stdout(out):
+        cli.main(shlex.split(line))
+    printed = "".join(part.rstrip() + "\n" for part in out.getvalue().splitlines())
+    return f"$ turntape {line}\n{printed}"
+
+
+def put(page: str) -> str:
+    """Return the page with what its commands print today."""
+    return _BLOCK.sub(lambda block: block[1] + shown(block[2]) + block[4], page)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where the page is written, or is as it would be; else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.debugpage", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    options = parser.parse_args(arguments)
+    before = PAGE.read_text(encoding="utf-8")
+    after = put(before)
+    if options.check:
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
+        sys.stdout.writelines(line + "\n" for line in lines)
+        return 1 if after != before else 0
+    PAGE.write_text(after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
