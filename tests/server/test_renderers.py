@@ -106,4 +106,4 @@ def test_time_is_linear_in_what_an_answer_holds(name: str, endpoint: str, stream
         )
         return lambda: b"".join(renderer.render(output) for output in answer)
 
-    growth.check_linear(prepare, 1000)
+    growth.check_linear(prepare, 500)

@@ -171,4 +171,4 @@ def test_time_is_linear_in_what_an_answer_has_many_of(name: str) -> None:
 
         return run
 
-    growth.check_linear(prepare, 2000)
+    growth.check_linear(prepare, 1000)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from hypothesis import given, strategies as st
 from machines.tools import blocks as usetool, obsidian
 from machines.tools.blocks import Aborted, Block, Piece, Started, Text
 from tests.support.machines import feeding
+from tests.support.process import growth
 
 READ = '<use_tool name="readNote"><notePath>a.md</notePath></use_tool>'
 A_NOTE = Block(READ, "readNote", '{"notePath":"a.md"}')
@@ -341,20 +341,6 @@ def test_text_is_held_exactly_while_it_may_begin_a_tag(shreds: list[str]) -> Non
         assert scanner.held == max(len(begin) for begin in begins if fed.endswith(begin))
 
 
-def seconds(text: str, size: int) -> float:
-    """Processor time of the fastest of some runs over a text in pieces of a size."""
-    cut = cut_at(text, range(size, len(text), size))
-    best = float("inf")
-    for _ in range(3):
-        scanner = usetool.Scanner(BOTH)
-        begun = time.process_time()
-        for piece in cut:
-            scanner.feed(piece)
-        scanner.end()
-        best = min(best, time.process_time() - begun)
-    return best
-
-
 @pytest.mark.parametrize("size", [1, 100_000])
 @pytest.mark.parametrize(
     "make",
@@ -375,5 +361,16 @@ def seconds(text: str, size: int) -> float:
     ],
 )
 def test_time_is_linear_in_the_text(make: Callable[[int], str], size: int) -> None:
-    short = max(seconds(make(25_000), size), 0.001)
-    assert seconds(make(100_000), size) < 8 * short
+    def prepare(length: int) -> Callable[[], object]:
+        text = make(length)
+        cut = cut_at(text, range(size, len(text), size))
+        scanner = usetool.Scanner(BOTH)
+
+        def run() -> None:
+            for piece in cut:
+                scanner.feed(piece)
+            scanner.end()
+
+        return run
+
+    growth.check_linear(prepare, 25_000)

@@ -1,6 +1,6 @@
 """What of a choice's text is a call, in small: pieces, replayed pieces, ids, time."""
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from machines.outputs import Content, Piece, ToolBufferFlushed, ToolBufferStarte
 from machines.stream import machine as stream
 from machines.tools.buffer import ToolBuffer
 from tests.support.machines.playbook import opened
+from tests.support.process import growth
 
 BLOCK = "<use_tool><name>a</name></use_tool>"
 
@@ -135,20 +136,6 @@ def test_a_decision_is_kept_for_calls_that_were_compared() -> None:
     assert sum(isinstance(out, ToolCall) for out in said) == 2
 
 
-def seconds(text: str, size: int, first: events.Opened) -> float:
-    """Processor time of the faster of two streams over a text in pieces of a size."""
-    cut = [text[start : start + size] for start in range(0, len(text), size)]
-    best = float("inf")
-    for _ in range(2):
-        machine = stream.Stream(first)
-        begun = time.process_time()
-        for piece in cut:
-            machine.step(events.TextDelta(piece))
-        machine.step(events.TurnFinished("stop"))
-        best = min(best, time.process_time() - begun)
-    return best
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"output_mode": "obsidian-xml", "dedup": True, "suppress_tail": True}],
@@ -160,20 +147,33 @@ def seconds(text: str, size: int, first: events.Opened) -> float:
 def test_time_is_linear_in_the_text(unit: str, options: dict[str, Any]) -> None:
     first = opened(tools=tooloptions.ToolOptions(("a",), **options))
     start = "<use_tool>" if unit == "x" else ""
-    short = max(seconds(start + unit * (250_000 // len(unit)), 16, first), 0.001)
-    assert seconds(start + unit * (1_000_000 // len(unit)), 16, first) < 8 * short
+
+    def prepare(length: int) -> Callable[[], object]:
+        text = start + unit * (length // len(unit))
+        cut = [text[at : at + 16] for at in range(0, len(text), 16)]
+        machine = stream.Stream(first)
+
+        def run() -> None:
+            for piece in cut:
+                machine.step(events.TextDelta(piece))
+            machine.step(events.TurnFinished("stop"))
+
+        return run
+
+    growth.check_linear(prepare, 250_000)
 
 
 def test_time_of_a_masked_replay_is_linear_in_the_text() -> None:
-    def replayed(size: int) -> float:
+    def prepare(size: int) -> Callable[[], object]:
         machine = stream.Stream(opened(tools=tooloptions.ToolOptions(("a",))))
-        begun = time.process_time()
-        started = outputs.Decision(8, None, (Piece("started"),))
-        machine.step(events.TextDelta("********"), started)
-        for _ in range(size // 8):
-            machine.step(events.TextDelta("********"), outputs.Decision(8, None, ()))
-        machine.step(events.TurnFinished("stop"))
-        return time.process_time() - begun
 
-    short = max(min(replayed(250_000) for _ in range(2)), 0.001)
-    assert replayed(1_000_000) < 8 * short
+        def run() -> None:
+            started = outputs.Decision(8, None, (Piece("started"),))
+            machine.step(events.TextDelta("********"), started)
+            for _ in range(size // 8):
+                machine.step(events.TextDelta("********"), outputs.Decision(8, None, ()))
+            machine.step(events.TurnFinished("stop"))
+
+        return run
+
+    growth.check_linear(prepare, 250_000)

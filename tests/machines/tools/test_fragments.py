@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from machines.tools import fragments as toolcalls
 from machines.tools.fragments import Call, Extended, Fragment, Marked, Opened
+from tests.support.process import growth
 
 Told = list[toolcalls.Change]
 
@@ -670,23 +670,20 @@ STREAMS: dict[str, Callable[[str], list[Fragment]]] = {
 }
 
 
-def seconds(fragments: list[Fragment]) -> float:
-    """Processor time of the fastest of some runs."""
-    best = float("inf")
-    for _ in range(3):
-        joiner = toolcalls.Joiner("c")
-        begun = time.process_time()
-        for fragment in fragments:
-            joiner.ingest_delta(fragment)
-        joiner.end()
-        best = min(best, time.process_time() - begun)
-    return best
-
-
 @pytest.mark.parametrize("how", STREAMS)
 def test_time_is_linear_in_the_arguments(how: str) -> None:
-    ratio = seconds(STREAMS[how](LONG)) / seconds(STREAMS[how](LONG[: len(LONG) // 8]))
-    assert ratio < 20, "eight times the text"
+    def prepare(length: int) -> Callable[[], object]:
+        fragments = STREAMS[how](LONG[:length])
+        joiner = toolcalls.Joiner("c")
+
+        def run() -> None:
+            for fragment in fragments:
+                joiner.ingest_delta(fragment)
+            joiner.end()
+
+        return run
+
+    growth.check_linear(prepare, len(LONG) // growth.TIMES)
 
 
 MEMBERS = msgspec.Raw(b'{"a":1}')

@@ -1,7 +1,6 @@
 """A call is written in one form, and read from every form that models write it in."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from hypothesis import given, strategies as st
 
 from machines import parse
 from machines.tools import obsidian
+from tests.support.process import growth
 
 
 def block(*lines: str) -> str:
@@ -387,16 +387,6 @@ def test_what_is_read_can_be_written_and_read_again(text: str) -> None:
         assert obsidian.canonical(again.name, again.arguments) == written
 
 
-def seconds(text: str) -> float:
-    """Processor time of the fastest of some readings."""
-    best = float("inf")
-    for _ in range(3):
-        begun = time.process_time()
-        obsidian.read(text)
-        best = min(best, time.process_time() - begun)
-    return best
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -419,5 +409,8 @@ def seconds(text: str) -> float:
     ],
 )
 def test_time_is_linear_in_the_block(make: Callable[[int], str]) -> None:
-    short = max(seconds(make(20_000)), 0.001)
-    assert seconds(make(80_000)) < 8 * short
+    def prepare(length: int) -> Callable[[], object]:
+        text = make(length)
+        return lambda: obsidian.read(text)
+
+    growth.check_linear(prepare, 20_000)

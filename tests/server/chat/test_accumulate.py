@@ -104,7 +104,7 @@ def test_time_is_linear_in_the_chunks(delta: Any) -> None:
 
         return run
 
-    growth.check_linear(prepare, 4000)
+    growth.check_linear(prepare, 2000)
 
 
 def test_entries_are_joined_by_the_first_indexes_and_the_others_are_kept() -> None:

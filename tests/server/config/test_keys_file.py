@@ -179,7 +179,7 @@ def test_to_read_it_takes_time_in_proportion_to_its_keys() -> None:
         )
         return lambda: keys_file.parse(data)
 
-    growth.check_linear(prepare, 1000)
+    growth.check_linear(prepare, 500)
 
 
 def refusal(environ: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Twice as many items of a Responses request take about twice as long, whatever they are."""
+"""Four times as many items of a Responses request take about four times as long."""
 
 import contextlib
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from tests.support.requests import chatrequests, largeresponses, requestwork, re
 
 pytestmark = pytest.mark.slow
 
-SIZE = 400_000
-"""Bytes of the smaller body: of several thousand items, so that copies of copies show."""
+SIZE = 200_000
+"""Bytes of the smaller body: of some thousand items, so that copies of copies show."""
 
 
 def read(body: bytes, name: str) -> None:

@@ -6,27 +6,46 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-LINEAR: Final = 2.3
-"""Times as long that double the input may take. Twice is linear; what is quadratic takes four."""
+TIMES: Final = 4
+"""How much larger the larger input is."""
+
+LINEAR: Final = 8.0
+"""Times as long that it may take: four is linear, sixteen is quadratic. What no longer fits into
+the processor's caches takes five to six."""
 
 ROUNDS: Final = 40
 """How often both sizes are tried at the most; the best of each counts."""
 
 
 def check_linear(prepare: Callable[[int], Callable[[], object]], size: int) -> None:
-    """Fail if double the size takes more than `LINEAR` times as long.
+    """Fail if `TIMES` the size takes more than `LINEAR` times as long.
 
     Args:
         prepare: makes the input of a size, which is not timed, and what is done with it.
         size: so large that one run takes some milliseconds.
     """
-    once = twice = math.inf
+    small = large = math.inf
     for _ in range(ROUNDS):
-        once = min(once, _seconds(prepare(size)))
-        twice = min(twice, _seconds(prepare(2 * size)))
-        if twice < LINEAR * once:
+        small = min(small, _seconds(prepare(size)))
+        large = min(large, _seconds(prepare(TIMES * size)))
+        if large < LINEAR * small:
             return
-    raise AssertionError(f"{once:.3f} s for {size}, {twice:.3f} s for {2 * size}")
+    raise AssertionError(f"{small:.4f} s for {size}, {large:.4f} s for {TIMES * size}")
+
+
+def check_as_fast(run: Callable[[], object], other: Callable[[], object]) -> None:
+    """Fail if one piece of work takes more than `LINEAR` times as long as another.
+
+    Args:
+        other: takes some milliseconds.
+    """
+    took = least = math.inf
+    for _ in range(ROUNDS):
+        took = min(took, _seconds(run))
+        least = min(least, _seconds(other))
+        if took < LINEAR * least:
+            return
+    raise AssertionError(f"{took:.4f} s, the other {least:.4f} s")
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -7,7 +7,9 @@ and who runs it.
 
 It is the command line as it is, on asyncio's own loop, whose callbacks can be measured one by one:
 on SIGUSR1 it says on stderr how much CPU time of the loop's thread the longest took since it was
-asked last. CPU time does not depend on what else the machine does.
+asked last. CPU time does not depend on how many others want the processor, but on who shares its
+caches and its clock: so a fixed piece of work is timed at the same moment, and the milliseconds
+are those of a processor that does it in `REFERENCE_MS`.
 """
 
 import asyncio
@@ -43,6 +45,12 @@ UNSLICED: Final = "HELDLOOP_UNSLICED"
 LIMIT_MS: Final = 50.0
 """CPU time that one callback may take for a body of up to a MiB, whatever is in it."""
 
+REFERENCE_MS: Final = 4.0
+"""CPU time of `_reference` on the processor that `LIMIT_MS` was measured on, when it was idle."""
+
+TRIES: Final = 8
+"""How often a body is measured at the most, where it seemed to take too long."""
+
 WAIT_S: Final = 120.0
 
 
@@ -50,7 +58,7 @@ class Held(NamedTuple):
     """What a request cost the loop.
 
     Attributes:
-        longest_ms: CPU time of the longest callback.
+        longest_ms: CPU time of the longest callback, on the processor of `REFERENCE_MS`.
         total_ms: of all of them.
         where: the longest one.
     """
@@ -93,15 +101,15 @@ class MeasuredServe(serving.Serve):
         held = (found["longest_ms"], found["total_ms"], found["where"])
         return Held(response.status, response.body, *held)
 
-    def measure_least(self, path: str, body: bytes) -> Held:
-        """The least that a body cost in three tries: who shares the processor's caches makes any
-        one of them longer, by half at times."""
-        held = self.measure(path, body)
-        for _ in range(2):
-            if held.longest_ms < LIMIT_MS:
+    def measure_least(self, path: str, body: bytes, limit: float = LIMIT_MS) -> Held:
+        """The least that a body cost in some tries: who shares the processor makes any one of them
+        longer, by half at times, and none of them shorter."""
+        least = self.measure(path, body)
+        for _ in range(TRIES - 1):
+            if least.longest_ms < limit:
                 break
-            held = self.measure(path, body)
-        return held
+            least = min(least, self.measure(path, body), key=lambda held: held.longest_ms)
+        return least
 
     def _said(self) -> list[dict[str, Any]]:
         return [line for line in list(self.lines) if line.get("event") == HELD]
@@ -136,6 +144,28 @@ def limit_ms(body: bytes) -> float:
     return max(LIMIT_MS, 10 * reference_ms(body))
 
 
+_DOCUMENT: Final = msgspec.json.encode(
+    [{"type": "text", "text": f"part {number}", "index": number} for number in range(12_000)]
+)
+"""What the reference work reads: as much is made of it as of a large request."""
+
+
+def _reference() -> None:
+    """Work of the kind that is measured: many small objects are made, looked at and freed."""
+    sum(len(part["text"]) + part["index"] for part in msgspec.json.decode(_DOCUMENT))
+
+
+def _reference_ms() -> float:
+    """CPU time of the reference work now: the middle of some runs."""
+
+    def once() -> float:
+        begun = time.thread_time()
+        _reference()
+        return time.thread_time() - begun
+
+    return sorted(once() for _ in range(5))[2] * 1000
+
+
 class _Longest:
     """Measures every callback of the loop."""
 
@@ -164,11 +194,13 @@ class _Longest:
         self._loop.call_soon_threadsafe(self._say)
 
     def _say(self) -> None:
+        faster = min(REFERENCE_MS / _reference_ms(), 1.0)
         line = {
             "event": HELD,
             "severity": "info",
-            "longest_ms": self._longest * 1000,
-            "total_ms": self._total * 1000,
+            "longest_ms": self._longest * 1000 * faster,
+            "total_ms": self._total * 1000 * faster,
+            "processor": round(faster, 2),
             "where": self._where,
         }
         self._begin()

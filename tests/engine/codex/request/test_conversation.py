@@ -2,7 +2,7 @@
 
 import json
 import re
-import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 from engine import slices, worker
 from engine.codex.request import conversation
 from engine.worker import Call, ImagePart, Message, OtherPart, RefusalPart, TextPart, TurnRefused
+from tests.support.process import growth
 
 
 def items(messages: tuple[Message, ...], **arguments: Any) -> list[Any]:
@@ -189,17 +190,14 @@ def test_calls_that_are_known_by_one_id_are_told_apart() -> None:
 def test_k26_ids_that_begin_alike_and_come_twice_take_linear_time() -> None:
     """8,192 of them held every stream for 5 s: each was searched for from the first number on."""
 
-    def seconds(count: int) -> float:
+    def prepare(count: int) -> Callable[[], object]:
         ids = [f"{'x' * conversation.STEM_CHARACTERS}{number:06}" for number in range(count)]
         calls = tuple(Call(call_id, "add", "{}") for call_id in ids * 2)
-        begun = time.process_time()
-        found = items((Message("assistant", calls=calls),))
-        took = time.process_time() - begun
-        assert len({item["call_id"] for item in found}) == 2 * count
-        return took
+        said = (Message("assistant", calls=calls),)
+        assert len({item["call_id"] for item in items(said)}) == 2 * count
+        return lambda: items(said)
 
-    best = [min(seconds(count) for _ in range(3)) for count in (500, 2_000)]
-    assert best[1] < 8 * best[0]
+    growth.check_linear(prepare, 500)
 
 
 def test_k26_an_id_that_the_api_does_not_take_is_short_and_the_same_every_time() -> None:

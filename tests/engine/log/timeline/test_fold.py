@@ -1,6 +1,7 @@
 """The records of a stream, folded: what was asked, what came of it, and what is missing."""
 
-import time
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from engine.log.read import segments
 from engine.log.timeline import fold, timeline
 from machines import events
 from tests.support.logs import corpus, logs, told
+from tests.support.process import growth
 from tests.tools import capture
 
 FINISHED = events.TurnFinished("stop")
@@ -198,18 +200,13 @@ def test_a_clock_that_stands_still_is_no_matter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["full", "masked"])
 def test_a_long_stream_is_told_in_linear_time(tmp_path: Path, content: str) -> None:
-    def seconds(deltas: int) -> float:
+    def prepare(deltas: int) -> Callable[[], object]:
         happened = [(1 + n / 1000, events.TextDelta("word ")) for n in range(deltas)]
         directory = told.write(
             tmp_path / str(deltas), *happened, (deltas, FINISHED), content=content
         )
         story = stories.story(directory, "st_1")
-        times = []
-        for _ in range(3):
-            begun = time.process_time()
-            assert sum(mark.records for mark in fold.fold(story).marks) == deltas + 3
-            times.append(time.process_time() - begun)
-        return min(times)
+        assert sum(mark.records for mark in fold.fold(story).marks) == deltas + 3
+        return lambda: fold.fold(story)
 
-    small, large = seconds(2_500), seconds(20_000)
-    assert large < small * 8 * 3  # eight times as many; quadratic would be 64
+    growth.check_linear(functools.cache(prepare), 4_000)
