@@ -15,13 +15,14 @@ are those of a processor that does it in `REFERENCE_MS`.
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -111,6 +112,17 @@ class MeasuredServe(serving.Serve):
             least = min(least, self.measure(path, body), key=lambda held: held.longest_ms)
         return least
 
+    def least_of(self, act: Callable[[], object], limit: float = LIMIT_MS) -> dict[str, Any]:
+        """The longest callback of something that is done, the least of some tries."""
+        least: dict[str, Any] = {"longest_ms": math.inf}
+        for _ in range(TRIES):
+            self.longest()
+            act()
+            least = min(least, self.longest(), key=lambda said: said["longest_ms"])
+            if least["longest_ms"] < limit:
+                break
+        return least
+
     def _said(self) -> list[dict[str, Any]]:
         return [line for line in list(self.lines) if line.get("event") == HELD]
 
@@ -176,12 +188,16 @@ class _Longest:
     def _begin(self) -> None:
         self._longest = self._total = 0.0
         self._where = ""
+        self._begun = True
 
     def run(self, handle: asyncio.Handle, usual: Any) -> None:
         """Run a callback."""
         self._loop = asyncio.get_running_loop()
         begun = time.thread_time()
+        self._begun = False
         usual(handle)
+        if self._begun:  # it was `_say`, which is not the server's
+            return
         took = time.thread_time() - begun
         self._total += took
         if took > self._longest:
