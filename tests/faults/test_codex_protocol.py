@@ -196,7 +196,9 @@ def test_row_19_a_process_that_will_not_be_interrupted_is_replaced(how: str) -> 
         on.stage.released()
         machinetime.until(lambda: bool(on.said("worker_lost")))
         (line,) = on.said("worker_lost")
-        assert f"turn/interrupt {how}" in line["reason"]
+        # Of one that refuses again and again the last answer may come after the time is up.
+        ways = {"unanswered": ("unanswered",), "refused": ("refused", "unanswered")}
+        assert line["reason"] in [f"retired: turn/interrupt {way}" for way in ways[how]]
 
 
 def test_row_19_an_interrupt_that_is_refused_for_now_is_tried_again() -> None:

@@ -25,7 +25,6 @@ LIMIT_S = 60.0
 BEFORE = (
     "import server.cli.command_line",
     "import uvloop",
-    "import engine.codex.options",
     "server.config.load.load",
     "server.diagnostics.configure",
 )
@@ -33,6 +32,7 @@ BEFORE = (
 
 STARTING = (
     "server.serve.run",
+    "import engine.codex.options",
     "server.serve.Server.__init__",
     "server.serve.Server.run",
     "engine.log.event_log.EventLog.open",
