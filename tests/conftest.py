@@ -13,13 +13,14 @@ import hypothesis
 import pytest
 
 # Time is measured where a test says so: on a loaded machine slow examples are no defect.
-hypothesis.settings.register_profile(
-    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+# A run draws other examples each time: many short runs see as much as a few long ones.
+THOROUGH = hypothesis.settings(
+    deadline=None, max_examples=100, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("any-machine")
-hypothesis.settings.register_profile(
-    "quick", hypothesis.settings.get_profile("any-machine"), max_examples=10
-)
+hypothesis.settings.register_profile("thorough", THOROUGH)
+hypothesis.settings.register_profile("usual", THOROUGH, max_examples=30)
+hypothesis.settings.register_profile("quick", THOROUGH, max_examples=10)
+hypothesis.settings.load_profile("usual")
 
 INDEPENDENT: Final = frozenset(
     (
