@@ -4,7 +4,7 @@ import itertools
 
 from hypothesis import settings, strategies as st
 
-MANY = settings(max_examples=5 * settings.default.max_examples // 2)
+MANY = settings(max_examples=5 * settings().max_examples // 2)
 """Of a test whose examples cost next to nothing."""
 
 JSON = st.recursive(
