@@ -9,9 +9,14 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from server.cli import printing
+
+_Value = TypeVar("_Value")
+
+PORT_MOST: Final = 65_535
+"""The largest TCP port."""
 
 
 class Command(NamedTuple):
@@ -78,6 +83,37 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(name, list(known), n=1)
     return f". Did you mean {near[0]}?" if near else ""
+
+
+def taking(what: str, read: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """Return the `type` of an argument, which says what it takes where a text is none.
+
+    Args:
+        what: the words for it.
+        read: makes a value of a text; raises ValueError or OverflowError where it is none.
+    """
+
+    def value(text: str) -> _Value:
+        try:
+            return read(text)
+        except (ValueError, OverflowError):
+            refusal = f"{text!r} is not accepted; it takes {what}"
+            raise argparse.ArgumentTypeError(refusal) from None
+
+    return value
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the `type` of an argument that takes a whole number, both limits among them."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            raise ValueError
+        return number
+
+    limits = f"{least} or more" if most is None else f"{least} to {most}"
+    return taking(f"a whole number, {limits}", read)
 
 
 def declare(commands: "argparse._SubParsersAction[Parser]", table: Iterable[Command]) -> None:

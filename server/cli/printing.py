@@ -47,8 +47,9 @@ def say_each(lines: Iterable[str]) -> None:
         sys.stdout.write(printable(line) + "\n")
 
 
-def complain(text: str) -> None:
-    """Print what is wrong to stderr, in order with diagnostics."""
+def complain(*sentences: str) -> None:
+    """Print what is wrong to stderr, in order with diagnostics: a sentence a line."""
     from server import diagnostics  # most commands have nothing to complain of
 
-    diagnostics.say(f"turntape: {printable(text)}")
+    for sentence in sentences:
+        diagnostics.say(f"turntape: {printable(sentence)}")

@@ -22,9 +22,9 @@ FIRST: Final = frozenset({"opened", "request_rejected"})
 LISTED: Final = FIRST | {"terminal"}
 """The records that a list of what clients asked for is made of."""
 
-SAME, DIVERGED, CORRUPT = 0, 1, 2
-"""Exit statuses. `DIVERGED` is also for an id that nothing is found for; a log that is damaged is
-never said to have diverged, and one that a later version wrote neither."""
+SAME, DIVERGED, CORRUPT = exits.CLEAN, exits.FAILED, exits.USAGE
+"""Exit statuses. A log that is damaged is never said to have diverged, and one that a later
+version wrote neither."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -50,13 +50,15 @@ def replay_command(options: argparse.Namespace) -> int:
     if run.divergence is not None and not corrupt:
         printing.say_each(divergence(run.divergence))
         return DIVERGED
-    printing.say_each(_summary(run.tally))
+    is_missing = options.request is not None and not run.tally.compared
+    if not is_missing or corrupt or run.tally.unfinished:
+        printing.say_each(_summary(run.tally))
     if corrupt:
         printing.say(f"corrupt: {corrupt} problem{'s' if corrupt > 1 else ''}")
         return CORRUPT
-    if options.request is not None and not run.tally.compared:
-        printing.say(f"no finished stream of {options.request}")
-        return DIVERGED
+    if is_missing:
+        printing.complain(f"no finished stream is called {options.request}")
+        return exits.NOT_FOUND
     return SAME
 
 
@@ -65,26 +67,24 @@ def inspect_command(options: argparse.Namespace) -> int:
     reading = _read(options.path)
     if reading is None:
         return CORRUPT
-    found = True
+    status = SAME
     if options.request is None:
-        listing.list_all(options.path)
+        status = listing.list_all(options.path)
         for record in reading:
             if record.event in LISTED:
                 reading.load(record)
     else:
         steps = _steps(reading, options.request)
         first = next(steps, None)
-        found = first is not None
-        printing.say_each(() if first is None else itertools.chain((first,), steps))
+        if first is None:
+            status = exits.NOT_FOUND
+            printing.complain(f"no stream is called {options.request}")
+        else:
+            printing.say_each(itertools.chain((first,), steps))
     printing.say_each(map(str, reading.problems))
     if reading.later:
         printing.say(f"{len(reading.later)} streams were written by a later version")
-    if reading.counts["corrupt"]:
-        return CORRUPT
-    if not found:
-        printing.say(f"no stream of {options.request}")
-        return exits.NOT_FOUND
-    return SAME
+    return CORRUPT if reading.counts["corrupt"] else status
 
 
 def _read(path: Path) -> segments.Reading | None:

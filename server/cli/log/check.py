@@ -13,7 +13,7 @@ import msgspec
 from engine import regular
 from engine.log.check import causes, check, children, ranges
 from engine.log.find import names, stories
-from server.cli import printing
+from server.cli import parser as parsers, printing
 from server.cli.log import commands, lookups, terminal
 from server.process import exits
 from server.renderers import reply
@@ -36,19 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_path(parser)
     parser.add_argument(
         "--jobs",
-        type=_jobs,
+        type=parsers.whole(0, JOBS_MOST),
         default=1,
         metavar="N",
         help="processes that check a log's segments at the same time; 0: one a core (1)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def _jobs(text: str) -> int:
-    jobs = int(text)
-    if not 0 <= jobs <= JOBS_MOST:
-        raise ValueError
-    return jobs or min(os.cpu_count() or 1, JOBS_MOST)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -96,6 +89,7 @@ def _of_stream(path: Path, name: str) -> check.Result:
 
 def _of_log(path: Path, jobs: int) -> check.Result:
     progress, total = terminal.Progress("checking"), ranges.size(path)
+    processes = jobs or min(os.cpu_count() or 1, JOBS_MOST)
     done = 0
 
     def tell(read: int) -> None:
@@ -104,7 +98,7 @@ def _of_log(path: Path, jobs: int) -> check.Result:
         progress(min(done, total - 1), total)
 
     try:
-        return check.check(path, reply, jobs, tell)
+        return check.check(path, reply, processes, tell)
     finally:
         progress(total, total)
 

@@ -15,7 +15,7 @@ from typing import Final
 from engine import regular
 from engine.log.find import names, stories
 from server.api import gates
-from server.cli import printing
+from server.cli import parser as parsers, printing
 from server.cli.log import commands, lookups
 from server.cli.log.formats import answer as answers
 from server.config import load as configuration
@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_path(parser)
     parser.add_argument(
         "--speed",
-        type=_speed,
+        type=parsers.taking("a number of times, 0 or more", _speed),
         default=1.0,
         metavar="X",
         help="times the recorded speed; 0: without pauses (1)",
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=parsers.whole(0, parsers.PORT_MOST),
         metavar="N",
         help="serve it on this port of 127.0.0.1, to whoever knows the URL; 0: any free one",
     )

@@ -16,7 +16,7 @@ from engine.log.derive import choosing, purging, segmentfile
 from engine.log.write import lock as writerlock
 from engine.store import sqlite as sqlitestore, store as responsestore
 from server import assembly
-from server.cli import printing
+from server.cli import parser as parsers, printing
 from server.cli.log import commands, selecting
 from server.keys import keyring
 from server.process import exits
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="all streams of this key")
     parser.add_argument(
         "--before",
-        type=_time,
+        type=parsers.taking("a date, a time such as 2026-11-30T14:05, or 30d (ago)", _time),
         metavar="WHEN",
         help="all that ended before: a date, 2026-11-30T14:05, or 30d ago",
     )
