@@ -25,8 +25,8 @@ REFUSALS: Final = {
     "server.config.keys_file.KeysFileError": exits.USAGE,
     "server.config.load.ConfigError": exits.USAGE,
 }
-"""Errors that say why a command cannot do what it was asked for: their text is for the
-operator."""
+"""Errors that say why a command cannot do what it was asked for: their text is for the operator,
+and so are their notes, a sentence each."""
 
 LOOKUPS: Final = ("engine.log.find.names.Ambiguous", "engine.log.find.names.NotFound")
 """Errors of a name that leads to no stream of a log, or to several."""
@@ -78,10 +78,12 @@ def _failed(error: Exception) -> int:
         return exits.NOT_FOUND
     statuses = [REFUSALS[name] for name in names if name in REFUSALS]
     if statuses:
-        return _complain(str(error), statuses[0])
+        printing.complain(str(error), *getattr(error, "__notes__", ()))
+        return statuses[0]
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
-        return _complain(f"{error.filename}: {reason}" if error.filename else reason)
+        printing.complain(f"{error.filename}: {reason}" if error.filename else reason)
+        return exits.FAILED
     from engine import containment
     from server import diagnostics
 
@@ -100,8 +102,3 @@ def _parser() -> parsers.Parser:
     below = parser.add_subparsers(required=True, metavar="COMMAND")
     parsers.declare(below, commands.COMMANDS)
     return parser
-
-
-def _complain(text: str, status: int = exits.FAILED) -> int:
-    printing.complain(text)
-    return status

@@ -60,6 +60,9 @@ class Parser(argparse.ArgumentParser):
         if is_choice:
             name, _, known = rest.partition("'")
             message += _meant(name, re.findall(r"[\w-]+", known))
+        elif message.endswith(": expected one argument"):
+            flag = message.removeprefix("argument ").partition(":")[0].split("/")[-1]
+            message += f"; one that begins with - is given as {flag}=-..."
         super().error(printing.printable(message))
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -22,6 +22,11 @@ def made() -> Parser:
         (["serve", "--workr", "x"], "turntape serve", "--workr x. Did you mean --worker?"),
         (["serve", "--workr=x"], "turntape serve", "--workr=x. Did you mean --worker?"),
         (["serve", "--qqqq"], "turntape serve", "unrecognized arguments: --qqqq\n"),
+        (
+            ["serve", "--worker", "-x"],
+            "turntape serve",
+            "expected one argument; one that begins with - is given as --worker=-...\n",
+        ),
         (["serv"], "turntape", "Did you mean serve?"),
         (["qqqq"], "turntape", "invalid choice: 'qqqq'"),
         ([], "turntape", "COMMAND"),
