@@ -27,6 +27,37 @@ def _printable(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def columns(text: str) -> int:
+    """How many columns a printable text has on a terminal: wide characters have two."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, width: int | None) -> str:
+    """The text in one line of so many columns at the most; None: whole."""
+    shown = printable(text)
+    if width is None or columns(shown) <= width:
+        return shown
+    kept, used = [], 0
+    for character in shown:
+        used += _columns(character)
+        if used > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
+
+
+def padded(text: str, width: int) -> str:
+    """The text in one line of just so many columns."""
+    shown = fit(text, width)
+    return shown + " " * (width - columns(shown))
+
+
 def folded(text: str, indent: int) -> list[str]:
     """The text in lines of at most `COLUMNS`, those after the first with so many blanks before."""
     return textwrap.wrap(

@@ -9,13 +9,15 @@ import argparse
 import contextlib
 import difflib
 import io
+import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from server.cli import command_line as cli
+from server.cli.log import picture
 from tests.support.logs import logs
 
 PAGE: Final = logs.ROOT / "docs" / "debugging.md"
@@ -24,12 +26,25 @@ _BLOCK: Final = re.compile(r"(<!-- shown: ([^\n]*) -->\n\n```text\n)(.*?)(```\n)
 
 
 def shown(line: str) -> str:
-    """Return what a command prints, under the line that it was asked for with."""
+    """Return what a command prints on a terminal, under the line that it was asked for with."""
     out = io.StringIO()
-    with contextlib.chdir(logs.ROOT), contextlib.redirect_stdout(out):
+    with contextlib.chdir(logs.ROOT), contextlib.redirect_stdout(out), _columns():
         cli.main(shlex.split(line))
     printed = "".join(part.rstrip() + "\n" for part in out.getvalue().splitlines())
     return f"$ turntape {line}\n{printed}"
+
+
+@contextlib.contextmanager
+def _columns() -> Iterator[None]:
+    """Have what is printed fit a terminal."""
+    before = os.environ.pop("COLUMNS", None)
+    os.environ["COLUMNS"] = str(picture.COLUMNS)
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 def put(page: str) -> str:

@@ -51,9 +51,8 @@ def run(options: argparse.Namespace) -> int:
         told = processes.told(path, story)
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
     else:
-        terminal.show(
-            [terminal.Piece(each.text, STYLES[each.style])] for each in _view(story, options, path)
-        )
+        drawn = picture.laid(_view(story, options, path), terminal.width())
+        terminal.show([terminal.Piece(each.text, STYLES[each.style])] for each in drawn)
     hurt = (each for each in story.problems if each.kind == "corrupt")
     return exits.USAGE if next(hurt, None) is not None else exits.CLEAN
 
