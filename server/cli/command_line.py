@@ -17,11 +17,13 @@ from server.version import VERSION
 REFUSALS: Final = {
     "engine.codex.child.home.BinaryNotFound": exits.FAILED,
     "engine.codex.child.home.HomeTaken": exits.FAILED,
+    "engine.log.derive.exporting.Unexportable": exits.FAILED,
     "engine.log.find.query.QueryError": exits.USAGE,
     "engine.log.write.lock.LogLocked": exits.FAILED,
     "engine.scripted.TranscriptError": exits.FAILED,
     "engine.store.store.StoreError": exits.FAILED,
     "server.assembly.ExtraMissing": exits.FAILED,
+    "server.cli.log.outputs.Unwritable": exits.FAILED,
     "server.config.keys_file.KeysFileError": exits.USAGE,
     "server.config.load.ConfigError": exits.USAGE,
 }
@@ -73,8 +75,7 @@ def _failed(error: Exception) -> int:
     if any(name in LOOKUPS for name in names):
         from server.cli.log import lookups
 
-        for line in lookups.lines(error):
-            printing.complain(line)
+        printing.complain(*lookups.lines(error))
         return exits.NOT_FOUND
     statuses = [REFUSALS[name] for name in names if name in REFUSALS]
     if statuses:

@@ -27,6 +27,11 @@ def _printable(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, in words: `1 stream`, `2 streams`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def columns(text: str) -> int:
     """How many columns a printable text has on a terminal: wide characters have two."""
     return len(text) if text.isascii() else sum(map(_columns, text))

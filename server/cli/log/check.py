@@ -51,8 +51,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         result = _of_stream(path, name) if name else _of_log(path, options.jobs)
     except (names.NotFound, names.Ambiguous) as error:
-        for line in lookups.lines(error):
-            printing.complain(line)
+        printing.complain(*lookups.lines(error))
         return exits.NOT_FOUND
     except regular.NotRegular as error:
         printing.say(f"{error.filename}: corrupt: {error.strerror}")
@@ -107,7 +106,7 @@ def _lines(result: check.Result, seconds: float) -> Iterator[str]:
     tally = result.tally
     yield from map(str, result.problems)
     if result.corrupt:
-        places = _many(result.corrupt, "place")
+        places = printing.counted(result.corrupt, "place")
         yield f"corrupt: {places}; what differs may be the damage, and is not told"
     for group in result.groups[:SHOWN_MOST]:
         yield from _group(group)
@@ -116,7 +115,7 @@ def _lines(result: check.Result, seconds: float) -> Iterator[str]:
     masked = tally.streams - tally.full
     # A stream that differs before its end is not replayed to it.
     left_early = sum(each.count for each in result.groups if each.cause.event != "terminal")
-    streams = _many(tally.streams + left_early, "stream")
+    streams = printing.counted(tally.streams + left_early, "stream")
     compared = f"{streams}, {tally.records} records in {seconds:.1f} s"
     if result.groups:
         yield f"diverged: {result.diverged} of {compared}"
@@ -138,7 +137,7 @@ def _lines(result: check.Result, seconds: float) -> Iterator[str]:
 
 def _group(group: causes.Group) -> Iterator[str]:
     cause, example = group.cause, group.example
-    yield f"{_many(group.count, 'stream')}: {cause.event} in state {cause.state}"
+    yield f"{printing.counted(group.count, 'stream')}: {cause.event} in state {cause.state}"
     yield f"    recorded  {cause.recorded}"
     yield f"    replayed  {cause.replayed}"
     yield f"    first     {lookups.time_of(group.first_us)}"
@@ -147,10 +146,6 @@ def _group(group: causes.Group) -> Iterator[str]:
     request = f", request {example.request_id}" if example.request_id else ""
     yield f"    see       turntape show {example.stream}{request}"
     yield f"    at        {example.where}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _object(result: check.Result, path: Path, seconds: float) -> dict[str, Any]:

@@ -67,7 +67,10 @@ def run(options: argparse.Namespace) -> int:
     if options.good is None:
         chosen = nearest(path, bad)
         if chosen is None:
-            printing.complain("no stream of this log is whole and has its model and endpoint")
+            printing.complain(
+                "no stream of this log is whole and has its model and endpoint",
+                f"Name one to compare it with: turntape diff {options.bad} GOOD",
+            )
             return exits.NOT_FOUND
     good = _told(path, options.good if chosen is None else chosen.stream)
     found = compare.compare(bad, good)

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     if not listed:
         what = "no stream is like that" if selected.ids else "there are no streams"
         covered = lookups.covered(selected.catalog.covered())
-        printing.complain(f"{path}: {what}. {covered}")
+        printing.complain(f"{path}: {what}", covered)
         return exits.NOT_FOUND
     return exits.CLEAN
 

@@ -17,10 +17,14 @@ def lines(error: Exception) -> list[str]:
             what = f"{row.summary}, {time_of(row.t)}: {row.kind}{_code(row)}"
             if row.purged:
                 return [f"the records of {what}, were erased {time_of(row.purged)}"]
-            return [f"the records of {what}, were deleted with their segment"]
+            return [
+                f"the records of {what}, were deleted with their segment",
+                "How long they are kept is set by PROXY_LOG_MAX_AGE_S and what stands beside it.",
+            ]
         case names.NotFound():
-            near = f" Close to it: {', '.join(error.near)}." if error.near else ""
-            return [f"nothing is called {error.name}. {covered(error.covered)}{near}"]
+            near = [f"Close to it: {', '.join(error.near)}."] if error.near else []
+            name = error.name or "''"
+            return [f"nothing is called {name}", covered(error.covered), *near]
         case names.Ambiguous():
             shown = [_line(row) for row in error.found[:SHOWN_MOST]]
             more = len(error.found) - len(shown)

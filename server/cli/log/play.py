@@ -26,10 +26,10 @@ HOST: Final = "127.0.0.1"
 """Where it is served: what was said is for nobody else."""
 
 MASKED: Final = (
-    "the log is masked: the client's own bytes cannot be had. Played is the same answer with its"
-    " texts masked, at the same times"
+    "the log is masked: the client's own bytes cannot be had",
+    "Played is the same answer with its texts masked, at the same times.",
 )
-"""The words before a stream of a masked log."""
+"""The sentences before a stream of a masked log."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +63,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         found = answers.answer(stories.story(commands.path_of(options.log), options.id))
     except (names.NotFound, names.Ambiguous) as error:
-        for line in lookups.lines(error):
-            printing.complain(line)
+        printing.complain(*lookups.lines(error))
         return exits.NOT_FOUND
     except regular.NotRegular as error:
         printing.complain(f"{error.filename}: corrupt: {error.strerror}")
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         printing.complain(f"{options.id}: {error}")
         return exits.NOT_FOUND
     if found.masked:
-        printing.complain(MASKED)
+        printing.complain(*MASKED)
     if found.problem:
         printing.complain(found.problem)
     if options.port is None:

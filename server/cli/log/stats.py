@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     counted = [row for row in selected.rows if row.kind != rows.OPEN]
     if not counted:
         covered = lookups.covered(selected.catalog.covered())
-        printing.complain(f"{path}: no stream is like that. {covered}")
+        what = "no stream is like that" if selected.ids else "there are no streams"
+        printing.complain(f"{path}: {what}", covered)
         return exits.NOT_FOUND
     counted.sort(key=lambda row: row.t)
     groups = group(counted, _name_of(options.by, selected.zone)) if options.by else []

@@ -92,7 +92,9 @@ def test_nothing_found_is_3_and_says_what_the_log_covers(
 ) -> None:
     status, said, complained = asked.run(capfd, "log", directory, "--model", "none")
     assert (status, said) == (3, "")
-    assert "no stream is like that. The log covers 2025-11-30 " in complained
+    what, covers = complained.splitlines()
+    assert what.endswith(": no stream is like that")
+    assert covers.startswith("turntape: The log covers 2025-11-30 ")
 
 
 def test_a_filter_that_cannot_be_read_is_named_as_it_was_typed(

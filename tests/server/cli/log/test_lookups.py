@@ -18,9 +18,15 @@ def said(path: Path, name: str) -> list[str]:
 
 def test_not_found_says_what_the_log_covers_and_what_is_near(tmp_path: Path) -> None:
     asked.write(tmp_path, {"request_id": "req_abcdef"}, {})
-    (line,) = said(tmp_path, "req_abcdex")
-    assert line.startswith("nothing is called req_abcdex. The log covers 2025-11-30 ")
-    assert line.endswith("Close to it: req_abcdef.")
+    what, covers, near = said(tmp_path, "req_abcdex")
+    assert what == "nothing is called req_abcdex"
+    assert covers.startswith("The log covers 2025-11-30 ")
+    assert near == "Close to it: req_abcdef."
+
+
+def test_no_name_at_all_is_shown_as_one(tmp_path: Path) -> None:
+    asked.write(tmp_path, {})
+    assert said(tmp_path, "")[0] == "nothing is called ''"
 
 
 def test_several_are_listed_with_their_times(tmp_path: Path) -> None:
@@ -34,8 +40,9 @@ def test_several_are_listed_with_their_times(tmp_path: Path) -> None:
 
 def test_records_that_are_gone_are_said_to_be() -> None:
     row = rows.Summary(summary="st_1", at=(1, 2), t=asked.START, kind="timeout", code="x")
-    (line,) = lookups.lines(names.Gone("st_1", names.Covered(), row))
-    assert "timeout (x), were deleted with their segment" in line
+    line, why = lookups.lines(names.Gone("st_1", names.Covered(), row))
+    assert line.endswith("timeout (x), were deleted with their segment")
+    assert "PROXY_LOG_MAX_AGE_S" in why
 
 
 def test_an_empty_log_covers_nothing() -> None:
