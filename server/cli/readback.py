@@ -29,7 +29,9 @@ version wrote neither."""
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of `replay`."""
-    command.add_argument("path", type=Path, help="a log's directory, or one file of it")
+    command.add_argument(
+        "path", type=Path, metavar="PATH", help="a log's directory, or one file of it"
+    )
     command.add_argument("--request", metavar="ID", help="one request or stream")
 
 

@@ -13,12 +13,12 @@ from server.cli import printing
 from server.cli.log import terminal, values
 
 FLAGS: Final = (
-    ("since", "TIME", "from then on: 14:05, 2026-01-31T14:05, or 10m ago"),
-    ("until", "TIME", "before then"),
-    ("around", "TIME", "about then, by --within"),
+    ("since", "TIME", "there from then on: 14:05, 2026-01-31T14:05, or 10m before the newest"),
+    ("until", "TIME", "there before then"),
+    ("around", "TIME", "there about then, 5m to both sides, or --within"),
     ("within", "SPAN", "how far around (5m), or how long from --since on"),
     ("kind", "K", "how it ended: timeout, upstream_error, open, ...; several with commas"),
-    ("code", "C", "its error code; `upstream*` for all that begin so"),
+    ("code", "C", "its error code; upstream* for all that begin so"),
     ("status", "N", "its HTTP status: 502, or 5xx"),
     ("model", "M", "as the client wrote it, or as the worker was asked"),
     ("key", "NAME", "of the client's key"),
@@ -84,7 +84,11 @@ class Selected:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the log, and the filters."""
     parser.add_argument(
-        "path", nargs="?", type=Path, help="a log's directory, or one file; the configured one"
+        "path",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="a log's directory, or one file; the configured one",
     )
     chosen = parser.add_argument_group("which streams")
     chosen.add_argument("--failed", action="store_true", help="all but completed and open ones")

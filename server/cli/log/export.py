@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="mask texts (the default); --no-mask keeps them as the log has them",
     )
-    parser.add_argument("--format", choices=(LOG, *available()), default=LOG, help="(log)")
+    parser.add_argument(
+        "--format", choices=(LOG, *available()), default=LOG, help="of the file (log)"
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
 
 

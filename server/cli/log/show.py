@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it is asked for with."""
     commands.add_path(parser)
     parser.add_argument(
-        "id", help="of the stream, its request, its answer or a worker's process; or a beginning"
+        "id",
+        metavar="ID",
+        help="of the stream, its request, its answer or a worker's process; or a beginning",
     )
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--all", action="store_true", help="every record, a line each")

@@ -48,8 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="a stream: any of its ids")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the files go")
     commands.add_path(parser)
-    parser.add_argument("--name", help="of the test; that of the stream")
-    parser.add_argument("--mask", action="store_true", help="mask texts: steps are compared")
+    parser.add_argument("--name", metavar="NAME", help="of the test; that of the stream")
+    parser.add_argument(
+        "--mask", action="store_true", help="mask texts: steps are compared, not bytes"
+    )
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.add_argument(
         "--run",

@@ -16,7 +16,11 @@ from server.ui import serving as uiserving
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument(
-        "path", nargs="?", type=Path, metavar="PATH", help="a log; the configured one"
+        "path",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="a log's directory, or one file; the configured one",
     )
     parser.add_argument(
         "--port",
