@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; why it failed is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that is not of UTF-8 gets escapes
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=printing.ERRORS)
     try:
         status = _run(arguments)
         sys.stdout.flush()

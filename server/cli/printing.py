@@ -4,6 +4,7 @@ A model's name, an id or a path may hold whatever a client, a provider or a file
 through: escape sequences, line feeds that forge a row, marks that turn the reading direction.
 """
 
+import codecs
 import sys
 import textwrap
 import unicodedata
@@ -12,6 +13,29 @@ from typing import Final
 
 COLUMNS: Final = 100
 """Width of a line of a report, as that of diagnostics on a terminal."""
+
+
+PLAIN_SIGNS: Final = {"…": "~", "·": ".", "×": "x", "→": ">"}
+"""The signs that commands draw with, where an encoding has them not: of the same width."""
+
+ERRORS: Final = "turntape"
+"""Name of the way in which what an encoding has not is written: `write_plainly`."""
+
+
+def write_plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write a sign of ours in ASCII, and any other character as an escape: a handler of `codecs`.
+
+    Raises:
+        UnicodeError: it is of decoding.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    escape = character.encode("ascii", "backslashreplace").decode()
+    return PLAIN_SIGNS.get(character, escape), error.start + 1
+
+
+codecs.register_error(ERRORS, write_plainly)
 
 
 def printable(text: str) -> str:

@@ -52,9 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if options.follow:
         _follow(selected, shown)
     if not listed:
-        what = "no stream is like that" if selected.ids else "there are no streams"
-        covered = lookups.covered(selected.catalog.covered())
-        printing.complain(f"{path}: {what}", covered)
+        printing.complain(*lookups.nothing_in(path, selected.catalog.covered()))
         return exits.NOT_FOUND
     return exits.CLEAN
 

@@ -1,6 +1,7 @@
 """Says why a name led to no stream of a log, or to several."""
 
 import datetime
+from pathlib import Path
 from typing import Final
 
 from engine.log.find import names
@@ -32,6 +33,13 @@ def lines(error: Exception) -> list[str]:
             count = len(error.found)
             return [f"{error.name} is {count} streams; name one by its own id:", *shown, *rest]
     raise AssertionError(error)
+
+
+def nothing_in(path: Path, span: names.Covered) -> list[str]:
+    """Return what is to be said of a log that has none of the streams that are asked for."""
+    if span.first_us is None:
+        return [f"{path}: the log holds no streams"]
+    return [f"{path}: no stream is like that", covered(span)]
 
 
 def covered(span: names.Covered) -> str:

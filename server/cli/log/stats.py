@@ -63,9 +63,7 @@ def run(options: argparse.Namespace) -> int:
     selected = asking.Selected(path, options)
     counted = [row for row in selected.rows if row.kind != rows.OPEN]
     if not counted:
-        covered = lookups.covered(selected.catalog.covered())
-        what = "no stream is like that" if selected.ids else "there are no streams"
-        printing.complain(f"{path}: {what}", covered)
+        printing.complain(*lookups.nothing_in(path, selected.catalog.covered()))
         return exits.NOT_FOUND
     counted.sort(key=lambda row: row.t)
     groups = group(counted, _name_of(options.by, selected.zone)) if options.by else []

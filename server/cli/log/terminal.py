@@ -77,7 +77,8 @@ def show(lines: Iterable[Line], *, pages: bool = True) -> None:
         subprocess.Popen(pager, stdin=subprocess.PIPE, env=environ) as child,  # noqa: S603 - the user's own choice
     ):
         assert child.stdin is not None
-        child.stdin.write("".join(f"{line}\n" for line in made).encode("utf-8", "replace"))
+        text = "".join(f"{line}\n" for line in made)
+        child.stdin.write(text.encode(sys.stdout.encoding, printing.ERRORS))
         child.stdin.close()
 
 

@@ -73,3 +73,18 @@ def test_a_text_is_padded_by_what_is_seen_of_it() -> None:
     assert printing.padded("e\u0301", 3) == "e\u0301  "
     assert printing.padded("\x1b", 6) == "\\x1b  "
     assert printing.padded("longer", 4) == "lon…"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("ascii", b"~ . x > \\xe9\\u6f22~"),
+        ("latin-1", b"~ \xb7 \xd7 > \xe9\\u6f22~"),
+        ("utf-8", "… · × → é漢…".encode()),
+    ],
+)
+def test_where_an_encoding_lacks_our_signs_plain_ones_stand_for_them(
+    encoding: str, written: bytes
+) -> None:
+    assert "… · × → é漢…".encode(encoding, printing.ERRORS) == written
+    assert all(printing.columns(sign) == 1 for sign in printing.PLAIN_SIGNS.values())

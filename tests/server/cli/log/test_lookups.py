@@ -47,3 +47,12 @@ def test_records_that_are_gone_are_said_to_be() -> None:
 
 def test_an_empty_log_covers_nothing() -> None:
     assert lookups.covered(names.Covered()) == "The log holds no streams."
+
+
+def test_a_log_without_streams_is_said_to_be_empty_once(tmp_path: Path) -> None:
+    assert lookups.nothing_in(tmp_path, names.Covered()) == [
+        f"{tmp_path}: the log holds no streams"
+    ]
+    what, covers = lookups.nothing_in(tmp_path, names.Covered(0, 1))
+    assert what.endswith(": no stream is like that")
+    assert covers.startswith("The log covers 1970-01-01 ")
