@@ -24,6 +24,8 @@ REFUSALS: Final = {
     "engine.store.store.StoreError": exits.FAILED,
     "server.assembly.ExtraMissing": exits.FAILED,
     "server.cli.log.outputs.Unwritable": exits.FAILED,
+    "server.cli.log.selecting.AllDamaged": exits.USAGE,
+    "server.cli.log.selecting.WrittenLater": exits.FAILED,
     "server.config.keys_file.KeysFileError": exits.USAGE,
     "server.config.load.ConfigError": exits.USAGE,
 }

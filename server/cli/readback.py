@@ -85,7 +85,8 @@ def inspect_command(options: argparse.Namespace) -> int:
             printing.say_each(itertools.chain((first,), steps))
     printing.say_each(map(str, reading.problems))
     if reading.later:
-        printing.say(f"{len(reading.later)} streams were written by a later version")
+        streams = printing.counted(len(reading.later), "stream")
+        printing.say(f"{streams} of a later version")
     return CORRUPT if reading.counts["corrupt"] else status
 
 

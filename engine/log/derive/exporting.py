@@ -84,6 +84,11 @@ def _refuse_holes(story: stories.Story) -> None:
     """
     left = f"`turntape show {story.stream}` says what is left of it."
     damaged = [problem for problem in story.problems if problem.stream == story.stream]
+    if any(problem.kind == "later" for problem in damaged):
+        raise Unexportable(
+            f"{story.stream}: a later version wrote it, and this one cannot read all of it",
+            "Take it out with that version.",
+        )
     if damaged:
         raise Unexportable(f"{story.stream} is not whole: {damaged[0]}", left)
     is_life = story.stream.startswith(rows.LIFE_PREFIX)

@@ -12,9 +12,9 @@ import msgspec
 
 from engine import regular
 from engine.log.check import causes, check, children, ranges
-from engine.log.find import names, stories
+from engine.log.find import names
 from server.cli import parser as parsers, printing
-from server.cli.log import commands, lookups, terminal
+from server.cli.log import commands, lookups, selecting, terminal
 from server.process import exits
 from server.renderers import reply
 
@@ -79,7 +79,7 @@ def _target(options: argparse.Namespace) -> tuple[str | None, Path]:
 
 
 def _of_stream(path: Path, name: str) -> check.Result:
-    story = stories.story(path, name)
+    story = selecting.read(path, name)
     result = check.check_records(story.records, reply)
     corrupt = sum(each.kind == "corrupt" for each in story.problems)
     groups = [] if corrupt else result.groups

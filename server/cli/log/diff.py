@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from engine.log.find import catalog, names, stories
+from engine.log.find import catalog
 from engine.log.summary import rows
 from engine.log.timeline import compare, evidence, timeline
 from server.cli import printing
-from server.cli.log import commands, picture, processes, terminal
+from server.cli.log import commands, picture, processes, selecting, terminal
 from server.process import exits
 
 WHOLE: Final = frozenset(("stop", "tool_calls", "function_call"))
@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         NotFound, Ambiguous: a name leads to no stream, or to several.
+        WrittenLater, AllDamaged: nothing of one can be read.
         OSError: the log cannot be read.
     """
     path = commands.path_of(options.log)
@@ -85,10 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _told(path: Path, name: str) -> timeline.Timeline:
-    story = stories.story(path, name)
-    if not story.records:  # all that there was of it is damaged
-        raise names.NotFound(name, catalog.Catalog(path).covered())
-    return processes.told(path, story)
+    return processes.told(path, selecting.read(path, name))
 
 
 def nearest(path: Path, bad: timeline.Timeline) -> Chosen | None:

@@ -9,8 +9,7 @@ from typing import Final
 import msgspec
 
 from engine.log.find import stories
-from server.cli import printing
-from server.cli.log import commands, picture, processes, terminal
+from server.cli.log import commands, picture, processes, selecting, terminal
 from server.process import exits
 
 
@@ -42,13 +41,11 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         NotFound, Ambiguous: its name leads to none, or to several.
+        WrittenLater, AllDamaged: nothing of it can be read.
         OSError: the log, or the file of diagnostics, cannot be read.
     """
     path = commands.path_of(options.log)
-    story = stories.story(path, options.id)
-    if not story.records:
-        printing.say_each(map(str, story.problems))
-        return exits.USAGE
+    story = selecting.read(path, options.id)
     if options.json:
         told = processes.told(path, story)
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")

@@ -172,8 +172,8 @@ def _lines(
     span = f"{first} to {last}"
     fits = width is None or len(span) <= width
     yield from ([Piece(line)] for line in ((span,) if fits else (first, f"to {last}")))
-    share = f"{whole.share:.1%}"
-    yield [Piece(f"{whole.streams} streams, {whole.failed} failed ({share})", "bold")]
+    share, streams = f"{whole.share:.1%}", printing.counted(whole.streams, "stream")
+    yield [Piece(f"{streams}, {whole.failed} failed ({share})", "bold")]
     yield []
     for kind, count in whole.kinds.items():
         style = columns.STYLES.get(kind, "bold red")
