@@ -10,7 +10,7 @@ import msgspec
 from engine.log.find import catalog, query
 from engine.log.summary import rows
 from server.cli import printing
-from server.cli.log import terminal, values
+from server.cli.log import commands, terminal, values
 
 FLAGS: Final = (
     ("since", "TIME", "there from then on: 14:05, 2026-01-31T14:05, or 10m before the newest"),
@@ -83,13 +83,7 @@ class Selected:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the log, and the filters."""
-    parser.add_argument(
-        "path",
-        nargs="?",
-        type=Path,
-        metavar="PATH",
-        help="a log's directory, or one file; the configured one",
-    )
+    commands.add_paths(parser)
     chosen = parser.add_argument_group("which streams")
     chosen.add_argument("--failed", action="store_true", help="all but completed and open ones")
     for name, metavar, meaning in FLAGS:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the streams that are asked for; 3 where there are none."""
-    path = commands.path_of(options.path)
+    path = commands.path_of(options.path, options.log)
     selected = asking.Selected(path, options)
     listed = _ordered(selected.rows, options)
     shown = _shown(selected, options)

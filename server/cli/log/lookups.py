@@ -4,6 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Final
 
+from engine.log.cold import files
 from engine.log.find import names
 from engine.log.summary import rows
 
@@ -38,7 +39,10 @@ def lines(error: Exception) -> list[str]:
 def nothing_in(path: Path, span: names.Covered) -> list[str]:
     """Return what is to be said of a log that has none of the streams that are asked for."""
     if span.first_us is None:
-        return [f"{path}: the log holds no streams"]
+        if path.is_dir() and not files.list_segments(path) and not any(path.glob("*.jsonl")):
+            return [f"{path}: there is no log in it"]
+        what = "the log holds no streams" if path.is_dir() else "no stream is in this file"
+        return [f"{path}: {what}"]
     return [f"{path}: no stream is like that", covered(span)]
 
 

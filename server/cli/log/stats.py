@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Count the streams that are asked for; 3 where there are none."""
-    path = commands.path_of(options.path)
+    path = commands.path_of(options.path, options.log)
     selected = asking.Selected(path, options)
     counted = [row for row in selected.rows if row.kind != rows.OPEN]
     if not counted:

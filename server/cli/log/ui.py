@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import webbrowser
-from pathlib import Path
 
 from server import serve
 from server.cli import parser as parsers
@@ -15,13 +14,7 @@ from server.ui import serving as uiserving
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    parser.add_argument(
-        "path",
-        nargs="?",
-        type=Path,
-        metavar="PATH",
-        help="a log's directory, or one file; the configured one",
-    )
+    commands.add_paths(parser)
     parser.add_argument(
         "--port",
         type=parsers.whole(0, parsers.PORT_MOST),
@@ -39,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         ConfigError: the configured log is meant and is not known.
         OSError: there is no log, or the address cannot be had.
     """
-    path = commands.path_of(options.path)
+    path = commands.path_of(options.path, options.log)
     path.stat()
 
     def announce(url: str) -> None:

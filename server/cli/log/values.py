@@ -6,8 +6,7 @@ one that the log has: of a later version, or a provider's own code. A code that 
 never refused; with it a script can wait for a code that only a provider knows.
 """
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, get_args
 
 from engine.log.find import query
@@ -17,6 +16,9 @@ from machines.stream import finish
 
 NEAR: Final = 0.6
 """How alike a word must be to be offered, as `difflib` measures it."""
+
+WITHIN_WHAT: Final = ("around", "since")
+"""The filters that `within` says the length of."""
 
 LISTED_MOST: Final = 12
 """Words of the log that are named."""
@@ -37,8 +39,8 @@ _FIXED: Final[dict[str, tuple[tuple[str, ...], _Of]]] = {
 """The filters whose words this version knows all of, and where a row has its own."""
 
 
-def refuse_unknown(terms: Iterable[query.Term], known: list[rows.Summary]) -> None:
-    """Refuse a word that neither this version nor the log knows.
+def refuse_unknown(terms: Collection[query.Term], known: list[rows.Summary]) -> None:
+    """Refuse a word that neither this version nor the log knows, and `within` by itself.
 
     Args:
         terms: all can be read.
@@ -47,7 +49,10 @@ def refuse_unknown(terms: Iterable[query.Term], known: list[rows.Summary]) -> No
     Raises:
         QueryError: there is such a word; what there is instead is in its notes.
     """
+    asked_for = {name for name, _, _ in terms}
     for name, value, word in terms:
+        if name == "within" and asked_for.isdisjoint(WITHIN_WHAT):
+            raise query.QueryError(word, f"it goes with {' or '.join(WITHIN_WHAT)}")
         filtered = name.removeprefix("-")
         for each in filter(None, (part.strip().casefold() for part in value.split(","))):
             if filtered in _FIXED:
@@ -95,5 +100,7 @@ def _refuse_status(value: str, word: str) -> None:
 
 
 def _meant(value: str, words: Iterable[str]) -> str:
+    import difflib  # most words are spelled as they should be
+
     near = difflib.get_close_matches(value, words, 1, NEAR)
     return f"; did you mean {near[0]}?" if near else ""

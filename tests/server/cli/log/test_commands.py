@@ -15,6 +15,17 @@ def test_a_path_that_is_given_is_the_log_and_else_the_configured_one(
     assert commands.path_of(tmp_path) == tmp_path
     monkeypatch.setenv("PROXY_LOG_DIR", str(tmp_path / "configured"))
     assert commands.path_of(None) == tmp_path / "configured"
+    assert commands.path_of(None, tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["log", "stats", "ui"])
+def test_a_command_that_takes_a_path_takes_it_as_the_others_do_too(
+    name: str, tmp_path: Path
+) -> None:
+    (command,) = (each for each in commands.COMMANDS if each.name == name)
+    options = made(command).parse(["--log", str(tmp_path)])
+    assert commands.path_of(options.path, options.log) == tmp_path
+    assert made(command).parse([str(tmp_path)]).path == tmp_path
 
 
 def made(command: parsers.Command) -> parsers.Parser:

@@ -8,6 +8,7 @@ from engine.log.find import names, stories
 from engine.log.summary import rows
 from server.cli.log import lookups
 from tests.server.cli.log import asked
+from tests.support.logs import logs
 
 
 def said(path: Path, name: str) -> list[str]:
@@ -50,9 +51,13 @@ def test_an_empty_log_covers_nothing() -> None:
 
 
 def test_a_log_without_streams_is_said_to_be_empty_once(tmp_path: Path) -> None:
+    assert lookups.nothing_in(tmp_path, names.Covered()) == [f"{tmp_path}: there is no log in it"]
+    logs.open_log(tmp_path).close()
     assert lookups.nothing_in(tmp_path, names.Covered()) == [
         f"{tmp_path}: the log holds no streams"
     ]
+    file = tmp_path / "lock"
+    assert lookups.nothing_in(file, names.Covered()) == [f"{file}: no stream is in this file"]
     what, covers = lookups.nothing_in(tmp_path, names.Covered(0, 1))
     assert what.endswith(": no stream is like that")
     assert covers.startswith("The log covers 1970-01-01 ")

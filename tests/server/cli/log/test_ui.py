@@ -53,5 +53,5 @@ def test_a_browser_is_opened_where_there_is_a_screen(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(uiserving, "run", served)
     monkeypatch.setattr(threading, "Thread", Now)
-    assert ui.run(Namespace(path=tmp_path, port=0, no_open=no_open)) == 0
+    assert ui.run(Namespace(path=None, log=tmp_path, port=0, no_open=no_open)) == 0
     assert links == (["http://127.0.0.1:1/?token=t"] if opened else [])

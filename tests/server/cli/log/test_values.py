@@ -44,6 +44,7 @@ PREFIX = "finds all that begin so, and is never refused."
             ("--status", "999"),
             ("--status 999: no answer has that status: it takes 100 to 599, 5xx, or 0 for none",),
         ),
+        (("--within", "5m"), ("--within 5m: it goes with around or since",)),
         (("-q", "cause:lost"), ("cause:lost: there is no cause lost", "It takes left, ")),
         (("-q", "owner:me"), ("owner:me: there is no owner me", "It takes worker, client, ")),
         (("-q", "finish:end"), ("finish:end: there is no finish end", "It takes stop, ")),
