@@ -84,8 +84,12 @@ class Parser(argparse.ArgumentParser):
 def _meant(name: str, known: Iterable[str]) -> str:
     import difflib  # most words are spelled as they should be
 
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f". Did you mean {near[0]}?" if near else ""
+    def likeness(word: str) -> tuple[float, int]:
+        ratio = difflib.SequenceMatcher(None, word, name).ratio()
+        return ratio, -abs(len(word) - len(name))
+
+    near = max(difflib.get_close_matches(name, list(known)), key=likeness, default="")
+    return f". Did you mean {near}?" if near else ""
 
 
 def taking(what: str, read: Callable[[str], _Value]) -> Callable[[str], _Value]:

@@ -185,7 +185,11 @@ def _agreed() -> bool:
     """Ask whether they shall be erased."""
     sys.stdout.write("Erase them? What is erased is gone. [y/N] ")
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):  # Ctrl-D leaves the cursor behind the question
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _erase_responses(log: Path, kept: Mapping[str, str]) -> int:

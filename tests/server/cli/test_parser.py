@@ -9,7 +9,7 @@ from server.cli.parser import Parser
 def made() -> Parser:
     parser = Parser(prog="turntape")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in ("serve", "replay"):
+    for name in ("serve", "replay", "log", "logout"):
         command = commands.add_parser(name)
         command.add_argument("--worker")
         command.set_defaults(parser=command)
@@ -28,6 +28,7 @@ def made() -> Parser:
             "expected one argument; one that begins with - is given as --worker=-...\n",
         ),
         (["serv"], "turntape", "Did you mean serve?"),
+        (["lgo"], "turntape", "Did you mean log?"),
         (["qqqq"], "turntape", "invalid choice: 'qqqq'"),
         ([], "turntape", "COMMAND"),
     ],
