@@ -17,16 +17,20 @@ from server.version import VERSION
 REFUSALS: Final = {
     "engine.codex.child.home.BinaryNotFound": exits.FAILED,
     "engine.codex.child.home.HomeTaken": exits.FAILED,
+    "engine.log.derive.exporting.Unexportable": exits.FAILED,
     "engine.log.find.query.QueryError": exits.USAGE,
     "engine.log.write.lock.LogLocked": exits.FAILED,
     "engine.scripted.TranscriptError": exits.FAILED,
     "engine.store.store.StoreError": exits.FAILED,
     "server.assembly.ExtraMissing": exits.FAILED,
+    "server.cli.log.outputs.Unwritable": exits.FAILED,
+    "server.cli.log.selecting.AllDamaged": exits.USAGE,
+    "server.cli.log.selecting.WrittenLater": exits.FAILED,
     "server.config.keys_file.KeysFileError": exits.USAGE,
     "server.config.load.ConfigError": exits.USAGE,
 }
-"""Errors that say why a command cannot do what it was asked for: their text is for the
-operator."""
+"""Errors that say why a command cannot do what it was asked for: their text is for the operator,
+and so are their notes, a sentence each."""
 
 LOOKUPS: Final = ("engine.log.find.names.Ambiguous", "engine.log.find.names.NotFound")
 """Errors of a name that leads to no stream of a log, or to several."""
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; why it failed is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that is not of UTF-8 gets escapes
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=printing.ERRORS)
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -73,15 +77,16 @@ def _failed(error: Exception) -> int:
     if any(name in LOOKUPS for name in names):
         from server.cli.log import lookups
 
-        for line in lookups.lines(error):
-            printing.complain(line)
+        printing.complain(*lookups.lines(error))
         return exits.NOT_FOUND
     statuses = [REFUSALS[name] for name in names if name in REFUSALS]
     if statuses:
-        return _complain(str(error), statuses[0])
+        printing.complain(str(error), *getattr(error, "__notes__", ()))
+        return statuses[0]
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
-        return _complain(f"{error.filename}: {reason}" if error.filename else reason)
+        printing.complain(f"{error.filename}: {reason}" if error.filename else reason)
+        return exits.FAILED
     from engine import containment
     from server import diagnostics
 
@@ -100,8 +105,3 @@ def _parser() -> parsers.Parser:
     below = parser.add_subparsers(required=True, metavar="COMMAND")
     parsers.declare(below, commands.COMMANDS)
     return parser
-
-
-def _complain(text: str, status: int = exits.FAILED) -> int:
-    printing.complain(text)
-    return status

@@ -12,7 +12,9 @@ SUCCESSORS: Final = {False: "turntape log PATH", True: "turntape show --log PATH
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    command.add_argument("path", type=Path, help="a log's directory, or one file of it")
+    command.add_argument(
+        "path", type=Path, metavar="PATH", help="a log's directory, or one file of it"
+    )
     command.add_argument("--request", metavar="ID", help="one request or stream")
 
 

@@ -9,9 +9,14 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from server.cli import printing
+
+_Value = TypeVar("_Value")
+
+PORT_MOST: Final = 65_535
+"""The largest TCP port."""
 
 
 class Command(NamedTuple):
@@ -55,6 +60,9 @@ class Parser(argparse.ArgumentParser):
         if is_choice:
             name, _, known = rest.partition("'")
             message += _meant(name, re.findall(r"[\w-]+", known))
+        elif message.endswith(": expected one argument"):
+            flag = message.removeprefix("argument ").partition(":")[0].split("/")[-1]
+            message += f"; one that begins with - is given as {flag}=-..."
         super().error(printing.printable(message))
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,8 +84,43 @@ class Parser(argparse.ArgumentParser):
 def _meant(name: str, known: Iterable[str]) -> str:
     import difflib  # most words are spelled as they should be
 
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f". Did you mean {near[0]}?" if near else ""
+    def likeness(word: str) -> tuple[float, int]:
+        ratio = difflib.SequenceMatcher(None, word, name).ratio()
+        return ratio, -abs(len(word) - len(name))
+
+    near = max(difflib.get_close_matches(name, list(known)), key=likeness, default="")
+    return f". Did you mean {near}?" if near else ""
+
+
+def taking(what: str, read: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """Return the `type` of an argument, which says what it takes where a text is none.
+
+    Args:
+        what: the words for it.
+        read: makes a value of a text; raises ValueError or OverflowError where it is none.
+    """
+
+    def value(text: str) -> _Value:
+        try:
+            return read(text)
+        except (ValueError, OverflowError):
+            refusal = f"{text!r} is not accepted; it takes {what}"
+            raise argparse.ArgumentTypeError(refusal) from None
+
+    return value
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the `type` of an argument that takes a whole number, both limits among them."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            raise ValueError
+        return number
+
+    limits = f"{least} or more" if most is None else f"{least} to {most}"
+    return taking(f"a whole number, {limits}", read)
 
 
 def declare(commands: "argparse._SubParsersAction[Parser]", table: Iterable[Command]) -> None:

@@ -12,7 +12,7 @@ from engine.log import replay
 from engine.log.read import segments
 from machines import events
 from server.cli import printing
-from server.cli.log import listing
+from server.cli.log import divergences, listing
 from server.process import exits
 from server.renderers import reply
 
@@ -22,14 +22,16 @@ FIRST: Final = frozenset({"opened", "request_rejected"})
 LISTED: Final = FIRST | {"terminal"}
 """The records that a list of what clients asked for is made of."""
 
-SAME, DIVERGED, CORRUPT = 0, 1, 2
-"""Exit statuses. `DIVERGED` is also for an id that nothing is found for; a log that is damaged is
-never said to have diverged, and one that a later version wrote neither."""
+SAME, DIVERGED, CORRUPT = exits.CLEAN, exits.FAILED, exits.USAGE
+"""Exit statuses. A log that is damaged is never said to have diverged, and one that a later
+version wrote neither."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of `replay`."""
-    command.add_argument("path", type=Path, help="a log's directory, or one file of it")
+    command.add_argument(
+        "path", type=Path, metavar="PATH", help="a log's directory, or one file of it"
+    )
     command.add_argument("--request", metavar="ID", help="one request or stream")
 
 
@@ -48,15 +50,17 @@ def replay_command(options: argparse.Namespace) -> int:
     corrupt = reading.counts["corrupt"]
     printing.say_each(map(str, reading.problems))
     if run.divergence is not None and not corrupt:
-        printing.say_each(divergence(run.divergence))
+        printing.say_each(divergences.lines(run.divergence))
         return DIVERGED
-    printing.say_each(_summary(run.tally))
+    is_missing = options.request is not None and not run.tally.compared
+    if not is_missing or corrupt or run.tally.unfinished:
+        printing.say_each(_summary(run.tally))
     if corrupt:
         printing.say(f"corrupt: {corrupt} problem{'s' if corrupt > 1 else ''}")
         return CORRUPT
-    if options.request is not None and not run.tally.compared:
-        printing.say(f"no finished stream of {options.request}")
-        return DIVERGED
+    if is_missing:
+        printing.complain(f"no finished stream is called {options.request}")
+        return exits.NOT_FOUND
     return SAME
 
 
@@ -65,26 +69,25 @@ def inspect_command(options: argparse.Namespace) -> int:
     reading = _read(options.path)
     if reading is None:
         return CORRUPT
-    found = True
+    status = SAME
     if options.request is None:
-        listing.list_all(options.path)
+        status = listing.list_all(options.path)
         for record in reading:
             if record.event in LISTED:
                 reading.load(record)
     else:
         steps = _steps(reading, options.request)
         first = next(steps, None)
-        found = first is not None
-        printing.say_each(() if first is None else itertools.chain((first,), steps))
+        if first is None:
+            status = exits.NOT_FOUND
+            printing.complain(f"no stream is called {options.request}")
+        else:
+            printing.say_each(itertools.chain((first,), steps))
     printing.say_each(map(str, reading.problems))
     if reading.later:
-        printing.say(f"{len(reading.later)} streams were written by a later version")
-    if reading.counts["corrupt"]:
-        return CORRUPT
-    if not found:
-        printing.say(f"no stream of {options.request}")
-        return exits.NOT_FOUND
-    return SAME
+        streams = printing.counted(len(reading.later), "stream")
+        printing.say(f"{streams} of a later version")
+    return CORRUPT if reading.counts["corrupt"] else status
 
 
 def _read(path: Path) -> segments.Reading | None:
@@ -108,18 +111,6 @@ def _summary(tally: replay.Tally) -> Iterator[str]:
         yield f"{tally.purged} purged: nothing of them is left to compare"
     if tally.later:
         yield f"{tally.later} written by a later version: not compared"
-
-
-def divergence(found: replay.Divergence) -> Iterator[str]:
-    """Lines that show where a stream comes out differently."""
-    yield f"diverged: stream {found.stream}, request {found.request_id}"
-    yield f"at {found.where}"
-    rows = found.rows
-    width = max(len(row.recorded) for row in rows)
-    yield f"{'seq':>6}  {'event':<16}  {'recorded':<{width}}  replayed"
-    for row in rows:
-        mark = " " if row.recorded == row.replayed else "!"
-        yield f"{row.seq:>6}{mark} {row.event:<16}  {row.recorded:<{width}}  {row.replayed}"
 
 
 def _steps(reading: segments.Reading, request: str) -> Iterator[str]:

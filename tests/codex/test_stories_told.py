@@ -222,6 +222,12 @@ def played() -> Iterator[Played]:
         yield played
 
 
+@pytest.fixture(autouse=True)
+def a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has commands print what fits a terminal."""
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+
+
 @pytest.mark.parametrize("number", range(EACH))
 @pytest.mark.parametrize("name", KINDS)
 def test_the_first_screen_has_the_cause(played: Played, name: str, number: int) -> None:

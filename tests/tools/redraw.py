@@ -1,5 +1,6 @@
 """Writes the parts of `docs/` that come from code anew: `python -m tests.tools.redraw`."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from server.logschema import lines
 from server.tracing import attributes
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import decisions, eventschema, house, reference, tokentrace
+from tests.tools import commandpage, decisions, eventschema, house, reference, tokentrace
 from tests.tools.dashboard import file
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,6 +53,10 @@ PRINTED: dict[str, Callable[[], str]] = {
     "house": house.picture,
     "rooms": house.table,
     "decisions": decisions.table,
+    **{
+        f"options_{name}": functools.partial(commandpage.options, name)
+        for name in commandpage.COMMANDS
+    },
     "settings": lambda: configuration.reference().rstrip("\n"),
 }
 """What makes each block that is not a machine, by its name."""

@@ -1,9 +1,9 @@
-"""What the commands of `docs/debugging.md` print is what the page has."""
+"""What the commands on the pages print is what the pages have."""
 
 from tests.tools import debugpage
 
 
-def test_the_page_is_current() -> None:
+def test_the_pages_are_current() -> None:
     assert debugpage.main(["--check"]) == 0, "run `python -m tests.tools.debugpage`"
 
 

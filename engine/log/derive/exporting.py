@@ -33,7 +33,16 @@ _NUMBERED: Final = re.compile(r"events-(\d{8,})\.jsonl")
 
 
 class Unexportable(ValueError):
-    """Raised for a stream that cannot be taken out as it was asked; the text says why."""
+    """Raised for a stream that cannot be taken out as it was asked.
+
+    Args:
+        reason: why.
+        advice: what to do instead: its note.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(reason)
+        self.add_note(advice)
 
 
 def names_segment(name: str) -> bool:
@@ -73,23 +82,34 @@ def _refuse_holes(story: stories.Story) -> None:
     Raises:
         Unexportable: they are.
     """
+    left = f"`turntape show {story.stream}` says what is left of it."
     damaged = [problem for problem in story.problems if problem.stream == story.stream]
+    if any(problem.kind == "later" for problem in damaged):
+        raise Unexportable(
+            f"{story.stream}: a later version wrote it, and this one cannot read all of it",
+            "Take it out with that version.",
+        )
     if damaged:
-        raise Unexportable(f"{story.stream} is not whole: {damaged[0]}")
+        raise Unexportable(f"{story.stream} is not whole: {damaged[0]}", left)
     is_life = story.stream.startswith(rows.LIFE_PREFIX)
     if story.records[-1].event not in stories.ENDS and not is_life:
-        raise Unexportable(f"{story.stream} has not ended, or its end is missing")
+        so_far = (
+            f"`turntape show {story.stream}` says how far it is; take it out when it has ended."
+        )
+        raise Unexportable(f"{story.stream} has not ended, or its end is missing", so_far)
     if story.records[0].seq:
-        raise Unexportable(f"{story.stream} has no beginning: that went with an old segment")
+        gone = "that went with an old segment"
+        raise Unexportable(f"{story.stream} has no beginning: {gone}", left)
     for due, record in enumerate(story.records):
         if record.seq != due:
-            raise Unexportable(f"{story.stream} is not whole: record {due} is missing")
+            raise Unexportable(f"{story.stream} is not whole: record {due} is missing", left)
 
 
 def _pending(record: segments.Record, masked: masking.Masking | None) -> livesegment.Pending:
     place = _PLACE.match(record.raw)
     if place is None:
-        raise Unexportable(f"{record.stream} is not spelled as a record: record {record.seq}")
+        reason = f"{record.stream} is not spelled as a record: record {record.seq}"
+        raise Unexportable(reason, "Only what a server of ours wrote can be taken out.")
     if masked is None:
         rest = record.raw[place.end() : -sealed.SEAL_BYTES]
     else:
@@ -97,7 +117,10 @@ def _pending(record: segments.Record, masked: masking.Masking | None) -> liveseg
             rest = b"%d,%b" % (record.t, masked.rest(record))
         except segments.LaterVersion as error:
             reason = f"a later version wrote it, and it cannot be masked: {error}"
-            raise Unexportable(f"{record.stream}: {reason}") from None
+            raise Unexportable(
+                f"{record.stream}: {reason}",
+                "Export it with that version, or with --no-mask for nobody else to read.",
+            ) from None
     return place[1], record.seq, rest
 
 

@@ -20,7 +20,15 @@ LOCK: Final = "lock"
 
 
 class LogLocked(OSError):
-    """Raised where another process writes to the directory."""
+    """Raised where another process writes to the directory.
+
+    Attributes:
+        owner: who does, for a message.
+    """
+
+    def __init__(self, text: str, owner: str = "another process") -> None:
+        super().__init__(text)
+        self.owner = owner
 
 
 class WriterLock:
@@ -117,5 +125,6 @@ def _owner(path: Path) -> str:
 def _refusal(directory: Path, owner: str) -> LogLocked:
     return LogLocked(
         f"{directory}: {owner} writes its event log here already; stop it, or set PROXY_DATA_DIR"
-        " to another directory"
+        " to another directory",
+        owner,
     )

@@ -10,15 +10,15 @@ import msgspec
 from engine.log.find import catalog, query
 from engine.log.summary import rows
 from server.cli import printing
-from server.cli.log import terminal
+from server.cli.log import commands, terminal, values
 
 FLAGS: Final = (
-    ("since", "TIME", "from then on: 14:05, 2026-01-31T14:05, or 10m ago"),
-    ("until", "TIME", "before then"),
-    ("around", "TIME", "about then, by --within"),
+    ("since", "TIME", "there from then on: 14:05, 2026-01-31T14:05, or 10m before the newest"),
+    ("until", "TIME", "there before then"),
+    ("around", "TIME", "there about then, 5m to both sides, or --within"),
     ("within", "SPAN", "how far around (5m), or how long from --since on"),
     ("kind", "K", "how it ended: timeout, upstream_error, open, ...; several with commas"),
-    ("code", "C", "its error code; `upstream*` for all that begin so"),
+    ("code", "C", "its error code; upstream* for all that begin so"),
     ("status", "N", "its HTTP status: 502, or 5xx"),
     ("model", "M", "as the client wrote it, or as the worker was asked"),
     ("key", "NAME", "of the client's key"),
@@ -45,7 +45,7 @@ class Selected:
         query: what was asked for.
 
     Raises:
-        QueryError: a filter cannot be read.
+        QueryError: a filter cannot be read, or has a word that nobody knows.
         OSError: the log cannot be read.
     """
 
@@ -54,13 +54,17 @@ class Selected:
         self.catalog = catalog.Catalog(path, terminal.Progress("reading the log"))
         known = [*self.catalog.ended_rows(), *self.catalog.open_rows()]
         newest = max((row.t for row in known), default=0)
-        self.query = _query(options, query.Moment(newest, self.zone))
+        terms = _terms(options)
+        self.query = query.of_terms(terms, query.Moment(newest, self.zone))
+        self.ids = [row.summary for row in known]
+        shown = [*map(_as_shown, known)]
+        values.refuse_unknown(terms, shown)
         asks_for_lives = any(
             each.name == "kind" and rows.LIFE in each.values for each in self.query.filters
         )
-        self.rows = [_as_shown(row) for row in known if asks_for_lives or not row.is_life]
-        self.ids = [row.summary for row in known]
-        self.rows = [row for row in self.rows if self.query.matches(row)]
+        self.rows = [
+            row for row in shown if (asks_for_lives or not row.is_life) and self.query.matches(row)
+        ]
         if self.query.texts and self.rows:
             self._search()
 
@@ -79,9 +83,7 @@ class Selected:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the log, and the filters."""
-    parser.add_argument(
-        "path", nargs="?", type=Path, help="a log's directory, or one file; the configured one"
-    )
+    commands.add_paths(parser)
     chosen = parser.add_argument_group("which streams")
     chosen.add_argument("--failed", action="store_true", help="all but completed and open ones")
     for name, metavar, meaning in FLAGS:
@@ -96,7 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON, for programs")
 
 
-def _query(options: argparse.Namespace, moment: query.Moment) -> query.Query:
+def _terms(options: argparse.Namespace) -> list[query.Term]:
+    """The filters of the flags, as names and values."""
     terms: list[query.Term] = []
     for text in options.query or ():
         terms += query.terms(text)
@@ -104,7 +107,7 @@ def _query(options: argparse.Namespace, moment: query.Moment) -> query.Query:
         terms += [(name, value, f"--{name} {value}") for value in getattr(options, name) or ()]
     if options.failed:
         terms.append(("is", "failed", "--failed"))
-    return query.of_terms(terms, moment)
+    return terms
 
 
 def _as_shown(row: rows.Summary) -> rows.Summary:

@@ -12,9 +12,9 @@ import msgspec
 
 from engine import regular
 from engine.log.check import causes, check, children, ranges
-from engine.log.find import names, stories
-from server.cli import printing
-from server.cli.log import commands, lookups, terminal
+from engine.log.find import names
+from server.cli import parser as parsers, printing
+from server.cli.log import commands, lookups, selecting, terminal
 from server.process import exits
 from server.renderers import reply
 
@@ -36,19 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_path(parser)
     parser.add_argument(
         "--jobs",
-        type=_jobs,
+        type=parsers.whole(0, JOBS_MOST),
         default=1,
         metavar="N",
         help="processes that check a log's segments at the same time; 0: one a core (1)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def _jobs(text: str) -> int:
-    jobs = int(text)
-    if not 0 <= jobs <= JOBS_MOST:
-        raise ValueError
-    return jobs or min(os.cpu_count() or 1, JOBS_MOST)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,8 +51,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         result = _of_stream(path, name) if name else _of_log(path, options.jobs)
     except (names.NotFound, names.Ambiguous) as error:
-        for line in lookups.lines(error):
-            printing.complain(line)
+        printing.complain(*lookups.lines(error))
         return exits.NOT_FOUND
     except regular.NotRegular as error:
         printing.say(f"{error.filename}: corrupt: {error.strerror}")
@@ -87,7 +79,7 @@ def _target(options: argparse.Namespace) -> tuple[str | None, Path]:
 
 
 def _of_stream(path: Path, name: str) -> check.Result:
-    story = stories.story(path, name)
+    story = selecting.read(path, name)
     result = check.check_records(story.records, reply)
     corrupt = sum(each.kind == "corrupt" for each in story.problems)
     groups = [] if corrupt else result.groups
@@ -96,6 +88,7 @@ def _of_stream(path: Path, name: str) -> check.Result:
 
 def _of_log(path: Path, jobs: int) -> check.Result:
     progress, total = terminal.Progress("checking"), ranges.size(path)
+    processes = jobs or min(os.cpu_count() or 1, JOBS_MOST)
     done = 0
 
     def tell(read: int) -> None:
@@ -104,7 +97,7 @@ def _of_log(path: Path, jobs: int) -> check.Result:
         progress(min(done, total - 1), total)
 
     try:
-        return check.check(path, reply, jobs, tell)
+        return check.check(path, reply, processes, tell)
     finally:
         progress(total, total)
 
@@ -113,7 +106,7 @@ def _lines(result: check.Result, seconds: float) -> Iterator[str]:
     tally = result.tally
     yield from map(str, result.problems)
     if result.corrupt:
-        places = _many(result.corrupt, "place")
+        places = printing.counted(result.corrupt, "place")
         yield f"corrupt: {places}; what differs may be the damage, and is not told"
     for group in result.groups[:SHOWN_MOST]:
         yield from _group(group)
@@ -122,7 +115,7 @@ def _lines(result: check.Result, seconds: float) -> Iterator[str]:
     masked = tally.streams - tally.full
     # A stream that differs before its end is not replayed to it.
     left_early = sum(each.count for each in result.groups if each.cause.event != "terminal")
-    streams = _many(tally.streams + left_early, "stream")
+    streams = printing.counted(tally.streams + left_early, "stream")
     compared = f"{streams}, {tally.records} records in {seconds:.1f} s"
     if result.groups:
         yield f"diverged: {result.diverged} of {compared}"
@@ -144,7 +137,7 @@ def _lines(result: check.Result, seconds: float) -> Iterator[str]:
 
 def _group(group: causes.Group) -> Iterator[str]:
     cause, example = group.cause, group.example
-    yield f"{_many(group.count, 'stream')}: {cause.event} in state {cause.state}"
+    yield f"{printing.counted(group.count, 'stream')}: {cause.event} in state {cause.state}"
     yield f"    recorded  {cause.recorded}"
     yield f"    replayed  {cause.replayed}"
     yield f"    first     {lookups.time_of(group.first_us)}"
@@ -153,10 +146,6 @@ def _group(group: causes.Group) -> Iterator[str]:
     request = f", request {example.request_id}" if example.request_id else ""
     yield f"    see       turntape show {example.stream}{request}"
     yield f"    at        {example.where}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _object(result: check.Result, path: Path, seconds: float) -> dict[str, Any]:

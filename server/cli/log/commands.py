@@ -55,13 +55,26 @@ def add_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def path_of(given: Path | None) -> Path:
-    """Return the log that is meant: the one that is named, else that of the settings.
+def add_paths(parser: argparse.ArgumentParser) -> None:
+    """Declare both ways to say which log is meant: `PATH`, and `--log` as all others have it."""
+    parser.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="a log's directory, or one file; the configured one",
+    )
+    parser.add_argument("--log", type=Path, metavar="PATH", help="the same as PATH alone")
+
+
+def path_of(*given: Path | None) -> Path:
+    """Return the log that is meant: the first that is named, else that of the settings.
 
     Raises:
         ConfigError: none is named, and the settings cannot be read.
     """
-    return given if given is not None else configured().log_dir
+    named = next((each for each in given if each is not None), None)
+    return configured().log_dir if named is None else named
 
 
 def configured() -> "settings.Config":

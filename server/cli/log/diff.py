@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from engine.log.find import catalog, names, stories
+from engine.log.find import catalog
 from engine.log.summary import rows
 from engine.log.timeline import compare, evidence, timeline
 from server.cli import printing
-from server.cli.log import commands, picture, processes
+from server.cli.log import commands, picture, processes, selecting, terminal
 from server.process import exits
 
 WHOLE: Final = frozenset(("stop", "tool_calls", "function_call"))
@@ -20,6 +20,13 @@ WHOLE: Final = frozenset(("stop", "tool_calls", "function_call"))
 
 FLAGS: Final = ("model", "endpoint", "streaming", "n", "effort", "worker")
 """The flags that two streams should have in common, the most important first."""
+
+ASPECT: Final = 24
+VALUE: Final = 28
+"""Columns of what is compared, and of a value beside another."""
+
+BESIDE: Final = ASPECT + 2 * VALUE
+"""Columns from which on two values stand beside each other."""
 
 
 class Chosen(NamedTuple):
@@ -52,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         NotFound, Ambiguous: a name leads to no stream, or to several.
+        WrittenLater, AllDamaged: nothing of one can be read.
         OSError: the log cannot be read.
     """
     path = commands.path_of(options.log)
@@ -60,7 +68,10 @@ def run(options: argparse.Namespace) -> int:
     if options.good is None:
         chosen = nearest(path, bad)
         if chosen is None:
-            printing.complain("no stream of this log is whole and has its model and endpoint")
+            printing.complain(
+                "no stream of this log is whole and has its model and endpoint",
+                f"Name one to compare it with: turntape diff {options.bad} GOOD",
+            )
             return exits.NOT_FOUND
     good = _told(path, options.good if chosen is None else chosen.stream)
     found = compare.compare(bad, good)
@@ -68,15 +79,14 @@ def run(options: argparse.Namespace) -> int:
         told = {"bad": bad.request.stream, "good": good.request.stream, "differences": found}
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
     else:
-        printing.say_each(line.text for line in _lines(bad, good, chosen, found))
+        width = terminal.width()
+        drawn = picture.laid(_lines(bad, good, chosen, found, width), width)
+        printing.say_each(line.text for line in drawn)
     return exits.FAILED if found else exits.CLEAN
 
 
 def _told(path: Path, name: str) -> timeline.Timeline:
-    story = stories.story(path, name)
-    if not story.records:  # all that there was of it is damaged
-        raise names.NotFound(name, catalog.Catalog(path).covered())
-    return processes.told(path, story)
+    return processes.told(path, selecting.read(path, name))
 
 
 def nearest(path: Path, bad: timeline.Timeline) -> Chosen | None:
@@ -106,47 +116,49 @@ def _lines(
     good: timeline.Timeline,
     chosen: Chosen | None,
     found: tuple[compare.Difference, ...],
+    width: int | None,
 ) -> Iterator[picture.Line]:
     for name, told in (("bad", bad), ("good", good)):
         ending = compare.ending(told.ending)
-        yield picture.Line(picture.fit(f"{name:<5} {told.request.stream}  {ending}", 80))
+        yield picture.Line(f"{name:<5} {told.request.stream}  {ending}")
     if chosen is not None:
         same, others = ", ".join(chosen.same), [each for each in FLAGS if each not in chosen.same]
-        yield from _folded(
+        yield picture.sentence_of(
             f"The good one was chosen: of those that are whole and have the same {same} it is the"
             f" nearest, {evidence.seconds(chosen.apart_us)} apart."
             + (f" None has the same {', '.join(others)} too." if others else "")
         )
     yield picture.Line("")
     if not found:
-        yield picture.Line("Nothing that matters differs.")
+        yield picture.sentence_of("Nothing that matters differs.")
         return
     timed = [each for each in found if each.at_us is not None]
     first = min(timed, key=lambda each: each.at_us or 0) if timed else found[0]
     options = [each for each in found if each.at_us is None]
-    yield from _folded(
+    yield picture.sentence_of(
         f"First in time: {first.aspect}"
         + (f", at {evidence.seconds(first.at_us)}" if first.at_us is not None else "")
         + f": {first.bad}, and in the good one {first.good}."
     )
     if options and timed:
         names = ", ".join(each.aspect for each in options)
-        yield from _folded(f"Asked otherwise, or of no time: {names}.")
+        yield picture.sentence_of(f"Asked otherwise, or of no time: {names}.")
     yield picture.Line("")
-    yield picture.Line(f"{'':<24}{'bad':<28}good")
+    is_wide = width is None or width >= BESIDE
+    if is_wide:
+        yield picture.Line(f"{'':<{ASPECT}}{'bad':<{VALUE}}good")
     for each in found:
-        yield from _row(each)
+        yield from _row(each, is_wide=is_wide)
 
 
-def _row(each: compare.Difference) -> Iterator[picture.Line]:
-    if max(map(len, (each.bad, each.good))) < 28:
-        aspect, bad = picture.fit(each.aspect, 23), picture.fit(each.bad, 27)
-        yield picture.Line(picture.fit(f"{aspect:<24}{bad:<28}{each.good}", picture.COLUMNS))
+def _row(each: compare.Difference, *, is_wide: bool) -> Iterator[picture.Line]:
+    aspect, bad, good = map(printing.printable, (each.aspect, each.bad, each.good))
+    longest = max(map(printing.columns, (bad, good)))
+    if is_wide and longest < VALUE and printing.columns(aspect) < ASPECT:
+        beside = printing.padded(aspect, ASPECT) + printing.padded(bad, VALUE)
+        yield picture.Line(f"{beside}{good}")
         return
-    yield picture.Line(picture.fit(each.aspect, picture.COLUMNS))
-    yield picture.Line(picture.fit(f"{'  bad':<24}{each.bad}", picture.COLUMNS))
-    yield picture.Line(picture.fit(f"{'  good':<24}{each.good}", picture.COLUMNS))
-
-
-def _folded(text: str) -> Iterator[picture.Line]:
-    return (picture.Line(line) for line in picture.folded(text, ""))
+    yield picture.Line(aspect)
+    indent = ASPECT if is_wide else len("  good  ")
+    yield picture.Line(f"{'  bad':<{indent}}{bad}")
+    yield picture.Line(f"{'  good':<{indent}}{good}")

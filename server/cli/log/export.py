@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from engine import regular
 from engine.log.derive import exporting
 from engine.log.find import stories
+from machines import events
 from server.cli import printing
-from server.cli.log import commands, selecting
+from server.cli.log import commands, outputs, selecting
 from server.process import exits
 
 LOG: Final = "log"
@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="mask texts (the default); --no-mask keeps them as the log has them",
     )
-    parser.add_argument("--format", choices=(LOG, *available()), default=LOG, help="(log)")
+    parser.add_argument(
+        "--format", choices=(LOG, *available()), default=LOG, help="of the file (log)"
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
@@ -76,36 +78,37 @@ def _is_there(module: str) -> bool:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape export ID… -o FILE`."""
-    problem = _problem(options.output, force=options.force)
-    if problem:
-        printing.complain(problem)
+    """`turntape export ID… -o FILE`.
+
+    Raises:
+        NotFound, Ambiguous: a name means no stream, or several.
+        Unexportable: a stream is not whole, or cannot be masked.
+        Unwritable: the file cannot be written.
+    """
+    problems = _problems(options.output, force=options.force)
+    if problems:
+        printing.complain(*problems)
         return exits.USAGE
     log = commands.path_of(options.log)
-    try:
-        found = selecting.select(log, options.ids)
-        data = _content(found, log, options)
-    except exporting.Unexportable as error:
-        printing.complain(str(error))
-        return exits.FAILED
+    found = selecting.select(log, options.ids)
+    data = _content(found, log, options)
     selecting.warn_of_damage(found)
     _put(options.output, data)
     _report(found, options)
     return exits.CLEAN
 
 
-def _problem(output: str, *, force: bool) -> str | None:
-    """What is wrong with the file that is to be written; None where nothing is."""
+def _problems(output: str, *, force: bool) -> tuple[str, ...]:
+    """What is wrong with the file that is to be written, in sentences."""
     path = Path(output)
     if output == STDOUT:
-        return None
+        return ()
     if exporting.names_segment(path.name):
-        return f"{output}: a segment of a log is called so"
-    if path.exists() and not path.is_file():
-        return f"{output}: is not a regular file"
-    if path.exists() and not force:
-        return f"{output}: exists; --force replaces it"
-    return None
+        return (
+            f"{output}: a segment of a log is called so",
+            "Name it otherwise, such as bad.jsonl: beside a log it would be taken for one.",
+        )
+    return outputs.in_the_way(path, force=force)
 
 
 def _content(found: list[stories.Story], log: Path, options: argparse.Namespace) -> bytes:
@@ -130,12 +133,25 @@ def _put(output: str, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        regular.replace(Path(output), data)
+        outputs.write(Path(output), data)
 
 
 def _report(found: list[stories.Story], options: argparse.Namespace) -> None:
     """Say what was written, and whether it may be handed on."""
-    records = sum(len(story.records) for story in found)
-    streams = f"{len(found)} stream{'s' if len(found) > 1 else ''}, {records} records"
-    how = "texts are masked" if options.mask else "texts are as the log has them"
-    printing.complain(f"{options.output}: {streams}; {how}")
+    streams = printing.counted(len(found), "stream")
+    records = printing.counted(sum(len(story.records) for story in found), "record")
+    printing.complain(f"{options.output}: {streams}, {records}; {_kept(found, options)}")
+
+
+def _kept(found: list[stories.Story], options: argparse.Namespace) -> str:
+    """What became of the texts."""
+    if options.mask:
+        return "texts are masked"
+    begun = (story.records[0].load() for story in found)
+    masked = [each for each in begun if isinstance(each, events.Opened)]
+    masked = [each for each in masked if each.content == "masked"]
+    if len(masked) == len(found):
+        return "texts are masked, for the log has no others"
+    if masked:
+        return f"texts are as the log has them, and of {len(masked)} it has them masked"
+    return "texts are as the log has them"

@@ -10,7 +10,7 @@ import msgspec
 
 from engine.log.find import names
 from engine.log.summary import rows
-from server.cli import printing
+from server.cli import parser as parsers, printing
 from server.cli.log import asking, columns, commands, lookups, terminal
 from server.process import exits
 
@@ -34,14 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SORTS,
         help="failures first, newest on top (on a terminal); time: newest last (elsewhere)",
     )
-    parser.add_argument("-n", type=int, metavar="N", help="the newest N, or the first of --sort")
+    parser.add_argument(
+        "-n", type=parsers.whole(0), metavar="N", help="the newest N, or the first of --sort"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what ends now")
     parser.add_argument("--no-pager", action="store_true", help="never through PAGER")
 
 
 def run(options: argparse.Namespace) -> int:
     """List the streams that are asked for; 3 where there are none."""
-    path = commands.path_of(options.path)
+    path = commands.path_of(options.path, options.log)
     selected = asking.Selected(path, options)
     listed = _ordered(selected.rows, options)
     shown = _shown(selected, options)
@@ -50,9 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if options.follow:
         _follow(selected, shown)
     if not listed:
-        what = "no stream is like that" if selected.ids else "there are no streams"
-        covered = lookups.covered(selected.catalog.covered())
-        printing.complain(f"{path}: {what}. {covered}")
+        printing.complain(*lookups.nothing_in(path, selected.catalog.covered()))
         return exits.NOT_FOUND
     return exits.CLEAN
 
@@ -109,9 +109,8 @@ def _ordered(listed: list[rows.Summary], options: argparse.Namespace) -> list[ro
     ordered = sorted(listed, key=SORTS[name])
     if options.n is None:
         return ordered
-    count = max(0, options.n)
-    first = len(ordered) - count if name == "time" else 0
-    return ordered[max(0, first) :][:count]
+    first = len(ordered) - options.n if name == "time" else 0
+    return ordered[max(0, first) :][: options.n]
 
 
 def _follow(selected: asking.Selected, shown: _Shown) -> None:

@@ -1,8 +1,10 @@
 """Says why a name led to no stream of a log, or to several."""
 
 import datetime
+from pathlib import Path
 from typing import Final
 
+from engine.log.cold import files
 from engine.log.find import names
 from engine.log.summary import rows
 
@@ -17,10 +19,14 @@ def lines(error: Exception) -> list[str]:
             what = f"{row.summary}, {time_of(row.t)}: {row.kind}{_code(row)}"
             if row.purged:
                 return [f"the records of {what}, were erased {time_of(row.purged)}"]
-            return [f"the records of {what}, were deleted with their segment"]
+            return [
+                f"the records of {what}, were deleted with their segment",
+                "How long they are kept is set by PROXY_LOG_MAX_AGE_S and what stands beside it.",
+            ]
         case names.NotFound():
-            near = f" Close to it: {', '.join(error.near)}." if error.near else ""
-            return [f"nothing is called {error.name}. {covered(error.covered)}{near}"]
+            near = [f"Close to it: {', '.join(error.near)}."] if error.near else []
+            name = error.name or "''"
+            return [f"nothing is called {name}", covered(error.covered), *near]
         case names.Ambiguous():
             shown = [_line(row) for row in error.found[:SHOWN_MOST]]
             more = len(error.found) - len(shown)
@@ -28,6 +34,16 @@ def lines(error: Exception) -> list[str]:
             count = len(error.found)
             return [f"{error.name} is {count} streams; name one by its own id:", *shown, *rest]
     raise AssertionError(error)
+
+
+def nothing_in(path: Path, span: names.Covered) -> list[str]:
+    """Return what is to be said of a log that has none of the streams that are asked for."""
+    if span.first_us is None:
+        if path.is_dir() and not files.list_segments(path) and not any(path.glob("*.jsonl")):
+            return [f"{path}: there is no log in it"]
+        what = "the log holds no streams" if path.is_dir() else "no stream is in this file"
+        return [f"{path}: {what}"]
+    return [f"{path}: no stream is like that", covered(span)]
 
 
 def covered(span: names.Covered) -> str:

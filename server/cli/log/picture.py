@@ -1,20 +1,19 @@
-"""A `Timeline` as lines for a terminal of 80 columns: the verdict first, then when what happened.
+"""A `Timeline` as lines for a terminal: the verdict first, then when what happened.
 
-Everything that somebody else wrote is made printable before its width is counted, and wide
-characters count twice.
+Sentences are folded. Every other line is made whole, and cut last, where it goes to a terminal
+(`laid`): a program that reads it gets all of it.
 """
 
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from engine.log.timeline import evidence, timeline
 from server.cli import printing
 
 COLUMNS: Final = 80
-"""Width of the whole."""
+"""Width that sentences are folded to, where there is more."""
 
 BAR: Final = 24
 """Columns of a silence that is as long as the stream."""
@@ -35,11 +34,36 @@ PART: Final = 5
 """From when on a silence is drawn: its length, or its part of the stream, the fifth."""
 
 
+Form = Literal["cut", "folded", "whole"]
+"""Forms of a line that is too long for a terminal: it is cut, or its words go on in the next
+line, or it stays as long as it is, for it is somebody's bytes."""
+
+
 class Line(NamedTuple):
-    """A line, and what it is: `head`, `bad`, `good`, `gap`, `faint` or `plain`."""
+    """A line.
+
+    Attributes:
+        style: what it is: `head`, `bad`, `good`, `gap`, `faint` or `plain`.
+        indent: before each line of a sentence that is folded.
+    """
 
     text: str
     style: str = "plain"
+    form: Form = "cut"
+    indent: str = ""
+
+
+def laid(lines: Iterable[Line], width: int | None) -> Iterator[Line]:
+    """Return lines as they fit so many columns; None: nothing is cut."""
+    for line in lines:
+        match line.form:
+            case "cut":
+                yield line._replace(text=printing.fit(line.text, width))
+            case "folded":
+                for text in folded(line.text, line.indent, min(width or COLUMNS, COLUMNS)):
+                    yield Line(text, line.style)
+            case "whole":
+                yield line
 
 
 def lines(told: timeline.Timeline, *, is_utc: bool = False) -> Iterator[Line]:
@@ -51,37 +75,12 @@ def lines(told: timeline.Timeline, *, is_utc: bool = False) -> Iterator[Line]:
     yield from _course(told)
 
 
-def fit(text: str, width: int) -> str:
-    """Return a text in one line of so many columns at the most."""
-    shown = printing.printable(text)
-    if columns(shown) <= width:
-        return shown
-    kept, used = [], 0
-    for character in shown:
-        used += _columns(character)
-        if used > width - 1:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
-
-
 def moment(microseconds: int, *, is_utc: bool) -> str:
     """Spell a time since the epoch, here or in UTC."""
     there = datetime.fromtimestamp(microseconds / 1e6, UTC)
     local = there if is_utc else there.astimezone()
     zone = "Z" if is_utc else local.strftime("%z")
     return local.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + zone
-
-
-def columns(text: str) -> int:
-    """Return how many columns a printable text has."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
@@ -91,30 +90,40 @@ def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
     parts = dict.fromkeys((ending.kind, ending.code or "", status))
     head = " ".join(part for part in parts if part)
     whose = f" · by the {ending.party}" if ending.party != "nobody" else ""
-    yield Line(fit(head + whose, COLUMNS), kind)
+    yield Line(head + whose, kind)
     ids = (request.stream, request.request_id, request.completion_id)
-    yield Line(fit("  ".join(each for each in ids if each), COLUMNS), "faint")
+    yield Line("  ".join(each for each in ids if each), "faint")
     when = moment(request.opened_us, is_utc=is_utc)
-    yield Line(fit(f"{when}, for {evidence.seconds(ending.at_us)}", COLUMNS), "faint")
+    yield Line(f"{when}, for {evidence.seconds(ending.at_us)}", "faint")
     yield Line("")
     for sentence in (told.verdict, *told.evidence):
-        yield from (Line(text, "head") for text in folded(sentence, "  "))
+        yield sentence_of(sentence, "head", "  ")
     if told.next_step:
-        yield from (Line(text) for text in folded(f"Next: {told.next_step}", "  "))
+        yield sentence_of(f"Next: {told.next_step}", indent="  ")
     for problem in told.problems[:3]:
-        yield from (Line(text, "bad") for text in folded(f"Of the log: {problem}", "  "))
+        yield sentence_of(f"Of the log: {problem}", "bad", "  ")
     if told.later:
         said = "A later version wrote more of it, which is not told here."
-        yield Line(f"  {said}", "bad")
+        yield sentence_of(said, "bad", "  ")
 
 
-def folded(text: str, indent: str) -> list[str]:
+def sentence_of(text: str, style: str = "plain", indent: str = "") -> Line:
+    """Return a line whose words go on in the next where there is no room."""
+    return Line(text, style, "folded", indent)
+
+
+def folded(text: str, indent: str, width: int) -> list[str]:
     """Return a text in lines that fit, each with so much before it."""
     shown = printing.printable(text)
     # As if each were wide where one is: a fold must not go over the edge.
-    width = COLUMNS if columns(shown) == len(shown) else COLUMNS // 2 + len(indent)
+    if printing.columns(shown) != len(shown):
+        width = width // 2 + len(indent)
     return textwrap.wrap(
-        shown, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        shown,
+        max(width, len(indent) + 2),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )
 
 
@@ -147,7 +156,7 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
 
 
 def _fact(name: str, text: str, style: str = "plain") -> Line:
-    return Line(fit(f"{name:<9} {text}", COLUMNS), style)
+    return Line(f"{name:<9} {text}", style)
 
 
 def _ran(told: timeline.Timeline) -> Iterator[Line]:
@@ -262,8 +271,8 @@ def _gap(gap: timeline.Gap, whole_us: int) -> Line:
     length = gap.end_us - gap.start_us
     bar = "·" * max(1, min(BAR, round(BAR * length / max(whole_us, 1))))
     said = f"{bar} {evidence.seconds(length)}, {_WAITED[gap.owner]}"
-    return Line(fit(f"{'':>10}  {gap.owner:<7}  {said}", COLUMNS), "gap")
+    return Line(f"{'':>10}  {gap.owner:<7}  {said}", "gap")
 
 
 def _row(at_us: int, lane: str, said: str) -> str:
-    return fit(f"{at_us / 1e6:>8.3f} s  {lane:<7}  {said}", COLUMNS)
+    return f"{at_us / 1e6:>8.3f} s  {lane:<7}  {said}"

@@ -13,10 +13,10 @@ import time
 from typing import Final
 
 from engine import regular
-from engine.log.find import names, stories
+from engine.log.find import names
 from server.api import gates
-from server.cli import printing
-from server.cli.log import commands, lookups
+from server.cli import parser as parsers, printing
+from server.cli.log import commands, lookups, selecting
 from server.cli.log.formats import answer as answers
 from server.config import load as configuration
 from server.http import errors, exchange as http, listener
@@ -26,10 +26,10 @@ HOST: Final = "127.0.0.1"
 """Where it is served: what was said is for nobody else."""
 
 MASKED: Final = (
-    "the log is masked: the client's own bytes cannot be had. Played is the same answer with its"
-    " texts masked, at the same times"
+    "the log is masked: the client's own bytes cannot be had",
+    "Played is the same answer with its texts masked, at the same times.",
 )
-"""The words before a stream of a masked log."""
+"""The sentences before a stream of a masked log."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_path(parser)
     parser.add_argument(
         "--speed",
-        type=_speed,
+        type=parsers.taking("a number of times, 0 or more", _speed),
         default=1.0,
         metavar="X",
         help="times the recorded speed; 0: without pauses (1)",
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=parsers.whole(0, parsers.PORT_MOST),
         metavar="N",
         help="serve it on this port of 127.0.0.1, to whoever knows the URL; 0: any free one",
     )
@@ -61,10 +61,9 @@ def _speed(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     """`turntape play ID [--log PATH] [--speed X] [--port N]`."""
     try:
-        found = answers.answer(stories.story(commands.path_of(options.log), options.id))
+        found = answers.answer(selecting.read(commands.path_of(options.log), options.id))
     except (names.NotFound, names.Ambiguous) as error:
-        for line in lookups.lines(error):
-            printing.complain(line)
+        printing.complain(*lookups.lines(error))
         return exits.NOT_FOUND
     except regular.NotRegular as error:
         printing.complain(f"{error.filename}: corrupt: {error.strerror}")
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         printing.complain(f"{options.id}: {error}")
         return exits.NOT_FOUND
     if found.masked:
-        printing.complain(MASKED)
+        printing.complain(*MASKED)
     if found.problem:
         printing.complain(found.problem)
     if options.port is None:

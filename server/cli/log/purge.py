@@ -16,7 +16,7 @@ from engine.log.derive import choosing, purging, segmentfile
 from engine.log.write import lock as writerlock
 from engine.store import sqlite as sqlitestore, store as responsestore
 from server import assembly
-from server.cli import printing
+from server.cli import parser as parsers, printing
 from server.cli.log import commands, selecting
 from server.keys import keyring
 from server.process import exits
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="all streams of this key")
     parser.add_argument(
         "--before",
-        type=_time,
+        type=parsers.taking("a date, a time such as 2026-11-30T14:05, or 30d (ago)", _time),
         metavar="WHEN",
         help="all that ended before: a date, 2026-11-30T14:05, or 30d ago",
     )
@@ -52,16 +52,22 @@ def run(options: argparse.Namespace) -> int:
     log = commands.path_of(options.log)
     ways = (bool(options.ids), options.key is not None, options.before is not None)
     if sum(ways) != 1:
-        printing.complain("name streams, or give one of --key and --before")
+        wrong = "name what is to be erased" if not any(ways) else "give one of these alone"
+        printing.complain(f"{wrong}: the ids of streams, --key NAME, or --before WHEN")
         return exits.USAGE
     if not log.is_dir():
-        printing.complain(f"{log}: is no log's directory; one file can be deleted as it is")
+        why = "one file can be deleted as it is" if log.exists() else "there is nothing there"
+        printing.complain(f"{log}: is no log's directory; {why}")
         return exits.USAGE
     try:
         chosen = _choose(log, options)
         return _purge(log, chosen, options)
     except segmentfile.Damaged as error:
-        printing.complain(str(error))
+        printing.complain(
+            str(error),
+            "A damaged segment is not written anew.",
+            f"`turntape check {log}` says all that is wrong with it.",
+        )
         return exits.USAGE
 
 
@@ -86,25 +92,41 @@ def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> i
     server = _server(log)
     planned = purging.plan(log, chosen.streams, is_written=server is not None)
     if not planned.streams:
-        printing.complain(f"nothing to erase in {log}")
+        printing.complain(f"{log}: nothing to erase: {_none(options)}")
         return exits.NOT_FOUND
     going = planned.streams - planned.busy
     if planned.busy and (options.ids or not going):
-        printing.complain(_busy(planned.busy, server))
+        printing.complain(*_busy(planned.busy, server))
         return exits.FAILED
     printing.say(_described(planned))
     if options.dry_run:
         return exits.CLEAN
-    if not options.yes and not _agreed():
+    if not options.yes and not sys.stdin.isatty():
+        printing.complain("nothing was erased: give --yes, for nobody is there to be asked")
         return exits.USAGE
+    if not options.yes and not _agreed():
+        printing.complain("nothing was erased")
+        return exits.FAILED
     kept = {} if options.keep_responses else chosen.responses
     try:
         erased = _erase_responses(log, kept)
     except responsestore.StoreError as error:
-        printing.complain(f"{len(kept)} responses were kept of them: {error}")
-        printing.complain("nothing was erased; stop the server, or give --keep-responses")
+        responses = printing.counted(len(kept), "response")
+        printing.complain(
+            f"nothing was erased: {responses} of them cannot be: {error}",
+            "Stop the server, or give --keep-responses.",
+        )
         return exits.FAILED
-    done = purging.purge(log, going, time.time_ns() // 1000, _progress)
+    try:
+        done = purging.purge(log, going, time.time_ns() // 1000, _progress)
+    except writerlock.LogLocked:  # before anything was erased
+        raise
+    except OSError as error:
+        printing.complain(
+            f"{error.filename or log}: {error.strerror or error}",
+            "Some of them may be erased: the same command erases the rest when that is mended.",
+        )
+        return exits.FAILED
     _log.warning(
         "streams_purged",
         path=str(log),
@@ -113,10 +135,11 @@ def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> i
         segments=len(done.segments),
         responses=erased,
     )
-    printing.say(f"erased: {_counted(done)}; {erased} kept responses")
+    responses = f"; {printing.counted(erased, 'kept response')}" if kept else ""
+    printing.say(f"erased: {_counted(done)}{responses}")
     left = planned.busy | done.busy
     if left:
-        printing.complain(_busy(left, server))
+        printing.complain(*_busy(left, server))
     return exits.FAILED if left else exits.CLEAN
 
 
@@ -129,13 +152,20 @@ def _server(log: Path) -> writerlock.LogLocked | None:
     return None
 
 
-def _busy(streams: set[str], server: writerlock.LogLocked | None) -> str:
+def _none(options: argparse.Namespace) -> str:
+    """Why there is nothing."""
+    if options.key is not None:
+        return f"no stream has the key {options.key}; `turntape stats --by key` names those it has"
+    return "no stream ended before" if options.before is not None else "they are erased already"
+
+
+def _busy(streams: set[str], server: writerlock.LogLocked | None) -> tuple[str, str]:
     some = ", ".join(sorted(streams)[:3]) + (", …" if len(streams) > 3 else "")
-    count = f"{len(streams)} stream{'s' if len(streams) > 1 else ''}"
-    why = f" ({server})" if server is not None else ""
+    count = printing.counted(len(streams), "stream")
+    owner = f" ({server.owner})" if server is not None else ""
     return (
-        f"{count} not erased, {some}: in the segment that a server writes to{why}; "
-        "try again when it has begun another, or has stopped"
+        f"{count} not erased, {some}: in the segment that a server writes to{owner}",
+        "Try again when it has begun another segment, or has stopped.",
     )
 
 
@@ -146,17 +176,20 @@ def _described(planned: purging.Purged) -> str:
 
 def _counted(found: purging.Purged) -> str:
     streams, segments = len(found.streams - found.busy), len(found.segments)
-    return f"{streams} streams, {found.records} records in {segments} segments"
+    records = printing.counted(found.records, "record")
+    counted = f"{printing.counted(streams, 'stream')}, {records}"
+    return f"{counted} in {printing.counted(segments, 'segment')}"
 
 
 def _agreed() -> bool:
-    """Ask whether they shall be erased: only a terminal can answer."""
-    if not sys.stdin.isatty():
-        printing.complain("nothing was erased: give --yes, for nobody is there to be asked")
-        return False
+    """Ask whether they shall be erased."""
     sys.stdout.write("Erase them? What is erased is gone. [y/N] ")
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):  # Ctrl-D leaves the cursor behind the question
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _erase_responses(log: Path, kept: Mapping[str, str]) -> int:
@@ -170,8 +203,9 @@ def _erase_responses(log: Path, kept: Mapping[str, str]) -> int:
     config = commands.configured()
     if log.resolve() != config.log_dir.resolve():
         printing.complain(
-            f"warning: {len(kept)} responses were kept of them, in a store that is not known: "
-            f"{config.data_dir} has another log"
+            f"warning: responses of them may be left: {len(kept)} were kept, in a store that is"
+            " not known",
+            f"The configured one is of another log: {config.data_dir}; set PROXY_DATA_DIR.",
         )
         return 0
     store = config.data_dir / assembly.STORE_FILE

@@ -9,8 +9,7 @@ from typing import Final
 import msgspec
 
 from engine.log.find import stories
-from server.cli import printing
-from server.cli.log import commands, picture, processes, terminal
+from server.cli.log import commands, picture, processes, selecting, terminal
 from server.process import exits
 
 
@@ -18,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it is asked for with."""
     commands.add_path(parser)
     parser.add_argument(
-        "id", help="of the stream, its request, its answer or a worker's process; or a beginning"
+        "id",
+        metavar="ID",
+        help="of the stream, its request, its answer or a worker's process; or a beginning",
     )
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--all", action="store_true", help="every record, a line each")
@@ -40,20 +41,17 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         NotFound, Ambiguous: its name leads to none, or to several.
+        WrittenLater, AllDamaged: nothing of it can be read.
         OSError: the log, or the file of diagnostics, cannot be read.
     """
     path = commands.path_of(options.log)
-    story = stories.story(path, options.id)
-    if not story.records:
-        printing.say_each(map(str, story.problems))
-        return exits.USAGE
+    story = selecting.read(path, options.id)
     if options.json:
         told = processes.told(path, story)
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
     else:
-        terminal.show(
-            [terminal.Piece(each.text, STYLES[each.style])] for each in _view(story, options, path)
-        )
+        drawn = picture.laid(_view(story, options, path), terminal.width())
+        terminal.show([terminal.Piece(each.text, STYLES[each.style])] for each in drawn)
     hurt = (each for each in story.problems if each.kind == "corrupt")
     return exits.USAGE if next(hurt, None) is not None else exits.CLEAN
 

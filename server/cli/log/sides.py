@@ -22,10 +22,12 @@ def client(story: stories.Story) -> Iterator[picture.Line]:
     read = steps.read(story)
     opened = read.all[0].event if read.all else None
     if not isinstance(opened, events.Opened):
-        yield picture.Line("The beginning is not in the log: nobody can say what the client got.")
+        yield picture.sentence_of(
+            "The beginning is not in the log: nobody can say what the client got."
+        )
         return
     if opened.content == "masked":
-        yield picture.Line(
+        yield picture.sentence_of(
             "The texts are masked in this log, so the bytes cannot be had: the steps, as they went"
             " out.",
             "head",
@@ -41,20 +43,20 @@ def _bytes(opened: events.Opened, read: steps.Steps) -> Iterator[picture.Line]:
         if not isinstance(step.event, events.StreamInput):
             continue
         if step.record.seq in read.holes:
-            yield picture.Line(
+            yield picture.sentence_of(
                 "Records are missing here: what went out behind is not known.", "bad"
             )
             return
         try:
             emitted = machine.step(step.event).outputs
         except errors.MachineError as error:
-            yield picture.Line(f"Today's code cannot go on from here: {error}", "bad")
+            yield picture.sentence_of(f"Today's code cannot go on from here: {error}", "bad")
             return
         made = b"".join(renders.render(output, step.record.t) for output in emitted)
         if made:
             for number, line in enumerate(made.decode().rstrip("\n").split("\n")):
                 at = f"{step.at_us / 1e6:>8.3f} s" if number == 0 else " " * 10
-                yield picture.Line(f"{at}  {line}".rstrip())
+                yield picture.Line(f"{at}  {line}".rstrip(), form="whole")
 
 
 def _steps(read: steps.Steps) -> Iterator[picture.Line]:
@@ -62,7 +64,7 @@ def _steps(read: steps.Steps) -> Iterator[picture.Line]:
         if step.record.out:
             text = getattr(step.event, "text", "")
             said = f"{' '.join(step.record.out)}  {text}".rstrip()
-            yield picture.Line(picture.fit(f"{step.at_us / 1e6:>8.3f} s  {said}", 80))
+            yield picture.Line(f"{step.at_us / 1e6:>8.3f} s  {said}")
 
 
 def worker(story: stories.Story) -> Iterator[picture.Line]:
@@ -89,4 +91,5 @@ def _record(step: steps.Step) -> picture.Line:
     out = f" [{' '.join(record.out)}]" if record.out else ""
     fields = "" if said == b"{}" else " " + said.decode()
     at = f"{step.at_us / 1e6:>8.3f} s"
-    return picture.Line(f"{record.seq:>6} {at}  {record.event}{fields}  {states}{out}")
+    line = f"{record.seq:>6} {at}  {record.event}{fields}  {states}{out}"
+    return picture.Line(line, form="whole")

@@ -18,6 +18,12 @@ from server.process import exits
 
 PERCENTILES: Final = (50, 95, 99)
 
+NAME: Final = 20
+"""Columns of a group's name at the least."""
+
+SPREADS: Final = 2
+"""Percentiles of a group: of TTFT, and of the longest gap."""
+
 NONE: Final = "(none)"
 """In place of an empty name."""
 
@@ -53,12 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Count the streams that are asked for; 3 where there are none."""
-    path = commands.path_of(options.path)
+    path = commands.path_of(options.path, options.log)
     selected = asking.Selected(path, options)
     counted = [row for row in selected.rows if row.kind != rows.OPEN]
     if not counted:
-        covered = lookups.covered(selected.catalog.covered())
-        printing.complain(f"{path}: no stream is like that. {covered}")
+        printing.complain(*lookups.nothing_in(path, selected.catalog.covered()))
         return exits.NOT_FOUND
     counted.sort(key=lambda row: row.t)
     groups = group(counted, _name_of(options.by, selected.zone)) if options.by else []
@@ -74,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
         }
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
         return exits.CLEAN
-    terminal.show(_lines(counted, groups, options.by, selected.zone))
+    lines = _lines(counted, groups, options.by, selected.zone, terminal.width())
+    terminal.show(lines)
     return exits.CLEAN
 
 
@@ -158,51 +164,70 @@ def _lines(
     groups: list[Group],
     by: str | None,
     zone: datetime.tzinfo | None,
+    width: int | None,
 ) -> Iterator[Line]:
     whole = make("all", counted)
     first = lookups.time_of(min(row.began_us for row in counted), zone)
-    yield [Piece(f"{first} to {lookups.time_of(counted[-1].t, zone)}")]
-    share = f"{whole.share:.1%}"
-    yield [Piece(f"{whole.streams} streams, {whole.failed} failed ({share})", "bold")]
+    last = lookups.time_of(counted[-1].t, zone)
+    span = f"{first} to {last}"
+    fits = width is None or len(span) <= width
+    yield from ([Piece(line)] for line in ((span,) if fits else (first, f"to {last}")))
+    share, streams = f"{whole.share:.1%}", printing.counted(whole.streams, "stream")
+    yield [Piece(f"{streams}, {whole.failed} failed ({share})", "bold")]
     yield []
     for kind, count in whole.kinds.items():
         style = columns.STYLES.get(kind, "bold red")
         yield [
-            Piece(f"  {kind:<16}", style),
+            Piece(f"  {kind:<14}", style),
             Piece(f"{count:>8}  {count / whole.streams:>6.1%}"),
         ]
     yield []
-    yield [Piece(f"  {'':<16}{'p50':>8}{'p95':>8}{'p99':>8}", "bold")]
+    yield [Piece(f"  {'':<14}{'p50':>8}{'p95':>8}{'p99':>8}", "bold")]
     for name, values in (("ttft", whole.ttft), ("longest gap", whole.gap)):
-        yield [Piece(f"  {name:<16}{_spread(values, 8)}")]
-    yield from _turn_lines(counted, zone)
+        yield [Piece(f"  {name:<14}{_spread(values, 8)}")]
+    yield from _turn_lines(counted, zone, width)
     if by is not None:
         yield []
-        yield from _group_lines(groups, by)
+        yield from _group_lines(groups, by, width)
 
 
-def _turn_lines(counted: list[rows.Summary], zone: datetime.tzinfo | None) -> Iterator[Line]:
+def _turn_lines(
+    counted: list[rows.Summary], zone: datetime.tzinfo | None, width: int | None
+) -> Iterator[Line]:
     good, bad = turn(counted)
     if bad is None:
         return
     yield []
-    if good is not None:
-        yield [Piece(f"  last good   {lookups.time_of(good.t, zone)}  {good.summary}")]
-    yield [Piece(f"  first bad   {lookups.time_of(bad.t, zone)}  {bad.summary}", "bold")]
-    yield [Piece(f"              {bad.kind} {columns.detail_of(bad)}")]
+    for name, row, style in (("last good", good, ""), ("first bad", bad, "bold")):
+        if row is None:
+            continue
+        line = f"  {name:<10}  {lookups.time_of(row.t, zone)}"
+        if width is not None and len(line) + 2 + printing.columns(row.summary) > width:
+            yield [Piece(line, style)]
+            line = "  "
+        yield [Piece(f"{line}  {row.summary}", style)]
+    yield [Piece(f"  {'':<10}  {bad.kind} {columns.detail_of(bad)}")]
 
 
-def _group_lines(groups: list[Group], by: str) -> Iterator[Line]:
-    head = f"{'p50':>6} {'p95':>6} {'p99':>6}"
-    yield [Piece(f"{'':<20} {'':>7} {'':>6}  {'ttft':<20}  longest gap", "bold")]
-    yield [Piece(f"{by:<20} {'streams':>7} {'failed':>6}  {head}  {head}", "bold")]
+def _group_lines(groups: list[Group], by: str, width: int | None) -> Iterator[Line]:
+    """A table; a narrow terminal does without the gaps, and a narrower one without TTFT."""
+    names = {id(each): printing.printable(each.name) for each in groups}
+    longest = max(NAME, *map(printing.columns, names.values()))
+    head = f"  {'p50':>6} {'p95':>6} {'p99':>6}"
+    spreads = SPREADS if width is None else max(0, min(SPREADS, (width - NAME - 15) // len(head)))
+    rest = 15 + spreads * len(head)
+    first = longest if width is None else max(NAME, min(longest, width - rest))
+    if spreads:
+        titles = "".join(f"  {title:<20}" for title in ("ttft", "longest gap")[:spreads])
+        yield [Piece(f"{'':<{first}} {'':>7} {'':>6}{titles}", "bold")]
+    yield [Piece(f"{by:<{first}} {'streams':>7} {'failed':>6}{head * spreads}", "bold")]
     for each in groups:
-        name = each.name if len(each.name) <= 20 else f"{each.name[:19]}…"
         failed = f"{each.share:.1%}"
+        shown = (each.ttft, each.gap)[:spreads]
         yield [
-            Piece(f"{name:<20} {each.streams:>7} "),
+            Piece(f"{printing.padded(names[id(each)], first)} {each.streams:>7} "),
             Piece(f"{failed:>6}", "bold red" if each.failed else ""),
-            Piece(f"  {_spread(each.ttft, 6)}  {_spread(each.gap, 6)}"),
+            Piece("".join(f"  {_spread(values, 6)}" for values in shown)),
         ]
 
 

@@ -50,7 +50,7 @@ def lines(story: stories.Story, path: Path, *, is_utc: bool = False) -> Iterator
     rows += [(said.at_us - begun, _line(said, begun)) for said in found]
     yield from (line for _, line in sorted(rows, key=lambda row: row[0]))
     if not found:
-        yield picture.Line(f"No line of {path} is about this stream.", "bad")
+        yield picture.sentence_of(f"No line of {path} is about this stream.", "bad")
 
 
 def _about(told: timeline.Timeline, story: stories.Story, path: Path) -> Iterator[Said]:
@@ -97,6 +97,4 @@ def _line(said: Said, begun: int) -> picture.Line:
     text = f"{said.line.get('event', '')} {rest}".rstrip()
     at = f"{(said.at_us - begun) / 1e6:>8.3f} s"
     bad = said.line.get("severity") in ("warning", "error", "critical")
-    return picture.Line(
-        picture.fit(f"{at}  server   {text}", picture.COLUMNS), "bad" if bad else "plain"
-    )
+    return picture.Line(f"{at}  server   {text}", "bad" if bad else "plain")

@@ -40,9 +40,17 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def width() -> int:
-    """Columns of the terminal, of COLUMNS, or `WIDTH`."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns
+def width() -> int | None:
+    """Columns that a line may have: of the terminal, or of COLUMNS; None where it may be of any
+    length, since a program reads it.
+
+    COLUMNS counts elsewhere than on a terminal too: `watch` sets it, and shows what does not fit
+    no better than a terminal does. Source: ps(1) does the same.
+    """
+    if is_terminal():
+        return shutil.get_terminal_size((WIDTH, 24)).columns
+    wanted = os.environ.get("COLUMNS", "")
+    return int(wanted) or None if wanted.isascii() and wanted.isdigit() else None
 
 
 def show(lines: Iterable[Line], *, pages: bool = True) -> None:
@@ -69,7 +77,8 @@ def show(lines: Iterable[Line], *, pages: bool = True) -> None:
         subprocess.Popen(pager, stdin=subprocess.PIPE, env=environ) as child,  # noqa: S603 - the user's own choice
     ):
         assert child.stdin is not None
-        child.stdin.write("".join(f"{line}\n" for line in made).encode("utf-8", "replace"))
+        text = "".join(f"{line}\n" for line in made)
+        child.stdin.write(text.encode(sys.stdout.encoding, printing.ERRORS))
         child.stdin.close()
 
 

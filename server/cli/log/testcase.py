@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from engine import regular
 from engine.log import replay
 from engine.log.derive import bodies, exporting
 from engine.log.find import stories
 from engine.log.read import segments
+from engine.log.summary import rows
 from machines import events
 from server import renderers
-from server.cli import printing, readback
-from server.cli.log import commands, selecting
+from server.cli import printing
+from server.cli.log import commands, divergences, outputs, selecting
 from server.process import exits
 
 SUFFIXES: Final = (".sse", ".json")
@@ -48,8 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="a stream: any of its ids")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the files go")
     commands.add_path(parser)
-    parser.add_argument("--name", help="of the test; that of the stream")
-    parser.add_argument("--mask", action="store_true", help="mask texts: steps are compared")
+    parser.add_argument("--name", metavar="NAME", help="of the test; that of the stream")
+    parser.add_argument(
+        "--mask", action="store_true", help="mask texts: steps are compared, not bytes"
+    )
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.add_argument(
         "--run",
@@ -61,31 +63,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape test ID -o DIR`, and `turntape test --run FILE`."""
+    """`turntape test ID -o DIR`, and `turntape test --run FILE`.
+
+    Raises:
+        NotFound, Ambiguous: a name means no stream, or several.
+        Unexportable: the stream is not whole, or cannot be masked.
+        Unwritable: a file cannot be written.
+    """
     if options.transcript is not None and options.id is None:
         return _run_case(options.transcript)
-    if options.transcript is not None or options.id is None or options.output is None:
-        printing.complain("name a stream and a directory: ID -o DIR; or a test: --run FILE")
+    problems = _problems(options)
+    if problems:
+        printing.complain(*problems)
         return exits.USAGE
     log = commands.path_of(options.log)
-    try:
-        (story,) = selecting.select(log, [options.id])
-        content: exporting.Content = "masked" if options.mask else "kept"
-        lines = exporting.export([story], log, content, time.time_ns() // 1000)
-    except exporting.Unexportable as error:
-        printing.complain(str(error))
-        return exits.FAILED
+    (story,) = selecting.select(log, [options.id])
+    content: exporting.Content = "masked" if options.mask else "kept"
+    lines = exporting.export([story], log, content, time.time_ns() // 1000)
     selecting.warn_of_damage([story])
-    if story.records[0].event != "opened" or story.records[-1].event != "terminal":
-        printing.complain(f"{story.stream}: is no stream that came to its end")
+    if story.records[0].event != "opened":
+        printing.complain(
+            f"{story.stream}: is no stream but {_instead(story)}: it has no steps to test",
+            f"`turntape show {story.stream}` says what happened.",
+        )
         return exits.FAILED
     return _write(story, b"".join(lines), options)
+
+
+def _problems(options: argparse.Namespace) -> tuple[str, ...]:
+    """What is wrong with the arguments, in sentences."""
+    if options.transcript is not None:
+        return ("--run takes the transcript of a test alone, and no stream",)
+    if options.id is None:
+        return (
+            "name a stream, and where its test goes: turntape test ID -o DIR",
+            "Or run a test that was made: turntape test --run DIR/NAME.jsonl",
+        )
+    if options.output is None:
+        return ("-o DIR is missing: where the files of the test go",)
+    return ()
+
+
+def _instead(story: stories.Story) -> str:
+    is_life = story.stream.startswith(rows.LIFE_PREFIX)
+    return "the life of a worker process" if is_life else "a request that was refused"
 
 
 def _write(story: stories.Story, transcript: bytes, options: argparse.Namespace) -> int:
     name = options.name or re.sub(r"\W", "_", story.stream, flags=re.ASCII)
     if not re.fullmatch(r"\w+", name, re.ASCII):
-        printing.complain(f"--name {name}: takes letters, digits and _")
+        printing.complain(f"--name {name}: it takes letters, digits and _, as Python's names")
         return exits.USAGE
     body = bodies.body(story.records, renderers.reply)
     masked = options.mask or body.is_recorded is None
@@ -93,17 +120,19 @@ def _write(story: stories.Story, transcript: bytes, options: argparse.Namespace)
     files = {f"{name}.jsonl": transcript}
     if expected is not None:
         files[f"{name}{expected}"] = body.data
-    how = _how(name, expected, len(body.data), masked=masked)
+    how = _how(name, expected, len(body.data), _without_bytes(story, body, options))
     files[f"test_{name}.py"] = _source(story, name, how).encode()
     there = [options.output / each for each in files if (options.output / each).exists()]
     if there and not options.force:
-        printing.complain(f"{there[0]}: exists; --force replaces it")
+        printing.complain(
+            f"{there[0]}: exists; --force replaces it, and --name NAME puts another beside it"
+        )
         return exits.USAGE
-    options.output.mkdir(parents=True, exist_ok=True)
+    outputs.make_directory(options.output)
     for suffix in SUFFIXES:  # of a test that had other ones
         (options.output / f"{name}{suffix}").unlink(missing_ok=True)
     for each, data in files.items():
-        regular.replace(options.output / each, data)
+        outputs.write(options.output / each, data)
     printing.say(*(str(options.output / each) for each in files), how)
     return exits.CLEAN
 
@@ -115,10 +144,24 @@ def _suffix(story: stories.Story) -> str:
     return SUFFIXES[0] if opened.streaming else SUFFIXES[1]
 
 
-def _how(name: str, expected: str | None, size: int, *, masked: bool) -> str:
-    """What the test compares, and where that was taken from."""
-    if masked:
-        return "Its texts are masked, or their hash was not kept: steps are compared, not bytes."
+def _without_bytes(story: stories.Story, body: bodies.Body, options: argparse.Namespace) -> str:
+    """Why bytes are not compared; empty where they are."""
+    if options.mask:
+        return "Its texts are masked, as --mask asks"
+    opened = story.records[0].load()
+    if isinstance(opened, events.Opened) and opened.content == "masked":
+        return "Its texts are masked in the log"
+    return "The log has no hash of its bytes" if body.is_recorded is None else ""
+
+
+def _how(name: str, expected: str | None, size: int, without: str) -> str:
+    """What the test compares, and where that was taken from.
+
+    Args:
+        without: why bytes are not compared.
+    """
+    if without:
+        return f"{without}, so steps are compared, not bytes."
     if expected is None:
         return (
             "Today's code makes other bytes than were recorded, so none are written down: steps"
@@ -139,6 +182,9 @@ def _source(story: stories.Story, name: str, how: str) -> str:
 
 def _run_case(path: Path) -> int:
     """Compare a transcript with what today's code makes of it."""
+    if path.is_dir():
+        printing.complain(f"--run {path}: is a directory; it takes the NAME.jsonl of a test in it")
+        return exits.USAGE
     reading = segments.read(path)
     case = replay.Replay(renderers.reply)
     case.run(reading)
@@ -146,9 +192,9 @@ def _run_case(path: Path) -> int:
         printing.say_each(map(str, reading.problems))
         return exits.USAGE
     if case.divergence is not None:
-        printing.say_each(readback.divergence(case.divergence))
+        printing.say_each(divergences.lines(case.divergence))
     elif not case.tally.compared:
-        printing.say(f"{path}: no finished stream")
+        printing.complain(f"{path}: has no stream that came to its end, so nothing is compared")
         return exits.FAILED
     records = list(segments.read(path))
     differs = list(_differences(path, records))
@@ -156,7 +202,8 @@ def _run_case(path: Path) -> int:
     if case.divergence is not None or differs:
         return exits.FAILED
     bytes_too = "the same bytes" if case.tally.full else "texts are masked: bytes not compared"
-    printing.say(f"{case.tally.records} records: the same steps, {bytes_too}")
+    compared = printing.counted(case.tally.records, "record")
+    printing.say(f"{compared}: the same steps, {bytes_too}")
     return exits.CLEAN
 
 

@@ -5,22 +5,23 @@ import os
 import sys
 import threading
 import webbrowser
-from pathlib import Path
 
 from server import serve
+from server.cli import parser as parsers
 from server.cli.log import commands
-from server.config import load as configuration
 from server.ui import serving as uiserving
-
-PORT_MOST = 65_535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
+    commands.add_paths(parser)
     parser.add_argument(
-        "path", nargs="?", type=Path, metavar="PATH", help="a log; the configured one"
+        "--port",
+        type=parsers.whole(0, parsers.PORT_MOST),
+        default=0,
+        metavar="N",
+        help="port of 127.0.0.1; 0: any free one (0)",
     )
-    parser.add_argument("--port", default="0", help="TCP port of loopback; any free one")
     parser.add_argument("--no-open", action="store_true", help="only print the link")
 
 
@@ -28,13 +29,10 @@ def run(options: argparse.Namespace) -> int:
     """`turntape ui`: serve until stopped; its exit status.
 
     Raises:
-        ConfigError: the port is none, or the configured log is meant and is not known.
+        ConfigError: the configured log is meant and is not known.
         OSError: there is no log, or the address cannot be had.
     """
-    port = options.port
-    if not (port.isascii() and port.isdigit() and int(port[:6]) <= PORT_MOST):
-        raise configuration.ConfigError("--port", "it must be a port, or 0 for any free one")
-    path = commands.path_of(options.path)
+    path = commands.path_of(options.path, options.log)
     path.stat()
 
     def announce(url: str) -> None:
@@ -43,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             # A browser may take seconds to come, and its starter may wait for it.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    return uiserving.run(path, int(port), announce)
+    return uiserving.run(path, options.port, announce)
 
 
 def _has_desktop() -> bool:

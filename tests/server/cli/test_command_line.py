@@ -352,4 +352,4 @@ def test_inspect_lists_streams_and_prints_one() -> None:
     assert "terminal" in steps[-1]
     assert replayed.returncode == 0
     assert replayed.stdout.startswith("1 streams")
-    assert nobody.returncode == 1
+    assert nobody.returncode == 3

@@ -46,3 +46,45 @@ def test_a_folded_text_fits_and_steers_nothing(text: str) -> None:
     assert not first.startswith(" ")
     assert all(line.startswith(" " * 8) for line in rest)
     assert all(len(line) <= printing.COLUMNS and line.isprintable() for line in (first, *rest))
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("short", 9, "short"),
+        ("exactly9!", 9, "exactly9!"),
+        ("ten chars.", 9, "ten char…"),
+        ("漢字漢字", 8, "漢字漢字"),
+        ("漢字漢字", 7, "漢字漢…"),
+        ("a\x1bb", 9, "a\\x1bb"),
+    ],
+)
+def test_a_text_fits_so_many_columns(text: str, width: int, shown: str) -> None:
+    assert printing.fit(text, width) == shown
+    assert printing.columns(shown) <= width
+
+
+def test_a_text_is_whole_where_there_is_no_width() -> None:
+    assert printing.fit("x" * 500 + "\x1b", None) == "x" * 500 + "\\x1b"
+
+
+def test_a_text_is_padded_by_what_is_seen_of_it() -> None:
+    assert printing.padded("漢", 4) == "漢  "
+    assert printing.padded("e\u0301", 3) == "e\u0301  "
+    assert printing.padded("\x1b", 6) == "\\x1b  "
+    assert printing.padded("longer", 4) == "lon…"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("ascii", b"~ . x > \\xe9\\u6f22~"),
+        ("latin-1", b"~ \xb7 \xd7 > \xe9\\u6f22~"),
+        ("utf-8", "… · × → é漢…".encode()),
+    ],
+)
+def test_where_an_encoding_lacks_our_signs_plain_ones_stand_for_them(
+    encoding: str, written: bytes
+) -> None:
+    assert "… · × → é漢…".encode(encoding, printing.ERRORS) == written
+    assert all(printing.columns(sign) == 1 for sign in printing.PLAIN_SIGNS.values())

@@ -16,8 +16,15 @@ OPENED, *REST = test_replay.FULL
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
     """Exit status and output of a command."""
+    status, said, _ = run_whole(capsys, *arguments)
+    return status, said
+
+
+def run_whole(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit status, output and complaints of a command."""
     status = cli.main([*map(str, arguments)])
-    return status, capsys.readouterr().out
+    said = capfd.readouterr()
+    return status, said.out, said.err
 
 
 @pytest.mark.parametrize("where", ["model", "request_id"])
@@ -50,13 +57,26 @@ def test_a_divergence_that_holds_foreign_text_is_a_table_all_the_same(
     assert len(said.splitlines()) == 4
 
 
-def test_an_id_of_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_id_of_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = logs.write(tmp_path / "log.jsonl", OPENED, *REST)
-    assert run(capsys, "inspect", path, "--request", "nobody") == (3, "no stream of nobody\n")
-    status, said = run(capsys, "replay", path, "--request", "nobody")
-    assert status == 1
-    assert said.splitlines()[-1] == "no finished stream of nobody"
-    assert run(capsys, "inspect", path, "--request", "st_1")[0] == 0
+    status, said, complained = run_whole(capfd, "inspect", path, "--request", "nobody")
+    assert (status, said) == (3, "")
+    assert complained.startswith("turntape: no stream is called nobody\n")
+    assert run_whole(capfd, "replay", path, "--request", "nobody") == (
+        *(3, ""),
+        "turntape: no finished stream is called nobody\n",
+    )
+    assert run(capfd, "inspect", path, "--request", "st_1")[0] == 0
+
+
+def test_a_stream_without_an_end_is_no_finished_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = logs.write(tmp_path / "log.jsonl", OPENED, *REST[:-1])
+    status, said, complained = run_whole(capfd, "replay", path, "--request", "st_1")
+    assert status == 3
+    assert "1 without an end" in said
+    assert complained == "turntape: no finished stream is called st_1\n"
 
 
 def test_all_states_of_a_step_are_shown(

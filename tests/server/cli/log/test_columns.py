@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from engine.log.summary import rows
+from server.cli import printing
 from server.cli.log import columns
 
 
@@ -46,13 +47,46 @@ def test_beside_the_kind_stands_what_explains_it(members: dict[str, Any], detail
     assert columns.detail_of(row(**members)) == detail
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_line_has_the_columns_that_there_are_and_names_are_cut(width: int) -> None:
-    shown = [row(model="m" * 90, code="c" * 90, kind="upstream_error", ttft_us=1)]
-    lines = columns.Columns({"st_1": "st_1"}, datetime.UTC, max(width, 72)).lines(shown)
-    texts = ["".join(piece.text for piece in line).rstrip() for line in lines]
-    assert max(map(len, texts)) <= max(width, 72)
-    assert "…" in texts[-1]
+def listed(shown: list[rows.Summary], width: int | None) -> list[str]:
+    """The lines of a list."""
+    lines = columns.Columns({"st_1": "st_1"}, datetime.UTC, width).lines(shown)
+    return ["".join(piece.text for piece in line).rstrip() for line in lines]
+
+
+LONG = {"kind": "upstream_error", "code": "c" * 90, "ttft_us": 1}
+
+
+@pytest.mark.parametrize("model", ["m" * 90, "\x1b[31m" * 20, "漢字" * 40, "e\u0301" * 60])
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 120])
+def test_a_line_has_the_columns_that_there_are_and_names_are_cut(width: int, model: str) -> None:
+    head, _, line = listed([row(model=model, **LONG)], width)
+    assert max(map(printing.columns, (head, line))) <= width
+    assert line.endswith(" st_1")
+    assert "…" in line
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (None, "ended kind code model ttft took id"),
+        (80, "ended kind code model ttft took id"),
+        (60, "ended kind code model took id"),
+        (45, "ended kind code id"),
+        (30, "ended kind id"),
+    ],
+)
+def test_a_narrow_terminal_has_fewer_columns(width: int | None, heads: str) -> None:
+    head, _, line = listed([row(model="m" * 12, **LONG)], width)
+    assert head.split() == heads.split()
+    assert line.split()[1] == "upstream_error"
+
+
+def test_a_program_gets_every_name_whole_and_the_columns_below_each_other() -> None:
+    shown = [row(model="m" * 90, **LONG), row(model="\x1b", kind="evaporated_altogether")]
+    head, _, first, second = listed(shown, None)
+    assert f" {'c' * 90} {'m' * 90} " in first
+    assert " \\x1b " in second
+    assert len({line.index("st_1") for line in (first, second)} | {head.index(" id") + 1}) == 1
 
 
 def test_the_day_stands_by_itself_when_it_changes() -> None:

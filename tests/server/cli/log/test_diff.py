@@ -58,8 +58,9 @@ def diff(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def test_the_nearest_good_one_of_its_kind_is_chosen(
-    log: Path, capfd: pytest.CaptureFixture[str]
+    log: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     status, out, _ = diff(capfd, "--log", log, "st_bad")
     assert status == 1
     lines = out.splitlines()
@@ -71,6 +72,21 @@ def test_the_nearest_good_one_of_its_kind_is_chosen(
     assert "the same model, endpoint, streaming, n, effort, worker" in text
     assert "First in time: attempts, at 1.00 s" in text
     assert max(map(len, lines)) <= 80
+
+
+def test_in_a_pipe_nothing_is_cut_and_on_a_narrow_terminal_values_stand_below_each_other(
+    log: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out, _ = diff(capfd, "--log", log, "st_bad")
+    assert "…" not in out
+    assert "  bad                   upstream_error upstream_disconnected" in out
+    assert "finish                  none                        stop" in out
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = diff(capfd, "--log", log, "st_bad")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 40
+    at = lines.index("finish")
+    assert lines[at : at + 3] == ["finish", "  bad   none", "  good  stop"]
 
 
 def test_one_that_is_named_is_taken(log: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from engine.log.find import stories
 from server.cli import command_line as cli
 from server.cli.log import export
 from tests.engine.log.derive import logsforderiving as deriving
+from tests.server.cli.log import asked
 
 WORD = deriving.WORD.encode()
 
@@ -106,3 +107,34 @@ def test_a_format_that_is_not_installed_is_not_offered(
 ) -> None:
     monkeypatch.setitem(export.FORMATS, "none", "server.cli.log.nothing.none")
     assert "none" not in export.available()
+
+
+def test_a_masked_log_has_no_texts_to_keep(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked.write(tmp_path / "log", {}, {"kind": "open"})
+    arguments = ("--log", tmp_path / "log", "-o", tmp_path / "x.jsonl", "--no-mask")
+    assert run("st_0000", *arguments) == 0
+    assert "texts are masked, for the log has no others" in capfd.readouterr().err
+
+
+def test_a_stream_that_has_not_ended_is_1_with_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked.write(tmp_path / "log", {"kind": "open"})
+    assert run("st_0000", "--log", tmp_path / "log", "-o", tmp_path / "x.jsonl") == 1
+    assert capfd.readouterr().err.splitlines() == [
+        "turntape: st_0000 has not ended, or its end is missing",
+        "turntape: `turntape show st_0000` says how far it is; take it out when it has ended.",
+    ]
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_typed(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "none" / "x.jsonl"
+    assert run("st_0001", "--log", log, "-o", file) == 1
+    assert capfd.readouterr().err.splitlines() == [
+        f"turntape: {file}: cannot be written: No such file or directory",
+        f"turntape: There is no directory {file.parent}; make it first.",
+    ]

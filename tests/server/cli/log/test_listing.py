@@ -92,7 +92,9 @@ def test_nothing_found_is_3_and_says_what_the_log_covers(
 ) -> None:
     status, said, complained = asked.run(capfd, "log", directory, "--model", "none")
     assert (status, said) == (3, "")
-    assert "no stream is like that. The log covers 2025-11-30 " in complained
+    what, covers = complained.splitlines()
+    assert what.endswith(": no stream is like that")
+    assert covers.startswith("turntape: The log covers 2025-11-30 ")
 
 
 def test_a_filter_that_cannot_be_read_is_named_as_it_was_typed(
@@ -136,13 +138,18 @@ def test_a_list_fits_80_columns_whatever_is_in_it(
     monkeypatch.setenv("COLUMNS", "80")
     asked.write(
         tmp_path,
+        {"model": HOSTILE * 3},
         {"model": "m" * 100, "kind": "upstream_error", "code": "c" * 60, "ttft_us": 10**10},
         {"stream": f"st_{'a' * 24}", "duration_us": 10**12},
         {"stream": f"st_{'a' * 6}{'b' * 18}"},
     )
     _, said, _ = asked.run(capfd, "log", tmp_path)
-    assert len(said.splitlines()) == 5
+    assert len(said.splitlines()) == 6
     assert max(map(len, said.splitlines())) <= 80
+    monkeypatch.delenv("COLUMNS")
+    _, said, _ = asked.run(capfd, "log", tmp_path)
+    assert f" {'*' * 60} {'m' * 100}" in said
+    assert "…" not in said
 
 
 def test_what_a_client_wrote_steers_nothing_and_forges_no_line(

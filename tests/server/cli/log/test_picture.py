@@ -1,30 +1,13 @@
-"""A timeline at 80 columns: folded, cut, and silences to scale."""
+"""A timeline as lines: silences to scale, and what becomes of a line that is too long."""
 
 from pathlib import Path
 
-import pytest
-
 from machines import events
+from server.cli import printing
 from server.cli.log import picture
 from tests.support.logs import told
 
 FINISHED = events.TurnFinished("stop")
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "shown"),
-    [
-        ("short", 9, "short"),
-        ("exactly9!", 9, "exactly9!"),
-        ("ten chars.", 9, "ten char…"),
-        ("漢字漢字", 8, "漢字漢字"),
-        ("漢字漢字", 7, "漢字漢…"),
-        ("a\x1bb", 9, "a\\x1bb"),
-    ],
-)
-def test_a_text_fits(text: str, width: int, shown: str) -> None:
-    assert picture.fit(text, width) == shown
-    assert picture.columns(shown) <= width
 
 
 def drawn(tmp_path: Path, *happened: told.Happened) -> list[str]:
@@ -58,3 +41,30 @@ def test_a_call_is_named_with_its_size_and_fate(tmp_path: Path) -> None:
 def test_a_moment_is_spelled_in_utc_or_here() -> None:
     assert picture.moment(1_700_000_000_123_456, is_utc=True) == "2023-11-14 22:13:20.123Z"
     assert picture.moment(1_700_000_000_123_456, is_utc=False)[-5] in "+-"
+
+
+SENTENCE = "A sentence that goes on in the next line where there is no room."
+LONG = "x" * 100
+
+
+def laid(line: picture.Line, width: int | None) -> list[str]:
+    return [each.text for each in picture.laid([line], width)]
+
+
+def test_a_line_is_cut_only_for_a_terminal() -> None:
+    assert laid(picture.Line(LONG), 40) == ["x" * 39 + "…"]
+    assert laid(picture.Line(LONG), None) == [LONG]
+    assert laid(picture.Line(LONG, form="whole"), 40) == [LONG]
+
+
+def test_a_sentence_is_folded_and_never_cut() -> None:
+    for width in (10, 40, 200, None):
+        lines = laid(picture.sentence_of(f"{SENTENCE} {SENTENCE}", indent="  "), width)
+        assert max(map(len, lines)) <= min(width or 80, 80)
+        assert all(line.startswith("  ") for line in lines)
+        assert " ".join(" ".join(lines).split()) == f"{SENTENCE} {SENTENCE}"
+
+
+def test_a_fold_counts_wide_characters_twice() -> None:
+    lines = laid(picture.sentence_of("漢字" * 60), 40)
+    assert max(map(printing.columns, lines)) <= 40

@@ -68,8 +68,9 @@ def test_of_a_masked_log_it_is_said_what_is_played(
     [
         (("st_none",), 3, "nothing is called st_none"),
         (("wk_1",), 3, "wk_1: the life of a worker process has no answer"),
-        (("wk_1", "--speed", "-1"), 2, "invalid"),
-        (("wk_1", "--speed", "inf"), 2, "invalid"),
+        (("wk_1", "--speed", "-1"), 2, "'-1' is not accepted; it takes a number of times"),
+        (("wk_1", "--speed", "inf"), 2, "'inf' is not accepted"),
+        (("wk_1", "--port", "65536"), 2, "it takes a whole number, 0 to 65535"),
         ((), 2, "required: ID"),
     ],
 )

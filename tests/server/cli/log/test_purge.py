@@ -1,11 +1,14 @@
 """`turntape purge` as its user sees it."""
 
 import asyncio
+import io
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from engine.log.derive import purging
 from engine.log.read import segments
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import events
@@ -58,7 +61,7 @@ def test_by_time(log: Path) -> None:
 
 def test_a_dry_run_writes_nothing(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("st_0001", "--log", log, "--dry-run") == 0
-    assert "to erase: 1 streams, " in capfd.readouterr().out
+    assert "to erase: 1 stream, " in capfd.readouterr().out
     assert left(log) == ALL
 
 
@@ -100,7 +103,7 @@ def test_beside_a_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert "a server writes to" in said
     assert run("--key", "beta", "--log", log, "--yes") == 1
     captured = capfd.readouterr()
-    assert "erased: 1 streams" in captured.out
+    assert "erased: 1 stream, " in captured.out
     assert "st_0003" in captured.err
     event_log.close()
     assert left(log) == {"st_0000", "st_0002", "st_0003"}
@@ -153,7 +156,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_kept_response_goes_too(configured: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert asyncio.run(_get(configured)) is not None
     assert run("st_kept", "--yes") == 0
-    assert "1 kept responses" in capfd.readouterr().out
+    assert "; 1 kept response\n" in capfd.readouterr().out
     assert asyncio.run(_get(configured)) is None
 
 
@@ -165,7 +168,7 @@ def test_of_a_log_elsewhere_no_store_is_known(
 ) -> None:
     monkeypatch.setenv("PROXY_DATA_DIR", str(tmp_path / "other"))
     assert run("st_kept", "--log", tmp_path / "log", "--yes") == 0
-    assert "warning: 1 responses were kept of them" in capfd.readouterr().err
+    assert "warning: responses of them may be left: 1 were kept" in capfd.readouterr().err
     assert asyncio.run(_get(configured)) is not None
 
 
@@ -188,3 +191,47 @@ def test_where_the_store_is_a_server_s_nothing_is_erased(
     assert "nothing was erased" in capfd.readouterr().err
     assert left(tmp_path / "log") == set()
     assert asyncio.run(_get(configured)) is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ((), 2, "name what is to be erased: the ids of streams, --key NAME, or --before WHEN"),
+        (("st_1", "--key", "beta"), 2, "give one of these alone: the ids of streams, "),
+        (("--key", "gamma", "--yes"), 3, "nothing to erase: no stream has the key gamma"),
+        (("--before", "2001-01-01"), 3, "nothing to erase: no stream ended before"),
+    ],
+)
+def test_why_nothing_is_erased_is_said(
+    log: Path,
+    arguments: tuple[str, ...],
+    status: int,
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(*arguments, "--log", log) == status
+    assert said in capfd.readouterr().err
+
+
+def test_who_is_asked_and_says_no_is_told_that_nothing_was_erased(
+    log: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO("n\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert run("st_0001", "--log", log) == 1
+    assert capfd.readouterr().err == "turntape: nothing was erased\n"
+    assert left(log) == ALL
+
+
+def test_a_disk_that_is_full_is_said_with_what_to_do(
+    log: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "segment")
+
+    monkeypatch.setattr(purging, "purge", full)
+    assert run("st_0001", "--log", log, "--yes") == 1
+    what, step = capfd.readouterr().err.splitlines()
+    assert what == "turntape: segment: No space left on device"
+    assert "the same command erases the rest" in step

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from machines import events
-from server.cli import command_line as cli
-from server.cli.log import picture
+from server.cli import command_line as cli, printing
 from tests.support.logs import logs, told
 
 FINISHED = events.TurnFinished("stop")
@@ -29,6 +28,12 @@ def log(tmp_path: Path) -> Path:
     return told.write(tmp_path / "log", *happened)
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.usefixtures("narrow")
 def test_the_verdict_comes_first(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     status, out, err = show(capfd, "--log", log, "st_1")
     assert (status, err) == (0, "")
@@ -37,7 +42,7 @@ def test_the_verdict_comes_first(log: Path, capfd: pytest.CaptureFixture[str]) -
     assert lines[4] == "  The model stopped sending in the middle of its answer."
     assert lines[5].startswith("  Before its end it was silent for 4.98 s")
     assert "text_delta × 2, 5 characters in 0.020 s: Hello" in out
-    assert max(map(len, lines)) <= picture.COLUMNS
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("name", ["st_1", "st_", "req-1", "chatcmpl-1"])
@@ -79,6 +84,7 @@ def test_every_record_has_a_line(log: Path, capfd: pytest.CaptureFixture[str]) -
     assert '{"text":"Hel"}  content [head role content]' in lines[1]
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("content", ["full", "masked"])
 @pytest.mark.parametrize("view", [(), ("--all",), ("--client",), ("--worker",)])
 def test_nothing_steers_the_terminal(
@@ -103,7 +109,20 @@ def test_nothing_steers_the_terminal(
     assert not set(out) & set("\x1b\x07\u202e\u200f\r\x00")
     assert not any(line.startswith("forged") for line in out.splitlines())
     if not view:
-        assert max(map(picture.columns, out.splitlines())) <= picture.COLUMNS
+        assert max(map(printing.columns, out.splitlines())) <= 80
+
+
+def test_in_a_pipe_nothing_is_cut_and_on_a_narrow_terminal_lines_fit(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = "m" * 90
+    directory = told.write(tmp_path, *told.texts("word " * 40), (2, FINISHED), model=model)
+    _, out, _ = show(capfd, "--log", directory, "st_1")
+    assert "…" not in out
+    assert f"asked     {model} " in out
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = show(capfd, "--log", directory, "st_1")
+    assert max(map(len, out.splitlines())) <= 40
 
 
 def test_a_damaged_log_is_told_with_what_is_wrong(

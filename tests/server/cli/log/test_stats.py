@@ -71,14 +71,42 @@ def test_groups_have_those_that_fail_first(
 
 
 def test_the_text_says_the_same_in_80_columns(
-    directory: Path, capfd: pytest.CaptureFixture[str]
+    directory: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     status, said, _ = asked.run(capfd, "stats", directory, "--by", "code", "--utc")
     assert status == 0
     assert "20 streams, 2 failed (10.0%)" in said
     assert "last good   2025-11-30 12:09:00 UTC  st_0009" in said
     assert "first bad   2025-11-30 12:10:00 UTC  st_0010" in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [(None, "ttft longest gap"), (80, "ttft longest gap"), (60, "ttft"), (40, "")],
+)
+def test_in_a_pipe_names_are_whole_and_a_narrow_terminal_has_fewer_columns(
+    width: int | None,
+    titles: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "a-model-of-a-very-long-name-indeed"
+    asked.write(tmp_path, {"stream": f"st_{'a' * 24}", "model": name}, {"kind": "timeout"})
+    if width is not None:
+        monkeypatch.setenv("COLUMNS", str(width))
+    _, said, _ = asked.run(capfd, "stats", tmp_path, "--by", "model", "--utc")
+    lines = said.splitlines()
+    assert (name in said) is (width is None)
+    assert "timeout" in said
+    assert f"st_{'a' * 24}" in said
+    assert ([line for line in lines if "ttft" in line][-1].split() == titles.split()) is bool(
+        titles
+    )
+    if width is not None:
+        assert max(map(len, lines)) <= width
 
 
 def test_percentiles_are_of_nearest_rank() -> None:

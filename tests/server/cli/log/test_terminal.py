@@ -41,3 +41,15 @@ def test_nothing_is_told_of_what_is_quick_or_to_a_file(monkeypatch: pytest.Monke
 def test_a_line_for_a_file_is_plain_and_harmless(capfd: pytest.CaptureFixture[str]) -> None:
     terminal.show([[terminal.Piece("a\x1b[31m", "bold red"), terminal.Piece("b\n  ")]])
     assert capfd.readouterr().out == "a\\x1b[31mb\\n\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "wide"),
+    [(None, None), ("80", 80), ("40", 40), ("0", None), ("wide", None), ("", None), ("²", None)],
+)
+def test_a_line_for_a_program_is_as_long_as_it_is_unless_columns_says_how_long(
+    columns: str | None, wide: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.width() == wide

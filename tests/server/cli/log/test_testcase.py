@@ -13,7 +13,8 @@ from machines import events, outputs
 from machines.stream import machine as stream
 from server.cli import command_line as cli
 from tests.engine.log.derive import logsforderiving as deriving
-from tests.support.logs import logs
+from tests.server.cli.log import asked
+from tests.support.logs import logs, summaries
 from tests.tools import capture
 
 
@@ -149,3 +150,40 @@ def test_a_stream_without_an_end_makes_no_test(tmp_path: Path) -> None:
     event_log.close()
     assert list(segments.read(tmp_path / "log"))
     assert run("st_0001", "--log", tmp_path / "log", "-o", tmp_path / "made") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name a stream, and where its test goes: turntape test ID -o DIR"),
+        (("text-short",), "-o DIR is missing"),
+        (("text-short", "-o", "x", "--run", "y"), "--run takes the transcript of a test alone"),
+        (("--run", "."), "--run .: is a directory; it takes the NAME.jsonl of a test in it"),
+    ],
+)
+def test_what_is_missing_is_said(
+    arguments: tuple[str, ...], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert capfd.readouterr().err.startswith(f"turntape: {said}")
+
+
+def test_a_request_that_was_refused_has_no_steps_to_test(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event_log = logs.open_log(tmp_path / "log", **summaries.KEPT)
+    summaries.reject(event_log, "req_1")
+    event_log.close()
+    assert run("req_1", "--log", tmp_path / "log", "-o", tmp_path / "made") == 1
+    what, step = capfd.readouterr().err.splitlines()
+    assert "is no stream but a request that was refused: it has no steps to test" in what
+    assert step.startswith("turntape: `turntape show rj_")
+    assert not (tmp_path / "made").exists()
+
+
+def test_it_says_why_bytes_are_not_compared(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked.write(tmp_path / "log", {})
+    assert run("st_0000", "--log", tmp_path / "log", "-o", tmp_path / "made") == 0
+    assert "Its texts are masked in the log, so steps are compared" in capfd.readouterr().out
