@@ -21,7 +21,7 @@ import msgspec
 from engine import regular
 from engine.log.cold import files, reading
 from engine.log.find import names
-from engine.log.format import chain
+from engine.log.format import chain, stubs
 from engine.log.read import drafts, segments
 from engine.log.summary import rows, scan, sidecars
 from machines import parse
@@ -380,8 +380,11 @@ def _stream_of(line: bytes) -> str:
 
 
 def _summarize(at: tuple[int, int], line: bytes, begun: rows.Begun | None) -> rows.Summary | None:
-    """The row of a last record; None where this version cannot read it."""
+    """The row of a last record, or of the stub that was left of it; None where this version cannot
+    read it."""
     try:
+        if stubs.is_stub(line):
+            return rows.of_stub(at, line)
         return rows.summarize(at, line, begun)
     except parse.ParseError:
         return None

@@ -8,9 +8,11 @@ import webbrowser
 from pathlib import Path
 
 from server import serve
-from server.cli.log import commands
+from server.cli import printing
+from server.cli.log import commands, terminal
 from server.config import load as configuration
-from server.ui import serving as uiserving
+from server.process import exits
+from server.ui import serving as uiserving, view
 
 PORT_MOST = 65_535
 
@@ -25,17 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape ui`: serve until stopped; its exit status.
+    """`turntape ui`: serve until stopped; its exit status, 3 where there is no log.
 
     Raises:
         ConfigError: the port is none, or the configured log is meant and is not known.
-        OSError: there is no log, or the address cannot be had.
+        OSError: there is nothing at its path, it cannot be read, or the address cannot be had.
     """
     port = options.port
     if not (port.isascii() and port.isdigit() and int(port[:6]) <= PORT_MOST):
         raise configuration.ConfigError("--port", "it must be a port, or 0 for any free one")
     path = commands.path_of(options.path)
     path.stat()
+    log = view.View(path)
+    # Who follows the link is to find a log: what is none, or cannot be read, is said here.
+    if not log.begin(terminal.Progress("reading the log")):
+        printing.complain(f"{path}: there are no streams, and it is no log's directory")
+        return exits.NOT_FOUND
 
     def announce(url: str) -> None:
         serve.announce(f"turntape ui on {url}")
@@ -43,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             # A browser may take seconds to come, and its starter may wait for it.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    return uiserving.run(path, int(port), announce)
+    return uiserving.run(log, int(port), announce)
 
 
 def _has_desktop() -> bool:
