@@ -31,7 +31,8 @@ function useStream(log, id) {
     load();
     return () => (mine = false);
   }, [log, id]);
-  return found;
+  // What was found of another stream stands below that one's title alone.
+  return found.id === id ? found : { id };
 }
 
 /** The whole view. */

@@ -4,7 +4,10 @@ Each is played through today's machine and renderer by a clock of its own, so it
 figures and the digest of its bytes are those that a server would have written.
 """
 
+import itertools
 import random
+import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +17,8 @@ import msgspec
 from engine import looplag
 from engine.log import event_log as eventlog
 from engine.log.content import digest
+from engine.log.format import sealed
+from engine.log.read import segments
 from engine.stream import terminal, times
 from engine.stream.sink import Summary
 from machines import events
@@ -234,14 +239,45 @@ def mixed(directory: Path, streams: int = 120, **fields: Any) -> None:
 
 
 def many(directory: Path, streams: int) -> None:
-    """Write a log of many short streams."""
-    gallery = Gallery(directory)
+    """Write a segment of many short streams, three seconds from one to the next.
+
+    They are made once of each kind, by today's machine, and then written again and again with
+    other ids and times: to play ten thousand takes longer than any test of them. The time that is
+    in their bytes stays the first one's, so their digests do not fit.
+    """
     short = {"good": (*texts(3, pace_ms=60), *whole()), "spent": STORIES["spent"]}
-    for number in range(streams):
-        bad = number % 17 == 3
-        model = MODELS[number % 3]
-        gallery.add(
-            f"st_{number:06}", short["spent" if bad else "good"], model=model, target=model
-        )
-        gallery.clock.advance(3)
-    gallery.close()
+    made: dict[tuple[str, str], list[bytes]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        own = Path(name)
+        gallery = Gallery(own)
+        for kind, model in itertools.product(short, MODELS[:3]):
+            gallery.add(_TEMPLATE, short[kind], model=model, target=model)
+            lines = [record.raw for record in segments.read(own)]
+            made[kind, model] = lines[sum(map(len, made.values())) :]
+        gallery.close()
+    with (directory / segments.segment_name(1)).open("wb") as file:
+        places = itertools.count()
+        for number in range(streams):
+            kind = "spent" if number % 17 == 3 else "good"
+            lines = made[kind, MODELS[number % 3]]
+            shift = START_US + number * 3_000_000 - _time_of(lines[0])
+            for line in lines:
+                file.write(_moved(line, b"%06d" % number, next(places), shift))
+
+
+_TEMPLATE: Final = "st_000000"
+
+_PLACE: Final = re.compile(rb'"seg":\d+,"t":(\d+)')
+
+
+def _time_of(line: bytes) -> int:
+    found = _PLACE.search(line)
+    assert found
+    return int(found[1])
+
+
+def _moved(line: bytes, digits: bytes, place: int, shift: int) -> bytes:
+    """A record of the template as another stream's, elsewhere and microseconds later."""
+    body = line[: -sealed.SEAL_BYTES].replace(_TEMPLATE[3:].encode(), digits)
+    moved = b'"seg":%d,"t":%d' % (place, _time_of(line) + shift)
+    return sealed.seal(_PLACE.sub(moved, body, count=1))
