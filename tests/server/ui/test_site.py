@@ -101,7 +101,7 @@ def test_what_is_not_there_is_not_found(page: uipage.Page) -> None:
     assert response.status == 404
 
 
-def test_of_an_erased_stream_it_says_so_and_what_is_left(tmp_path: Path) -> None:
+def test_what_is_gone_is_said_to_be_one_stream_and_the_log(tmp_path: Path) -> None:
     gallery.mixed(tmp_path, 3)
     erased, other, *_ = [row.summary for row in catalog.Catalog(tmp_path).ended_rows()]
     assert cli.main(["purge", erased, "--log", str(tmp_path), "--yes"]) == 0
@@ -113,13 +113,6 @@ def test_of_an_erased_stream_it_says_so_and_what_is_left(tmp_path: Path) -> None
             assert response.status == 404
             said = json.loads(response.body)["error"]["message"]
             assert said.startswith("Its records were erased. All that is known is its row: ")
-
-
-def test_a_log_that_can_be_read_no_more_is_said_to_be(tmp_path: Path) -> None:
-    gallery.mixed(tmp_path, 3)
-    with uipage.Page(tmp_path) as page:
-        page.enter()
-        assert page.json("/api/streams")["rows"]
         shutil.rmtree(tmp_path)
         response = page.ask("/api/streams")
         assert response.status == 500
