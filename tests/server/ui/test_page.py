@@ -10,6 +10,7 @@ import pytest
 
 from engine.log.find import catalog, stories
 from machines import events
+from server.cli import command_line as cli
 from server.ui import document, export
 from tests.server.ui import filtercases
 from tests.support.logs import gallery
@@ -170,12 +171,16 @@ def test_the_slider_plays_what_the_client_saw_on_and_back(
     window.browser.press(LEFT)
     window.until("return document.querySelector('.answer .text')?.innerText.trim() === 'The tide'")
     assert "frame 2 of" in window.text(".scrubber-time")
+    window.until("return /[?&]t=[0-9]+/.test(location.hash)")
+    window.run("location.reload()")
+    window.until("return document.querySelector('.answer .text')?.innerText.trim() === 'The tide'")
     window.run(
         "document.querySelector('.speed select').value = '10';"
         "document.querySelector('.speed select').dispatchEvent(new Event('change'))"
     )
     window.click(".play")
     window.until("return document.querySelector('.answer .text')?.innerText === args[0]", whole)
+    window.until("return !/[?&]t=/.test(location.hash)")
 
 
 def test_the_tabs_show_request_bytes_path_and_records(
@@ -266,6 +271,13 @@ def test_what_the_page_has_for_its_filter_is_the_language_of_the_command(
         assert dict(zip(filtercases.FOUND, found[0], strict=True)) == filtercases.FOUND
         for text, said in zip(filtercases.WRONG, found[1], strict=True):
             assert said == filtercases.problem(text)
+        chosen = chromium.run(
+            "const { nearest } = await import('/compare.js');"
+            "return nearest(args[0], args[1])?.summary",
+            [LIKE | each for each in NEAR_ONES],
+            {"stream": "st_bad", "model": "m", "endpoint": "e", "opened_us": 1000, "n": 2},
+        )
+        assert chosen == "st_chosen"
         toggled = chromium.run(
             "const { toggled } = await import('/filters.js');"
             "return args[0].map((given) => toggled(...given))",
@@ -284,6 +296,21 @@ def test_what_the_page_has_for_its_filter_is_the_language_of_the_command(
             "slow:2s",
             'model:"local/llama 3"',
         ]
+
+
+LIKE = {"kind": "completed", "model": "m", "endpoint": "e", "t": 5000, "n": 2}
+
+NEAR_ONES: list[dict[str, Any]] = [
+    {"summary": "st_bad", "t": 1000},
+    {"summary": "st_failed", "t": 1000, "kind": "timeout"},
+    {"summary": "st_other", "t": 1000, "model": "another"},
+    {"summary": "st_cut", "t": 1000, "finish_reasons": ["length"]},
+    {"summary": "st_erased", "t": 1000, "purged": 7},
+    {"summary": "st_alone", "t": 1000, "n": 1},
+    {"summary": "st_later"},
+    {"summary": "st_chosen", "t": 6000, "duration_us": 4000, "finish_reasons": ["stop"]},
+]
+"""Streams to compare one with: but for the last each is worse in something."""
 
 
 def written(directory: Path, log: Path, name: str = "page.html") -> Path:
@@ -327,20 +354,67 @@ def test_streams_come_in_as_they_are_written(chromium: browser.Browser, tmp_path
     with uipage.Page(tmp_path) as page:
         window = uiwindow.Window(chromium, page.link)
         window.until("return document.querySelectorAll('.virtual .row').length === 1")
-        writing.add("st_2", gallery.STORIES["good"][:9])
+        second = writing.begin("st_2")
+        second.go_on(gallery.STORIES["good"][:9])
         window.until("return document.querySelector('.virtual .cell-end')?.innerText === 'open'")
         writing.add("st_3", gallery.STORIES["spent"])
         # Who comes back does not wait until the page looks of itself.
         window.until(f"{BACK} return document.querySelectorAll('.cell-id').length === 3")
         window.click(".live")
         writing.add("st_4", gallery.STORIES["good"])
-        writing.close()
         window.until("return (await (await fetch('/api/streams')).json()).newest === 4")
         window.run(f"{BACK} await fetch('/api/streams')")
         assert sorted(window.texts(".virtual .cell-id")) == ["st_1", "st_2", "st_3"]
         window.click(".live")
         window.until("return document.querySelectorAll('.virtual .row').length === 4")
+        # A stream that has not ended is read along.
+        window.stream("st_2")
+        assert window.texts(".facts dt")[0] == "Newest record"
+        assert window.run("return document.querySelector('.lane-client .end')") is None
+        begun = window.text(".answer .text")
+        second.go_on(gallery.STORIES["good"][9:])
+        writing.close()
+        window.until(
+            f"{BACK} return document.querySelector('.verdict-kind').innerText"
+            ".startsWith('completed')"
+        )
+        assert window.text(".answer .text").startswith(begun.strip())
+        assert window.text(".answer .text").strip() == " ".join(gallery.WORDS.split(" ")[:60])
+        assert window.texts(".facts dt")[0] == "Ended"
         assert window.wrong() == []
+
+
+def test_what_is_left_of_an_erased_stream_is_its_row(
+    chromium: browser.Browser, tmp_path: Path
+) -> None:
+    writing = gallery.Gallery(tmp_path)
+    for stream, story in (("st_1", "good"), ("st_2", "good"), ("st_3", "spent")):
+        writing.add(stream, gallery.STORIES[story])
+    writing.close()
+    assert cli.main(["purge", "st_2", "--log", str(tmp_path), "--yes"]) == 0
+    with uipage.Page(tmp_path) as page:
+        window = uiwindow.Window(chromium, page.link)
+        window.until("return document.querySelectorAll('.virtual .row').length === 3")
+        marked = "return [...document.querySelectorAll('.virtual .row')].filter((row) =>"
+        marked += (
+            " row.innerText.includes('erased')).map((row) => row.innerText.split('\\n').at(-1))"
+        )
+        assert window.run(marked) == ["st_2"]
+        window.go("#/stream/st_2")
+        window.until("return document.querySelector('.detail .problem')")
+        assert "Its records were erased." in window.text(".detail .problem")
+        # The nearest good one is that which is not there any more.
+        window.stream("st_3", tab="compare")
+        window.until("return document.querySelectorAll('.compare-band a').length === 2")
+        assert window.texts(".compare-band a") == ["st_3", "st_1"]
+        assert window.wrong() == []
+
+
+def test_a_refusal_is_shown_as_its_client_had_it(
+    window: uiwindow.Window, gallery_log: Path
+) -> None:
+    window.stream(stream_of(gallery_log, code="invalid_api_key"))
+    assert "401 invalid_api_key: Incorrect API key provided." in window.text(".answer")
 
 
 HOSTILE = {
