@@ -145,6 +145,10 @@ TESTED_BY = {
         "engine/log/timeline/test_causes.py",
         "sentences, each held against the codes that there are",
     ),
+    "server.launcher.turntape.testing": (
+        "server/cli/log/test_testcase.py",
+        "what the tests that `turntape test` makes call",
+    ),
     "engine.log.timeline.timeline": (
         "engine/log/timeline/test_fold.py",
         "shapes, and what is folded into them",

@@ -20,8 +20,8 @@ from engine.log.find import stories
 from engine.log.read import segments
 from machines import events
 from server import renderers
-from server.cli import printing, readback
-from server.cli.log import commands, selecting
+from server.cli import printing
+from server.cli.log import commands, divergences, selecting
 from server.process import exits
 
 SUFFIXES: Final = (".sse", ".json")
@@ -146,7 +146,7 @@ def _run_case(path: Path) -> int:
         printing.say_each(map(str, reading.problems))
         return exits.USAGE
     if case.divergence is not None:
-        printing.say_each(readback.divergence(case.divergence))
+        printing.say_each(divergences.lines(case.divergence))
     elif not case.tally.compared:
         printing.say(f"{path}: no finished stream")
         return exits.FAILED
