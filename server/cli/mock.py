@@ -2,19 +2,17 @@
 
 import argparse
 import contextlib
-import functools
 import os
 import signal
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from engine import scripted
 from server import diagnostics, serve
 from server.config import load as configuration, settings
-from server.mock import faults, front, matching, recorder, scopes
+from server.mock import faults, front, matching, recorder, scopes, scratch
 from server.process import eventloop, signals
 
 CREDENTIALS: Final = ("PROXY_API_KEY", "PROXY_ADMIN_KEY")
@@ -70,7 +68,12 @@ def run(options: argparse.Namespace) -> int:
     """
     fault = _fault(options)
     own = _own(options)
-    with signals.caught() as caught, _directories() as (directory, of_upstream):
+    scratch.sweep()
+    with (
+        signals.caught() as caught,
+        scratch.directory() as directory,
+        scratch.directory() as of_upstream,
+    ):
         config = _config(_settings(options, directory, own), options)
         passing = None
         if options.upstream is not None:
@@ -107,14 +110,6 @@ async def _serve(
     finally:
         if passing is not None:
             await passing.stop()
-
-
-@contextlib.contextmanager
-def _directories() -> Iterator[tuple[str, str]]:
-    """The data of the mock, and of the server in front of the provider."""
-    make = functools.partial(tempfile.TemporaryDirectory, ignore_cleanup_errors=True)
-    with make(prefix="turntape-mock-") as own, make(prefix="turntape-mock-") as other:
-        yield own, other
 
 
 def _stop_with_stdin() -> None:

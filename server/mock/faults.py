@@ -200,9 +200,17 @@ class Injector:
         Raises:
             errors.ApiError: the request asks for a fault that there is not.
         """
+        await self.answer(exchange, self._handler)
+
+    async def answer(self, exchange: http.Exchange, handler: http.Handler) -> None:
+        """Have another handler answer one exchange; with a status as its fault, nobody is asked.
+
+        Raises:
+            errors.ApiError: the request asks for a fault that there is not.
+        """
         fault = self._due(exchange.request)
         if fault is None:
-            await self._handler(exchange)
+            await handler(exchange)
             return
         await exchange.request.body()
         if fault.status is not None:
@@ -211,7 +219,7 @@ class Injector:
         faulty = FaultyExchange(exchange, fault)
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(faulty.send())
-            await self._handler(faulty)
+            await handler(faulty)
             await exchange.finished()
             sending.cancel()
 

@@ -188,7 +188,8 @@ class Front:
         asked: matching.Asked,
         entry: scopes.Entry,
     ) -> None:
-        if scope.options.on_miss is scopes.OnMiss.FAIL or self._passing is None:
+        passing = self._passing
+        if scope.options.on_miss is scopes.OnMiss.FAIL or passing is None:
             entry.outcome = scopes.Outcome.MISSED
             text = scope.library.miss(asked, scope.options.match)
             scope.journal.misses.append(text)
@@ -197,16 +198,31 @@ class Front:
         headers = exchange.request.headers
         if gates.REQUEST_ID.fullmatch(headers.get("x-request-id") or "") is None:
             headers.put("x-request-id", f"req_{secrets.token_hex(12)}")
-        if scope.options.on_miss is scopes.OnMiss.RECORD:
-            task = asyncio.create_task(self._record(scope, exchange))
-            scope.pending.add(task)
-            task.add_done_callback(scope.pending.discard)
-        await self._passing.answer(exchange)
+        answered = asyncio.Event()
 
-    async def _record(self, scope: scopes.Scope, exchange: http.Exchange) -> None:
-        """Keep an answer once it has ended; why it cannot be kept is a note for the test."""
+        async def ask(asking: http.Exchange) -> None:
+            if scope.options.on_miss is scopes.OnMiss.RECORD:
+                task = asyncio.create_task(self._record(scope, asking, answered))
+                scope.pending.add(task)
+                task.add_done_callback(scope.pending.discard)
+            try:
+                await passing.answer(asking)
+            finally:
+                answered.set()
+
+        await scope.pass_on(exchange, ask)
+
+    async def _record(
+        self, scope: scopes.Scope, exchange: http.Exchange, answered: asyncio.Event
+    ) -> None:
+        """Keep an answer once it has ended; why it cannot be kept is a note for the test.
+
+        Args:
+            answered: set once the provider has said all: a fault may end a client's answer before.
+        """
         assert self._passing is not None
         await exchange.finished()
+        await answered.wait()
         request = exchange.request
         directory = Path(scope.options.record_to or scope.options.transcripts[0])
         request_id = request.headers.get("x-request-id") or ""

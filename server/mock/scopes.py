@@ -148,6 +148,10 @@ class Scope:
         """Answer a request, with the fault of the scope where it names none itself."""
         await self._injector.handle(exchange)
 
+    async def pass_on(self, exchange: http.Exchange, handler: http.Handler) -> None:
+        """Have somebody else answer a request, with the same faults."""
+        await self._injector.answer(exchange, handler)
+
     def choose(self, asked: Asked) -> Recording | None:
         """Return the recording that answers; None: none does."""
         options = self.options

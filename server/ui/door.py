@@ -2,7 +2,8 @@
 
 The page shows what people said to models, and any web site and any other user of the machine can
 reach a port of loopback. So the URL has a token, which is good once; the browser that brings it
-gets a cookie in its place, which no script reads and no other site's request carries. Names that
+gets a cookie in its place, which no script reads and no other site's request carries. HEAD, with
+which programs look at a link before somebody follows it, does not use the token up. Names that
 are not loopback's are refused, or by DNS rebinding any site could be this one; and so are requests
 that another origin's page makes, where the browser says so.
 """
@@ -36,17 +37,21 @@ class Door:
         self._session = secrets.token_urlsafe(24)
         self._cookie = f"turntape_ui_{port}"
 
-    def open(self, token: str) -> HeaderList:
-        """Return the header that lets a browser in from now on.
+    def open(self, request: Request, token: str) -> HeaderList:
+        """Return the header that lets a browser in from now on; none if it is in, or only looks.
 
         Raises:
-            ApiError: it is another token, or it was used before.
+            ApiError: it is another token, or it was used before by another browser.
         """
+        if self._is_in(request):
+            return []
         if self._is_used or not hmac.compare_digest(token.encode(), self.token.encode()):
             raise ApiError(
                 "invalid_api_key",
                 "This link was used before, or is of another run: start `turntape ui` again.",
             )
+        if request.method == "HEAD":
+            return []
         self._is_used = True
         return [
             ("set-cookie", f"{self._cookie}={self._session}; HttpOnly; SameSite=Strict; Path=/")
@@ -58,10 +63,13 @@ class Door:
         Raises:
             ApiError: it is not.
         """
+        if not self._is_in(request):
+            raise ApiError("invalid_api_key", "Open the link that `turntape ui` has printed.")
+
+    def _is_in(self, request: Request) -> bool:
         given = (each for line in request.headers.get_all("cookie") for each in line.split(";"))
         session = f"{self._cookie}={self._session}".encode()
-        if not any(hmac.compare_digest(each.strip().encode(), session) for each in given):
-            raise ApiError("invalid_api_key", "Open the link that `turntape ui` has printed.")
+        return any(hmac.compare_digest(each.strip().encode(), session) for each in given)
 
 
 def check_origin(request: Request) -> None:

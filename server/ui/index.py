@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from engine.log.find import catalog, resolver, stories, texts
+from engine.log.find import catalog, names, resolver, stories, texts
 from engine.log.summary import rows
 
 KEPT_TIMES: Final = 10
@@ -41,7 +41,8 @@ class Index:
         clock: seconds that never step back.
 
     Raises:
-        NotFound, Ambiguous: no stream has the name that was asked for, or several have.
+        NotFound, Ambiguous: no stream has the name that was asked for, or several have; `Gone`
+            where its records were deleted or erased.
         NotRegular, OSError: the log cannot be read.
     """
 
@@ -49,6 +50,15 @@ class Index:
         self._path = path
         self._clock = clock
         self._reading: _Reading | None = None
+
+    def begin(self, tell: catalog.Tell) -> bool:
+        """Read the rows for the first time; whether there is a log, or at least one stream.
+
+        Args:
+            tell: is told how far the reading is.
+        """
+        reading = self._read(tell)
+        return reading.found.is_log or bool(reading.ordered)
 
     def newest_first(self) -> tuple[rows.Summary, ...]:
         """Return a row for every stream and every refusal, the newest first."""
@@ -65,16 +75,19 @@ class Index:
         """Return the records of the stream that a name means."""
         reading = self._read()
         row = reading.named.get(name) or resolver.resolve(reading.found, name)
-        return stories.read(reading.found, row)
+        told = stories.read(reading.found, row)
+        if not told.records and not told.problems:
+            raise names.Gone(name, names.Covered(), row)
+        return told
 
-    def _read(self) -> _Reading:
+    def _read(self, tell: catalog.Tell = lambda *_: None) -> _Reading:
         begun = self._clock()
         if self._reading is not None and begun < self._reading.until:
             return self._reading
         files = _files(self._path)
         if self._reading is not None and files == self._reading.files:
             return self._reading
-        found = catalog.Catalog(self._path)
+        found = catalog.Catalog(self._path, tell)
         ended = (row for row in found.ended_rows() if not row.is_life)
         ordered = sorted((*ended, *found.open_rows()), key=lambda row: row.t, reverse=True)
         named = {row.summary: row for row in ordered}

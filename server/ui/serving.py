@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from server.http import exchange as http
 from server.http.listener import HttpServer
@@ -19,20 +18,19 @@ Announce = Callable[[str], None]
 """Told the URL that opens the page."""
 
 
-def run(path: Path, port: int, announce: Announce) -> int:
+def run(log: view.View, port: int, announce: Announce) -> int:
     """Serve the page of a log until a signal asks to stop; its exit status.
 
     Raises:
-        OSError: the address cannot be had, or there is nothing at `path`.
+        OSError: the address cannot be had.
     """
     with signals.caught() as caught:
-        return eventloop.run(_serve(path, port, announce, caught))
+        return eventloop.run(_serve(log, port, announce, caught))
 
 
-async def _serve(path: Path, port: int, announce: Announce, caught: signals.Caught) -> int:
+async def _serve(log: view.View, port: int, announce: Announce, caught: signals.Caught) -> int:
     stopped = asyncio.Event()
     eventloop.forward(caught, lambda _: stopped.set())
-    log = view.View(path)
     served: list[site.Site] = []
 
     async def handle(exchange: http.Exchange) -> None:

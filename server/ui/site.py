@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from engine.log.find import names, query
+from engine.log.summary import rows
 from server.http import exchange as http
 from server.http.errors import ApiError
 from server.ui import document, door, machine, view
@@ -70,7 +71,7 @@ class Site:
             raise ApiError("method_not_allowed", "Only GET is served.")
         given = _given(request)
         if request.path == "/" and "token" in given:
-            cookie = self._door.open(given["token"])
+            cookie = self._door.open(request, given["token"])
             _respond(exchange, "text/html; charset=utf-8", ENTERED, cookie)
             return
         self._door.check(request)
@@ -135,9 +136,21 @@ def _encoded(answer: Answer) -> bytes:
     except names.Ambiguous as error:
         several = ", ".join(row.summary for row in error.found[: names.NEAR_MOST])
         raise ApiError("invalid_request", f"Several streams have that name: {several}.") from None
+    except names.Gone as error:
+        raise ApiError("not_found", _gone(error.row)) from None
     except names.NotFound as error:
         near = f" Near: {', '.join(error.near)}." if error.near else ""
         raise ApiError("not_found", f"No stream of this log has that name.{near}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ApiError("internal_error", f"The log cannot be read: {reason}.") from None
+
+
+def _gone(row: rows.Summary) -> str:
+    """What is left to say of a stream without records."""
+    how = "were erased" if row.purged else "were deleted with their segment"
+    code = f" ({row.code})" if row.code else ""
+    return f"Its records {how}. All that is known is its row: it ended as {row.kind}{code}."
 
 
 def _respond(exchange: http.Exchange, kind: str, body: bytes, more: http.HeaderList) -> None:

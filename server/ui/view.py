@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from engine.log.find import query, stories
+from engine.log.find import catalog, query, stories
 from engine.log.summary import rows
 from engine.log.timeline import fold, timeline
 from server.ui import frames, index
@@ -45,6 +45,14 @@ class View:
 
     def __init__(self, path: Path) -> None:
         self._index = index.Index(path)
+
+    def begin(self, tell: catalog.Tell) -> bool:
+        """Read the log for the first time; whether there is one, or at least one stream.
+
+        Args:
+            tell: is told how far the reading is.
+        """
+        return self._index.begin(tell)
 
     def rows(self, asked: str, before: str, limit: int) -> Rows:
         """Return the newest rows that a filter lets through.

@@ -21,7 +21,7 @@ import msgspec
 from engine import regular
 from engine.log.cold import files, reading
 from engine.log.find import names
-from engine.log.format import chain
+from engine.log.format import chain, sealed, stubs
 from engine.log.read import drafts, segments
 from engine.log.summary import rows, scan, sidecars
 from machines import parse
@@ -64,6 +64,7 @@ class Catalog:
         files: the segments that are there, by number.
         doubted: numbers of those whose sidecar is not believed.
         is_log: whether it is a log's directory, and no other files of records.
+        damage: what is wrong with other files of records, once somebody has looked.
 
     Raises:
         OSError: there is nothing at `path`, or it cannot be read.
@@ -75,6 +76,7 @@ class Catalog:
         self._sidecars: dict[int, sidecars.SidecarInfo] = {}
         self.doubted: set[int] = set()
         self._looked: _Looked | None = None
+        self.damage: dict[Path, list[sealed.Problem]] = {}
         self.is_log = False
         self.files = {each.number: each for each in self._list()}
 
@@ -380,8 +382,11 @@ def _stream_of(line: bytes) -> str:
 
 
 def _summarize(at: tuple[int, int], line: bytes, begun: rows.Begun | None) -> rows.Summary | None:
-    """The row of a last record; None where this version cannot read it."""
+    """The row of a last record, or of the stub that was left of it; None where this version cannot
+    read it."""
     try:
+        if stubs.is_stub(line):
+            return rows.of_stub(at, line)
         return rows.summarize(at, line, begun)
     except parse.ParseError:
         return None

@@ -110,12 +110,20 @@ def _losses(
         yield sealed.Problem("corrupt", path, 0, offset, "its last record is missing", row.summary)
     if not found.is_log:
         for path in {record.path for record in kept}:
-            reading = segments.read(path)
-            for _ in reading:
-                pass
-            for problem in reading.problems:
+            for problem in _damage(found, path):
                 if problem.kind == "corrupt" and problem.stream != row.summary:
                     yield problem
+
+
+def _damage(found: catalog.Catalog, path: Path) -> list[sealed.Problem]:
+    """What is wrong with a file of records. It is read whole for that, so it is kept: who looks at
+    one stream after another does not wait for it each time."""
+    if path not in found.damage:
+        reading = segments.read(path)
+        for _ in reading:
+            pass
+        found.damage[path] = reading.problems
+    return found.damage[path]
 
 
 def pieces(

@@ -7,9 +7,10 @@ import threading
 import webbrowser
 
 from server import serve
-from server.cli import parser as parsers
-from server.cli.log import commands
-from server.ui import serving as uiserving
+from server.cli import parser as parsers, printing
+from server.cli.log import commands, terminal
+from server.process import exits
+from server.ui import serving as uiserving, view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape ui`: serve until stopped; its exit status.
+    """`turntape ui`: serve until stopped; its exit status, 3 where there is no log.
 
     Raises:
         ConfigError: the configured log is meant and is not known.
-        OSError: there is no log, or the address cannot be had.
+        OSError: there is nothing at its path, it cannot be read, or the address cannot be had.
     """
     path = commands.path_of(options.path, options.log)
     path.stat()
+    log = view.View(path)
+    # Who follows the link is to find a log: what is none, or cannot be read, is said here.
+    if not log.begin(terminal.Progress("reading the log")):
+        printing.complain(f"{path}: there are no streams, and it is no log's directory")
+        return exits.NOT_FOUND
 
     def announce(url: str) -> None:
         serve.announce(f"turntape ui on {url}")
@@ -41,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             # A browser may take seconds to come, and its starter may wait for it.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    return uiserving.run(path, options.port, announce)
+    return uiserving.run(log, options.port, announce)
 
 
 def _has_desktop() -> bool:

@@ -9,12 +9,40 @@ import { steps } from "./path.js";
 const LOOKED_AT = 2000;
 // Rows among which a good one is looked for.
 
-/** The good stream that is nearest in time among those of the same model, endpoint and form. */
-export function nearest(rows, row, stream) {
-  const like = rows.filter((each) => each.summary !== stream && each.kind === "completed" && (!row
-    || (each.model === row.model && each.endpoint === row.endpoint && (each.streaming ?? true) === row.streaming && (each.n ?? 1) === row.n)));
-  const of = row ? row.opened_us : 0;
-  return like.reduce((found, each) => (!found || Math.abs(each.t - of) < Math.abs(found.t - of) ? each : found), null);
+const NEAR = ["10m", "1d", ""];
+// How far from the stream it is looked for, one after the other; at last among the newest.
+
+const WHOLE = new Set(["stop", "tool_calls", "function_call"]);
+const FLAGS = ["streaming", "n", "effort", "worker"];
+const UNSAID = { streaming: true, n: 1, effort: "", worker: "" };
+// As `turntape diff` has them, and what a row means that does not say one.
+
+/**
+ * The good stream to compare with: whole, of the same model and endpoint, with as many of the other
+ * flags as there are, and of these the nearest in time. `request` is that of the stream.
+ */
+export function nearest(rows, request) {
+  let best = null;
+  for (const row of rows) {
+    if (row.summary === request.stream || row.kind !== "completed" || row.purged) continue;
+    if (row.model !== request.model || row.endpoint !== request.endpoint) continue;
+    if (!(row.finish_reasons ?? []).every((reason) => WHOLE.has(reason))) continue;
+    const same = FLAGS.filter((flag) => (row[flag] ?? UNSAID[flag]) === (request[flag] ?? UNSAID[flag])).length;
+    const apart = Math.abs(row.t - (row.duration_us ?? 0) - request.opened_us);
+    if (!best || same > best.same || (same === best.same && apart < best.apart)) best = { row, same, apart };
+  }
+  return best && best.row;
+}
+
+/** The same, from where the log has them. */
+async function good(log, request) {
+  for (const within of NEAR) {
+    const near = within && `around:${Math.round(request.opened_us / 1e6)} within:${within}`;
+    const { rows } = await log.rows(`kind:completed ${near}`.trim(), "", LOOKED_AT);
+    const found = nearest(rows, request);
+    if (found) return found.summary;
+  }
+  return "";
 }
 
 /** How long a stream was in each state. */
@@ -34,11 +62,8 @@ export function Compare({ log, timeline, other, at }) {
       set({});
       try {
         let id = other;
-        if (!id) {
-          const { rows } = await log.rows("kind:completed", "", LOOKED_AT);
-          id = nearest(rows, timeline.request, stream)?.summary;
-        }
-        if (mine) set(id ? { timeline: await log.timeline(id) } : { problem: "No good stream of that model and endpoint is among the newest. Name one." });
+        if (!id) id = await good(log, timeline.request);
+        if (mine) set(id ? { timeline: await log.timeline(id) } : { problem: "No whole stream of that model and endpoint was found. Name one." });
       } catch (error) {
         if (mine) set({ problem: error.message });
       }
@@ -87,7 +112,7 @@ function Both({ one, two, at }) {
     <div class="compare-bands">
       ${[one, two].map((timeline) => html`
         <div class="compare-band">
-          <a href=${url({ ...at, stream: timeline.request.stream, with: "", tab: "" })}>${shown(timeline.request.stream)}</a>
+          <a href=${url({ ...at, stream: timeline.request.stream, with: "", tab: "", seq: "", t: "" })}>${shown(timeline.request.stream)}</a>
           <div class="lane-track lane-machine">
             ${timeline.phases.map((phase, number) => html`
               <div key=${number} class=${`band state-${phase.state}`} title=${`${phase.state}: ${span(phase.end_us - phase.start_us)}`}

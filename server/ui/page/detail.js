@@ -15,23 +15,42 @@ const TITLES = { answer: "Answer", request: "Request", bytes: "Bytes", records: 
 
 const NO_PHASES = ["rejected"];
 
-/** Loads a stream; the same one again only where another is asked for. */
+const AGAIN_MS = 2000;
+// How often a stream that has not ended is looked at.
+
+/** Loads a stream; again while it has no end, and where another is asked for. */
 function useStream(log, id) {
   const [found, set] = useState({ id: "" });
+  const wanted = useRef(id);
+  wanted.current = id;
+  const load = async () => {
+    try {
+      const [timeline, records, seen, machine] = await Promise.all([log.timeline(id), log.records(id), log.seen(id), log.machine()]);
+      const loaded = { id, timeline, records, seen, machine };
+      if (wanted.current === id) set((old) => (grown(old, loaded) ? loaded : old));
+    } catch (error) {
+      if (wanted.current === id) set((old) => ({ ...(old.id === id ? old : { id }), problem: error.message }));
+    }
+  };
+  useEffect(() => void load(), [log, id]);
+  const isOpen = found.id === id && found.timeline?.ending.kind === "open";
   useEffect(() => {
-    let mine = true;
-    const load = async () => {
-      try {
-        const [timeline, records, seen, machine] = await Promise.all([log.timeline(id), log.records(id), log.seen(id), log.machine()]);
-        if (mine) set({ id, timeline, records, seen, machine });
-      } catch (error) {
-        if (mine) set({ id, problem: error.message });
-      }
+    if (!log.live || !isOpen) return undefined;
+    const look = () => !document.hidden && load();
+    const timer = setInterval(look, AGAIN_MS);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", look);
     };
-    load();
-    return () => (mine = false);
-  }, [log, id]);
-  return found;
+  }, [log, id, isOpen]);
+  // What was found of another stream stands below that one's title alone.
+  return found.id === id ? found : { id };
+}
+
+/** Whether there is anything to draw anew. */
+function grown(old, loaded) {
+  return old.id !== loaded.id || Boolean(old.problem) || old.records.length !== loaded.records.length;
 }
 
 /** The whole view. */
@@ -53,11 +72,33 @@ export function Detail({ log, at, player }) {
     </main>`;
 }
 
-/** A moment that plays: it moves by the clock, times the speed. */
-function usePlayer(end) {
-  const [now, setNow] = useState(end);
+const TOLD_MS = 200;
+// How long a moment must last before it stands in the URL: browsers refuse one for every frame.
+
+/**
+ * A moment that plays: it moves by the clock, times the speed. `asked` is the one of the URL, and
+ * `tell` puts another there.
+ */
+function usePlayer(end, asked, tell) {
+  const [now, setNow] = useState(asked);
   const [playing, setPlaying] = useState(false);
   const [speed, setSpeed] = useState(1);
+  const told = useRef(asked);
+  const latest = useRef(tell);
+  latest.current = tell;
+  useEffect(() => {
+    if (asked !== told.current && !playing) setNow(asked);
+    told.current = asked;
+  }, [asked]);
+  useEffect(() => {
+    const rested = now >= end ? end : Math.round(now);
+    if (playing || rested === told.current) return undefined;
+    const timer = setTimeout(() => {
+      told.current = rested;
+      latest.current(rested);
+    }, TOLD_MS);
+    return () => clearTimeout(timer);
+  }, [now, playing]);
   useEffect(() => {
     if (!playing) return undefined;
     let frame;
@@ -90,12 +131,13 @@ function Stream({ log, at, player, timeline, records, seen, machine }) {
   const end = timeline.ending.at_us;
   const fold = at.fold === "1";
   const on = useMemo(() => scale(end, timeline.gaps, fold), [timeline, fold]);
-  const play = usePlayer(end);
-  player.toggle = play.toggle;
   const frames = seen.frames ?? [];
   const tab = TABS.includes(at.tab) ? at.tab : "answer";
   const seq = at.seq === undefined ? null : Number(at.seq);
   const change = (to) => go({ ...at, ...to }, { replace: true });
+  const asked = /^\d+$/.test(at.t ?? "") ? Math.min(end, Number(at.t)) : end;
+  const play = usePlayer(end, asked, (us) => change({ t: us >= end ? "" : us }));
+  player.toggle = play.toggle;
   const pick = (number) => change({ tab: tab === "bytes" ? "bytes" : "records", seq: number });
   const whole = !NO_PHASES.includes(timeline.ending.kind);
   return html`
@@ -109,7 +151,7 @@ function Stream({ log, at, player, timeline, records, seen, machine }) {
         <//>
       </section>`}
     <${Tabs} tab=${tab} change=${(name) => change({ tab: name })}>
-      ${tab === "answer" && html`<${Answer} seen=${seen} now=${play.now} end=${end} masked=${request.content === "masked"} />`}
+      ${tab === "answer" && html`<${Answer} seen=${seen} now=${play.now} ending=${timeline.ending} masked=${request.content === "masked"} refusal=${records[0]?.event === "request_rejected" ? records[0] : null} />`}
       ${tab === "request" && html`<${Request} request=${request} />`}
       ${tab === "bytes" && html`<${Bytes} seen=${seen} received=${received} seq=${seq} pick=${(number) => change({ seq: number })} />`}
       ${tab === "records" && html`<${Records} records=${records} start=${request.opened_us} seq=${seq} pick=${(number) => change({ seq: number })} />`}
@@ -123,7 +165,7 @@ function Verdict({ timeline }) {
   const { word, tone } = ending({ kind: timeline.ending.kind });
   const longest = timeline.gaps[0];
   const facts = [
-    ["Ended", `${day(request.opened_us)} ${clock(request.opened_us + timeline.ending.at_us, true)}`],
+    [timeline.ending.kind === "open" ? "Newest record" : "Ended", `${day(request.opened_us)} ${clock(request.opened_us + timeline.ending.at_us, true)}`],
     ["Model", request.model && request.target && request.model !== request.target ? `${request.model} → ${request.target}` : request.model],
     ["TTFT", received.first_us === null || received.first_us === undefined ? "" : span(received.first_us)],
     ["Duration", span(timeline.ending.at_us)],

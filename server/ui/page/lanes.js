@@ -96,8 +96,9 @@ export function Lanes({ timeline, frames, on, now, seq, pick }) {
             onClick=${() => pick(burst.seq)} title=${`${counted(burst.frames, "frame")} to the client at ${span(burst.start)}`}
             aria-label=${`${counted(burst.frames, "frame")} to the client at ${span(burst.start)}`}></button>`)}
         ${client.map((group) => html`<${Mark} key=${group.seq} group=${group} on=${on} seq=${seq} pick=${pick} kind="client" />`)}
-        <i class=${`end tone-${received.whole ? "good" : "bad"}`} style=${{ left: percent(on.at(ending.at_us)) }}
-          title=${received.whole ? "whole" : "not whole"}></i>
+        ${ending.kind !== "open" && html`
+          <i class=${`end tone-${received.whole ? "good" : "bad"}`} style=${{ left: percent(on.at(ending.at_us)) }}
+            title=${received.whole ? "whole" : "not whole"}></i>`}
       <//>
       <${Lane} name="Machine">
         ${phases.map((phase, at) => html`

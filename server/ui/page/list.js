@@ -39,7 +39,7 @@ function useSparks(log) {
   const wanted = useRef({ ids: [], asking: false }).current;
   const [, redraw] = useState(0);
   const ask = async (rows) => {
-    wanted.ids = rows.filter((row) => row.trigger && !known.has(row.summary)).map((row) => row.summary);
+    wanted.ids = rows.filter((row) => row.trigger && !row.purged && !known.has(row.summary)).map((row) => row.summary);
     if (wanted.asking) return;
     wanted.asking = true;
     while (wanted.ids.length) {
@@ -193,7 +193,7 @@ class Row extends Component {
         <span role="cell" class="cell-model">${shown(row.model || row.route || "–")}</span>
         <span role="cell" class="cell-ttft">${span(row.ttft_us)}</span>
         <span role="cell" class="cell-duration"><i class="duration" aria-hidden="true" style=${{ width: `${Math.sqrt(share) * 100}%` }}></i>${span(row.duration_us)}</span>
-        <span role="cell" class="cell-gaps">${spark ? html`<${Spark} spark=${spark} />` : ""}<span class="gap">${row.longest_gap_us ? span(row.longest_gap_us) : ""}</span></span>
+        <span role="cell" class="cell-gaps">${spark ? html`<${Spark} spark=${spark} />` : ""}<span class="gap">${row.longest_gap_us ? span(row.longest_gap_us) : ""}</span>${row.purged ? html`<span class="tag">erased</span>` : ""}</span>
         <span role="cell" class="cell-id"><a href=${url(place)} tabindex=${is ? 0 : -1} onClick=${(event) => { event.preventDefault(); go(place); }}>${shown(row.summary)}</a></span>
       </div>`;
   }

@@ -77,7 +77,7 @@ function action(event, { at, list, player, setHelp }) {
 /** Open the stream before or after this one, as the list had them. */
 function beside(at, list, step) {
   const next = list.rows[list.rows.findIndex((row) => row.summary === at.stream) + step];
-  if (next) go({ ...at, stream: next.summary, seq: "", with: "" }, { replace: true });
+  if (next) go({ ...at, stream: next.summary, seq: "", with: "", t: "" }, { replace: true });
 }
 
 function Help({ close }) {

@@ -51,10 +51,13 @@ export function useRows(log, query, live) {
     const timer = setTimeout(load, current.current > 1 ? 150 : 0);
     return () => clearTimeout(timer);
   }, [log, query]);
+  const wasLive = useRef(live);
   useEffect(() => {
+    const isBack = live && !wasLive.current;
+    wasLive.current = live;
     if (!live || !log.live) return undefined;
     let asked = false;
-    const timer = setInterval(async () => {
+    const look = async () => {
       if (asked || document.hidden) return;
       asked = true;
       const mine = current.current;
@@ -71,8 +74,15 @@ export function useRows(log, query, live) {
         if (mine === current.current) set((old) => ({ ...old, problem: error.message }));
       }
       asked = false;
-    }, POLL_MS);
-    return () => clearInterval(timer);
+    };
+    // Who comes back to the page, or switches this on again, does not wait for the next time.
+    if (isBack) look();
+    document.addEventListener("visibilitychange", look);
+    const timer = setInterval(look, POLL_MS);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      clearInterval(timer);
+    };
   }, [log, query, live]);
   return found;
 }

@@ -54,7 +54,7 @@ class Mock(running.Mock):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.terminate()  # a mock that is killed leaves its directory
+        self.process.terminate()  # one that is killed leaves its directory to the next
         self.process.communicate()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
@@ -394,6 +394,18 @@ def test_it_says_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
                 assert waiting.recv(100)
                 assert running.stop(number) == (0, "", "")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_one_leaves_is_gone_with_the_next_start(tmp_path: Path) -> None:
+    with Mock(TMPDIR=str(tmp_path)) as killed:
+        killed.process.kill()
+        killed.process.wait()
+        left = {*tmp_path.iterdir()}
+        assert left
+        with Mock(TMPDIR=str(tmp_path)) as running:
+            assert not left & {*tmp_path.iterdir()}
+            assert running.stop() == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_is_taken_is_said(mock: Mock) -> None:

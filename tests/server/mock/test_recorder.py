@@ -12,6 +12,7 @@ from server import renderers
 from tests.server.mock import running
 from tests.support.client import httpclient
 from tests.support.providers import upstreams
+from tests.support.providers.scripted import Gate
 from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, response, sse, stream
 
 pytestmark = pytest.mark.slow
@@ -64,6 +65,59 @@ def test_passing_through_leaves_nothing_behind(
     mock.make("three", tmp_path, on_miss="passthrough")
     assert mock.ask(source.prompt(upstreams.PLAIN), "three").status == 200
     assert list(tmp_path.iterdir()) == []
+
+
+FAULTY: dict[str, tuple[str, str]] = {
+    "truncate-after=2": ("Bonjour", "[DONE]"),
+    "no-done": ('"finish_reason":"stop"', "[DONE]"),
+    "error-after=1": ("mock_fault", "Bonjour"),
+}
+"""What the client gets of an answer with a fault, and what it does not."""
+
+
+@pytest.mark.parametrize("on_miss", ["passthrough", "record"])
+@pytest.mark.parametrize("fault", FAULTY)
+def test_faults_reach_what_the_provider_answers_and_no_recording(
+    mock: running.Mock, source: upstreams.Hosted, tmp_path: Path, on_miss: str, fault: str
+) -> None:
+    got, kept_back = FAULTY[fault]
+    prompt = source.prompt(stream(chunk("Bonjour"), chunk(finish="stop")))
+    mock.make("faulty", tmp_path, on_miss=on_miss, fault=fault)
+    said = mock.ask(prompt, "faulty", stream=True).body.decode()
+    assert got in said
+    assert kept_back not in said
+    assert mock.administer("GET", "faulty")[1]["notes"] == []
+    assert len([*tmp_path.iterdir()]) == (on_miss == "record")
+    mock.make("faulty", tmp_path, on_miss=on_miss, fault="")
+    whole = mock.ask(prompt, "faulty", stream=True).body.decode()
+    assert all(part in whole for part in ("Bonjour", '"finish_reason":"stop"', "[DONE]"))
+
+
+def test_with_a_status_as_its_fault_nobody_is_asked_and_nothing_recorded(
+    mock: running.Mock, source: upstreams.Hosted, tmp_path: Path
+) -> None:
+    prompt = source.prompt(upstreams.PLAIN)
+    mock.make("busy", tmp_path, on_miss="record", fault="status=503, times=1")
+    assert mock.ask(prompt, "busy").status == 503
+    assert source.requests_for(prompt) == []
+    assert mock.ask(prompt, "busy").status == 200
+    told = mock.administer("DELETE", "busy")[1]
+    assert [each["status"] for each in told["requests"]] == [503, 200]
+    assert (told["notes"], len(told["recorded"])) == ([], 1)
+
+
+def test_a_recording_waits_for_the_end_of_what_a_fault_has_cut(
+    mock: running.Mock, source: upstreams.Hosted, tmp_path: Path
+) -> None:
+    gate = Gate()
+    rest = stream(chunk("jour"), chunk(finish="stop"))[1:]
+    prompt = source.prompt([STREAM_HEAD, framed(sse(chunk("Bon"))), gate, *rest])
+    mock.make("cut", tmp_path, on_miss="record", fault="truncate-after=2")
+    assert b"Bon" in mock.ask(prompt, "cut", stream=True).body
+    gate.open()
+    told = mock.administer("DELETE", "cut")[1]
+    assert told["notes"] == []
+    assert b'"jour"' in Path(told["recorded"][0]).read_bytes()
 
 
 CASES: dict[str, tuple[upstreams.Answer, str]] = {

@@ -9,34 +9,50 @@ from server.http.exchange import Headers, Request
 from server.ui import door
 
 
-def asked(**headers: str) -> Request:
+def asked(method: str = "GET", /, **headers: str) -> Request:
     async def no_body() -> bytes:
         return b""
 
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return Request("GET", "/", Headers(pairs), "127.0.0.1", no_body)
+    return Request(method, "/", Headers(pairs), "127.0.0.1", no_body)
 
 
 def test_the_token_is_good_once() -> None:
     gate = door.Door(8000)
-    ((name, cookie),) = gate.open(gate.token)
+    ((name, cookie),) = gate.open(asked(), gate.token)
     assert name == "set-cookie"
     assert cookie.split("; ")[1:] == ["HttpOnly", "SameSite=Strict", "Path=/"]
     with pytest.raises(ApiError, match="used before"):
-        gate.open(gate.token)
+        gate.open(asked(), gate.token)
+
+
+def test_who_only_looks_at_the_link_does_not_use_it_up() -> None:
+    gate = door.Door(8000)
+    assert gate.open(asked("HEAD"), gate.token) == []
+    assert gate.open(asked(), gate.token) != []
+    with pytest.raises(ApiError, match="used before"):
+        gate.open(asked("HEAD"), gate.token)
+
+
+def test_the_browser_that_is_in_may_open_the_link_again() -> None:
+    gate = door.Door(8000)
+    cookie = gate.open(asked(), gate.token)[0][1].partition(";")[0]
+    assert gate.open(asked(cookie=cookie), gate.token) == []
+    with pytest.raises(ApiError, match="used before"):
+        gate.open(asked(cookie=cookie[:-1]), gate.token)
 
 
 def test_another_token_opens_nothing_and_uses_nothing_up() -> None:
     gate = door.Door(8000)
     for wrong in ("", "x", gate.token[:-1], gate.token + "x", "\u2603"):
         with pytest.raises(ApiError):
-            gate.open(wrong)
-    assert gate.open(gate.token)
+            gate.open(asked(), wrong)
+    assert gate.open(asked(), gate.token)
 
 
 def test_only_the_cookie_of_this_run_is_let_in() -> None:
     gate = door.Door(8000)
-    cookie = gate.open(gate.token)[0][1].partition(";")[0]
+    cookie = gate.open(asked(), gate.token)[0][1].partition(";")[0]
     gate.check(asked(cookie=f"theme=dark; {cookie}"))
     assert cookie.startswith("turntape_ui_8000=")
     other = door.Door(8000)
@@ -46,7 +62,7 @@ def test_only_the_cookie_of_this_run_is_let_in() -> None:
         {"cookie": cookie[:-1]},
         {"cookie": f"x{cookie}"},
         {"cookie": "turntape_ui_8000="},
-        {"cookie": other.open(other.token)[0][1].partition(";")[0]},
+        {"cookie": other.open(asked(), other.token)[0][1].partition(";")[0]},
     ]
     for headers in wrong:
         with pytest.raises(ApiError) as refused:

@@ -1,5 +1,6 @@
 """The page in a real Chromium: what its reader sees and does, and what nothing in a log can do."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from engine.log.find import catalog, stories
 from machines import events
+from server.cli import command_line as cli
 from server.ui import document, export
 from tests.server.ui import filtercases
 from tests.support.logs import gallery
@@ -169,12 +171,16 @@ def test_the_slider_plays_what_the_client_saw_on_and_back(
     window.browser.press(LEFT)
     window.until("return document.querySelector('.answer .text')?.innerText.trim() === 'The tide'")
     assert "frame 2 of" in window.text(".scrubber-time")
+    window.until("return /[?&]t=[0-9]+/.test(location.hash)")
+    window.run("location.reload()")
+    window.until("return document.querySelector('.answer .text')?.innerText.trim() === 'The tide'")
     window.run(
         "document.querySelector('.speed select').value = '10';"
         "document.querySelector('.speed select').dispatchEvent(new Event('change'))"
     )
     window.click(".play")
     window.until("return document.querySelector('.answer .text')?.innerText === args[0]", whole)
+    window.until("return !/[?&]t=/.test(location.hash)")
 
 
 def test_the_tabs_show_request_bytes_path_and_records(
@@ -243,9 +249,11 @@ def module(path: str) -> browser.File | None:
     return browser.directory(document.ROOT)(path)
 
 
-def test_what_the_page_has_for_its_filter_is_the_language_of_the_command() -> None:
-    """In a browser of its own: modules of the page, as they are in the checkout."""
-    with browser.site(module) as port, browser.running() as chromium:
+def test_what_the_page_has_for_its_filter_is_the_language_of_the_command(
+    chromium: browser.Browser,
+) -> None:
+    """Modules of the page, as they are in the checkout."""
+    with browser.site(module) as port:
         chromium.open(f"http://127.0.0.1:{port}/")
         found = chromium.run(
             "const { parse } = await import('/filters.js');"
@@ -263,6 +271,13 @@ def test_what_the_page_has_for_its_filter_is_the_language_of_the_command() -> No
         assert dict(zip(filtercases.FOUND, found[0], strict=True)) == filtercases.FOUND
         for text, said in zip(filtercases.WRONG, found[1], strict=True):
             assert said == filtercases.problem(text)
+        chosen = chromium.run(
+            "const { nearest } = await import('/compare.js');"
+            "return nearest(args[0], args[1])?.summary",
+            [LIKE | each for each in NEAR_ONES],
+            {"stream": "st_bad", "model": "m", "endpoint": "e", "opened_us": 1000, "n": 2},
+        )
+        assert chosen == "st_chosen"
         toggled = chromium.run(
             "const { toggled } = await import('/filters.js');"
             "return args[0].map((given) => toggled(...given))",
@@ -281,6 +296,21 @@ def test_what_the_page_has_for_its_filter_is_the_language_of_the_command() -> No
             "slow:2s",
             'model:"local/llama 3"',
         ]
+
+
+LIKE = {"kind": "completed", "model": "m", "endpoint": "e", "t": 5000, "n": 2}
+
+NEAR_ONES: list[dict[str, Any]] = [
+    {"summary": "st_bad", "t": 1000},
+    {"summary": "st_failed", "t": 1000, "kind": "timeout"},
+    {"summary": "st_other", "t": 1000, "model": "another"},
+    {"summary": "st_cut", "t": 1000, "finish_reasons": ["length"]},
+    {"summary": "st_erased", "t": 1000, "purged": 7},
+    {"summary": "st_alone", "t": 1000, "n": 1},
+    {"summary": "st_later"},
+    {"summary": "st_chosen", "t": 6000, "duration_us": 4000, "finish_reasons": ["stop"]},
+]
+"""Streams to compare one with: but for the last each is worse in something."""
 
 
 def written(directory: Path, log: Path, name: str = "page.html") -> Path:
@@ -314,26 +344,77 @@ def test_the_exported_file_works_from_a_disk(
     assert window.wrong() == []
 
 
+BACK = "document.dispatchEvent(new Event('visibilitychange'));"
+"""What a browser tells a page whose reader comes back to it."""
+
+
 def test_streams_come_in_as_they_are_written(chromium: browser.Browser, tmp_path: Path) -> None:
     writing = gallery.Gallery(tmp_path)
     writing.add("st_1", gallery.STORIES["good"])
     with uipage.Page(tmp_path) as page:
         window = uiwindow.Window(chromium, page.link)
         window.until("return document.querySelectorAll('.virtual .row').length === 1")
-        writing.add("st_2", gallery.STORIES["good"][:9])
+        second = writing.begin("st_2")
+        second.go_on(gallery.STORIES["good"][:9])
         window.until("return document.querySelector('.virtual .cell-end')?.innerText === 'open'")
         writing.add("st_3", gallery.STORIES["spent"])
-        window.until(
-            "return document.querySelector('.virtual .cell-id')?.innerText === 'st_3'"
-            " || [...document.querySelectorAll('.cell-id')].length === 3"
-        )
+        # Who comes back does not wait until the page looks of itself.
+        window.until(f"{BACK} return document.querySelectorAll('.cell-id').length === 3")
         window.click(".live")
         writing.add("st_4", gallery.STORIES["good"])
-        writing.close()
+        window.until("return (await (await fetch('/api/streams')).json()).newest === 4")
+        window.run(f"{BACK} await fetch('/api/streams')")
         assert sorted(window.texts(".virtual .cell-id")) == ["st_1", "st_2", "st_3"]
         window.click(".live")
         window.until("return document.querySelectorAll('.virtual .row').length === 4")
+        # A stream that has not ended is read along.
+        window.stream("st_2")
+        assert window.texts(".facts dt")[0] == "Newest record"
+        assert window.run("return document.querySelector('.lane-client .end')") is None
+        begun = window.text(".answer .text")
+        second.go_on(gallery.STORIES["good"][9:])
+        writing.close()
+        window.until(
+            f"{BACK} return document.querySelector('.verdict-kind').innerText"
+            ".startsWith('completed')"
+        )
+        assert window.text(".answer .text").startswith(begun.strip())
+        assert window.text(".answer .text").strip() == " ".join(gallery.WORDS.split(" ")[:60])
+        assert window.texts(".facts dt")[0] == "Ended"
         assert window.wrong() == []
+
+
+def test_what_is_left_of_an_erased_stream_is_its_row(
+    chromium: browser.Browser, tmp_path: Path
+) -> None:
+    writing = gallery.Gallery(tmp_path)
+    for stream, story in (("st_1", "good"), ("st_2", "good"), ("st_3", "spent")):
+        writing.add(stream, gallery.STORIES[story])
+    writing.close()
+    assert cli.main(["purge", "st_2", "--log", str(tmp_path), "--yes"]) == 0
+    with uipage.Page(tmp_path) as page:
+        window = uiwindow.Window(chromium, page.link)
+        window.until("return document.querySelectorAll('.virtual .row').length === 3")
+        marked = "return [...document.querySelectorAll('.virtual .row')].filter((row) =>"
+        marked += (
+            " row.innerText.includes('erased')).map((row) => row.innerText.split('\\n').at(-1))"
+        )
+        assert window.run(marked) == ["st_2"]
+        window.go("#/stream/st_2")
+        window.until("return document.querySelector('.detail .problem')")
+        assert "Its records were erased." in window.text(".detail .problem")
+        # The nearest good one is that which is not there any more.
+        window.stream("st_3", tab="compare")
+        window.until("return document.querySelectorAll('.compare-band a').length === 2")
+        assert window.texts(".compare-band a") == ["st_3", "st_1"]
+        assert window.wrong() == []
+
+
+def test_a_refusal_is_shown_as_its_client_had_it(
+    window: uiwindow.Window, gallery_log: Path
+) -> None:
+    window.stream(stream_of(gallery_log, code="invalid_api_key"))
+    assert "401 invalid_api_key: Incorrect API key provided." in window.text(".answer")
 
 
 HOSTILE = {
@@ -368,26 +449,47 @@ def hostile_log(directory: Path) -> None:
     gallery_of.close()
 
 
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    log = tmp_path_factory.mktemp("hostile")
+    hostile_log(log)
+    return log
+
+
+SHOW = """
+const [stream, tabs] = args;
+const shown = [];
+for (const tab of tabs) {
+  location.hash = `#/stream/${stream}?tab=${tab}`;
+  const panel = () => document.querySelector(`.panel-${tab}`)?.innerText.trim();
+  while (document.querySelector('h1')?.textContent !== stream || !panel()) {
+    await new Promise(requestAnimationFrame);
+  }
+  shown.push(document.querySelector('.part-content .text')?.innerText ?? '');
+}
+return shown;
+"""
+"""Opens a stream, tab by tab, each until it shows something; its text, where a tab has it."""
+
+
 @pytest.mark.parametrize("form", ["served", "file"])
 def test_nothing_of_a_hostile_log_runs_and_all_of_it_is_shown(
-    chromium: browser.Browser, tmp_path: Path, form: str
+    chromium: browser.Browser, hostile: Path, tmp_path: Path, form: str
 ) -> None:
-    log = tmp_path / "log"
-    hostile_log(log)
-    with uipage.Page(log) as page:
-        link = page.link if form == "served" else written(tmp_path, log).as_uri()
+    with contextlib.ExitStack() as stack:
+        if form == "served":
+            link = stack.enter_context(uipage.Page(hostile)).link
+        else:
+            link = written(tmp_path, hostile).as_uri()
         window = uiwindow.Window(chromium, link)
         window.go("#/")
         window.until(
             "return document.querySelectorAll('.virtual .row').length === args[0]", len(HOSTILE)
         )
         for name, text in HOSTILE.items():
-            for tab in ("answer", "request", "bytes", "records", "path", "compare"):
-                window.stream(f"st_{name}", tab=tab)
-                window.until("return document.querySelector('.panel').innerText.trim()")
-            window.stream(f"st_{name}", tab="answer")
-            shown = window.text(".part-content .text")
-            assert shown.strip() == visible(text).strip()
+            tabs = ("answer", "request", "bytes", "records", "path", "compare")
+            answer, *_ = window.run(SHOW, f"st_{name}", tabs)
+            assert answer.strip() == visible(text).strip()
         assert window.run("return window.hit ?? null") is None
         assert (
             window.run(
@@ -423,7 +525,7 @@ def test_ten_thousand_streams_scroll_without_a_long_task(
         window.until("return document.querySelector('.streams[aria-busy=false]')")
         # What a task takes by the clock is the machine's doing too: CPU time is the page's own.
         chromium.tell("Performance.enable", timeDomain="threadTicks")
-        steps = [step * 400 if step < 40 else step * 7919 % 9900 * 40 for step in range(80)]
+        steps = [step * 400 if step < 20 else step * 7919 % 9900 * 40 for step in range(40)]
         taken, rows = [], []
         before = busy_s(chromium)
         for top in steps:

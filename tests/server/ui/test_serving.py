@@ -3,32 +3,22 @@
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.support.logs import gallery
 from tests.support.process import uipage
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    gallery.mixed(tmp_path, 2)
-    with uipage.Page(tmp_path) as page:
-        page.enter()
-        assert page.ask("/api/streams").status == 200
-        assert page.stop(number) == 0
-
-
-def test_it_listens_on_loopback_and_says_so(tmp_path: Path) -> None:
-    gallery.mixed(tmp_path, 2)
-    with uipage.Page(tmp_path) as page:
-        assert page.base.startswith("http://127.0.0.1:")
-
-
-def test_each_run_has_a_token_of_its_own(tmp_path: Path) -> None:
+def test_each_run_listens_on_loopback_with_a_token_of_its_own_until_a_signal(
+    tmp_path: Path,
+) -> None:
     gallery.mixed(tmp_path, 2)
     with uipage.Page(tmp_path) as one, uipage.Page(tmp_path) as other:
+        assert one.base.startswith("http://127.0.0.1:")
         assert one.token != other.token
         assert other.ask(f"/?token={one.token}").status == 401
+        one.enter()
+        assert one.ask("/api/streams").status == 200
+        assert one.stop(signal.SIGINT) == 0
+        assert other.stop(signal.SIGTERM) == 0
 
 
 def test_nothing_of_the_log_is_changed(tmp_path: Path) -> None:

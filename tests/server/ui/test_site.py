@@ -1,10 +1,14 @@
 """The routes of the page's server, as a browser and others meet them."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from engine.log.find import catalog
+from server.cli import command_line as cli
 from server.ui import view
 from tests.support.logs import gallery
 from tests.support.process import uipage
@@ -15,12 +19,17 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[uipage.Page]:
     directory = tmp_path_factory.mktemp("log")
     gallery.mixed(directory, 30)
     with uipage.Page(directory) as running:
+        # As a program does that shows what is behind a link before somebody follows it.
+        looked = running.ask(f"/?token={running.token}", "HEAD")
+        assert (looked.status, "set-cookie" in looked.headers) == (200, False)
         running.enter()
         yield running
 
 
 def test_the_link_is_good_once_and_without_it_there_is_nothing(page: uipage.Page) -> None:
-    assert page.ask(f"/?token={page.token}").status == 401
+    for method in ("GET", "HEAD"):
+        assert page.ask(f"/?token={page.token}", method, cookie="").status == 401
+    assert page.ask(f"/?token={page.token}").status == 200
     for path in ("/", "/api/streams", "/api/machine", "/api/streams/st_0001good"):
         assert page.ask(path, cookie="").status == 401
     assert page.ask("/").status == 200
@@ -90,6 +99,25 @@ def test_what_is_not_there_is_not_found(page: uipage.Page) -> None:
         assert page.ask(path).status == 404, path
     response = page.ask("/api/streams/st_%2F..%2F..%2Fetc")
     assert response.status == 404
+
+
+def test_what_is_gone_is_said_to_be_one_stream_and_the_log(tmp_path: Path) -> None:
+    gallery.mixed(tmp_path, 3)
+    erased, other, *_ = [row.summary for row in catalog.Catalog(tmp_path).ended_rows()]
+    assert cli.main(["purge", erased, "--log", str(tmp_path), "--yes"]) == 0
+    with uipage.Page(tmp_path) as page:
+        page.enter()
+        assert page.json(f"/api/streams/{other}")["request"]["stream"] == other
+        for path in (f"/api/streams/{erased}", f"/api/streams/{erased}/records"):
+            response = page.ask(path)
+            assert response.status == 404
+            said = json.loads(response.body)["error"]["message"]
+            assert said.startswith("Its records were erased. All that is known is its row: ")
+        shutil.rmtree(tmp_path)
+        response = page.ask("/api/streams")
+        assert response.status == 500
+        said = json.loads(response.body)["error"]["message"]
+        assert said == "The log cannot be read: No such file or directory."
 
 
 def test_the_machine_is_told_as_data(page: uipage.Page) -> None:

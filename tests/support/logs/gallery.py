@@ -4,7 +4,10 @@ Each is played through today's machine and renderer by a clock of its own, so it
 figures and the digest of its bytes are those that a server would have written.
 """
 
+import itertools
 import random
+import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +15,10 @@ from typing import Any, Final
 import msgspec
 
 from engine import looplag
-from engine.log import event_log as eventlog
+from engine.log import event_log as eventlog, streamlog
 from engine.log.content import digest
+from engine.log.format import sealed
+from engine.log.read import segments
 from engine.stream import terminal, times
 from engine.stream.sink import Summary
 from machines import events
@@ -148,7 +153,6 @@ class Gallery:
         self._log: eventlog.EventLog = logs.open_log(
             directory, self.clock, content=content, **fields
         )
-        self._lag = looplag.LoopLag()
 
     def settle(self) -> None:
         """Wait until the log has done what it does beside its records."""
@@ -160,34 +164,18 @@ class Gallery:
 
     def add(self, stream_id: str, story: Story, **fields: Any) -> None:
         """Write a stream from its beginning to its end; one without an end stays open."""
-        opened = logs.opened(
-            hash_key=KEY,
-            content="full",
-            include_usage=True,
-            **{"request_id": f"req_{stream_id[3:]}", "worker": "codex", **fields},
-        )
-        played, renders = stream.Stream(opened), reply(opened)
-        body = digest.BodyDigest(bytes.fromhex(KEY))
-        record = self._log.stream(stream_id)
-        start = record.open(opened)
-        at = times.Times(start, start, start)
-        for wait_ms, event in story:
-            self.clock.us += round(wait_ms * MS)
-            now = self.clock.us + 1
-            at.saw(event, now)
-            if isinstance(event, times.TOKENS) and at.token is None:
-                at.token = now
-            if isinstance(event, times.CONTENTS) and at.content is None:
-                at.content = now
-            step = played.step(event)
-            record.append(event, step)
-            for output in step.outputs:
-                body.update(renders.render(output, now))
-        if played.ended:
-            summary = Summary(renders.status, renders.frames, body.length, body.hexdigest())
-            at.ended(self.clock.us + 1, self._lag, 0.0)
-            last = terminal.terminal(played, summary, at, self.clock.us + 1)
-            record.close(last, played.position)
+        self.begin(stream_id, **fields).go_on(story)
+
+    def begin(self, stream_id: str, **fields: Any) -> "Playing":
+        """Write the beginning of a stream."""
+        return Playing(self, stream_id, fields)
+
+    def record(self, stream_id: str) -> streamlog.StreamLog:
+        """The part of the log that is a stream's."""
+        return self._log.stream(stream_id)
+
+    def flush(self) -> None:
+        """Write what is not in the file yet."""
         self._log.flush()
 
     def refuse(self, number: int, code: str = "invalid_api_key", status: int = 401) -> None:
@@ -205,6 +193,56 @@ class Gallery:
             "rejected",
         )
         self._log.flush()
+
+
+class Playing:
+    """A stream that is being written.
+
+    Args:
+        fields: of its first record.
+    """
+
+    def __init__(self, gallery: Gallery, stream_id: str, fields: dict[str, Any]) -> None:
+        opened = logs.opened(
+            hash_key=KEY,
+            content="full",
+            include_usage=True,
+            **{"request_id": f"req_{stream_id[3:]}", "worker": "codex", **fields},
+        )
+        self._gallery = gallery
+        self._clock = gallery.clock
+        self._played, self._renders = stream.Stream(opened), reply(opened)
+        self._body = digest.BodyDigest(bytes.fromhex(KEY))
+        self._record = gallery.record(stream_id)
+        start = self._record.open(opened)
+        self._at = times.Times(start, start, start)
+        self._lag = looplag.LoopLag()
+
+    def go_on(self, story: Story) -> None:
+        """Write what happens next."""
+        for wait_ms, event in story:
+            self._clock.us += round(wait_ms * MS)
+            now = self._clock.us + 1
+            self._at.saw(event, now)
+            if isinstance(event, times.TOKENS) and self._at.token is None:
+                self._at.token = now
+            if isinstance(event, times.CONTENTS) and self._at.content is None:
+                self._at.content = now
+            step = self._played.step(event)
+            self._record.append(event, step)
+            for output in step.outputs:
+                self._body.update(self._renders.render(output, now))
+        if self._played.ended:
+            summary = Summary(
+                self._renders.status,
+                self._renders.frames,
+                self._body.length,
+                self._body.hexdigest(),
+            )
+            self._at.ended(self._clock.us + 1, self._lag, 0.0)
+            last = terminal.terminal(self._played, summary, self._at, self._clock.us + 1)
+            self._record.close(last, self._played.position)
+        self._gallery.flush()
 
 
 def mixed(directory: Path, streams: int = 120, **fields: Any) -> None:
@@ -234,14 +272,45 @@ def mixed(directory: Path, streams: int = 120, **fields: Any) -> None:
 
 
 def many(directory: Path, streams: int) -> None:
-    """Write a log of many short streams."""
-    gallery = Gallery(directory)
+    """Write a segment of many short streams, three seconds from one to the next.
+
+    They are made once of each kind, by today's machine, and then written again and again with
+    other ids and times: to play ten thousand takes longer than any test of them. The time that is
+    in their bytes stays the first one's, so their digests do not fit.
+    """
     short = {"good": (*texts(3, pace_ms=60), *whole()), "spent": STORIES["spent"]}
-    for number in range(streams):
-        bad = number % 17 == 3
-        model = MODELS[number % 3]
-        gallery.add(
-            f"st_{number:06}", short["spent" if bad else "good"], model=model, target=model
-        )
-        gallery.clock.advance(3)
-    gallery.close()
+    made: dict[tuple[str, str], list[bytes]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        own = Path(name)
+        gallery = Gallery(own)
+        for kind, model in itertools.product(short, MODELS[:3]):
+            gallery.add(_TEMPLATE, short[kind], model=model, target=model)
+            lines = [record.raw for record in segments.read(own)]
+            made[kind, model] = lines[sum(map(len, made.values())) :]
+        gallery.close()
+    with (directory / segments.segment_name(1)).open("wb") as file:
+        places = itertools.count()
+        for number in range(streams):
+            kind = "spent" if number % 17 == 3 else "good"
+            lines = made[kind, MODELS[number % 3]]
+            shift = START_US + number * 3_000_000 - _time_of(lines[0])
+            for line in lines:
+                file.write(_moved(line, b"%06d" % number, next(places), shift))
+
+
+_TEMPLATE: Final = "st_000000"
+
+_PLACE: Final = re.compile(rb'"seg":\d+,"t":(\d+)')
+
+
+def _time_of(line: bytes) -> int:
+    found = _PLACE.search(line)
+    assert found
+    return int(found[1])
+
+
+def _moved(line: bytes, digits: bytes, place: int, shift: int) -> bytes:
+    """A record of the template as another stream's, elsewhere and microseconds later."""
+    body = line[: -sealed.SEAL_BYTES].replace(_TEMPLATE[3:].encode(), digits)
+    moved = b'"seg":%d,"t":%d' % (place, _time_of(line) + shift)
+    return sealed.seal(_PLACE.sub(moved, body, count=1))

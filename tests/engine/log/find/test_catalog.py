@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from engine.log import event_log as eventlog
-from engine.log.find import catalog
+from engine.log.derive import purging
+from engine.log.find import catalog, names, stories
 from engine.log.read import segments
 from engine.log.summary import sidecars
+from tests.engine.log.derive import logsforderiving as deriving
 from tests.support.logs import logs, summaries
 
 
@@ -90,3 +92,14 @@ def test_nothing_there_is_an_error_and_an_empty_directory_is_an_empty_log(tmp_pa
     assert told(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         catalog.Catalog(tmp_path / "nowhere")
+
+
+def test_the_row_of_an_erased_stream_is_told_without_a_sidecar_too(tmp_path: Path) -> None:
+    deriving.write(tmp_path)
+    purging.purge(tmp_path, {"st_0001"}, deriving.now_us(), lambda *_: None)
+    for each in sidecars.list_sidecars(tmp_path)[0]:
+        each.path.unlink()
+    found = catalog.Catalog(tmp_path)
+    assert [row.summary for row in found.ended_rows() if row.purged] == ["st_0001"]
+    with pytest.raises(names.Gone):
+        stories.story(tmp_path, "st_0001")

@@ -288,3 +288,25 @@ def test_an_end_that_is_gone_is_said_and_no_stream_that_goes_on(tmp_path: Path) 
     newest.path.unlink()
     told = stories.story(tmp_path, "st_1")
     assert [each.reason for each in told.problems] == ["its last record is missing"]
+
+
+def test_a_file_of_records_is_looked_through_for_damage_once(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its streams are asked for: of each that costs a pass over the whole file."""
+    path = tmp_path / "part.jsonl"
+    data = segments.list_segments(directory)[-1].path.read_bytes()
+    path.write_bytes(data.replace(b'"event":"opened"', b'"event":"0pened"', 1))
+    passes = []
+
+    def counted(file: Path) -> segments.Reading:
+        passes.append(file)
+        return read(file)
+
+    read = segments.read
+    monkeypatch.setattr(segments, "read", counted)
+    found = catalog.Catalog(path)
+    told = [stories.read(found, row) for row in found.ended_rows()]
+    assert len(told) > 1
+    assert all(each.problems for each in told)
+    assert passes == [path]
