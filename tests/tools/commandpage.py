@@ -5,7 +5,6 @@ import importlib
 from typing import Final
 
 from server.cli import commands, parser as parsers
-from server.cli.log import commands as logcommands
 
 OLDER: Final = ("replay", "inspect")
 """Older names of commands over a log."""
@@ -13,7 +12,7 @@ OLDER: Final = ("replay", "inspect")
 COMMANDS: Final = {
     each.name: each
     for each in commands.COMMANDS
-    if each in logcommands.COMMANDS or each.name in OLDER
+    if each.module.startswith("server.cli.log.") or each.name in OLDER
 }
 """The commands that have a section, by name."""
 
