@@ -145,11 +145,17 @@ function Rows({ log, rows, slowest, at, list }) {
     const next = Math.min(rows.length - 1, Math.max(0, cursor + step));
     setCursor(next);
     list.last = rows[next]?.summary;
+    // Or Enter would press the button that was the last to have the focus.
+    document.querySelector(".streams .virtual")?.focus({ preventScroll: true });
   };
   list.enter = () => cursor >= 0 && rows[cursor] && go({ ...at, stream: rows[cursor].summary });
   useEffect(() => {
     setCursor(rows.findIndex((row) => row.summary === list.last));
   }, [rows]);
+  useEffect(() => {
+    // Who comes back from a stream goes on where they were.
+    if (list.last) document.querySelector(".streams .virtual")?.focus({ preventScroll: true });
+  }, []);
   const range = useRef([0, 40]);
   const look = (first, end) => {
     range.current = [first, end];
