@@ -74,8 +74,8 @@ def of_key(directory: Path, key: str) -> Chosen:
         if first.key == key:
             _take(chosen, first)
     # A purge that was stopped may have erased the beginnings alone.
-    for row in catalog.Catalog(directory).ended_rows():
-        if row.key == key and not row.purged:
+    for row in catalog.Catalog(directory).ended_like(lambda row: row.key == key):
+        if not row.purged:
             chosen.streams.add(row.summary)
     return chosen
 

@@ -162,8 +162,9 @@ class _Ends:
         self._begun: dict[str, rows.Begun] = dict(scan.beginnings(set(streams), closed))
         self._rows = {
             row.summary: row
-            for row in catalog.Catalog(directory).ended_rows()
-            if row.summary in streams and row.summary not in self._begun
+            for row in catalog.Catalog(directory).ended_like(
+                lambda row: row.summary in streams and row.summary not in self._begun
+            )
         }
 
     def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any]:

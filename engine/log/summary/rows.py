@@ -209,6 +209,12 @@ _SAME: Final = tuple(
 )
 """Members of the last record that a summary has under the same name, as they are."""
 
+_OF_FIRST: Final = (
+    *("request_id", "completion_id", "endpoint", "model", "target", "worker"),
+    *("effort", "n", "streaming", "key"),
+)
+"""Members of a summary that its first record tells."""
+
 
 def opening(place: tuple[int, int], line: bytes) -> Begun:
     """Read an `opened` record.
@@ -295,6 +301,17 @@ def _asked(opened: Opening) -> dict[str, Any]:
         "streaming": opened.streaming,
         "key": opened.key,
     }
+
+
+def begun_as(made: Summary, begun: Begun) -> Summary:
+    """Return a summary that was made without its first record, with what that says."""
+    return msgspec.structs.replace(made, begun=begun.place, **_asked(begun.opening))
+
+
+def asked_as(made: Summary, summary: Summary) -> Summary:
+    """Return a summary that was made without a first record, with what another has of that."""
+    told: dict[str, Any] = {name: getattr(summary, name) for name in ("begun", *_OF_FIRST)}
+    return msgspec.structs.replace(made, **told)
 
 
 def left_of(summary: Summary) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from server.http.errors import ApiError
 from server.streams import endpoint as streams
 from tests.server import keyed
 from tests.server.plain import Answer, ask, chat
+from tests.support.logs import summaries
 from tests.support.process import serving
 
 ADMIN = {"authorization": "Bearer sk-admin-1234567890"}
@@ -106,6 +107,22 @@ def test_a_refusal_is_its_key_s(server: serving.Serve) -> None:
     (line,) = got(server, "req-refused", **keyed.bearer("ann"))
     assert json.loads(line)["event"] == "request_rejected"
     assert ask(server, "GET", "/v1/streams/req-refused", **keyed.bearer("bob")).status == 404
+
+
+def test_whose_a_stream_is_its_records_say_and_no_summary(server: serving.Serve) -> None:
+    stream = asked(server, "ann", "req-forged").headers["x-turntape-stream"]
+    wanted = on_disk(server, stream)
+    assert ask(server, "GET", "/v1/usage", **ADMIN).status == 200  # by now its row is there
+    kept = {path: path.read_bytes() for path in server.log_dir.glob("*.summary*")}
+    for lie in ({"key": "bob"}, {"key": "bob", "begun": [0, 0]}):
+        summaries.forge(server.log_dir, lambda row, lie=lie: {**row, **lie})
+        assert b'"key":"bob"' in b"".join(path.read_bytes() for path in kept)
+        for name in (stream, "req-forged"):
+            answer = ask(server, "GET", f"/v1/streams/{name}", **keyed.bearer("bob"))
+            assert answer.status == 404
+            assert got(server, name, **keyed.bearer("ann")) == wanted
+    for path, data in kept.items():
+        path.write_bytes(data)
 
 
 @pytest.mark.parametrize("name", ["st_", "%00", "x" * 600, "..%2Flock", "%1b%5b31m"])
