@@ -94,7 +94,7 @@ class Catalog:
 
     def open_rows(self) -> list[rows.Summary]:
         """The streams that have not ended, oldest first."""
-        newest = self._newest_us()
+        newest = self.newest_us()
         begun = sorted(self._look().begun.values(), key=lambda each: each.opening.t)
         return [rows.still_open(each, newest) for each in begun]
 
@@ -174,6 +174,17 @@ class Catalog:
             return names.Covered()
         return names.Covered(min(first for first, _ in spans), max(last for _, last in spans))
 
+    def newest_us(self) -> int:
+        """Time of the newest record, in microseconds since the epoch; 0 without any."""
+        for _, segment in sorted(self.files.items(), reverse=True):
+            end = files.content_bytes(segment.path)
+            with drafts.reader(segment.path) as file:
+                file.seek(max(0, end - TAIL_BYTES))
+                times = _TIMES.findall(file.read(min(end, TAIL_BYTES)))
+            if times:
+                return int(times[-1])
+        return 0
+
     def _list(self) -> list[segments.SegmentInfo]:
         """The segments, or other files of records."""
         path = self.path
@@ -187,17 +198,6 @@ class Catalog:
         return [
             _alone(number, each) for number, each in enumerate(sorted(path.glob("*.jsonl")), 1)
         ]
-
-    def _newest_us(self) -> int:
-        """Time of the newest record."""
-        for _, segment in sorted(self.files.items(), reverse=True):
-            end = files.content_bytes(segment.path)
-            with drafts.reader(segment.path) as file:
-                file.seek(max(0, end - TAIL_BYTES))
-                times = _TIMES.findall(file.read(min(end, TAIL_BYTES)))
-            if times:
-                return int(times[-1])
-        return 0
 
     def _numbers(self) -> list[int]:
         return sorted({*self._sidecars, *self.files})

@@ -314,10 +314,28 @@ def asked_as(made: Summary, summary: Summary) -> Summary:
     return msgspec.structs.replace(made, **told)
 
 
-def left_of(summary: Summary) -> dict[str, Any]:
-    """Return what the last stub of an erased stream keeps of its summary."""
+def left_of(summary: Summary, *, forgets_key: bool = False) -> dict[str, Any]:
+    """Return what the last stub of an erased stream keeps of its summary.
+
+    Args:
+        forgets_key: whether the name of its key goes too.
+    """
     members = msgspec.to_builtins(summary)
+    if forgets_key:
+        members.pop("key", None)
     return {name: members[name] for name in OF_PURGED if name in members}
+
+
+def purged(summary: Summary, now_us: int, *, forgets_key: bool = False) -> Summary:
+    """Return what is left of the summary of a stream that was erased, as its stub would have it.
+
+    Args:
+        now_us: when that was, in microseconds since the epoch.
+    """
+    left = {name: getattr(summary, name) for name in OF_PURGED}
+    if forgets_key:
+        left["key"] = ""
+    return Summary(summary=summary.summary, at=summary.at, purged=now_us, **left)
 
 
 def of_stub(at: tuple[int, int], line: bytes) -> Summary:

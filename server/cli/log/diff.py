@@ -97,7 +97,8 @@ def _nearest(known: catalog.Catalog, bad: timeline.Timeline) -> rows.Summary | N
     begun = bad.request.opened_us
     for row in known.ended_rows():
         is_good = row.kind == "completed" and WHOLE.issuperset(row.finish_reasons)
-        if not is_good or row.summary == bad.request.stream:
+        is_there = not row.purged and row.at[0] in known.files
+        if not is_good or not is_there or row.summary == bad.request.stream:
             continue
         same = _same(row, bad)
         if not {"model", "endpoint"} <= set(same):

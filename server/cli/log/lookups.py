@@ -14,10 +14,11 @@ def lines(error: Exception) -> list[str]:
     """Return what is to be said of an error of a name."""
     match error:
         case names.Gone(row=row):
-            what = f"{row.summary}, {time_of(row.t)}: {row.kind}{_code(row)}"
+            what = f"{time_of(row.t)}: {row.kind}{_code(row)}"
             if row.purged:
-                return [f"the records of {what}, were erased {time_of(row.purged)}"]
-            return [f"the records of {what}, were deleted with their segment"]
+                erased = f"{row.summary} was purged: its records were erased {time_of(row.purged)}"
+                return [erased, f"what is left are figures of how it ended, {what}"]
+            return [f"the records of {row.summary}, {what}, were deleted with their segment"]
         case names.NotFound():
             near = f" Close to it: {', '.join(error.near)}." if error.near else ""
             return [f"nothing is called {error.name}. {covered(error.covered)}{near}"]

@@ -3,16 +3,15 @@
 import argparse
 import asyncio
 import datetime
-import re
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import structlog
 
 from engine.log.derive import choosing, purging, segmentfile
+from engine.log.find import catalog, query
 from engine.log.write import lock as writerlock
 from engine.store import sqlite as sqlitestore, store as responsestore
 from server import assembly
@@ -20,9 +19,6 @@ from server.cli import printing
 from server.cli.log import commands, selecting
 from server.keys import keyring
 from server.process import exits
-
-_AGO: Final = re.compile(r"(\d+)([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _log = structlog.get_logger(component="event_log")
 
@@ -33,11 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="all streams of this key")
     parser.add_argument(
         "--before",
-        type=_time,
-        metavar="WHEN",
-        help="all that ended before: a date, 2026-11-30T14:05, or 30d ago",
+        metavar="TIME",
+        help="all that ended before then: 14:05, 2026-01-31T14:05, 2026-01-31, or 30d ago; with"
+        " --key all of these",
     )
+    parser.add_argument("--utc", action="store_true", help="--before is of UTC, not local time")
     commands.add_path(parser)
+    parser.add_argument(
+        "--forget-key",
+        action="store_true",
+        help="the name of their key too: what they cost is counted to none",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be erased")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
@@ -48,11 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape purge ID…|--key NAME|--before WHEN`."""
+    """`turntape purge ID…`, or `--key NAME`, `--before TIME`, or both.
+
+    Raises:
+        QueryError: the time cannot be read.
+    """
     log = commands.path_of(options.log)
-    ways = (bool(options.ids), options.key is not None, options.before is not None)
-    if sum(ways) != 1:
-        printing.complain("name streams, or give one of --key and --before")
+    if bool(options.ids) == (options.key is not None or options.before is not None):
+        printing.complain("name streams, or give --key, --before or both")
         return exits.USAGE
     if not log.is_dir():
         printing.complain(f"{log}: is no log's directory; one file can be deleted as it is")
@@ -65,21 +70,27 @@ def run(options: argparse.Namespace) -> int:
         return exits.USAGE
 
 
-def _time(text: str) -> int:
-    """Microseconds since the epoch of a time; of local time where no zone is given."""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        seconds = int(ago[1]) * _SECONDS[ago[2]]
-        return time.time_ns() // 1000 - seconds * 1_000_000
-    return round(datetime.datetime.fromisoformat(text).timestamp() * 1_000_000)
-
-
 def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:
-    if options.key is not None:
+    if options.ids:
+        return choosing.of_stories(selecting.to_erase(log, options.ids))
+    if options.before is None:
         return choosing.of_key(log, options.key)
-    if options.before is not None:
-        return choosing.before(log, options.before)
-    return choosing.of_stories(selecting.to_erase(log, options.ids))
+    before = choosing.before(log, _time(log, options))
+    return (
+        before if options.key is None else choosing.both(choosing.of_key(log, options.key), before)
+    )
+
+
+def _time(log: Path, options: argparse.Namespace) -> int:
+    """Microseconds since the epoch of a time, read as `turntape log` reads it.
+
+    Raises:
+        QueryError: it is none.
+    """
+    found = catalog.Catalog(log)
+    newest = found.newest_us() or max((row.t for row in found.ended_rows()), default=0)
+    moment = query.Moment(newest, datetime.UTC if options.utc else None)
+    return query.time_us(options.before, moment, f"--before {options.before}")
 
 
 def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> int:
@@ -104,7 +115,9 @@ def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> i
         printing.complain(f"{len(kept)} responses were kept of them: {error}")
         printing.complain("nothing was erased; stop the server, or give --keep-responses")
         return exits.FAILED
-    done = purging.purge(log, going, time.time_ns() // 1000, _progress)
+    done = purging.purge(
+        log, going, time.time_ns() // 1000, _progress, forgets_key=options.forget_key
+    )
     _log.warning(
         "streams_purged",
         path=str(log),
@@ -146,7 +159,8 @@ def _described(planned: purging.Purged) -> str:
 
 def _counted(found: purging.Purged) -> str:
     streams, segments = len(found.streams - found.busy), len(found.segments)
-    return f"{streams} streams, {found.records} records in {segments} segments"
+    rows = f", and {found.rows} rows of segments that are gone" if found.rows else ""
+    return f"{streams} streams, {found.records} records in {segments} segments{rows}"
 
 
 def _agreed() -> bool:

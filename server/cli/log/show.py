@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine.log.find import stories
+from engine.log.find import names, stories
 from server.cli import printing
 from server.cli.log import commands, picture, processes, terminal
 from server.process import exits
@@ -43,7 +43,16 @@ def run(options: argparse.Namespace) -> int:
         OSError: the log, or the file of diagnostics, cannot be read.
     """
     path = commands.path_of(options.log)
-    story = stories.story(path, options.id)
+    try:
+        story = stories.story(path, options.id)
+    except names.Gone as error:
+        if not options.json:
+            raise
+        from server.cli.log import listing  # it loads for longer than this is looked for
+
+        # A program is told what is left: that of a purged stream says so.
+        sys.stdout.write(msgspec.json.encode(listing.as_json(error.row)).decode() + "\n")
+        return exits.NOT_FOUND
     if not story.records:
         printing.say_each(map(str, story.problems))
         return exits.USAGE

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.log.derive import purging
 from engine.log.read import segments
 from server.http.errors import ApiError
 from server.streams import endpoint as streams
@@ -123,6 +124,25 @@ def test_whose_a_stream_is_its_records_say_and_no_summary(server: serving.Serve)
             assert got(server, name, **keyed.bearer("ann")) == wanted
     for path, data in kept.items():
         path.write_bytes(data)
+
+
+@pytest.mark.slow  # a server is started twice
+def test_of_a_purged_stream_its_owner_is_told(tmp_path: Path) -> None:
+    keys = keyed.write(tmp_path / "keys.toml", ann=keyed.held("ann"), bob=keyed.held("bob"))
+    environ = {"PROXY_API_KEYS_FILE": str(keys), "PROXY_SCRIPTED_SPEED": "0"}
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **environ) as server:
+        stream = asked(server, "ann", "req-purged").headers["x-turntape-stream"]
+        log = server.log_dir
+    purging.purge(log, [stream], 1_700_000_000_000_000, lambda *_: None)
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **environ) as server:
+        own = ask(server, "GET", f"/v1/streams/{stream}", **keyed.bearer("ann"))
+        others = ask(server, "GET", f"/v1/streams/{stream}", **keyed.bearer("bob"))
+        nobodys = ask(server, "GET", "/v1/streams/req-purged", **keyed.bearer("ann"))
+    assert (own.status, own.error["code"]) == (404, "not_found")
+    said = "The records of this stream were erased at 2023-11-14T22:13:20Z."
+    assert own.error["message"] == said
+    assert refused(others) == refused(nobodys)
+    assert others.error["message"] != said
 
 
 @pytest.mark.parametrize("name", ["st_", "%00", "x" * 600, "..%2Flock", "%1b%5b31m"])

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -353,11 +354,11 @@ def test_a_purge_that_was_stopped_shows_nothing_of_a_stream_and_is_asked_for_aga
     replace = rewriting.Rewriter.replace
     done: list[int] = []
 
-    def once(self: rewriting.Rewriter, segment: Any, before: Any, data: bytes) -> bool:
+    def once(self: rewriting.Rewriter, segment: Any, before: Any, content: Any) -> bool:
         if done:
             raise OSError(28, "No space left on device")
         done.append(segment.number)
-        return replace(self, segment, before, data)
+        return replace(self, segment, before, content)
 
     with monkeypatch.context() as patched:
         patched.setattr(rewriting.Rewriter, "replace", once)
@@ -413,3 +414,36 @@ def test_an_old_form_beside_the_new_one_goes_with_the_next_purge(log: Path) -> N
     plain = {path.name for path in log.glob("*.jsonl")}
     assert plain
     assert not plain & {path.stem for path in log.glob("*.gz")}
+
+
+# However large a segment is.
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("form", ["plain", "compressed"])
+def test_no_more_of_a_segment_is_in_memory_than_a_part(form: str, tmp_path: Path) -> None:
+    """What Python holds is counted, so no other process can change it: a part of a segment, and
+    of its compressed form, are a MiB each at the most."""
+    log = tmp_path / "log"
+    event_log = logs.open_log(log, segment_bytes=64 * MIB, **deriving.SUMMARIZED)
+    text = "0123456789abcdef" * 4096
+    for number in range(80):
+        logs.play(event_log, f"st_{number:04}", text, text)
+    summaries.settle(event_log)
+    event_log.close()
+    (segment,) = segments.list_segments(log)
+    assert segment.size > 10 * MIB
+    if form == "compressed":
+        (path,) = coldlogs.compress_all(log)
+        assert path.suffix == ".gz"
+    tracemalloc.start()
+    try:
+        planned = purging.plan(log, {"st_0001"}, is_written=False)
+        done = purge(log, "st_0001")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert done.records == planned.records == 5
+    assert peak < 4 * MIB
+    assert all_of(log)[0].problems == []
