@@ -10,7 +10,6 @@ What has gone with its segment has no witness but the row. A row that is not the
 against anything.
 """
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -36,8 +35,8 @@ class _Erased(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Damaged(msgspec.Struct, frozen=True, gc=False):
-    """A record that is not as it was written, or that this version cannot read: whoever reads the
-    log is told. `stream` is None where not even that can be read."""
+    """A record that is not as it was written, that this version cannot read, or that has gone by
+    now: whoever reads the log is told. `stream` is None where not even that can be read."""
 
     stream: str | None
 
@@ -110,7 +109,12 @@ def _read(
     for number, some in by_number.items():
         if number not in files:
             continue
-        with contextlib.suppress(FileNotFoundError), drafts.reader(files[number].path) as file:
+        try:
+            file = drafts.reader(files[number].path)
+        except FileNotFoundError:  # retention was faster
+            yield from ((place, _Damaged(None)) for place in some)
+            continue
+        with file:
             for place in some:
                 try:
                     file.seek(max(0, place[1]))

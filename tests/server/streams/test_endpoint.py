@@ -122,6 +122,9 @@ def test_whose_a_stream_is_its_records_say_and_no_summary(server: serving.Serve)
             answer = ask(server, "GET", f"/v1/streams/{name}", **keyed.bearer("bob"))
             assert answer.status == 404
             assert got(server, name, **keyed.bearer("ann")) == wanted
+        lines = ask(server, "GET", "/v1/usage/raw", **keyed.bearer("bob"))
+        assert (lines.status, lines.headers["x-turntape-usage-complete"]) == (200, "false")
+        assert stream.encode() not in lines.body
     for path, data in kept.items():
         path.write_bytes(data)
 

@@ -3,13 +3,15 @@
 import functools
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.log.derive import choosing, purging
+from engine.log.derive import choosing, orphans, purging
 from engine.log.find import catalog
-from engine.log.read import segments
+from engine.log.read import drafts, segments
 from engine.log.summary import rows, sidecars
 from engine.log.write import lock as writerlock
 from tests.engine.log import test_kills
@@ -152,3 +154,30 @@ def test_killed_at_any_call_it_leaves_all_rows(
         if ended:
             return
     raise AssertionError("it never came to its end")
+
+
+@pytest.mark.parametrize("call", ["open", "utime", "fsync", "replace"])
+def test_a_disk_that_is_full_leaves_all_rows(
+    call: str, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [row.summary for row in summaries.rows_of(log)]
+    real: Callable[..., Any] = getattr(os, call)
+
+    def full(path: Any, *arguments: Any, **options: Any) -> Any:
+        if call != "open" or str(path).endswith(f".summary{drafts.DRAFT}"):
+            raise OSError(28, "No space left on device")
+        return real(path, *arguments, **options)
+
+    numbers = {each.number for each in segments.list_segments(log)}
+    erase = functools.partial(
+        orphans.erase, log, numbers, {"st_0001"}, orphans.Left(77, False), is_written=False
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, full)
+        with pytest.raises(OSError, match="No space"):
+            erase()
+    assert [row.summary for row in summaries.rows_of(log)] == wanted
+    assert b'"req_1"' in contents(log)
+    assert not list(log.glob(f"*{drafts.DRAFT}"))
+    assert erase() == {"st_0001"}
+    assert b'"req_1"' not in contents(log)

@@ -112,6 +112,14 @@ def test_what_has_gone_with_its_segment_is_shown_as_its_row_says(log: Path) -> N
     assert {row.summary: row.kind for row in shown(log)}["st_long"] == long.kind
 
 
+def test_what_goes_while_it_is_looked_at_is_not_wrong(log: Path) -> None:
+    found = catalog.Catalog(log)
+    held = [*found.ended_rows()]
+    for segment in found.files.values():
+        segment.path.unlink()
+    assert witnesses.wrong(held, found.files) == []
+
+
 def test_a_record_that_was_damaged_since_takes_no_row_away(log: Path) -> None:
     wanted = shown(log)
     row = next(row for row in wanted if row.summary == "st_03")
