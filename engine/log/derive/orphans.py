@@ -24,8 +24,8 @@ _ID: Final = re.compile(rb'\{"summary":("(?:[^"\\]|\\.)*")')
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Left(NamedTuple):
-    """What is left of a row: when it was erased, in microseconds since the epoch, and whether its
+class Manner(NamedTuple):
+    """The manner of an erasure: when, in microseconds since the epoch, and whether the name of the
     key is forgotten."""
 
     purged_us: int
@@ -56,7 +56,7 @@ def erase(
     directory: Path,
     present: Collection[int],
     going: Collection[str],
-    left: Left,
+    manner: Manner,
     *,
     is_written: bool,
 ) -> set[str]:
@@ -76,7 +76,7 @@ def erase(
     for path in _orphans(directory, present, is_written=is_written):
         here = {s for line in _lines(path) if (s := _to_erase(line, going)) is not None}
         if here:
-            _rewrite(path, here, left)
+            _rewrite(path, here, manner)
             erased |= here
     return erased
 
@@ -115,7 +115,7 @@ def _to_erase(line: bytes, going: Collection[str]) -> str | None:
     return None if row is not None and row.purged else stream
 
 
-def _rewrite(path: Path, going: Collection[str], left: Left) -> None:
+def _rewrite(path: Path, going: Collection[str], manner: Manner) -> None:
     """Write a sidecar without these streams, and put it in its own place."""
     last = sidecars.last_line(path)
     draft = path.with_name(f"{path.name}{drafts.DRAFT}")
@@ -127,7 +127,7 @@ def _rewrite(path: Path, going: Collection[str], left: Left) -> None:
             for line in _lines(path):
                 if line.startswith(b'{"sealed":'):
                     continue
-                kept = _left_of(line, going, left, is_aside=path.suffix == sidecars.ASIDE)
+                kept = _left_of(line, going, manner, is_aside=path.suffix == sidecars.ASIDE)
                 file.write(kept)
                 crc = zlib.crc32(kept, crc)
                 count += kept.startswith(rows.ROW)
@@ -144,11 +144,11 @@ def _rewrite(path: Path, going: Collection[str], left: Left) -> None:
     regular.sync_directory(path.parent)
 
 
-def _left_of(line: bytes, going: Collection[str], left: Left, *, is_aside: bool) -> bytes:
+def _left_of(line: bytes, going: Collection[str], manner: Manner, *, is_aside: bool) -> bytes:
     """What is left of a line: of one that cannot be read, nothing."""
     if _to_erase(line, going) is None:
         return line
     row = rows.read(line)
     if row is None or is_aside:
         return b""
-    return rows.written(rows.purged(row, left.purged_us, forgets_key=left.forgets_key))
+    return rows.written(rows.purged(row, manner.purged_us, forgets_key=manner.forgets_key))

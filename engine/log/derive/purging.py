@@ -116,9 +116,9 @@ def purge(
                     found.streams |= wanted.keys()
         progress(len(closed), len(closed))
         rowfiles.remake(directory, closed, going)
-        left = orphans.Left(now_us, forgets_key)
+        manner = orphans.Manner(now_us, forgets_key)
         numbers = {each.number for each in present}
-        erased = orphans.erase(directory, numbers, going, left, is_written=is_written)
+        erased = orphans.erase(directory, numbers, going, manner, is_written=is_written)
         found.rows = len(erased)
         found.streams |= erased
     return found

@@ -115,8 +115,13 @@ def test_whose_a_stream_is_its_records_say_and_no_summary(server: serving.Serve)
     wanted = on_disk(server, stream)
     assert ask(server, "GET", "/v1/usage", **ADMIN).status == 200  # by now its row is there
     kept = {path: path.read_bytes() for path in server.log_dir.glob("*.summary*")}
-    for lie in ({"key": "bob"}, {"key": "bob", "begun": [0, 0]}):
-        summaries.forge(server.log_dir, lambda row, lie=lie: {**row, **lie})
+    for begun in ({}, {"begun": [0, 0]}):
+        lie: dict[str, Any] = {"key": "bob", **begun}
+
+        def lying(row: dict[str, Any], lie: dict[str, Any] = lie) -> dict[str, Any]:
+            return {**row, **lie}
+
+        summaries.forge(server.log_dir, lying)
         assert b'"key":"bob"' in b"".join(path.read_bytes() for path in kept)
         for name in (stream, "req-forged"):
             answer = ask(server, "GET", f"/v1/streams/{name}", **keyed.bearer("bob"))

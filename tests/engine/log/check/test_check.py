@@ -16,6 +16,7 @@ from engine.log.read import segments
 from machines import events, outputs
 from machines.stream import finish, machine as stream
 from server.chat import sse
+from server.http import errors
 from server.renderers import reply
 from tests.engine.log.check import checking
 from tests.support.logs import coldlogs, damage, gallery, logs
@@ -43,7 +44,7 @@ def test_every_divergence_is_found_and_grouped_by_its_cause(log: Path) -> None:
 def planted(patch: pytest.MonkeyPatch) -> None:
     """Three bugs: an answer that calls is said to have stopped, thoughts are lost, and an error is
     spelled in another way."""
-    canonical, step, envelope = finish.canonical, stream.Stream.step, sse.envelope
+    canonical, step, envelope = finish.canonical, stream.Stream.step, errors.envelope
 
     def forgetful(machine: stream.Stream, event: Any, *decided: Any) -> outputs.Step:
         stepped = step(machine, event, *decided)

@@ -170,7 +170,7 @@ def test_a_disk_that_is_full_leaves_all_rows(
 
     numbers = {each.number for each in segments.list_segments(log)}
     erase = functools.partial(
-        orphans.erase, log, numbers, {"st_0001"}, orphans.Left(77, False), is_written=False
+        orphans.erase, log, numbers, {"st_0001"}, orphans.Manner(77, False), is_written=False
     )
     with monkeypatch.context() as patched:
         patched.setattr(os, call, full)

@@ -23,7 +23,7 @@ from engine.log.find import catalog, names, resolver, stories
 from engine.log.read import drafts, segments
 from engine.log.summary import rows
 from engine.log.write import chainlock, lock as writerlock, recovery, rewriting
-from server.usage import query as usagequery, sums
+from server.usage import query, sums
 from tests import test_docs_log
 from tests.engine.log import test_kills
 from tests.engine.log.derive import logsforderiving as deriving
@@ -108,8 +108,8 @@ def test_its_row_keeps_the_figures_and_loses_the_client_s_ids(log: Path) -> None
             assert f'"event":"{event}"'.encode() in data[offset:].splitlines()[0]
 
 
-@pytest.mark.parametrize("groups", [(), (usagequery.Group.MODEL,), (usagequery.Group.KEY,)])
-def test_usage_stays_as_it_was(log: Path, groups: tuple[usagequery.Group, ...]) -> None:
+@pytest.mark.parametrize("groups", [(), (query.Group.MODEL,), (query.Group.KEY,)])
+def test_usage_stays_as_it_was(log: Path, groups: tuple[query.Group, ...]) -> None:
     def summed() -> dict[str, Any]:
         grouped = sums.Grouped(groups)
         for row in summaries.rows_of(log):
