@@ -147,12 +147,13 @@ class Catalog:
         Raises:
             NotRegular, OSError: the log cannot be read.
         """
+        believed = self._sidecars.keys() - self.doubted
         unheld = [
             row
             for row in shown
             if row.kind not in (rows.OPEN, rows.LIFE)  # no sidecar has any
             and row.at not in self._held
-            and row.at[0] in self._sidecars.keys() - self.doubted
+            and row.at[0] in believed
         ]
         wrong = {row.at[0] for row in witnesses.wrong(unheld, self.files)}
         self._held |= {row.at for row in unheld}
