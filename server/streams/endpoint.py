@@ -2,17 +2,19 @@
 
 The log is read on a thread, a block at a time, and few requests at once: whoever asks for a long
 stream holds up neither the event loop nor the disk of the others. What is not the caller's is not
-there: the answer does not tell whether the log has it.
+there: the answer does not tell whether the log has it. Whose a stream is its first record says,
+and nothing beside the log.
 """
 
 import asyncio
+import datetime
 from collections.abc import Iterator
 from typing import Final
 
 import structlog
 
 from engine.log.find import catalog, resolver, stories
-from engine.log.summary import rows
+from engine.log.summary import rows, scan
 from server.api import gates
 from server.api.call import Call
 from server.api.pace import Pace
@@ -35,7 +37,8 @@ async def stream(context: Context, call: Call) -> None:
     several times, oldest first.
 
     Raises:
-        ApiError: `not_found`, also for what is another key's; before the first record.
+        ApiError: `not_found`, also for what is another key's, and for what was erased, of which
+            its owner is told when; before the first record.
     """
     key = call.entry.key or ""
     owner = None if key == gates.ADMIN_KEY_NAME else key
@@ -85,7 +88,18 @@ def _find(
     exact = [row for row in having if name in catalog.ids_of(row)]
     if not exact and len(having) > 1:  # the beginning of several
         raise _not_found()
-    return log, sorted(exact or having, key=lambda row: row.t)
+    own = sorted(exact or having, key=lambda row: row.t)
+    erased = [row.purged for row in own if row.purged]
+    if erased and len(erased) == len(own):
+        raise _erased(max(erased))
+    return log, [row for row in own if owner is None or _key_of(log, row) == owner]
+
+
+def _key_of(log: catalog.Catalog, row: rows.Summary) -> str | None:
+    """Return whose a stream is, by its first record; None where that is gone."""
+    for _, _, line in stories.pieces(log, row):
+        return scan.key_of(line)
+    return None
 
 
 def _blocks(log: catalog.Catalog, having: list[rows.Summary]) -> Iterator[bytes]:
@@ -100,6 +114,12 @@ def _blocks(log: catalog.Catalog, having: list[rows.Summary]) -> Iterator[bytes]
                 yield b"".join(lines)
                 lines, size = [], 0
     yield b"".join(lines)
+
+
+def _erased(at_us: int) -> ApiError:
+    """The answer about a stream of the caller's of which only figures are left."""
+    moment = datetime.datetime.fromtimestamp(at_us // 1_000_000, datetime.UTC)
+    return ApiError("not_found", f"The records of this stream were erased at {moment:%FT%TZ}.")
 
 
 def _not_found() -> ApiError:

@@ -5,7 +5,7 @@ ten times as long as it took, and as long as the files are the same.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -64,6 +64,15 @@ class Index:
         """Return a row for every stream and every refusal, the newest first."""
         return self._read().ordered
 
+    def hold(self, shown: Iterable[rows.Summary]) -> bool:
+        """Hold rows against their records; where any is wrong all are read anew, and this is
+        true."""
+        reading = self._read()
+        if not reading.found.hold(shown):
+            return False
+        self._reading = self._ordered(reading.found, reading.files, self._clock())
+        return True
+
     def with_texts(self, wanted: list[rows.Summary], words: tuple[str, ...]) -> list[rows.Summary]:
         """Return those of the rows whose stream says all of these words."""
         if not words or not wanted:
@@ -74,7 +83,9 @@ class Index:
     def story(self, name: str) -> stories.Story:
         """Return the records of the stream that a name means."""
         reading = self._read()
-        row = reading.named.get(name) or resolver.resolve(reading.found, name)
+        row = reading.named.get(name)
+        if row is None or self.hold([row]):
+            row = resolver.resolve(reading.found, name)
         told = stories.read(reading.found, row)
         if not told.records and not told.problems:
             raise names.Gone(name, names.Covered(), row)
@@ -87,14 +98,18 @@ class Index:
         files = _files(self._path)
         if self._reading is not None and files == self._reading.files:
             return self._reading
-        found = catalog.Catalog(self._path, tell)
+        self._reading = self._ordered(catalog.Catalog(self._path, tell), files, begun)
+        return self._reading
+
+    def _ordered(
+        self, found: catalog.Catalog, files: frozenset[tuple[str, int, int]], begun: float
+    ) -> _Reading:
         ended = (row for row in found.ended_rows() if not row.is_life)
         ordered = sorted((*ended, *found.open_rows()), key=lambda row: row.t, reverse=True)
         named = {row.summary: row for row in ordered}
         now = self._clock()
         until = now + KEPT_TIMES * (now - begun)
-        self._reading = _Reading(files, until, found, tuple(ordered), named)
-        return self._reading
+        return _Reading(files, until, found, tuple(ordered), named)
 
 
 def _files(path: Path) -> frozenset[tuple[str, int, int]]:

@@ -63,6 +63,12 @@ class View:
         Raises:
             QueryError: the filter cannot be used.
         """
+        told = self._rows(asked, before, limit)
+        while self._index.hold(told.rows):
+            told = self._rows(asked, before, limit)
+        return told
+
+    def _rows(self, asked: str, before: str, limit: int) -> Rows:
         every = self._index.newest_first()
         newest = every[0].t if every else 0
         wanted = query.parse(asked, query.Moment(newest))

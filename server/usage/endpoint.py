@@ -61,7 +61,7 @@ async def raw(context: Context, call: Call) -> None:
     await selection.settle()
     blocks = selection.blocks()
     # Which files there are is known with the first block, and so in time for the header.
-    block = await anext(blocks, None)
+    block = await selection.held(await anext(blocks, None))
     exchange = call.exchange
     pace = Pace(exchange)
     complete = "true" if selection.is_complete else "false"
@@ -78,7 +78,7 @@ async def raw(context: Context, call: Call) -> None:
             left -= len(chosen)
         if left == 0 or pace.is_gone:
             break
-        block = await anext(blocks, None)
+        block = await selection.held(await anext(blocks, None))
     if complete == "true" and selection.lacks_lines and not pace.is_gone:
         raise ApiError("usage_unavailable", "Some lines cannot be read.")
     exchange.finish()

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from engine import slices
+from engine.log.find import witnesses
+from engine.log.read import segments
 from engine.log.summary import reading, rows, settings as summarysettings, summarylog
 from server.http.errors import ApiError
 from server.usage import query, routes
@@ -81,6 +84,24 @@ class Selection:
             _log.error("usage_not_read", error=str(error))
             raise ApiError("usage_unavailable", "The usage cannot be read.") from None
 
+    async def held(self, chosen: list[rows.Summary] | None) -> list[rows.Summary] | None:
+        """Return rows without those that the records of the log contradict, as damaged ones: a
+        summary that lies about its key must not show a request to another's. Whoever sees all
+        gets all.
+
+        Raises:
+            ApiError: `usage_unavailable`.
+        """
+        if self._key is None or not chosen:
+            return chosen
+        try:
+            wrong = await asyncio.to_thread(_contradicted, self._summaries.directory, chosen)
+        except OSError as error:
+            _log.error("usage_not_read", error=str(error))
+            raise ApiError("usage_unavailable", "The usage cannot be read.") from None
+        self.damaged += len(wrong)
+        return [row for row in chosen if row.at not in wrong]
+
     async def _choose(self, segment: int, lines: list[bytes]) -> list[rows.Summary]:
         own = slices.Slice()
         chosen = []
@@ -105,6 +126,12 @@ class Selection:
         if self._key is not None and row.key != self._key:
             return False
         return all(_value(row, name) in values for name, values in asked.only.items())
+
+
+def _contradicted(directory: Path, chosen: list[rows.Summary]) -> set[reading.Place]:
+    """Return the places of the rows that are not what their records say."""
+    present = {each.number: each for each in segments.list_segments(directory)}
+    return {row.at for row in witnesses.wrong(chosen, present)}
 
 
 def _value(row: rows.Summary, name: str) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from engine.log import replay
 from engine.log.check import causes
+from engine.log.cold import files
 from engine.log.read import segments
 from machines import events
 
@@ -69,11 +70,12 @@ def divide(path: Path, parts: int) -> list[Range]:
     known, found = segments.examine(path)
     if len(found) < 2 or known.problems or known.noted:
         return []
-    total = sum(each.size for each in found)
+    sizes = [_content_bytes(each) for each in found]
+    total = sum(sizes)
     ranges: list[Range] = []
     held, first = 0, found[0].number
-    for each, following in zip(found, [*found[1:], None], strict=True):
-        held += each.size
+    for each, own, following in zip(found, sizes, [*found[1:], None], strict=True):
+        held += own
         if following is None or held >= total * (len(ranges) + 1) / parts:
             ranges.append(Range(first, each.number, pruned=bool(ranges) or found[0].number > 1))
             first = 0 if following is None else following.number
@@ -227,7 +229,7 @@ class Seams:
 
 
 def size(path: Path) -> int:
-    """Bytes that there are to be read of a log, about.
+    """Bytes that there are to be read of a log, about; of compressed segments what they hold.
 
     Raises:
         OSError: it cannot be read.
@@ -235,6 +237,14 @@ def size(path: Path) -> int:
     if not path.is_dir():
         return path.stat().st_size
     found = segments.list_segments(path)
-    return sum(each.size for each in found) or sum(
+    return sum(map(_content_bytes, found)) or sum(
         each.stat().st_size for each in path.glob("*.jsonl")
     )
+
+
+def _content_bytes(segment: segments.SegmentInfo) -> int:
+    """Bytes that there are to be read of a segment; 0 where retention was faster."""
+    try:
+        return files.content_bytes(segment.path)
+    except FileNotFoundError:
+        return 0

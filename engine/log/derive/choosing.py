@@ -74,14 +74,15 @@ def of_key(directory: Path, key: str) -> Chosen:
         if first.key == key:
             _take(chosen, first)
     # A purge that was stopped may have erased the beginnings alone.
-    for row in catalog.Catalog(directory).ended_rows():
-        if row.key == key and not row.purged:
+    for row in catalog.Catalog(directory).ended_like(lambda row: row.key == key):
+        if not row.purged:
             chosen.streams.add(row.summary)
     return chosen
 
 
 def before(directory: Path, when_us: int) -> Chosen:
-    """Return all streams, refusals and lives of processes that ended before a time.
+    """Return all streams, refusals and lives of processes that ended before a time; those too of
+    which a row alone is left.
 
     Args:
         when_us: microseconds since the epoch.
@@ -105,7 +106,17 @@ def before(directory: Path, when_us: int) -> Chosen:
     for stream, at in ended.items():
         if at < when_us:
             _take(chosen, begun.get(stream, _First(stream, at)))
+    log = catalog.Catalog(directory)
+    for row in log.ended_like(lambda row: row.t < when_us and row.at[0] not in log.files):
+        if not row.purged:
+            chosen.streams.add(row.summary)
     return chosen
+
+
+def both(one: Chosen, other: Chosen) -> Chosen:
+    """Return the streams that two choices have in common."""
+    kept = {each: one.responses[each] for each in one.responses.keys() & other.responses.keys()}
+    return Chosen(one.streams & other.streams, kept)
 
 
 def _take(chosen: Chosen, first: _First) -> None:

@@ -5,6 +5,9 @@ oldest segment is rewritten first: from then on nothing of a stream is shown, si
 is a stub, and as long as anything is left of it its end is, by which it is found: the same may be
 asked for again.
 
+Of a stream whose segment has gone the sidecar has a row still: of that are left the same figures
+as of a stub. A segment is rewritten line by line: an erasure needs memory for its streams alone.
+
 A stream that has a record in the segment that a server writes to is not touched at all, nor is one
 that has not ended: more of it is to come.
 """
@@ -16,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.log.derive import rowfiles, segmentfile
+from engine.log.derive import orphans, rowfiles, segmentfile
 from engine.log.find import catalog
 from engine.log.format import sealed, stubs
 from engine.log.read import manifest, segments
@@ -32,12 +35,14 @@ class Purged(msgspec.Struct):
     Attributes:
         streams: their ids.
         records: how many they had.
+        rows: how many of them had but a row, since their segment has gone.
         segments: numbers of those that were rewritten, oldest first.
         busy: streams that were left alone, since a server writes to them.
     """
 
     streams: set[str] = msgspec.field(default_factory=set)
     records: int = 0
+    rows: int = 0
     segments: list[int] = msgspec.field(default_factory=list)
     busy: set[str] = msgspec.field(default_factory=set)
 
@@ -65,7 +70,10 @@ def plan(directory: Path, streams: Collection[str], *, is_written: bool) -> Purg
             found.segments.append(segment.number)
         found.streams |= wanted.keys()
         found.records += sum(wanted.values())
-    found.streams |= found.busy
+    numbers = {each.number for each in present}
+    lone = orphans.streams(directory, numbers, streams, is_written=is_written) - found.busy
+    found.rows = len(lone)
+    found.streams |= found.busy | lone
     return found
 
 
@@ -74,8 +82,13 @@ def purge(
     streams: Collection[str],
     now_us: int,
     progress: Progress,
+    *,
+    forgets_key: bool = False,
 ) -> Purged:
     """Erase streams, all that can be.
+
+    Args:
+        forgets_key: whether the figures that are left are of no key.
 
     Raises:
         Damaged: a segment is not what the log says; those that are older were rewritten.
@@ -88,7 +101,7 @@ def purge(
         is_written = rewriter.owner is not None
         found = Purged(busy=_busy(known, present, streams) if is_written else set())
         going = set(streams) - found.busy
-        ends = _Ends(directory, going, closed)
+        ends = _Ends(directory, going, closed, forgets_key=forgets_key)
         for done, segment in enumerate(closed):
             progress(done, len(closed))
             holds = known.holds(segment.number)
@@ -96,13 +109,18 @@ def purge(
             wanted = _wanted(lines, going)
             if wanted:
                 lines = segmentfile.lines(segment.path, holds)
-                data = b"".join(_without(lines, going, ends, segment.number, now_us))
-                if rewriter.replace(segment, holds, data):
+                content = _without(lines, going, ends, segment.number, now_us)
+                if rewriter.replace(segment, holds, content):
                     found.segments.append(segment.number)
                     found.records += sum(wanted.values())
                     found.streams |= wanted.keys()
         progress(len(closed), len(closed))
         rowfiles.remake(directory, closed, going)
+        manner = orphans.Manner(now_us, forgets_key)
+        numbers = {each.number for each in present}
+        erased = orphans.erase(directory, numbers, going, manner, is_written=is_written)
+        found.rows = len(erased)
+        found.streams |= erased
     return found
 
 
@@ -122,12 +140,18 @@ def _busy(
     begun: set[str] = set()
     ended: set[str] = set()
     for segment in present:
-        lines = segmentfile.lines(segment.path, None)
-        here = _wanted(lines, streams).keys()
-        begun |= here
-        if not _is_closed(known, segment):
-            found |= here
-        ended |= {_stream_of(line) for line in lines if scan.is_last(line) or stubs.is_stub(line)}
+        is_closed = _is_closed(known, segment)
+        for line in segmentfile.lines(segment.path, None):
+            stream = _stream_of(line)
+            if stream not in streams:
+                continue
+            is_stub = stubs.is_stub(line)
+            if not is_stub:
+                begun.add(stream)
+                if not is_closed:
+                    found.add(stream)
+            if is_stub or scan.is_last(line):
+                ended.add(stream)
     return found | (begun - ended)
 
 
@@ -157,13 +181,20 @@ class _Ends:
     """
 
     def __init__(
-        self, directory: Path, streams: Collection[str], closed: list[segments.SegmentInfo]
+        self,
+        directory: Path,
+        streams: Collection[str],
+        closed: list[segments.SegmentInfo],
+        *,
+        forgets_key: bool,
     ) -> None:
+        self._forgets_key = forgets_key
         self._begun: dict[str, rows.Begun] = dict(scan.beginnings(set(streams), closed))
         self._rows = {
             row.summary: row
-            for row in catalog.Catalog(directory).ended_rows()
-            if row.summary in streams and row.summary not in self._begun
+            for row in catalog.Catalog(directory).ended_like(
+                lambda row: row.summary in streams and row.summary not in self._begun
+            )
         }
 
     def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any]:
@@ -171,7 +202,7 @@ class _Ends:
         row = self._rows.get(stream)
         if row is None:
             row = rows.summarize(place, line, self._begun.get(stream))
-        return rows.left_of(row)
+        return rows.left_of(row, forgets_key=self._forgets_key)
 
 
 def _without(

@@ -6,12 +6,12 @@ a start would. It is looked at what is there and not at what was done, since who
 have been killed before the sidecars came to their turn.
 """
 
-import os
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from engine import regular
+from engine.log.cold import files
 from engine.log.read import drafts, segments
 from engine.log.summary import keeper, rows, sidecars
 from engine.log.summary.settings import SummaryCounts, SummarySettings
@@ -38,9 +38,12 @@ def remake(
     for each in closed:
         sidecar = kept.get(each.number)
         path = directory / segments.segment_name(each.number)
-        if sidecar is None or not path.exists():  # retention was faster
+        if sidecar is None:
             continue
-        size = path.stat().st_size
+        try:
+            size = files.content_bytes(path)
+        except FileNotFoundError:  # retention was faster
+            continue
         if not sidecars.is_whole(sidecar.path, size) or _is_stale(sidecar, erased):
             making.remake(segments.SegmentInfo(each.number, path, size, each.modified_us))
             made.append(each.number)
@@ -72,7 +75,8 @@ def _begins(directory: Path, stream: str, number: int, offset: int) -> bool:
     expected = b'{"stream":"%b"' % stream.encode()
     try:
         with drafts.reader(directory / segments.segment_name(number)) as file:
-            return os.pread(file.fileno(), len(expected), offset) == expected
+            file.seek(offset)
+            return file.read(len(expected)) == expected
     except FileNotFoundError:
         return True
 

@@ -1,7 +1,8 @@
 """All streams of a log, as rows: from the sidecars where they fit their segment, else from it.
 
 A sidecar is a help and no witness. One that is missing, of another version or of a segment that
-has another length by now is made again here, in memory: 150 MiB a second are searched so. The tail
+has another length by now is made again here, in memory: 150 MiB a second are searched so. One that
+fits is still no more than a help: what is shown of it is held against the records first. The tail
 of the segment that is written to, which its sidecar lacks, is read from there, and so are the
 streams that have not ended. A segment that is gone has left its sidecar, and its rows are shown.
 
@@ -12,7 +13,7 @@ searched as a segment would be, and numbered in the order of their names.
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,8 @@ import msgspec
 
 from engine import regular
 from engine.log.cold import files, reading
-from engine.log.find import names
-from engine.log.format import chain, sealed, stubs
+from engine.log.find import names, witnesses
+from engine.log.format import chain, sealed
 from engine.log.read import drafts, segments
 from engine.log.summary import rows, scan, sidecars
 from machines import parse
@@ -35,8 +36,6 @@ TAIL_BYTES: Final = 1 << 16
 
 _TIMES: Final = re.compile(rb'(?m)^\{"stream":"[^"]*","seq":\d+,"seg":\d+,"t":(\d+),')
 
-
-_STREAM: Final = re.compile(rb'\{"stream":"((?:[^"\\]|\\.)*)"')
 
 _IDS: Final = re.compile(rb'(?m)^\{"summary":"((?:[^"\\]|\\.)*)"')
 
@@ -75,6 +74,7 @@ class Catalog:
         self._tell = tell
         self._sidecars: dict[int, sidecars.SidecarInfo] = {}
         self.doubted: set[int] = set()
+        self._held: set[tuple[int, int]] = set()
         self._looked: _Looked | None = None
         self.damage: dict[Path, list[sealed.Problem]] = {}
         self.is_log = False
@@ -96,7 +96,7 @@ class Catalog:
 
     def open_rows(self) -> list[rows.Summary]:
         """The streams that have not ended, oldest first."""
-        newest = self._newest_us()
+        newest = self.newest_us()
         begun = sorted(self._look().begun.values(), key=lambda each: each.opening.t)
         return [rows.still_open(each, newest) for each in begun]
 
@@ -111,8 +111,8 @@ class Catalog:
             at = data.find(text)
             while at >= 0:
                 start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1
-                row = rows.read(data[start:end])
-                if row is not None and row.at[0] == number:
+                row = sidecars.row_in(data[start:end], number)
+                if row is not None:
                     yield row
                 at = data.find(text, end) if end else -1
         for row in self.open_rows():
@@ -140,20 +140,35 @@ class Catalog:
         self.doubted.add(number)
         self._looked = None
 
-    def is_there(self, row: rows.Summary) -> bool:
-        """Whether the log has the last record of a row, where the row says that it is."""
-        segment = self.files.get(row.at[0])
-        if segment is None:
-            return False
-        start = b'{"stream":%b,' % msgspec.json.encode(row.summary)
-        try:
-            with drafts.reader(segment.path) as file:
-                file.seek(row.at[1])
-                return file.read(len(start)) == start
-        except reading.Damaged:  # it is there, and whoever reads it is told
-            return True
-        except FileNotFoundError:  # retention was faster
-            return False
+    def hold(self, shown: Iterable[rows.Summary]) -> bool:
+        """Hold rows against their records, and doubt the sidecars of those that are wrong.
+
+        Returns:
+            Whether there were any: the rows are to be chosen anew then.
+
+        Raises:
+            NotRegular, OSError: the log cannot be read.
+        """
+        believed = self._sidecars.keys() - self.doubted
+        unheld = [
+            row
+            for row in shown
+            if row.kind not in (rows.OPEN, rows.LIFE)  # no sidecar has any
+            and row.at not in self._held
+            and row.at[0] in believed
+        ]
+        wrong = {row.at[0] for row in witnesses.wrong(unheld, self.files)}
+        self._held |= {row.at for row in unheld}
+        for number in wrong:
+            self.doubt(number)
+        return bool(wrong)
+
+    def ended_like(self, is_wanted: Callable[[rows.Summary], bool]) -> list[rows.Summary]:
+        """The rows of what has ended that are wanted, held against their records."""
+        found = [row for row in self.ended_rows() if is_wanted(row)]
+        while self.hold(found):
+            found = [row for row in self.ended_rows() if is_wanted(row)]
+        return found
 
     def covered(self) -> names.Covered:
         """The time that the log holds streams of."""
@@ -161,6 +176,17 @@ class Catalog:
         if not spans:
             return names.Covered()
         return names.Covered(min(first for first, _ in spans), max(last for _, last in spans))
+
+    def newest_us(self) -> int:
+        """Time of the newest record, in microseconds since the epoch; 0 without any."""
+        for _, segment in sorted(self.files.items(), reverse=True):
+            end = files.content_bytes(segment.path)
+            with drafts.reader(segment.path) as file:
+                file.seek(max(0, end - TAIL_BYTES))
+                times = _TIMES.findall(file.read(min(end, TAIL_BYTES)))
+            if times:
+                return int(times[-1])
+        return 0
 
     def _list(self) -> list[segments.SegmentInfo]:
         """The segments, or other files of records."""
@@ -175,17 +201,6 @@ class Catalog:
         return [
             _alone(number, each) for number, each in enumerate(sorted(path.glob("*.jsonl")), 1)
         ]
-
-    def _newest_us(self) -> int:
-        """Time of the newest record."""
-        for _, segment in sorted(self.files.items(), reverse=True):
-            end = files.content_bytes(segment.path)
-            with drafts.reader(segment.path) as file:
-                file.seek(max(0, end - TAIL_BYTES))
-                times = _TIMES.findall(file.read(min(end, TAIL_BYTES)))
-            if times:
-                return int(times[-1])
-        return 0
 
     def _numbers(self) -> list[int]:
         return sorted({*self._sidecars, *self.files})
@@ -230,7 +245,7 @@ class Catalog:
         if made is not None:
             yield from made
             return
-        yield from _rows_in(self._data(number), number)
+        yield from sidecars.rows_in(self._data(number), number)
 
     def _lacks(self, number: int, found: list[rows.Summary]) -> bool:
         """Whether a sealed sidecar should have other rows than were read."""
@@ -262,7 +277,7 @@ class Catalog:
             else:
                 ended = {*_IDS.findall(self._file_of(number))}
                 looked.begun = {s: e for s, e in looked.begun.items() if s.encode() not in ended}
-                looked.begun |= _begun_in(segment, ended)
+                looked.begun |= scan.begun_in(segment, ended)
             done += segment.size
             self._tell(done, total)
         looked.begun = {s: each for s, each in looked.begun.items() if each.place[0] >= first}
@@ -280,7 +295,7 @@ class Catalog:
         known = self._known(segment.number)
         start = known[-1].at[1] if known else -1
         if known:
-            begun |= _begun_in(segment, {row.summary.encode() for row in known})
+            begun |= scan.begun_in(segment, {row.summary.encode() for row in known})
         ended: list[tuple[scan.Found, str]] = []
         try:
             for found in scan.find(segment.path, start=max(0, start)):
@@ -296,8 +311,23 @@ class Catalog:
         lacking = {s for _, s in ended if s and not s.startswith(rows.LIFE_PREFIX)} - {*places}
         older = [each for number, each in self.files.items() if number < segment.number]
         places |= scan.beginnings(lacking, older)
-        made = (_summarize((segment.number, f.offset), f.line, places.get(s)) for f, s in ended)
+        made = (_summarize(segment.number, f, places.get(s)) for f, s in ended)
         return [*known, *(row for row in made if row is not None)]
+
+    def _is_there(self, row: rows.Summary) -> bool:
+        """Whether the log has the last record of a row, where the row says that it is."""
+        segment = self.files.get(row.at[0])
+        if segment is None:
+            return False
+        start = b'{"stream":%b,' % msgspec.json.encode(row.summary)
+        try:
+            with drafts.reader(segment.path) as file:
+                file.seek(row.at[1])
+                return file.read(len(start)) == start
+        except reading.Damaged:  # it is there, and whoever reads it is told
+            return True
+        except FileNotFoundError:  # retention was faster
+            return False
 
     def _known(self, number: int) -> list[rows.Summary]:
         """The rows that the sidecar of a live segment has, if they are of this version and the
@@ -309,19 +339,10 @@ class Catalog:
             data = sidecar.path.read_bytes()
         except FileNotFoundError:  # sealed meanwhile
             return []
-        found = [*_rows_in(data, number)]
+        found = [*sidecars.rows_in(data, number)]
         is_good = sidecars.is_current(data[: data.find(b"\n") + 1], number)
         is_good = is_good and len(found) == data.count(b"\n") - 1
-        return found if is_good and found and self.is_there(found[-1]) else []
-
-
-def _rows_in(data: bytes, number: int) -> Iterator[rows.Summary]:
-    seen = -1
-    for line in data.splitlines(keepends=True):
-        row = rows.read(line) if line.startswith(rows.ROW) else None
-        if row is not None and row.at[0] == number and row.at[1] > seen:
-            seen = row.at[1]
-            yield row
+        return found if is_good and found and self._is_there(found[-1]) else []
 
 
 def _current(directory: Path, found: list[segments.SegmentInfo]) -> list[segments.SegmentInfo]:
@@ -334,27 +355,6 @@ def _current(directory: Path, found: list[segments.SegmentInfo]) -> list[segment
         msgspec.structs.replace(each, path=drafts.current(each.path, known.holds(each.number)))
         for each in found
     ]
-
-
-def _begun_in(segment: segments.SegmentInfo, ended: set[bytes]) -> dict[str, rows.Begun]:
-    """The streams that began in a segment, but for those that are known to have ended.
-
-    Args:
-        ended: their ids, as JSON has them between its quotes: nearly all are among them, and to
-            look at their first records would take longer than all else.
-    """
-    begun: dict[str, rows.Begun] = {}
-    try:
-        for found in scan.find(segment.path, (scan.OPENED,)):
-            head = _STREAM.match(found.line)
-            if head is not None and head[1] in ended:
-                continue
-            first = scan.begin(segment.number, found)
-            if first is not None:
-                begun[first.opening.stream] = first
-    except FileNotFoundError:  # retention was faster
-        return {}
-    return begun
 
 
 def _alone(number: int, path: Path) -> segments.SegmentInfo:
@@ -381,13 +381,13 @@ def _stream_of(line: bytes) -> str:
         return ""
 
 
-def _summarize(at: tuple[int, int], line: bytes, begun: rows.Begun | None) -> rows.Summary | None:
-    """The row of a last record, or of the stub that was left of it; None where this version cannot
-    read it."""
+def _summarize(number: int, found: scan.Found, begun: rows.Begun | None) -> rows.Summary | None:
+    """The row of a last record, or of its stub; None where this version cannot read it."""
+    at = number, found.offset
     try:
-        if stubs.is_stub(line):
-            return rows.of_stub(at, line)
-        return rows.summarize(at, line, begun)
+        if found.event == scan.ENDED:
+            return rows.of_stub(at, found.line)
+        return rows.summarize(at, found.line, begun)
     except parse.ParseError:
         return None
 

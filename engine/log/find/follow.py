@@ -22,6 +22,8 @@ class Follower:
     def __init__(self, found: catalog.Catalog) -> None:
         self._directory: Path = found.path
         self._begun = {each.opening.stream: each for each in found.begun()}
+        while found.hold([*found.ended_rows()][-1:]):  # else it may be behind all that comes
+            pass
         ended = [row.at for row in found.ended_rows()]
         began = [each.place for each in found.begun()]
         # Behind the last record that the catalog knows: what has come since is read again.

@@ -296,6 +296,7 @@ IS: Final[dict[str, Callable[[rows.Summary], bool]]] = {
     "refused": lambda row: row.is_refusal,
     "streaming": lambda row: row.streaming and bool(row.endpoint),
     "estimated": lambda row: row.usage_source == "estimated",
+    "purged": lambda row: bool(row.purged),
 }
 """The values of `is`."""
 

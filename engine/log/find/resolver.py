@@ -26,6 +26,8 @@ def resolve(found: catalog.Catalog, name: str) -> rows.Summary:
         OSError: the log cannot be read.
     """
     rows_of_it = having(found, name)
+    if not rows_of_it and _doubts_for(found, name):
+        rows_of_it = having(found, name)
     if not rows_of_it:
         covered = found.covered()
         known = (*found.ended_rows(), *found.open_rows())
@@ -48,7 +50,7 @@ def having(found: catalog.Catalog, name: str) -> list[rows.Summary]:
 
 
 def _having(found: catalog.Catalog, name: str) -> list[rows.Summary]:
-    """Search the rows, and doubt a sidecar that leads to another stream than it says."""
+    """Search the rows, and doubt a sidecar that says something else than the records."""
     if not name:
         return []
     name = name[: rows.NAME_CHARACTERS]
@@ -67,13 +69,23 @@ def _having(found: catalog.Catalog, name: str) -> list[rows.Summary]:
     # An id that was made here counts before what a client chose: that may be another's.
     mine = {name: own[name]} if name in own else dict(itertools.islice(own.items(), FOUND_MOST))
     rows_of_it = [*(mine or exact or beginning).values()]
-    wrong = {row.at[0] for row in rows_of_it if not found.is_there(row)} & found.files.keys()
-    wrong -= found.doubted
-    if not wrong:
-        return rows_of_it
-    for number in wrong:
+    return _having(found, name) if found.hold(rows_of_it) else rows_of_it
+
+
+def _doubts_for(found: catalog.Catalog, name: str) -> bool:
+    """Doubt the sidecars of the segments that have records of an id which no row has: a row was
+    left out, and nobody but the records knows. All of them are searched, which takes a second a
+    GiB, and only whoever asks for what is not there waits for it."""
+    if not found.is_log or not name.startswith(OWN_PREFIXES):
+        return False
+    start = b'{"stream":"' + msgspec.json.encode(name)[1:-1]
+    left_out = []
+    for number in found.files.keys() - found.doubted:
+        with contextlib.suppress(FileNotFoundError):  # retention was faster
+            left_out += [number for _ in scan.starting(found.files[number].path, start)][:1]
+    for number in left_out:
         found.doubt(number)
-    return _having(found, name)
+    return bool(left_out)
 
 
 def _in_records(found: catalog.Catalog, name: str) -> list[rows.Summary]:

@@ -317,7 +317,7 @@ class Keeper:
         draft = sidecars.Sidecar(self._directory, segment.number, sidecars.REWRITTEN)
         try:
             self._fill(segment, draft)
-            draft.seal(segment.path.stat().st_size, syncs=self._syncs)
+            draft.seal(files.content_bytes(segment.path), syncs=self._syncs)
         finally:
             draft.release()
 

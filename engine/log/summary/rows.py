@@ -209,6 +209,12 @@ _SAME: Final = tuple(
 )
 """Members of the last record that a summary has under the same name, as they are."""
 
+_OF_FIRST: Final = (
+    *("request_id", "completion_id", "endpoint", "model", "target", "worker"),
+    *("effort", "n", "streaming", "key"),
+)
+"""Members of a summary that its first record tells."""
+
 
 def opening(place: tuple[int, int], line: bytes) -> Begun:
     """Read an `opened` record.
@@ -297,10 +303,39 @@ def _asked(opened: Opening) -> dict[str, Any]:
     }
 
 
-def left_of(summary: Summary) -> dict[str, Any]:
-    """Return what the last stub of an erased stream keeps of its summary."""
+def begun_as(made: Summary, begun: Begun) -> Summary:
+    """Return a summary that was made without its first record, with what that says."""
+    return msgspec.structs.replace(made, begun=begun.place, **_asked(begun.opening))
+
+
+def asked_as(made: Summary, summary: Summary) -> Summary:
+    """Return a summary that was made without a first record, with what another has of that."""
+    told: dict[str, Any] = {name: getattr(summary, name) for name in ("begun", *_OF_FIRST)}
+    return msgspec.structs.replace(made, **told)
+
+
+def left_of(summary: Summary, *, forgets_key: bool = False) -> dict[str, Any]:
+    """Return what the last stub of an erased stream keeps of its summary.
+
+    Args:
+        forgets_key: whether the name of its key goes too.
+    """
     members = msgspec.to_builtins(summary)
+    if forgets_key:
+        members.pop("key", None)
     return {name: members[name] for name in OF_PURGED if name in members}
+
+
+def purged(summary: Summary, now_us: int, *, forgets_key: bool = False) -> Summary:
+    """Return what is left of the summary of a stream that was erased, as its stub would have it.
+
+    Args:
+        now_us: when that was, in microseconds since the epoch.
+    """
+    left = {name: getattr(summary, name) for name in OF_PURGED}
+    if forgets_key:
+        left["key"] = ""
+    return Summary(summary=summary.summary, at=summary.at, purged=now_us, **left)
 
 
 def of_stub(at: tuple[int, int], line: bytes) -> Summary:

@@ -34,6 +34,8 @@ _HEAD: Final = re.compile(
 )
 """The members of a record before its event, or of a stub before what is left of its."""
 
+_STREAM: Final = re.compile(rb'\{"stream":"((?:[^"\\]|\\.)*)"')
+
 
 class Found(NamedTuple):
     """A first or last record, and where in its segment it is.
@@ -133,10 +135,30 @@ def event_of(rest: bytes) -> bytes | None:
     return next(event for event in _EVENTS if rest.startswith(event, start))
 
 
+def is_first(line: bytes) -> bool:
+    """Whether a record is the first one of a stream."""
+    head = _HEAD.match(line)
+    return head is not None and line.startswith(OPENED, head.end())
+
+
 def is_last(line: bytes) -> bool:
     """Whether a record is the last one of a request."""
     head = _HEAD.match(line)
     return head is not None and line.startswith(LAST, head.end())
+
+
+def key_of(line: bytes) -> str | None:
+    """Return the name of the key that a request was made with, by its first record or by that of
+    its refusal; None by any other."""
+    head = _HEAD.match(line)
+    if head is None or not line.startswith((OPENED, LAST[1]), head.end()):
+        return None
+    if not sealed.is_sealed(line):
+        return None
+    try:
+        return rows.opening((0, 0), line).opening.key
+    except parse.ParseError:
+        return None
 
 
 def _within(block: bytes, offset: int, events: Iterable[bytes]) -> list[Found]:
@@ -178,6 +200,27 @@ def beginnings(
                     yield begun.opening.stream, begun
         except FileNotFoundError:  # retention was faster
             continue
+
+
+def begun_in(segment: segments.SegmentInfo, ended: set[bytes]) -> dict[str, rows.Begun]:
+    """The streams that began in a segment, but for those that are known to have ended.
+
+    Args:
+        ended: their ids, as JSON has them between its quotes: nearly all are among them, and to
+            look at their first records would take longer than all else.
+    """
+    begun: dict[str, rows.Begun] = {}
+    try:
+        for found in find(segment.path, (OPENED,)):
+            head = _STREAM.match(found.line)
+            if head is not None and head[1] in ended:
+                continue
+            first = begin(segment.number, found)
+            if first is not None:
+                begun[first.opening.stream] = first
+    except FileNotFoundError:  # retention was faster
+        return {}
+    return begun
 
 
 def begin(number: int, found: Found) -> rows.Begun | None:

@@ -17,6 +17,7 @@ import contextlib
 import os
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -184,6 +185,27 @@ def rows_of(directory: Path, number: int) -> int:
         except FileNotFoundError:  # it has its other name by now, or there is none
             continue
     return 0
+
+
+def rows_in(data: bytes, number: int) -> Iterator[rows.Summary]:
+    """Yield the rows of a sidecar's content that are as they were written, each once.
+
+    Args:
+        number: of its segment.
+    """
+    seen = -1
+    for line in data.splitlines(keepends=True):
+        row = row_in(line, number)
+        if row is not None and row.at[1] > seen:
+            seen = row.at[1]
+            yield row
+
+
+def row_in(line: bytes, number: int) -> rows.Summary | None:
+    """Return the row of a line of a segment's sidecar; None where it is none that one has."""
+    row = rows.read(line) if line.startswith(rows.ROW) else None
+    is_one = row is not None and row.at[0] == number and row.kind not in (rows.OPEN, rows.LIFE)
+    return row if is_one else None
 
 
 def _rows_in(path: Path) -> int:

@@ -12,6 +12,8 @@ its chain, whose checkpoint stays the server's.
 
 import contextlib
 import os
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +25,10 @@ from engine.log.write import chainfile, chainlock, lock as writerlock, recovery
 
 ALONE_S: Final = 30.0
 """How long a segment that is being compressed is waited for: one of 10 MiB takes a few seconds."""
+
+
+BLOCK_BYTES: Final = 1 << 18
+"""About how much of a segment is in memory while it is rewritten, beside one line."""
 
 
 class Changed(OSError):
@@ -66,13 +72,17 @@ class Rewriter:
         self._held.close()
 
     def replace(
-        self, segment: segments.SegmentInfo, before: chain.Figures | None, data: bytes
+        self,
+        segment: segments.SegmentInfo,
+        before: chain.Figures | None,
+        content: Iterable[bytes],
     ) -> bool:
         """Put other content in the place of a closed segment's.
 
         Args:
             before: what the segment held when the new content was made of it, as the chain says;
                 None of one that is older than the chain.
+            content: in parts, each of whole lines; what they raise leaves the segment as it is.
 
         Returns:
             Whether it is there; not where retention has deleted the segment meanwhile.
@@ -83,9 +93,8 @@ class Rewriter:
         """
         path = self._directory / segments.segment_name(segment.number)
         draft = drafts.of(path)
-        holds = chain.measure(data.count(b"\n") - 1, data)
+        holds = write_draft(draft, content, segment.modified_us)
         entry = chain.Rewritten(segment.number, holds.records, holds.bytes, holds.crc32)
-        write_draft(draft, data, segment.modified_us)
         try:
             if before is None:
                 is_there = True
@@ -150,27 +159,53 @@ class Rewriter:
         return True
 
 
-def write_draft(draft: Path, data: bytes, modified_us: int) -> None:
+def write_draft(draft: Path, content: Iterable[bytes], modified_us: int) -> chain.Figures:
     """Write a draft, as old as what it will be put in the place of: retention goes by that.
 
+    Args:
+        content: in parts, each of whole lines, the first of which is a header.
+
+    Returns:
+        What it holds.
+
     Raises:
-        OSError: it could not be written, and is not there.
+        OSError: it could not be written, and is not there; nor is it after what `content` raises.
     """
+    lines = size = crc = 0
     fd = regular.open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         try:
-            rest = data
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            for part in _gathered(content):
+                lines += part.count(b"\n")
+                size += len(part)
+                crc = zlib.crc32(part, crc)
+                rest = part
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
             os.utime(fd, ns=(modified_us * 1000, modified_us * 1000))
             os.fsync(fd)
         finally:
             os.close(fd)
         regular.sync_directory(draft.parent)
-    except OSError:
+    except Exception:
         with contextlib.suppress(OSError):  # else whoever comes next deletes it
             draft.unlink()
         raise
+    return chain.Figures(lines - 1, size, f"{crc:08x}")
+
+
+def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join parts to what is worth a call of the system."""
+    gathered: list[bytes] = []
+    size = 0
+    for part in parts:
+        gathered.append(part)
+        size += len(part)
+        if size >= BLOCK_BYTES:
+            yield b"".join(gathered)
+            gathered.clear()
+            size = 0
+    yield b"".join(gathered)
 
 
 def _append(fd: int, data: bytes, size: int) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -36,10 +37,12 @@ class Selected:
     Args:
         path: of the log.
         options: the flags.
+        pick: which of them are shown, and in what order; all where it is not given.
 
     Attributes:
         catalog: all of them.
-        rows: those that are asked for, in the order in which they ended; open ones last.
+        rows: those that are asked for, in the order in which they ended, open ones last; or as
+            they were picked. They are held against their records.
         zone: in which times are read and shown; None: this machine's.
         ids: of all streams of the log.
         query: what was asked for.
@@ -49,13 +52,32 @@ class Selected:
         OSError: the log cannot be read.
     """
 
-    def __init__(self, path: Path, options: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: argparse.Namespace,
+        pick: Callable[[list[rows.Summary]], list[rows.Summary]] = list,
+    ) -> None:
         self.zone = datetime.UTC if options.utc else None
         self.catalog = catalog.Catalog(path, terminal.Progress("reading the log"))
+        if options.from_records:
+            for number in self.catalog.files:
+                self.catalog.doubt(number)
+        newest = self._choose(options, pick)
+        while self.catalog.hold([*self.rows, *newest]):
+            newest = self._choose(options, pick)
+
+    def _choose(
+        self,
+        options: argparse.Namespace,
+        pick: Callable[[list[rows.Summary]], list[rows.Summary]],
+    ) -> list[rows.Summary]:
+        """Choose rows, and return the newest of all, from which times are reckoned."""
         known = [*self.catalog.ended_rows(), *self.catalog.open_rows()]
-        newest = max((row.t for row in known), default=0)
+        newest = sorted(known, key=lambda row: row.t)[-1:]
+        moment = query.Moment(max((row.t for row in newest), default=0), self.zone)
         terms = _terms(options)
-        self.query = query.of_terms(terms, query.Moment(newest, self.zone))
+        self.query = query.of_terms(terms, moment)
         self.ids = [row.summary for row in known]
         shown = [*map(_as_shown, known)]
         values.refuse_unknown(terms, shown)
@@ -67,6 +89,8 @@ class Selected:
         ]
         if self.query.texts and self.rows:
             self._search()
+        self.rows = pick(self.rows)
+        return newest
 
     def _search(self) -> None:
         """Leave only those whose texts have the words, and say what could not be searched."""
@@ -93,6 +117,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="WORDS",
         help="the same as words: 'kind:timeout -key:ci slow:2s req_12'",
+    )
+    parser.add_argument(
+        "--from-records",
+        action="store_true",
+        help="read all records, and not the summaries beside them: some seconds a GiB",
     )
     parser.add_argument("--utc", action="store_true", help="times of UTC; else this machine's")
     parser.add_argument("--json", action="store_true", help="JSON, for programs")

@@ -4,6 +4,8 @@ import datetime
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from engine.log.find import query
 from engine.log.summary import rows
 from server.cli import printing
@@ -116,7 +118,11 @@ class Columns:
 
 
 def detail_of(row: rows.Summary) -> str:
-    """Return what is to be known beside the kind: the code, why a client left, how it finished."""
+    """Return what is to be known beside the kind: that it was erased, the code, why a client left,
+    how it finished."""
+    if row.purged:
+        left = detail_of(msgspec.structs.replace(row, purged=0))
+        return f"purged {left}".rstrip()
     if row.code:
         return row.code if row.count == 1 else f"{row.code} x{row.count}"
     if row.cause:

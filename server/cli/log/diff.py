@@ -92,11 +92,23 @@ def _told(path: Path, name: str) -> timeline.Timeline:
 def nearest(path: Path, bad: timeline.Timeline) -> Chosen | None:
     """Return the stream to compare with: whole, of the same model and endpoint, with as many of
     the other flags as there are, and of these the nearest in time."""
+    known = catalog.Catalog(path)
+    best = _nearest(known, bad)
+    while best is not None and known.hold([best]):
+        best = _nearest(known, bad)
+    if best is None:
+        return None
+    apart = abs(best.began_us - bad.request.opened_us)
+    return Chosen(best.summary, apart, _same(best, bad))
+
+
+def _nearest(known: catalog.Catalog, bad: timeline.Timeline) -> rows.Summary | None:
     best: tuple[int, int, rows.Summary] | None = None
     begun = bad.request.opened_us
-    for row in catalog.Catalog(path).ended_rows():
+    for row in known.ended_rows():
         is_good = row.kind == "completed" and WHOLE.issuperset(row.finish_reasons)
-        if not is_good or row.summary == bad.request.stream:
+        is_there = not row.purged and row.at[0] in known.files
+        if not is_good or not is_there or row.summary == bad.request.stream:
             continue
         same = _same(row, bad)
         if not {"model", "endpoint"} <= set(same):
@@ -104,7 +116,7 @@ def nearest(path: Path, bad: timeline.Timeline) -> Chosen | None:
         rank = (-len(same), abs(row.began_us - begun), row)
         if best is None or rank[:2] < best[:2]:
             best = rank
-    return None if best is None else Chosen(best[2].summary, best[1], _same(best[2], bad))
+    return None if best is None else best[2]
 
 
 def _same(row: rows.Summary, bad: timeline.Timeline) -> tuple[str, ...]:

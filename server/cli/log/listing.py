@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List the streams that are asked for; 3 where there are none."""
     path = commands.path_of(options.path, options.log)
-    selected = asking.Selected(path, options)
-    listed = _ordered(selected.rows, options)
+    selected = asking.Selected(path, options, lambda found: _ordered(found, options))
+    listed = selected.rows
     shown = _shown(selected, options)
     if listed or not options.follow:
         shown.print(listed, pages=not (options.no_pager or options.follow))

@@ -16,11 +16,14 @@ def lines(error: Exception) -> list[str]:
     """Return what is to be said of an error of a name."""
     match error:
         case names.Gone(row=row):
-            what = f"{row.summary}, {time_of(row.t)}: {row.kind}{_code(row)}"
+            what = f"{time_of(row.t)}: {row.kind}{_code(row)}"
             if row.purged:
-                return [f"the records of {what}, were erased {time_of(row.purged)}"]
+                return [
+                    f"{row.summary} was purged: its records were erased {time_of(row.purged)}",
+                    f"what is left are figures of how it ended, {what}",
+                ]
             return [
-                f"the records of {what}, were deleted with their segment",
+                f"the records of {row.summary}, {what}, were deleted with their segment",
                 "How long they are kept is set by PROXY_LOG_MAX_AGE_S and what stands beside it.",
             ]
         case names.NotFound():

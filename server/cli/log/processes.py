@@ -42,6 +42,5 @@ def ran(path: Path, found: timeline.Timeline) -> tuple[timeline.Ran, ...]:
         return ()
     return tuple(
         timeline.Ran(row.summary, row.kind, row.t - found.request.opened_us, row.code)
-        for row in catalog.Catalog(path).ended_rows()
-        if row.process == process
+        for row in catalog.Catalog(path).ended_like(lambda row: row.process == process)
     )

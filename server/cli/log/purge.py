@@ -3,26 +3,22 @@
 import argparse
 import asyncio
 import datetime
-import re
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import structlog
 
 from engine.log.derive import choosing, purging, segmentfile
+from engine.log.find import catalog, query
 from engine.log.write import lock as writerlock
 from engine.store import sqlite as sqlitestore, store as responsestore
 from server import assembly
-from server.cli import parser as parsers, printing
+from server.cli import printing
 from server.cli.log import commands, selecting
 from server.keys import keyring
 from server.process import exits
-
-_AGO: Final = re.compile(r"(\d+)([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _log = structlog.get_logger(component="event_log")
 
@@ -33,11 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="all streams of this key")
     parser.add_argument(
         "--before",
-        type=parsers.taking("a date, a time such as 2026-11-30T14:05, or 30d (ago)", _time),
-        metavar="WHEN",
-        help="all that ended before: a date, 2026-11-30T14:05, or 30d ago",
+        metavar="TIME",
+        help="all that ended before then: 14:05, 2026-01-31T14:05, 2026-01-31, or 30d ago; with"
+        " --key all of these",
     )
+    parser.add_argument("--utc", action="store_true", help="--before is of UTC, not local time")
     commands.add_path(parser)
+    parser.add_argument(
+        "--forget-key",
+        action="store_true",
+        help="the name of their key too: what they cost is counted to none",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be erased")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
@@ -48,12 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`turntape purge ID…|--key NAME|--before WHEN`."""
+    """`turntape purge ID…`, or `--key NAME`, `--before TIME`, or both.
+
+    Raises:
+        QueryError: the time cannot be read.
+    """
     log = commands.path_of(options.log)
-    ways = (bool(options.ids), options.key is not None, options.before is not None)
-    if sum(ways) != 1:
-        wrong = "name what is to be erased" if not any(ways) else "give one of these alone"
-        printing.complain(f"{wrong}: the ids of streams, --key NAME, or --before WHEN")
+    if not options.ids and options.key is None and options.before is None:
+        printing.complain("name what is to be erased: the ids of streams, --key, --before or both")
+        return exits.USAGE
+    if options.ids and (options.key is not None or options.before is not None):
+        printing.complain("give the ids of streams alone, or --key, --before or both")
         return exits.USAGE
     if not log.is_dir():
         why = "one file can be deleted as it is" if log.exists() else "there is nothing there"
@@ -71,21 +78,27 @@ def run(options: argparse.Namespace) -> int:
         return exits.USAGE
 
 
-def _time(text: str) -> int:
-    """Microseconds since the epoch of a time; of local time where no zone is given."""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        seconds = int(ago[1]) * _SECONDS[ago[2]]
-        return time.time_ns() // 1000 - seconds * 1_000_000
-    return round(datetime.datetime.fromisoformat(text).timestamp() * 1_000_000)
-
-
 def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:
-    if options.key is not None:
+    if options.ids:
+        return choosing.of_stories(selecting.to_erase(log, options.ids))
+    if options.before is None:
         return choosing.of_key(log, options.key)
-    if options.before is not None:
-        return choosing.before(log, options.before)
-    return choosing.of_stories(selecting.to_erase(log, options.ids))
+    before = choosing.before(log, _time(log, options))
+    return (
+        before if options.key is None else choosing.both(choosing.of_key(log, options.key), before)
+    )
+
+
+def _time(log: Path, options: argparse.Namespace) -> int:
+    """Microseconds since the epoch of a time, read as `turntape log` reads it.
+
+    Raises:
+        QueryError: it is none.
+    """
+    found = catalog.Catalog(log)
+    newest = found.newest_us() or max((row.t for row in found.ended_rows()), default=0)
+    moment = query.Moment(newest, datetime.UTC if options.utc else None)
+    return query.time_us(options.before, moment, f"--before {options.before}")
 
 
 def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> int:
@@ -118,7 +131,9 @@ def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> i
         )
         return exits.FAILED
     try:
-        done = purging.purge(log, going, time.time_ns() // 1000, _progress)
+        done = purging.purge(
+            log, going, time.time_ns() // 1000, _progress, forgets_key=options.forget_key
+        )
     except writerlock.LogLocked:  # before anything was erased
         raise
     except OSError as error:
@@ -155,7 +170,9 @@ def _server(log: Path) -> writerlock.LogLocked | None:
 def _none(options: argparse.Namespace) -> str:
     """Why there is nothing."""
     if options.key is not None:
-        return f"no stream has the key {options.key}; `turntape stats --by key` names those it has"
+        earlier = "" if options.before is None else " and ended before"
+        known = "`turntape stats --by key` names those it has"
+        return f"no stream has the key {options.key}{earlier}; {known}"
     return "no stream ended before" if options.before is not None else "they are erased already"
 
 
@@ -178,7 +195,9 @@ def _counted(found: purging.Purged) -> str:
     streams, segments = len(found.streams - found.busy), len(found.segments)
     records = printing.counted(found.records, "record")
     counted = f"{printing.counted(streams, 'stream')}, {records}"
-    return f"{counted} in {printing.counted(segments, 'segment')}"
+    where = printing.counted(segments, "segment")
+    gone = printing.counted(found.rows, "row") if found.rows else ""
+    return f"{counted} in {where}" + (f", and {gone} of segments that are gone" if gone else "")
 
 
 def _agreed() -> bool:

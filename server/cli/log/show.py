@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine.log.find import stories
+from engine.log.find import names, stories
 from server.cli.log import commands, picture, processes, selecting, terminal
 from server.process import exits
 
@@ -45,7 +45,16 @@ def run(options: argparse.Namespace) -> int:
         OSError: the log, or the file of diagnostics, cannot be read.
     """
     path = commands.path_of(options.log)
-    story = selecting.read(path, options.id)
+    try:
+        story = selecting.read(path, options.id)
+    except names.Gone as error:
+        if not options.json:
+            raise
+        from server.cli.log import listing  # it loads for longer than this is looked for
+
+        # A program is told what is left: that of a purged stream says so.
+        sys.stdout.write(msgspec.json.encode(listing.as_json(error.row)).decode() + "\n")
+        return exits.NOT_FOUND
     if options.json:
         told = processes.told(path, story)
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")

@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
             "first": min(row.began_us for row in counted),
             "last": counted[-1].t,
             "all": _plain(make("all", counted)),
+            "purged": _purged(counted),
             "by": {options.by: [_plain(each) for each in groups]} if options.by else {},
             "last_good": good and good.summary,
             "first_bad": bad and bad.summary,
@@ -133,6 +134,11 @@ def percentiles(values: Iterable[int]) -> dict[str, int]:
     return {f"p{p}": ordered[math.ceil(len(ordered) * p / 100) - 1] for p in PERCENTILES}
 
 
+def _purged(counted: Iterable[rows.Summary]) -> int:
+    """How many of them were erased; refusals by how many they stand for."""
+    return sum(row.count for row in counted if row.purged)
+
+
 def _plain(counted: Group) -> dict[str, Any]:
     members: dict[str, Any] = msgspec.to_builtins(counted)
     return {**members, "share_failed": round(counted.share, 6)}
@@ -174,6 +180,8 @@ def _lines(
     yield from ([Piece(line)] for line in ((span,) if fits else (first, f"to {last}")))
     share, streams = f"{whole.share:.1%}", printing.counted(whole.streams, "stream")
     yield [Piece(f"{streams}, {whole.failed} failed ({share})", "bold")]
+    if purged := _purged(counted):
+        yield [Piece(f"{purged} of them purged: their figures are left", "dim")]
     yield []
     for kind, count in whole.kinds.items():
         style = columns.STYLES.get(kind, "bold red")

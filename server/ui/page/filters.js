@@ -18,6 +18,7 @@ const IS = {
   refused: (row) => kind(row) === "rejected" && !row.trigger,
   streaming: (row) => (row.streaming ?? true) && Boolean(row.endpoint),
   estimated: (row) => row.usage_source === "estimated",
+  purged: (row) => Boolean(row.purged),
 };
 
 const low = (text) => (text ?? "").toLowerCase();

@@ -80,6 +80,10 @@ export function failed(row) {
 
 /** A word for how a stream ended, and which of three colours it has. */
 export function ending(row) {
+  if (row.purged) {
+    const { word, tone } = ending({ ...row, purged: 0 });
+    return { word: `purged, ${word}`, tone };
+  }
   const kind = row.kind ?? "rejected";
   if (kind === "completed") return { word: "completed", tone: "good" };
   if (kind === "open") return { word: "open", tone: "open" };

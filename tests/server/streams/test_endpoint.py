@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from engine.log.derive import purging
 from engine.log.read import segments
 from server.http.errors import ApiError
 from server.streams import endpoint as streams
 from tests.server import keyed
 from tests.server.plain import Answer, ask, chat
+from tests.support.logs import summaries
 from tests.support.process import serving
 
 ADMIN = {"authorization": "Bearer sk-admin-1234567890"}
@@ -106,6 +108,49 @@ def test_a_refusal_is_its_key_s(server: serving.Serve) -> None:
     (line,) = got(server, "req-refused", **keyed.bearer("ann"))
     assert json.loads(line)["event"] == "request_rejected"
     assert ask(server, "GET", "/v1/streams/req-refused", **keyed.bearer("bob")).status == 404
+
+
+def test_whose_a_stream_is_its_records_say_and_no_summary(server: serving.Serve) -> None:
+    stream = asked(server, "ann", "req-forged").headers["x-turntape-stream"]
+    wanted = on_disk(server, stream)
+    assert ask(server, "GET", "/v1/usage", **ADMIN).status == 200  # by now its row is there
+    kept = {path: path.read_bytes() for path in server.log_dir.glob("*.summary*")}
+    for begun in ({}, {"begun": [0, 0]}):
+        lie: dict[str, Any] = {"key": "bob", **begun}
+
+        def lying(row: dict[str, Any], lie: dict[str, Any] = lie) -> dict[str, Any]:
+            return {**row, **lie}
+
+        summaries.forge(server.log_dir, lying)
+        assert b'"key":"bob"' in b"".join(path.read_bytes() for path in kept)
+        for name in (stream, "req-forged"):
+            answer = ask(server, "GET", f"/v1/streams/{name}", **keyed.bearer("bob"))
+            assert answer.status == 404
+            assert got(server, name, **keyed.bearer("ann")) == wanted
+        lines = ask(server, "GET", "/v1/usage/raw", **keyed.bearer("bob"))
+        assert (lines.status, lines.headers["x-turntape-usage-complete"]) == (200, "false")
+        assert stream.encode() not in lines.body
+    for path, data in kept.items():
+        path.write_bytes(data)
+
+
+@pytest.mark.slow  # a server is started twice
+def test_of_a_purged_stream_its_owner_is_told(tmp_path: Path) -> None:
+    keys = keyed.write(tmp_path / "keys.toml", ann=keyed.held("ann"), bob=keyed.held("bob"))
+    environ = {"PROXY_API_KEYS_FILE": str(keys), "PROXY_SCRIPTED_SPEED": "0"}
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **environ) as server:
+        stream = asked(server, "ann", "req-purged").headers["x-turntape-stream"]
+        log = server.log_dir
+    purging.purge(log, [stream], 1_700_000_000_000_000, lambda *_: None)
+    with serving.running("--worker", "scripted", data_dir=tmp_path, **environ) as server:
+        own = ask(server, "GET", f"/v1/streams/{stream}", **keyed.bearer("ann"))
+        others = ask(server, "GET", f"/v1/streams/{stream}", **keyed.bearer("bob"))
+        nobodys = ask(server, "GET", "/v1/streams/req-purged", **keyed.bearer("ann"))
+    assert (own.status, own.error["code"]) == (404, "not_found")
+    said = "The records of this stream were erased at 2023-11-14T22:13:20Z."
+    assert own.error["message"] == said
+    assert refused(others) == refused(nobodys)
+    assert others.error["message"] != said
 
 
 @pytest.mark.parametrize("name", ["st_", "%00", "x" * 600, "..%2Flock", "%1b%5b31m"])

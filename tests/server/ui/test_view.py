@@ -1,11 +1,13 @@
 """What the page is told of a log."""
 
+from pathlib import Path
+
 import pytest
 
 from engine.log.find import query
 from engine.log.timeline import timeline
 from server.ui import view
-from tests.support.logs import gallery
+from tests.support.logs import gallery, summaries
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,18 @@ def test_a_stream_is_told_in_full(log: view.View) -> None:
     assert log.timeline(row.summary).ending.code == "idle_timeout"
     assert b'"event":"opened"' in bytes(log.records(row.summary)[0])
     assert log.seen(row.summary).proof == "same"
+
+
+def test_a_summary_that_lies_is_not_shown(tmp_path: Path) -> None:
+    gallery.mixed(tmp_path, 12, **summaries.KEPT)
+    wanted = view.View(tmp_path).rows("", "", 1000).rows
+    summaries.forge(tmp_path, lambda row: {**row, "kind": "empty", "key": "eve", "status": 599})
+    assert view.View(tmp_path).rows("", "", 1000).rows == wanted
+    assert view.View(tmp_path).rows("kind:empty", "", 1000).rows == [
+        row for row in wanted if row.kind == "empty"
+    ]
+    looked = view.View(tmp_path)
+    assert looked.timeline(wanted[0].summary) == view.View(tmp_path).timeline(wanted[0].summary)
 
 
 def test_sparks_show_where_a_silence_was(log: view.View) -> None:

@@ -1,17 +1,25 @@
 """A check finds the same in one process and in any number of parts."""
 
+import collections
 import random
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.log import replay
 from engine.log.check import check, ranges
-from engine.log.find import stories
+from engine.log.cold import compress
+from engine.log.find import catalog, stories
 from engine.log.read import segments
+from machines import events, outputs
+from machines.stream import finish, machine as stream
+from server.chat import sse
+from server.http import errors
 from server.renderers import reply
 from tests.engine.log.check import checking
-from tests.support.logs import damage, logs
+from tests.support.logs import coldlogs, damage, gallery, logs
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +39,57 @@ def test_every_divergence_is_found_and_grouped_by_its_cause(log: Path) -> None:
     assert steps.example.stream == "st_03"
     assert steps.example.rows[-1].seq == 8
     assert steps.first_us < steps.last_us
+
+
+def planted(patch: pytest.MonkeyPatch) -> None:
+    """Three bugs: an answer that calls is said to have stopped, thoughts are lost, and an error is
+    spelled in another way."""
+    canonical, step, envelope = finish.canonical, stream.Stream.step, errors.envelope
+
+    def forgetful(machine: stream.Stream, event: Any, *decided: Any) -> outputs.Step:
+        stepped = step(machine, event, *decided)
+        is_thought = isinstance(event, events.ReasoningDelta)
+        return outputs.Step(stepped.state, ()) if is_thought else stepped
+
+    patch.setattr(finish, "canonical", lambda word, calls=False: canonical(word))
+    patch.setattr(stream.Stream, "step", forgetful)
+    patch.setattr(sse, "envelope", lambda *parts: envelope(*parts).replace(b"error", b"eror"))
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_bugs_of_several_kinds_are_a_group_each(
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.mixed(tmp_path, 60, segment_bytes=60_000)
+    assert checking.checked(tmp_path, jobs).groups == []
+    kinds: dict[str, list[str]] = collections.defaultdict(list)
+    for row in catalog.Catalog(tmp_path).ended_rows():  # the kind is the end of each id
+        kinds[row.summary[7:]].append(row.summary)
+    with monkeypatch.context() as patched:
+        planted(patched)
+        found = checking.checked(tmp_path, jobs)
+    hit = {
+        replay.Cause(
+            "terminal", "done", "reasons ('tool_calls',), body", "reasons ('stop',), body"
+        ): (kinds["call"]),
+        replay.Cause(
+            "reasoning_delta", "held", "content [head role reasoning]", "content []"
+        ): kinds["thin"],
+        replay.Cause("terminal", "failed", "body", "body"): [
+            *kinds["brok"],
+            *kinds["exit"],
+            *kinds["sile"],
+        ],
+    }
+    assert {group.cause: group.count for group in found.groups} == {
+        cause: len(streams) for cause, streams in hit.items()
+    }
+    for group in found.groups:
+        assert group.example.stream == min(hit[group.cause])  # the first of them
+        assert group.example.request_id == f"req_{group.example.stream[3:]}"
+        assert group.first_us <= group.last_us
+    assert found.diverged == sum(map(len, hit.values()))
+    assert min(map(len, hit.values())) > 1
 
 
 def test_what_differs_is_no_less_compared_than_by_a_replay(log: Path) -> None:
@@ -79,6 +138,30 @@ def test_nor_where_anything_is_wrong_with_it(tmp_path: Path, log: Path, kind: st
         whole = checking.checked(spoilt, 1)
         assert checking.checked(spoilt, 3) == whole
         assert not (whole.corrupt and whole.groups)
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 100])
+def test_nor_on_whether_segments_are_compressed(tmp_path: Path, log: Path, jobs: int) -> None:
+    copy = tmp_path / "cold"
+    shutil.copytree(log, copy)
+    paths = coldlogs.compress_all(copy)
+    assert {path.suffix for path in paths} == {".gz"}
+    whole, plain = checking.checked(copy, 1), checking.checked(log, 1)
+    assert checking.checked(copy, jobs) == whole
+    assert (whole.tally, whole.diverged, whole.problems) == (plain.tally, plain.diverged, [])
+
+
+@pytest.mark.slow  # two interpreters are started
+def test_compressed_segments_in_other_processes(tmp_path: Path, log: Path) -> None:
+    copy = tmp_path / "cold"
+    shutil.copytree(log, copy)
+    some = coldlogs.figures_of(copy)
+    for number in list(some)[::2]:  # of both forms
+        compress.compress(copy, number, some[number])
+    told: list[int] = []
+    assert check.check(copy, reply, 2, told.append) == checking.checked(copy, 1)
+    assert sum(told) == pytest.approx(ranges.size(copy), rel=0.2)
+    assert ranges.size(copy) == ranges.size(log)
 
 
 def test_a_log_in_other_processes(log: Path) -> None:

@@ -3,26 +3,33 @@
 import collections
 import contextlib
 import functools
+import gzip
 import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import slices
 from engine.log.derive import choosing, purging, segmentfile
 from engine.log.find import catalog, names, resolver, stories
 from engine.log.read import drafts, segments
 from engine.log.summary import rows
 from engine.log.write import chainlock, lock as writerlock, recovery, rewriting
+from server.usage import query, sums
 from tests import test_docs_log
 from tests.engine.log import test_kills
 from tests.engine.log.derive import logsforderiving as deriving
 from tests.simulator import disk
 from tests.support.logs import coldlogs, damage, logs, summaries
+from tests.support.process import machinetime
 
 
 @pytest.fixture
@@ -99,6 +106,34 @@ def test_its_row_keeps_the_figures_and_loses_the_client_s_ids(log: Path) -> None
             place = f'{{"stream":"{name}"'.encode()
             assert data[offset:].startswith(place)
             assert f'"event":"{event}"'.encode() in data[offset:].splitlines()[0]
+
+
+@pytest.mark.parametrize("groups", [(), (query.Group.MODEL,), (query.Group.KEY,)])
+def test_usage_stays_as_it_was(log: Path, groups: tuple[query.Group, ...]) -> None:
+    def summed() -> dict[str, Any]:
+        grouped = sums.Grouped(groups)
+        for row in summaries.rows_of(log):
+            grouped.add(row)
+        return slices.at_once(grouped.shown(100))
+
+    was = summed()
+    purge(log, "st_0001", "st_0003")
+    assert summed() == was
+    for path in log.glob("*.summary"):
+        path.unlink()
+    rowfiles_of = {row.summary: row for row in catalog.Catalog(log).ended_rows()}
+    assert {name for name, row in rowfiles_of.items() if row.purged} == {"st_0001", "st_0003"}
+
+
+def test_the_key_of_a_stream_goes_where_that_is_asked_and_the_figures_stay(log: Path) -> None:
+    was = {row.summary: row for row in summaries.rows_of(log)}
+    of_key = [name for name, row in was.items() if row.key == was["st_0001"].key]
+    purging.purge(log, of_key, 77, lambda _done, _of: None, forgets_key=True)
+    assert was["st_0001"].key.encode() not in contents(log)
+    now = {row.summary: row for row in summaries.rows_of(log)}
+    for name in of_key:
+        assert now[name].key == ""
+        assert now[name].usage == was[name].usage
 
 
 def test_rows_are_made_again_from_the_stubs_alone(log: Path) -> None:
@@ -227,10 +262,110 @@ def test_a_stream_in_the_segment_that_is_written_to_is_left_alone(tmp_path: Path
     assert purge(tmp_path / "log", "st_0001").streams == {"st_0001"}
 
 
-def test_of_two_processes_one_is_refused(log: Path) -> None:
+def test_of_two_processes_one_is_refused(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriting, "ALONE_S", 0.0)
     with rewriting.Rewriter(log), pytest.raises(writerlock.LogLocked, match="another process"):
         purge(log, "st_0001")
     assert purge(log, "st_0001").streams == {"st_0001"}
+
+
+PURGES = """
+import sys, time
+from pathlib import Path
+from engine.log.derive import purging
+print("ready", flush=True)
+sys.stdin.readline()
+done = purging.purge(Path(sys.argv[1]), sys.argv[2:], time.time_ns() // 1000, lambda *_: None)
+print(*sorted(done.streams))
+"""
+"""A program that erases streams when it is told to, and says which."""
+
+
+@pytest.mark.slow  # two interpreters are started
+def test_two_processes_that_purge_at_once_both_do(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    deriving.write(log, streams=30, **deriving.SUMMARIZED)
+    asked = [[f"st_{number:04}" for number in range(start, 30, 3)] for start in (0, 1)]
+    asked[1].append("st_0003")  # which the other one erases too
+    programs = [
+        subprocess.Popen(
+            (sys.executable, "-c", PURGES, str(log), *streams),
+            cwd=logs.ROOT,
+            env=logs.child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for streams in asked
+    ]
+    said: list[str] = []
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    for program in programs:
+        out, _ = program.communicate(timeout=machinetime.HANG_S)
+        assert program.returncode == 0
+        said += out.split()
+    assert sorted(said) == sorted({*asked[0], *asked[1]})  # st_0003 once
+    reading, found = all_of(log)
+    assert reading.problems == []
+    assert reading.purged == {*said}
+    assert len(found) == 30 - len(said)
+    assert {row.summary for row in summaries.rows_of(log) if row.purged} == {*said}
+
+
+@pytest.mark.slow  # what compresses pauses for longer than it works
+def test_purges_while_a_server_writes_rotates_and_compresses(tmp_path: Path) -> None:
+    """Two erase at once, as two processes would: each lock is of a file that was opened alone."""
+    log, clock, streams = tmp_path / "log", logs.Clock(), 30
+    settings = {"segment_bytes": 3000, "compress_age_s": 60, "max_age_s": 0, "content": "full"}
+    event_log = logs.open_log(log, clock, **settings, **deriving.SUMMARIZED)
+    wanted = {f"st_{number:04}" for number in range(streams) if number % 3}
+    over, erased = threading.Event(), threading.Semaphore(0)
+
+    def erase(some: set[str]) -> None:
+        while not over.is_set():
+            with contextlib.suppress(writerlock.LogLocked, rewriting.Changed):
+                for _ in purge(log, *some).streams:
+                    erased.release()
+
+    halves = [{name for name in wanted if int(name[3:]) % 2 == half} for half in (0, 1)]
+    threads = [threading.Thread(target=erase, args=(half,)) for half in halves]
+    for thread in threads:
+        thread.start()
+    for number in range(streams):
+        deriving.play(event_log, number)
+        clock.advance(100)
+        if number > 12 and number % 3 == 0:  # so often at the least something is erased meanwhile
+            assert erased.acquire(timeout=machinetime.HANG_S)
+    over.set()
+    for thread in threads:
+        thread.join(machinetime.HANG_S)
+    for number in range(streams, streams + 3):  # what nobody erases any more is compressed now
+        deriving.play(event_log, number)
+        clock.advance(100)
+    logs.wait_for_chores(event_log)
+    event_log.upkeep._compressor._thread.submit(int).result(machinetime.HANG_S)
+    event_log.close()
+    assert event_log.counts.compression.segments > 0
+    assert event_log.counts.compression.failures == 0
+    streams += 3
+    purge(log, *wanted)
+    reading, found = all_of(log)
+    assert reading.problems == []
+    assert reading.purged == wanted
+    assert len(found) == streams - len(wanted)
+    left = b"".join(gzip.decompress(path.read_bytes()) for path in log.glob("*.gz"))
+    left += contents(log)
+    for name in wanted:
+        assert f'"req_{int(name[3:])}"'.encode() not in left
+    rows_left = {row.summary: row for row in summaries.rows_of(log)}
+    assert {name for name, row in rows_left.items() if row.purged} == wanted
+    assert len(rows_left) == streams
 
 
 def test_a_server_waits_for_the_line_of_another_process(tmp_path: Path) -> None:
@@ -276,12 +411,15 @@ def check(directory: Path, whole: set[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["plain", "compressed"])
 @pytest.mark.parametrize("is_served", [False, True], ids=["alone", "beside a server"])
 def test_killed_at_any_call_it_leaves_a_whole_log(
-    is_served: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_served: bool, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
     deriving.write(source, streams=5, **deriving.SUMMARIZED)
+    if form == "compressed":
+        coldlogs.compress_all(source)
     reaper = test_kills.Reaper(monkeypatch)
     for last in range(1000):
         directory = tmp_path / "log"
@@ -307,12 +445,15 @@ def test_killed_at_any_call_it_leaves_a_whole_log(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["plain", "compressed"])
 @pytest.mark.parametrize("call", ["write", "pwrite", "fsync", "replace"])
 def test_a_disk_that_is_full_at_any_call_leaves_a_whole_log(
-    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
     deriving.write(source, streams=5, **deriving.SUMMARIZED)
+    if form == "compressed":
+        coldlogs.compress_all(source)
     real: Callable[..., Any] = getattr(os, call)
     for at in range(100):
         shutil.copytree(source, tmp_path / "log")
@@ -353,11 +494,11 @@ def test_a_purge_that_was_stopped_shows_nothing_of_a_stream_and_is_asked_for_aga
     replace = rewriting.Rewriter.replace
     done: list[int] = []
 
-    def once(self: rewriting.Rewriter, segment: Any, before: Any, data: bytes) -> bool:
+    def once(self: rewriting.Rewriter, segment: Any, before: Any, content: Any) -> bool:
         if done:
             raise OSError(28, "No space left on device")
         done.append(segment.number)
-        return replace(self, segment, before, data)
+        return replace(self, segment, before, content)
 
     with monkeypatch.context() as patched:
         patched.setattr(rewriting.Rewriter, "replace", once)
@@ -413,3 +554,36 @@ def test_an_old_form_beside_the_new_one_goes_with_the_next_purge(log: Path) -> N
     plain = {path.name for path in log.glob("*.jsonl")}
     assert plain
     assert not plain & {path.stem for path in log.glob("*.gz")}
+
+
+# However large a segment is.
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("form", ["plain", "compressed"])
+def test_no_more_of_a_segment_is_in_memory_than_a_part(form: str, tmp_path: Path) -> None:
+    """What Python holds is counted, so no other process can change it: a part of a segment, and
+    of its compressed form, are a MiB each at the most."""
+    log = tmp_path / "log"
+    event_log = logs.open_log(log, segment_bytes=64 * MIB, **deriving.SUMMARIZED)
+    text = "0123456789abcdef" * 4096
+    for number in range(80):
+        logs.play(event_log, f"st_{number:04}", text, text)
+    summaries.settle(event_log)
+    event_log.close()
+    (segment,) = segments.list_segments(log)
+    assert segment.size > 10 * MIB
+    if form == "compressed":
+        (path,) = coldlogs.compress_all(log)
+        assert path.suffix == ".gz"
+    tracemalloc.start()
+    try:
+        planned = purging.plan(log, {"st_0001"}, is_written=False)
+        done = purge(log, "st_0001")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert done.records == planned.records == 5
+    assert peak < 4 * MIB
+    assert all_of(log)[0].problems == []

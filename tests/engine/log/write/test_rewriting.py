@@ -48,7 +48,7 @@ def test_the_chain_says_what_it_holds_now(closed: Path) -> None:
     old = first(closed).modified_us
     with rewriting.Rewriter(closed) as rewriter:
         assert rewriter.owner is None
-        assert rewriter.replace(first(closed), before, data)
+        assert rewriter.replace(first(closed), before, [data])
     assert first(closed).path.read_bytes() == data
     assert first(closed).modified_us == old
     assert holds(closed, 1) == chain.measure(5, data)
@@ -72,7 +72,7 @@ def test_beside_a_server_the_line_is_behind_the_server_s(
     data, before = shorter(log), holds(log, 1)
     with rewriting.Rewriter(log) as rewriter:
         assert rewriter.owner is not None
-        rewriter.replace(first(log), before, data)
+        rewriter.replace(first(log), before, [data])
     assert (log / "chain").read_bytes().splitlines()[-1].startswith(b'{"entry":"rewritten"')
     served.close()
     assert first(log).path.read_bytes() == data
@@ -89,12 +89,12 @@ def test_a_log_that_was_changed_meanwhile_is_left_as_it_is(
     with rewriting.Rewriter(log) as rewriter:
         files = damage.read_files(log)
         with pytest.raises(rewriting.Changed, match="is another by now"):
-            rewriter.replace(first(log), chain.measure(1, b"x\n"), data)
+            rewriter.replace(first(log), chain.measure(1, b"x\n"), [data])
         assert damage.read_files(log) == files
         before = holds(log, 1)
         served.close()
         with pytest.raises(rewriting.Changed, match="has stopped meanwhile"):
-            rewriter.replace(first(log), before, data)
+            rewriter.replace(first(log), before, [data])
     assert problems(log) == []
 
 
@@ -109,7 +109,7 @@ def test_a_segment_that_retention_took_does_not_come_back(tmp_path: Path) -> Non
         event_log._writer.with_chain(lambda kept: kept.append(chain.Pruned(1)))
         logs.wait_for_chores(event_log)
         segment.path.unlink()
-        assert not rewriter.replace(segment, before, data)
+        assert not rewriter.replace(segment, before, [data])
     assert not segment.path.exists()
     assert not drafts.of(segment.path).exists()
     event_log.close()
@@ -120,7 +120,7 @@ def test_a_line_that_came_after_a_start_looked_at_the_chain_stays(closed: Path) 
     found = recovery.recover(closed)
     data, before = shorter(closed), holds(closed, 1)
     with rewriting.Rewriter(closed) as rewriter:
-        rewriter.replace(first(closed), before, data)
+        rewriter.replace(first(closed), before, [data])
     kept = chainfile.ChainFile(closed, found, 2, syncs=False)
     kept.append(chain.Closed(2, 0, 0, "00000000", 1))
     kept.release()

@@ -32,6 +32,28 @@ def directory(tmp_path: Path) -> Path:
 ALL = [f"st_{number:04}" for number in range(5)]
 
 
+def test_a_summary_that_lies_is_not_shown(
+    directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = asked.run(capfd, "log", directory, "--json")
+    failed = asked.run(capfd, "log", directory, "--failed", "--json")
+    summaries.forge(directory, lambda row: {**row, "kind": "empty", "key": "eve", "status": 599})
+    assert asked.run(capfd, "log", directory, "--json") == before
+    assert asked.run(capfd, "log", directory, "--failed", "--json") == failed
+    assert asked.run(capfd, "log", directory, "--key", "eve")[0] == 3
+
+
+def test_what_a_summary_hides_from_a_filter_its_records_show(
+    directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    summaries.forge(
+        directory,
+        lambda row: None if row["kind"] == "client_gone" else {**row, "kind": "completed"},
+    )
+    flags = (directory, "--failed", "--json", "--from-records")
+    assert asked.listed(capfd, *flags) == [ALL[1], ALL[3]]
+
+
 def test_elsewhere_than_on_a_terminal_the_newest_is_last(
     directory: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from machines import events
 from server.cli import command_line as cli
 from server.keys import keyring
 from tests.engine.log.derive import logsforderiving as deriving
+from tests.server.cli.log import asked
 from tests.support.logs import logs
 
 
@@ -55,8 +57,35 @@ def test_by_key(log: Path) -> None:
 
 def test_by_time(log: Path) -> None:
     assert run("--before", "2001-01-01", "--log", log, "--yes") == 3
-    assert run("--before", "30d", "--log", log, "--yes") == 0
+    assert run("--before", "2030-01-01", "--log", log, "--yes") == 0
     assert left(log) == set()
+
+
+@pytest.mark.parametrize(
+    "when", ["12:03", "2m", "2025-11-30T12:03", "2025-11-30T12:03Z", "1764504180"]
+)
+def test_a_time_is_said_as_to_the_other_commands(
+    when: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of streams that end a minute after each other, from 12:00 to 12:05, those go that
+    `turntape log --since` does not list."""
+    log = asked.write(tmp_path / "timed", *({} for _ in range(6)))
+    kept = asked.listed(capfd, log, "--utc", "--since", when)
+    assert kept == ["st_0003", "st_0004", "st_0005"]
+    assert run("--before", when, "--utc", "--log", log, "--yes") == 0
+    assert left(log) == {*kept}
+
+
+def test_a_time_that_is_none_is_named(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("--before", "tomorrow", "--log", log, "--yes") == 2
+    assert "--before tomorrow: it takes a time such as 14:05" in capfd.readouterr().err
+    assert left(log) == ALL
+
+
+def test_of_a_key_those_before_a_time(tmp_path: Path) -> None:
+    log = asked.write(tmp_path / "timed", *({"key": key} for key in ("a", "b", "a", "b", "a")))
+    assert run("--key", "a", "--before", "12:03", "--utc", "--log", log, "--yes") == 0
+    assert left(log) == {"st_0001", "st_0003", "st_0004"}
 
 
 def test_a_dry_run_writes_nothing(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -73,11 +102,56 @@ def test_without_a_terminal_nobody_is_asked_and_nothing_is_erased(
     assert left(log) == ALL
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), ("st_1", "--key", "beta"), ("--key", "a", "--before", "1d")]
-)
+@pytest.mark.parametrize("arguments", [(), ("st_1", "--key", "beta"), ("st_1", "--before", "1d")])
 def test_one_way_to_choose_is_given(log: Path, arguments: tuple[str, ...]) -> None:
     assert run(*arguments, "--log", log, "--yes") == 2
+
+
+# What was purged is told as such.
+
+ABOUT_ONE = {
+    "show": ("show", "st_0001"),
+    "its bytes": ("show", "st_0001", "--client"),
+    "diff": ("diff", "st_0001"),
+    "export": ("export", "st_0001", "-o", "-"),
+    "export as a page": ("export", "st_0001", "--format", "html", "-o", "-"),
+    "a test": ("test", "st_0001", "-o", "nowhere"),
+    "play": ("play", "st_0001"),
+    "check": ("check", "st_0001"),
+}
+
+
+@pytest.mark.parametrize("command", ABOUT_ONE.values(), ids=ABOUT_ONE)
+def test_who_asks_for_a_purged_stream_is_told(
+    command: tuple[str, ...], log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked.run(capfd, "purge", "st_0001", "--log", log, "--yes")
+    status, said, complained = asked.run(capfd, *command, "--log", log)
+    assert (status, said) == (3, "")
+    assert "st_0001 was purged: its records were erased" in complained
+
+
+def test_a_list_and_figures_tell_which_were_purged(
+    log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked.run(capfd, "purge", "st_0001", "--log", log, "--yes")
+    _, said, _ = asked.run(capfd, "log", log)
+    assert [line.split()[-1] for line in said.splitlines() if " purged " in line] == ["st_0001"]
+    assert asked.listed(capfd, log, "-q", "is:purged") == ["st_0001"]
+    _, said, _ = asked.run(capfd, "log", log, "--json", "-q", "id:st_0001")
+    row = json.loads(said)
+    assert row["purged"] > 0
+    status, said, _ = asked.run(capfd, "show", "st_0001", "--json", "--log", log)
+    assert (status, json.loads(said)) == (3, row)
+    assert "1 of them purged" in asked.run(capfd, "stats", log)[1]
+    assert json.loads(asked.run(capfd, "stats", log, "--json")[1])["purged"] == 1
+
+
+def test_no_purged_stream_is_compared_with(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asked.run(capfd, "purge", "st_0001", "--log", log, "--yes")
+    status, said, complained = asked.run(capfd, "diff", "st_0002", "--log", log)
+    assert (status, complained) == (0, "")
+    assert "good  st_0000" in said  # st_0001 was nearer, or as near
 
 
 def test_a_file_is_not_purged(log: Path) -> None:

@@ -28,6 +28,14 @@ def told(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str,
     return found
 
 
+def test_a_summary_that_lies_is_not_counted(
+    directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = told(capfd, directory, "--by", "key")
+    summaries.forge(directory, lambda row: {**row, "kind": "empty", "key": "eve", "ttft_us": 1})
+    assert told(capfd, directory, "--by", "key") == before
+
+
 def test_endings_shares_and_percentiles(
     directory: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
