@@ -270,8 +270,8 @@ def test_where_the_store_is_a_server_s_nothing_is_erased(
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ((), 2, "name what is to be erased: the ids of streams, --key NAME, or --before WHEN"),
-        (("st_1", "--key", "beta"), 2, "give one of these alone: the ids of streams, "),
+        ((), 2, "name what is to be erased: the ids of streams, --key, --before or both"),
+        (("st_1", "--key", "beta"), 2, "give the ids of streams alone, or --key, --before or both"),
         (("--key", "gamma", "--yes"), 3, "nothing to erase: no stream has the key gamma"),
         (("--before", "2001-01-01"), 3, "nothing to erase: no stream ended before"),
     ],
@@ -301,7 +301,7 @@ def test_who_is_asked_and_says_no_is_told_that_nothing_was_erased(
 def test_a_disk_that_is_full_is_said_with_what_to_do(
     log: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **flags: object) -> None:
         raise OSError(28, "No space left on device", "segment")
 
     monkeypatch.setattr(purging, "purge", full)
