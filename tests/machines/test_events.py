@@ -74,6 +74,7 @@ TERMINAL = events.Terminal(
     tool_buffers_flushed=2,
     tool_buffers_aborted={"nested": 1, "unclosed": 1},
     own_us=700,
+    process="wk_1",
 )
 
 Written = events.StreamInput | events.WorkerChanged | events.RequestRejected
@@ -203,8 +204,8 @@ VOCABULARY = {
     "timer_fired": "timer",
     "client_gone": "cause",
     "server_stopping": "",
-    "turn_started": "thread_id turn_id choice",
-    "turn_resumed": "thread_id choice parked_us",
+    "turn_started": "thread_id turn_id choice process",
+    "turn_resumed": "thread_id choice parked_us process",
     "park_missed": "reason choice",
     "call_demanded": "attempt choice",
     "turn_changed": "trigger before after choice late_of",
@@ -219,13 +220,14 @@ VOCABULARY = {
     "fallback_taken": "model worker code",
     "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger detail",
-    "request_rejected": "request_id code status message param method route path client count key",
+    "request_rejected": "request_id code status message param method route path client count key"
+    " model",
     "buffer_pressure": "buffered",
     "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage"
     " usage_source frames body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls"
     " tool_calls_withheld tool_calls_dropped tool_buffers_started"
     " tool_buffers_flushed tool_buffers_aborted first_content_us longest_gap_owner parked_us"
-    " heartbeats own_us",
+    " heartbeats own_us process",
 }
 """Fields of each event in schema version 2. What an older reader would misread needs another
 version; what it may skip, as an event that is new, does not."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.log.read import segments
-from engine.log.timeline import steps, timeline
+from engine.log.timeline import causes, gaps, steps, timeline
 from machines import events
 
 NOTABLE_US: Final = 2_000_000
@@ -47,7 +47,7 @@ def evidence(
         _exit(told, life),
         _silence(told),
         _attempts(told),
-        _words(told),
+        words(told.ending),
         _calls(told),
     )
     return tuple(found)
@@ -112,13 +112,14 @@ def _silence(told: timeline.Timeline) -> Iterator[str]:
     of_stream = [gap for gap in told.gaps if gap.owner != "parked"]
     if not of_stream:
         return
-    last = max(of_stream, key=lambda gap: gap.end_us)
-    at_end = last.end_us >= told.ending.at_us and told.ending.kind != "completed"
-    gap = last if at_end and told.ending.kind in ("timeout", "client_gone") else of_stream[0]
-    least = LEFT_US if gap is last and told.ending.kind == "client_gone" else NOTABLE_US
+    is_whole = told.ending.kind == "completed"
+    last = None if is_whole else gaps.final(of_stream, told.ending.at_us)
+    is_why = last is not None and told.ending.kind in ("timeout", "client_gone")
+    gap = last if last is not None and is_why else of_stream[0]
+    least = LEFT_US if told.ending.kind == "client_gone" and is_why else NOTABLE_US
     length = gap.end_us - gap.start_us
     if told.ending.kind == "timeout" or length >= least:
-        where = "Before its end" if at_end and gap is last else f"From {seconds(gap.start_us)} on"
+        where = "Before its end" if gap is last else f"From {seconds(gap.start_us)} on"
         yield f"{where} it was silent for {seconds(length)}: {OWNERS[gap.owner]}."
 
 
@@ -136,18 +137,21 @@ def _attempts(told: timeline.Timeline) -> Iterator[str]:
         yield f"Results came for a turn that was not parked any more ({missed.reason})."
 
 
-def _words(told: timeline.Timeline) -> Iterator[str]:
-    ending = told.ending
+def words(ending: timeline.Ending) -> Iterator[str]:
+    """Say what was said about an ending, and of which field; not what is masked."""
+    if ending.param is not None and not causes.is_masked(ending.param):
+        yield f"It is about `{ending.param}`."
     said = ending.detail or (
         ending.message if ending.kind in ("upstream_error", "rejected") else ""
     )
     if not said:
         return
-    if told.request.content == "masked" and "*" in said:
+    if causes.is_masked(said):
         yield "What was said about it is masked in this log."
         return
     quoted = said if len(said) <= QUOTED else said[: QUOTED - 1] + "…"
-    yield f"In its own words: {quoted}"
+    whose = "The client was told" if ending.kind == "rejected" else "In its own words"
+    yield f"{whose}: {quoted}"
 
 
 def _calls(told: timeline.Timeline) -> Iterator[str]:

@@ -7,7 +7,7 @@ read from the last record (the event loop was held) and from the pressure of a s
 import heapq
 import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.log.timeline import steps, timeline
@@ -19,6 +19,9 @@ LEAST_US: Final = 250_000
 PACES: Final = 4
 """A silence lasts as many times as long as the usual pause between two tokens: a slow model is
 slow, and not silent over and over."""
+
+AT_END_US: Final = 50_000
+"""How long behind a silence the last record is of a stream that ended with it."""
 
 PAUSES: Final = 5
 """Pauses between tokens that make a pace."""
@@ -47,6 +50,16 @@ def gaps(read: steps.Steps, last: events.Terminal | None) -> tuple[timeline.Gap,
         )
         kept = [measured if gap is longest else gap for gap in kept]
     return tuple(heapq.nlargest(MOST, [*_parked(signs), *kept], key=_length))
+
+
+def final(silences: Iterable[timeline.Gap], end_us: int) -> timeline.Gap | None:
+    """Return the silence that a stream ended behind; None where it ended in the flow."""
+    last = max((gap for gap in silences if gap.owner != "parked"), key=_ended, default=None)
+    return last if last is not None and end_us - last.end_us <= AT_END_US else None
+
+
+def _ended(gap: timeline.Gap) -> int:
+    return gap.end_us
 
 
 def _length(gap: timeline.Gap) -> int:

@@ -158,9 +158,11 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
     status: int | None
     whole: bool
+    error: bool = False
     frames: int = 0
     body_bytes: int = 0
     characters: int = 0
+    unsent: int = 0
     finish_reasons: tuple[str | None, ...] = ()
     first_us: int | None = None
     usage: events.Usage | None = None

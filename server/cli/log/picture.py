@@ -35,6 +35,10 @@ PART: Final = 5
 """From when on a silence is drawn: its length, or its part of the stream, the fifth."""
 
 
+ERRORS: Final = 400
+"""From which status on an answer is an error."""
+
+
 class Line(NamedTuple):
     """A line, and what it is: `head`, `bad`, `good`, `gap`, `faint` or `plain`."""
 
@@ -135,7 +139,7 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
     also += ["texts are masked"] if request.content == "masked" else []
     asked_for = [f"{request.model}{target} on {request.worker}", request.endpoint, mode, *also]
     yield _fact("asked", ", ".join(asked_for))
-    yield _fact("received", ", ".join(_received(got)))
+    yield from _fact_folded("received", ", ".join(_received(told)))
     if got.usage is not None:
         counts = f"{got.usage.prompt_tokens} in, {got.usage.completion_tokens} out"
         yield _fact("usage", f"{counts} ({got.usage_source})")
@@ -150,6 +154,12 @@ def _fact(name: str, text: str, style: str = "plain") -> Line:
     return Line(fit(f"{name:<9} {text}", COLUMNS), style)
 
 
+def _fact_folded(name: str, text: str) -> Iterator[Line]:
+    """A fact that matters whole, in as many lines as it needs."""
+    for number, line in enumerate(folded(text, " " * 10)):
+        yield Line(f"{name:<9} {line.lstrip()}" if number == 0 else line)
+
+
 def _ran(told: timeline.Timeline) -> Iterator[Line]:
     """Return the last streams of a process: those that its end took with it are among them."""
     if len(told.ran) > RAN:
@@ -160,14 +170,24 @@ def _ran(told: timeline.Timeline) -> Iterator[Line]:
         yield _fact("ran", said, "plain" if each.kind == "completed" else "bad")
 
 
-def _received(got: timeline.Received) -> Iterator[str]:
-    yield "nothing" if got.status is None else str(got.status)
-    yield "whole" if got.whole else "not whole"
-    yield f"{got.characters} characters"
-    if got.frames:
-        yield f"{got.frames} frames, {got.body_bytes} bytes"
-    if got.first_us is not None:
-        yield f"first after {evidence.seconds(got.first_us)}"
+def _received(told: timeline.Timeline) -> Iterator[str]:
+    got, is_stream = told.received, told.request.streaming
+    if got.status is None:
+        yield "nothing"
+    elif got.error and (got.status >= ERRORS or not is_stream):
+        yield f"{got.status}, an error of {got.body_bytes} bytes instead of an answer"
+    else:
+        yield str(got.status)
+        yield "whole" if got.whole else "not whole"
+        yield f"{got.characters} characters"
+        if got.frames:
+            error = ", an error the last" if got.error else ""
+            yield f"{got.frames} frames{error}" if is_stream else "one body"
+            yield f"{got.body_bytes} bytes"
+        if got.first_us is not None and is_stream:
+            yield f"first after {evidence.seconds(got.first_us)}"
+    if got.unsent:
+        yield f"{got.unsent} characters that were ready did not go out"
     reasons = ", ".join(reason or "-" for reason in got.finish_reasons)
     if reasons.strip("-, "):
         yield f"finish {reasons}"

@@ -64,3 +64,12 @@ def test_a_stand_in_is_named(tmp_path: Path) -> None:
 )
 def test_how_a_process_ended(returncode: int, words: str) -> None:
     assert words in evidence.ended(returncode)
+
+
+def test_the_field_that_is_at_fault_is_named_in_a_masked_log_too(tmp_path: Path) -> None:
+    failed = events.TurnFailed(
+        "upstream_error", "invalid_request", "No.", status=400, param="messages[2].role"
+    )
+    for content in ("full", "masked"):
+        found = told.told(tmp_path / content, (1, failed), content=content)
+        assert "It is about `messages[2].role`." in found.evidence
