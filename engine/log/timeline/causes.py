@@ -55,6 +55,21 @@ _COMPLETED: Final = Cause(
     "nobody", "The answer is whole: nothing went wrong with this stream.", "Nothing to do."
 )
 
+_FINISHED: Final[dict[str, Cause]] = {
+    "content_filter": Cause(
+        "provider",
+        "The provider's filter ended the answer, or the model refused: finish `content_filter`.",
+        "Look at what was asked; the same again most likely ends the same.",
+        "words",
+    ),
+    "length": Cause(
+        "nobody",
+        "The answer was cut at a limit of tokens: finish `length`. All up to there went out.",
+        "Raise max_tokens or max_completion_tokens in the request, or ask for less.",
+    ),
+}
+"""Answers that ended as they should, and are not what their client asked for; by finish reason."""
+
 _WHOLE_LATE: Final[dict[str, Cause]] = {
     "timer_fired": Cause(
         "nobody",
@@ -151,6 +166,7 @@ class Around(NamedTuple):
         worker: that was asked last.
         model: as the client wrote it; empty where it is not known.
         status: the other side's own; 0 where it said none.
+        finishes: the reasons by which the choices finished.
         left: the figures of a client that left.
         queued: whether the last silence was the wait for a place on a worker.
         masked: whether texts are.
@@ -160,6 +176,7 @@ class Around(NamedTuple):
     worker: str = ""
     model: str = ""
     status: int = 0
+    finishes: tuple[str | None, ...] = ()
     left: leaving.Left | None = None
     queued: bool = False
     masked: bool = False
@@ -185,13 +202,13 @@ def _how_to_keep(found: Cause, ending: timeline.Ending) -> str:
     """Return the step where what is to be read is masked: who else has it, or how to keep it."""
     if ending.kind == "rejected" and not ending.trigger:
         return (
-            "The words are masked here; the client was told them. PROXY_EVENT_LOG=full keeps those"
-            " of later refusals."
+            "What is wrong the client was told; here it is masked. PROXY_EVENT_LOG=full keeps the"
+            " words of later refusals."
         )
-    told = "the client was told them" if found.party == "client" else "nobody was told them"
+    told = "The client was told the words. " if found.party == "client" else ""
     return (
-        f"The words are masked here, and {told}. To have those of the next one: PUT /admin/logging"
-        " for its key, or PROXY_EVENT_LOG=full."
+        f"{told}To have the words of the next one here: PUT /admin/logging for its key, or"
+        " PROXY_EVENT_LOG=full."
     )
 
 
@@ -203,7 +220,8 @@ def _cause(ending: timeline.Ending, around: Around) -> Cause:
         case "open":
             return _OPEN
         case "completed":
-            return _WHOLE_LATE.get(trigger, _COMPLETED)
+            cut = next((_FINISHED[each] for each in _FINISHED if each in around.finishes), None)
+            return cut or _WHOLE_LATE.get(trigger, _COMPLETED)
         case "truncated":
             return _TRUNCATED.get(trigger, _TRUNCATED_ELSE)
         case "client_gone" if ending.cause == "left" and around.left is not None:
@@ -268,8 +286,11 @@ def _named(code: str, found: Cause, around: Around) -> Cause:
     """Name the model that nobody knows."""
     if code != "model_not_found" or not around.model:
         return found
-    sentence = found.sentence.replace("The model ", f"The model `{around.model}` ", 1)
-    sentence = sentence.replace("the model that it was asked for", f"the model `{around.model}`")
+    name = f" `{around.model}`"
+    if is_masked(around.model):
+        name = ", whose name is masked here,"
+    sentence = found.sentence.replace("The model", f"The model{name}", 1)
+    sentence = sentence.replace("the model that it was asked for", f"the model{name.rstrip(',')}")
     return found._replace(sentence=sentence)
 
 

@@ -218,7 +218,8 @@ PROVIDER: Final = _of(
     ),
     upstream_unreachable=(
         "The provider could not be connected to.",
-        "Check PROXY_UPSTREAM_URL, and whether anything listens there.",
+        "Check that the name in PROXY_UPSTREAM_URL resolves, and that something listens there:"
+        " `turntape doctor` tries both.",
     ),
     upstream_decode_error=(
         "The provider sent something that cannot be read, so a part of the answer is missing.",

@@ -158,6 +158,8 @@ def _ending(
         param=told.param if told is not None else None,
         detail=detail,
         word=failed.word if failed is not None else None,
+        retry_after=failed.retry_after if failed is not None else None,
+        should_retry=failed.should_retry if failed is not None else None,
     )
 
 
@@ -172,12 +174,14 @@ def _around(
     last = gaps.final(silences, ending.at_us)
     silent_us = last.end_us - last.start_us if last is not None else 0
     failed = _last(read, events.TurnFailed)
+    ended = _last(read, events.Terminal)
     taken = _last(read, events.FallbackTaken)
     return causes.Around(
         timer=_timer(read),
         worker=taken.worker if taken is not None else request.worker,
         model=taken.model if taken is not None else request.model,
         status=(failed.status if failed is not None else None) or 0,
+        finishes=ended.finish_reasons if ended is not None else (),
         left=leaving.Left(ending.at_us, silent_us, request.streaming, got.first_us is not None),
         queued=last is not None and last.owner == "queued",
         masked=request.content == "masked",
@@ -275,6 +279,7 @@ def _rejected(
         endpoint=event.route or event.path,
         model=event.model,
         key=event.key,
+        client=event.client,
         content="masked" if masked else "full",
     )
     return timeline.Timeline(

@@ -42,12 +42,10 @@ def gaps(read: steps.Steps, last: events.Terminal | None) -> tuple[timeline.Gap,
     longest = max(found, key=_length, default=None)
     kept = [gap for gap in found if gap is longest or _length(gap) >= least]
     if longest is not None and last is not None and _length(longest) == last.longest_gap_us:
-        measured = timeline.Gap(
-            longest.start_us,
-            longest.end_us,
-            last.longest_gap_owner or longest.owner,
-            longest.after,
-        )
+        # The live figures know of no slow client; of one the server is told by what it measures.
+        is_known = longest.owner == "client" and last.longest_gap_owner != "server"
+        owner = longest.owner if is_known else last.longest_gap_owner or longest.owner
+        measured = timeline.Gap(longest.start_us, longest.end_us, owner, longest.after)
         kept = [measured if gap is longest else gap for gap in kept]
     return tuple(heapq.nlargest(MOST, [*_parked(signs), *kept], key=_length))
 

@@ -44,8 +44,8 @@ def cause(left: Left) -> Cause:
     if left.at_us < AT_ONCE_US:
         return Cause(
             "client",
-            f"The client closed its connection {_ms(left.at_us)} after its request, {when}: that"
-            " is no time limit.",
+            f"The client closed its connection {_ms(left.at_us)} after its request, {when}: too"
+            " soon for a time limit.",
             "Look at the client: a user stopped it, it asked again, or it crashed.",
         )
     limit = _limit(left.at_us)

@@ -35,6 +35,9 @@ PART: Final = 5
 """From when on a silence is drawn: its length, or its part of the stream, the fifth."""
 
 
+CUT: Final = ("length", "content_filter")
+"""Finish reasons of an answer that is not all that its client asked for."""
+
 ERRORS: Final = 400
 """From which status on an answer is an error."""
 
@@ -90,16 +93,18 @@ def _columns(character: str) -> int:
 
 def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
     ending, request = told.ending, told.request
-    kind = "good" if ending.kind in ("completed", "open", "shutdown") else "bad"
+    cut = [each for each in told.received.finish_reasons if each in CUT]
+    is_good = ending.kind in ("completed", "open", "shutdown") and not cut
+    kind = "good" if is_good else "bad"
     status = str(ending.status) if ending.status else ""
-    parts = dict.fromkeys((ending.kind, ending.code or "", status))
+    parts = dict.fromkeys((ending.kind, ending.code or "", *cut, status))
     head = " ".join(part for part in parts if part)
     whose = f" · by the {ending.party}" if ending.party != "nobody" else ""
     yield Line(fit(head + whose, COLUMNS), kind)
     ids = (request.stream, request.request_id, request.completion_id)
     yield Line(fit("  ".join(each for each in ids if each), COLUMNS), "faint")
-    when = moment(request.opened_us, is_utc=is_utc)
-    yield Line(fit(f"{when}, for {evidence.seconds(ending.at_us)}", COLUMNS), "faint")
+    lasted = f", for {evidence.seconds(ending.at_us)}" if ending.trigger or ending.at_us else ""
+    yield Line(fit(moment(request.opened_us, is_utc=is_utc) + lasted, COLUMNS), "faint")
     yield Line("")
     for sentence in (told.verdict, *told.evidence):
         yield from (Line(text, "head") for text in folded(sentence, "  "))
@@ -124,11 +129,12 @@ def folded(text: str, indent: str) -> list[str]:
 
 def _facts(told: timeline.Timeline) -> Iterator[Line]:
     request, got = told.request, told.received
+    if _is_refusal(told):
+        yield _fact("asked", ", ".join(_refused(request)))
+        return
     if not request.model:
-        if request.endpoint or request.worker:
-            yield _fact(
-                "worker" if request.worker else "asked", request.worker or request.endpoint
-            )
+        if request.worker:
+            yield _fact("worker", request.worker)
         yield from _ran(told)
         return
     target = f" → {request.target}" if request.target != request.model else ""
@@ -148,6 +154,23 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
             yield _fact("attempt", _attempt(attempt), "bad" if attempt.code else "plain")
     for call in told.calls[:20]:
         yield _fact("call", _call(call), "bad" if call.fate != "sent" else "plain")
+
+
+def _is_refusal(told: timeline.Timeline) -> bool:
+    """Whether the request was refused before it was a stream."""
+    return told.ending.kind == "rejected" and not told.ending.trigger
+
+
+def _refused(request: timeline.Request) -> Iterator[str]:
+    yield request.endpoint
+    if request.model:
+        yield f"model {request.model}"
+    if request.key:
+        yield f"key {request.key}"
+    if request.client:
+        yield f"from {request.client}"
+    if request.content == "masked":
+        yield "texts are masked"
 
 
 def _fact(name: str, text: str, style: str = "plain") -> Line:
@@ -269,11 +292,11 @@ _BAD: Final = frozenset(
 
 
 _WAITED: Final[dict[timeline.Owner, str]] = {
-    "worker": "nothing from the model's side",
+    "worker": "nothing from the model",
     "client": "it did not read",
-    "server": "it waited to try again, or was held up",
+    "server": "it waited, or was held up",
     "queued": "no free place on a worker",
-    "parked": "for the results of its calls, before",
+    "parked": "for results of its calls",
 }
 """The reason of a silence, behind whose it was."""
 

@@ -33,7 +33,7 @@ ENDINGS = st.builds(
 
 PARTIES: dict[str, set[str]] = {
     "open": {"nobody"},
-    "completed": {"nobody"},
+    "completed": {"nobody", "provider"},
     "truncated": {"worker", "server"},
     "empty": {"provider"},
     "timeout": {"provider", "worker"},
@@ -54,6 +54,7 @@ AROUNDS = st.builds(
     worker=st.sampled_from(("", "codex", "upstream")),
     model=st.sampled_from(("", "gpt-9")),
     status=st.sampled_from((0, 400, 401, 404, 422, 429)),
+    finishes=st.sampled_from(((), ("stop",), ("length",), ("stop", "content_filter"), (None,))),
     left=st.none() | st.builds(leaving.Left, st.integers(0, 10**9), st.integers(0, 10**9)),
     queued=st.booleans(),
     masked=st.booleans(),
@@ -72,7 +73,8 @@ def test_no_ending_has_an_empty_or_a_misleading_sentence(
         return
     assert found.party in PARTIES[ending.kind]
     whole = "The answer is whole" in found.sentence
-    assert whole == (ending.kind == "completed")
+    is_cut = not {"length", "content_filter"}.isdisjoint(around.finishes)
+    assert whole == (ending.kind == "completed" and not is_cut)
     known = ending.code in errors.CASES or ending.code is None
     if ending.kind in ("upstream_error", "rejected") and not known:
         assert f"`{ending.code}`" in found.sentence or causes.is_masked(ending.code or "")

@@ -259,9 +259,9 @@ def test_a_refused_model_is_named(tmp_path: Path, content: mask.Content) -> None
     )
     event_log.close()
     found = fold.fold(stories.story(tmp_path, "rj_1"))
-    assert "`gpt-9`" in found.verdict
+    assert "The model `gpt-9` is none that is known" in found.verdict
     assert (found.request.model, found.request.content) == ("gpt-9", content)
-    assert message in found.evidence[0] if content == "full" else "masked" in found.evidence[0]
+    assert found.evidence == ((f"The client was told: {message}",) if content == "full" else ())
 
 
 def test_a_model_that_its_provider_does_not_know_is_named(tmp_path: Path) -> None:

@@ -88,3 +88,11 @@ def test_the_silence_that_an_end_came_behind() -> None:
     assert gaps.final((parked, gap), 9 * told.SECOND + 10_000) == gap
     assert gaps.final((parked, gap), 11 * told.SECOND) is None
     assert gaps.final((), told.SECOND) is None
+
+
+def test_a_client_that_never_caught_up_was_the_one_that_was_waited_for(tmp_path: Path) -> None:
+    happened = [*told.texts("a"), (1.1, events.BufferPressure(300_000))]
+    end = {"longest_gap_us": 30 * told.SECOND, "longest_gap_owner": "worker"}
+    found = told.told(tmp_path, *happened, (31.1, events.ClientGone("write_stall")), end=end)
+    assert silences(found)[0] == ("client", 1.1, 31.1)
+    assert "the client did not read" in found.evidence[0]
