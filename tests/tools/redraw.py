@@ -12,7 +12,7 @@ from server.logschema import lines
 from server.tracing import attributes
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import decisions, eventschema, house, reference, tokentrace
+from tests.tools import compiled, decisions, eventschema, house, reference, tokentrace
 from tests.tools.dashboard import file
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -74,13 +74,14 @@ def line_schema() -> str:
 
 
 def main() -> None:
-    """Write every page with its blocks drawn anew, and the dashboard."""
+    """Write every page with its blocks drawn anew, the dashboard, and what is compiled ahead."""
     fresh = blocks()
     file.write()
     for page in pages():
         page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
     LINE_SCHEMA.write_text(line_schema(), encoding="utf-8")
     LOG_SCHEMA.write_text(eventschema.text(), encoding="utf-8")
+    compiled.PATH.write_text(compiled.source(), encoding="utf-8")
 
 
 if __name__ == "__main__":

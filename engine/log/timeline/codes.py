@@ -218,8 +218,7 @@ PROVIDER: Final = _of(
     ),
     upstream_unreachable=(
         "The provider could not be connected to.",
-        "Check that the name in PROXY_UPSTREAM_URL resolves, and that something listens there:"
-        " `turntape doctor` tries both.",
+        "Check that the name in PROXY_UPSTREAM_URL resolves and is listened at: turntape doctor.",
     ),
     upstream_decode_error=(
         "The provider sent something that cannot be read, so a part of the answer is missing.",

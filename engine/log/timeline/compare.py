@@ -1,8 +1,8 @@
 """Compares a bad stream with a good one, by what each went through and not by their records.
 
 Two answers never have the same words at the same times. What is compared is in the order of a
-stream's life, so the first difference is the first that may explain the others. What was quicker in
-the bad one explains nothing: mostly it only ended sooner.
+stream's life, so the first difference is the first that may explain the others. What was quicker
+in the bad one explains nothing: mostly it only ended sooner.
 """
 
 import itertools
@@ -126,9 +126,7 @@ def _gaps(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Differenc
         length, usual = _length(gap), _length(others.get(owner))
         if _is_slower(length, usual):
             said = [evidence.seconds(each) if each else "none" for each in (length, usual)]
-            yield Difference(
-                f"longest silence, {owner}", said[0], said[1], gap.start_us + usual
-            )
+            yield Difference(f"longest silence, {owner}", said[0], said[1], gap.start_us + usual)
 
 
 def _longest(gaps: Iterable[timeline.Gap]) -> dict[timeline.Owner, timeline.Gap]:

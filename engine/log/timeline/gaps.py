@@ -6,7 +6,6 @@ read from the last record (the event loop was held) and from the pressure of a s
 
 import heapq
 import itertools
-import statistics
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -69,7 +68,8 @@ def _least(deltas: list[int]) -> int:
     pauses = [after - before for before, after in itertools.pairwise(deltas)]
     if len(pauses) < PAUSES:
         return LEAST_US
-    return max(LEAST_US, round(PACES * statistics.median(pauses)))
+    usual = sorted(pauses)[len(pauses) // 2]
+    return max(LEAST_US, PACES * usual)
 
 
 def _parked(signs: list[steps.Step]) -> Iterator[timeline.Gap]:

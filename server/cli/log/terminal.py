@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -42,7 +41,13 @@ def is_terminal() -> bool:
 
 def width() -> int:
     """Columns of the terminal, of COLUMNS, or `WIDTH`."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns
+    return _size().columns
+
+
+def _size() -> os.terminal_size:
+    import shutil  # with what packs archives, and most output goes elsewhere
+
+    return shutil.get_terminal_size((WIDTH, 24))
 
 
 def show(lines: Iterable[Line], *, pages: bool = True) -> None:
@@ -56,7 +61,7 @@ def show(lines: Iterable[Line], *, pages: bool = True) -> None:
         return
     paint = _painter()
     made = [paint(line) for line in lines]
-    pager = _pager() if pages and len(made) >= shutil.get_terminal_size().lines else None
+    pager = _pager() if pages and len(made) >= _size().lines else None
     if pager is None:
         sys.stdout.write("".join(f"{line}\n" for line in made))
         sys.stdout.flush()
@@ -99,6 +104,8 @@ def _painter() -> Callable[[Line], str]:
 
 def _pager() -> list[str] | None:
     """The user's pager, where it is installed."""
+    import shutil  # as in `_size`
+
     wanted = os.environ.get("PAGER", "less")
     if wanted in NO_PAGER:
         return None

@@ -1,6 +1,7 @@
 """`turntape show`: the verdict first, at 80 columns, whatever is in the log."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,29 @@ OF_UPSTREAM = ("limited", "unreachable", "image", "half_call", "filtered")
 
 def test_every_story_that_goes_wrong_has_its_words() -> None:
     assert SCREENS.keys() == gallery.STORIES.keys() - {"thinking", "call", "retried"}
+
+
+LOADS = """
+import sys
+from server.cli import command_line
+command_line.main(sys.argv[1:])
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+MOST_LOADED = 140
+"""Modules that `show` loads beside those of `--version`: with 132 it took 0.08 s of CPU more."""
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a command leaves behind."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, *arguments], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("view", [(), ("--all",), ("--worker",)])
+def test_it_loads_little(log: Path, view: tuple[str, ...]) -> None:
+    found = loaded("show", "--log", str(log), *view, "st_1") - loaded("--version")
+    assert not found & {"asyncio", "statemachine", "structlog", "server.renderers", "shutil"}
+    assert len(found) <= MOST_LOADED, sorted(found)
