@@ -27,6 +27,31 @@ def _printable(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def fit(text: str, width: int) -> str:
+    """Return a text in one line of so many columns at the most."""
+    shown = printable(text)
+    if columns(shown) <= width:
+        return shown
+    kept, used = [], 0
+    for character in shown:
+        used += _columns(character)
+        if used > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
+
+
+def columns(text: str) -> int:
+    """Return how many columns a printable text has."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def folded(text: str, indent: int) -> list[str]:
     """The text in lines of at most `COLUMNS`, those after the first with so many blanks before."""
     return textwrap.wrap(

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from engine.log.find import query
 from engine.log.summary import rows
+from server.cli import printing
 from server.cli.log.terminal import Line, Piece
 
 FIXED: Final = 8 + 1 + 14 + 1 + 1 + 1 + 6 + 1 + 7 + 1
@@ -47,8 +48,8 @@ class Columns:
         """Yield a head, and a line for each row; the day stands by itself when it changes."""
         widths = self._widths(shown)
         yield [
-            Piece(f"{'ended':<8} {'kind':<14} {_fit('code', widths.code)} ", "bold"),
-            Piece(f"{_fit('model', widths.model)} {'ttft':>6} {'took':>7} id", "bold"),
+            Piece(f"{'ended':<8} {'kind':<14} {fit('code', widths.code)} ", "bold"),
+            Piece(f"{fit('model', widths.model)} {'ttft':>6} {'took':>7} id", "bold"),
         ]
         for row in shown:
             yield from self.line(row, widths)
@@ -64,8 +65,8 @@ class Columns:
         yield [
             Piece(f"{moment:%H:%M:%S} "),
             Piece(f"{row.kind:<14} ", STYLES.get(row.kind, "bold red")),
-            Piece(f"{_fit(detail_of(row), widths.code)} "),
-            Piece(f"{_fit(row.model or row.route or row.worker, widths.model)} "),
+            Piece(f"{fit(detail_of(row), widths.code)} "),
+            Piece(f"{fit(row.model or row.route or row.worker, widths.model)} "),
             Piece(f"{duration(row.ttft_us):>6} {duration(_took(row)):>7} "),
             Piece(self._short.get(row.summary, row.summary), "bold"),
         ]
@@ -78,8 +79,8 @@ class Columns:
         shown = list(shown)
         longest = max((len(self._short.get(r.summary, r.summary)) for r in shown), default=2)
         left = max(self._width - FIXED - longest, CODE_LEAST + MODEL_LEAST)
-        code = max([len(detail_of(row)) for row in shown] + [CODE_LEAST])
-        model = max([len(row.model or row.route or row.worker) for row in shown] + [5])
+        code = max([_width(detail_of(row)) for row in shown] + [CODE_LEAST])
+        model = max([_width(row.model or row.route or row.worker) for row in shown] + [5])
         code = min(code, left - min(model, MODEL_LEAST))
         return Widths(code, min(model, left - code), longest)
 
@@ -114,9 +115,14 @@ def duration(microseconds: int | None) -> str:
     return f"{hours}h{rest:02}m" if hours < 100 else f"{hours // 24}d"
 
 
-def _fit(text: str, columns: int) -> str:
+def _width(text: str) -> int:
+    return printing.columns(printing.printable(text))
+
+
+def fit(text: str, columns: int) -> str:
     """The text in so many columns, cut where it is longer."""
-    return f"{text:<{columns}}" if len(text) <= columns else f"{text[: columns - 1]}…"
+    shown = printing.fit(text, columns)
+    return shown + " " * (columns - printing.columns(shown))
 
 
 def is_failed_first(row: rows.Summary) -> tuple[bool, int]:

@@ -113,7 +113,7 @@ def _lines(
 ) -> Iterator[picture.Line]:
     for name, told in (("bad", bad), ("good", good)):
         ending = compare.ending(told.ending)
-        yield picture.Line(picture.fit(f"{name:<5} {told.request.stream}  {ending}", 80))
+        yield picture.Line(printing.fit(f"{name:<5} {told.request.stream}  {ending}", 80))
     yield from _folded(bad.verdict)
     if chosen is not None:
         same, others = ", ".join(chosen.same), [each for each in FLAGS if each not in chosen.same]
@@ -154,12 +154,12 @@ def _first_of(first: compare.Difference, bad: timeline.Timeline) -> str:
 
 def _row(each: compare.Difference) -> Iterator[picture.Line]:
     if max(map(len, (each.bad, each.good))) < 28:
-        aspect, bad = picture.fit(each.aspect, 23), picture.fit(each.bad, 27)
-        yield picture.Line(picture.fit(f"{aspect:<24}{bad:<28}{each.good}", picture.COLUMNS))
+        aspect, bad = printing.fit(each.aspect, 23), printing.fit(each.bad, 27)
+        yield picture.Line(printing.fit(f"{aspect:<24}{bad:<28}{each.good}", picture.COLUMNS))
         return
-    yield picture.Line(picture.fit(each.aspect, picture.COLUMNS))
-    yield picture.Line(picture.fit(f"{'  bad':<24}{each.bad}", picture.COLUMNS))
-    yield picture.Line(picture.fit(f"{'  good':<24}{each.good}", picture.COLUMNS))
+    yield picture.Line(printing.fit(each.aspect, picture.COLUMNS))
+    yield picture.Line(printing.fit(f"{'  bad':<24}{each.bad}", picture.COLUMNS))
+    yield picture.Line(printing.fit(f"{'  good':<24}{each.good}", picture.COLUMNS))
 
 
 def _folded(text: str) -> Iterator[picture.Line]:

@@ -5,7 +5,6 @@ characters count twice.
 """
 
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -58,37 +57,12 @@ def lines(told: timeline.Timeline, *, is_utc: bool = False) -> Iterator[Line]:
     yield from _course(told)
 
 
-def fit(text: str, width: int) -> str:
-    """Return a text in one line of so many columns at the most."""
-    shown = printing.printable(text)
-    if columns(shown) <= width:
-        return shown
-    kept, used = [], 0
-    for character in shown:
-        used += _columns(character)
-        if used > width - 1:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
-
-
 def moment(microseconds: int, *, is_utc: bool) -> str:
     """Spell a time since the epoch, here or in UTC."""
     there = datetime.fromtimestamp(microseconds / 1e6, UTC)
     local = there if is_utc else there.astimezone()
     zone = "Z" if is_utc else local.strftime("%z")
     return local.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + zone
-
-
-def columns(text: str) -> int:
-    """Return how many columns a printable text has."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
@@ -100,11 +74,11 @@ def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
     parts = dict.fromkeys((ending.kind, ending.code or "", *cut, status))
     head = " ".join(part for part in parts if part)
     whose = f" · by the {ending.party}" if ending.party != "nobody" else ""
-    yield Line(fit(head + whose, COLUMNS), kind)
+    yield Line(printing.fit(head + whose, COLUMNS), kind)
     ids = (request.stream, request.request_id, request.completion_id)
-    yield Line(fit("  ".join(each for each in ids if each), COLUMNS), "faint")
+    yield Line(printing.fit("  ".join(each for each in ids if each), COLUMNS), "faint")
     lasted = f", for {evidence.seconds(ending.at_us)}" if ending.trigger or ending.at_us else ""
-    yield Line(fit(moment(request.opened_us, is_utc=is_utc) + lasted, COLUMNS), "faint")
+    yield Line(printing.fit(moment(request.opened_us, is_utc=is_utc) + lasted, COLUMNS), "faint")
     yield Line("")
     for sentence in (told.verdict, *told.evidence):
         yield from (Line(text, "head") for text in folded(sentence, "  "))
@@ -121,7 +95,7 @@ def folded(text: str, indent: str) -> list[str]:
     """Return a text in lines that fit, each with so much before it."""
     shown = printing.printable(text)
     # As if each were wide where one is: a fold must not go over the edge.
-    width = COLUMNS if columns(shown) == len(shown) else COLUMNS // 2 + len(indent)
+    width = COLUMNS if printing.columns(shown) == len(shown) else COLUMNS // 2 + len(indent)
     return textwrap.wrap(
         shown, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
@@ -174,7 +148,7 @@ def _refused(request: timeline.Request) -> Iterator[str]:
 
 
 def _fact(name: str, text: str, style: str = "plain") -> Line:
-    return Line(fit(f"{name:<9} {text}", COLUMNS), style)
+    return Line(printing.fit(f"{name:<9} {text}", COLUMNS), style)
 
 
 def _fact_folded(name: str, text: str) -> Iterator[Line]:
@@ -305,8 +279,8 @@ def _gap(gap: timeline.Gap, whole_us: int) -> Line:
     length = gap.end_us - gap.start_us
     bar = "·" * max(1, min(BAR, round(BAR * length / max(whole_us, 1))))
     said = f"{bar} {evidence.seconds(length)}, {_WAITED[gap.owner]}"
-    return Line(fit(f"{'':>10}  {gap.owner:<7}  {said}", COLUMNS), "gap")
+    return Line(printing.fit(f"{'':>10}  {gap.owner:<7}  {said}", COLUMNS), "gap")
 
 
 def _row(at_us: int, lane: str, said: str) -> str:
-    return fit(f"{at_us / 1e6:>8.3f} s  {lane:<7}  {said}", COLUMNS)
+    return printing.fit(f"{at_us / 1e6:>8.3f} s  {lane:<7}  {said}", COLUMNS)

@@ -9,6 +9,7 @@ from engine.log.find import stories
 from engine.log.timeline import fold, steps, timeline
 from machines import errors, events
 from machines.stream import machine as stream
+from server.cli import printing
 from server.cli.log import picture
 
 OWN: Final = frozenset(("stream", "seq", "seg", "t", "event", "state", "out", "states", "crc"))
@@ -63,7 +64,7 @@ def _steps(read: steps.Steps) -> Iterator[picture.Line]:
         if step.record.out:
             text = getattr(step.event, "text", "")
             said = f"{' '.join(step.record.out)}  {text}".rstrip()
-            yield picture.Line(picture.fit(f"{step.at_us / 1e6:>8.3f} s  {said}", 80))
+            yield picture.Line(printing.fit(f"{step.at_us / 1e6:>8.3f} s  {said}", 80))
 
 
 def worker(story: stories.Story) -> Iterator[picture.Line]:

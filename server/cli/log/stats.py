@@ -197,10 +197,9 @@ def _group_lines(groups: list[Group], by: str) -> Iterator[Line]:
     yield [Piece(f"{'':<20} {'':>7} {'':>6}  {'ttft':<20}  longest gap", "bold")]
     yield [Piece(f"{by:<20} {'streams':>7} {'failed':>6}  {head}  {head}", "bold")]
     for each in groups:
-        name = each.name if len(each.name) <= 20 else f"{each.name[:19]}…"
         failed = f"{each.share:.1%}"
         yield [
-            Piece(f"{name:<20} {each.streams:>7} "),
+            Piece(f"{columns.fit(each.name, 20)} {each.streams:>7} "),
             Piece(f"{failed:>6}", "bold red" if each.failed else ""),
             Piece(f"  {_spread(each.ttft, 6)}  {_spread(each.gap, 6)}"),
         ]

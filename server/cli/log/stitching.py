@@ -16,6 +16,7 @@ import msgspec
 from engine.log.find import stories
 from engine.log.timeline import fold, timeline
 from machines import events
+from server.cli import printing
 from server.cli.log import picture
 
 SLACK_US: Final = 5_000_000
@@ -98,5 +99,5 @@ def _line(said: Said, begun: int) -> picture.Line:
     at = f"{(said.at_us - begun) / 1e6:>8.3f} s"
     bad = said.line.get("severity") in ("warning", "error", "critical")
     return picture.Line(
-        picture.fit(f"{at}  server   {text}", picture.COLUMNS), "bad" if bad else "plain"
+        printing.fit(f"{at}  server   {text}", picture.COLUMNS), "bad" if bad else "plain"
     )

@@ -46,3 +46,19 @@ def test_a_folded_text_fits_and_steers_nothing(text: str) -> None:
     assert not first.startswith(" ")
     assert all(line.startswith(" " * 8) for line in rest)
     assert all(len(line) <= printing.COLUMNS and line.isprintable() for line in (first, *rest))
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("short", 9, "short"),
+        ("exactly9!", 9, "exactly9!"),
+        ("ten chars.", 9, "ten char…"),
+        ("漢字漢字", 8, "漢字漢字"),
+        ("漢字漢字", 7, "漢字漢…"),
+        ("a\x1bb", 9, "a\\x1bb"),
+    ],
+)
+def test_a_text_fits(text: str, width: int, shown: str) -> None:
+    assert printing.fit(text, width) == shown
+    assert printing.columns(shown) <= width

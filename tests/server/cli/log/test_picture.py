@@ -2,29 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from machines import events
+from server.cli import printing
 from server.cli.log import picture
 from tests.support.logs import told
 
 FINISHED = events.TurnFinished("stop")
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "shown"),
-    [
-        ("short", 9, "short"),
-        ("exactly9!", 9, "exactly9!"),
-        ("ten chars.", 9, "ten char…"),
-        ("漢字漢字", 8, "漢字漢字"),
-        ("漢字漢字", 7, "漢字漢…"),
-        ("a\x1bb", 9, "a\\x1bb"),
-    ],
-)
-def test_a_text_fits(text: str, width: int, shown: str) -> None:
-    assert picture.fit(text, width) == shown
-    assert picture.columns(shown) <= width
 
 
 def drawn(tmp_path: Path, *happened: told.Happened) -> list[str]:
@@ -76,4 +59,4 @@ def test_a_fact_that_is_longer_than_a_line_is_shown_whole(tmp_path: Path) -> Non
     lines = [line.text for line in picture.lines(found)]
     text = " ".join(line.strip() for line in lines)
     assert "1234 frames, an error the last, 1234567 bytes, first after 1.00 s" in text
-    assert max(map(picture.columns, lines)) <= picture.COLUMNS
+    assert max(map(printing.columns, lines)) <= picture.COLUMNS

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from machines import events
-from server.cli import command_line as cli
+from server.cli import command_line as cli, printing
 from server.cli.log import picture
 from tests.support.logs import gallery, logs, told
 
@@ -104,7 +104,7 @@ def test_nothing_steers_the_terminal(
     assert not set(out) & set("\x1b\x07\u202e\u200f\r\x00")
     assert not any(line.startswith("forged") for line in out.splitlines())
     if not view:
-        assert max(map(picture.columns, out.splitlines())) <= picture.COLUMNS
+        assert max(map(printing.columns, out.splitlines())) <= picture.COLUMNS
 
 
 def test_a_damaged_log_is_told_with_what_is_wrong(
@@ -171,7 +171,7 @@ def test_the_first_screen_names_the_cause(
     for words in SCREENS[name]:
         assert words in screen, "\n".join(shown)
     assert ("nothing went wrong" in screen) == (name == "good")
-    assert max(map(picture.columns, shown)) <= picture.COLUMNS
+    assert max(map(printing.columns, shown)) <= picture.COLUMNS
 
 
 OF_UPSTREAM = ("limited", "unreachable", "image", "half_call", "filtered")
