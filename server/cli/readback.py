@@ -11,7 +11,7 @@ from engine import regular
 from engine.log import replay
 from engine.log.read import segments
 from machines import events
-from server.cli import printing
+from server.cli import divergence, printing
 from server.cli.log import listing
 from server.process import exits
 from server.renderers import reply
@@ -48,7 +48,7 @@ def replay_command(options: argparse.Namespace) -> int:
     corrupt = reading.counts["corrupt"]
     printing.say_each(map(str, reading.problems))
     if run.divergence is not None and not corrupt:
-        printing.say_each(divergence(run.divergence))
+        printing.say_each(divergence.lines(run.divergence))
         return DIVERGED
     printing.say_each(_summary(run.tally))
     if corrupt:
@@ -108,18 +108,6 @@ def _summary(tally: replay.Tally) -> Iterator[str]:
         yield f"{tally.purged} purged: nothing of them is left to compare"
     if tally.later:
         yield f"{tally.later} written by a later version: not compared"
-
-
-def divergence(found: replay.Divergence) -> Iterator[str]:
-    """Lines that show where a stream comes out differently."""
-    yield f"diverged: stream {found.stream}, request {found.request_id}"
-    yield f"at {found.where}"
-    rows = found.rows
-    width = max(len(row.recorded) for row in rows)
-    yield f"{'seq':>6}  {'event':<16}  {'recorded':<{width}}  replayed"
-    for row in rows:
-        mark = " " if row.recorded == row.replayed else "!"
-        yield f"{row.seq:>6}{mark} {row.event:<16}  {row.recorded:<{width}}  {row.replayed}"
 
 
 def _steps(reading: segments.Reading, request: str) -> Iterator[str]:

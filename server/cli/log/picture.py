@@ -175,7 +175,8 @@ def _received(told: timeline.Timeline) -> Iterator[str]:
         yield f"{got.status}, an error of {got.body_bytes} bytes instead of an answer"
     else:
         yield str(got.status)
-        yield "whole" if got.whole else "not whole"
+        is_cut = told.ending.kind == "truncated" or not set(CUT).isdisjoint(got.finish_reasons)
+        yield "not whole" if not got.whole else "cut short" if is_cut else "whole"
         yield f"{got.characters} characters"
         if got.frames:
             error = ", an error the last" if got.error else ""

@@ -20,7 +20,7 @@ from engine.log.find import stories
 from engine.log.read import segments
 from machines import events
 from server import renderers
-from server.cli import printing, readback
+from server.cli import divergence, printing
 from server.cli.log import commands, selecting
 from server.process import exits
 
@@ -146,7 +146,7 @@ def _run_case(path: Path) -> int:
         printing.say_each(map(str, reading.problems))
         return exits.USAGE
     if case.divergence is not None:
-        printing.say_each(readback.divergence(case.divergence))
+        printing.say_each(divergence.lines(case.divergence))
     elif not case.tally.compared:
         printing.say(f"{path}: no finished stream")
         return exits.FAILED

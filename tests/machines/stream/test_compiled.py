@@ -5,7 +5,7 @@ import sys
 
 from machines import compiler
 from machines.stream import compiled, declared
-from tests.tools import compiled as written
+from tests.tools import streamtable
 
 
 def test_the_table_is_that_of_the_declaration() -> None:
@@ -14,7 +14,7 @@ def test_the_table_is_that_of_the_declaration() -> None:
 
 def test_the_module_is_as_it_is_written() -> None:
     said = "out of date: run `python -m tests.tools.redraw`"
-    assert written.PATH.read_text("utf-8") == written.source(), said
+    assert streamtable.PATH.read_text("utf-8") == streamtable.source(), said
 
 
 def test_a_stream_runs_without_what_its_machine_is_declared_with() -> None:
