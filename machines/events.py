@@ -314,6 +314,8 @@ class RequestRejected(StreamEvent, frozen=True, tag="request_rejected", kw_only=
         client: its address.
         count: refusals that it stands for: without a key, those beyond ten in a minute.
         key: name of the request's key; empty without a good one, and in older logs.
+        model: that was asked for, cut to 128 characters; empty where none is known, and in older
+            logs.
     """
 
     request_id: str
@@ -327,6 +329,7 @@ class RequestRejected(StreamEvent, frozen=True, tag="request_rejected", kw_only=
     client: str = ""
     count: int = 1
     key: str = ""
+    model: str = ""
 
 
 StreamInput = (

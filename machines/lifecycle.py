@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 from statemachine import State, StateMachine
 
-from machines import table
+from machines import compiler
 
 
 class LifecycleMachine(StateMachine):
@@ -45,7 +45,7 @@ class LifecycleMachine(StateMachine):
     drain_timed_out = draining.to(stopped)
 
 
-TABLE: Final = table.compile_table(LifecycleMachine)
+TABLE: Final = compiler.compile_table(LifecycleMachine)
 """The compiled machine; `docs/machines.md` is drawn from it."""
 
 STARTING: Final = LifecycleMachine.starting.id

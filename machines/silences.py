@@ -9,13 +9,13 @@ What no event says is not here: whether the event loop was held, and when a slow
 from typing import Final
 
 from machines import events
-from machines.turn import thread as threads
 
 BUSY: Final = "worker_busy"
 """The code of a turn that had no place in time."""
 
-BEGINS: Final = threads.Event.START_SENT
-"""The event by which a thread changes when we begin it."""
+BEGINS: Final = "start_sent"
+"""The event of `machines.turn.thread` by which a thread changes when we begin it. That module
+loads what declares it, which readers of a log have no use for."""
 
 _BY_US: Final = (events.RpcSent, events.TurnResumed)
 """Events of our own on Codex, once there is a place on a process: before them, a turn queued."""

@@ -40,7 +40,7 @@ from typing import Final
 import msgspec
 from statemachine import State, StateMachine
 
-from machines import supervisoractions as actions, table
+from machines import compiler, supervisoractions as actions
 
 
 class SupervisorMachine(StateMachine):
@@ -86,7 +86,7 @@ class SupervisorMachine(StateMachine):
     stop_timed_out = stopping.to.itself()
 
 
-TABLE: Final = table.compile_table(SupervisorMachine)
+TABLE: Final = compiler.compile_table(SupervisorMachine)
 """The compiled machine; `docs/machines.md` is drawn from it."""
 
 STOPPED: Final = SupervisorMachine.stopped.id

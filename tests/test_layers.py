@@ -137,6 +137,11 @@ SHIPPED = [module for module in PRODUCT if layer_of(module.name) is not None]
 """What the wheel has."""
 
 TESTED_BY = {
+    "machines.stream.declared": (
+        "machines/stream/test_states.py",
+        "the table that is compiled of it walks beside it",
+    ),
+    "machines.table": ("machines/test_compiler.py", "what it holds is compiled there"),
     "engine.codex.protocol.notifications": (
         "engine/codex/protocol/test_appserver.py",
         "both sides of the protocol are held to the same recordings",

@@ -12,78 +12,38 @@ A state is named for the last thing that went to the client:
     failed          an error, or nothing but an HTTP status
     abandoned       nobody is there
 
-`StreamMachine` declares them; it is compiled at import to `TABLE` and never run: its engine costs
+`machines.stream.declared` declares them and what leads from each to the next, as `StreamMachine`.
+It is compiled ahead to the table of `machines.stream.compiled` and never run: its engine costs
 about 100 µs a transition, a table step 0.2. `machines.stream.machine` does what the table cannot
 say.
 """
 
 from typing import Final
 
-from statemachine import State, StateMachine
-
 from machines import events, outputs
-from machines.table import compile_table
+from machines.stream.compiled import TABLE as TABLE
 
+HELD: Final = "held"
+ROLE: Final = "role"
+CONTENT: Final = "content"
+TOOL_BUFFERING: Final = "tool_buffering"
+FINISH: Final = "finish"
+USAGE: Final = "usage"
+DONE: Final = "done"
+FAILED: Final = "failed"
+ABANDONED: Final = "abandoned"
 
-class StreamMachine(StateMachine):
-    """The states of one choice."""
-
-    held = State(initial=True)
-    role = State()
-    content = State()
-    tool_buffering = State()
-    finish = State()
-    usage = State()
-    done = State(final=True)
-    failed = State(final=True)
-    abandoned = State(final=True)
-
-    head_due = held.to(role)
-    begin = content.from_(held, role)
-    text = content.from_(held, role, content, tool_buffering)
-    call = tool_buffering.from_(held, role, content, tool_buffering)
-    finished = finish.from_(held, role, content, tool_buffering)
-    counted = finish.to(usage)
-    completed = done.from_(finish, usage)
-    fail = failed.from_(held, role, content, tool_buffering, finish)
-    abandon = abandoned.from_(held, role, content, tool_buffering, finish)
-    keepalive = (
-        role.to.itself() | content.to.itself() | tool_buffering.to.itself() | finish.to.itself()
-    )
-    notice = (
-        held.to.itself()
-        | role.to.itself()
-        | content.to.itself()
-        | tool_buffering.to.itself()
-        | finish.to.itself()
-    )
-
-
-TABLE: Final = compile_table(StreamMachine)
-"""The compiled machine; `docs/machines.md` is drawn from it."""
-
-HELD: Final = StreamMachine.held.id
-ROLE: Final = StreamMachine.role.id
-CONTENT: Final = StreamMachine.content.id
-TOOL_BUFFERING: Final = StreamMachine.tool_buffering.id
-FINISH: Final = StreamMachine.finish.id
-USAGE: Final = StreamMachine.usage.id
-DONE: Final = StreamMachine.done.id
-FAILED: Final = StreamMachine.failed.id
-ABANDONED: Final = StreamMachine.abandoned.id
-
-# As a text, a declared event is its name; for mypy it is still the transitions it was made of.
-HEAD_DUE: Final = str(StreamMachine.head_due)
-BEGIN: Final = str(StreamMachine.begin)
-TEXT: Final = str(StreamMachine.text)
-CALL: Final = str(StreamMachine.call)
-FINISHED: Final = str(StreamMachine.finished)
-COUNTED: Final = str(StreamMachine.counted)
-COMPLETED: Final = str(StreamMachine.completed)
-FAIL: Final = str(StreamMachine.fail)
-ABANDON: Final = str(StreamMachine.abandon)
-KEEPALIVE: Final = str(StreamMachine.keepalive)
-NOTICE: Final = str(StreamMachine.notice)
+HEAD_DUE: Final = "head_due"
+BEGIN: Final = "begin"
+TEXT: Final = "text"
+CALL: Final = "call"
+FINISHED: Final = "finished"
+COUNTED: Final = "counted"
+COMPLETED: Final = "completed"
+FAIL: Final = "fail"
+ABANDON: Final = "abandon"
+KEEPALIVE: Final = "keepalive"
+NOTICE: Final = "notice"
 
 WORKER_LATE: Final = frozenset({TEXT, CALL, FINISHED, COUNTED, NOTICE, FAIL})
 """The triggers of a worker's events that may follow the end of an answer: it was cut here, or the

@@ -22,7 +22,7 @@ from typing import Final
 
 from statemachine import State, StateMachine
 
-from machines.table import compile_table
+from machines.compiler import compile_table
 
 
 class ThreadMachine(StateMachine):

@@ -20,7 +20,7 @@ from typing import Final
 
 from statemachine import State, StateMachine
 
-from machines.table import compile_table
+from machines.compiler import compile_table
 
 
 class TurnMachine(StateMachine):

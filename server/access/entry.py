@@ -9,6 +9,9 @@ from machines import events
 from server.access.tracecontext import TraceContext
 from server.http.errors import ApiError, case_of
 
+MODEL_CHARACTERS = 128
+"""Characters of a model's name that are kept, as a summary has it: clients make names up."""
+
 PROBES = ("/healthz", "/readyz", "/livez")
 """Routes that load balancers ask all the time: nobody wants to read of it."""
 
@@ -49,6 +52,8 @@ class Entry(msgspec.Struct):
         began: in seconds of the log's clock, which never steps back.
         route: the pattern of its path, such as `/v1/responses/{id}`; empty where there is none.
         key: name of the key that was accepted, empty where none is needed; None before that.
+        model: that was asked for, as far as it is known before a stream begins: the beginning of
+            it.
         error: the refusal that was its answer, if it was one.
         stream: the stream that was its answer, once that has ended.
         status: that was sent; None where nothing was.
@@ -68,6 +73,7 @@ class Entry(msgspec.Struct):
     began: float
     route: str = ""
     key: str | None = None
+    model: str = ""
     error: ApiError | None = None
     stream: StreamEnd | None = None
     status: int | None = None

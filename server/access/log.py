@@ -185,6 +185,7 @@ class AccessLog:
             client=entry.client,
             count=count,
             key=entry.key or "",
+            model=failures.without_keys(entry.model),
         )
         self._event_log.stream(f"rj_{secrets.token_hex(12)}").close(rejected, REJECTED)
         self._event_log.flush()

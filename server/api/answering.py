@@ -16,7 +16,7 @@ from engine.routing import fallback as engine_fallback, fleet as routing, limits
 from engine.stream import estimate, pump
 from machines import events, tooloptions
 from server import permits, version
-from server.access.entry import StreamEnd
+from server.access.entry import MODEL_CHARACTERS, StreamEnd
 from server.api import fallback, parameters, promptsize, ratelimit
 from server.api.gates import check_life
 from server.api.incoming import IncomingRequest
@@ -113,6 +113,7 @@ async def begin(
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
+    incoming.entry.model = model[:MODEL_CHARACTERS]
     route, options = await _read_for_first(context, incoming.caller.grant, model, read)
     stream_id, completion_id = _fresh_ids(api)
     _check_limits(context, incoming, options, api)

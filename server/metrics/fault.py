@@ -96,12 +96,20 @@ _SAID_BY_A_WORKER: Final = frozenset(("invalid_api_key", "rate_limit_exceeded"))
 """Codes that a provider has for us too: it refuses our key, or our account asks too often."""
 
 
-def fault_of(code: str, of_stream: bool = False) -> Fault:
-    """Return whose fault an error is; a code that is none of ours is the provider's own.
+_OF_THE_REQUEST: Final = frozenset(range(400, 500)) - {401, 402, 403, 429}
+"""Statuses of a provider that are about what it was asked, and not about who asks."""
+
+
+def fault_of(code: str, of_stream: bool = False, status: int = 0) -> Fault:
+    """Return whose fault an error is; a code that is none of ours is the provider's own, and its
+    status says whose fault it means.
 
     Args:
         of_stream: whether a worker has ended an answer with it; else it is a refusal of ours.
+        status: that the client was told.
     """
     if of_stream and code in _SAID_BY_A_WORKER:
         return Fault.PROVIDER
-    return FAULTS.get(code, Fault.PROVIDER)
+    if code in FAULTS:
+        return FAULTS[code]
+    return Fault.CLIENT if status in _OF_THE_REQUEST else Fault.PROVIDER

@@ -63,7 +63,7 @@ class RequestMetrics:
         size = entry.body_bytes if end is None else end.terminal.body_bytes
         self._add(families.BODY_BYTES, size * count, route)
         if entry.code is not None:
-            self._add_error(entry.code, count, end is not None)
+            self._add_error(entry.code, count, end is not None, entry.status or NOBODY_SAW)
         if end is not None:
             self._add_stream(route, entry, end)
 
@@ -71,7 +71,7 @@ class RequestMetrics:
         """Count a stream that was made in the background."""
         assert entry.stream is not None, "it is told of its end"
         if entry.code is not None:
-            self._add_error(entry.code, 1, True)
+            self._add_error(entry.code, 1, True, entry.stream.terminal.status)
         self._add_stream(self._route(entry), entry, entry.stream)
 
     def read(self) -> Iterator[Reading]:
@@ -93,8 +93,8 @@ class RequestMetrics:
             seen[values] = distribution.empty(family.buckets)
         seen[values].observe(value, family.buckets, times)
 
-    def _add_error(self, code: str, count: int, of_stream: bool) -> None:
-        whose = fault.fault_of(code, of_stream).value
+    def _add_error(self, code: str, count: int, of_stream: bool, status: int) -> None:
+        whose = fault.fault_of(code, of_stream, status).value
         self._add(families.ERRORS, count, labels.code(code), whose)
 
     def _add_stream(self, route: str, entry: Entry, end: StreamEnd) -> None:

@@ -117,7 +117,7 @@ KINDS: Final = {
     ),
     "request_refused": Kind(
         lambda: HttpError(400, {"error": REFUSAL}),
-        ("The provider ended it with its own code `invalid_image`", "400"),
+        ("The provider refused the request itself, with `invalid_image`", "400", "by the client"),
         wait,
     ),
     "quota_spent": Kind(
@@ -142,7 +142,7 @@ KINDS: Final = {
     ),
     "client_left": Kind(
         lambda: said("Hel", "lo", Gate()),
-        ("The client closed its connection before the answer was whole", "by the client"),
+        ("The client closed its connection", "while its answer was coming", "by the client"),
         leave,
     ),
     "too_large": Kind(

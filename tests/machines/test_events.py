@@ -220,7 +220,8 @@ VOCABULARY = {
     "fallback_taken": "model worker code",
     "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger detail",
-    "request_rejected": "request_id code status message param method route path client count key",
+    "request_rejected": "request_id code status message param method route path client count key"
+    " model",
     "buffer_pressure": "buffered",
     "terminal": "kind emission_trigger status finish_reasons finish_words code cause usage"
     " usage_source frames body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls"

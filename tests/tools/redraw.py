@@ -5,15 +5,23 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from machines import drawing, lifecycle, supervisor
-from machines.stream import states
+from machines import compiler, drawing, lifecycle, supervisor
+from machines.stream import declared
 from machines.turn import thread as threads, turn as turns
 from server.config import load as configuration
 from server.logschema import lines
 from server.tracing import attributes
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import commandpage, decisions, eventschema, house, reference, tokentrace
+from tests.tools import (
+    commandpage,
+    decisions,
+    eventschema,
+    house,
+    reference,
+    streamtable,
+    tokentrace,
+)
 from tests.tools.dashboard import file
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -27,7 +35,13 @@ LOG_SCHEMA = DOCS / "events.schema.json"
 PAGE = DOCS / "machines.md"
 """The page of the machines."""
 
-TABLES = (states.TABLE, turns.TABLE, threads.TABLE, supervisor.TABLE, lifecycle.TABLE)
+TABLES = (
+    compiler.compile_table(declared.StreamMachine),
+    turns.TABLE,
+    threads.TABLE,
+    supervisor.TABLE,
+    lifecycle.TABLE,
+)
 """Every machine that is declared, in the order of the page."""
 
 PRINTED: dict[str, Callable[[], str]] = {
@@ -79,13 +93,14 @@ def line_schema() -> str:
 
 
 def main() -> None:
-    """Write every page with its blocks drawn anew, and the dashboard."""
+    """Write every page with its blocks drawn anew, the dashboard, and what is compiled ahead."""
     fresh = blocks()
     file.write()
     for page in pages():
         page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
     LINE_SCHEMA.write_text(line_schema(), encoding="utf-8")
     LOG_SCHEMA.write_text(eventschema.text(), encoding="utf-8")
+    streamtable.PATH.write_text(streamtable.source(), encoding="utf-8")
 
 
 if __name__ == "__main__":

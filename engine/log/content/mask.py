@@ -105,6 +105,7 @@ _CODES: Final[_Fields] = {
 """Fields that hold a worker's codes."""
 
 _NAMES: Final[_Fields] = {
+    events.Opened: ("model", "target", "effort"),
     events.ToolCalled: ("call_id", "name"),
     events.ToolCallDropped: ("call_id", "name"),
     events.ToolCallDelta: ("call_id", "name"),
@@ -112,10 +113,12 @@ _NAMES: Final[_Fields] = {
     events.TurnResumed: ("thread_id",),
     events.ThreadChanged: ("thread_id",),
     events.ModelRerouted: ("model",),
-    events.RequestRejected: ("path",),
+    events.FallbackTaken: ("model",),
+    events.FallbackSkipped: ("model",),
+    events.RequestRejected: ("path", "model"),
     events.MembersDropped: ("names",),
 }
-"""Fields that hold ids, paths, and the names of the functions that a model calls."""
+"""Fields that hold ids, paths, and the names of models and of the functions that these call."""
 
 _FOREIGN: Final[_Fields] = {
     events.Opened: ("request_id", "model", "target", "effort", "stop"),
@@ -130,7 +133,7 @@ _FOREIGN: Final[_Fields] = {
     events.FallbackTaken: ("model", "code"),
     events.FallbackSkipped: ("model", "code"),
     events.WorkerChanged: ("detail",),
-    events.RequestRejected: ("request_id", "message", "param", "path", "client"),
+    events.RequestRejected: ("request_id", "message", "param", "path", "client", "model"),
     events.Terminal: ("code", "finish_words"),
 }
 """Fields where foreign words stand that are no content: no secret of the server's is kept there.

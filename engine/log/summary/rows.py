@@ -52,6 +52,7 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
     n: int = 1
     streaming: bool = True
     key: str = ""
+    content: str = "full"
 
 
 class Begun(NamedTuple):
@@ -94,6 +95,7 @@ class _Ending(msgspec.Struct, frozen=True, gc=False):
     method: str = ""
     route: str = ""
     key: str = ""
+    model: str = ""
     count: int = 1
     process: str = ""
 
@@ -111,8 +113,8 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
             ended, `open` or `process`.
         trigger: the tag of the event that ended a stream; empty of a refusal.
         endpoint: of a stream; empty of a refusal, whose `route` and `method` are known instead.
-        model: as the client wrote it, cut to `NAME_CHARACTERS`, and masked where it is not spelled
-            as a name; so is `target`.
+        model: as the client wrote it, cut to `NAME_CHARACTERS`, and masked in a masked log where
+            it is not spelled as a name; so are `target` and `effort`.
         process: the worker process that ran it (`wk_…`); empty where none is known.
         key: name of the key that it was asked with; empty where there was none, or none is known.
         usage: None where the counts are unknown; a refusal has none.
@@ -205,7 +207,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _SAME: Final = tuple(
     name
     for name in _Ending.__struct_fields__
-    if name in Summary.__struct_fields__ and name not in ("request_id", "key", "code")
+    if name in Summary.__struct_fields__ and name not in ("request_id", "key", "model", "code")
 )
 """Members of the last record that a summary has under the same name, as they are."""
 
@@ -252,7 +254,8 @@ def summarize(at: tuple[int, int], line: bytes, begun: Begun | None) -> Summary:
     told["code"] = ending.code and mask.mask_code(ending.code)
     if begun is None:
         request_id = ending.request_id[:NAME_CHARACTERS]
-        return Summary(request_id=request_id, key=ending.key, **told)
+        model = ending.model[:NAME_CHARACTERS]  # masked already, where the log is
+        return Summary(request_id=request_id, key=ending.key, model=model, **told)
     return Summary(begun=begun.place, **_asked(begun.opening), **told)
 
 
@@ -289,14 +292,15 @@ def passing(place: tuple[int, int], line: bytes) -> Summary:
 
 def _asked(opened: Opening) -> dict[str, Any]:
     """Return the members of a summary that its first record has."""
+    name = _kept_name if opened.content == "full" else _masked_name
     return {
         "request_id": opened.request_id[:NAME_CHARACTERS],
         "completion_id": opened.completion_id[:NAME_CHARACTERS],
         "endpoint": opened.endpoint,
-        "model": _name(opened.model),
-        "target": _name(opened.target),
+        "model": name(opened.model),
+        "target": name(opened.target),
         "worker": opened.worker,
-        "effort": opened.effort and _name(opened.effort),
+        "effort": opened.effort and name(opened.effort),
         "n": opened.n,
         "streaming": opened.streaming,
         "key": opened.key,
@@ -353,8 +357,13 @@ def of_stub(at: tuple[int, int], line: bytes) -> Summary:
     return Summary(summary=stub.stream, at=at, purged=stub.purged, **told)
 
 
-def _name(name: str) -> str:
-    """Return a name as far as it is kept: a client may have put a sentence in its place."""
+def _kept_name(name: str) -> str:
+    """Return a name as a log with contents has it."""
+    return name[:NAME_CHARACTERS]
+
+
+def _masked_name(name: str) -> str:
+    """Return a name without what a client may have put in its place; older logs have that."""
     return name and mask.mask_name(name[:NAME_CHARACTERS])
 
 

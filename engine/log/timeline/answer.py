@@ -52,6 +52,7 @@ class Answer:
         self._calls: list[_Call] = []
         self._sent: dict[tuple[int, int], _Call] = {}
         self._made: list[_Call] = []
+        self._cut: set[int] = set()
 
     @property
     def calls(self) -> tuple[timeline.Call, ...]:
@@ -81,10 +82,13 @@ class Answer:
 
     def ended(self, fate: timeline.Fate) -> None:
         """Note the end: what became of calls that were not whole by then."""
-        for call in (*self._made, *self._sent.values()):
+        known = fate == "unknown" or self.left_us is None
+        for call in self._made:
             if not call.whole:
-                known = fate == "unknown" or self.left_us is None
-                call.fate = fate if known else "unknown"
+                call.fate = self._fate(call, fate, "dropped") if known else "unknown"
+        for call in self._sent.values():
+            if not call.whole:
+                call.fate = self._fate(call, fate, "unfinished") if known else "unknown"
         self._calls += self._made
         self._made = []
 
@@ -150,10 +154,15 @@ class Answer:
         call.fate, call.whole = "dropped", True
         self._calls.append(call)
 
+    def _fate(self, call: _Call, fate: timeline.Fate, cut: timeline.Fate) -> timeline.Fate:
+        """Return the fate of a call that was not whole: another, where its choice was cut."""
+        return cut if call.choice in self._cut else fate
+
     def _finish(self, event: events.TurnFinished) -> None:
         """Note that a step is over: its calls are whole where it is, and those that still wait
         were withheld."""
         if finish.canonical(event.reason) not in stream.WHOLE:
+            self._cut.add(event.choice)
             return
         for (choice, _), call in self._sent.items():
             call.whole |= choice == event.choice

@@ -5,13 +5,27 @@ that ended the stream say more. A code that this version does not know is quoted
 made up for it.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from engine.log.timeline import timeline
-from engine.log.timeline.codes import PROVIDER, REFUSED, SAID_BY_PROVIDER, Cause
+from engine.log.content import mask
+from engine.log.timeline import leaving, timeline
+from engine.log.timeline.codes import (
+    NOT_FOUND,
+    OF_UPSTREAM,
+    PROVIDER,
+    REFUSED,
+    SAID_BY_PROVIDER,
+    Cause,
+)
 
 RECOVERED: Final = "recovery"
 """`emission_trigger` of a last record that a later start wrote."""
+
+UPSTREAM: Final = "upstream"
+"""The name of the worker that is no process of ours, as streams have it."""
+
+_ACCOUNT: Final = frozenset((401, 402, 403, 429))
+"""Statuses of a provider that are about the account it is asked with."""
 
 _BY_CODE: Final = frozenset(("rejected", "upstream_error"))
 """Kinds of which the code says the cause, whichever it is."""
@@ -40,6 +54,21 @@ _RECOVERED: Final = Cause(
 _COMPLETED: Final = Cause(
     "nobody", "The answer is whole: nothing went wrong with this stream.", "Nothing to do."
 )
+
+_FINISHED: Final[dict[str, Cause]] = {
+    "content_filter": Cause(
+        "provider",
+        "The provider's filter ended the answer, or the model refused: finish `content_filter`.",
+        "Look at what was asked; the same again most likely ends the same.",
+        "words",
+    ),
+    "length": Cause(
+        "nobody",
+        "The answer was cut at a limit of tokens: finish `length`. All up to there went out.",
+        "Raise max_tokens or max_completion_tokens in the request, or ask for less.",
+    ),
+}
+"""Answers that ended as they should, and are not what their client asked for; by finish reason."""
 
 _WHOLE_LATE: Final[dict[str, Cause]] = {
     "timer_fired": Cause(
@@ -83,13 +112,6 @@ _TRUNCATED_ELSE: Final = Cause(
 )
 
 _GONE: Final[dict[str | None, Cause]] = {
-    "left": Cause(
-        "client",
-        "The client closed its connection before the answer was whole: it was stopped, ran into"
-        " a time limit of its own, or a proxy between gave up.",
-        "Ask the client's side; a proxy's limit for silence must be longer than"
-        " PROXY_SSE_KEEPALIVE_MS.",
-    ),
     "write_stall": Cause(
         "client",
         "The client stopped reading: its buffer stayed full, and the server let it go.",
@@ -136,12 +158,61 @@ _KINDS: Final[dict[str, Cause]] = {
 }
 
 
-def cause(ending: timeline.Ending, timer: str = "") -> Cause:
-    """Return the likely cause of an ending.
+class Around(NamedTuple):
+    """The circumstances of an ending, which its cause follows from too.
 
-    Args:
+    Attributes:
         timer: the deadline that ended the stream, where one did.
+        worker: that was asked last.
+        model: as the client wrote it; empty where it is not known.
+        status: the other side's own; 0 where it said none.
+        finishes: the reasons by which the choices finished.
+        left: the figures of a client that left.
+        queued: whether the last silence was the wait for a place on a worker.
+        masked: whether texts are.
     """
+
+    timer: str = ""
+    worker: str = ""
+    model: str = ""
+    status: int = 0
+    finishes: tuple[str | None, ...] = ()
+    left: leaving.Left | None = None
+    queued: bool = False
+    masked: bool = False
+
+
+def cause(ending: timeline.Ending, around: Around = Around()) -> Cause:  # noqa: B008 - immutable
+    """Return the likely cause of an ending, with a next step that is possible on its log."""
+    found = _cause(ending, around)
+    if found.needs == "field" and ending.param is not None and not is_masked(ending.param):
+        step = f"Correct `{ending.param}`; the same request gets the same answer."
+        return found._replace(step=step)
+    if found.needs != "nothing" and around.masked:
+        return found._replace(step=_how_to_keep(found, ending))
+    return found
+
+
+def is_masked(text: str) -> bool:
+    """Return whether a text is one that a log has masked: it has stand-ins and nothing to read."""
+    return mask.STAND_IN in text and not any(map(str.isalnum, text))
+
+
+def _how_to_keep(found: Cause, ending: timeline.Ending) -> str:
+    """Return the step where what is to be read is masked: who else has it, or how to keep it."""
+    if ending.kind == "rejected" and not ending.trigger:
+        return (
+            "What is wrong the client was told; here it is masked. PROXY_EVENT_LOG=full keeps the"
+            " words of later refusals."
+        )
+    told = "The client was told the words. " if found.party == "client" else ""
+    return (
+        f"{told}To have the words of the next one here: PUT /admin/logging for its key, or"
+        " PROXY_EVENT_LOG=full."
+    )
+
+
+def _cause(ending: timeline.Ending, around: Around) -> Cause:
     kind, trigger, code = ending.kind, ending.trigger, ending.code
     if trigger == RECOVERED:
         return _RECOVERED
@@ -149,17 +220,28 @@ def cause(ending: timeline.Ending, timer: str = "") -> Cause:
         case "open":
             return _OPEN
         case "completed":
-            return _WHOLE_LATE.get(trigger, _COMPLETED)
+            cut = next((_FINISHED[each] for each in _FINISHED if each in around.finishes), None)
+            return cut or _WHOLE_LATE.get(trigger, _COMPLETED)
         case "truncated":
             return _TRUNCATED.get(trigger, _TRUNCATED_ELSE)
+        case "client_gone" if ending.cause == "left" and around.left is not None:
+            return leaving.cause(around.left)
         case "client_gone":
             return _GONE.get(ending.cause, _GONE_ELSE)
-        case "timeout" if timer in _TIMERS:
-            return _TIMERS[timer]
+        case "timeout" if around.queued:
+            return _QUEUED
+        case "timeout" if around.timer in _TIMERS:
+            return _TIMERS[around.timer]
     if code is not None and (kind in _BY_CODE or code in _CODES.get(kind, ())):
-        return _of_code(kind, code, ending)
+        return _of_code(kind, code, ending, around)
     return _KINDS.get(kind) or _unknown(kind, code)
 
+
+_QUEUED: Final = Cause(
+    "worker",
+    "No place on a worker came free within the time limit: the model was not asked yet.",
+    "Look for answers that hang or take long, send fewer requests at a time, or add workers.",
+)
 
 _TIMERS: Final[dict[str, Cause]] = {
     "first_chunk": Cause(
@@ -178,23 +260,71 @@ _TIMERS: Final[dict[str, Cause]] = {
 """The deadlines that fail a stream."""
 
 
-def _of_code(kind: str, code: str, ending: timeline.Ending) -> Cause:
-    of_provider = SAID_BY_PROVIDER.get(code) if kind == "upstream_error" else None
-    known = of_provider or REFUSED.get(code) or PROVIDER.get(code)
-    if known is not None:
-        return known
-    status = f" (status {ending.status})" if ending.status else ""
-    if kind == "upstream_error":
+def _of_code(kind: str, code: str, ending: timeline.Ending, around: Around) -> Cause:
+    if around.worker == UPSTREAM and code in OF_UPSTREAM:
+        return OF_UPSTREAM[code]
+    if kind != "upstream_error":
+        known = REFUSED.get(code) or PROVIDER.get(code)
+        return _named(code, known, around) if known is not None else _refused_by_us(code, ending)
+    status = around.status or ending.status
+    if code == "invalid_request" and status in (404, 405):
+        return NOT_FOUND
+    said = SAID_BY_PROVIDER.get(code) or PROVIDER.get(code)
+    if said is not None:
+        return _named(code, said, around)
+    ours = REFUSED.get(code)
+    if ours is not None and (ours.party != "client" or code in _SAID_BY_BOTH):
+        return ours
+    return _said(code, status, is_ours=ours is not None)
+
+
+_SAID_BY_BOTH: Final = frozenset(("context_length_exceeded", "provider_rejected"))
+"""Codes of a wrong request that mean the same, whoever says them."""
+
+
+def _named(code: str, found: Cause, around: Around) -> Cause:
+    """Name the model that nobody knows."""
+    if code != "model_not_found" or not around.model:
+        return found
+    name = f" `{around.model}`"
+    if is_masked(around.model):
+        name = ", whose name is masked here,"
+    sentence = found.sentence.replace("The model", f"The model{name}", 1)
+    sentence = sentence.replace("the model that it was asked for", f"the model{name.rstrip(',')}")
+    return found._replace(sentence=sentence)
+
+
+def _said(code: str, status: int, *, is_ours: bool) -> Cause:
+    """Return the cause of an ending by a code of the provider's own: its status says whose fault
+    it means."""
+    spelled = f" (status {status})" if status >= _ERROR else ""
+    named = "a code of its own that is masked here" if is_masked(code) else f"`{code}`"
+    if is_ours or (_ERROR <= status < _OF_SERVER and status not in _ACCOUNT):
         return Cause(
-            "provider",
-            f"The provider ended it with its own code `{code}`{status}.",
-            "Look that code up with the provider: it is none of the server's.",
+            "client",
+            f"The provider refused the request itself, with {named}{spelled}.",
+            "Change the request: the same again gets the same answer.",
         )
+    return Cause(
+        "provider",
+        f"The provider ended it with its own code {named}{spelled}.",
+        "Look that code up with the provider: it is none of the server's.",
+    )
+
+
+_ERROR: Final = 400
+_OF_SERVER: Final = 500
+"""From which status on an answer is an error, and from which on it is its server's."""
+
+
+def _refused_by_us(code: str, ending: timeline.Ending) -> Cause:
+    status = f" (status {ending.status})" if ending.status else ""
     return Cause(
         "server",
         f"The server refused the request with the code `{code}`{status}, which this version of"
         " turntape does not know.",
         "Read the message, and look it up in the version that wrote the log.",
+        "words",
     )
 
 

@@ -1,8 +1,12 @@
 """The likely cause of each error code, and the next step of who looks into it."""
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from engine.log.timeline import timeline
+
+Needs = Literal["nothing", "words", "field"]
+"""The texts of a log that a step reads: the other side's words about a failure, or the name of the
+field that is at fault."""
 
 
 class Cause(NamedTuple):
@@ -12,14 +16,18 @@ class Cause(NamedTuple):
         party: whose doing it was.
         sentence: what happened and its likely cause, for a person.
         step: what to do next, or where to look.
+        needs: what of the log the step reads, if it is something that may be masked.
     """
 
     party: timeline.Party
     sentence: str
     step: str
+    needs: Needs = "nothing"
 
 
-def _of(party: timeline.Party, **codes: tuple[str, str]) -> dict[str, Cause]:
+def _of(
+    party: timeline.Party, **codes: tuple[str, str] | tuple[str, str, Needs]
+) -> dict[str, Cause]:
     return {code: Cause(party, *words) for code, words in codes.items()}
 
 
@@ -29,6 +37,7 @@ REFUSED: Final[dict[str, Cause]] = {
         invalid_request=(
             "The request was refused: a field is missing, mistyped or out of range.",
             "Correct the field that the message names; the same request gets the same answer.",
+            "field",
         ),
         invalid_json=(
             "The request was refused: its body is not a JSON object in UTF-8.",
@@ -193,6 +202,7 @@ PROVIDER: Final = _of(
     upstream_error=(
         "The model's provider failed to answer.",
         "Read its own words, then its log or its status page at that time.",
+        "words",
     ),
     upstream_redirected=(
         "The provider answered with a redirect, which is not followed.",
@@ -208,15 +218,16 @@ PROVIDER: Final = _of(
     ),
     upstream_unreachable=(
         "The provider could not be connected to.",
-        "Check PROXY_UPSTREAM_URL, and whether anything listens there.",
+        "Check that the name in PROXY_UPSTREAM_URL resolves and is listened at: turntape doctor.",
     ),
     upstream_decode_error=(
         "The provider sent something that cannot be read, so a part of the answer is missing.",
         "Look at the record upstream_garbled, which has the beginning of what it sent.",
+        "words",
     ),
     upstream_event_too_large=(
         "The provider sent one event over the size limit.",
-        "Look at what the model was asked for: one event of over 16 MiB is no text.",
+        "Ask for less in one piece: an event of over 16 MiB is no text, but mostly an image.",
     ),
     upstream_text_mismatch=(
         "The provider said its text or call again, and it was another: a piece was lost.",
@@ -261,15 +272,56 @@ PROVIDER: Final = _of(
 )
 """Codes that a provider is to blame for."""
 
-SAID_BY_PROVIDER: Final = _of(
-    "provider",
-    invalid_api_key=(
-        "The provider refused the server's key; the client's own was good.",
+SAID_BY_PROVIDER: Final = {
+    **_of(
+        "provider",
+        invalid_api_key=(
+            "The provider refused the server's key; the client's own was good.",
+            "Check PROXY_UPSTREAM_API_KEY, and that PROXY_UPSTREAM_URL is the address it is for.",
+        ),
+        rate_limit_exceeded=(
+            "The provider's rate limit for the account is used up.",
+            "Wait for the time in retry-after, send less at a time, or use another account.",
+        ),
+    ),
+    **_of(
+        "client",
+        invalid_request=(
+            "The provider refused the request: it finds something in it wrong.",
+            "Correct what its words name; the same request gets the same answer.",
+            "field",
+        ),
+        request_too_large=(
+            "The provider found the request too large; the server's own limit let it through.",
+            "Send less: a shorter history, fewer or smaller images.",
+        ),
+        model_not_found=(
+            "The provider does not know the model that it was asked for.",
+            "Look up its name for the model, and set that as the target in the models file.",
+        ),
+    ),
+}
+"""Codes that mean another thing where a worker has ended an answer with them."""
+
+OF_UPSTREAM: Final = {
+    "worker_unauthorized": Cause(
+        "provider",
+        "The provider refused the server's key, or there is none.",
         "Check PROXY_UPSTREAM_API_KEY, and that PROXY_UPSTREAM_URL is the address it is for.",
     ),
-    rate_limit_exceeded=(
-        "The provider's rate limit for the account is used up.",
-        "Wait for the time in retry-after, send less at a time, or use another account.",
+    "worker_not_ready": Cause(
+        "server",
+        "The server had no connection left for the provider: its open files or memory are used"
+        " up.",
+        "Look at `turntape doctor` for the limit of open files, and for answers that hang.",
     ),
+}
+"""Codes that mean another thing of a worker that is no process of ours."""
+
+NOT_FOUND: Final = Cause(
+    "client",
+    "The provider has nothing at the path that it was asked at, or does not know the model.",
+    "Check that PROXY_UPSTREAM_URL ends as the provider has it, mostly with /v1, and the model's"
+    " name.",
 )
-"""Codes that mean another thing where a worker has ended an answer with them."""
+"""A 404 of an upstream that says no more."""

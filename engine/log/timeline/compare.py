@@ -1,7 +1,8 @@
 """Compares a bad stream with a good one, by what each went through and not by their records.
 
 Two answers never have the same words at the same times. What is compared is in the order of a
-stream's life, so the first difference is the first that may explain the others.
+stream's life, so the first difference is the first that may explain the others. What was quicker
+in the bad one explains nothing: mostly it only ended sooner.
 """
 
 import itertools
@@ -61,11 +62,10 @@ def _asked(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Differen
 def _answered(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Difference]:
     yield from _attempts(bad, good)
     first, other = bad.received.first_us, good.received.first_us
-    if first is None or other is None or _is_slower(first, other) or _is_slower(other, first):
-        said = [evidence.seconds(each) if each is not None else "never" for each in (first, other)]
-        if first is not None or other is not None:
-            at = min(each for each in (first, other) if each is not None)
-            yield Difference("first piece (TTFT)", said[0], said[1], at)
+    if other is not None and (first is None or _is_slower(first, other)):
+        said = evidence.seconds(first) if first is not None else "never"
+        at = min(other, bad.ending.at_us)
+        yield Difference("first piece (TTFT)", said, evidence.seconds(other), at)
     yield from _gaps(bad, good)
     yield from _phases(bad, good)
     at_us = bad.ending.at_us
@@ -111,7 +111,9 @@ def _attempts(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Diffe
         [f"{each.how} on {each.worker}: {each.code or 'answered'}" for each in one.attempts]
         for one in (bad, good)
     )
-    if told != other:
+    ways = [[(each.how, each.worker) for each in one.attempts] for one in (bad, good)]
+    is_end = all(each.code in (None, bad.ending.code) for each in bad.attempts)
+    if told != other and not (ways[0] == ways[1] and is_end):  # the ending says it
         failed = (each.end_us for each in bad.attempts if each.code is not None)
         at = next(failed, bad.attempts[0].start_us if bad.attempts else 0)
         yield Difference("attempts", _spelled(", ".join(told)), _spelled(", ".join(other)), at)
@@ -120,13 +122,11 @@ def _attempts(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Diffe
 def _gaps(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Difference]:
     """Compare the longest silence of each owner."""
     longest, others = _longest(bad.gaps), _longest(good.gaps)
-    for owner in sorted(longest.keys() | others.keys()):
-        gap, other = longest.get(owner), others.get(owner)
-        length, usual = _length(gap), _length(other)
-        if _is_slower(length, usual) or _is_slower(usual, length):
+    for owner, gap in sorted(longest.items()):
+        length, usual = _length(gap), _length(others.get(owner))
+        if _is_slower(length, usual):
             said = [evidence.seconds(each) if each else "none" for each in (length, usual)]
-            at = gap.start_us + min(length, usual) if gap is not None else None
-            yield Difference(f"longest silence, {owner}", said[0], said[1], at)
+            yield Difference(f"longest silence, {owner}", said[0], said[1], gap.start_us + usual)
 
 
 def _longest(gaps: Iterable[timeline.Gap]) -> dict[timeline.Owner, timeline.Gap]:
@@ -147,10 +147,10 @@ def _phases(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Differe
         if mine.state != usual.state:
             break
         took, usually = mine.end_us - mine.start_us, usual.end_us - usual.start_us
-        if _is_slower(took, usually) or _is_slower(usually, took):
+        silent, usually_silent = _silent_us(bad.gaps, mine), _silent_us(good.gaps, usual)
+        if _is_slower(took - silent, usually - usually_silent):  # else its silences say it
             said = evidence.seconds(took), evidence.seconds(usually)
-            at = mine.start_us + min(took, usually)
-            yield Difference(f"time in {mine.state}", *said, at)
+            yield Difference(f"time in {mine.state}", *said, mine.start_us + usually)
     paths = [" > ".join(phase.state for phase in each) for each in (told, other)]
     if paths[0] != paths[1]:
         parted = (
@@ -160,6 +160,12 @@ def _phases(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Differe
         )
         at = next(parted, bad.ending.at_us)
         yield Difference("states", _spelled(paths[0]), _spelled(paths[1]), at)
+
+
+def _silent_us(gaps: Iterable[timeline.Gap], phase: timeline.Phase) -> int:
+    """Return how much of a phase was silence."""
+    within = (min(gap.end_us, phase.end_us) - max(gap.start_us, phase.start_us) for gap in gaps)
+    return sum(length for length in within if length > 0)
 
 
 def _calls(calls: tuple[timeline.Call, ...]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.log.read import segments
-from engine.log.timeline import steps, timeline
+from engine.log.timeline import causes, gaps, steps, timeline
 from machines import events
 
 NOTABLE_US: Final = 2_000_000
@@ -47,7 +47,7 @@ def evidence(
         _exit(told, life),
         _silence(told),
         _attempts(told),
-        _words(told),
+        words(told.ending),
         _calls(told),
     )
     return tuple(found)
@@ -65,11 +65,6 @@ _CUTS: Final = {
     "tool_calls": "It was ended here behind its first calls, as the server is set.",
 }
 
-_FINISHES: Final = {
-    "length": "The model stopped at its limit of tokens: finish `length`.",
-    "content_filter": "The provider's filter stopped it or refused: finish `content_filter`.",
-}
-
 
 def _cut(read: steps.Steps, told: timeline.Timeline) -> Iterator[str]:
     """Say why an answer that ended well is shorter than its client may have wished."""
@@ -77,11 +72,7 @@ def _cut(read: steps.Steps, told: timeline.Timeline) -> Iterator[str]:
         return
     decided = (step.record.decision for step in read.all if step.record.released is not None)
     cuts = {decision.cut for decision in decided if decision is not None and decision.cut}
-    said = [_CUTS[cut] for cut in sorted(cuts) if cut in _CUTS]
-    yield from said
-    for reason in dict.fromkeys(told.received.finish_reasons):
-        if reason in _FINISHES and not said:
-            yield _FINISHES[reason]
+    yield from (_CUTS[cut] for cut in sorted(cuts) if cut in _CUTS)
 
 
 def is_lost(told: timeline.Timeline) -> bool:
@@ -112,13 +103,14 @@ def _silence(told: timeline.Timeline) -> Iterator[str]:
     of_stream = [gap for gap in told.gaps if gap.owner != "parked"]
     if not of_stream:
         return
-    last = max(of_stream, key=lambda gap: gap.end_us)
-    at_end = last.end_us >= told.ending.at_us and told.ending.kind != "completed"
-    gap = last if at_end and told.ending.kind in ("timeout", "client_gone") else of_stream[0]
-    least = LEFT_US if gap is last and told.ending.kind == "client_gone" else NOTABLE_US
+    is_whole = told.ending.kind == "completed"
+    last = None if is_whole else gaps.final(of_stream, told.ending.at_us)
+    is_why = last is not None and told.ending.kind in ("timeout", "client_gone")
+    gap = last if last is not None and is_why else of_stream[0]
+    least = LEFT_US if told.ending.kind == "client_gone" and is_why else NOTABLE_US
     length = gap.end_us - gap.start_us
     if told.ending.kind == "timeout" or length >= least:
-        where = "Before its end" if at_end and gap is last else f"From {seconds(gap.start_us)} on"
+        where = "Before its end" if gap is last else f"From {seconds(gap.start_us)} on"
         yield f"{where} it was silent for {seconds(length)}: {OWNERS[gap.owner]}."
 
 
@@ -136,18 +128,24 @@ def _attempts(told: timeline.Timeline) -> Iterator[str]:
         yield f"Results came for a turn that was not parked any more ({missed.reason})."
 
 
-def _words(told: timeline.Timeline) -> Iterator[str]:
-    ending = told.ending
+def words(ending: timeline.Ending) -> Iterator[str]:
+    """Say what was said about an ending, and of which field; not what is masked."""
+    if ending.param is not None and not causes.is_masked(ending.param):
+        yield f"It is about `{ending.param}`."
+    if ending.retry_after is not None and ending.party == "provider":
+        yield f"It asks to be left alone for {ending.retry_after:g} s."
+    if ending.should_retry is False:
+        yield "Its answer says that the same request would fail again."
     said = ending.detail or (
         ending.message if ending.kind in ("upstream_error", "rejected") else ""
     )
-    if not said:
-        return
-    if told.request.content == "masked" and "*" in said:
-        yield "What was said about it is masked in this log."
-        return
-    quoted = said if len(said) <= QUOTED else said[: QUOTED - 1] + "…"
-    yield f"In its own words: {quoted}"
+    if causes.is_masked(said):
+        if ending.kind != "rejected":  # what we say of a refusal follows from its code
+            yield "What it said itself is masked in this log."
+    elif said:
+        quoted = said if len(said) <= QUOTED else said[: QUOTED - 1] + "…"
+        whose = "The client was told" if ending.kind == "rejected" else "In its own words"
+        yield f"{whose}: {quoted}"
 
 
 def _calls(told: timeline.Timeline) -> Iterator[str]:
@@ -157,7 +155,14 @@ def _calls(told: timeline.Timeline) -> Iterator[str]:
             return
     withheld = sum(call.fate == "withheld" for call in told.calls)
     if withheld:
-        yield f"{withheld} calls were withheld by the server's limits."
-    lost = sum(call.fate in ("dropped", "unfinished") for call in told.calls)
-    if lost:
-        yield f"{lost} calls were not whole, and are none for the client."
+        yield f"{_counted(withheld, 'call')} withheld by the server's limits."
+    cut = [call.name for call in told.calls if call.fate == "unfinished"]
+    if cut:
+        yield f"{_counted(len(cut), 'call')} cut off, with half of the arguments: {cut[-1]}."
+    dropped = sum(call.fate == "dropped" for call in told.calls)
+    if dropped:
+        yield f"{_counted(dropped, 'call')} dropped, as the step broke off: the client got none."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what} was" if count == 1 else f"{count} {what}s were"

@@ -4,7 +4,7 @@ What is missing is said. Where records are gone from the middle the sentence abo
 stands, since the last record says that; what needs the records between is marked.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from engine.log.timeline import (
     causes,
     evidence,
     gaps,
+    leaving,
     lives,
     marks,
     phases,
@@ -25,6 +26,9 @@ from machines import events
 
 LIFE: Final = "wk_"
 """The beginning of the id of a worker process's life."""
+
+
+Event = TypeVar("Event", bound=events.StreamEvent)
 
 
 def fold(story: stories.Story, life: stories.Story | None = None) -> timeline.Timeline:
@@ -58,16 +62,16 @@ def _stream(
     for step in read.all:
         if not isinstance(step.event, events.Opened | events.Terminal):
             got.take(step)
-    ending = _ending(read, last, got)
-    found = causes.cause(ending, _timer(read))
-    ending = msgspec.structs.replace(ending, party=found.party)
-    got.ended(_fate(ending))
+    ending = _ending(read, opened, last, got)
     silences = gaps.gaps(read, last)
     request = _request(story, opened)
+    found = causes.cause(ending, _around(read, request, ending, silences, got))
+    ending = msgspec.structs.replace(ending, party=found.party)
+    got.ended(_fate(ending))
     return timeline.Timeline(
         request=request,
         ending=ending,
-        received=_received(read, last, got),
+        received=_received(read, opened, last, got),
         verdict=found.sentence,
         next_step=found.step,
         attempts=attempts.attempts(read, opened, ending),
@@ -130,21 +134,13 @@ def _request(story: stories.Story, opened: events.Opened | None) -> timeline.Req
 
 
 def _ending(
-    read: steps.Steps, last: events.Terminal | None, got: answer.Answer
+    read: steps.Steps,
+    opened: events.Opened | None,
+    last: events.Terminal | None,
+    got: answer.Answer,
 ) -> timeline.Ending:
     at_us = read.all[-1].at_us if read.all else 0
-    failed = next(
-        (step.event for step in reversed(read.all) if isinstance(step.event, events.TurnFailed)),
-        None,
-    )
-    retried = next(
-        (
-            step.event
-            for step in reversed(read.all)
-            if isinstance(step.event, events.RetryScheduled)
-        ),
-        None,
-    )
+    failed, retried = _last(read, events.TurnFailed), _last(read, events.RetryScheduled)
     if last is None:
         return timeline.Ending(kind="open", at_us=at_us)
     told = got.failure
@@ -155,14 +151,46 @@ def _ending(
         kind=last.kind,
         at_us=at_us,
         trigger=last.emission_trigger,
-        status=last.status,
+        status=_status(opened, last),
         code=last.code,
         cause=last.cause,
         message=told.message if told is not None else "",
         param=told.param if told is not None else None,
         detail=detail,
         word=failed.word if failed is not None else None,
+        retry_after=failed.retry_after if failed is not None else None,
+        should_retry=failed.should_retry if failed is not None else None,
     )
+
+
+def _around(
+    read: steps.Steps,
+    request: timeline.Request,
+    ending: timeline.Ending,
+    silences: tuple[timeline.Gap, ...],
+    got: answer.Answer,
+) -> causes.Around:
+    """Return what the cause of an ending follows from, beside it."""
+    last = gaps.final(silences, ending.at_us)
+    silent_us = last.end_us - last.start_us if last is not None else 0
+    failed = _last(read, events.TurnFailed)
+    ended = _last(read, events.Terminal)
+    taken = _last(read, events.FallbackTaken)
+    return causes.Around(
+        timer=_timer(read),
+        worker=taken.worker if taken is not None else request.worker,
+        model=taken.model if taken is not None else request.model,
+        status=(failed.status if failed is not None else None) or 0,
+        finishes=ended.finish_reasons if ended is not None else (),
+        left=leaving.Left(ending.at_us, silent_us, request.streaming, got.first_us is not None),
+        queued=last is not None and last.owner == "queued",
+        masked=request.content == "masked",
+    )
+
+
+def _last(read: steps.Steps, kind: type[Event]) -> Event | None:
+    """Return the last event of a kind; None without one."""
+    return next((step.event for step in reversed(read.all) if isinstance(step.event, kind)), None)
 
 
 def _timer(read: steps.Steps) -> str:
@@ -177,33 +205,54 @@ def _timer(read: steps.Steps) -> str:
 
 def _fate(ending: timeline.Ending) -> timeline.Fate:
     """Return what became of calls that were not whole at the end."""
-    if ending.kind in ("completed", "truncated"):
+    if ending.kind in _WHOLE:
         return "sent" if ending.kind == "completed" else "unfinished"
     return "unknown" if ending.kind == "open" else "unfinished"
 
 
 def _received(
-    read: steps.Steps, last: events.Terminal | None, got: answer.Answer
+    read: steps.Steps,
+    opened: events.Opened | None,
+    last: events.Terminal | None,
+    got: answer.Answer,
 ) -> timeline.Received:
-    headed = any("head" in step.record.out for step in read.all)
+    """Return what the client got: of an answer in one body all, or none."""
+    whole = last is not None and last.kind in _WHOLE
+    is_body = opened is not None and not opened.streaming
+    sent, unsent = (got.characters, 0) if whole or not is_body else (0, got.characters)
     if last is None:
+        headed = not is_body and any("head" in step.record.out for step in read.all)
         return timeline.Received(
             status=200 if headed else None,
             whole=False,
-            characters=got.characters,
+            characters=sent,
+            unsent=unsent,
             first_us=got.first_us,
         )
     return timeline.Received(
-        status=last.status or None,
-        whole=last.kind in ("completed", "truncated"),
+        status=_status(opened, last) or None,
+        whole=whole,
+        error=got.failure is not None and bool(last.status),
         frames=last.frames,
         body_bytes=last.body_bytes,
-        characters=got.characters,
+        characters=sent,
+        unsent=unsent,
         finish_reasons=last.finish_reasons,
         first_us=got.first_us,
         usage=last.usage,
         usage_source=last.usage_source,
     )
+
+
+def _status(opened: events.Opened | None, last: events.Terminal) -> int:
+    """Return the status that went out; a start that finds an open stream takes its head for sent,
+    and that of one body waits for the end."""
+    is_body = opened is not None and not opened.streaming
+    return 0 if is_body and last.emission_trigger == causes.RECOVERED else last.status
+
+
+_WHOLE: Final = ("completed", "truncated")
+"""The kinds of an answer that ended as one does."""
 
 
 def _rejected(
@@ -220,20 +269,25 @@ def _rejected(
         message=event.message,
         param=event.param,
     )
-    found = causes.cause(ending)
+    masked = causes.is_masked(event.message)
+    found = causes.cause(ending, causes.Around(model=event.model, masked=masked))
     times = f" It stands for {event.count} of the kind." if event.count > 1 else ""
     request = timeline.Request(
         stream=story.stream,
         request_id=event.request_id,
         opened_us=story.records[0].t,
         endpoint=event.route or event.path,
+        model=event.model,
         key=event.key,
+        client=event.client,
+        content="masked" if masked else "full",
     )
     return timeline.Timeline(
         request=request,
         ending=msgspec.structs.replace(ending, party=found.party),
-        received=timeline.Received(status=event.status, whole=True),
+        received=timeline.Received(status=event.status, whole=True, error=True),
         verdict=found.sentence + times,
+        evidence=tuple(evidence.words(ending)),
         next_step=found.step,
         marks=marks.marks(read, ()),
         problems=problems,

@@ -6,8 +6,7 @@ read from the last record (the event loop was held) and from the pressure of a s
 
 import heapq
 import itertools
-import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.log.timeline import steps, timeline
@@ -19,6 +18,9 @@ LEAST_US: Final = 250_000
 PACES: Final = 4
 """A silence lasts as many times as long as the usual pause between two tokens: a slow model is
 slow, and not silent over and over."""
+
+AT_END_US: Final = 50_000
+"""How long behind a silence the last record is of a stream that ended with it."""
 
 PAUSES: Final = 5
 """Pauses between tokens that make a pace."""
@@ -39,14 +41,22 @@ def gaps(read: steps.Steps, last: events.Terminal | None) -> tuple[timeline.Gap,
     longest = max(found, key=_length, default=None)
     kept = [gap for gap in found if gap is longest or _length(gap) >= least]
     if longest is not None and last is not None and _length(longest) == last.longest_gap_us:
-        measured = timeline.Gap(
-            longest.start_us,
-            longest.end_us,
-            last.longest_gap_owner or longest.owner,
-            longest.after,
-        )
+        # The live figures know of no slow client; of one the server is told by what it measures.
+        is_known = longest.owner == "client" and last.longest_gap_owner != "server"
+        owner = longest.owner if is_known else last.longest_gap_owner or longest.owner
+        measured = timeline.Gap(longest.start_us, longest.end_us, owner, longest.after)
         kept = [measured if gap is longest else gap for gap in kept]
     return tuple(heapq.nlargest(MOST, [*_parked(signs), *kept], key=_length))
+
+
+def final(silences: Iterable[timeline.Gap], end_us: int) -> timeline.Gap | None:
+    """Return the silence that a stream ended behind; None where it ended in the flow."""
+    last = max((gap for gap in silences if gap.owner != "parked"), key=_ended, default=None)
+    return last if last is not None and end_us - last.end_us <= AT_END_US else None
+
+
+def _ended(gap: timeline.Gap) -> int:
+    return gap.end_us
 
 
 def _length(gap: timeline.Gap) -> int:
@@ -58,7 +68,8 @@ def _least(deltas: list[int]) -> int:
     pauses = [after - before for before, after in itertools.pairwise(deltas)]
     if len(pauses) < PAUSES:
         return LEAST_US
-    return max(LEAST_US, round(PACES * statistics.median(pauses)))
+    usual = sorted(pauses)[len(pauses) // 2]
+    return max(LEAST_US, PACES * usual)
 
 
 def _parked(signs: list[steps.Step]) -> Iterator[timeline.Gap]:

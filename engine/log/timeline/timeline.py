@@ -25,6 +25,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         opened_us: microseconds since the epoch.
+        client: its address, of a request that was refused.
         body: the client's request as the log keeps it; None where it is not there.
         content: how texts are kept: `full` or `masked`.
     """
@@ -38,6 +39,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     target: str = ""
     worker: str = ""
     key: str = ""
+    client: str = ""
     n: int = 1
     streaming: bool = True
     effort: str | None = None
@@ -158,9 +160,11 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
     status: int | None
     whole: bool
+    error: bool = False
     frames: int = 0
     body_bytes: int = 0
     characters: int = 0
+    unsent: int = 0
     finish_reasons: tuple[str | None, ...] = ()
     first_us: int | None = None
     usage: events.Usage | None = None
@@ -176,6 +180,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         message: what the client was told.
         detail: the other side's own words, which no client is told.
         word: the other side's own code.
+        retry_after: seconds for which it asked to be left alone.
+        should_retry: its own word for whether the same may be asked again.
         party: whose doing it was.
     """
 
@@ -189,6 +195,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
     detail: str | None = None
     word: str | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
     party: Party = "nobody"
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from engine.log.find import catalog
 from engine.log.summary import rows
-from engine.log.timeline import compare, evidence, timeline
+from engine.log.timeline import compare, evidence, fold, gaps, timeline
 from server.cli import printing
 from server.cli.log import commands, picture, processes, selecting, terminal
 from server.process import exits
@@ -64,6 +64,10 @@ def run(options: argparse.Namespace) -> int:
     """
     path = commands.path_of(options.log)
     bad = _told(path, options.bad)
+    if not bad.request.worker or bad.request.stream.startswith(fold.LIFE):
+        name = bad.request.stream
+        printing.complain(f"{name} has no answer to compare: `turntape show {name}` says why")
+        return exits.NOT_FOUND
     chosen = None
     if options.good is None:
         chosen = nearest(path, bad)
@@ -133,6 +137,7 @@ def _lines(
     for name, told in (("bad", bad), ("good", good)):
         ending = compare.ending(told.ending)
         yield picture.Line(f"{name:<5} {told.request.stream}  {ending}")
+    yield picture.sentence_of(bad.verdict)
     if chosen is not None:
         same, others = ", ".join(chosen.same), [each for each in FLAGS if each not in chosen.same]
         yield picture.sentence_of(
@@ -147,11 +152,7 @@ def _lines(
     timed = [each for each in found if each.at_us is not None]
     first = min(timed, key=lambda each: each.at_us or 0) if timed else found[0]
     options = [each for each in found if each.at_us is None]
-    yield picture.sentence_of(
-        f"First in time: {first.aspect}"
-        + (f", at {evidence.seconds(first.at_us)}" if first.at_us is not None else "")
-        + f": {first.bad}, and in the good one {first.good}."
-    )
+    yield picture.sentence_of(_first_of(first, bad))
     if options and timed:
         names = ", ".join(each.aspect for each in options)
         yield picture.sentence_of(f"Asked otherwise, or of no time: {names}.")
@@ -161,6 +162,19 @@ def _lines(
         yield picture.Line(f"{'':<{ASPECT}}{'bad':<{VALUE}}good")
     for each in found:
         yield from _row(each, is_wide=is_wide)
+
+
+def _first_of(first: compare.Difference, bad: timeline.Timeline) -> str:
+    """Say when the two parted, and by what."""
+    if first.at_us is None:
+        return f"{first.aspect}: {first.bad}, and in the good one {first.good}."
+    if bad.ending.at_us - first.at_us <= gaps.AT_END_US:
+        at = evidence.seconds(bad.ending.at_us)
+        return f"Before its end, at {at}, nothing that matters was another than in the good one."
+    at = evidence.seconds(first.at_us)
+    return (
+        f"First in time: {first.aspect}, at {at}: {first.bad}, and in the good one {first.good}."
+    )
 
 
 def _row(each: compare.Difference, *, is_wide: bool) -> Iterator[picture.Line]:

@@ -38,6 +38,12 @@ Form = Literal["cut", "folded", "whole"]
 """Forms of a line that is too long for a terminal: it is cut, or its words go on in the next
 line, or it stays as long as it is, for it is somebody's bytes."""
 
+CUT: Final = ("length", "content_filter")
+"""Finish reasons of an answer that is not all that its client asked for."""
+
+ERRORS: Final = 400
+"""From which status on an answer is an error."""
+
 
 class Line(NamedTuple):
     """A line.
@@ -45,12 +51,14 @@ class Line(NamedTuple):
     Attributes:
         style: what it is: `head`, `bad`, `good`, `gap`, `faint` or `plain`.
         indent: before each line of a sentence that is folded.
+        label: stands in the indent of the first of them.
     """
 
     text: str
     style: str = "plain"
     form: Form = "cut"
     indent: str = ""
+    label: str = ""
 
 
 def laid(lines: Iterable[Line], width: int | None) -> Iterator[Line]:
@@ -60,8 +68,10 @@ def laid(lines: Iterable[Line], width: int | None) -> Iterator[Line]:
             case "cut":
                 yield line._replace(text=printing.fit(line.text, width))
             case "folded":
-                for text in folded(line.text, line.indent, min(width or COLUMNS, COLUMNS)):
-                    yield Line(text, line.style)
+                room = min(width or COLUMNS, COLUMNS)
+                for number, text in enumerate(folded(line.text, line.indent, room)):
+                    label = "" if number else line.label
+                    yield Line(label + text[len(label) :], line.style)
             case "whole":
                 yield line
 
@@ -85,16 +95,18 @@ def moment(microseconds: int, *, is_utc: bool) -> str:
 
 def _verdict(told: timeline.Timeline, is_utc: bool) -> Iterator[Line]:
     ending, request = told.ending, told.request
-    kind = "good" if ending.kind in ("completed", "open", "shutdown") else "bad"
+    cut = [each for each in told.received.finish_reasons if each in CUT]
+    is_good = ending.kind in ("completed", "open", "shutdown") and not cut
+    kind = "good" if is_good else "bad"
     status = str(ending.status) if ending.status else ""
-    parts = dict.fromkeys((ending.kind, ending.code or "", status))
+    parts = dict.fromkeys((ending.kind, ending.code or "", *cut, status))
     head = " ".join(part for part in parts if part)
     whose = f" · by the {ending.party}" if ending.party != "nobody" else ""
     yield Line(head + whose, kind)
     ids = (request.stream, request.request_id, request.completion_id)
     yield Line("  ".join(each for each in ids if each), "faint")
-    when = moment(request.opened_us, is_utc=is_utc)
-    yield Line(f"{when}, for {evidence.seconds(ending.at_us)}", "faint")
+    lasted = f", for {evidence.seconds(ending.at_us)}" if ending.trigger or ending.at_us else ""
+    yield Line(moment(request.opened_us, is_utc=is_utc) + lasted, "faint")
     yield Line("")
     for sentence in (told.verdict, *told.evidence):
         yield sentence_of(sentence, "head", "  ")
@@ -129,11 +141,12 @@ def folded(text: str, indent: str, width: int) -> list[str]:
 
 def _facts(told: timeline.Timeline) -> Iterator[Line]:
     request, got = told.request, told.received
+    if _is_refusal(told):
+        yield _fact("asked", ", ".join(_refused(request)))
+        return
     if not request.model:
-        if request.endpoint or request.worker:
-            yield _fact(
-                "worker" if request.worker else "asked", request.worker or request.endpoint
-            )
+        if request.worker:
+            yield _fact("worker", request.worker)
         yield from _ran(told)
         return
     target = f" → {request.target}" if request.target != request.model else ""
@@ -144,7 +157,7 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
     also += ["texts are masked"] if request.content == "masked" else []
     asked_for = [f"{request.model}{target} on {request.worker}", request.endpoint, mode, *also]
     yield _fact("asked", ", ".join(asked_for))
-    yield _fact("received", ", ".join(_received(got)))
+    yield _fact_folded("received", ", ".join(_received(told)))
     if got.usage is not None:
         counts = f"{got.usage.prompt_tokens} in, {got.usage.completion_tokens} out"
         yield _fact("usage", f"{counts} ({got.usage_source})")
@@ -155,8 +168,30 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
         yield _fact("call", _call(call), "bad" if call.fate != "sent" else "plain")
 
 
+def _is_refusal(told: timeline.Timeline) -> bool:
+    """Whether the request was refused before it was a stream."""
+    return told.ending.kind == "rejected" and not told.ending.trigger
+
+
+def _refused(request: timeline.Request) -> Iterator[str]:
+    yield request.endpoint
+    if request.model:
+        yield f"model {request.model}"
+    if request.key:
+        yield f"key {request.key}"
+    if request.client:
+        yield f"from {request.client}"
+    if request.content == "masked":
+        yield "texts are masked"
+
+
 def _fact(name: str, text: str, style: str = "plain") -> Line:
     return Line(f"{name:<9} {text}", style)
+
+
+def _fact_folded(name: str, text: str) -> Line:
+    """A fact that matters whole, in as many lines as it needs."""
+    return Line(text, form="folded", indent=" " * 10, label=f"{name:<9} ")
 
 
 def _ran(told: timeline.Timeline) -> Iterator[Line]:
@@ -169,14 +204,25 @@ def _ran(told: timeline.Timeline) -> Iterator[Line]:
         yield _fact("ran", said, "plain" if each.kind == "completed" else "bad")
 
 
-def _received(got: timeline.Received) -> Iterator[str]:
-    yield "nothing" if got.status is None else str(got.status)
-    yield "whole" if got.whole else "not whole"
-    yield f"{got.characters} characters"
-    if got.frames:
-        yield f"{got.frames} frames, {got.body_bytes} bytes"
-    if got.first_us is not None:
-        yield f"first after {evidence.seconds(got.first_us)}"
+def _received(told: timeline.Timeline) -> Iterator[str]:
+    got, is_stream = told.received, told.request.streaming
+    if got.status is None:
+        yield "nothing"
+    elif got.error and (got.status >= ERRORS or not is_stream):
+        yield f"{got.status}, an error of {got.body_bytes} bytes instead of an answer"
+    else:
+        yield str(got.status)
+        is_cut = told.ending.kind == "truncated" or not set(CUT).isdisjoint(got.finish_reasons)
+        yield "not whole" if not got.whole else "cut short" if is_cut else "whole"
+        yield f"{got.characters} characters"
+        if got.frames:
+            error = ", an error the last" if got.error else ""
+            yield f"{got.frames} frames{error}" if is_stream else "one body"
+            yield f"{got.body_bytes} bytes"
+        if got.first_us is not None and is_stream:
+            yield f"first after {evidence.seconds(got.first_us)}"
+    if got.unsent:
+        yield f"{got.unsent} characters that were ready did not go out"
     reasons = ", ".join(reason or "-" for reason in got.finish_reasons)
     if reasons.strip("-, "):
         yield f"finish {reasons}"
@@ -258,11 +304,11 @@ _BAD: Final = frozenset(
 
 
 _WAITED: Final[dict[timeline.Owner, str]] = {
-    "worker": "nothing from the model's side",
+    "worker": "nothing from the model",
     "client": "it did not read",
-    "server": "it waited to try again, or was held up",
+    "server": "it waited, or was held up",
     "queued": "no free place on a worker",
-    "parked": "for the results of its calls, before",
+    "parked": "for results of its calls",
 }
 """The reason of a silence, behind whose it was."""
 

@@ -10,7 +10,6 @@ from engine.log.timeline import fold, steps, timeline
 from machines import errors, events
 from machines.stream import machine as stream
 from server.cli.log import picture
-from server.renderers import reply
 
 OWN: Final = frozenset(("stream", "seq", "seg", "t", "event", "state", "out", "states", "crc"))
 """Members of a record that a line has another place for."""
@@ -38,6 +37,8 @@ def client(story: stories.Story) -> Iterator[picture.Line]:
 
 
 def _bytes(opened: events.Opened, read: steps.Steps) -> Iterator[picture.Line]:
+    from server.renderers import reply  # loads as long as everything else together
+
     machine, renders = stream.Stream(opened), reply(opened)
     for step in read.all[1:]:
         if not isinstance(step.event, events.StreamInput):

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -48,9 +47,15 @@ def width() -> int | None:
     no better than a terminal does. Source: ps(1) does the same.
     """
     if is_terminal():
-        return shutil.get_terminal_size((WIDTH, 24)).columns
+        return _size().columns
     wanted = os.environ.get("COLUMNS", "")
     return int(wanted) or None if wanted.isascii() and wanted.isdigit() else None
+
+
+def _size() -> os.terminal_size:
+    import shutil  # with what packs archives, and most output goes elsewhere
+
+    return shutil.get_terminal_size((WIDTH, 24))
 
 
 def show(lines: Iterable[Line], *, pages: bool = True) -> None:
@@ -64,7 +69,7 @@ def show(lines: Iterable[Line], *, pages: bool = True) -> None:
         return
     paint = _painter()
     made = [paint(line) for line in lines]
-    pager = _pager() if pages and len(made) >= shutil.get_terminal_size().lines else None
+    pager = _pager() if pages and len(made) >= _size().lines else None
     if pager is None:
         sys.stdout.write("".join(f"{line}\n" for line in made))
         sys.stdout.flush()
@@ -108,6 +113,8 @@ def _painter() -> Callable[[Line], str]:
 
 def _pager() -> list[str] | None:
     """The user's pager, where it is installed."""
+    import shutil  # as in `_size`
+
     wanted = os.environ.get("PAGER", "less")
     if wanted in NO_PAGER:
         return None

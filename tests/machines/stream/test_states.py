@@ -25,7 +25,7 @@ from machines.outputs import (
     Head,
     Role,
 )
-from machines.stream import machine as stream, states
+from machines.stream import declared, machine as stream, states
 from tests.machines.stream import oracle
 from tests.support.machines.playbook import opened
 
@@ -36,8 +36,13 @@ LOST = TurnFailed("worker_lost", "worker_exited", "Gone.")
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_table_walks_like_the_declared_machine(seed: int) -> None:
-    tried = oracle.walk(states.StreamMachine, states.TABLE, seed, 4000)
+    tried = oracle.walk(declared.StreamMachine, states.TABLE, seed, 4000)
     assert tried == set(itertools.product(states.TABLE.states, states.TABLE.events))
+
+
+def test_each_name_is_that_of_the_declaration() -> None:
+    named = {value for name, value in vars(states).items() if name == str(value).upper()}
+    assert named == {*states.TABLE.states, *states.TABLE.events}
 
 
 EVENTS: dict[str, tuple[events.StreamInput, ...]] = {

@@ -28,3 +28,13 @@ def test_a_code_says_where_to_look(code: str, whose: fault.Fault) -> None:
 def test_a_provider_that_refuses_us_is_to_be_looked_at(code: str) -> None:
     assert fault.fault_of(code) is fault.Fault.CLIENT
     assert fault.fault_of(code, of_stream=True) is fault.Fault.PROVIDER
+
+
+@pytest.mark.parametrize(
+    ("status", "whose"),
+    [(400, fault.Fault.CLIENT), (422, fault.Fault.CLIENT), (403, fault.Fault.PROVIDER)],
+)
+def test_a_providers_own_code_means_the_fault_that_its_status_says(
+    status: int, whose: fault.Fault
+) -> None:
+    assert fault.fault_of("invalid_image", of_stream=True, status=status) is whose

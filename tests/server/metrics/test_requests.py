@@ -205,7 +205,9 @@ def test_ten_thousand_made_up_names_make_no_series() -> None:
             first = series(counted)
     assert series(counted) == first
     assert values(counted, families.STREAMS) == {(CHAT, "other", "upstream_error"): 10_000}
-    assert values(counted, families.ERRORS) == {("other", "provider"): 20_000}
+    counts = values(counted, families.ERRORS)
+    assert counts.keys() == {("other", "provider"), ("other", "client")}
+    assert sum(counts.values()) == 20_000
     requests = values(counted, families.REQUESTS)
     assert {(route, method) for route, method, _, _ in requests} == {
         ("other", "other"),

@@ -173,9 +173,11 @@ def test_ends_of_streams(played: tuple[Samples, serving.Serve]) -> None:
 
 
 def test_errors(played: tuple[Samples, serving.Serve]) -> None:
-    codes = [each["code"] for each in terminals(played) if "code" in each]
-    codes += [each["code"] for each in rejected(played)]
-    expected = collections.Counter((code_label(c), fault.fault_of(c).value) for c in codes)
+    ended = [*terminals(played), *rejected(played)]
+    failed = [(each["code"], each["status"]) for each in ended if "code" in each]
+    expected = collections.Counter(
+        (code_label(code), fault.fault_of(code, status=status).value) for code, status in failed
+    )
     assert told(played, "turntape_errors_total") == expected
     assert expected["other", "provider"] == 2
 

@@ -126,8 +126,84 @@ STORIES: Final[dict[str, Story]] = {
         *failed("worker_lost", "worker_exited", "The worker's process ended before its answer."),
     ),
     "late": ((60_000.0, events.TimerFired("first_chunk")),),
+    "limited": (
+        *begun(120),
+        *failed(
+            "upstream_error",
+            "rate_limit_exceeded",
+            "Rate limit reached for requests.",
+            status=429,
+            retry_after=20.0,
+            word="requests",
+            detail='{"error":{"message":"Rate limit reached for requests.","type":"requests"}}',
+        ),
+    ),
+    "busy": (
+        *failed(
+            "rejected",
+            "worker_busy",
+            "Every worker is at its turn limit. Try again shortly.",
+            retry_after=1.0,
+        ),
+    ),
+    "drained": (*begun(300), *texts(40, seed=9), (20_000.0, events.ServerStopping())),
+    "unreachable": (
+        (12.0, events.RetryScheduled(1, 500, "upstream_unreachable", detail="[Errno -2]")),
+        (512.0, events.RetryScheduled(2, 1000, "upstream_unreachable", detail="[Errno -2]")),
+        (
+            1_010.0,
+            events.TurnFailed(
+                "upstream_error",
+                "upstream_unreachable",
+                "The model's server cannot be reached.",
+                detail="ConnectError: [Errno -2] Name or service not known (api.example.test)",
+            ),
+        ),
+    ),
+    "too_long": (
+        *begun(240),
+        *failed(
+            "upstream_error",
+            "context_length_exceeded",
+            "The conversation is longer than the model's context window.",
+            word="contextWindowExceeded",
+            detail="Your input exceeds the context window of this model.",
+        ),
+    ),
+    "image": (
+        *begun(180),
+        *failed(
+            "upstream_error",
+            "invalid_image",
+            "The image cannot be read.",
+            status=400,
+            param="messages[0].content[1]",
+            word="other",
+            detail='{"error":{"message":"The image cannot be read.","code":"invalid_image"}}',
+        ),
+    ),
+    "half_call": (
+        *texts(6, seed=10),
+        (400.0, events.ToolCallDelta(0, "call_7", "write_file", '{"path":"a.md","text":"# Tid')),
+        (30.0, events.ToolCallDelta(0, arguments="es of the North Sea")),
+        (25.0, events.TurnFinished("length")),
+        (2.0, events.TokensCounted(USAGE)),
+    ),
+    "filtered": (
+        *texts(17, seed=11),
+        (90.0, events.TurnFinished("content_filter")),
+        (2.0, events.TokensCounted(USAGE)),
+    ),
+    "slow_client": (
+        *begun(300),
+        *texts(52, seed=12),
+        (900.0, events.BufferPressure(300_000)),
+        (30_000.0, events.ClientGone("write_stall")),
+    ),
+    "hurried": ((20.0, events.ClientGone("left")),),
+    "killed": (*begun(500), *texts(20, seed=13)),
 }
-"""Streams by what happened to them."""
+"""Streams by what happened to them; of `killed` the server was ended too."""
 
 BAD: Final = ("silent", "broken", "spent", "exited", "late", "left")
 

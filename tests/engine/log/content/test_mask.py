@@ -115,7 +115,7 @@ KEPT = {
     "fallback_taken": "model worker code",
     "fallback_skipped": "model worker code",
     "worker_changed": "worker trigger",
-    "request_rejected": "request_id code param method route path client key",
+    "request_rejected": "request_id code param method route path client key model",
     "terminal": "kind emission_trigger finish_reasons finish_words code cause body_hash"
     " usage_source tool_buffers_aborted longest_gap_owner process",
 }
@@ -231,6 +231,12 @@ def test_what_is_no_id_or_name_is_masked_where_one_belongs(text: str) -> None:
         0, hidden, hidden
     )
     assert mask.mask_event(events.TurnStarted(text, text)) == events.TurnStarted(hidden, hidden)
+    opened = logs.opened(model=text, target=text, effort=text)
+    assert mask.mask_event(opened) == mask.mask_event(
+        logs.opened(model=hidden, target=hidden, effort=hidden)
+    )
+    taken = events.FallbackTaken(text, "upstream", "worker_busy")
+    assert mask.mask_event(taken) == events.FallbackTaken(hidden, "upstream", "worker_busy")
     joined = outputs.Decision(joined=(outputs.Joined(3, text),))
     assert mask.mask_decision(joined).joined == (outputs.Joined(3, hidden),)
 

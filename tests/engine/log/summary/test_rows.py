@@ -1,6 +1,7 @@
 """A row says what its two records say, in no words of a client's."""
 
 import msgspec
+import pytest
 
 from engine.log.format import sealed
 from engine.log.summary import rows
@@ -92,8 +93,21 @@ def test_a_refusal_is_a_row_of_one_record() -> None:
     assert rows.stream_of(line(refused)) == ""
 
 
+@pytest.mark.parametrize("name", ["my model", "mein Modell", "größe-7b", "模型"])
+def test_a_full_log_has_the_names_of_models_as_they_are_spelled(name: str) -> None:
+    opened = msgspec.structs.replace(OPENED, model=name, target="x" * 200)
+    row = rows.summarize((1, 2), line(ENDED), rows.opening((1, 0), line(opened)))
+    assert (row.model, row.target) == (name, "x" * 128)
+    refused = events.RequestRejected(
+        request_id="r", code="model_not_found", status=404, model=name
+    )
+    assert rows.summarize((1, 2), line(refused), None).model == name
+
+
 def test_what_is_not_spelled_as_a_name_or_a_code_is_masked() -> None:
-    opened = msgspec.structs.replace(OPENED, model="my secret plan", target="x" * 200)
+    opened = msgspec.structs.replace(
+        OPENED, model="my secret plan", target="x" * 200, content="masked"
+    )
     ended = msgspec.structs.replace(ENDED, code="Anna has no credit")
     row = rows.summarize((1, 2), line(ended), rows.opening((1, 0), line(opened)))
     assert (row.model, row.target) == ("** ****** ****", "x" * 128)

@@ -59,7 +59,18 @@ def test_a_call_over_the_limit_is_withheld(tmp_path: Path) -> None:
         ("look", "sent"),
         ("see", "withheld"),
     ]
-    assert "1 calls were withheld by the server's limits." in found.evidence
+    assert "1 call was withheld by the server's limits." in found.evidence
+
+
+def test_a_call_that_a_limit_of_tokens_cut_is_unfinished(tmp_path: Path) -> None:
+    pieces = [events.ToolCallDelta(0, "call_1", "look", '{"a":'), events.TurnFinished("length")]
+    counted = events.TokensCounted(events.Usage(1, 2))
+    for content in ("full", "masked"):
+        happened = [(1 + n, piece) for n, piece in enumerate([*pieces, counted])]
+        found = told.told(tmp_path / content, *happened, content=content)
+        assert [(call.name, call.fate) for call in found.calls] == [("look", "unfinished")]
+        assert "1 call was cut off, with half of the arguments: look." in found.evidence
+        assert "finish `length`" in found.verdict
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.log.content import mask
 from engine.log.find import stories
 from engine.log.read import segments
 from engine.log.timeline import fold, timeline
@@ -210,3 +211,70 @@ def test_a_long_stream_is_told_in_linear_time(tmp_path: Path, content: str) -> N
         return lambda: fold.fold(story)
 
     growth.check_linear(functools.cache(prepare), 4_000)
+
+
+FAILED = events.TurnFailed("upstream_error", "upstream_disconnected", "No.")
+
+
+def test_of_an_answer_in_one_body_that_failed_the_client_got_the_error_alone(
+    tmp_path: Path,
+) -> None:
+    happened = [*told.texts("Hello", " world"), (2, FAILED)]
+    end = {"status": 502, "frames": 1, "body_bytes": 122}
+    got = told.told(tmp_path, *happened, streaming=False, end=end).received
+    assert (got.status, got.whole, got.error) == (502, False, True)
+    assert (got.characters, got.unsent) == (0, len("Hello world"))
+
+
+def test_of_a_stream_that_failed_the_client_got_what_came_before(tmp_path: Path) -> None:
+    got = told.told(tmp_path, *told.texts("Hello", " world"), (2, FAILED)).received
+    assert (got.status, got.whole, got.error) == (200, False, True)
+    assert (got.characters, got.unsent) == (len("Hello world"), 0)
+
+
+def test_a_body_that_is_whole_went_out(tmp_path: Path) -> None:
+    happened = [*told.texts("Hello"), (2, FINISHED), (2.1, COUNTED)]
+    got = told.told(tmp_path, *happened, streaming=False).received
+    assert (got.whole, got.error, got.characters, got.unsent) == (True, False, 5, 0)
+
+
+def test_of_a_body_that_a_kill_took_nothing_went_out(tmp_path: Path) -> None:
+    end = {"kind": "shutdown", "emission_trigger": "recovery"}
+    happened = told.texts("Hel")
+    found = told.told(tmp_path / "ended", *happened, streaming=False, end=end)
+    assert (found.received.status, found.received.unsent, found.ending.status) == (None, 3, 0)
+    found = told.told(tmp_path / "open", *happened, streaming=False)
+    assert (found.received.status, found.received.unsent) == (None, 3)
+
+
+@pytest.mark.parametrize("content", ["full", "masked"])
+def test_a_refused_model_is_named(tmp_path: Path, content: mask.Content) -> None:
+    event_log = logs.open_log(tmp_path, content=content)
+    message = "The model 'gpt-9' does not exist or you do not have access to it."
+    event_log.stream("rj_1").close(
+        events.RequestRejected(
+            request_id="req_1", code="model_not_found", status=404, message=message, model="gpt-9"
+        ),
+        "rejected",
+    )
+    event_log.close()
+    found = fold.fold(stories.story(tmp_path, "rj_1"))
+    assert "The model `gpt-9` is none that is known" in found.verdict
+    assert (found.request.model, found.request.content) == ("gpt-9", content)
+    assert found.evidence == ((f"The client was told: {message}",) if content == "full" else ())
+
+
+def test_a_model_that_its_provider_does_not_know_is_named(tmp_path: Path) -> None:
+    failed = events.TurnFailed("upstream_error", "model_not_found", "No.", status=404)
+    found = told.told(tmp_path, (1, failed), model="gpt-9", target="gpt-9")
+    assert "`gpt-9`" in found.verdict
+    assert found.ending.party == "client"
+
+
+def test_why_a_client_left_follows_from_its_times(tmp_path: Path) -> None:
+    left = events.ClientGone("left")
+    found = told.told(tmp_path / "a", (0.02, left), end={"status": 0})
+    assert "20 ms after its request" in found.verdict
+    found = told.told(tmp_path / "b", *told.texts("Hel"), (47, left))
+    assert "in a silence of the model" in found.verdict
+    assert "PROXY_SSE_KEEPALIVE_MS" in found.next_step

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.log.timeline import timeline
+from engine.log.timeline import gaps, timeline
 from machines import events
 from machines.turn import thread as threads
 from tests.support.logs import told
@@ -80,3 +80,19 @@ def test_a_turn_was_parked_before_the_request(tmp_path: Path) -> None:
     resumed = events.TurnResumed("th", parked_us=42 * told.SECOND)
     found = told.told(tmp_path, (0.1, resumed), (0.2, events.TextDelta("a")), (0.3, FINISHED))
     assert silences(found)[0] == ("parked", -42, 0)
+
+
+def test_the_silence_that_an_end_came_behind() -> None:
+    gap = timeline.Gap(told.SECOND, 9 * told.SECOND, "worker", 3)
+    parked = timeline.Gap(-told.SECOND, 10 * told.SECOND, "parked", -1)
+    assert gaps.final((parked, gap), 9 * told.SECOND + 10_000) == gap
+    assert gaps.final((parked, gap), 11 * told.SECOND) is None
+    assert gaps.final((), told.SECOND) is None
+
+
+def test_a_client_that_never_caught_up_was_the_one_that_was_waited_for(tmp_path: Path) -> None:
+    happened = [*told.texts("a"), (1.1, events.BufferPressure(300_000))]
+    end = {"longest_gap_us": 30 * told.SECOND, "longest_gap_owner": "worker"}
+    found = told.told(tmp_path, *happened, (31.1, events.ClientGone("write_stall")), end=end)
+    assert silences(found)[0] == ("client", 1.1, 31.1)
+    assert "the client did not read" in found.evidence[0]

@@ -70,7 +70,8 @@ def test_the_nearest_good_one_of_its_kind_is_chosen(
     ]
     text = " ".join(out.split())
     assert "the same model, endpoint, streaming, n, effort, worker" in text
-    assert "First in time: attempts, at 1.00 s" in text
+    assert "The provider's connection broke off before the answer was complete." in text
+    assert "Before its end, at 1.00 s, nothing that matters was another" in text
     assert max(map(len, lines)) <= 80
 
 
@@ -94,7 +95,6 @@ def test_one_that_is_named_is_taken(log: Path, capfd: pytest.CaptureFixture[str]
     found = json.loads(out)
     assert (status, found["bad"], found["good"]) == (1, "st_bad", "st_early")
     assert [each["aspect"] for each in found["differences"]] == [
-        "attempts",
         "states",
         "finish",
         "ending",
@@ -116,3 +116,15 @@ def test_a_flag_that_no_good_one_shares_is_said(
 def test_where_there_is_none_that_is_said(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     status, _, err = diff(capfd, "--log", log, "st_other")
     assert (status, "no stream of this log is whole" in err) == (3, True)
+
+
+def test_a_refusal_has_no_answer_to_compare(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event_log = logs.open_log(tmp_path)
+    refused = events.RequestRejected(request_id="req_1", code="model_not_found", status=404)
+    event_log.stream("rj_1").close(refused, "rejected")
+    event_log.close()
+    status, out, err = diff(capfd, "--log", tmp_path, "rj_1")
+    assert (status, out) == (3, "")
+    assert "rj_1 has no answer to compare: `turntape show rj_1` says why" in err

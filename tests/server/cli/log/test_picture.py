@@ -68,3 +68,22 @@ def test_a_sentence_is_folded_and_never_cut() -> None:
 def test_a_fold_counts_wide_characters_twice() -> None:
     lines = laid(picture.sentence_of("漢字" * 60), 40)
     assert max(map(printing.columns, lines)) <= 40
+
+
+def test_of_a_body_that_failed_its_error_is_shown_and_not_the_answer(tmp_path: Path) -> None:
+    failed = events.TurnFailed("upstream_error", "upstream_disconnected", "No.")
+    end = {"status": 502, "frames": 1, "body_bytes": 122}
+    found = told.told(tmp_path, *told.texts("Hello world"), (2, failed), streaming=False, end=end)
+    text = " ".join(line.text.strip() for line in picture.laid(picture.lines(found), 80))
+    assert "received  502, an error of 122 bytes instead of an answer, 11 characters that" in text
+    assert "first after" not in text
+
+
+def test_a_fact_that_is_longer_than_a_line_is_shown_whole(tmp_path: Path) -> None:
+    failed = events.TurnFailed("upstream_error", "upstream_disconnected", "No.")
+    end = {"frames": 1234, "body_bytes": 1_234_567}
+    found = told.told(tmp_path, *told.texts("Hello" * 400), (2, failed), end=end)
+    lines = [line.text for line in picture.laid(picture.lines(found), 80)]
+    text = " ".join(line.strip() for line in lines)
+    assert "1234 frames, an error the last, 1234567 bytes, first after 1.00 s" in text
+    assert max(map(printing.columns, lines)) <= picture.COLUMNS

@@ -271,7 +271,11 @@ def test_where_the_store_is_a_server_s_nothing_is_erased(
     ("arguments", "status", "said"),
     [
         ((), 2, "name what is to be erased: the ids of streams, --key, --before or both"),
-        (("st_1", "--key", "beta"), 2, "give the ids of streams alone, or --key, --before or both"),
+        (
+            ("st_1", "--key", "beta"),
+            2,
+            "give the ids of streams alone, or --key, --before or both",
+        ),
         (("--key", "gamma", "--yes"), 3, "nothing to erase: no stream has the key gamma"),
         (("--before", "2001-01-01"), 3, "nothing to erase: no stream ended before"),
     ],

@@ -1,6 +1,7 @@
 """`turntape show`: the verdict first, at 80 columns, whatever is in the log."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 
 from machines import events
 from server.cli import command_line as cli, printing
-from tests.support.logs import logs, told
+from server.cli.log import picture
+from tests.support.logs import gallery, logs, told
 
 FINISHED = events.TurnFinished("stop")
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\u202edrow\u200f\r\nforged 200 completed\x00漢字" * 9
@@ -146,3 +148,80 @@ def test_in_colour_where_rich_is_there(
     _, out, _ = show(capfd, "--log", log, "st_1")
     assert "\x1b[" in out
     assert "The model stopped sending" in out
+
+
+SCREENS = {
+    "silent": ("by the provider", "stopped sending in the middle", "silent for 30.0 s"),
+    "broken": ("by the provider", "connection broke off", "a network between"),
+    "left": ("by the client", "while its answer was coming", "a user stopped it"),
+    "hurried": ("by the client", "20 ms after its request, before anything had come"),
+    "spent": ("by the provider", "usage limit at the provider is spent"),
+    "exited": ("by the worker", "process ended"),
+    "late": ("by the provider", "no output within the time limit", "PROXY_FIRST_CHUNK"),
+    "limited": ("by the provider", "rate limit for the account", "left alone for 20 s"),
+    "busy": ("by the worker", "at its turn limit", "add workers", "429"),
+    "drained": ("by the server", "The server was stopping", "PROXY_DRAIN_TIMEOUT_MS"),
+    "unreachable": ("by the provider", "could not be connected to", "resolves", "3 attempts"),
+    "too_long": ("by the client", "prompt is too long"),
+    "image": ("by the client", "`invalid_image` (status 400)", "`messages[0].content[1]`"),
+    "half_call": ("completed length 200", "cut at a limit of tokens", "write_file"),
+    "filtered": ("by the provider", "filter ended the answer", "content_filter"),
+    "slow_client": ("by the client", "stopped reading", "the client did not read"),
+    "killed": ("by the server", "process ended while the stream was open", "who killed it"),
+    "good": ("completed 200", "The answer is whole"),
+}
+"""Words of the first screen for each story of the gallery, on a masked log."""
+
+ROWS = 24
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_the_first_screen_names_the_cause(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    written = gallery.Gallery(tmp_path, "masked")
+    worker = "codex" if name not in OF_UPSTREAM else "upstream"
+    written.add("st_1", gallery.STORIES[name], worker=worker, model="m", target="m")
+    written.close()
+    if name == "killed":
+        logs.open_log(tmp_path, written.clock).close()  # the next start
+        capfd.readouterr()
+    shown = show(capfd, "--log", tmp_path, "st_1")[1].splitlines()[:ROWS]
+    screen = " ".join(" ".join(shown).split())
+    for words in SCREENS[name]:
+        assert words in screen, "\n".join(shown)
+    assert ("nothing went wrong" in screen) == (name == "good")
+    assert max(map(printing.columns, shown)) <= picture.COLUMNS
+
+
+OF_UPSTREAM = ("limited", "unreachable", "image", "half_call", "filtered")
+
+
+def test_every_story_that_goes_wrong_has_its_words() -> None:
+    assert SCREENS.keys() == gallery.STORIES.keys() - {"thinking", "call", "retried"}
+
+
+LOADS = """
+import sys
+from server.cli import command_line
+command_line.main(sys.argv[1:])
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+MOST_LOADED = 140
+"""Modules that `show` loads beside those of `--version`: with 132 it took 0.08 s of CPU more."""
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a command leaves behind."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, *arguments], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("view", [(), ("--all",), ("--worker",)])
+def test_it_loads_little(log: Path, view: tuple[str, ...]) -> None:
+    found = loaded("show", "--log", str(log), *view, "st_1") - loaded("--version")
+    assert not found & {"asyncio", "statemachine", "structlog", "server.renderers", "shutil"}
+    assert len(found) <= MOST_LOADED, sorted(found)

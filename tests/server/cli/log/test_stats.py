@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from server.cli import printing
 from server.cli.log import stats
 from tests.server.cli.log import asked
 from tests.support.logs import logs, summaries
@@ -133,3 +134,32 @@ def test_a_refusal_stands_for_as_many_as_it_says(
     counted = told(capfd, tmp_path)["all"]
     assert isinstance(counted, dict)
     assert (counted["streams"], counted["failed"]) == (10, 9)
+
+
+@pytest.mark.parametrize(("content", "names"), [("full", 3), ("masked", 2)])
+def test_models_are_told_apart_as_far_as_their_names_are_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str, names: int
+) -> None:
+    models = ("mein Modell", "sein Modell", "模型 7b")
+    written = [{"model": model} for model in models]
+    directory = asked.write(tmp_path, *written, content=content)
+    by = told(capfd, directory, "--by", "model")["by"]
+    assert isinstance(by, dict)
+    assert len(by["model"]) == names
+    listed = asked.listed(capfd, directory, "--model", "sein Modell")
+    assert listed == (["st_0001"] if content == "full" else [])
+
+
+def test_a_name_of_any_script_keeps_the_columns(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    models = ("模型" * 9, "\x1b[31mred\x1b[0m wine " * 3, "plain")
+    directory = asked.write(tmp_path, *({"model": model} for model in models), content="full")
+    _, said, _ = asked.run(capfd, "stats", directory, "--by", "model")
+    rows = said.splitlines()[-3:]
+    assert {printing.columns(row[: row.index("0.0%")]) for row in rows} == {31}
+    _, said, _ = asked.run(capfd, "log", directory, "--utc")
+    lines = said.splitlines()
+    assert max(map(printing.columns, lines)) <= 80
+    ids = {printing.columns(line[: line.index("st_")]) for line in lines if "st_" in line}
+    assert len(ids) == 1

@@ -8,7 +8,7 @@ import pytest
 from statemachine import Event, HistoryState, State, StateMachine
 from statemachine.factory import StateMachineMetaclass
 
-from machines import errors, table
+from machines import compiler, errors, table
 from tests.machines.stream import oracle
 
 
@@ -24,7 +24,7 @@ class DoorMachine(StateMachine):
     burn = gone.from_(shut, ajar)
 
 
-DOOR = table.compile_table(DoorMachine)
+DOOR = compiler.compile_table(DoorMachine)
 
 
 def test_a_declaration_becomes_its_table() -> None:
@@ -109,7 +109,7 @@ def test_a_transition_that_does_more_than_lead_on_is_refused(kind: str) -> None:
     with pytest.raises(
         errors.TableError, match=r"LampMachine: state 'first', event 'go': \w+ call"
     ):
-        table.compile_table(machine)
+        compiler.compile_table(machine)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_transition_that_does_more_than_lead_on_is_refused(kind: str) -> None:
 )
 def test_a_method_that_the_library_would_call_by_its_name_is_refused(name: str) -> None:
     with pytest.raises(errors.TableError, match=f"LampMachine: .*callback '{name}'"):
-        table.compile_table(lamp(**{name: hook}))
+        compiler.compile_table(lamp(**{name: hook}))
 
 
 def test_a_decorated_method_is_refused() -> None:
@@ -146,7 +146,7 @@ def test_a_decorated_method_is_refused() -> None:
         shine=second.enter(shine),
     )
     with pytest.raises(errors.TableError) as refused:
-        table.compile_table(machine)
+        compiler.compile_table(machine)
     assert "state 'first', event 'go': before callback 'click'" in str(refused.value)
     assert "state 'second': enter callback 'shine'" in str(refused.value)
 
@@ -159,7 +159,7 @@ def test_a_state_with_callbacks_is_refused(kind: str) -> None:
         first=first, second=second, go=first.to(second), back=second.to(first), shine=shine
     )
     with pytest.raises(errors.TableError, match=f"state 'first': {kind} callback"):
-        table.compile_table(machine)
+        compiler.compile_table(machine)
 
 
 def test_listeners_are_refused_inherited_ones_too() -> None:
@@ -167,7 +167,7 @@ def test_listeners_are_refused_inherited_ones_too() -> None:
     heir = StateMachineMetaclass("HeirMachine", (watched,), {})
     for machine in (watched, cast("type[StateMachine]", heir)):
         with pytest.raises(errors.TableError, match=f"{machine.__name__}: listeners"):
-            table.compile_table(machine)
+            compiler.compile_table(machine)
 
 
 @pytest.mark.parametrize("again", ["first", "second"])
@@ -176,7 +176,7 @@ def test_a_second_transition_for_one_event_is_refused_even_to_the_same_state(aga
     go = first.to(second) | first.to(first if again == "first" else second)
     machine = declared(first=first, second=second, go=go, back=second.to(first))
     with pytest.raises(errors.TableError, match="state 'first' has two transitions for 'go'"):
-        table.compile_table(machine)
+        compiler.compile_table(machine)
 
 
 def test_nested_states_are_refused() -> None:
@@ -191,7 +191,7 @@ def test_nested_states_are_refused() -> None:
         flip = off.to(lit) | lit.to(off)
 
     with pytest.raises(errors.TableError, match="state 'lit' is compound, parallel or a history"):
-        table.compile_table(LampMachine)
+        compiler.compile_table(LampMachine)
 
 
 def test_parallel_states_are_refused() -> None:
@@ -208,7 +208,7 @@ def test_parallel_states_are_refused() -> None:
                 heat = cold.to(warm) | warm.to(cold)
 
     with pytest.raises(errors.TableError, match="state 'both' is compound, parallel or a history"):
-        table.compile_table(LampMachine)
+        compiler.compile_table(LampMachine)
 
 
 def test_events_that_are_more_than_a_name_are_refused() -> None:
@@ -222,7 +222,7 @@ def test_events_that_are_more_than_a_name_are_refused() -> None:
         anything=Event(second.to(second), id="*"),
     )
     with pytest.raises(errors.TableError) as refused:
-        table.compile_table(machine)
+        compiler.compile_table(machine)
     complaints = str(refused.value)
     assert "state 'first', event 'later': the event has a delay" in complaints
     assert "state 'first', event 'at_once': the event has a delay or a queue" in complaints
@@ -235,19 +235,19 @@ def test_a_transition_without_an_event_or_a_target_is_refused() -> None:
     first.to(second)
     machine = declared(first=first, second=second, go=second.to(None), back=second.to(first))
     with pytest.raises(errors.TableError) as refused:
-        table.compile_table(machine)
+        compiler.compile_table(machine)
     assert "state 'first', event '': a transition without an event" in str(refused.value)
     assert "state 'second', event 'go': 0 targets" in str(refused.value)
 
 
 def test_a_machine_that_ignores_unknown_events_is_refused() -> None:
     with pytest.raises(errors.TableError, match=r"LampMachine: .* ignored instead of refused"):
-        table.compile_table(lamp(allow_event_without_transition=True))
+        compiler.compile_table(lamp(allow_event_without_transition=True))
 
 
 def test_a_machine_without_states_is_refused() -> None:
     with pytest.raises(errors.TableError, match="StateMachine: no states"):
-        table.compile_table(StateMachine)
+        compiler.compile_table(StateMachine)
 
 
 def test_a_history_is_refused() -> None:
@@ -261,7 +261,7 @@ def test_a_history_is_refused() -> None:
         go=first.to(second) | second.to(first),
     )
     with pytest.raises(errors.TableError, match="state 'before' is compound, parallel or a hist"):
-        table.compile_table(machine)
+        compiler.compile_table(machine)
 
 
 def test_a_step_is_far_cheaper_than_the_librarys_own() -> None:
