@@ -53,14 +53,15 @@ def replay_command(options: argparse.Namespace) -> int:
         printing.say_each(divergences.lines(run.divergence))
         return DIVERGED
     is_missing = options.request is not None and not run.tally.compared
-    if not is_missing or corrupt or run.tally.unfinished:
+    if not is_missing or corrupt or run.tally.unfinished or run.tally.later:
         printing.say_each(_summary(run.tally))
     if corrupt:
         printing.say(f"corrupt: {corrupt} problem{'s' if corrupt > 1 else ''}")
         return CORRUPT
     if is_missing:
         printing.complain(f"no finished stream is called {options.request}")
-        return exits.NOT_FOUND
+        # One that a later version wrote is there, and is not said to be the same.
+        return exits.FAILED if run.tally.later else exits.NOT_FOUND
     return SAME
 
 

@@ -92,6 +92,7 @@ class Index:
         return told
 
     def _read(self, tell: catalog.Tell = lambda *_: None) -> _Reading:
+        self._path.stat()  # a log that is gone is said to be, however new the reading
         begun = self._clock()
         if self._reading is not None and begun < self._reading.until:
             return self._reading

@@ -177,8 +177,12 @@ ROWS = 24
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_the_first_screen_names_the_cause(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", str(picture.COLUMNS))
     written = gallery.Gallery(tmp_path, "masked")
     worker = "codex" if name not in OF_UPSTREAM else "upstream"
     written.add("st_1", gallery.STORIES[name], worker=worker, model="m", target="m")

@@ -151,13 +151,14 @@ def test_models_are_told_apart_as_far_as_their_names_are_kept(
 
 
 def test_a_name_of_any_script_keeps_the_columns(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     models = ("模型" * 9, "\x1b[31mred\x1b[0m wine " * 3, "plain")
     directory = asked.write(tmp_path, *({"model": model} for model in models), content="full")
     _, said, _ = asked.run(capfd, "stats", directory, "--by", "model")
     rows = said.splitlines()[-3:]
-    assert {printing.columns(row[: row.index("0.0%")]) for row in rows} == {31}
+    assert len({printing.columns(row[: row.index("0.0%")]) for row in rows}) == 1
     _, said, _ = asked.run(capfd, "log", directory, "--utc")
     lines = said.splitlines()
     assert max(map(printing.columns, lines)) <= 80
