@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.log.derive import purging
@@ -71,6 +72,11 @@ def shown(log: Path) -> list[rows.Summary]:
     return catalog.Catalog(log).ended_like(lambda _: True)
 
 
+def placeless(held: list[rows.Summary]) -> list[rows.Summary]:
+    """Rows without where they began."""
+    return [msgspec.structs.replace(row, begun=None) for row in held]
+
+
 @pytest.mark.parametrize("form", ["plain", "compressed"])
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_a_row_that_lies_is_not_believed(
@@ -98,7 +104,7 @@ def test_a_sidecar_of_before_an_erasure_is_not_believed(log: Path) -> None:
     assert [row.purged for row in right if row.summary == "st_03"] == [77]
     for path, data in kept.items():
         path.write_bytes(data)
-    assert shown(log) == right
+    assert placeless(shown(log)) == placeless(right)  # a beginning that has moved is no lie
 
 
 def test_what_has_gone_with_its_segment_is_shown_as_its_row_says(log: Path) -> None:
