@@ -3,7 +3,8 @@
 Nothing else of the log changes, so its counts go on and its other streams stay as they were. The
 oldest segment is rewritten first: from then on nothing of a stream is shown, since its beginning
 is a stub, and as long as anything is left of it its end is, by which it is found: the same may be
-asked for again.
+asked for again. The summary beside a segment follows it at once; where a kill came between the
+two, the ids that it has still are something to erase.
 
 Of a stream whose segment has gone the sidecar has a row still: of that are left the same figures
 as of a stub. A segment is rewritten line by line: an erasure needs memory for its streams alone.
@@ -70,6 +71,8 @@ def plan(directory: Path, streams: Collection[str], *, is_written: bool) -> Purg
             found.segments.append(segment.number)
         found.streams |= wanted.keys()
         found.records += sum(wanted.values())
+    behind = {row.summary for row in rowfiles.left(directory)}.intersection(streams)
+    found.streams |= behind - found.busy
     numbers = {each.number for each in present}
     lone = orphans.streams(directory, numbers, streams, is_written=is_written) - found.busy
     found.rows = len(lone)
@@ -102,18 +105,24 @@ def purge(
         found = Purged(busy=_busy(known, present, streams) if is_written else set())
         going = set(streams) - found.busy
         ends = _Ends(directory, going, closed, forgets_key=forgets_key)
+        found.streams |= {row.summary for row in rowfiles.left(directory)} & going
         for done, segment in enumerate(closed):
             progress(done, len(closed))
             holds = known.holds(segment.number)
             lines = segmentfile.lines(segment.path, None)
             wanted = _wanted(lines, going)
-            if wanted:
-                lines = segmentfile.lines(segment.path, holds)
-                content = _without(lines, going, ends, segment.number, now_us)
-                if rewriter.replace(segment, holds, content):
-                    found.segments.append(segment.number)
-                    found.records += sum(wanted.values())
-                    found.streams |= wanted.keys()
+            if not wanted:
+                continue
+            lines = segmentfile.lines(segment.path, holds)
+            content = _without(lines, going, ends, segment.number, now_us)
+            try:
+                is_there = rewriter.replace(segment, holds, content)
+            finally:  # it may be there even where that failed
+                rowfiles.remake(directory, [segment], ())
+            if is_there:
+                found.segments.append(segment.number)
+                found.records += sum(wanted.values())
+                found.streams |= wanted.keys()
         progress(len(closed), len(closed))
         rowfiles.remake(directory, closed, going)
         manner = orphans.Manner(now_us, forgets_key)

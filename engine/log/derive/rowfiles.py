@@ -12,8 +12,9 @@ from pathlib import Path
 
 from engine import regular
 from engine.log.cold import files
+from engine.log.format import stubs
 from engine.log.read import drafts, segments
-from engine.log.summary import keeper, rows, sidecars
+from engine.log.summary import keeper, rows, scan, sidecars
 from engine.log.summary.settings import SummaryCounts, SummarySettings
 
 
@@ -50,6 +51,29 @@ def remake(
             if not sidecar.is_sealed:  # of a server that was killed
                 sidecar.path.unlink(missing_ok=True)
     return made
+
+
+def left(directory: Path) -> Iterator[rows.Summary]:
+    """Find the rows that have more of a stream than the stub of its last record: whoever erased it
+    was killed before the sidecar came to its turn.
+
+    Raises:
+        NotRegular, OSError: the log cannot be read.
+    """
+    present = {each.number: each for each in segments.list_segments(directory)}
+    for sidecar in sidecars.list_sidecars(directory)[0]:
+        segment = present.get(sidecar.number)
+        if segment is None:
+            continue
+        try:
+            erased = {stubs.read(e.line).stream for e in scan.find(segment.path, (scan.ENDED,))}
+            yield from (
+                row
+                for row in (_rows(sidecar.path) if erased else ())
+                if row.summary in erased and not row.purged
+            )
+        except FileNotFoundError:  # retention was faster
+            continue
 
 
 def _is_stale(sidecar: sidecars.SidecarInfo, erased: Collection[str]) -> bool:

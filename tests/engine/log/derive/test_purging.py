@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from engine import slices
-from engine.log.derive import choosing, purging, segmentfile
+from engine.log.derive import choosing, purging, rowfiles, segmentfile
 from engine.log.find import catalog, names, resolver, stories
 from engine.log.read import drafts, segments
 from engine.log.summary import rows
@@ -515,6 +515,44 @@ def test_a_purge_that_was_stopped_shows_nothing_of_a_stream_and_is_asked_for_aga
         assert getattr(row, name) == getattr(was, name)
     assert was.request_id.encode() not in contents(log)
     assert purging.plan(log, {stream}, is_written=False).streams == set()
+
+
+@pytest.mark.parametrize("forgets_key", [False, True])
+def test_ids_that_a_kill_left_in_a_summary_are_something_to_erase(
+    log: Path, monkeypatch: pytest.MonkeyPatch, forgets_key: bool
+) -> None:
+    mine = choosing.of_key(log, "alpha").streams
+    erase = functools.partial(purging.purge, forgets_key=forgets_key)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rowfiles, "remake", killed)
+        for _ in segments.list_segments(log):  # each is killed behind one segment
+            with contextlib.suppress(KeyboardInterrupt):
+                erase(log, mine, 77, lambda _done, _of: None)
+    assert b'"req_0"' in contents(log)
+    assert choosing.of_key(log, "alpha").streams == mine
+    assert purging.plan(log, mine, is_written=False).streams == mine
+    assert erase(log, mine, 78, lambda _done, _of: None).streams == mine
+    assert b'"req_0"' not in contents(log)
+    assert {row.summary for row in summaries.rows_of(log) if row.purged == 77} == mine
+    assert choosing.of_key(log, "alpha").streams == set()
+    assert purging.plan(log, mine, is_written=False).streams == set()
+
+
+def test_what_stops_a_purge_midway_leaves_no_id_of_what_it_erased(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in summaries.rows_of(log) if row.begun and row.begun[0] == row.at[0])
+    last = max(each.number for each in segments.list_segments(log))
+    assert row.at[0] < last
+    path = log / segments.segment_name(last)
+    path.write_bytes(path.read_bytes().replace(b"text_delta", b"test_delta", 1))
+    with pytest.raises(segmentfile.Damaged):
+        purge(log, *{row.summary for row in summaries.rows_of(log)})
+    assert f'"{row.request_id}"'.encode() not in contents(log)
 
 
 def test_a_draft_that_counts_is_what_is_shown(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
