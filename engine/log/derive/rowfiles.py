@@ -13,8 +13,8 @@ from pathlib import Path
 from engine import regular
 from engine.log.cold import files
 from engine.log.format import stubs
-from engine.log.read import drafts, segments
-from engine.log.summary import keeper, rows, scan, sidecars
+from engine.log.read import segments
+from engine.log.summary import keeper, moved, rows, scan, sidecars
 from engine.log.summary.settings import SummaryCounts, SummarySettings
 
 
@@ -78,31 +78,14 @@ def left(directory: Path) -> Iterator[rows.Summary]:
 
 def _is_stale(sidecar: sidecars.SidecarInfo, erased: Collection[str]) -> bool:
     """Whether a row tells of a stream that was erased, or points to where its beginning is not."""
-    return any(
-        (row.summary in erased and not row.purged)
-        or (
-            row.begun is not None
-            and row.begun[0] != sidecar.number
-            and not _begins(sidecar.path.parent, row.summary, *row.begun)
-        )
-        for row in _rows(sidecar.path)
-    )
+    if any(row.summary in erased and not row.purged for row in _rows(sidecar.path)):
+        return True
+    return sidecar.is_sealed and moved.has_moved(sidecar.path.parent, sidecar.number)
 
 
 def _rows(path: Path) -> Iterator[rows.Summary]:
     with regular.reader(path) as file:
         yield from filter(None, map(rows.read, file))
-
-
-def _begins(directory: Path, stream: str, number: int, offset: int) -> bool:
-    """Whether a stream's beginning is at a place; so it is where the segment has gone."""
-    expected = b'{"stream":"%b"' % stream.encode()
-    try:
-        with drafts.reader(directory / segments.segment_name(number)) as file:
-            file.seek(offset)
-            return file.read(len(expected)) == expected
-    except FileNotFoundError:
-        return True
 
 
 def _now_us() -> int:

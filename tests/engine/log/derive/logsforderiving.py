@@ -81,7 +81,8 @@ def play_together(event_log: eventlog.EventLog, keys: Sequence[str], deltas: int
         written, played = event_log.stream(names[-1], "full"), Stream(first)
         written.open(first)
         begun.append((written, played))
-    for event in (*[events.TextDelta(f"Say {WORD} ")] * deltas, events.TurnFinished("stop")):
+    happened: list[events.StreamInput] = [events.TextDelta(f"Say {WORD} ")] * deltas
+    for event in (*happened, events.TurnFinished("stop")):
         for written, played in begun:
             written.append(event, played.step(event))
             event_log.flush()

@@ -97,6 +97,35 @@ def test_where_nothing_is_wrong_nothing_is_made_again(log: Path) -> None:
     assert found.doubted == set()
 
 
+@pytest.mark.parametrize("form", ["plain", "compressed"])
+def test_a_beginning_that_has_moved_is_no_contradiction_and_a_lie_about_it_is(
+    log: Path, form: str
+) -> None:
+    """A purge beside a server leaves the place that the server knew."""
+    kept = {path: path.read_bytes() for path in log.glob("*.summary")}
+    purging.purge(log, ["st_00"], 77, lambda _done, _of: None)
+    if form == "compressed":
+        coldlogs.compress_all(log)
+    (row,) = [row for row in shown(log) if row.summary == "st_long"]
+    for path, data in kept.items():
+        path.write_bytes(data)
+    (old,) = [each for each in summaries.rows_of(log) if each.summary == "st_long"]
+    moved = msgspec.structs.replace(old, begun=(1, row.begun[1] + 300) if row.begun else None)
+    files = catalog.Catalog(log).files
+    assert witnesses.wrong([old, moved], files) == []
+    lie = msgspec.structs.replace(moved, key="bob")
+    assert witnesses.wrong([lie], files) == [lie]
+    elsewhere = msgspec.structs.replace(old, begun=(2, 5))
+    assert witnesses.wrong([elsewhere], files) == [elsewhere]
+
+
+def test_a_row_of_what_was_erased_is_what_its_stub_says(log: Path) -> None:
+    purging.purge(log, ["st_03"], 77, lambda _done, _of: None)
+    (row,) = [row for row in shown(log) if row.summary == "st_03"]
+    lie = msgspec.structs.replace(row, key="ann", begun=row.at)
+    assert witnesses.wrong([lie], catalog.Catalog(log).files) == [lie]
+
+
 def test_a_sidecar_of_before_an_erasure_is_not_believed(log: Path) -> None:
     kept = {path: path.read_bytes() for path in log.glob("*.summary")}
     purging.purge(log, ["st_03"], 77, lambda _done, _of: None)
