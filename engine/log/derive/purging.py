@@ -26,6 +26,7 @@ from engine.log.format import sealed, stubs
 from engine.log.read import manifest, segments
 from engine.log.summary import rows, scan
 from engine.log.write import rewriting
+from machines import parse
 
 _START: Final = b'{"stream":"'
 
@@ -185,8 +186,8 @@ def _stream_of(line: bytes) -> str:
 class _Ends:
     """Makes the figures that the last stub of a stream keeps.
 
-    A purge that was killed has erased the beginning, which they are made of too: then they are
-    taken from the row that is still there.
+    A purge that was killed has erased the beginning, which they are made of too, and a last record
+    may be damaged: then they are taken from the row that is still there.
     """
 
     def __init__(
@@ -197,21 +198,23 @@ class _Ends:
         *,
         forgets_key: bool,
     ) -> None:
+        self._directory = directory
         self._forgets_key = forgets_key
         self._begun: dict[str, rows.Begun] = dict(scan.beginnings(set(streams), closed))
-        self._rows = {
-            row.summary: row
-            for row in catalog.Catalog(directory).ended_like(
-                lambda row: row.summary in streams and row.summary not in self._begun
-            )
-        }
+        self._rows = self._known(set(streams) - self._begun.keys())
 
-    def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any]:
-        """Return the figures of a stream, by its last record."""
-        row = self._rows.get(stream)
-        if row is None:
-            row = rows.summarize(place, line, self._begun.get(stream))
-        return rows.left_of(row, forgets_key=self._forgets_key)
+    def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any] | None:
+        """Return the figures of a stream, by its last record; None where nothing tells them."""
+        if sealed.is_sealed(line):
+            row = self._rows.get(stream)
+            row = row or rows.summarize(place, line, self._begun.get(stream))
+        else:
+            row = self._known({stream}).get(stream)
+        return row and rows.left_of(row, forgets_key=self._forgets_key)
+
+    def _known(self, streams: Collection[str]) -> dict[str, rows.Summary]:
+        found = catalog.Catalog(self._directory)
+        return {row.summary: row for row in found.ended_like(lambda row: row.summary in streams)}
 
 
 def _without(
@@ -221,11 +224,15 @@ def _without(
     number: int,
     now_us: int,
 ) -> Iterator[bytes]:
-    """The lines of a segment, with stubs in the place of these streams' records."""
+    """The lines of a segment, with stubs in the place of these streams' records.
+
+    Raises:
+        Damaged: one of them is too damaged to say what its place is.
+    """
     offset = 0
     for line in lines:
         stream = _stream_of(line)
-        if stream in streams and sealed.is_sealed(line) and not stubs.is_stub(line):
+        if stream in streams and not stubs.is_stub(line):
             yield _stub(line, ends, (number, offset), now_us)
         else:
             yield line
@@ -233,6 +240,12 @@ def _without(
 
 
 def _stub(line: bytes, ends: _Ends, place: tuple[int, int], now_us: int) -> bytes:
-    at = stubs.place(line)
+    try:
+        at = stubs.place(line)
+    except parse.ParseError:
+        raise segmentfile.Damaged(
+            f"{segments.segment_name(place[0])}: corrupt: the record at byte {place[1]} cannot be"
+            " erased, for it is not known which one it is"
+        ) from None
     ended = ends.of(at.stream, line, place) if scan.is_last(line) else None
     return stubs.line(at.stream, at.seq, at.seg, now_us, ended)

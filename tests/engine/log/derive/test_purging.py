@@ -555,6 +555,49 @@ def test_what_stops_a_purge_midway_leaves_no_id_of_what_it_erased(
     assert f'"{row.request_id}"'.encode() not in contents(log)
 
 
+def left_damaged(tmp_path: Path, old: bytes, new: bytes) -> Path:
+    """A log that a killed process left, whose one segment nothing says the content of, with other
+    bytes in it."""
+    event_log = logs.open_log(tmp_path / "log", content="full", **deriving.SUMMARIZED)
+    deriving.play(event_log, 1)
+    deriving.play(event_log, 2)
+    summaries.settle(event_log)
+    copy = logs.left_behind(tmp_path / "log")
+    event_log.close()
+    (path,) = copy.glob("*.jsonl")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"Say Zanzibar42", b"say Zanzibar42"), (b'"kind":"completed"', b'"kind":"Completed"')],
+    ids=["a delta", "the end"],
+)
+def test_a_damaged_record_is_erased_too(tmp_path: Path, old: bytes, new: bytes) -> None:
+    copy = left_damaged(tmp_path, old, new)
+    planned = purging.plan(copy, {"st_0001"}, is_written=False)
+    done = purge(copy, "st_0001")
+    assert (done.streams, done.records) == ({"st_0001"}, planned.records)
+    stubs = [
+        line for line in contents(copy).splitlines() if line.startswith(b'{"stream":"st_0001"')
+    ]
+    assert len(stubs) == done.records
+    assert all(b'"purged":77' in line for line in stubs)
+    (row,) = [row for row in summaries.rows_of(copy) if row.summary == "st_0001"]
+    assert (row.purged, row.key, row.kind) == (77, "beta", "completed")
+    assert purging.plan(copy, {"st_0001"}, is_written=False).streams == set()
+
+
+def test_a_record_that_cannot_be_read_at_all_is_not_said_to_be_erased(tmp_path: Path) -> None:
+    copy = left_damaged(tmp_path, b'"t":1700000', b'"t":17{0000')
+    with pytest.raises(segmentfile.Damaged, match="cannot be erased"):
+        purge(copy, "st_0001")
+    assert b"Say Zanzibar42" in contents(copy)
+
+
 def test_a_draft_that_counts_is_what_is_shown(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A purge is killed between the chain's line and the segment's new name."""
 

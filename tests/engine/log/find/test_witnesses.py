@@ -10,7 +10,7 @@ import pytest
 from engine.log.derive import purging
 from engine.log.find import catalog, names, resolver, stories, witnesses
 from engine.log.read import segments
-from engine.log.summary import rows
+from engine.log.summary import rows, scan
 from tests.support.logs import coldlogs, logs, summaries
 
 Members = dict[str, Any]
@@ -122,8 +122,15 @@ def test_a_beginning_that_has_moved_is_no_contradiction_and_a_lie_about_it_is(
 def test_a_row_of_what_was_erased_is_what_its_stub_says(log: Path) -> None:
     purging.purge(log, ["st_03"], 77, lambda _done, _of: None)
     (row,) = [row for row in shown(log) if row.summary == "st_03"]
-    lie = msgspec.structs.replace(row, key="ann", begun=row.at)
-    assert witnesses.wrong([lie], catalog.Catalog(log).files) == [lie]
+    files = catalog.Catalog(log).files
+    (place,) = [
+        (number, offset)
+        for number, segment in files.items()
+        for stream, offset, _ in scan.firsts(segment.path)
+        if stream == b"st_03"
+    ]
+    lie = msgspec.structs.replace(row, key="ann", begun=place)
+    assert witnesses.wrong([lie], files) == [lie]
 
 
 def test_a_sidecar_of_before_an_erasure_is_not_believed(log: Path) -> None:
