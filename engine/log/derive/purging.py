@@ -14,6 +14,7 @@ that has not ended: more of it is to come.
 """
 
 import collections
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ import msgspec
 
 from engine.log.derive import orphans, rowfiles, segmentfile
 from engine.log.find import catalog
-from engine.log.format import sealed, stubs
+from engine.log.format import chain, sealed, stubs
 from engine.log.read import manifest, segments
 from engine.log.summary import rows, scan
 from engine.log.write import rewriting
@@ -65,7 +66,7 @@ def plan(directory: Path, streams: Collection[str], *, is_written: bool) -> Purg
     known, present = segments.examine(directory)
     found = Purged(busy=_busy(known, present, streams) if is_written else set())
     for segment in present:
-        wanted = _wanted(segmentfile.lines(segment.path, None), streams)
+        wanted = _wanted(_lines(segment), streams)
         for stream in found.busy & wanted.keys():
             del wanted[stream]
         if wanted:
@@ -110,28 +111,48 @@ def purge(
         for done, segment in enumerate(closed):
             progress(done, len(closed))
             holds = known.holds(segment.number)
-            lines = segmentfile.lines(segment.path, None)
-            wanted = _wanted(lines, going)
+            wanted = _wanted(_lines(segment), going)
             if not wanted:
                 continue
             lines = segmentfile.lines(segment.path, holds)
             content = _without(lines, going, ends, segment.number, now_us)
-            try:
-                is_there = rewriter.replace(segment, holds, content)
-            finally:  # it may be there even where that failed
-                rowfiles.remake(directory, [segment], ())
-            if is_there:
+            if _replace(directory, rewriter, segment, holds, content):
                 found.segments.append(segment.number)
                 found.records += sum(wanted.values())
                 found.streams |= wanted.keys()
         progress(len(closed), len(closed))
         rowfiles.remake(directory, closed, going)
         manner = orphans.Manner(now_us, forgets_key)
-        numbers = {each.number for each in present}
+        numbers = {each.number for each in segments.list_segments(directory)}
         erased = orphans.erase(directory, numbers, going, manner, is_written=is_written)
         found.rows = len(erased)
         found.streams |= erased
     return found
+
+
+def _replace(
+    directory: Path,
+    rewriter: rewriting.Rewriter,
+    segment: segments.SegmentInfo,
+    holds: chain.Figures | None,
+    content: Iterable[bytes],
+) -> bool:
+    """Put other content in the place of a segment's, and have its summary follow; whether it is
+    there, or retention was faster."""
+    try:
+        return rewriter.replace(segment, holds, content)
+    except FileNotFoundError:
+        if segment.number in {each.number for each in segments.list_segments(directory)}:
+            raise
+        return False
+    finally:  # it may be there even where that failed
+        rowfiles.remake(directory, [segment], ())
+
+
+def _lines(segment: segments.SegmentInfo) -> Iterator[bytes]:
+    """The lines of a segment; none of one that retention has deleted meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from segmentfile.lines(segment.path, None)
 
 
 def _is_closed(known: manifest.Manifest, segment: segments.SegmentInfo) -> bool:
@@ -151,7 +172,7 @@ def _busy(
     ended: set[str] = set()
     for segment in present:
         is_closed = _is_closed(known, segment)
-        for line in segmentfile.lines(segment.path, None):
+        for line in _lines(segment):
             stream = _stream_of(line)
             if stream not in streams:
                 continue

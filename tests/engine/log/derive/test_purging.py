@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from engine import slices
+from engine.log import event_log as eventlog
 from engine.log.derive import choosing, purging, rowfiles, segmentfile
 from engine.log.find import catalog, names, resolver, stories
 from engine.log.read import drafts, segments
@@ -612,6 +613,49 @@ def test_a_draft_that_counts_is_what_is_shown(log: Path, monkeypatch: pytest.Mon
     with pytest.raises(names.NotFound):
         stories.story(log, "st_0002")
     assert stories.story(log, "st_0005").records[-1].event == "terminal"
+
+
+def prunes(event_log: eventlog.EventLog, directory: Path, until: int) -> None:
+    """Have the server's own limit delete segments, oldest first, before one."""
+    number = 100
+    while segments.list_segments(directory)[0].number < until:
+        number += 1
+        deriving.play(event_log, number)
+        logs.wait_for_chores(event_log)
+    summaries.settle(event_log)
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "before its new form is written"])
+def test_a_segment_that_retention_deletes_meanwhile_is_passed_over(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"segment_bytes": 4000, "max_bytes": 14000, "content": "full"}
+    event_log = logs.open_log(tmp_path, **settings, **deriving.SUMMARIZED)
+    deriving.play(event_log, 0)
+    while len(segments.list_segments(tmp_path)) < 3:
+        deriving.play(event_log, 1 + len(segments.list_segments(tmp_path)))
+    logs.wait_for_chores(event_log)
+    summaries.settle(event_log)
+    (row,) = [row for row in summaries.rows_of(tmp_path) if row.summary == "st_0000"]
+    replace = rewriting.Rewriter.replace
+
+    def late(self: rewriting.Rewriter, *arguments: Any) -> bool:
+        prunes(event_log, tmp_path, row.at[0] + 1)
+        return replace(self, *arguments)
+
+    def progress(done: int, _of: int) -> None:
+        if not done and moment == "before it is read":
+            prunes(event_log, tmp_path, row.at[0] + 1)
+
+    if moment != "before it is read":
+        monkeypatch.setattr(rewriting.Rewriter, "replace", late)
+    done = purging.purge(tmp_path, ["st_0000"], 77, progress)
+    assert (done.streams, done.rows, done.segments) == ({"st_0000"}, 1, [])
+    (left,) = [row for row in summaries.rows_of(tmp_path) if row.summary == "st_0000"]
+    assert (left.purged, left.request_id, left.key) == (77, "", row.key)
+    assert row.at[0] not in {each.number for each in segments.list_segments(tmp_path)}
+    assert b'"req_0"' not in contents(tmp_path)
+    event_log.close()
 
 
 def test_a_stream_that_has_not_ended_is_left_alone_beside_its_server(tmp_path: Path) -> None:
