@@ -231,7 +231,7 @@ class _Ends:
             row = row or rows.summarize(place, line, self._begun.get(stream))
         else:
             row = self._known({stream}).get(stream)
-        return row and rows.left_of(row, forgets_key=self._forgets_key)
+        return None if row is None else rows.left_of(row, forgets_key=self._forgets_key)
 
     def _known(self, streams: Collection[str]) -> dict[str, rows.Summary]:
         found = catalog.Catalog(self._directory)

@@ -629,7 +629,7 @@ def prunes(event_log: eventlog.EventLog, directory: Path, until: int) -> None:
 def test_a_segment_that_retention_deletes_meanwhile_is_passed_over(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"segment_bytes": 4000, "max_bytes": 14000, "content": "full"}
+    settings: dict[str, Any] = {"segment_bytes": 4000, "max_bytes": 14000, "content": "full"}
     event_log = logs.open_log(tmp_path, **settings, **deriving.SUMMARIZED)
     deriving.play(event_log, 0)
     while len(segments.list_segments(tmp_path)) < 3:
