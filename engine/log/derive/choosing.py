@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from engine.log.derive import rowfiles
 from engine.log.find import catalog, stories
 from engine.log.format import records, stubs
 from engine.log.read import segments
@@ -77,6 +78,8 @@ def of_key(directory: Path, key: str) -> Chosen:
     for row in catalog.Catalog(directory).ended_like(lambda row: row.key == key):
         if not row.purged:
             chosen.streams.add(row.summary)
+    # Or all of a stream, but for its row.
+    chosen.streams |= {row.summary for row in rowfiles.left(directory) if row.key == key}
     return chosen
 
 

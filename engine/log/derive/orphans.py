@@ -116,23 +116,26 @@ def _to_erase(line: bytes, going: Collection[str]) -> str | None:
 
 
 def _rewrite(path: Path, going: Collection[str], manner: Manner) -> None:
-    """Write a sidecar without these streams, and put it in its own place."""
+    """Write a sidecar without these streams, and put it in its own place. One that lacked rows, or
+    was not as it was written, is not made to look whole by that."""
     last = sidecars.last_line(path)
     draft = path.with_name(f"{path.name}{drafts.DRAFT}")
     modified = path.stat()
     fd = regular.open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with os.fdopen(fd, "wb") as file:
-            crc = count = 0
+            crc = was = dropped = 0
             for line in _lines(path):
                 if line.startswith(b'{"sealed":'):
                     continue
+                was = zlib.crc32(line, was)
                 kept = _left_of(line, going, manner, is_aside=path.suffix == sidecars.ASIDE)
                 file.write(kept)
                 crc = zlib.crc32(kept, crc)
-                count += kept.startswith(rows.ROW)
+                dropped += line.startswith(rows.ROW) and not kept
             if last is not None:
-                sealing = msgspec.structs.replace(last, rows=count, crc32=f"{crc:08x}")
+                crc32 = f"{crc:08x}" if last.crc32 == f"{was:08x}" else last.crc32
+                sealing = msgspec.structs.replace(last, rows=last.rows - dropped, crc32=crc32)
                 file.write(sealed.seal(_encode(sealing)[:-1]))
             file.flush()
             os.utime(fd, ns=(modified.st_atime_ns, modified.st_mtime_ns))  # retention goes by it

@@ -3,7 +3,8 @@
 Nothing else of the log changes, so its counts go on and its other streams stay as they were. The
 oldest segment is rewritten first: from then on nothing of a stream is shown, since its beginning
 is a stub, and as long as anything is left of it its end is, by which it is found: the same may be
-asked for again.
+asked for again. The summary beside a segment follows it at once; where a kill came between the
+two, the ids that it has still are something to erase.
 
 Of a stream whose segment has gone the sidecar has a row still: of that are left the same figures
 as of a stub. A segment is rewritten line by line: an erasure needs memory for its streams alone.
@@ -13,6 +14,7 @@ that has not ended: more of it is to come.
 """
 
 import collections
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +23,11 @@ import msgspec
 
 from engine.log.derive import orphans, rowfiles, segmentfile
 from engine.log.find import catalog
-from engine.log.format import sealed, stubs
+from engine.log.format import chain, sealed, stubs
 from engine.log.read import manifest, segments
 from engine.log.summary import rows, scan
 from engine.log.write import rewriting
+from machines import parse
 
 _START: Final = b'{"stream":"'
 
@@ -63,13 +66,15 @@ def plan(directory: Path, streams: Collection[str], *, is_written: bool) -> Purg
     known, present = segments.examine(directory)
     found = Purged(busy=_busy(known, present, streams) if is_written else set())
     for segment in present:
-        wanted = _wanted(segmentfile.lines(segment.path, None), streams)
+        wanted = _wanted(_lines(segment), streams)
         for stream in found.busy & wanted.keys():
             del wanted[stream]
         if wanted:
             found.segments.append(segment.number)
         found.streams |= wanted.keys()
         found.records += sum(wanted.values())
+    behind = {row.summary for row in rowfiles.left(directory)}.intersection(streams)
+    found.streams |= behind - found.busy
     numbers = {each.number for each in present}
     lone = orphans.streams(directory, numbers, streams, is_written=is_written) - found.busy
     found.rows = len(lone)
@@ -102,26 +107,52 @@ def purge(
         found = Purged(busy=_busy(known, present, streams) if is_written else set())
         going = set(streams) - found.busy
         ends = _Ends(directory, going, closed, forgets_key=forgets_key)
+        found.streams |= {row.summary for row in rowfiles.left(directory)} & going
         for done, segment in enumerate(closed):
             progress(done, len(closed))
             holds = known.holds(segment.number)
-            lines = segmentfile.lines(segment.path, None)
-            wanted = _wanted(lines, going)
-            if wanted:
-                lines = segmentfile.lines(segment.path, holds)
-                content = _without(lines, going, ends, segment.number, now_us)
-                if rewriter.replace(segment, holds, content):
-                    found.segments.append(segment.number)
-                    found.records += sum(wanted.values())
-                    found.streams |= wanted.keys()
+            wanted = _wanted(_lines(segment), going)
+            if not wanted:
+                continue
+            lines = segmentfile.lines(segment.path, holds)
+            content = _without(lines, going, ends, segment.number, now_us)
+            if _replace(directory, rewriter, segment, holds, content):
+                found.segments.append(segment.number)
+                found.records += sum(wanted.values())
+                found.streams |= wanted.keys()
         progress(len(closed), len(closed))
         rowfiles.remake(directory, closed, going)
         manner = orphans.Manner(now_us, forgets_key)
-        numbers = {each.number for each in present}
+        numbers = {each.number for each in segments.list_segments(directory)}
         erased = orphans.erase(directory, numbers, going, manner, is_written=is_written)
         found.rows = len(erased)
         found.streams |= erased
     return found
+
+
+def _replace(
+    directory: Path,
+    rewriter: rewriting.Rewriter,
+    segment: segments.SegmentInfo,
+    holds: chain.Figures | None,
+    content: Iterable[bytes],
+) -> bool:
+    """Put other content in the place of a segment's, and have its summary follow; whether it is
+    there, or retention was faster."""
+    try:
+        return rewriter.replace(segment, holds, content)
+    except FileNotFoundError:
+        if segment.number in {each.number for each in segments.list_segments(directory)}:
+            raise
+        return False
+    finally:  # it may be there even where that failed
+        rowfiles.remake(directory, [segment], ())
+
+
+def _lines(segment: segments.SegmentInfo) -> Iterator[bytes]:
+    """The lines of a segment; none of one that retention has deleted meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from segmentfile.lines(segment.path, None)
 
 
 def _is_closed(known: manifest.Manifest, segment: segments.SegmentInfo) -> bool:
@@ -141,7 +172,7 @@ def _busy(
     ended: set[str] = set()
     for segment in present:
         is_closed = _is_closed(known, segment)
-        for line in segmentfile.lines(segment.path, None):
+        for line in _lines(segment):
             stream = _stream_of(line)
             if stream not in streams:
                 continue
@@ -176,8 +207,8 @@ def _stream_of(line: bytes) -> str:
 class _Ends:
     """Makes the figures that the last stub of a stream keeps.
 
-    A purge that was killed has erased the beginning, which they are made of too: then they are
-    taken from the row that is still there.
+    A purge that was killed has erased the beginning, which they are made of too, and a last record
+    may be damaged: then they are taken from the row that is still there.
     """
 
     def __init__(
@@ -188,21 +219,23 @@ class _Ends:
         *,
         forgets_key: bool,
     ) -> None:
+        self._directory = directory
         self._forgets_key = forgets_key
         self._begun: dict[str, rows.Begun] = dict(scan.beginnings(set(streams), closed))
-        self._rows = {
-            row.summary: row
-            for row in catalog.Catalog(directory).ended_like(
-                lambda row: row.summary in streams and row.summary not in self._begun
-            )
-        }
+        self._rows = self._known(set(streams) - self._begun.keys())
 
-    def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any]:
-        """Return the figures of a stream, by its last record."""
-        row = self._rows.get(stream)
-        if row is None:
-            row = rows.summarize(place, line, self._begun.get(stream))
-        return rows.left_of(row, forgets_key=self._forgets_key)
+    def of(self, stream: str, line: bytes, place: tuple[int, int]) -> dict[str, Any] | None:
+        """Return the figures of a stream, by its last record; None where nothing tells them."""
+        if sealed.is_sealed(line):
+            row = self._rows.get(stream)
+            row = row or rows.summarize(place, line, self._begun.get(stream))
+        else:
+            row = self._known({stream}).get(stream)
+        return None if row is None else rows.left_of(row, forgets_key=self._forgets_key)
+
+    def _known(self, streams: Collection[str]) -> dict[str, rows.Summary]:
+        found = catalog.Catalog(self._directory)
+        return {row.summary: row for row in found.ended_like(lambda row: row.summary in streams)}
 
 
 def _without(
@@ -212,11 +245,15 @@ def _without(
     number: int,
     now_us: int,
 ) -> Iterator[bytes]:
-    """The lines of a segment, with stubs in the place of these streams' records."""
+    """The lines of a segment, with stubs in the place of these streams' records.
+
+    Raises:
+        Damaged: one of them is too damaged to say what its place is.
+    """
     offset = 0
     for line in lines:
         stream = _stream_of(line)
-        if stream in streams and sealed.is_sealed(line) and not stubs.is_stub(line):
+        if stream in streams and not stubs.is_stub(line):
             yield _stub(line, ends, (number, offset), now_us)
         else:
             yield line
@@ -224,6 +261,12 @@ def _without(
 
 
 def _stub(line: bytes, ends: _Ends, place: tuple[int, int], now_us: int) -> bytes:
-    at = stubs.place(line)
+    try:
+        at = stubs.place(line)
+    except parse.ParseError:
+        raise segmentfile.Damaged(
+            f"{segments.segment_name(place[0])}: corrupt: the record at byte {place[1]} cannot be"
+            " erased, for it is not known which one it is"
+        ) from None
     ended = ends.of(at.stream, line, place) if scan.is_last(line) else None
     return stubs.line(at.stream, at.seq, at.seg, now_us, ended)

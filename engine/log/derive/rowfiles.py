@@ -12,8 +12,9 @@ from pathlib import Path
 
 from engine import regular
 from engine.log.cold import files
-from engine.log.read import drafts, segments
-from engine.log.summary import keeper, rows, sidecars
+from engine.log.format import stubs
+from engine.log.read import segments
+from engine.log.summary import keeper, moved, rows, scan, sidecars
 from engine.log.summary.settings import SummaryCounts, SummarySettings
 
 
@@ -52,33 +53,39 @@ def remake(
     return made
 
 
+def left(directory: Path) -> Iterator[rows.Summary]:
+    """Find the rows that have more of a stream than the stub of its last record: whoever erased it
+    was killed before the sidecar came to its turn.
+
+    Raises:
+        NotRegular, OSError: the log cannot be read.
+    """
+    present = {each.number: each for each in segments.list_segments(directory)}
+    for sidecar in sidecars.list_sidecars(directory)[0]:
+        segment = present.get(sidecar.number)
+        if segment is None:
+            continue
+        try:
+            erased = {stubs.read(e.line).stream for e in scan.find(segment.path, (scan.ENDED,))}
+            yield from (
+                row
+                for row in (_rows(sidecar.path) if erased else ())
+                if row.summary in erased and not row.purged
+            )
+        except FileNotFoundError:  # retention was faster
+            continue
+
+
 def _is_stale(sidecar: sidecars.SidecarInfo, erased: Collection[str]) -> bool:
     """Whether a row tells of a stream that was erased, or points to where its beginning is not."""
-    return any(
-        (row.summary in erased and not row.purged)
-        or (
-            row.begun is not None
-            and row.begun[0] != sidecar.number
-            and not _begins(sidecar.path.parent, row.summary, *row.begun)
-        )
-        for row in _rows(sidecar.path)
-    )
+    if any(row.summary in erased and not row.purged for row in _rows(sidecar.path)):
+        return True
+    return sidecar.is_sealed and moved.has_moved(sidecar.path.parent, sidecar.number)
 
 
 def _rows(path: Path) -> Iterator[rows.Summary]:
     with regular.reader(path) as file:
         yield from filter(None, map(rows.read, file))
-
-
-def _begins(directory: Path, stream: str, number: int, offset: int) -> bool:
-    """Whether a stream's beginning is at a place; so it is where the segment has gone."""
-    expected = b'{"stream":"%b"' % stream.encode()
-    try:
-        with drafts.reader(directory / segments.segment_name(number)) as file:
-            file.seek(offset)
-            return file.read(len(expected)) == expected
-    except FileNotFoundError:
-        return True
 
 
 def _now_us() -> int:

@@ -107,14 +107,7 @@ class Catalog:
     def with_text(self, text: bytes) -> Iterator[rows.Summary]:
         """The rows that have these bytes in their line, without reading others; open ones too."""
         for number in self._numbers():
-            data = self._data(number)
-            at = data.find(text)
-            while at >= 0:
-                start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1
-                row = sidecars.row_in(data[start:end], number)
-                if row is not None:
-                    yield row
-                at = data.find(text, end) if end else -1
+            yield from sidecars.rows_with(text, self._data(number), number)
         for row in self.open_rows():
             if text in rows.written(row):
                 yield row

@@ -6,10 +6,14 @@ first and its last record are read where it says that they are, and the row is m
 Two records take 25 µs, and each MiB of compressed segments that has one 2 ms: so it is done for
 the rows that are shown, and not for all that there are.
 
+A segment that was rewritten since has its lines elsewhere: where a row points to another line than
+its stream's beginning, that is looked for in the same segment.
+
 What has gone with its segment has no witness but the row. A row that is not there cannot be held
 against anything.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -65,8 +69,9 @@ def wrong(
         some = ordered[start : start + ROWS_AT_ONCE]
         places = {row.at for row in some} | {row.begun for row in some if row.begun is not None}
         told = dict(_read(places, files))
+        moved = dict(_elsewhere(some, told, files))
         for row in some:
-            if not _is_right(row, told):
+            if not _is_right(row, told, moved):
                 found.append(row)
             elif _lacks_beginning(row) and not (row.begun and row.begun[0] in files):
                 unbegun[row.summary] = row
@@ -77,21 +82,51 @@ def wrong(
     return found
 
 
-def _is_right(row: rows.Summary, told: Mapping[Place, _Told]) -> bool:
+def _is_right(
+    row: rows.Summary, told: Mapping[Place, _Told], moved: Mapping[tuple[int, str], _Told]
+) -> bool:
     """Whether a row is made of what its places tell; that it has no beginning is believed."""
     last = told.get(row.at)
     if isinstance(last, _Damaged):
         return last.stream in (None, row.summary)
     if not isinstance(last, rows.Summary):
         return False
-    if row.begun is None:
+    if row.begun is None or last.purged:
         return row == last
     first = told.get(row.begun, _Damaged(None))
+    if not _is_of(row.summary, first):
+        first = moved.get((row.begun[0], row.summary))
     if isinstance(first, rows.Begun):
-        return first.opening.stream == row.summary and row == rows.begun_as(last, first)
-    if isinstance(first, _Erased | _Damaged) and first.stream in (None, row.summary):
-        return row == rows.asked_as(last, row)  # no other tells what was asked
-    return False
+        return msgspec.structs.replace(row, begun=first.place) == rows.begun_as(last, first)
+    # No other tells what was asked.
+    return isinstance(first, _Erased | _Damaged) and row == rows.asked_as(last, row)
+
+
+def _is_of(stream: str, first: _Told) -> bool:
+    """Whether a line may be a stream's first."""
+    if isinstance(first, rows.Begun):
+        return first.opening.stream == stream
+    return isinstance(first, _Erased | _Damaged) and first.stream in (None, stream)
+
+
+def _elsewhere(
+    held: Iterable[rows.Summary],
+    told: Mapping[Place, _Told],
+    files: Mapping[int, segments.SegmentInfo],
+) -> Iterator[tuple[tuple[int, str], _Told]]:
+    """Look for the beginnings that are not where their rows say, in the segments that these
+    say: by number and stream."""
+    lost: dict[int, dict[bytes, str]] = {}
+    for row in held:
+        place = row.begun
+        if place is not None and place in told and not _is_of(row.summary, told[place]):
+            stream = msgspec.json.encode(row.summary)[1:-1]
+            lost.setdefault(place[0], {})[stream] = row.summary
+    for number, streams in lost.items():
+        with contextlib.suppress(FileNotFoundError):  # retention was faster
+            for stream, offset, line in scan.firsts(files[number].path):
+                if stream in streams:
+                    yield (number, streams[stream]), _told_by((number, offset), line)
 
 
 def _lacks_beginning(row: rows.Summary) -> bool:

@@ -20,7 +20,7 @@ import structlog
 from engine import containment
 from engine.log.cold import files
 from engine.log.read import segments
-from engine.log.summary import retention, rows, scan, sidecars
+from engine.log.summary import moved, retention, rows, scan, sidecars
 from engine.log.summary.settings import SummaryCounts, SummarySettings, SummaryState
 from machines import parse
 
@@ -292,7 +292,7 @@ class Keeper:
             self.state = SummaryState.BEHIND
         try:
             size = files.content_bytes(segment.path)
-            if not path.exists() or not sidecars.is_whole(path, size):
+            if not path.exists() or not self._is_right(segment.number, size):
                 draft = sidecars.Sidecar(self._directory, segment.number, sidecars.DRAFT)
                 try:
                     self._fill(segment, draft)
@@ -307,6 +307,11 @@ class Keeper:
                 _log.error("segment_not_summarized", segment=segment.number)
         path.with_name(f"{path.name}{sidecars.OPEN}").unlink(missing_ok=True)
         self._whole.add(segment.number)
+
+    def _is_right(self, number: int, segment_bytes: int) -> bool:
+        path = self._directory / sidecars.name_of(number)
+        whole = sidecars.is_whole(path, segment_bytes)
+        return whole and not moved.has_moved(self._directory, number)
 
     def remake(self, segment: segments.SegmentInfo) -> None:
         """Make the sidecar of a segment anew that was rewritten, whoever reads it meanwhile.

@@ -36,6 +36,9 @@ _HEAD: Final = re.compile(
 
 _STREAM: Final = re.compile(rb'\{"stream":"((?:[^"\\]|\\.)*)"')
 
+_ZEROTH: Final = b',"seq":0,'
+"""Behind the stream of its first line, be that a record or a stub."""
+
 
 class Found(NamedTuple):
     """A first or last record, and where in its segment it is.
@@ -87,6 +90,26 @@ def starting(
             at = whole.find(start, stop)
         if end is not None and offset + len(whole) >= end:
             return
+
+
+def firsts(path: Path) -> Iterator[tuple[bytes, int, bytes]]:
+    """Find the first lines of streams in a segment, records and stubs, damaged ones too.
+
+    Returns:
+        The stream, as JSON has it between its quotes; the offset of the line; the line.
+
+    Raises:
+        NotRegular, OSError: it cannot be read.
+    """
+    for offset, whole in blocks(path):
+        at = whole.find(_ZEROTH)
+        while at >= 0:
+            start = whole.rfind(b"\n", 0, at) + 1
+            end = whole.index(b"\n", at) + 1
+            head = _STREAM.match(whole, start)
+            if head is not None and head.end() == at:
+                yield head[1], offset + start, whole[start:end]
+            at = whole.find(_ZEROTH, at + 1)
 
 
 def blocks(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:

@@ -51,6 +51,9 @@ ASIDE: Final = ".old"
 """Behind the name of one whose segment was deleted by hand, and whose number is another's now."""
 
 _NAME: Final = re.compile(r"events-(\d{8,})\.summary(\.open|\.new)?")
+_OFFSETS: Final = re.compile(rb'(?m)^\{"summary":"(?:[^"\\]|\\.)*","at":\[\d+,(\d+)\]')
+"""Finds the offsets of rows, without reading them."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -199,6 +202,28 @@ def rows_in(data: bytes, number: int) -> Iterator[rows.Summary]:
         if row is not None and row.at[1] > seen:
             seen = row.at[1]
             yield row
+
+
+def rows_with(text: bytes, data: bytes, number: int) -> Iterator[rows.Summary]:
+    """Yield those of `rows_in` that have these bytes in their line, most often without reading
+    others: only where places are not in their order it takes all to tell which row is a second."""
+    at = data.find(text)
+    told = seen = -1
+    looked = 0
+    while at >= 0:
+        start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1
+        row = row_in(data[start:end], number)
+        seen = max(seen, *map(int, _OFFSETS.findall(data, looked, start)), -1)
+        looked = start
+        if row is not None and row.at[1] <= seen:
+            for each in rows_in(data, number):
+                if each.at[1] > told and text in rows.written(each):
+                    yield each
+            return
+        if row is not None:
+            told = row.at[1]
+            yield row
+        at = data.find(text, end) if end else -1
 
 
 def row_in(line: bytes, number: int) -> rows.Summary | None:

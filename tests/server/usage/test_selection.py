@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from engine.log import event_log as eventlog
+from engine.log.derive import purging
+from engine.log.read import drafts, segments
 from engine.log.summary import reading, sidecars
 from server.http.errors import ApiError
 from server.usage import query
@@ -36,6 +38,22 @@ def read(event_log: eventlog.EventLog, key: str | None = None, text: str = "") -
     return asyncio.run(play()), selection
 
 
+def read_held(event_log: eventlog.EventLog, key: str) -> Any:
+    """What one key sees of its lines."""
+    assert event_log.summaries is not None
+    selection = Selection(event_log.summaries, query.read("", query.OF_LINES), key)
+
+    async def play() -> list[str]:
+        await selection.settle()
+        return [
+            row.summary
+            async for block in selection.blocks()
+            for row in await selection.held(block) or ()
+        ]
+
+    return asyncio.run(play()), selection
+
+
 def test_a_key_sees_its_own(event_log: eventlog.EventLog) -> None:
     assert read(event_log)[0] == [f"a-{n}" for n in range(6)]
     assert read(event_log, "k")[0] == ["a-0", "a-2", "a-4"]
@@ -55,6 +73,33 @@ def test_damage_is_said_and_a_doubled_row_is_one(
     assert found == ["a-0", *(f"a-{n}" for n in range(len(lines) - 2, 6))]
     assert (selection.damaged, selection.is_complete) == (1, False)
     event_log.close()
+
+
+def test_a_purge_beside_the_server_takes_no_line_of_another_key(tmp_path: Path) -> None:
+    """It moves the beginning of a stream that the server has still to summarize."""
+    event_log = logs.open_log(tmp_path, segment_bytes=4000, content="full", **KEPT)
+    summaries.write(event_log, "st_gone", key="alpha")
+    long = event_log.stream("st_long", "full")
+    long.open(logs.opened(key="beta"))
+    while len(segments.list_segments(tmp_path)) < 3:
+        long.append(*logs.content("more of it"))
+        event_log.flush()
+    logs.wait_for_chores(event_log)
+    summaries.settle(event_log)
+    assert purging.purge(tmp_path, ["st_gone"], 77, lambda *_: None).streams == {"st_gone"}
+    long.close(logs.TERMINAL, "done")
+    event_log.flush()
+    found, selection = read_held(event_log, "beta")
+    assert (found, selection.damaged, selection.is_complete) == (["st_long"], 0, True)
+    event_log.close()
+    with drafts.reader(segments.list_segments(tmp_path)[0].path) as file:
+        place = file.read().index(b'{"stream":"st_long","seq":0,')
+    again = logs.open_log(tmp_path, segment_bytes=4000, content="full", **KEPT)
+    summaries.write(again, "st_next")
+    assert read_held(again, "beta")[0] == ["st_long"]
+    (row,) = [row for row in summaries.rows_of(tmp_path) if row.summary == "st_long"]
+    assert row.begun == (1, place)  # a start puts it right
+    again.close()
 
 
 def test_a_file_that_is_missing_is_said(event_log: eventlog.EventLog, tmp_path: Path) -> None:

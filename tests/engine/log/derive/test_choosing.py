@@ -30,6 +30,30 @@ def test_by_the_time_of_their_end(log: Path) -> None:
     assert choosing.before(log, ended["st_0002"]).streams == {"st_0000", "st_0001"}
 
 
+def test_what_a_stopped_purge_left_of_a_key_is_found_by_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three were open at once, so that in the first segment the later beginnings have moved."""
+    log = tmp_path / "together"
+    streams = {*deriving.write_together(log, ["alpha"] * 3)}
+    was = {row.summary: row for row in summaries.rows_of(log)}
+    assert {row.begun and row.begun[0] for row in was.values()} == {1}
+    assert 1 not in {row.at[0] for row in was.values()}
+    with monkeypatch.context() as patched:
+        deriving.stop_before(patched, 1)
+        with pytest.raises(OSError, match="No space"):
+            purging.purge(log, streams, 77, lambda _done, _of: None)
+    again = choosing.of_key(log, "alpha").streams
+    assert again == streams
+    assert purging.plan(log, again, is_written=False).streams == streams
+    purging.purge(log, again, 78, lambda _done, _of: None)
+    assert not any(deriving.WORD.encode() in path.read_bytes() for path in log.glob("*.jsonl"))
+    for row in summaries.rows_of(log):
+        assert (row.purged, row.key) == (78, "alpha")
+        assert (row.model, row.endpoint) == (was[row.summary].model, was[row.summary].endpoint)
+    assert choosing.of_key(log, "alpha").streams == set()
+
+
 def test_refusals_and_responses_that_were_kept(tmp_path: Path) -> None:
     event_log = logs.open_log(tmp_path / "log")
     stream = event_log.stream("st_kept")

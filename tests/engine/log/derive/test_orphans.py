@@ -12,7 +12,7 @@ import pytest
 from engine.log.derive import choosing, orphans, purging
 from engine.log.find import catalog
 from engine.log.read import drafts, segments
-from engine.log.summary import rows, sidecars
+from engine.log.summary import reading, rows, sidecars
 from engine.log.write import lock as writerlock
 from tests.engine.log import test_kills
 from tests.engine.log.derive import logsforderiving as deriving
@@ -64,6 +64,32 @@ def test_the_ids_of_the_client_go_and_the_figures_stay(log: Path) -> None:
         last = sidecars.last_line(each.path)
         assert last is not None
         assert sidecars.is_whole(each.path, last.bytes)
+
+
+def short(log: Path) -> int:
+    """How many sidecars lack rows, by those who read them for usage."""
+    with reading.SummaryReader(log, reading.Span(1 << 40)) as reader:
+        while reader.block() is not None:
+            pass
+        return reader.short
+
+
+def test_a_sidecar_that_lost_a_row_does_not_become_whole(log: Path) -> None:
+    path = sidecars.list_sidecars(log)[0][0].path
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept, lost = (line for line in lines if line.startswith(rows.ROW))
+    path.write_bytes(b"".join(line for line in lines if line != lost))
+    last = sidecars.last_line(path)
+    assert last is not None
+    row = rows.read(kept)
+    assert row is not None
+    lacking = short(log)
+    purge(log, row.summary)
+    assert f'"{row.request_id}"'.encode() not in path.read_bytes()
+    now = sidecars.last_line(path)
+    assert now == last  # as many rows as were there before one was lost
+    assert not sidecars.is_whole(path, last.bytes)
+    assert short(log) == lacking
 
 
 def test_its_age_stays_for_retention_goes_by_it(log: Path) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from engine import slices
-from engine.log.derive import choosing, purging, segmentfile
+from engine.log import event_log as eventlog
+from engine.log.derive import choosing, purging, rowfiles, segmentfile
 from engine.log.find import catalog, names, resolver, stories
 from engine.log.read import drafts, segments
 from engine.log.summary import rows
@@ -517,6 +518,87 @@ def test_a_purge_that_was_stopped_shows_nothing_of_a_stream_and_is_asked_for_aga
     assert purging.plan(log, {stream}, is_written=False).streams == set()
 
 
+@pytest.mark.parametrize("forgets_key", [False, True])
+def test_ids_that_a_kill_left_in_a_summary_are_something_to_erase(
+    log: Path, monkeypatch: pytest.MonkeyPatch, forgets_key: bool
+) -> None:
+    mine = choosing.of_key(log, "alpha").streams
+    erase = functools.partial(purging.purge, forgets_key=forgets_key)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rowfiles, "remake", killed)
+        for _ in segments.list_segments(log):  # each is killed behind one segment
+            with contextlib.suppress(KeyboardInterrupt):
+                erase(log, mine, 77, lambda _done, _of: None)
+    assert b'"req_0"' in contents(log)
+    assert choosing.of_key(log, "alpha").streams == mine
+    assert purging.plan(log, mine, is_written=False).streams == mine
+    assert erase(log, mine, 78, lambda _done, _of: None).streams == mine
+    assert b'"req_0"' not in contents(log)
+    assert {row.summary for row in summaries.rows_of(log) if row.purged == 77} == mine
+    assert choosing.of_key(log, "alpha").streams == set()
+    assert purging.plan(log, mine, is_written=False).streams == set()
+
+
+def test_what_stops_a_purge_midway_leaves_no_id_of_what_it_erased(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in summaries.rows_of(log) if row.begun and row.begun[0] == row.at[0])
+    last = max(each.number for each in segments.list_segments(log))
+    assert row.at[0] < last
+    path = log / segments.segment_name(last)
+    path.write_bytes(path.read_bytes().replace(b"text_delta", b"test_delta", 1))
+    with pytest.raises(segmentfile.Damaged):
+        purge(log, *{row.summary for row in summaries.rows_of(log)})
+    assert f'"{row.request_id}"'.encode() not in contents(log)
+
+
+def left_damaged(tmp_path: Path, old: bytes, new: bytes) -> Path:
+    """A log that a killed process left, whose one segment nothing says the content of, with other
+    bytes in it."""
+    event_log = logs.open_log(tmp_path / "log", content="full", **deriving.SUMMARIZED)
+    deriving.play(event_log, 1)
+    deriving.play(event_log, 2)
+    summaries.settle(event_log)
+    copy = logs.left_behind(tmp_path / "log")
+    event_log.close()
+    (path,) = copy.glob("*.jsonl")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"Say Zanzibar42", b"say Zanzibar42"), (b'"kind":"completed"', b'"kind":"Completed"')],
+    ids=["a delta", "the end"],
+)
+def test_a_damaged_record_is_erased_too(tmp_path: Path, old: bytes, new: bytes) -> None:
+    copy = left_damaged(tmp_path, old, new)
+    planned = purging.plan(copy, {"st_0001"}, is_written=False)
+    done = purge(copy, "st_0001")
+    assert (done.streams, done.records) == ({"st_0001"}, planned.records)
+    stubs = [
+        line for line in contents(copy).splitlines() if line.startswith(b'{"stream":"st_0001"')
+    ]
+    assert len(stubs) == done.records
+    assert all(b'"purged":77' in line for line in stubs)
+    (row,) = [row for row in summaries.rows_of(copy) if row.summary == "st_0001"]
+    assert (row.purged, row.key, row.kind) == (77, "beta", "completed")
+    assert purging.plan(copy, {"st_0001"}, is_written=False).streams == set()
+
+
+def test_a_record_that_cannot_be_read_at_all_is_not_said_to_be_erased(tmp_path: Path) -> None:
+    copy = left_damaged(tmp_path, b'"t":1700000', b'"t":17{0000')
+    with pytest.raises(segmentfile.Damaged, match="cannot be erased"):
+        purge(copy, "st_0001")
+    assert b"Say Zanzibar42" in contents(copy)
+
+
 def test_a_draft_that_counts_is_what_is_shown(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A purge is killed between the chain's line and the segment's new name."""
 
@@ -531,6 +613,49 @@ def test_a_draft_that_counts_is_what_is_shown(log: Path, monkeypatch: pytest.Mon
     with pytest.raises(names.NotFound):
         stories.story(log, "st_0002")
     assert stories.story(log, "st_0005").records[-1].event == "terminal"
+
+
+def prunes(event_log: eventlog.EventLog, directory: Path, until: int) -> None:
+    """Have the server's own limit delete segments, oldest first, before one."""
+    number = 100
+    while segments.list_segments(directory)[0].number < until:
+        number += 1
+        deriving.play(event_log, number)
+        logs.wait_for_chores(event_log)
+    summaries.settle(event_log)
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "before its new form is written"])
+def test_a_segment_that_retention_deletes_meanwhile_is_passed_over(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"segment_bytes": 4000, "max_bytes": 14000, "content": "full"}
+    event_log = logs.open_log(tmp_path, **settings, **deriving.SUMMARIZED)
+    deriving.play(event_log, 0)
+    while len(segments.list_segments(tmp_path)) < 3:
+        deriving.play(event_log, 1 + len(segments.list_segments(tmp_path)))
+    logs.wait_for_chores(event_log)
+    summaries.settle(event_log)
+    (row,) = [row for row in summaries.rows_of(tmp_path) if row.summary == "st_0000"]
+    replace = rewriting.Rewriter.replace
+
+    def late(self: rewriting.Rewriter, *arguments: Any) -> bool:
+        prunes(event_log, tmp_path, row.at[0] + 1)
+        return replace(self, *arguments)
+
+    def progress(done: int, _of: int) -> None:
+        if not done and moment == "before it is read":
+            prunes(event_log, tmp_path, row.at[0] + 1)
+
+    if moment != "before it is read":
+        monkeypatch.setattr(rewriting.Rewriter, "replace", late)
+    done = purging.purge(tmp_path, ["st_0000"], 77, progress)
+    assert (done.streams, done.rows, done.segments) == ({"st_0000"}, 1, [])
+    (left,) = [row for row in summaries.rows_of(tmp_path) if row.summary == "st_0000"]
+    assert (left.purged, left.request_id, left.key) == (77, "", row.key)
+    assert row.at[0] not in {each.number for each in segments.list_segments(tmp_path)}
+    assert b'"req_0"' not in contents(tmp_path)
+    event_log.close()
 
 
 def test_a_stream_that_has_not_ended_is_left_alone_beside_its_server(tmp_path: Path) -> None:

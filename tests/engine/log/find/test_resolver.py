@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.log.find import catalog, names, resolver
+from engine.log.summary import rows
 from tests.support.logs import logs, summaries
 
 
@@ -40,6 +42,25 @@ def test_a_whole_id_is_meant_before_the_beginning_of_others(tmp_path: Path) -> N
         summaries.write(event_log, f"st_{number}", request_id=request)
     event_log.close()
     assert resolver.resolve(catalog.Catalog(tmp_path), "mine").summary == "st_0"
+
+
+def test_a_second_row_at_a_place_is_not_believed_once_the_first_was_held(tmp_path: Path) -> None:
+    """A list holds its rows by their place, and a lookup behind it must not find another there."""
+    event_log = logs.open_log(tmp_path, **summaries.KEPT)
+    for number in range(3):
+        summaries.write(event_log, f"st_{number}", request_id=f"req_{number}", key="ann")
+    event_log.close()
+    (path,) = tmp_path.glob("*.summary")
+    lines = path.read_bytes().splitlines(keepends=True)
+    row = rows.read(lines[1])
+    assert row is not None
+    lie = msgspec.structs.replace(row, request_id="req_victim", key="bob")
+    path.write_bytes(b"".join([*lines[:2], rows.written(lie), *lines[2:]]))
+    found = catalog.Catalog(tmp_path)
+    listed = [*found.ended_rows()]
+    assert not found.hold(listed)
+    assert resolver.having(found, "req_victim") == []
+    assert resolver.having(found, "req_0") == [row]
 
 
 def test_what_is_not_found_comes_with_what_the_log_has(directory: Path) -> None:

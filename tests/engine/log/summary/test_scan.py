@@ -24,6 +24,15 @@ def segment(path: Path, *extra: logs.Record) -> Path:
     )
 
 
+def test_first_lines_are_found_and_nothing_that_only_looks_like_one(tmp_path: Path) -> None:
+    path = segment(tmp_path / "events-00000001.jsonl")
+    data = path.read_bytes()
+    found = list(scan.firsts(path))
+    assert [stream for stream, _, _ in found] == [rb"a\"b", b"w", b"rj"]
+    assert all(data[offset:].startswith(line) for _, offset, line in found)
+    assert all(line.endswith(b"}\n") for _, _, line in found)
+
+
 WANTED = [scan.OPENED, scan.LAST[0], scan.LAST[1]]
 
 

@@ -37,6 +37,33 @@ def test_a_sealed_sidecar_says_what_it_holds(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_rows_with_a_text_are_those_that_are_read_and_no_second_one(tmp_path: Path) -> None:
+    head, *lines = write(tmp_path).read_bytes().splitlines(keepends=True)
+    last = lines.pop()
+
+    def lie(at: int, name: str) -> bytes:
+        return rows.written(msgspec.structs.replace(ROWS[at], request_id=name))
+
+    def found(text: bytes, *changed: bytes) -> list[str]:
+        data = b"".join([head, *changed, last])
+        wanted = [row for row in sidecars.rows_in(data, 3) if text in rows.written(row)]
+        assert [*sidecars.rows_with(text, data, 3)] == wanted
+        return [row.request_id or row.summary for row in wanted]
+
+    assert found(b'"st_4"', *lines) == ["st_4"]
+    assert found(b'"st_1', *lines) == ["st_1", *(f"st_{n}" for n in range(10, 20))]
+    assert found(b"victim", *lines[:5], lie(4, "victim"), *lines[5:]) == []  # the same place again
+    assert found(b"victim", *lines[:9], lie(4, "victim"), *lines[9:]) == []  # behind later ones
+    assert found(b"victim", *lines[:4], lie(4, "victim"), *lines[4:]) == ["victim"]  # the first
+    assert found(b'"st_4"', *lines[:4], lie(4, "victim"), *lines[4:]) == ["victim"]
+    damaged = lines[8].replace(b"st_8", b"st_9")
+    assert found(b'"st_4"', damaged, *lines) == ["st_4"]  # what is no row is before none
+    assert found(b'"st_1', damaged, *lines[1:3], lie(1, "st_1"), *lines[10:12]) == [
+        *("st_1", "st_10", "st_11")
+    ]
+    assert found(b"nothing", *lines) == []
+
+
 def test_every_change_is_seen(tmp_path: Path) -> None:
     path = write(tmp_path)
     data = path.read_bytes()
