@@ -90,14 +90,19 @@ def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:
 
 
 def _time(log: Path, options: argparse.Namespace) -> int:
-    """Microseconds since the epoch of a time, read as `turntape log` reads it.
+    """Microseconds since the epoch of a time. `turntape log` reads it likewise, but for how long
+    ago: that is reckoned from now, since what is purged every night must go from the log of an
+    idle server too.
 
     Raises:
         QueryError: it is none.
     """
-    found = catalog.Catalog(log)
-    newest = found.newest_us() or max((row.t for row in found.ended_rows()), default=0)
-    moment = query.Moment(newest, datetime.UTC if options.utc else None)
+    if query.is_duration(options.before):
+        reckoned_us = time.time_ns() // 1000
+    else:
+        found = catalog.Catalog(log)
+        reckoned_us = found.newest_us() or max((row.t for row in found.ended_rows()), default=0)
+    moment = query.Moment(reckoned_us, datetime.UTC if options.utc else None)
     return query.time_us(options.before, moment, f"--before {options.before}")
 
 
