@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from engine import regular
 from engine.log.derive import choosing, purging, segmentfile
 from engine.log.find import catalog, query
 from engine.log.write import lock as writerlock
@@ -76,6 +77,12 @@ def run(options: argparse.Namespace) -> int:
             f"`turntape check {log}` says all that is wrong with it.",
         )
         return exits.USAGE
+    except regular.NotRegular as error:
+        printing.complain(
+            f"{error.filename}: {error.strerror}",
+            "Nobody knows what of the streams is behind it. Take it away, and purge again.",
+        )
+        return exits.FAILED
 
 
 def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:

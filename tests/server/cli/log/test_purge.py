@@ -11,6 +11,7 @@ import pytest
 
 from engine.log.derive import purging
 from engine.log.read import segments
+from engine.log.summary import sidecars
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import events
 from server.cli import command_line as cli
@@ -172,6 +173,20 @@ def test_a_damaged_log_is_2(log: Path, capfd: pytest.CaptureFixture[str]) -> Non
     path.write_bytes(path.read_bytes().replace(b"req_0", b"req_8"))
     assert run("st_0001", "--log", log, "--yes") == 2
     assert "corrupt" in capfd.readouterr().err
+
+
+def test_what_is_no_file_is_named_with_how_to_go_on(
+    log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    aside = log / f"{sidecars.name_of(1)}{sidecars.ASIDE}"
+    aside.symlink_to(log)
+    assert run("st_0001", "--log", log, "--yes") == 1
+    what, step = capfd.readouterr().err.splitlines()
+    assert what == f"turntape: {aside}: is not a regular file"
+    assert "Take it away, and purge again." in step
+    assert left(log) == ALL
+    aside.unlink()
+    assert run("st_0001", "--log", log, "--yes") == 0
 
 
 def test_beside_a_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
