@@ -12,6 +12,7 @@ import pytest
 from engine.log.derive import purging
 from engine.log.read import segments
 from engine.log.summary import sidecars
+from engine.log.write import chainlock, rewriting
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import events
 from server.cli import command_line as cli
@@ -222,11 +223,11 @@ def stored(tmp_path: Path, log: Path) -> Path:
     return path
 
 
-async def _keep(path: Path) -> None:
+async def _keep(path: Path, response: str = "resp_1") -> None:
     store = sqlitestore.SqliteStore(path, responsestore.Limits(), time.time)
     await store.open()
     kept = responsestore.StoredResponse(
-        response_id="resp_1",
+        response_id=response,
         key_id=keyring.id_of("alpha"),
         created_at=1,
         status="completed",
@@ -236,11 +237,11 @@ async def _keep(path: Path) -> None:
     await store.close()
 
 
-async def _get(path: Path) -> responsestore.StoredResponse | None:
+async def _get(path: Path, response: str = "resp_1") -> responsestore.StoredResponse | None:
     store = sqlitestore.SqliteStore(path, responsestore.Limits(), time.time)
     await store.open()
     try:
-        return await store.get("resp_1", keyring.id_of("alpha"))
+        return await store.get(response, keyring.id_of("alpha"))
     finally:
         await store.close()
 
@@ -256,6 +257,43 @@ def test_a_kept_response_goes_too(configured: Path, capfd: pytest.CaptureFixture
     assert run("st_kept", "--yes") == 0
     assert "; 1 kept response\n" in capfd.readouterr().out
     assert asyncio.run(_get(configured)) is None
+
+
+def test_of_what_a_server_writes_to_the_response_is_left_too(
+    configured: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event_log = logs.open_log(tmp_path / "log", content="full")
+    stream = event_log.stream("st_later")
+    first = logs.opened(
+        completion_id="resp_2", endpoint=events.RESPONSES, stored=True, key="alpha"
+    )
+    stream.open(first)
+    event_log.flush()
+    asyncio.run(_keep(configured, "resp_2"))
+    assert run("--key", "alpha", "--yes") == 1
+    said = capfd.readouterr()
+    assert "erased: 1 stream, 2 records in 1 segment; 1 kept response\n" in said.out
+    assert "1 stream not erased, st_later" in said.err
+    event_log.close()
+    assert asyncio.run(_get(configured)) is None
+    assert asyncio.run(_get(configured, "resp_2")) is not None
+
+
+def test_where_another_purge_is_at_work_it_is_said_that_responses_went(
+    configured: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rewriting, "ALONE_S", 0.01)
+    with chainlock.alone(tmp_path / "log"):
+        assert run("st_kept", "--yes") != 0
+    what, step = capfd.readouterr().err.splitlines()
+    assert "another process rewrites segments here; try again" in what
+    assert "Of them 1 kept response was erased, and no records." in step
+    assert left(tmp_path / "log") == {"st_kept"}
+    assert run("st_kept", "--yes") == 0
+    assert left(tmp_path / "log") == set()
 
 
 def test_of_a_log_elsewhere_no_store_is_known(
