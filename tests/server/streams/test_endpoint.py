@@ -197,13 +197,14 @@ def test_a_disk_that_fails_while_the_owner_is_read_shows_nothing(
     summaries.write(event_log, "st_1", key="ann")
     event_log.close()
     log = types.SimpleNamespace(content="full")
-    context = types.SimpleNamespace(config=types.SimpleNamespace(log_dir=tmp_path), log=log)
+    config = types.SimpleNamespace(log_dir=tmp_path)
+    context: Any = types.SimpleNamespace(config=config, log=log)
 
     def failing(*_: object) -> Iterator[tuple[object, int, bytes]]:
         raise OSError(errno.EIO, "Input/output error")
 
-    assert streams._find(context, "st_1", "ann")[1]  # type: ignore[arg-type] # it looks at no more
+    assert streams._find(context, "st_1", "ann")[1]
     monkeypatch.setattr(stories, "pieces", failing)
     with pytest.raises(ApiError) as raised:
-        streams._find(context, "st_1", "ann")  # type: ignore[arg-type]
+        streams._find(context, "st_1", "ann")
     assert (raised.value.status, raised.value.code) == (404, "not_found")

@@ -1,13 +1,11 @@
 """The usage of a real server is what its log says, ending by ending, whatever becomes of it."""
 
-import asyncio
 import collections
 import functools
 import json
 import os
 import signal
 import socket
-import types
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +15,14 @@ import msgspec
 import pytest
 
 from engine.log.content import mask
-from engine.log.find import witnesses
 from engine.log.format import sealed
 from engine.log.read import segments
 from engine.log.summary import rows
 from machines import events
 from server.access.entry import GOOD_KINDS
-from server.api import gates
-from server.usage import endpoint
 from tests.server.ops import test_metrics_agree as endings
 from tests.server.plain import KEY, ask, chat
 from tests.support.client import httpclient, httpwire
-from tests.support.logs import logs, summaries
 from tests.support.process import heldloop, machinetime, serving
 from tests.support.providers import upstreams
 
@@ -369,40 +363,6 @@ def test_whoever_does_not_read_holds_up_nobody_and_costs_no_memory(tmp_path: Pat
             assert resident(server) - before < 24 << 20, "60,000 lines are 50 MB"
         assert usage(server)["total"]["requests"] == 60_000 + 20
         assert len(raw(server)) == 60_000 + 20
-
-
-@pytest.mark.parametrize("key", ["k", gates.ADMIN_KEY_NAME])
-def test_lines_that_are_held_against_the_log_take_a_turn_and_others_do_not(
-    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    event_log = logs.open_log(tmp_path, **summaries.KEPT)
-    summaries.write(event_log, "st_1", key="k")
-    turns = asyncio.Semaphore(1)
-    config = types.SimpleNamespace(api_keys_file=tmp_path)
-    context: Any = types.SimpleNamespace(log=event_log, usage_turns=turns, config=config)
-    had: list[bool] = []
-    sent: list[bytes] = []
-    wrong = witnesses.wrong
-
-    def looked(*arguments: Any) -> Any:
-        had.append(turns.locked())
-        return wrong(*arguments)
-
-    def write(data: bytes) -> None:
-        had.append(turns.locked())
-        sent.append(data)
-
-    request = types.SimpleNamespace(query="")
-    exchange = types.SimpleNamespace(
-        request=request, start=lambda *_: None, write=write, finish=lambda: None
-    )
-    entry = types.SimpleNamespace(key=key)
-    call: Any = types.SimpleNamespace(exchange=exchange, entry=entry, headers=[])
-    monkeypatch.setattr(witnesses, "wrong", looked)
-    asyncio.run(endpoint.raw(context, call))
-    assert [json.loads(line)["stream"] for line in sent] == ["st_1"]
-    assert had == ([True, False] if key == "k" else [False])
-    event_log.close()
 
 
 def rows_file(path: Path, count: int, models: int = 1) -> None:
