@@ -61,7 +61,7 @@ class Context:
         metrics: counts of ended requests; None where there are no metrics.
         tracing: makes spans of ended requests; None where none are exported.
         connections: returns how many are open.
-        usage_turns: whoever sums usage waits for a turn.
+        usage_turns: whoever sums usage, or holds its lines against the log, waits for a turn.
         story_turns: whoever reads the records of a stream waits for a turn.
         accounts: what each key has used of its limits.
         keyring: the keys that are accepted.

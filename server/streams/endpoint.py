@@ -82,17 +82,17 @@ def _find(
             for row in resolver.having(log, name)
             if owner is None or (row.key == owner and not row.is_life)
         ]
+        exact = [row for row in having if name in catalog.ids_of(row)]
+        if not exact and len(having) > 1:  # the beginning of several
+            raise _not_found()
+        own = sorted(exact or having, key=lambda row: row.t)
+        erased = [row.purged for row in own if row.purged]
+        if erased and len(erased) == len(own):
+            raise _erased(max(erased))
+        return log, [row for row in own if owner is None or _key_of(log, row) == owner]
     except OSError as error:
         _log.error("streams_not_read", error=str(error))
         raise _not_found() from None
-    exact = [row for row in having if name in catalog.ids_of(row)]
-    if not exact and len(having) > 1:  # the beginning of several
-        raise _not_found()
-    own = sorted(exact or having, key=lambda row: row.t)
-    erased = [row.purged for row in own if row.purged]
-    if erased and len(erased) == len(own):
-        raise _erased(max(erased))
-    return log, [row for row in own if owner is None or _key_of(log, row) == owner]
 
 
 def _key_of(log: catalog.Catalog, row: rows.Summary) -> str | None:

@@ -1,8 +1,10 @@
 """`GET /v1/usage` and `GET /v1/usage/raw`: who may see what, and the two forms of an answer."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from engine import slices
+from engine.log.summary import rows
 from server.api import gates
 from server.api.call import Call
 from server.api.pace import Pace
@@ -61,7 +63,7 @@ async def raw(context: Context, call: Call) -> None:
     await selection.settle()
     blocks = selection.blocks()
     # Which files there are is known with the first block, and so in time for the header.
-    block = await selection.held(await anext(blocks, None))
+    block = await _next(context, selection, blocks)
     exchange = call.exchange
     pace = Pace(exchange)
     complete = "true" if selection.is_complete else "false"
@@ -78,10 +80,22 @@ async def raw(context: Context, call: Call) -> None:
             left -= len(chosen)
         if left == 0 or pace.is_gone:
             break
-        block = await selection.held(await anext(blocks, None))
+        block = await _next(context, selection, blocks)
     if complete == "true" and selection.lacks_lines and not pace.is_gone:
         raise ApiError("usage_unavailable", "Some lines cannot be read.")
     exchange.finish()
+
+
+async def _next(
+    context: Context, selection: Selection, blocks: AsyncIterator[list[rows.Summary]]
+) -> list[rows.Summary] | None:
+    """Return the next rows; None behind the last. Where the log is read for them a turn is taken,
+    and not for longer than that: a client may read slowly."""
+    block = await anext(blocks, None)
+    if not block or not selection.reads_log:
+        return block
+    async with context.usage_turns:
+        return await selection.held(block)
 
 
 def _joined(chosen: list[Any]) -> slices.Steps[bytes]:

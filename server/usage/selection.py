@@ -52,6 +52,11 @@ class Selection:
         return self._is_settled and is_well and self._failures == self._summaries.counts.failures
 
     @property
+    def reads_log(self) -> bool:
+        """Whether the log is read for the rows that are held."""
+        return self._key is not None
+
+    @property
     def lacks_lines(self) -> bool:
         """Whether lines were found to be damaged, or missing, in what was read by now."""
         return bool(self.damaged or self.short)

@@ -6,7 +6,7 @@ be searched.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,16 +18,23 @@ from engine.log.summary import scan
 from machines import events, parse
 
 
+class Kept(NamedTuple):
+    """A response that was kept: its id, and the name of its key."""
+
+    response: str
+    key: str
+
+
 class Chosen(msgspec.Struct):
     """Streams, and what they left behind elsewhere.
 
     Attributes:
         streams: their ids.
-        responses: ids of the responses that were kept of them, with the name of their key.
+        responses: the responses that were kept of them, by stream.
     """
 
     streams: set[str] = msgspec.field(default_factory=set)
-    responses: dict[str, str] = msgspec.field(default_factory=dict)
+    responses: dict[str, Kept] = msgspec.field(default_factory=dict)
 
 
 class _First(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +64,7 @@ def of_stories(found: Iterable[stories.Story]) -> Chosen:
         chosen.streams.add(story.stream)
         opened = story.records[0].load() if story.records else None
         if isinstance(opened, events.Opened) and opened.stored:
-            chosen.responses[opened.completion_id] = opened.key
+            chosen.responses[story.stream] = Kept(opened.completion_id, opened.key)
     return chosen
 
 
@@ -125,7 +132,7 @@ def both(one: Chosen, other: Chosen) -> Chosen:
 def _take(chosen: Chosen, first: _First) -> None:
     chosen.streams.add(first.stream)
     if first.stored:
-        chosen.responses[first.completion_id] = first.key
+        chosen.responses[first.stream] = Kept(first.completion_id, first.key)
 
 
 def _search(directory: Path) -> Iterator[scan.Found]:

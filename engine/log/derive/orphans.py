@@ -75,8 +75,7 @@ def erase(
             path.unlink(missing_ok=True)
     for path in _orphans(directory, present, is_written=is_written):
         here = {s for line in _lines(path) if (s := _to_erase(line, going)) is not None}
-        if here:
-            _rewrite(path, here, manner)
+        if here and _rewrite(path, here, manner):
             erased |= here
     return erased
 
@@ -115,12 +114,19 @@ def _to_erase(line: bytes, going: Collection[str]) -> str | None:
     return None if row is not None and row.purged else stream
 
 
-def _rewrite(path: Path, going: Collection[str], manner: Manner) -> None:
+def _rewrite(path: Path, going: Collection[str], manner: Manner) -> bool:
     """Write a sidecar without these streams, and put it in its own place. One that lacked rows, or
-    was not as it was written, is not made to look whole by that."""
-    last = sidecars.last_line(path)
+    was not as it was written, is not made to look whole by that.
+
+    Returns:
+        Whether it is there; not where retention has deleted it meanwhile.
+    """
+    try:
+        last = sidecars.last_line(path)
+        modified = path.lstat()
+    except FileNotFoundError:
+        return False
     draft = path.with_name(f"{path.name}{drafts.DRAFT}")
-    modified = path.stat()
     fd = regular.open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -140,11 +146,23 @@ def _rewrite(path: Path, going: Collection[str], manner: Manner) -> None:
             file.flush()
             os.utime(fd, ns=(modified.st_atime_ns, modified.st_mtime_ns))  # retention goes by it
             os.fsync(fd)
+        if not _is_still(path, modified):
+            draft.unlink()
+            return False
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
     regular.sync_directory(path.parent)
+    return True
+
+
+def _is_still(path: Path, was: os.stat_result) -> bool:
+    """Whether a path leads to the file that it led to."""
+    try:
+        return os.path.samestat(path.lstat(), was)
+    except FileNotFoundError:
+        return False
 
 
 def _left_of(line: bytes, going: Collection[str], manner: Manner, *, is_aside: bool) -> bytes:

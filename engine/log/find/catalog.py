@@ -329,7 +329,8 @@ class Catalog:
         if sidecar is None or sidecar.is_sealed or number in self.doubted:
             return []
         try:
-            data = sidecar.path.read_bytes()
+            with regular.reader(sidecar.path) as file:
+                data = file.read()
         except FileNotFoundError:  # sealed meanwhile
             return []
         found = [*sidecars.rows_in(data, number)]

@@ -184,6 +184,11 @@ def duration_us(text: str, word: str) -> int:
     return round(float(found[1]) * UNITS[found[2]])
 
 
+def is_duration(text: str) -> bool:
+    """Whether a time is said as how long ago it was (`10m`)."""
+    return _DURATION.fullmatch(text) is not None
+
+
 def time_us(text: str, moment: Moment, word: str) -> int:
     """Read a time of day, a day, both, seconds since the epoch, or how long ago (`10m`).
 
@@ -191,7 +196,7 @@ def time_us(text: str, moment: Moment, word: str) -> int:
         QueryError: it is none.
     """
     try:
-        if _DURATION.fullmatch(text):
+        if is_duration(text):
             return moment.newest_us - duration_us(text, word)
         if text.isascii() and text.isdigit() and len(text) >= 9:
             return int(text) * SECOND

@@ -63,16 +63,17 @@ class Selected:
         if options.from_records:
             for number in self.catalog.files:
                 self.catalog.doubt(number)
-        newest = self._choose(options, pick)
-        while self.catalog.hold([*self.rows, *newest]):
-            newest = self._choose(options, pick)
+        decisive = self._choose(options, pick)
+        while self.catalog.hold([*self.rows, *decisive]):
+            decisive = self._choose(options, pick)
 
     def _choose(
         self,
         options: argparse.Namespace,
         pick: Callable[[list[rows.Summary]], list[rows.Summary]],
     ) -> list[rows.Summary]:
-        """Choose rows, and return the newest of all, from which times are reckoned."""
+        """Choose rows, and return others that are to be held too: the newest of all, from which
+        times are reckoned, and lives of processes as the log has them, where they are shown."""
         known = [*self.catalog.ended_rows(), *self.catalog.open_rows()]
         newest = sorted(known, key=lambda row: row.t)[-1:]
         moment = query.Moment(max((row.t for row in newest), default=0), self.zone)
@@ -90,7 +91,7 @@ class Selected:
         if self.query.texts and self.rows:
             self._search()
         self.rows = pick(self.rows)
-        return newest
+        return [*newest, *(row for row in known if asks_for_lives and row.is_life)]
 
     def _search(self) -> None:
         """Leave only those whose texts have the words, and say what could not be searched."""

@@ -5,11 +5,12 @@ import asyncio
 import datetime
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import structlog
 
+from engine import regular
 from engine.log.derive import choosing, purging, segmentfile
 from engine.log.find import catalog, query
 from engine.log.write import lock as writerlock
@@ -76,6 +77,12 @@ def run(options: argparse.Namespace) -> int:
             f"`turntape check {log}` says all that is wrong with it.",
         )
         return exits.USAGE
+    except regular.NotRegular as error:
+        printing.complain(
+            f"{error.filename}: {error.strerror}",
+            "Nobody knows what of the streams is behind it. Take it away, and purge again.",
+        )
+        return exits.FAILED
 
 
 def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:
@@ -90,14 +97,19 @@ def _choose(log: Path, options: argparse.Namespace) -> choosing.Chosen:
 
 
 def _time(log: Path, options: argparse.Namespace) -> int:
-    """Microseconds since the epoch of a time, read as `turntape log` reads it.
+    """Microseconds since the epoch of a time. `turntape log` reads it likewise, but for how long
+    ago: that is reckoned from now, since what is purged every night must go from the log of an
+    idle server too.
 
     Raises:
         QueryError: it is none.
     """
-    found = catalog.Catalog(log)
-    newest = found.newest_us() or max((row.t for row in found.ended_rows()), default=0)
-    moment = query.Moment(newest, datetime.UTC if options.utc else None)
+    if query.is_duration(options.before):
+        reckoned_us = time.time_ns() // 1000
+    else:
+        found = catalog.Catalog(log)
+        reckoned_us = found.newest_us() or max((row.t for row in found.ended_rows()), default=0)
+    moment = query.Moment(reckoned_us, datetime.UTC if options.utc else None)
     return query.time_us(options.before, moment, f"--before {options.before}")
 
 
@@ -120,7 +132,7 @@ def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> i
     if not options.yes and not _agreed():
         printing.complain("nothing was erased")
         return exits.FAILED
-    kept = {} if options.keep_responses else chosen.responses
+    kept = {} if options.keep_responses else dict(_kept(chosen, going))
     try:
         erased = _erase_responses(log, kept)
     except responsestore.StoreError as error:
@@ -130,17 +142,8 @@ def _purge(log: Path, chosen: choosing.Chosen, options: argparse.Namespace) -> i
             "Stop the server, or give --keep-responses.",
         )
         return exits.FAILED
-    try:
-        done = purging.purge(
-            log, going, time.time_ns() // 1000, _progress, forgets_key=options.forget_key
-        )
-    except writerlock.LogLocked:  # before anything was erased
-        raise
-    except OSError as error:
-        printing.complain(
-            f"{error.filename or log}: {error.strerror or error}",
-            "Some of them may be erased: the same command erases the rest when that is mended.",
-        )
+    done = _erase_records(log, going, erased, forgets_key=options.forget_key)
+    if done is None:
         return exits.FAILED
     _log.warning(
         "streams_purged",
@@ -211,6 +214,14 @@ def _agreed() -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
+def _kept(chosen: choosing.Chosen, going: set[str]) -> Iterator[tuple[str, str]]:
+    """The responses that were kept of what goes, each with the name of its key: those of a stream
+    that is left alone are left too."""
+    for stream, kept in chosen.responses.items():
+        if stream in going:
+            yield kept
+
+
 def _erase_responses(log: Path, kept: Mapping[str, str]) -> int:
     """Erase kept responses from the store beside the configured log; how many there were.
 
@@ -229,6 +240,35 @@ def _erase_responses(log: Path, kept: Mapping[str, str]) -> int:
         return 0
     store = config.data_dir / assembly.STORE_FILE
     return asyncio.run(_delete(store, kept)) if store.exists() else 0
+
+
+def _erase_records(
+    log: Path, going: set[str], responses: int, *, forgets_key: bool
+) -> purging.Purged | None:
+    """Erase streams from the log; None where a disk fails, and that was said.
+
+    Args:
+        responses: how many kept responses of them were erased before.
+
+    Raises:
+        LogLocked: another process erases streams there; its notes say what was erased here.
+        Damaged: a segment is not what the log says.
+    """
+    now_us = time.time_ns() // 1000
+    try:
+        return purging.purge(log, going, now_us, _progress, forgets_key=forgets_key)
+    except writerlock.LogLocked as error:
+        if responses:
+            what = printing.counted(responses, "kept response")
+            was = "was" if responses == 1 else "were"
+            error.add_note(f"Of them {what} {was} erased, and no records.")
+        raise
+    except OSError as error:
+        printing.complain(
+            f"{error.filename or log}: {error.strerror or error}",
+            "Some of them may be erased: the same command erases the rest when that is mended.",
+        )
+        return None
 
 
 async def _delete(path: Path, kept: Mapping[str, str]) -> int:

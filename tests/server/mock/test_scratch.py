@@ -29,7 +29,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def test_it_is_deleted_with_all_that_is_in_it(temporary: Path) -> None:
     with scratch.directory() as path:
-        assert Path(path).parent == temporary
+        assert Path(path).parent.parent == temporary
+        assert list(Path(path).iterdir()) == []
         (Path(path) / "log").mkdir()
         (Path(path) / "log" / "a").write_text("b")
     assert list(temporary.iterdir()) == []
@@ -48,15 +49,16 @@ def test_what_a_killed_process_has_left_is_swept_and_what_is_held_is_not(tempora
         ) as holder,
     ):
         assert holder.stdout is not None
-        left = Path(holder.stdout.readline().strip())
-        (left / "log").write_text("what was asked")
+        path = Path(holder.stdout.readline().strip())
+        (path / "log").write_text("what was asked")
+        left = path.parent
         scratch.sweep()
-        assert {*temporary.iterdir()} == {Path(mine), left}
+        assert {*temporary.iterdir()} == {Path(mine).parent, left}
         holder.kill()
         holder.wait()
         assert left.is_dir()
         scratch.sweep()
-        assert list(temporary.iterdir()) == [Path(mine)]
+        assert list(temporary.iterdir()) == [Path(mine).parent]
 
 
 def test_what_only_has_such_a_name_is_left_alone(temporary: Path) -> None:
@@ -64,5 +66,9 @@ def test_what_only_has_such_a_name_is_left_alone(temporary: Path) -> None:
     elsewhere.mkdir()
     (temporary / f"{scratch.PREFIX}link").symlink_to(elsewhere)
     (temporary / f"{scratch.PREFIX}file").write_text("mine")
+    recordings = temporary / f"{scratch.PREFIX}recordings"
+    recordings.mkdir()
+    (recordings / "a.jsonl").write_text("mine")
     scratch.sweep()
-    assert len([*temporary.iterdir()]) == 3
+    assert len([*temporary.iterdir()]) == 4
+    assert (recordings / "a.jsonl").read_text() == "mine"

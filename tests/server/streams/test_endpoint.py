@@ -1,6 +1,7 @@
 """The log of one request, over HTTP: as on disk, for whoever made it and for nobody else."""
 
 import asyncio
+import errno
 import json
 import threading
 import types
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 
 from engine.log.derive import purging
+from engine.log.find import stories
 from engine.log.read import segments
 from server.http.errors import ApiError
 from server.streams import endpoint as streams
 from tests.server import keyed
 from tests.server.plain import Answer, ask, chat
-from tests.support.logs import summaries
+from tests.support.logs import logs, summaries
 from tests.support.process import serving
 
 ADMIN = {"authorization": "Bearer sk-admin-1234567890"}
@@ -186,3 +188,23 @@ def test_the_log_is_not_read_on_the_loop_s_thread(monkeypatch: pytest.MonkeyPatc
     asyncio.run(answer())
     assert where
     assert threading.current_thread() not in where
+
+
+def test_a_disk_that_fails_while_the_owner_is_read_shows_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_log = logs.open_log(tmp_path, **summaries.KEPT)
+    summaries.write(event_log, "st_1", key="ann")
+    event_log.close()
+    log = types.SimpleNamespace(content="full")
+    config = types.SimpleNamespace(log_dir=tmp_path)
+    context: Any = types.SimpleNamespace(config=config, log=log)
+
+    def failing(*_: object) -> Iterator[tuple[object, int, bytes]]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    assert streams._find(context, "st_1", "ann")[1]
+    monkeypatch.setattr(stories, "pieces", failing)
+    with pytest.raises(ApiError) as raised:
+        streams._find(context, "st_1", "ann")
+    assert (raised.value.status, raised.value.code) == (404, "not_found")

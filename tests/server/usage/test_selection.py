@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 
 from engine.log import event_log as eventlog
 from engine.log.derive import purging
+from engine.log.find import witnesses
 from engine.log.read import drafts, segments
 from engine.log.summary import reading, sidecars
+from server.api import gates
 from server.http.errors import ApiError
-from server.usage import query
+from server.usage import endpoint as usage, query
 from server.usage.selection import Selection
 from tests.support.logs import logs, summaries
 from tests.support.logs.summaries import KEPT
@@ -121,6 +125,40 @@ def test_a_stalled_disk_is_waited_for_so_long_and_said(
     found, selection = read(event_log)
     assert (found, selection.is_complete) == ([f"a-{n}" for n in range(6)], False)
     free.set()
+    event_log.close()
+
+
+@pytest.mark.parametrize("key", ["k", gates.ADMIN_KEY_NAME])
+def test_lines_that_are_held_against_the_log_take_a_turn_and_others_do_not(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_log = logs.open_log(tmp_path, **summaries.KEPT)
+    summaries.write(event_log, "st_1", key="k")
+    turns = asyncio.Semaphore(1)
+    config = types.SimpleNamespace(api_keys_file=tmp_path)
+    context: Any = types.SimpleNamespace(log=event_log, usage_turns=turns, config=config)
+    had: list[bool] = []
+    sent: list[bytes] = []
+    wrong = witnesses.wrong
+
+    def looked(*arguments: Any) -> Any:
+        had.append(turns.locked())
+        return wrong(*arguments)
+
+    def write(data: bytes) -> None:
+        had.append(turns.locked())
+        sent.append(data)
+
+    request = types.SimpleNamespace(query="")
+    exchange = types.SimpleNamespace(
+        request=request, start=lambda *_: None, write=write, finish=lambda: None
+    )
+    entry = types.SimpleNamespace(key=key)
+    call: Any = types.SimpleNamespace(exchange=exchange, entry=entry, headers=[])
+    monkeypatch.setattr(witnesses, "wrong", looked)
+    asyncio.run(usage.raw(context, call))
+    assert [json.loads(line)["stream"] for line in sent] == ["st_1"]
+    assert had == ([True, False] if key == "k" else [False])
     event_log.close()
 
 

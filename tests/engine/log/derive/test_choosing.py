@@ -67,6 +67,6 @@ def test_refusals_and_responses_that_were_kept(tmp_path: Path) -> None:
     event_log.close()
     chosen = choosing.of_key(tmp_path / "log", "alpha")
     assert chosen.streams == {"st_kept", "rj_1"}
-    assert chosen.responses == {"resp_1": "alpha"}
+    assert chosen.responses == {"st_kept": ("resp_1", "alpha")}
     assert choosing.before(tmp_path / "log", 1 << 60) == chosen
     assert choosing.of_stories([deriving.story(tmp_path / "log", "st_kept")]).responses

@@ -143,6 +143,27 @@ def test_a_row_that_was_damaged_goes_as_a_whole(log: Path) -> None:
     assert {row.summary for row in summaries.rows_of(log)} >= {"st_0000", "st_0002"}
 
 
+@pytest.mark.parametrize("when", ["before", "while it is written"])
+def test_a_sidecar_that_retention_deletes_meanwhile_stays_away(
+    when: str, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sidecars.list_sidecars(log)[0][0].path
+    where, name = (sidecars, "last_line") if when == "before" else (os, "fsync")
+    real: Callable[..., Any] = getattr(where, name)
+
+    def slower(*arguments: Any) -> Any:
+        path.unlink(missing_ok=True)
+        return real(*arguments)
+
+    numbers = {each.number for each in segments.list_segments(log)}
+    others = damage.read_files(log)
+    del others[path.name]
+    monkeypatch.setattr(where, name, slower)
+    manner = orphans.Manner(77, False)
+    assert not orphans.erase(log, numbers, {"st_0001"}, manner, is_written=False)
+    assert damage.read_files(log) == others
+
+
 def test_beside_a_server_too(log: Path) -> None:
     event_log = logs.open_log(log, segment_bytes=4000, **deriving.SUMMARIZED)
     deriving.play(event_log, 20)

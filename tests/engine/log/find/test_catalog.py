@@ -1,10 +1,12 @@
 """The rows of a log are those that a pass over it finds, whatever there is of its sidecars."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from engine import regular
 from engine.log import event_log as eventlog
 from engine.log.derive import purging
 from engine.log.find import catalog, names, stories
@@ -48,6 +50,20 @@ def test_the_tail_that_the_live_sidecar_lacks_is_read_from_the_segment(left: Pat
     assert [row.summary for row in found.ended_rows()] == ALL
     assert [row.summary for row in found.open_rows()] == ["st_open"]
     assert found.searched == [segments.list_segments(left)[-1].number]
+
+
+def test_what_is_no_file_in_the_place_of_the_live_sidecar_is_refused(
+    left: Path, tmp_path: Path
+) -> None:
+    (live,) = left.glob(f"*.summary{sidecars.OPEN}")
+    elsewhere = live.rename(tmp_path / "elsewhere")
+    live.symlink_to(elsewhere)
+    with pytest.raises(regular.NotRegular):
+        told(left)
+    live.unlink()
+    os.mkfifo(live)  # whoever opens it to read all of it waits for a writer
+    with pytest.raises(regular.NotRegular):
+        told(left)
 
 
 def test_without_sidecars_the_same_rows_are_made(left: Path) -> None:

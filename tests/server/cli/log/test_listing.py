@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,6 +198,22 @@ def test_the_processes_of_workers_are_listed_when_they_are_asked_for(
     asked.write(tmp_path, {"stream": "wk_1", "kind": "worker_lost"}, {"stream": "st_1"})
     assert asked.listed(capfd, tmp_path) == ["st_1"]
     assert asked.listed(capfd, tmp_path, "--kind", "process") == ["wk_1"]
+
+
+def test_a_row_that_lies_about_a_process_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked.write(tmp_path, {"stream": "wk_1", "kind": "worker_lost"}, {"stream": "st_1"})
+    command = ("log", tmp_path, "--kind", "process", "--json")
+    right = asked.run(capfd, *command)
+    assert '"worker_lost"' in right[1]
+    for lie in ({"kind": "timeout"}, {"t": asked.START - asked.SECOND}):
+
+        def lying(row: dict[str, Any], lie: dict[str, Any] = lie) -> dict[str, Any]:
+            return {**row, **lie} if row["summary"] == "wk_1" else row
+
+        summaries.forge(tmp_path, lying)
+        assert asked.run(capfd, *command) == right
 
 
 def child(*arguments: str | Path, **environ: str) -> tuple[str, int]:

@@ -11,6 +11,8 @@ import pytest
 
 from engine.log.derive import purging
 from engine.log.read import segments
+from engine.log.summary import sidecars
+from engine.log.write import chainlock, rewriting
 from engine.store import sqlite as sqlitestore, store as responsestore
 from machines import events
 from server.cli import command_line as cli
@@ -61,9 +63,7 @@ def test_by_time(log: Path) -> None:
     assert left(log) == set()
 
 
-@pytest.mark.parametrize(
-    "when", ["12:03", "2m", "2025-11-30T12:03", "2025-11-30T12:03Z", "1764504180"]
-)
+@pytest.mark.parametrize("when", ["12:03", "2025-11-30T12:03", "2025-11-30T12:03Z", "1764504180"])
 def test_a_time_is_said_as_to_the_other_commands(
     when: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +74,17 @@ def test_a_time_is_said_as_to_the_other_commands(
     assert kept == ["st_0003", "st_0004", "st_0005"]
     assert run("--before", when, "--utc", "--log", log, "--yes") == 0
     assert left(log) == {*kept}
+
+
+def test_how_long_ago_is_reckoned_from_now(tmp_path: Path) -> None:
+    """Of a log that nothing is written to any more what is old goes, and of another nothing."""
+    old = asked.write(tmp_path / "old", {}, {})
+    assert run("--before", "30d", "--log", old, "--yes") == 0
+    assert left(old) == set()
+    new = tmp_path / "new"
+    deriving.write(new, streams=1, clock=logs.Clock(time.time_ns() // 1000 - 3600 * 1_000_000))
+    assert run("--before", "1d", "--log", new, "--yes") == 3
+    assert run("--before", "30m", "--log", new, "--yes") == 0
 
 
 def test_a_time_that_is_none_is_named(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -165,6 +176,20 @@ def test_a_damaged_log_is_2(log: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert "corrupt" in capfd.readouterr().err
 
 
+def test_what_is_no_file_is_named_with_how_to_go_on(
+    log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    aside = log / f"{sidecars.name_of(1)}{sidecars.ASIDE}"
+    aside.symlink_to(log)
+    assert run("st_0001", "--log", log, "--yes") == 1
+    what, step = capfd.readouterr().err.splitlines()
+    assert what == f"turntape: {aside}: is not a regular file"
+    assert "Take it away, and purge again." in step
+    assert left(log) == ALL
+    aside.unlink()
+    assert run("st_0001", "--log", log, "--yes") == 0
+
+
 def test_beside_a_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log"
     event_log = logs.open_log(log, segment_bytes=4000, content="full")
@@ -198,11 +223,11 @@ def stored(tmp_path: Path, log: Path) -> Path:
     return path
 
 
-async def _keep(path: Path) -> None:
+async def _keep(path: Path, response: str = "resp_1") -> None:
     store = sqlitestore.SqliteStore(path, responsestore.Limits(), time.time)
     await store.open()
     kept = responsestore.StoredResponse(
-        response_id="resp_1",
+        response_id=response,
         key_id=keyring.id_of("alpha"),
         created_at=1,
         status="completed",
@@ -212,11 +237,11 @@ async def _keep(path: Path) -> None:
     await store.close()
 
 
-async def _get(path: Path) -> responsestore.StoredResponse | None:
+async def _get(path: Path, response: str = "resp_1") -> responsestore.StoredResponse | None:
     store = sqlitestore.SqliteStore(path, responsestore.Limits(), time.time)
     await store.open()
     try:
-        return await store.get("resp_1", keyring.id_of("alpha"))
+        return await store.get(response, keyring.id_of("alpha"))
     finally:
         await store.close()
 
@@ -232,6 +257,43 @@ def test_a_kept_response_goes_too(configured: Path, capfd: pytest.CaptureFixture
     assert run("st_kept", "--yes") == 0
     assert "; 1 kept response\n" in capfd.readouterr().out
     assert asyncio.run(_get(configured)) is None
+
+
+def test_of_what_a_server_writes_to_the_response_is_left_too(
+    configured: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event_log = logs.open_log(tmp_path / "log", content="full")
+    stream = event_log.stream("st_later")
+    first = logs.opened(
+        completion_id="resp_2", endpoint=events.RESPONSES, stored=True, key="alpha"
+    )
+    stream.open(first)
+    event_log.flush()
+    asyncio.run(_keep(configured, "resp_2"))
+    assert run("--key", "alpha", "--yes") == 1
+    said = capfd.readouterr()
+    assert "erased: 1 stream, 2 records in 1 segment; 1 kept response\n" in said.out
+    assert "1 stream not erased, st_later" in said.err
+    event_log.close()
+    assert asyncio.run(_get(configured)) is None
+    assert asyncio.run(_get(configured, "resp_2")) is not None
+
+
+def test_where_another_purge_is_at_work_it_is_said_that_responses_went(
+    configured: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rewriting, "ALONE_S", 0.01)
+    with chainlock.alone(tmp_path / "log"):
+        assert run("st_kept", "--yes") != 0
+    what, step = capfd.readouterr().err.splitlines()
+    assert "another process rewrites segments here; try again" in what
+    assert "Of them 1 kept response was erased, and no records." in step
+    assert left(tmp_path / "log") == {"st_kept"}
+    assert run("st_kept", "--yes") == 0
+    assert left(tmp_path / "log") == set()
 
 
 def test_of_a_log_elsewhere_no_store_is_known(
