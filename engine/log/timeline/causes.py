@@ -11,6 +11,7 @@ from engine.log.content import mask
 from engine.log.timeline import leaving, timeline
 from engine.log.timeline.codes import (
     NOT_FOUND,
+    NOT_NOW,
     OF_UPSTREAM,
     PROVIDER,
     REFUSED,
@@ -26,6 +27,10 @@ UPSTREAM: Final = "upstream"
 
 _ACCOUNT: Final = frozenset((401, 402, 403, 429))
 """Statuses of a provider that are about the account it is asked with."""
+
+_NOT_NOW: Final = frozenset((408, 409, 425))
+"""Statuses of a provider that say nothing of the request but that its time was wrong: the SDKs ask
+again by themselves (`_should_retry` of the Python SDK; RFC 8470 §5.2)."""
 
 _BY_CODE: Final = frozenset(("rejected", "upstream_error"))
 """Kinds of which the code says the cause, whichever it is."""
@@ -164,7 +169,8 @@ class Around(NamedTuple):
     Attributes:
         timer: the deadline that ended the stream, where one did.
         worker: that was asked last.
-        model: as the client wrote it; empty where it is not known.
+        model: the one that was asked for there: of a refusal as the client wrote it, of a failure
+            the worker's own name for it; empty where it is not known.
         status: the other side's own; 0 where it said none.
         finishes: the reasons by which the choices finished.
         left: the figures of a client that left.
@@ -267,7 +273,9 @@ def _of_code(kind: str, code: str, ending: timeline.Ending, around: Around) -> C
         known = REFUSED.get(code) or PROVIDER.get(code)
         return _named(code, known, around) if known is not None else _refused_by_us(code, ending)
     status = around.status or ending.status
-    if code == "invalid_request" and status in (404, 405):
+    if code in _BARE and status in _NOT_NOW:
+        return NOT_NOW
+    if code == "invalid_request" and status in (404, 405) and around.worker == UPSTREAM:
         return NOT_FOUND
     said = SAID_BY_PROVIDER.get(code) or PROVIDER.get(code)
     if said is not None:
@@ -280,6 +288,9 @@ def _of_code(kind: str, code: str, ending: timeline.Ending, around: Around) -> C
 
 _SAID_BY_BOTH: Final = frozenset(("context_length_exceeded", "provider_rejected"))
 """Codes of a wrong request that mean the same, whoever says them."""
+
+_BARE: Final = frozenset(("invalid_request", "provider_rejected"))
+"""The codes of a refusal that has none of its own."""
 
 
 def _named(code: str, found: Cause, around: Around) -> Cause:
@@ -299,7 +310,7 @@ def _said(code: str, status: int, *, is_ours: bool) -> Cause:
     it means."""
     spelled = f" (status {status})" if status >= _ERROR else ""
     named = "a code of its own that is masked here" if is_masked(code) else f"`{code}`"
-    if is_ours or (_ERROR <= status < _OF_SERVER and status not in _ACCOUNT):
+    if is_ours or (_ERROR <= status < _OF_SERVER and status not in _ACCOUNT | _NOT_NOW):
         return Cause(
             "client",
             f"The provider refused the request itself, with {named}{spelled}.",

@@ -176,10 +176,11 @@ def _around(
     failed = _last(read, events.TurnFailed)
     ended = _last(read, events.Terminal)
     taken = _last(read, events.FallbackTaken)
+    model = request.target if ending.kind == "upstream_error" else request.model
     return causes.Around(
         timer=_timer(read),
         worker=taken.worker if taken is not None else request.worker,
-        model=taken.model if taken is not None else request.model,
+        model=taken.model if taken is not None else model,
         status=(failed.status if failed is not None else None) or 0,
         finishes=ended.finish_reasons if ended is not None else (),
         left=leaving.Left(ending.at_us, silent_us, request.streaming, got.first_us is not None),

@@ -266,8 +266,8 @@ def test_a_refused_model_is_named(tmp_path: Path, content: mask.Content) -> None
 
 def test_a_model_that_its_provider_does_not_know_is_named(tmp_path: Path) -> None:
     failed = events.TurnFailed("upstream_error", "model_not_found", "No.", status=404)
-    found = told.told(tmp_path, (1, failed), model="gpt-9", target="gpt-9")
-    assert "`gpt-9`" in found.verdict
+    found = told.told(tmp_path, (1, failed), model="codex-5", target="gpt-9")
+    assert "The provider does not know the model `gpt-9`" in found.verdict
     assert found.ending.party == "client"
 
 
