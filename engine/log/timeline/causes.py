@@ -70,7 +70,8 @@ _FINISHED: Final[dict[str, Cause]] = {
     "length": Cause(
         "nobody",
         "The answer was cut at a limit of tokens: finish `length`. All up to there went out.",
-        "Raise max_tokens or max_completion_tokens in the request, or ask for less.",
+        "Raise max_tokens or max_completion_tokens in the request (of /v1/responses:"
+        " max_output_tokens), or ask for less.",
     ),
 }
 """Answers that ended as they should, and are not what their client asked for; by finish reason."""

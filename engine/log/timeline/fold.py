@@ -171,7 +171,7 @@ def _around(
     got: answer.Answer,
 ) -> causes.Around:
     """Return what the cause of an ending follows from, beside it."""
-    last = gaps.final(silences, ending.at_us)
+    last = gaps.final(silences, read, ending.at_us)
     silent_us = last.end_us - last.start_us if last is not None else 0
     failed = _last(read, events.TurnFailed)
     ended = _last(read, events.Terminal)

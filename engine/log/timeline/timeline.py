@@ -58,7 +58,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try to have a choice answered.
 
     Attributes:
-        number: counts those of the choice, from 1.
+        number: counts those of the choice, from 1; 0 of a target that was not asked.
         reason: why a parked turn was missed.
         process: id of the worker process's life (`wk_…`), or its name; empty where it is unknown.
         code: why it failed; None: it did not.

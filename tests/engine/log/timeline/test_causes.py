@@ -211,6 +211,13 @@ def test_of_a_refusal_only_the_setting_keeps_the_words() -> None:
     assert "/admin/logging" not in step
 
 
+def test_the_limit_of_an_answer_is_named_as_each_api_has_it() -> None:
+    ending = timeline.Ending(kind="completed", at_us=0)
+    step = causes.cause(ending, causes.Around(finishes=("length",))).step
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        assert name in step
+
+
 def test_a_turn_that_never_got_a_place_is_not_the_providers() -> None:
     ending = timeline.Ending(kind="timeout", at_us=0, code="request_timeout", status=504)
     found = causes.cause(ending, causes.Around(timer="first_chunk", queued=True))
