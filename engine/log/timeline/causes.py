@@ -175,8 +175,9 @@ class Around(NamedTuple):
         status: the other side's own; 0 where it said none.
         finishes: the reasons by which the choices finished.
         left: the figures of a client that left.
-        queued: whether the last silence was the wait for a place on a worker.
+        queued: whether the turn still waited for a place on a worker.
         masked: whether texts are.
+        key: name of the key that it was asked with; empty where there was none.
     """
 
     timer: str = ""
@@ -187,6 +188,7 @@ class Around(NamedTuple):
     left: leaving.Left | None = None
     queued: bool = False
     masked: bool = False
+    key: str = ""
 
 
 def cause(ending: timeline.Ending, around: Around = Around()) -> Cause:  # noqa: B008 - immutable
@@ -196,7 +198,7 @@ def cause(ending: timeline.Ending, around: Around = Around()) -> Cause:  # noqa:
         step = f"Correct `{ending.param}`; the same request gets the same answer."
         return found._replace(step=step)
     if found.needs != "nothing" and around.masked:
-        return found._replace(step=_how_to_keep(found, ending))
+        return found._replace(step=_how_to_keep(found, ending, around.key))
     return found
 
 
@@ -205,7 +207,7 @@ def is_masked(text: str) -> bool:
     return mask.STAND_IN in text and not any(map(str.isalnum, text))
 
 
-def _how_to_keep(found: Cause, ending: timeline.Ending) -> str:
+def _how_to_keep(found: Cause, ending: timeline.Ending, key: str) -> str:
     """Return the step where what is to be read is masked: who else has it, or how to keep it."""
     if ending.kind == "rejected" and not ending.trigger:
         return (
@@ -213,10 +215,8 @@ def _how_to_keep(found: Cause, ending: timeline.Ending) -> str:
             " words of later refusals."
         )
     told = "The client was told the words. " if found.party == "client" else ""
-    return (
-        f"{told}To have the words of the next one here: PUT /admin/logging for its key, or"
-        " PROXY_EVENT_LOG=full."
-    )
+    of_key = f"PUT /admin/logging for the key {key}, or " if key else ""
+    return f"{told}To have the words of the next one here: {of_key}PROXY_EVENT_LOG=full."
 
 
 def _cause(ending: timeline.Ending, around: Around) -> Cause:

@@ -111,7 +111,10 @@ def _silence(read: steps.Steps, told: timeline.Timeline) -> Iterator[str]:
     length = gap.end_us - gap.start_us
     if told.ending.kind == "timeout" or length >= least:
         where = "Before its end" if gap is last else f"From {seconds(gap.start_us)} on"
-        yield f"{where} it was silent for {seconds(length)}: {OWNERS[gap.owner]}."
+        # A turn that never had its place has no record that says whose the silence was.
+        is_queued = gap is last and (told.ending.kind, told.ending.party) == ("timeout", "worker")
+        owner = "queued" if is_queued else gap.owner
+        yield f"{where} it was silent for {seconds(length)}: {OWNERS[owner]}."
 
 
 def _attempts(told: timeline.Timeline) -> Iterator[str]:

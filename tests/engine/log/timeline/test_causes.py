@@ -198,9 +198,10 @@ def test_a_field_that_is_at_fault_is_named_in_what_to_do() -> None:
 @pytest.mark.parametrize("code", ["upstream_error", "upstream_decode_error", "invalid_request"])
 def test_what_to_do_is_possible_on_a_masked_log(code: str) -> None:
     ending = refused(code, 502)
-    step = causes.cause(ending, causes.Around(masked=True)).step
-    assert "PUT /admin/logging" in step
-    assert "PROXY_EVENT_LOG=full" in step
+    step = causes.cause(ending, causes.Around(masked=True, key="ci")).step
+    assert "PUT /admin/logging for the key ci, or PROXY_EVENT_LOG=full." in step
+    without = causes.cause(ending, causes.Around(masked=True)).step
+    assert without.endswith("of the next one here: PROXY_EVENT_LOG=full.")
     assert "/admin/logging" not in causes.cause(ending).step
 
 

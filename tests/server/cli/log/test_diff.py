@@ -123,8 +123,8 @@ def test_a_short_stream_is_compared_as_a_long_one_is(
     retried = events.RetryScheduled(1, 1, "upstream_error")
     add(event_log, clock, "good", FINISHED, pace=0.01)
     add(event_log, clock, "again", retried, FAILED, pace=0.01)
-    fields = {"request": msgspec.Raw(b'{"temperature":2}'), "content": "full"}
-    add(event_log, clock, "asked", FAILED, pace=0.01, **fields)
+    request = msgspec.Raw(b'{"temperature":2}')
+    add(event_log, clock, "asked", FAILED, pace=0.01, request=request, content="full")
     add(event_log, clock, "status", FAILED, pace=0.01, status=502)
     event_log.close()
     _, out, _ = diff(capfd, "--log", tmp_path, "st_again", "st_good")
