@@ -40,9 +40,9 @@ def client(story: stories.Story) -> Iterator[picture.Line]:
 
 
 def _refusal(story: stories.Story) -> Iterator[picture.Line]:
-    from server.cli.log.formats import answer  # loads as long as everything else together
+    from server.cli.log.formats import answer as answers  # loads the renderers
 
-    refusal = answer.answer(story)
+    refusal = answers.answer(story)
     if refusal.masked:
         yield picture.sentence_of(
             "The texts are masked in this log: the body as it went out, but for them.", "head"

@@ -6,7 +6,7 @@ import pytest
 
 from machines import events
 from server.cli.log import sides
-from server.cli.log.formats import answer
+from server.cli.log.formats import answer as answers
 from tests.support.logs import corpus, logs, told
 from tests.tools import capture
 
@@ -85,6 +85,6 @@ def test_of_a_refusal_the_body_is_shown_and_that_no_worker_was_asked(
     *said, body = [line.text for line in sides.client(story)]
     assert len(said) == sentences
     assert body.startswith('   0.000 s  {"error":{"message":"' + message)
-    assert body.encode()[11:].strip() == answer.answer(story).body.strip()
+    assert body.encode()[11:].strip() == answers.answer(story).body.strip()
     (of_worker,) = sides.worker(story)
     assert of_worker.text == "The request was refused before a worker was asked."
