@@ -35,11 +35,17 @@ class Severity(enum.IntEnum):
 
 
 class StreamEnd(msgspec.Struct, frozen=True):
-    """A stream that answered a request, and how it ended."""
+    """A stream that answered a request, and how it ended.
+
+    Attributes:
+        failure_status: the HTTP status that its failure came with, whatever the client was told
+            by then; 0 where it had none.
+    """
 
     stream_id: str
     opened: events.Opened
     terminal: events.Terminal
+    failure_status: int = 0
 
 
 class Entry(msgspec.Struct):

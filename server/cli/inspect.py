@@ -6,7 +6,7 @@ from typing import Final
 
 from server.cli import printing, readback
 
-SUCCESSORS: Final = {False: "turntape log PATH", True: "turntape show --log PATH ID"}
+SUCCESSORS: Final = {False: "turntape log PATH", True: "turntape show --all --log PATH ID"}
 """The commands to use instead, by whether one request was asked for."""
 
 

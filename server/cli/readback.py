@@ -102,8 +102,9 @@ def _read(path: Path) -> segments.Reading | None:
 
 def _summary(tally: replay.Tally) -> Iterator[str]:
     masked = tally.streams - tally.full
-    counted = f"{tally.streams} streams, {tally.records} records: same steps"
-    yield f"{counted}; {tally.full} with the same bytes, {masked} masked"
+    streams = printing.counted(tally.streams, "stream")
+    records = printing.counted(tally.records, "record")
+    yield f"{streams}, {records}: same steps; {tally.full} with the same bytes, {masked} masked"
     if tally.defects:
         yield f"{tally.defects} that a bug of the server ended: same steps up to there"
     if tally.unfinished or tally.skipped:

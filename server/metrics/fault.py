@@ -3,6 +3,8 @@
 import enum
 from typing import Final
 
+from engine import workerkinds
+
 
 class Fault(enum.Enum):
     """The part that has to do something about an error.
@@ -95,20 +97,42 @@ FAULTS: Final[dict[str, Fault]] = {
 _SAID_BY_A_WORKER: Final = frozenset(("invalid_api_key", "rate_limit_exceeded"))
 """Codes that a provider has for us too: it refuses our key, or our account asks too often."""
 
+_SAID_OF_UPSTREAM: Final = {
+    "worker_unauthorized": Fault.PROVIDER,
+    "worker_not_ready": Fault.SERVER,
+}
+"""Codes that mean another thing of a worker that is no process of ours: the provider refuses our
+key, and our descriptors or memory are used up."""
 
-_OF_THE_REQUEST: Final = frozenset(range(400, 500)) - {401, 402, 403, 429}
-"""Statuses of a provider that are about what it was asked, and not about who asks."""
+_NOT_NOW: Final = frozenset((408, 409, 425))
+"""Statuses of a provider that are about the time of a request: the SDKs ask again."""
+
+_OF_THE_REQUEST: Final = frozenset(range(400, 500)) - {401, 402, 403, 429} - _NOT_NOW
+"""Statuses of a provider that are about what it was asked, and not about who asks, or when."""
+
+_BARE: Final = frozenset(("invalid_request", "provider_rejected"))
+"""The codes of a refusal of which the provider gave no code of its own."""
 
 
-def fault_of(code: str, of_stream: bool = False, status: int = 0) -> Fault:
-    """Return whose fault an error is; a code that is none of ours is the provider's own, and its
-    status says whose fault it means.
+def fault_of(code: str) -> Fault:
+    """Return whose fault a refusal of ours is."""
+    return FAULTS.get(code, Fault.PROVIDER)
+
+
+def fault_of_stream(code: str, status: int = 0, worker: str = "") -> Fault:
+    """Return whose fault it is that an answer failed. A code that is none of ours is the
+    provider's own, and its status says whose fault it means.
 
     Args:
-        of_stream: whether a worker has ended an answer with it; else it is a refusal of ours.
-        status: that the client was told.
+        status: that the failure came with, or else that the client was told; 0: nobody saw one.
+        worker: the name of the kind that was asked last.
     """
-    if of_stream and code in _SAID_BY_A_WORKER:
+    if worker == workerkinds.UPSTREAM.name:
+        if code in _SAID_OF_UPSTREAM:
+            return _SAID_OF_UPSTREAM[code]
+        if code == "invalid_request" and status in (404, 405):
+            return Fault.SERVER  # the address is wrong that it is asked at
+    if code in _SAID_BY_A_WORKER or (code in _BARE and status in _NOT_NOW):
         return Fault.PROVIDER
     if code in FAULTS:
         return FAULTS[code]

@@ -63,7 +63,7 @@ class RequestMetrics:
         size = entry.body_bytes if end is None else end.terminal.body_bytes
         self._add(families.BODY_BYTES, size * count, route)
         if entry.code is not None:
-            self._add_error(entry.code, count, end is not None, entry.status or NOBODY_SAW)
+            self._add_error(entry, entry.code, count)
         if end is not None:
             self._add_stream(route, entry, end)
 
@@ -71,7 +71,7 @@ class RequestMetrics:
         """Count a stream that was made in the background."""
         assert entry.stream is not None, "it is told of its end"
         if entry.code is not None:
-            self._add_error(entry.code, 1, True, entry.stream.terminal.status)
+            self._add_error(entry, entry.code, 1)
         self._add_stream(self._route(entry), entry, entry.stream)
 
     def read(self) -> Iterator[Reading]:
@@ -93,9 +93,15 @@ class RequestMetrics:
             seen[values] = distribution.empty(family.buckets)
         seen[values].observe(value, family.buckets, times)
 
-    def _add_error(self, code: str, count: int, of_stream: bool, status: int) -> None:
-        whose = fault.fault_of(code, of_stream, status).value
-        self._add(families.ERRORS, count, labels.code(code), whose)
+    def _add_error(self, entry: Entry, code: str, count: int) -> None:
+        end = entry.stream
+        if end is None:
+            whose = fault.fault_of(code)
+        else:
+            worker = end.opened.worker if entry.stood_in is None else entry.stood_in.worker
+            status = end.failure_status or end.terminal.status
+            whose = fault.fault_of_stream(code, status, worker)
+        self._add(families.ERRORS, count, labels.code(code), whose.value)
 
     def _add_stream(self, route: str, entry: Entry, end: StreamEnd) -> None:
         terminal = end.terminal

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,13 +96,17 @@ def line_schema() -> str:
 
 def main() -> None:
     """Write every page with its blocks drawn anew, the dashboard, and what is compiled ahead."""
+    table = streamtable.source()
+    if streamtable.PATH.read_text(encoding="utf-8") != table:
+        streamtable.PATH.write_text(table, encoding="utf-8")
+        # Blocks that run a stream's machine have the new table in a new process only.
+        sys.exit(subprocess.call((sys.executable, "-m", "tests.tools.redraw")))
     fresh = blocks()
     file.write()
     for page in pages():
         page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
     LINE_SCHEMA.write_text(line_schema(), encoding="utf-8")
     LOG_SCHEMA.write_text(eventschema.text(), encoding="utf-8")
-    streamtable.PATH.write_text(streamtable.source(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,12 @@ _SHAPING: Final = frozenset({"stop", "tools"})
 
 def mask_code(code: str) -> str:
     """A worker's code as it is, and masked where it is not spelled as a code."""
-    return code if len(code) <= CODE_LENGTH and _CODE.fullmatch(code) else mask_text(code)
+    return code if len(code) <= CODE_LENGTH and is_code(code) else mask_text(code)
+
+
+def is_code(text: str) -> bool:
+    """Return whether a text is spelled as a code, however long."""
+    return _CODE.fullmatch(text) is not None
 
 
 def mask_name(name: str) -> str:

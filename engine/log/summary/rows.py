@@ -251,7 +251,7 @@ def summarize(at: tuple[int, int], line: bytes, begun: Begun | None) -> Summary:
     ending = parse.parse(line, _ENDINGS, records.DEPTH)
     told: dict[str, Any] = {name: getattr(ending, name) for name in _SAME}
     told |= {"summary": ending.stream, "at": at}
-    told["code"] = ending.code and mask.mask_code(ending.code)
+    told["code"] = ending.code and _kept_code(ending.code)
     if begun is None:
         request_id = ending.request_id[:NAME_CHARACTERS]
         model = ending.model[:NAME_CHARACTERS]  # masked already, where the log is
@@ -355,6 +355,12 @@ def of_stub(at: tuple[int, int], line: bytes) -> Summary:
     left = parse.parse(stub.ended, _LEFT, records.DEPTH)
     told = {name: getattr(left, name) for name in OF_PURGED}
     return Summary(summary=stub.stream, at=at, purged=stub.purged, **told)
+
+
+def _kept_code(code: str) -> str:
+    """Return a provider's own code, of any length that the log has, and a sentence masked: a
+    summary outlives the contents."""
+    return code if mask.is_code(code) else mask.mask_code(code)
 
 
 def _kept_name(name: str) -> str:

@@ -1,5 +1,7 @@
 """The tries to have an answer: the first, those after a failure, those of other targets."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from engine.log.timeline import steps, timeline
@@ -34,6 +36,11 @@ def attempts(
         folded.take(step)
     folded.end(ending)
     return tuple(sorted(folded.found, key=lambda each: (each.start_us, each.choice)))
+
+
+def made(found: Iterable[timeline.Attempt]) -> list[timeline.Attempt]:
+    """Return the attempts at which a target was asked."""
+    return [each for each in found if each.how != "skipped"]
 
 
 class _Attempts:
@@ -93,10 +100,9 @@ class _Attempts:
             self._now[choice] = self._begun(due[0], at, due[1])
 
     def _skip(self, at: int, model: str, worker: str, code: str) -> None:
-        """Note a target that could not be asked; those that follow are counted on."""
-        for choice, attempt in self._now.items():
-            attempt.number += 1
-            skipped = _Attempt(attempt.number, at, "skipped", model, worker, code=code)
+        """Note a target that could not be asked."""
+        skipped = _Attempt(0, at, "skipped", model, worker, code=code)
+        for choice in self._now:
             self.found.append(_told(choice, skipped, at))
 
     def _close(self, choice: int, at: int, code: str | None, detail: str | None) -> int:

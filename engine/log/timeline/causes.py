@@ -11,6 +11,7 @@ from engine.log.content import mask
 from engine.log.timeline import leaving, timeline
 from engine.log.timeline.codes import (
     NOT_FOUND,
+    NOT_NOW,
     OF_UPSTREAM,
     PROVIDER,
     REFUSED,
@@ -26,6 +27,10 @@ UPSTREAM: Final = "upstream"
 
 _ACCOUNT: Final = frozenset((401, 402, 403, 429))
 """Statuses of a provider that are about the account it is asked with."""
+
+_NOT_NOW: Final = frozenset((408, 409, 425))
+"""Statuses of a provider that say nothing of the request but that its time was wrong: the SDKs ask
+again by themselves (`_should_retry` of the Python SDK; RFC 8470 §5.2)."""
 
 _BY_CODE: Final = frozenset(("rejected", "upstream_error"))
 """Kinds of which the code says the cause, whichever it is."""
@@ -65,7 +70,8 @@ _FINISHED: Final[dict[str, Cause]] = {
     "length": Cause(
         "nobody",
         "The answer was cut at a limit of tokens: finish `length`. All up to there went out.",
-        "Raise max_tokens or max_completion_tokens in the request, or ask for less.",
+        "Raise max_tokens or max_completion_tokens in the request (of /v1/responses:"
+        " max_output_tokens), or ask for less.",
     ),
 }
 """Answers that ended as they should, and are not what their client asked for; by finish reason."""
@@ -164,12 +170,14 @@ class Around(NamedTuple):
     Attributes:
         timer: the deadline that ended the stream, where one did.
         worker: that was asked last.
-        model: as the client wrote it; empty where it is not known.
+        model: the one that was asked for there: of a refusal as the client wrote it, of a failure
+            the worker's own name for it; empty where it is not known.
         status: the other side's own; 0 where it said none.
         finishes: the reasons by which the choices finished.
         left: the figures of a client that left.
-        queued: whether the last silence was the wait for a place on a worker.
+        queued: whether the turn still waited for a place on a worker.
         masked: whether texts are.
+        key: name of the key that it was asked with; empty where there was none.
     """
 
     timer: str = ""
@@ -180,6 +188,7 @@ class Around(NamedTuple):
     left: leaving.Left | None = None
     queued: bool = False
     masked: bool = False
+    key: str = ""
 
 
 def cause(ending: timeline.Ending, around: Around = Around()) -> Cause:  # noqa: B008 - immutable
@@ -189,7 +198,7 @@ def cause(ending: timeline.Ending, around: Around = Around()) -> Cause:  # noqa:
         step = f"Correct `{ending.param}`; the same request gets the same answer."
         return found._replace(step=step)
     if found.needs != "nothing" and around.masked:
-        return found._replace(step=_how_to_keep(found, ending))
+        return found._replace(step=_how_to_keep(found, ending, around.key))
     return found
 
 
@@ -198,7 +207,7 @@ def is_masked(text: str) -> bool:
     return mask.STAND_IN in text and not any(map(str.isalnum, text))
 
 
-def _how_to_keep(found: Cause, ending: timeline.Ending) -> str:
+def _how_to_keep(found: Cause, ending: timeline.Ending, key: str) -> str:
     """Return the step where what is to be read is masked: who else has it, or how to keep it."""
     if ending.kind == "rejected" and not ending.trigger:
         return (
@@ -206,10 +215,8 @@ def _how_to_keep(found: Cause, ending: timeline.Ending) -> str:
             " words of later refusals."
         )
     told = "The client was told the words. " if found.party == "client" else ""
-    return (
-        f"{told}To have the words of the next one here: PUT /admin/logging for its key, or"
-        " PROXY_EVENT_LOG=full."
-    )
+    of_key = f"PUT /admin/logging for the key {key}, or " if key else ""
+    return f"{told}To have the words of the next one here: {of_key}PROXY_EVENT_LOG=full."
 
 
 def _cause(ending: timeline.Ending, around: Around) -> Cause:
@@ -267,7 +274,9 @@ def _of_code(kind: str, code: str, ending: timeline.Ending, around: Around) -> C
         known = REFUSED.get(code) or PROVIDER.get(code)
         return _named(code, known, around) if known is not None else _refused_by_us(code, ending)
     status = around.status or ending.status
-    if code == "invalid_request" and status in (404, 405):
+    if code in _BARE and status in _NOT_NOW:
+        return NOT_NOW
+    if code == "invalid_request" and status in (404, 405) and around.worker == UPSTREAM:
         return NOT_FOUND
     said = SAID_BY_PROVIDER.get(code) or PROVIDER.get(code)
     if said is not None:
@@ -280,6 +289,9 @@ def _of_code(kind: str, code: str, ending: timeline.Ending, around: Around) -> C
 
 _SAID_BY_BOTH: Final = frozenset(("context_length_exceeded", "provider_rejected"))
 """Codes of a wrong request that mean the same, whoever says them."""
+
+_BARE: Final = frozenset(("invalid_request", "provider_rejected"))
+"""The codes of a refusal that has none of its own."""
 
 
 def _named(code: str, found: Cause, around: Around) -> Cause:
@@ -299,7 +311,7 @@ def _said(code: str, status: int, *, is_ours: bool) -> Cause:
     it means."""
     spelled = f" (status {status})" if status >= _ERROR else ""
     named = "a code of its own that is masked here" if is_masked(code) else f"`{code}`"
-    if is_ours or (_ERROR <= status < _OF_SERVER and status not in _ACCOUNT):
+    if is_ours or (_ERROR <= status < _OF_SERVER and status not in _ACCOUNT | _NOT_NOW):
         return Cause(
             "client",
             f"The provider refused the request itself, with {named}{spelled}.",

@@ -319,9 +319,16 @@ OF_UPSTREAM: Final = {
 """Codes that mean another thing of a worker that is no process of ours."""
 
 NOT_FOUND: Final = Cause(
-    "client",
+    "server",
     "The provider has nothing at the path that it was asked at, or does not know the model.",
     "Check that PROXY_UPSTREAM_URL ends as the provider has it, mostly with /v1, and the model's"
     " name.",
 )
-"""A 404 of an upstream that says no more."""
+"""A 404 of an upstream that says no more: most likely of the address that the server is given."""
+
+NOT_NOW: Final = Cause(
+    "provider",
+    "The provider could not take the request at that moment: it may be good at another.",
+    "Ask again, as the SDKs do by themselves; if it stays so, look into the provider's log.",
+)
+"""A status of a provider that is about the time of a request."""

@@ -72,7 +72,7 @@ def _answered(bad: timeline.Timeline, good: timeline.Timeline) -> Iterator[Diffe
     yield from _differing("calls", _calls(bad.calls), _calls(good.calls))
     yield from _differing("finish", _finish(bad.received), _finish(good.received), at_us)
     yield from _differing("usage", _usage(bad.received), _usage(good.received), at_us)
-    yield from _differing("status", bad.received.status, good.received.status)
+    yield from _differing("status", bad.received.status, good.received.status, at_us)
     yield from _differing("ending", ending(bad.ending), ending(good.ending), at_us)
 
 

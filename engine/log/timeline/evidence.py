@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.log.read import segments
-from engine.log.timeline import causes, gaps, steps, timeline
+from engine.log.timeline import attempts, causes, gaps, steps, timeline
 from machines import events
 
 NOTABLE_US: Final = 2_000_000
@@ -45,7 +45,7 @@ def evidence(
     found = itertools.chain(
         _cut(read, told),
         _exit(told, life),
-        _silence(told),
+        _silence(read, told),
         _attempts(told),
         words(told.ending),
         _calls(told),
@@ -98,28 +98,33 @@ def ended(returncode: int | str) -> str:
     return f"ended with returncode {returncode}"
 
 
-def _silence(told: timeline.Timeline) -> Iterator[str]:
+def _silence(read: steps.Steps, told: timeline.Timeline) -> Iterator[str]:
     """Say how long nothing came, where that is or may be why."""
     of_stream = [gap for gap in told.gaps if gap.owner != "parked"]
     if not of_stream:
         return
     is_whole = told.ending.kind == "completed"
-    last = None if is_whole else gaps.final(of_stream, told.ending.at_us)
+    last = None if is_whole else gaps.final(of_stream, read, told.ending.at_us)
     is_why = last is not None and told.ending.kind in ("timeout", "client_gone")
     gap = last if last is not None and is_why else of_stream[0]
     least = LEFT_US if told.ending.kind == "client_gone" and is_why else NOTABLE_US
     length = gap.end_us - gap.start_us
     if told.ending.kind == "timeout" or length >= least:
         where = "Before its end" if gap is last else f"From {seconds(gap.start_us)} on"
-        yield f"{where} it was silent for {seconds(length)}: {OWNERS[gap.owner]}."
+        # A turn that never had its place has no record that says whose the silence was.
+        is_queued = gap is last and (told.ending.kind, told.ending.party) == ("timeout", "worker")
+        owner = "queued" if is_queued else gap.owner
+        yield f"{where} it was silent for {seconds(length)}: {OWNERS[owner]}."
 
 
 def _attempts(told: timeline.Timeline) -> Iterator[str]:
-    failed = [each for each in told.attempts if each.code and each.how != "skipped"]
-    if len(told.attempts) > told.request.n or (failed and told.ending.kind == "completed"):
+    made = attempts.made(told.attempts)
+    failed = [each for each in made if each.code]
+    if len(made) > told.request.n or (failed and told.ending.kind == "completed"):
         codes = ", ".join(dict.fromkeys(each.code for each in failed if each.code))
-        count = len(told.attempts)
-        yield f"{count} attempts were made" + (f"; failed by {codes}." if codes else ".")
+        yield f"{_counted(len(made), 'attempt')} made" + (
+            f"; failed by {codes}." if codes else "."
+        )
     fallbacks = [each for each in told.attempts if each.how == "fallback"]
     if fallbacks:
         yield f"The last target asked was {fallbacks[-1].target} on {fallbacks[-1].worker}."

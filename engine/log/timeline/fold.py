@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from engine import workerkinds
 from engine.log.find import stories
 from engine.log.timeline import (
     answer,
@@ -171,21 +172,37 @@ def _around(
     got: answer.Answer,
 ) -> causes.Around:
     """Return what the cause of an ending follows from, beside it."""
-    last = gaps.final(silences, ending.at_us)
+    last = gaps.final(silences, read, ending.at_us)
     silent_us = last.end_us - last.start_us if last is not None else 0
     failed = _last(read, events.TurnFailed)
     ended = _last(read, events.Terminal)
     taken = _last(read, events.FallbackTaken)
+    worker = taken.worker if taken is not None else request.worker
+    model = request.target if ending.kind == "upstream_error" else request.model
     return causes.Around(
         timer=_timer(read),
-        worker=taken.worker if taken is not None else request.worker,
-        model=taken.model if taken is not None else request.model,
+        worker=worker,
+        model=taken.model if taken is not None else model,
         status=(failed.status if failed is not None else None) or 0,
         finishes=ended.finish_reasons if ended is not None else (),
         left=leaving.Left(ending.at_us, silent_us, request.streaming, got.first_us is not None),
-        queued=last is not None and last.owner == "queued",
+        queued=worker == workerkinds.CODEX.name and _is_queued(read),
         masked=request.content == "masked",
+        key=request.key,
     )
+
+
+def _is_queued(read: steps.Steps) -> bool:
+    """Return whether nothing has been done for a turn of Codex, nor come from it: what is done
+    first, once it has a place on a process, has a record."""
+    if read.holes:
+        return False
+    for step in reversed(read.all):
+        if isinstance(step.event, events.Opened | events.FallbackTaken):
+            return True
+        if not isinstance(step.event, events.TimerFired | events.Terminal):
+            return False
+    return False
 
 
 def _last(read: steps.Steps, kind: type[Event]) -> Event | None:

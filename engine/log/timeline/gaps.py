@@ -49,10 +49,14 @@ def gaps(read: steps.Steps, last: events.Terminal | None) -> tuple[timeline.Gap,
     return tuple(heapq.nlargest(MOST, [*_parked(signs), *kept], key=_length))
 
 
-def final(silences: Iterable[timeline.Gap], end_us: int) -> timeline.Gap | None:
-    """Return the silence that a stream ended behind; None where it ended in the flow."""
+def final(silences: Iterable[timeline.Gap], read: steps.Steps, end_us: int) -> timeline.Gap | None:
+    """Return the silence that a stream ended behind; None where it ended in the flow, or where a
+    piece of the answer broke the silence."""
     last = max((gap for gap in silences if gap.owner != "parked"), key=_ended, default=None)
-    return last if last is not None and end_us - last.end_us <= AT_END_US else None
+    if last is None or end_us - last.end_us > AT_END_US:
+        return None
+    behind = (step for step in read.all if step.record.seq > last.after)
+    return None if any(isinstance(step.event, steps.DELTAS) for step in behind) else last
 
 
 def _ended(gap: timeline.Gap) -> int:

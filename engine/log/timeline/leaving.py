@@ -40,7 +40,8 @@ class Left(NamedTuple):
 
 def cause(left: Left) -> Cause:
     """Return the likely cause."""
-    when = "while its answer was coming" if left.has_begun else "before anything had come"
+    coming = "while its answer was coming" if left.is_stream else "before its answer was whole"
+    when = coming if left.has_begun else "before anything had come"
     if left.at_us < AT_ONCE_US:
         return Cause(
             "client",

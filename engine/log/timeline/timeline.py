@@ -58,7 +58,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try to have a choice answered.
 
     Attributes:
-        number: counts those of the choice, from 1.
+        number: counts those of the choice, from 1; 0 of a target that was not asked.
         reason: why a parked turn was missed.
         process: id of the worker process's life (`wk_…`), or its name; empty where it is unknown.
         code: why it failed; None: it did not.
@@ -154,7 +154,10 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: of the response; None where none went out.
         whole: whether it ended as it should, with `[DONE]` or a whole body.
+        error: whether it was told of a failure: in a last frame, or in place of the answer.
         characters: code points of the answer's text.
+        unsent: code points that were ready and did not go out: of an answer in one body that was
+            never whole.
         first_us: when the first piece of the answer went out, a call or thinking included.
     """
 

@@ -21,6 +21,9 @@ WHOLE: Final = frozenset(("stop", "tool_calls", "function_call"))
 FLAGS: Final = ("model", "endpoint", "streaming", "n", "effort", "worker")
 """The flags that two streams should have in common, the most important first."""
 
+OF_THE_END: Final = frozenset(("states", "finish", "usage", "status", "ending"))
+"""Aspects that an end of another kind makes others by itself."""
+
 ASPECT: Final = 24
 VALUE: Final = 28
 """Columns of what is compared, and of a value beside another."""
@@ -64,9 +67,7 @@ def run(options: argparse.Namespace) -> int:
     """
     path = commands.path_of(options.log)
     bad = _told(path, options.bad)
-    if not bad.request.worker or bad.request.stream.startswith(fold.LIFE):
-        name = bad.request.stream
-        printing.complain(f"{name} has no answer to compare: `turntape show {name}` says why")
+    if not _has_answer(bad):
         return exits.NOT_FOUND
     chosen = None
     if options.good is None:
@@ -78,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
             )
             return exits.NOT_FOUND
     good = _told(path, options.good if chosen is None else chosen.stream)
+    if not _has_answer(good):
+        return exits.NOT_FOUND
     found = compare.compare(bad, good)
     if options.json:
         told = {"bad": bad.request.stream, "good": good.request.stream, "differences": found}
@@ -91,6 +94,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _told(path: Path, name: str) -> timeline.Timeline:
     return processes.told(path, selecting.read(path, name))
+
+
+def _has_answer(told: timeline.Timeline) -> bool:
+    """Return whether a stream has an answer to compare; say so of one that has none."""
+    name = told.request.stream
+    if told.request.worker and not name.startswith(fold.LIFE):
+        return True
+    printing.complain(f"{name} has no answer to compare: `turntape show {name}` says why")
+    return False
 
 
 def nearest(path: Path, bad: timeline.Timeline) -> Chosen | None:
@@ -149,13 +161,7 @@ def _lines(
     if not found:
         yield picture.sentence_of("Nothing that matters differs.")
         return
-    timed = [each for each in found if each.at_us is not None]
-    first = min(timed, key=lambda each: each.at_us or 0) if timed else found[0]
-    options = [each for each in found if each.at_us is None]
-    yield picture.sentence_of(_first_of(first, bad))
-    if options and timed:
-        names = ", ".join(each.aspect for each in options)
-        yield picture.sentence_of(f"Asked otherwise, or of no time: {names}.")
+    yield from _parted(bad, found)
     yield picture.Line("")
     is_wide = width is None or width >= BESIDE
     if is_wide:
@@ -164,17 +170,31 @@ def _lines(
         yield from _row(each, is_wide=is_wide)
 
 
-def _first_of(first: compare.Difference, bad: timeline.Timeline) -> str:
+def _parted(
+    bad: timeline.Timeline, found: tuple[compare.Difference, ...]
+) -> Iterator[picture.Line]:
     """Say when the two parted, and by what."""
-    if first.at_us is None:
-        return f"{first.aspect}: {first.bad}, and in the good one {first.good}."
-    if bad.ending.at_us - first.at_us <= gaps.AT_END_US:
-        at = evidence.seconds(bad.ending.at_us)
-        return f"Before its end, at {at}, nothing that matters was another than in the good one."
-    at = evidence.seconds(first.at_us)
-    return (
-        f"First in time: {first.aspect}, at {at}: {first.bad}, and in the good one {first.good}."
-    )
+    timed = [each for each in found if each.at_us is not None]
+    first = min(timed, key=lambda each: each.at_us or 0, default=None)
+    others = [each.aspect for each in found if each.at_us is None]
+    if first is None or first.at_us is None:
+        yield picture.sentence_of(
+            f"{found[0].aspect}: {found[0].bad}, and in the good one {found[0].good}."
+        )
+        return
+    is_by_end = all(each.aspect in OF_THE_END for each in timed)
+    if not is_by_end or bad.ending.at_us - first.at_us > gaps.AT_END_US:
+        yield picture.sentence_of(
+            f"First in time: {first.aspect}, at {evidence.seconds(first.at_us)}: {first.bad}, and"
+            f" in the good one {first.good}."
+        )
+    elif not others:
+        yield picture.sentence_of(
+            f"Before its end, at {evidence.seconds(bad.ending.at_us)}, nothing that matters was"
+            " another than in the good one."
+        )
+    if others:
+        yield picture.sentence_of(f"Asked otherwise, or of no time: {', '.join(others)}.")
 
 
 def _row(each: compare.Difference, *, is_wide: bool) -> Iterator[picture.Line]:

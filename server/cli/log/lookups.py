@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.log.cold import files
-from engine.log.find import names
+from engine.log.find import catalog, names
+from engine.log.read import segments
 from engine.log.summary import rows
 
 SHOWN_MOST: Final = 10
@@ -44,9 +45,22 @@ def nothing_in(path: Path, span: names.Covered) -> list[str]:
     if span.first_us is None:
         if path.is_dir() and not files.list_segments(path) and not any(path.glob("*.jsonl")):
             return [f"{path}: there is no log in it"]
+        if _is_damaged(path):
+            return [f"{path}: no stream can be read in it; `turntape check` says what is damaged"]
         what = "the log holds no streams" if path.is_dir() else "no stream is in this file"
         return [f"{path}: {what}"]
     return [f"{path}: no stream is like that", covered(span)]
+
+
+def _is_damaged(path: Path) -> bool:
+    """Return whether there is something in a log, or a file of records, that cannot be read."""
+    for each in catalog.Catalog(path).files.values():
+        reading = segments.read(each.path)
+        for _ in reading:
+            pass
+        if reading.problems:
+            return True
+    return False
 
 
 def covered(span: names.Covered) -> str:

@@ -58,7 +58,10 @@ def make_directory(path: Path) -> None:
 
 def _refusal(path: Path, error: OSError) -> Unwritable:
     refusal = Unwritable(f"{path}: cannot be written: {error.strerror or error}")
-    if not path.parent.is_dir():
+    above = next((each for each in path.parents if each.exists()), path.parent)
+    if not above.is_dir():
+        refusal.add_note(f"{above} is no directory; name another place.")
+    elif above != path.parent:
         refusal.add_note(f"There is no directory {path.parent}; make it first.")
     elif error.errno in FREE_SPACE:
         refusal.add_note("Nothing was written; make room, or name a place on another disk.")

@@ -230,12 +230,13 @@ def _received(told: timeline.Timeline) -> Iterator[str]:
 
 def _attempt(attempt: timeline.Attempt) -> str:
     span = f"{attempt.start_us / 1e6:.2f}-{attempt.end_us / 1e6:.2f} s"
-    how = "" if attempt.how == "first" else f" {attempt.how}"
+    how = "" if attempt.how == "first" else attempt.how
+    which = " ".join(filter(None, (str(attempt.number or ""), how)))
     reason = f" ({attempt.reason})" if attempt.reason else ""
     failed = f": {attempt.code}" if attempt.code else ""
     choice = f" choice {attempt.choice}" if attempt.choice else ""
     where = f"{attempt.worker} {attempt.process}".strip()
-    return f"{attempt.number}{how}{reason}{choice} on {where}, {span}{failed}"
+    return f"{which}{reason}{choice} on {where}, {span}{failed}"
 
 
 def _call(call: timeline.Call) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import datetime
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         QueryError: the time cannot be read.
+        OSError: the log is not there, or cannot be read.
     """
     log = commands.path_of(options.log)
     if not options.ids and options.key is None and options.before is None:
@@ -63,9 +65,8 @@ def run(options: argparse.Namespace) -> int:
     if options.ids and (options.key is not None or options.before is not None):
         printing.complain("give the ids of streams alone, or --key, --before or both")
         return exits.USAGE
-    if not log.is_dir():
-        why = "one file can be deleted as it is" if log.exists() else "there is nothing there"
-        printing.complain(f"{log}: is no log's directory; {why}")
+    if not stat.S_ISDIR(log.stat().st_mode):
+        printing.complain(f"{log}: is no log's directory; one file can be deleted as it is")
         return exits.USAGE
     try:
         chosen = _choose(log, options)
@@ -173,10 +174,12 @@ def _server(log: Path) -> writerlock.LogLocked | None:
 def _none(options: argparse.Namespace) -> str:
     """Why there is nothing."""
     if options.key is not None:
-        earlier = "" if options.before is None else " and ended before"
+        earlier = "" if options.before is None else f" and ended before {options.before}"
         known = "`turntape stats --by key` names those it has"
         return f"no stream has the key {options.key}{earlier}; {known}"
-    return "no stream ended before" if options.before is not None else "they are erased already"
+    if options.before is not None:
+        return f"no stream ended before {options.before}"
+    return "they are erased already"
 
 
 def _busy(streams: set[str], server: writerlock.LogLocked | None) -> tuple[str, str]:

@@ -20,6 +20,9 @@ def client(story: stories.Story) -> Iterator[picture.Line]:
     log has the texts, else the steps that they were made of."""
     read = steps.read(story)
     opened = read.all[0].event if read.all else None
+    if isinstance(opened, events.RequestRejected):
+        yield from _refusal(story)
+        return
     if not isinstance(opened, events.Opened):
         yield picture.sentence_of(
             "The beginning is not in the log: nobody can say what the client got."
@@ -34,6 +37,17 @@ def client(story: stories.Story) -> Iterator[picture.Line]:
         yield from _steps(read)
         return
     yield from _bytes(opened, read)
+
+
+def _refusal(story: stories.Story) -> Iterator[picture.Line]:
+    from server.cli.log.formats import answer as answers  # loads the renderers
+
+    refusal = answers.answer(story)
+    if refusal.masked:
+        yield picture.sentence_of(
+            "The texts are masked in this log: the body as it went out, but for them.", "head"
+        )
+    yield picture.Line(f"{0:>8.3f} s  {refusal.body.decode().rstrip()}", form="whole")
 
 
 def _bytes(opened: events.Opened, read: steps.Steps) -> Iterator[picture.Line]:
@@ -71,6 +85,9 @@ def _steps(read: steps.Steps) -> Iterator[picture.Line]:
 def worker(story: stories.Story) -> Iterator[picture.Line]:
     """Return what the worker said and was asked, as the log has it."""
     read = steps.read(story)
+    if read.all and isinstance(read.all[0].event, events.RequestRejected):
+        yield picture.sentence_of("The request was refused before a worker was asked.")
+        return
     lanes = {mark.seq: mark.lane for mark in fold.fold(story).marks}
     lane: timeline.Lane = "client"
     for step in read.all:

@@ -214,7 +214,8 @@ def _turn_lines(
             yield [Piece(line, style)]
             line = "  "
         yield [Piece(f"{line}  {row.summary}", style)]
-    yield [Piece(f"  {'':<10}  {bad.kind} {columns.detail_of(bad)}")]
+    detail = f"  {'':<10}  {bad.kind} {columns.detail_of(bad)}"
+    yield [Piece(printing.fit(detail, width))]
 
 
 def _group_lines(groups: list[Group], by: str, width: int | None) -> Iterator[Line]:

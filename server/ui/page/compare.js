@@ -102,7 +102,7 @@ function Both({ one, two, at }) {
     ["TTFT", ...[one, two].map(({ received }) => span(received.first_us)), [one.received.first_us, two.received.first_us]],
     ["Duration", ...[one, two].map(({ ending }) => span(ending.at_us)), [one.ending.at_us, two.ending.at_us]],
     ["Longest silence", span(gap(one)), span(gap(two)), [gap(one), gap(two)]],
-    ["Attempts", one.attempts.length, two.attempts.length],
+    ["Attempts", ...[one, two].map(({ attempts }) => attempts.filter(({ number }) => number).length)],
     ["Frames", one.received.frames, two.received.frames, [one.received.frames, two.received.frames, "count"]],
     ["Characters", one.received.characters, two.received.characters, [one.received.characters, two.received.characters, "count"]],
     ["Tool calls", one.calls.length, two.calls.length],

@@ -171,7 +171,7 @@ function Verdict({ timeline }) {
     ["Duration", span(timeline.ending.at_us)],
     ["Longest silence", longest ? `${span(longest.end_us - longest.start_us)}, ${longest.owner}` : ""],
     ["Frames", received.frames ? `${count(received.frames)}, ${count(received.body_bytes)} B` : ""],
-    ["Attempts", attempts.length > 1 ? attempts.length : ""],
+    ["Attempts", attempts.length > 1 ? attempts.filter(({ number }) => number).length : ""],
     ["Worker", attempts.at(-1)?.process || request.worker],
     ["Key", request.key],
   ].filter(([, value]) => value !== "" && value !== undefined && value !== null);

@@ -351,5 +351,5 @@ def test_inspect_lists_streams_and_prints_one() -> None:
     assert "opened" in steps[2]
     assert "terminal" in steps[-1]
     assert replayed.returncode == 0
-    assert replayed.stdout.startswith("1 streams")
+    assert replayed.stdout.startswith("1 stream, ")
     assert nobody.returncode == 3

@@ -22,5 +22,5 @@ def test_one_request_is_shown_step_by_step(
     status, said, complained = asked.run(capfd, "inspect", tmp_path, "--request", "req_0")
     assert status == 0
     assert said.startswith("stream st_0000, request req_0")
-    assert "turntape show --log PATH ID" in complained
+    assert "turntape show --all --log PATH ID" in complained
     assert asked.run(capfd, "inspect", tmp_path, "--request", "nobody")[0] == 3

@@ -27,14 +27,28 @@ def test_a_code_says_where_to_look(code: str, whose: fault.Fault) -> None:
 @pytest.mark.parametrize("code", ["invalid_api_key", "rate_limit_exceeded"])
 def test_a_provider_that_refuses_us_is_to_be_looked_at(code: str) -> None:
     assert fault.fault_of(code) is fault.Fault.CLIENT
-    assert fault.fault_of(code, of_stream=True) is fault.Fault.PROVIDER
+    assert fault.fault_of_stream(code) is fault.Fault.PROVIDER
 
 
 @pytest.mark.parametrize(
     ("status", "whose"),
-    [(400, fault.Fault.CLIENT), (422, fault.Fault.CLIENT), (403, fault.Fault.PROVIDER)],
+    [
+        (400, fault.Fault.CLIENT),
+        (422, fault.Fault.CLIENT),
+        (403, fault.Fault.PROVIDER),
+        (408, fault.Fault.PROVIDER),
+        (409, fault.Fault.PROVIDER),
+        (425, fault.Fault.PROVIDER),
+    ],
 )
 def test_a_providers_own_code_means_the_fault_that_its_status_says(
     status: int, whose: fault.Fault
 ) -> None:
-    assert fault.fault_of("invalid_image", of_stream=True, status=status) is whose
+    assert fault.fault_of_stream("invalid_image", status) is whose
+
+
+def test_what_an_upstream_cannot_mean_is_another_ones_fault() -> None:
+    codes = ("worker_unauthorized", "worker_not_ready")
+    found = [fault.fault_of_stream(code, 404, "upstream") for code in (*codes, "invalid_request")]
+    assert found == [fault.Fault.PROVIDER, fault.Fault.SERVER, fault.Fault.SERVER]
+    assert {fault.fault_of_stream(code, 0, "codex") for code in codes} == {fault.Fault.WORKER}

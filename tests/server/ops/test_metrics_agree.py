@@ -58,6 +58,13 @@ ANSWERS: Final[dict[str, tuple[upstreams.Answer, dict[str, Any]]]] = {
     "failed": (said("server_error", 500), {}),
     "refused": (said("context_length_exceeded", 400), {}),
     "refused in words of its own": (said("no credit on 4711", 402), {}),
+    "refused behind its head": (
+        upstreams.stream(
+            chunk("Hello"),
+            {"error": {"message": "No.", "code": "blocked", "type": "invalid_request_error"}},
+        ),
+        {},
+    ),
     "idle": ([HELLO, scripted.Gate()], {}),
 }
 """Answers of an upstream, and what is asked for beside the prompt."""
@@ -173,13 +180,22 @@ def test_ends_of_streams(played: tuple[Samples, serving.Serve]) -> None:
 
 
 def test_errors(played: tuple[Samples, serving.Serve]) -> None:
-    ended = [*terminals(played), *rejected(played)]
-    failed = [(each["code"], each["status"]) for each in ended if "code" in each]
+    records = played[1].records()
+    own = {
+        each["stream"]: each["status"]
+        for each in records
+        if each["event"] == "turn_failed" and each.get("status") is not None
+    }
     expected = collections.Counter(
-        (code_label(code), fault.fault_of(code, status=status).value) for code, status in failed
+        (code_label(each["code"]), fault.fault_of(each["code"]).value) for each in rejected(played)
     )
+    for each in terminals(played):
+        if "code" in each:
+            status = own.get(each["stream"], each["status"])
+            whose = fault.fault_of_stream(each["code"], status, "upstream")
+            expected[code_label(each["code"]), whose.value] += 1
     assert told(played, "turntape_errors_total") == expected
-    assert expected["other", "provider"] == 2
+    assert expected["other", "provider"] == expected["other", "client"] == 2
 
 
 def test_finish_reasons(played: tuple[Samples, serving.Serve]) -> None:

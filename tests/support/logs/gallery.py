@@ -125,7 +125,7 @@ STORIES: Final[dict[str, Story]] = {
         *texts(12, seed=8),
         *failed("worker_lost", "worker_exited", "The worker's process ended before its answer."),
     ),
-    "late": ((60_000.0, events.TimerFired("first_chunk")),),
+    "late": (*begun(120), (60_000.0, events.TimerFired("first_chunk"))),
     "limited": (
         *begun(120),
         *failed(

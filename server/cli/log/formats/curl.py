@@ -32,7 +32,8 @@ def _lines(story: stories.Story) -> list[str]:
     if asked is None:
         return [_comment(f"{story.stream}: nobody asked for it")]
     told = asked.told
-    lines = [_comment(f"{story.stream}, model {told.request.model}: {told.ending.kind}")]
+    model = f", model {told.request.model}" if told.request.model else ""
+    lines = [_comment(f"{story.stream}{model}: {told.ending.kind}")]
     lines += map(_comment, asked.missing)
     if asked.body is None:
         return lines

@@ -61,7 +61,7 @@ def _spans(told: timeline.Timeline) -> Iterator[dict[str, Any]]:
     }
     for number, attempt in enumerate(told.attempts):
         members = {
-            "turntape.attempt": attempt.number,
+            "turntape.attempt": attempt.number or None,
             "turntape.choice": attempt.choice,
             "turntape.how": attempt.how,
             "turntape.worker": attempt.worker,
@@ -73,7 +73,7 @@ def _spans(told: timeline.Timeline) -> Iterator[dict[str, Any]]:
             "traceId": trace,
             "spanId": _id(f"{request.stream}/{number}", 8),
             "parentSpanId": root,
-            "name": f"attempt {attempt.number}",
+            "name": f"attempt {attempt.number or attempt.how}",
             "kind": CLIENT,
             **_times(request.opened_us, attempt.start_us, attempt.end_us),
             "attributes": _attributes(members),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from engine.log.find import stories
-from engine.log.timeline import fold
+from engine.log.timeline import attempts, fold
 
 
 class StreamRow(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ def streams(found: Sequence[stories.Story]) -> Iterator[StreamRow]:
             first_us=received.first_us,
             longest_gap_us=0 if longest is None else longest.end_us - longest.start_us,
             longest_gap_owner=None if longest is None else longest.owner,
-            attempts=len(told.attempts),
+            attempts=len(attempts.made(told.attempts)),
             calls=len(told.calls),
             prompt_tokens=None if usage is None else usage.prompt_tokens,
             completion_tokens=None if usage is None else usage.completion_tokens,

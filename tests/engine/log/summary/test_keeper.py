@@ -411,6 +411,19 @@ def test_a_code_that_is_a_sentence_is_no_code_here(tmp_path: Path) -> None:
     assert b"Anna" not in (tmp_path / sidecars.name_of(1)).read_bytes()
 
 
+@pytest.mark.parametrize("content", ["full", "masked"])
+def test_a_long_code_is_had_as_the_records_have_it(tmp_path: Path, content: mask.Content) -> None:
+    code = "_".join(("quota", "exceeded", "for", "this", "model") * 4)
+    event_log = open_log(tmp_path, content=content)
+    ended = events.Terminal(
+        kind="upstream_error", emission_trigger="turn_failed", status=402, code=code
+    )
+    logs.begin(event_log, "a").close(ended, "failed")
+    event_log.close()
+    (row,) = summaries.rows_of(tmp_path)
+    assert row.code == (code if content == "full" else mask.mask_text(code))
+
+
 def test_sidecars_of_an_older_schema_are_made_again_and_outlive_their_segment_as_they_are(
     tmp_path: Path,
 ) -> None:

@@ -48,11 +48,12 @@ def test_targets_that_stood_in_or_could_not(tmp_path: Path) -> None:
     ]
     found = told.told(tmp_path, *happened)
     assert tries(found) == [
-        (2, "first", "codex", 0, 1, "worker_busy"),
-        (2, "skipped", "upstream", 1, 1, "unsupported_parameter"),
-        (3, "fallback", "upstream", 1, 4, "upstream_error"),
+        (1, "first", "codex", 0, 1, "worker_busy"),
+        (0, "skipped", "upstream", 1, 1, "unsupported_parameter"),
+        (2, "fallback", "upstream", 1, 4, "upstream_error"),
     ]
     assert [each.target for each in found.attempts] == ["gpt-5.5", "small", "large"]
+    assert "2 attempts were made; failed by worker_busy, upstream_error." in found.evidence
 
 
 def test_a_parked_turn_was_there_or_was_missed(tmp_path: Path) -> None:

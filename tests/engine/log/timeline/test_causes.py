@@ -1,5 +1,6 @@
 """Every ending has a sentence of its own, and none says what cannot be."""
 
+import itertools
 from typing import Any, get_args
 
 import pytest
@@ -88,13 +89,15 @@ def test_every_code_has_a_sentence_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("code", [*errors.CASES, "their_own_code"])
-@pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 422, 429, 500])
-def test_a_code_is_laid_at_the_door_where_the_metrics_lay_it(code: str, status: int) -> None:
+def test_a_code_is_laid_at_the_door_where_the_metrics_lay_it(code: str) -> None:
     if code in errors.CASES:
         refused = causes.cause(timeline.Ending(kind="rejected", at_us=0, code=code))
         assert refused.party == fault.fault_of(code).value
-    ending = timeline.Ending(kind="upstream_error", at_us=0, code=code, status=status)
-    assert causes.cause(ending).party == fault.fault_of(code, True, status).value
+    statuses = (0, 400, 401, 403, 404, 405, 408, 409, 422, 425, 429, 500)
+    for worker, own, told in itertools.product(("codex", "upstream"), statuses, (0, 200, 502)):
+        ending = timeline.Ending(kind="upstream_error", at_us=0, code=code, status=told)
+        party = causes.cause(ending, causes.Around(worker=worker, status=own)).party
+        assert party == fault.fault_of_stream(code, own or told, worker).value, (worker, own, told)
 
 
 def test_each_kind_is_told_from_the_others() -> None:
@@ -161,8 +164,21 @@ def test_what_only_an_upstream_can_mean_is_told_for_it() -> None:
     upstream = causes.cause(refused("worker_unauthorized", 401), causes.Around(worker="upstream"))
     assert "turntape login" in codex.step
     assert "PROXY_UPSTREAM_API_KEY" in upstream.step
-    nothing_there = causes.cause(refused("invalid_request", 404))
-    assert "PROXY_UPSTREAM_URL" in nothing_there.step
+
+
+def test_an_address_where_nothing_is_was_set_by_the_operator() -> None:
+    found = causes.cause(refused("invalid_request", 404), causes.Around(worker="upstream"))
+    assert (found.party, "PROXY_UPSTREAM_URL" in found.step) == ("server", True)
+    of_codex = causes.cause(refused("invalid_request", 404), causes.Around(worker="codex"))
+    assert "PROXY_UPSTREAM_URL" not in of_codex.step
+
+
+@pytest.mark.parametrize("code", ["invalid_request", "provider_rejected", "still_locked"])
+@pytest.mark.parametrize("status", [408, 409, 425])
+def test_what_is_asked_again_by_itself_is_not_the_clients(code: str, status: int) -> None:
+    found = causes.cause(refused(code, status))
+    assert found.party == "provider"
+    assert "the same" not in found.step
 
 
 @pytest.mark.parametrize("kind", ["rejected", "upstream_error"])
@@ -182,9 +198,10 @@ def test_a_field_that_is_at_fault_is_named_in_what_to_do() -> None:
 @pytest.mark.parametrize("code", ["upstream_error", "upstream_decode_error", "invalid_request"])
 def test_what_to_do_is_possible_on_a_masked_log(code: str) -> None:
     ending = refused(code, 502)
-    step = causes.cause(ending, causes.Around(masked=True)).step
-    assert "PUT /admin/logging" in step
-    assert "PROXY_EVENT_LOG=full" in step
+    step = causes.cause(ending, causes.Around(masked=True, key="ci")).step
+    assert "PUT /admin/logging for the key ci, or PROXY_EVENT_LOG=full." in step
+    without = causes.cause(ending, causes.Around(masked=True)).step
+    assert without.endswith("of the next one here: PROXY_EVENT_LOG=full.")
     assert "/admin/logging" not in causes.cause(ending).step
 
 
@@ -193,6 +210,13 @@ def test_of_a_refusal_only_the_setting_keeps_the_words() -> None:
     step = causes.cause(ending, causes.Around(masked=True)).step
     assert "PROXY_EVENT_LOG=full" in step
     assert "/admin/logging" not in step
+
+
+def test_the_limit_of_an_answer_is_named_as_each_api_has_it() -> None:
+    ending = timeline.Ending(kind="completed", at_us=0)
+    step = causes.cause(ending, causes.Around(finishes=("length",))).step
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        assert name in step
 
 
 def test_a_turn_that_never_got_a_place_is_not_the_providers() -> None:

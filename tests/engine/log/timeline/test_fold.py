@@ -266,9 +266,21 @@ def test_a_refused_model_is_named(tmp_path: Path, content: mask.Content) -> None
 
 def test_a_model_that_its_provider_does_not_know_is_named(tmp_path: Path) -> None:
     failed = events.TurnFailed("upstream_error", "model_not_found", "No.", status=404)
-    found = told.told(tmp_path, (1, failed), model="gpt-9", target="gpt-9")
-    assert "`gpt-9`" in found.verdict
+    found = told.told(tmp_path, (1, failed), model="codex-5", target="gpt-9")
+    assert "The provider does not know the model `gpt-9`" in found.verdict
     assert found.ending.party == "client"
+
+
+def test_a_turn_that_never_had_a_place_is_told_from_one_that_was_asked(tmp_path: Path) -> None:
+    late = (8, events.TimerFired("first_chunk"))
+    queued = told.told(tmp_path / "a", late)
+    assert (queued.ending.party, "not asked yet" in queued.verdict) == ("worker", True)
+    assert "8.00 s: the turn waited for a free place on a worker." in queued.evidence[0]
+    sent = (7.99, events.RpcSent("turn/start", 1))
+    asked = told.told(tmp_path / "b", sent, late)
+    assert (asked.ending.party, "not asked yet" in asked.verdict) == ("provider", False)
+    upstream = told.told(tmp_path / "c", late, worker="upstream")
+    assert upstream.ending.party == "provider"
 
 
 def test_why_a_client_left_follows_from_its_times(tmp_path: Path) -> None:

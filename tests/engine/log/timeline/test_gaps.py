@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.log.timeline import gaps, timeline
+from engine.log.timeline import gaps, steps, timeline
 from machines import events
 from machines.turn import thread as threads
 from tests.support.logs import told
@@ -85,9 +85,17 @@ def test_a_turn_was_parked_before_the_request(tmp_path: Path) -> None:
 def test_the_silence_that_an_end_came_behind() -> None:
     gap = timeline.Gap(told.SECOND, 9 * told.SECOND, "worker", 3)
     parked = timeline.Gap(-told.SECOND, 10 * told.SECOND, "parked", -1)
-    assert gaps.final((parked, gap), 9 * told.SECOND + 10_000) == gap
-    assert gaps.final((parked, gap), 11 * told.SECOND) is None
-    assert gaps.final((), told.SECOND) is None
+    read = steps.Steps((), frozenset(), later=False)
+    assert gaps.final((parked, gap), read, 9 * told.SECOND + 10_000) == gap
+    assert gaps.final((parked, gap), read, 11 * told.SECOND) is None
+    assert gaps.final((), read, told.SECOND) is None
+
+
+def test_a_silence_that_a_word_broke_is_not_what_a_client_left_in(tmp_path: Path) -> None:
+    happened = (*told.texts("a"), *told.texts("b", since=11), (11.001, events.ClientGone("left")))
+    found = told.told(tmp_path, *happened)
+    assert "in a silence" not in found.verdict
+    assert found.evidence[0].startswith("From 1.00 s on it was silent for 10.0 s")
 
 
 def test_a_client_that_never_caught_up_was_the_one_that_was_waited_for(tmp_path: Path) -> None:

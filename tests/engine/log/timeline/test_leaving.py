@@ -29,6 +29,12 @@ def test_one_that_leaves_in_the_flow_was_stopped() -> None:
     assert "PROXY_SSE_KEEPALIVE_MS" not in found.step
 
 
+def test_one_that_waits_for_a_body_had_none_of_it_coming() -> None:
+    found = leaving.cause(leaving.Left(2 * SECOND, is_stream=False, has_begun=True))
+    assert "before its answer was whole" in found.sentence
+    assert "coming" not in found.sentence
+
+
 def test_one_that_leaves_in_a_silence_may_have_lost_a_proxy() -> None:
     found = leaving.cause(leaving.Left(47 * SECOND, 40 * SECOND, has_begun=True))
     assert "in a silence of the model" in found.sentence

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from machines import events
@@ -15,20 +16,28 @@ FAILED = events.TurnFailed("upstream_error", "upstream_disconnected", "No.")
 FINISHED = events.TurnFinished("stop")
 
 
-def add(event_log: Any, clock: logs.Clock, name: str, last: Any, **fields: Any) -> None:
-    """Write one stream that lasts a second."""
+def add(
+    event_log: Any,
+    clock: logs.Clock,
+    name: str,
+    *last: Any,
+    pace: float = 0.5,
+    status: int = 200,
+    **fields: Any,
+) -> None:
+    """Write one stream of a text and what follows, an event in so many seconds."""
     first = logs.opened(request_id=f"req_{name}", completion_id=f"chatcmpl-{name}", **fields)
     written, machine = event_log.stream(f"st_{name}"), Stream(first)
     written.open(first)
-    for event in (events.TextDelta("Hello"), last):
-        clock.advance(0.5)
+    for event in (events.TextDelta("Hello"), *last):
+        clock.advance(pace)
         written.append(event, machine.step(event))
     choice = machine.choices[0]
     code = machine.failure.code if machine.failure is not None else None
     ended = events.Terminal(
         kind=machine.kind or "defect",
         emission_trigger=machine.emission_trigger,
-        status=200,
+        status=status,
         code=code,
         finish_reasons=(choice.reason,),
     )
@@ -101,6 +110,31 @@ def test_one_that_is_named_is_taken(log: Path, capfd: pytest.CaptureFixture[str]
     ]
 
 
+def first_words(out: str) -> str:
+    """The sentences that say where the two parted."""
+    return " ".join(out.split("\n\n")[1].split())
+
+
+def test_a_short_stream_is_compared_as_a_long_one_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = logs.Clock()
+    event_log = logs.open_log(tmp_path, clock)
+    retried = events.RetryScheduled(1, 1, "upstream_error")
+    add(event_log, clock, "good", FINISHED, pace=0.01)
+    add(event_log, clock, "again", retried, FAILED, pace=0.01)
+    request = msgspec.Raw(b'{"temperature":2}')
+    add(event_log, clock, "asked", FAILED, pace=0.01, request=request, content="full")
+    add(event_log, clock, "status", FAILED, pace=0.01, status=502)
+    event_log.close()
+    _, out, _ = diff(capfd, "--log", tmp_path, "st_again", "st_good")
+    assert first_words(out).startswith("First in time: attempts, at 0.020 s:")
+    _, out, _ = diff(capfd, "--log", tmp_path, "st_asked", "st_good")
+    assert first_words(out) == "Asked otherwise, or of no time: option temperature."
+    _, out, _ = diff(capfd, "--log", tmp_path, "st_status", "st_good")
+    assert first_words(out).startswith("Before its end, at 0.020 s, nothing that matters")
+
+
 def test_two_that_are_alike_end_with_0(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
     status, out, _ = diff(capfd, "--log", log, "st_whole", "st_early")
     assert (status, out.splitlines()[-1]) == (0, "Nothing that matters differs.")
@@ -124,7 +158,9 @@ def test_a_refusal_has_no_answer_to_compare(
     event_log = logs.open_log(tmp_path)
     refused = events.RequestRejected(request_id="req_1", code="model_not_found", status=404)
     event_log.stream("rj_1").close(refused, "rejected")
+    add(event_log, logs.Clock(), "bad", FAILED)
     event_log.close()
-    status, out, err = diff(capfd, "--log", tmp_path, "rj_1")
-    assert (status, out) == (3, "")
-    assert "rj_1 has no answer to compare: `turntape show rj_1` says why" in err
+    for names in (["rj_1"], ["rj_1", "st_bad"], ["st_bad", "rj_1"]):
+        status, out, err = diff(capfd, "--log", tmp_path, *names)
+        assert (status, out) == (3, "")
+        assert "rj_1 has no answer to compare: `turntape show rj_1` says why" in err

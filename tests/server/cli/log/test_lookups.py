@@ -56,8 +56,22 @@ def test_a_log_without_streams_is_said_to_be_empty_once(tmp_path: Path) -> None:
     assert lookups.nothing_in(tmp_path, names.Covered()) == [
         f"{tmp_path}: the log holds no streams"
     ]
-    file = tmp_path / "lock"
+    file = tmp_path / "none.jsonl"
+    file.touch()
     assert lookups.nothing_in(file, names.Covered()) == [f"{file}: no stream is in this file"]
     what, covers = lookups.nothing_in(tmp_path, names.Covered(0, 1))
     assert what.endswith(": no stream is like that")
     assert covers.startswith("The log covers 1970-01-01 ")
+
+
+def test_a_log_of_which_no_line_can_be_read_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    asked.write(tmp_path, {})
+    for each in tmp_path.glob("*.sum*"):
+        each.unlink()
+    (segment,) = tmp_path.glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"', b"x"))
+    for path in (tmp_path, segment):
+        (said,) = lookups.nothing_in(path, names.Covered())
+        assert (
+            said == f"{path}: no stream can be read in it; `turntape check` says what is damaged"
+        )

@@ -21,6 +21,13 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_is_no_place_for_another(tmp_path: Path) -> None:
+    (tmp_path / "afile").touch()
+    for path in (tmp_path / "afile" / "one", tmp_path / "afile" / "more" / "one"):
+        _, advice = refused(path)
+        assert advice == f"{tmp_path}/afile is no directory; name another place."
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

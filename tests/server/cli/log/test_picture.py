@@ -38,6 +38,20 @@ def test_a_call_is_named_with_its_size_and_fate(tmp_path: Path) -> None:
     assert "call      look call_1: 5 bytes, is no JSON object, sent" in lines
 
 
+def test_a_target_that_was_not_asked_has_no_number(tmp_path: Path) -> None:
+    happened = [
+        (1, events.FallbackSkipped("small", "upstream", "unsupported_parameter")),
+        (1, events.FallbackTaken("large", "upstream", "worker_busy")),
+    ]
+    lines = drawn(tmp_path, *happened, *told.texts("Hel"), (2, FINISHED))
+    attempts = [line.split(maxsplit=1)[1] for line in lines if line.startswith("attempt ")]
+    assert [each.split(",")[0] for each in attempts] == [
+        "1 on codex",
+        "skipped on upstream",
+        "2 fallback on upstream",
+    ]
+
+
 def test_a_moment_is_spelled_in_utc_or_here() -> None:
     assert picture.moment(1_700_000_000_123_456, is_utc=True) == "2023-11-14 22:13:20.123Z"
     assert picture.moment(1_700_000_000_123_456, is_utc=False)[-5] in "+-"

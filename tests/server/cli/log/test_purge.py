@@ -339,7 +339,12 @@ def test_where_the_store_is_a_server_s_nothing_is_erased(
             "give the ids of streams alone, or --key, --before or both",
         ),
         (("--key", "gamma", "--yes"), 3, "nothing to erase: no stream has the key gamma"),
-        (("--before", "2001-01-01"), 3, "nothing to erase: no stream ended before"),
+        (("--before", "2001-01-01"), 3, "nothing to erase: no stream ended before 2001-01-01\n"),
+        (
+            ("--key", "gamma", "--before", "2001-01-01"),
+            3,
+            "no stream has the key gamma and ended before 2001-01-01;",
+        ),
     ],
 )
 def test_why_nothing_is_erased_is_said(
@@ -351,6 +356,15 @@ def test_why_nothing_is_erased_is_said(
 ) -> None:
     assert run(*arguments, "--log", log) == status
     assert said in capfd.readouterr().err
+
+
+def test_a_log_that_is_not_there_is_said_as_by_the_other_commands(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("st_1", "--log", tmp_path / "none") == 1
+    assert "No such file or directory" in capfd.readouterr().err
+    (tmp_path / "file").touch()
+    assert run("st_1", "--log", tmp_path / "file") == 2
 
 
 def test_who_is_asked_and_says_no_is_told_that_nothing_was_erased(

@@ -6,7 +6,8 @@ import pytest
 
 from machines import events
 from server.cli.log import sides
-from tests.support.logs import corpus, told
+from server.cli.log.formats import answer as answers
+from tests.support.logs import corpus, logs, told
 from tests.tools import capture
 
 FINISHED = events.TurnFinished("stop")
@@ -62,3 +63,28 @@ def test_the_workers_side_has_what_it_said_and_was_asked(tmp_path: Path) -> None
     shown = [line.text.split()[3] for line in sides.worker(story)]
     assert shown == ["rpc_sent", "text_delta", "text_delta", "turn_finished"]
     assert len(list(sides.every(story))) == 7
+
+
+REFUSED = {
+    "stream": "rj_1",
+    "event": "request_rejected",
+    "request_id": "req_1",
+    "code": "model_not_found",
+    "status": 404,
+    "state": "rejected",
+    "out": [],
+}
+
+
+@pytest.mark.parametrize(("message", "sentences"), [("No such model.", 0), ("** **** *****.", 1)])
+def test_of_a_refusal_the_body_is_shown_and_that_no_worker_was_asked(
+    tmp_path: Path, message: str, sentences: int
+) -> None:
+    path = logs.write(tmp_path / "events.jsonl", REFUSED | {"message": message})
+    story = told.story_of(path, "rj_1")
+    *said, body = [line.text for line in sides.client(story)]
+    assert len(said) == sentences
+    assert body.startswith('   0.000 s  {"error":{"message":"' + message)
+    assert body.encode()[11:].strip() == answers.answer(story).body.strip()
+    (of_worker,) = sides.worker(story)
+    assert of_worker.text == "The request was refused before a worker was asked."

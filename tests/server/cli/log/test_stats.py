@@ -91,6 +91,23 @@ def test_the_text_says_the_same_in_80_columns(
     assert max(map(len, said.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("width", [80, None])
+def test_a_long_code_is_cut_only_for_a_terminal(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int | None,
+) -> None:
+    code = "_".join(("quota", "exceeded", "for", "this", "model") * 4)
+    failed = {"kind": "upstream_error", "status": 402, "code": code}
+    asked.write(tmp_path, {}, failed, content="full")
+    if width is not None:
+        monkeypatch.setenv("COLUMNS", str(width))
+    _, said, _ = asked.run(capfd, "stats", tmp_path)
+    assert (code in said) is (width is None)
+    assert width is None or max(map(len, said.splitlines())) <= width
+
+
 @pytest.mark.parametrize(
     ("width", "titles"),
     [(None, "ttft longest gap"), (80, "ttft longest gap"), (60, "ttft"), (40, "")],

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from engine.log.find import stories
+from machines import events
 from server.cli.log.formats import curl
 from tests.server.cli.log.formats import formatting
 from tests.support.logs import corpus, logs
@@ -103,3 +104,12 @@ def test_what_was_not_asked_is_a_comment(tmp_path: Path) -> None:
     script = formatting.written(curl.write, stories.story(tmp_path, "st_1")).decode()
     assert "# The request is not in the log." in script
     assert "curl" not in script
+
+
+def test_a_refusal_that_names_no_model_is_a_comment_without_one(tmp_path: Path) -> None:
+    event_log = logs.open_log(tmp_path)
+    refused = events.RequestRejected(request_id="req_1", code="invalid_json", status=400)
+    event_log.stream("rj_1").close(refused, "rejected")
+    event_log.close()
+    script = formatting.written(curl.write, stories.story(tmp_path, "rj_1")).decode()
+    assert "# rj_1: rejected\n" in script
