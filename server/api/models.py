@@ -4,7 +4,6 @@ import msgspec
 
 from engine import slices
 from engine.routing import fleet as routing
-from server.access.entry import MODEL_CHARACTERS
 from server.api.call import Call
 from server.context import Context
 from server.http.errors import ApiError
@@ -29,7 +28,6 @@ def _listed(context: Context, grant: Grant) -> slices.Steps[list[msgspec.Raw]]:
 
 async def model(context: Context, call: Call) -> None:
     """Answer `GET /v1/models/{id}` with one name."""
-    call.entry.model = call.tail[:MODEL_CHARACTERS]
     target = context.fleet.resolve(call.tail)
     if target is None or not call.caller.grant.allows(call.tail):
         message = f"The model '{call.tail[:200]}' does not exist."

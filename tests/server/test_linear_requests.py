@@ -12,7 +12,7 @@ from tests.support.requests import largebodies, requestwork
 
 pytestmark = pytest.mark.slow
 
-SIZE = 25_000
+SIZE = 50_000
 """Bytes of the smaller body: both are read in slices, and kept whole by the log."""
 
 
