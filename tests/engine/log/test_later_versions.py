@@ -14,7 +14,7 @@ import structlog.testing
 
 from engine.log.format import sealed
 from engine.log.read import segments
-from server.cli import readback
+from server.cli import printing, readback
 from tests.support.logs import logs
 
 OF_RECORDS: dict[str, tuple[int, logs.Change]] = {
@@ -96,7 +96,7 @@ def check_replay(directory: Path, streams: int, later: int) -> None:
     status, said = run(readback.replay_command, directory)
     assert status == 0, said
     assert "written by a later version" in said
-    assert f"{streams} streams, " in said
+    assert f"{printing.counted(streams, 'stream')}, " in said
     assert (f"{later} written by a later version: not compared" in said) is (later > 0)
 
 
