@@ -87,8 +87,8 @@ class FreeText:
     def end(self) -> str:
         """Return the rest of the text, as the arguments are over."""
         if self._place is _Place.WITHIN:
-            unsure, self._unsure = self._unsure, ""
-            return _REPLACEMENT if len(unsure) >= len("\\ud800") else unsure
+            is_half = len(self._unsure) >= len("\\ud800")
+            return _REPLACEMENT if is_half else self._unsure
         return _text_of("".join(self._held))
 
     def _open(self, piece: str) -> str:
