@@ -39,7 +39,7 @@ class ToolOptions(
     """The options of tool calls, by a request and its server; records keep the names of schema 1.
 
     Attributes:
-        names: of the functions that the model may call.
+        names: of the functions that the client declared, as the model is offered them.
         legacy: whether it declared them as `functions`, and gets a `function_call`.
         max_calls: calls a choice may have, above which they are withheld; 0 for no limit.
         dedup: whether a call that repeats an earlier one of its choice is withheld.
