@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import pytest
 from openai import BadRequestError, OpenAI
 
+from machines import events
 from tests.clients import callers
 from tests.clients.callers import ANSWER, Call
 from tests.support.logs import serverlog
+from tests.support.process import serving
 
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
 PATCH: Any = {
@@ -39,10 +41,12 @@ CALLS = (
 
 
 class Stage(NamedTuple):
-    """A client, and the model behind its server."""
+    """A client, its server on one of the workers, and the model behind it."""
 
     client: OpenAI
     model: callers.Model
+    server: serving.Serve
+    worker: str
 
 
 @pytest.fixture(
@@ -54,7 +58,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         with OpenAI(
             base_url=server.url, api_key="k", max_retries=0, _strict_response_validation=True
         ) as client:
-            yield Stage(client, model)
+            yield Stage(client, model, server, request.param)
         serverlog.audit(server)
 
 
@@ -150,3 +154,18 @@ def test_a_custom_tool_can_be_demanded(stage: Stage) -> None:
     (item,) = response.output
     assert called(item) == ("custom_tool_call", None, "patch", TEXT)
     assert list(stage.model.offered) == ["patch"]
+
+
+def test_the_result_of_a_custom_call_goes_to_the_turn_that_waits_for_it(stage: Stage) -> None:
+    response = asked(stage, False, input="Patch, and wait.")
+    (item,) = response.output
+    stage.client.responses.create(
+        model="gpt-5.5",
+        tools=[LOOK, PATCH, MAPS, WEB],
+        input=[result(item, "done")],
+        previous_response_id=response.id,
+        extra_headers={"x-request-id": "resumed"},
+    )
+    told = serverlog.story(stage.server, "resumed")
+    resumed = [event for event in told if isinstance(event, events.TurnResumed)]
+    assert len(resumed) == (1 if stage.worker == "codex" else 0)
