@@ -104,6 +104,7 @@ def test_each_call_is_told_as_its_tool_was_declared(stage: Stage, by: str, strea
         ("function_call", None, "look", {"what": "Rome"}),
     ]
     assert response.output_text == ANSWER
+    assert [tool.type for tool in response.tools] == ["function", "custom", "namespace"]
     assert stage.model.results == ["result 0", "result 1", "result 2"]
     assert stage.model.made == [(call.tool, call.arguments) for call in CALLS]
 
