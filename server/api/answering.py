@@ -243,6 +243,7 @@ def _tool_options(
         stop_after=stop_after_tools(config),
         suppress_tail=suppresses_tail(config, options.output_mode),
         sse_comments=_takes_comments(request),
+        shapes=options.tool_shapes,
     )
     # A record leaves out what is the default itself, not what merely equals it.
     return tooloptions.NO_TOOLS if made == tooloptions.NO_TOOLS else made

@@ -20,6 +20,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         stop: sequences that end the answer here.
         max_bytes: of content, before the answer is cut here; None for no limit.
+        tool_shapes: of those tools that the client did not declare as functions, by name.
         most_calls: that a choice may have, 0 for as many as it likes.
         reasoning_summary: how the thinking is to be told; None: as the model has it.
         ignored: names of what nothing honours.
@@ -39,6 +40,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     output_mode: tooloptions.OutputMode
     tools: tuple[worker.Tool, ...] = ()
+    tool_shapes: dict[str, tooloptions.ToolShape] = {}
     call_required: bool = False
     parallel_calls: bool = True
     most_calls: int

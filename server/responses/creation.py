@@ -132,9 +132,11 @@ async def read(context: Context, incoming: IncomingRequest) -> Creation:
     kept = await _earlier(context, incoming, request.previous_response_id)
     earlier = await slices.in_slices(conversation.read(kept, limit), own)
     items, raws = await slices.in_slices(conversation.divided(resolved), own)
-    made = conversation.messages(items, request.prologue, earlier)
+    request = await slices.in_slices(responsesbodies.carried(request, earlier, limit), own)
+    made = conversation.messages(items, request.prologue, earlier, request.offered)
     messages = await slices.in_slices(made, own)
-    repeated = await slices.in_slices(echo.of(incoming.members), own)
+    has_shapes = bool(request.offered.shapes)
+    repeated = await slices.in_slices(echo.of(incoming.members, has_shapes), own)
     for each in (listed, resolved, items, earlier):
         await slices.in_slices(slices.emptied(each), own)
     return Creation(context, incoming, request, ignored, raws, messages, repeated)

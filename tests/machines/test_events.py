@@ -248,8 +248,9 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
     )
     assert fields(tooloptions.ToolOptions) == (
         "names output_mode legacy most dedup delimiter stop_after suppress_tail comments "
-        "call_limit"
+        "call_limit shapes"
     )
+    assert fields(tooloptions.ToolShape) == "name namespace kind"
 
 
 @pytest.mark.parametrize("written", WRITTEN)

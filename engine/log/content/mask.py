@@ -311,6 +311,8 @@ def _without(event: events.StreamEvent, known: redaction.Redaction) -> events.St
     freed = known.hide_fields(event, _FOREIGN.get(type(event), ()))
     if isinstance(event, events.Opened):
         names = known.hide_fields(event.tools, ("names",))
+        if known.may_be_in(msgspec.json.encode(event.tools.shapes)):
+            names["shapes"] = {}
         if names:
             freed["tools"] = msgspec.structs.replace(event.tools, **names)
         if freed.keys() - {"request_id"}:  # the bytes of the answer cannot be made again
