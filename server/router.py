@@ -10,6 +10,7 @@ from server.access.entry import METRICS, Entry
 from server.api import gates, models
 from server.api.call import Call
 from server.chat import endpoint as chat
+from server.completions import endpoint as completions
 from server.context import Context
 from server.http.errors import ApiError, defect
 from server.http.exchange import Exchange, HeaderList, Request, Stage
@@ -241,6 +242,7 @@ TESTS: Final = (Route("/__test/conc", ("GET",), KeyNeed.NEVER, conc.concurrency)
 
 ROUTES: Final = (
     Route("/v1/chat/completions", ("POST", "HEAD"), KeyNeed.ALWAYS, chat.complete),
+    Route("/v1/completions", ("POST", "HEAD"), KeyNeed.ALWAYS, completions.complete),
     *RESPONSES,
     Route("/v1/models", ("GET", "HEAD"), KeyNeed.MODELS, models.models),
     Route("/v1/models/{id}", ("GET", "HEAD"), KeyNeed.MODELS, models.model),

@@ -23,7 +23,12 @@ from server.responses.render.stream import ResponseEvents
 from server.responses.request import body as responsesbodies, conversation, options, to_chat
 
 API: Final = answering.Api(
-    events.RESPONSES, "resp_", "input", may_be_empty=False, renderer=rendering.renderer
+    events.RESPONSES,
+    "resp_",
+    "input",
+    may_be_empty=False,
+    repeats=True,
+    renderer=rendering.renderer,
 )
 """The facts that set the answers of this endpoint apart."""
 

@@ -43,6 +43,7 @@ OPENED = events.Opened(
     versions={"turntape": "0.1.0"},
     hash_key="00ff",
     prompt_bytes=21,
+    prompt_sizes=(14, 7),
     metrics_since=1_700_000_000_000_000,
     key="k",
 )
@@ -74,6 +75,7 @@ TERMINAL = events.Terminal(
     tool_buffers_flushed=2,
     tool_buffers_aborted={"nested": 1, "unclosed": 1},
     own_us=700,
+    process="wk_1",
 )
 
 Written = events.StreamInput | events.WorkerChanged | events.RequestRejected
@@ -182,7 +184,7 @@ VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
     " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools stored"
     " empty_message schema content request versions hash_key prompt_bytes"
-    " metrics_since key",
+    " prompt_sizes metrics_since key",
     "text_delta": "text choice",
     "reasoning_delta": "text choice kind member",
     "reasoning_part_started": "choice",
@@ -203,8 +205,8 @@ VOCABULARY = {
     "timer_fired": "timer",
     "client_gone": "cause",
     "server_stopping": "",
-    "turn_started": "thread_id turn_id choice",
-    "turn_resumed": "thread_id choice parked_us",
+    "turn_started": "thread_id turn_id choice process",
+    "turn_resumed": "thread_id choice parked_us process",
     "park_missed": "reason choice",
     "call_demanded": "attempt choice",
     "turn_changed": "trigger before after choice late_of",
@@ -225,7 +227,7 @@ VOCABULARY = {
     " usage_source frames body_bytes body_hash ttft_us duration_us longest_gap_us tool_calls"
     " tool_calls_withheld tool_calls_dropped tool_buffers_started"
     " tool_buffers_flushed tool_buffers_aborted first_content_us longest_gap_owner parked_us"
-    " heartbeats own_us",
+    " heartbeats own_us process",
 }
 """Fields of each event in schema version 2. What an older reader would misread needs another
 version; what it may skip, as an event that is new, does not."""
