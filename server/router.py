@@ -16,7 +16,7 @@ from server.http.errors import ApiError, defect
 from server.http.exchange import Exchange, HeaderList, Request, Stage
 from server.keys import keyring
 from server.ops import about, conc, health, logcontent, maintenance, metrics
-from server.responses import endpoint as responses
+from server.responses import endpoint as responses, inputtokens
 from server.streams import endpoint as streams
 from server.usage import endpoint as usage
 
@@ -186,7 +186,7 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
     Raises:
         ApiError: `not_found`.
     """
-    for route in routes if path not in ABSENT else ():
+    for route in routes:
         before, marked, after = route.path.partition("{id}")
         if not marked:
             if path == before:
@@ -195,8 +195,8 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
             tail = path[len(before) : len(path) - len(after)]
             if tail:
                 return route, unquote(tail)
-    meant = _meant(routes, path) if path not in ABSENT else ""
-    hint = f" Did you mean {meant}?" if meant else " GET /v1/models lists the models."
+    meant = _meant(routes, path)
+    hint = f" Did you mean {meant}?" if meant else _unoffered(path)
     raise ApiError("not_found", f"Unknown request URL: {failures.without_keys(path[:200])}.{hint}")
 
 
@@ -211,8 +211,25 @@ def _meant(routes: tuple[Route, ...], path: str) -> str:
     return meant if words and meant in known else ""
 
 
-ABSENT: Final = frozenset(("/v1/responses/compact", "/v1/responses/input_tokens"))
-"""Routes of the API that this server does not have, and that would pass for ids of responses."""
+def _unoffered(path: str) -> str:
+    """Return what is said of a path that no route has: whether it is one of OpenAI's."""
+    part = path[:MEANT_CHARACTERS].removeprefix("/v1/").partition("/")[0]
+    if not path.startswith("/v1/") or part not in UNOFFERED:
+        return " GET /v1/models lists the models."
+    return f" This server offers no such part of the API ('{part}')."
+
+
+UNOFFERED: Final = frozenset(
+    (
+        *("agents", "assistants", "audio", "batches", "chat", "chatkit", "containers"),
+        *("content_provenance_checks", "conversations", "decisions", "embeddings", "evals"),
+        *("files", "fine_tuning", "images", "live", "moderations", "organization", "projects"),
+        *("realtime", "safety", "skills", "threads", "uploads", "vaults", "vector_stores"),
+        *("videos", "webhook_endpoints", "webhook_event_types"),
+    )
+)
+"""The parts of OpenAI's API that its SDK has and this server does not, by the word behind `/v1/`.
+Of `chat` there are the completions; what is stored of them elsewhere is not."""
 
 MEANT_CHARACTERS: Final = 200
 """Characters of a path that are looked at for what it was meant to be."""
@@ -222,6 +239,8 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 RESPONSES: Final = (
     Route("/v1/responses", ("POST", "HEAD"), KeyNeed.ALWAYS, responses.create),
+    Route("/v1/responses/input_tokens", ("POST",), KeyNeed.ALWAYS, inputtokens.count),
+    Route("/v1/responses/compact", ("POST",), KeyNeed.ALWAYS, inputtokens.compact),
     Route("/v1/responses/{id}/cancel", ("POST",), KeyNeed.ALWAYS, responses.cancel),
     Route("/v1/responses/{id}/input_items", ("GET",), KeyNeed.ALWAYS, responses.input_items),
     Route("/v1/responses/{id}", ("GET", "DELETE"), KeyNeed.ALWAYS, responses.retrieve),

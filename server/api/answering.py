@@ -116,7 +116,7 @@ async def begin(
     Raises:
         ApiError: for everything that is wrong with the request itself.
     """
-    route, options = await _read_for_first(context, incoming.caller.grant, model, read)
+    route, options = await read_for_first(context, incoming.caller.grant, model, read)
     stream_id, completion_id = _fresh_ids(api)
     _check_limits(context, incoming, options, api)
     turns = _turns(context, incoming, options, route[0], stream_id)
@@ -196,7 +196,7 @@ def _pump(
     return running, permit
 
 
-async def _read_for_first(
+async def read_for_first(
     context: Context, grant: Grant, model: str, read: fallback.Read
 ) -> tuple[tuple[routing.Target, ...], AnswerOptions]:
     """Return the targets of a model's name, and the request as it is read for the first of them.

@@ -11,7 +11,7 @@ from tests.support.process import serving
 
 
 def test_an_unknown_path_is_a_json_404(keyless: serving.Serve) -> None:
-    paths = ("/v1", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/", *router.ABSENT)
+    paths = ("/v1", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/")
     for path in paths:
         answer = ask(keyless, "GET", path)
         assert (answer.status, answer.error["code"]) == (404, "not_found"), path
@@ -36,11 +36,20 @@ def test_k51_a_404_names_the_path_that_was_meant(
     assert error["message"] == f"Unknown request URL: {path}. Did you mean {meant}?"
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/embeddings", "/wp-login.php", "/" + "v1/" * 9999])
+@pytest.mark.parametrize("path", ["/v1", "/v1/wp", "/wp-login.php", "/" + "v1/" * 9999])
 def test_k51_a_404_of_anything_else_names_the_models(keyless: serving.Serve, path: str) -> None:
     message = ask(keyless, "GET", path).error["message"]
     assert message.endswith(" GET /v1/models lists the models.")
     assert len(message) < 300
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/files/f_1", "/v1/conversations"])
+def test_a_404_says_that_a_part_of_the_api_is_not_offered(
+    keyless: serving.Serve, path: str
+) -> None:
+    error = ask(keyless, "POST", path, {}).error
+    part = path.split("/")[2]
+    assert error["message"].endswith(f" This server offers no such part of the API ('{part}').")
 
 
 def test_k50_a_preflight_is_answered_on_any_path(keyed: serving.Serve) -> None:

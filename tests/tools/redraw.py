@@ -12,7 +12,7 @@ from server.logschema import lines
 from server.tracing import attributes
 from tests.faults import matrix
 from tests.simulator import containments
-from tests.tools import decisions, eventschema, house, reference, tokentrace
+from tests.tools import decisions, eventschema, house, reference, sdksurface, tokentrace
 from tests.tools.dashboard import file
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -31,6 +31,7 @@ TABLES = (states.TABLE, turns.TABLE, threads.TABLE, supervisor.TABLE, lifecycle.
 
 PRINTED: dict[str, Callable[[], str]] = {
     "routes": reference.route_table,
+    "sdk": sdksurface.table,
     "finish_reasons": reference.finish_table,
     "timeouts": reference.timeout_table,
     "errors": reference.error_table,

@@ -58,6 +58,10 @@ REFUSED: Final[dict[str, Cause]] = {
             "The prompt is too long for the model.",
             "Send a shorter history, or ask a model with a larger context.",
         ),
+        unsupported_operation=(
+            "The client asked for an operation of the API that no worker here has.",
+            "Have the client do without it: docs/api.md lists what there is.",
+        ),
         provider_rejected=(
             "The model's provider refused the request itself.",
             "Change the request: the same again gets the same answer.",
@@ -73,6 +77,10 @@ REFUSED: Final[dict[str, Cause]] = {
         host_not_allowed=(
             "The request was refused: without a key only this machine itself is served.",
             "Set PROXY_API_KEY, or ask from this machine under its own name.",
+        ),
+        origin_not_allowed=(
+            "A page of another site asked for a WebSocket.",
+            "Add its origin to PROXY_CORS_ALLOWED_ORIGINS, if it is to drive this server.",
         ),
         not_found=(
             "The path is none that the server has.",
