@@ -16,7 +16,7 @@ from server.http.errors import ApiError, defect
 from server.http.exchange import Exchange, HeaderList, Request, Stage
 from server.keys import keyring
 from server.ops import about, conc, health, logcontent, maintenance, metrics
-from server.responses import endpoint as responses, inputtokens
+from server.responses import endpoint as responses, inputtokens, session
 from server.streams import endpoint as streams
 from server.usage import endpoint as usage
 
@@ -113,20 +113,14 @@ class Router:
             return
         route, tail = find(routes, request.path)
         entry.route = route.path
-        if request.method not in route.methods:
-            if route.path == "/v1/responses" and gates.upgrades(request):
-                gates.authenticate(context, request)
-                raise ApiError(
-                    "upgrade_required",
-                    "WebSockets are not offered here; send the request by POST.",
-                    headers=(("upgrade", "HTTP/1.1"), ("connection", "upgrade")),
-                )
+        upgrades = route.path == "/v1/responses" and gates.upgrades(request)
+        if request.method not in route.methods and not (upgrades and request.method == "GET"):
             allow = ", ".join((*route.methods, "OPTIONS"))
             message = f"{entry.method} is not allowed here; try {allow}."
             raise ApiError("method_not_allowed", message, headers=(("allow", allow),))
         grant, entry.key = _admit(context, route, request)
         call = Call(exchange, gates.Caller(entry.request_id, grant), headers, entry, tail)
-        await route.endpoint(context, call)
+        await (session.converse if upgrades else route.endpoint)(context, call)
 
 
 def _headers(context: Context, request: Request | None, request_id: str) -> HeaderList:

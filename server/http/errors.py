@@ -68,7 +68,7 @@ CASES: dict[str, ErrorCase] = {
     "request_too_large": ErrorCase(413, INVALID, "the body is over `PROXY_MAX_BODY_BYTES`"),
     "unsupported_media_type": ErrorCase(415, INVALID, "the body is not `application/json`"),
     "expectation_failed": ErrorCase(417, INVALID, "an `Expect` other than `100-continue`"),
-    "upgrade_required": ErrorCase(426, INVALID, "a WebSocket was asked for, and is not offered"),
+    "upgrade_required": ErrorCase(426, INVALID, "a WebSocket of a version that is not spoken"),
     "headers_too_large": ErrorCase(431, INVALID, "the request's head is over 64 KiB"),
     "rate_limit_exceeded": ErrorCase(
         429, "rate_limit_error", "a limit of the key, or of the provider, is used up", 1

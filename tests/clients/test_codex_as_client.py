@@ -57,16 +57,17 @@ def said(printed: list[Any], kind: str) -> list[str]:
     ]
 
 
-def test_codex_that_would_use_a_websocket_goes_on_by_post_at_once(tmp_path: Path) -> None:
+def test_codex_asks_over_a_websocket(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
         printed = ask(server, tmp_path, "reasoning", more="supports_websockets = true\n")
         assert said(printed, "agent_message")
         assert not [line for line in printed if line["type"] == "error"]
+        assert server.stop() == 0
         asked = [line for line in server.lines if line.get("route") == "/v1/responses"]
-        assert [(line["method"], line["status"]) for line in asked] == [
-            ("GET", 426),
-            ("POST", 200),
-        ]
+        # It makes its conversation known, which asks no model, and goes on from there.
+        assert [line["status"] for line in asked] == [200, 200, 101]
+        assert ["stream" in line for line in asked] == [False, True, False]
+        assert server.replay().returncode == 0
 
 
 def test_codex_completes_a_prompt(tmp_path: Path) -> None:

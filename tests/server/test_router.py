@@ -58,14 +58,18 @@ def test_k50_a_preflight_is_answered_on_any_path(keyed: serving.Serve) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://ok.example"
 
 
-def test_k50_a_websocket_is_426_until_there_is_one(keyed: serving.Serve) -> None:
+def test_k50_an_upgrade_needs_the_key_the_origin_and_a_handshake(keyed: serving.Serve) -> None:
+    path, key = "/v1/responses", f"Bearer {KEY}"
     upgrade = {"upgrade": "websocket", "connection": "Upgrade", "sec_websocket_version": "13"}
-    stranger = ask(keyed, "GET", "/v1/responses", **upgrade)
-    assert stranger.status == 401
-    answer = ask(keyed, "GET", "/v1/responses", authorization=f"Bearer {KEY}", **upgrade)
-    assert (answer.status, answer.error["code"]) == (426, "upgrade_required")
-    assert answer.headers["upgrade"] == "HTTP/1.1"
-    assert ask(keyed, "GET", "/v1/responses", authorization=f"Bearer {KEY}").status == 405
+    assert ask(keyed, "GET", path, **upgrade).status == 401
+    page = ask(keyed, "GET", path, authorization=key, origin="https://evil.example", **upgrade)
+    assert (page.status, page.error["code"]) == (403, "origin_not_allowed")
+    answer = ask(keyed, "GET", path, authorization=key, **upgrade)
+    assert (answer.status, answer.error["code"]) == (400, "bad_http")
+    older = ask(keyed, "GET", path, authorization=key, **upgrade | {"sec_websocket_version": "8"})
+    assert (older.status, older.error["code"]) == (426, "upgrade_required")
+    assert older.headers["sec-websocket-version"] == "13"
+    assert ask(keyed, "GET", path, authorization=key).status == 405
 
 
 @pytest.mark.parametrize("host", ["localhost:", "127.0.0.1:", "[::1]:"])

@@ -20,7 +20,7 @@ OFFERED: Final = {
     "responses.create": "answers",
     "responses.parse": "answers",
     "responses.stream": "answers",
-    "responses.connect": "426: WebSockets are not offered",
+    "responses.connect": "[a WebSocket](responses.md#over-a-websocket)",
     "responses.retrieve": "what was kept",
     "responses.delete": "deletes what was kept",
     "responses.cancel": "stops a response that is made in the background",

@@ -123,8 +123,8 @@ REFUSED: Final[dict[str, Cause]] = {
             "Have the client send no Expect, or 100-continue.",
         ),
         upgrade_required=(
-            "The client asked for a WebSocket, which is not offered.",
-            "Have the client use HTTP.",
+            "The client asked for a WebSocket in a version that is not spoken.",
+            "Have the client use version 13, or HTTP.",
         ),
         headers_too_large=(
             "The request's head is over 64 KiB.",
