@@ -37,7 +37,7 @@ _log = structlog.get_logger(component="access")
 
 
 class Answered(Protocol):
-    """What was sent to a request: by its exchange, or as a message among others."""
+    """The answer that was sent to a request: by its exchange, or as a message among others."""
 
     status: int | None
     body_bytes: int

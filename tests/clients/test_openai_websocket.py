@@ -6,6 +6,9 @@ from openai.resources.responses.responses import ResponsesConnection
 
 from tests.clients import scenes
 
+# The SDK opens its socket in the way that the newest `websockets` has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:connect.* must be used:DeprecationWarning")
+
 
 def answer(connection: ResponsesConnection) -> tuple[str, str]:
     """The text of the pieces of one response, and the status that it ends with."""
