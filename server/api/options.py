@@ -32,6 +32,8 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
         empty_message: when an answer without a message ends with an empty one.
         body: the members of a chat request, for a worker that passes it on.
         body_bytes: UTF-8 bytes of the prompt in it, where `messages` has none.
+        prompts: the options of each prompt, where the choices answer several: as many each, in
+            their order, and each in a turn of its own.
     """
 
     model: str
@@ -56,6 +58,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     choices_a_turn: int = 1
     body: reading.Members = {}
     body_bytes: int = 0
+    prompts: "tuple[AnswerOptions, ...]" = ()
     stored: bool = False
     reasoning_items: bool = False
     separate_items: bool = False

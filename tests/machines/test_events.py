@@ -43,6 +43,7 @@ OPENED = events.Opened(
     versions={"turntape": "0.1.0"},
     hash_key="00ff",
     prompt_bytes=21,
+    prompt_sizes=(14, 7),
     metrics_since=1_700_000_000_000_000,
     key="k",
 )
@@ -183,7 +184,7 @@ VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
     " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools stored"
     " empty_message schema content request versions hash_key prompt_bytes"
-    " metrics_since key",
+    " prompt_sizes metrics_since key",
     "text_delta": "text choice",
     "reasoning_delta": "text choice kind member",
     "reasoning_part_started": "choice",

@@ -19,6 +19,7 @@ from tests.tools import (
     eventschema,
     house,
     reference,
+    sdksurface,
     streamtable,
     tokentrace,
 )
@@ -46,6 +47,7 @@ TABLES = (
 
 PRINTED: dict[str, Callable[[], str]] = {
     "routes": reference.route_table,
+    "sdk": sdksurface.table,
     "finish_reasons": reference.finish_table,
     "timeouts": reference.timeout_table,
     "errors": reference.error_table,
