@@ -14,8 +14,8 @@ from machines.turn import thread as threads
 BUSY: Final = "worker_busy"
 """The code of a turn that had no place in time."""
 
-BEGINS: Final = threads.Event.START_SENT
-"""The event by which a thread changes when we begin it."""
+BEGINS: Final = frozenset({threads.Event.START_SENT, threads.Event.REUSED})
+"""The events by which a thread changes when we begin it, or go on with it."""
 
 _BY_US: Final = (events.RpcSent, events.TurnResumed)
 """Events of our own on Codex, once there is a place on a process: before them, a turn queued."""
@@ -32,7 +32,7 @@ def owner(before: type[events.StreamEvent], event: events.StreamEvent | None) ->
         return "server"
     match event:
         case events.ThreadChanged(trigger=trigger):
-            queued = trigger == BEGINS
+            queued = trigger in BEGINS
         case events.TurnFailed(code=code):
             queued = code == BUSY
         case _:

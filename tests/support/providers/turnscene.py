@@ -15,7 +15,7 @@ from engine.codex import loginlink, loginstate, sharedlogin
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Channel
 from engine.codex.request import preparation, tools
-from engine.codex.turns import dispatcher, parking, states, turn as codexturn
+from engine.codex.turns import dispatcher, idlethreads, parking, states, turn as codexturn
 from engine.codex.turns.thread import Seat
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
@@ -168,10 +168,7 @@ class Server:
 
     def die(self) -> None:
         """Be gone, as `codexworker.AppServer.lost` has it."""
-        readers = list(self.routes.turns.values())
-        self.routes.turns.clear()
-        for reader in readers:
-            reader.lost()
+        self.routes.lost()
         self.channel.close()
 
     def _ids(self, thread: int, number: int | None = None) -> dict[str, str]:
@@ -218,6 +215,7 @@ class Scene:
 
     Args:
         prepared: what the turn shares with others of its request; None: it is the only one.
+        idle: the threads that are kept; None: none is.
     """
 
     def __init__(
@@ -226,6 +224,7 @@ class Scene:
         turn: worker.Turn = TURN,
         lot: parking.Parking | None = None,
         prepared: preparation.Preparation | None = None,
+        idle: idlethreads.IdleThreads | None = None,
     ) -> None:
         self.events: list[StreamInput] = []
         self.changes: list[events.LateChange] = []
@@ -234,8 +233,10 @@ class Scene:
         self._ended = asyncio.Event()
         self._grown = asyncio.Event()
         lot = lot or parking.Parking(64, 300)
-        prepared = prepared or preparation.Preparation(turn, lot.recall(turn.key_id))
-        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot)
+        idle = idle or idlethreads.IdleThreads(0, 0)
+        recall = lot.recall(turn.key_id)
+        prepared = prepared or preparation.Preparation(turn, recall, idle.keeps)
+        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot, idle)
 
     def event(self, event: StreamInput) -> None:
         if isinstance(event, events.LateChange):
