@@ -147,7 +147,7 @@ class CodexWorker:
             missed=dict(self.parking.missed),
             reuse=_counted(self.idle.counts),
             reuse_missed=dict(self.idle.missed),
-            idle_threads=len(self.idle),
+            idle_threads=self.idle.count,
             rpc=self._rpc,
             account=self._shared.health(),
         )

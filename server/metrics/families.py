@@ -178,7 +178,7 @@ PARKING_MISSED: Final = _counter(
 REUSE: Final = _counter(
     "worker_reuse",
     "what became of conversations and the threads kept for them; `reused`: a request went on with "
-    "its conversation's thread, `missed`: its history was sent anew, `begun`: it had no thread yet",
+    "its conversation's thread, `missed`: its history was sent anew, `begun`: it had none yet",
     *("worker", "event"),
 )
 REUSE_MISSED: Final = _counter(

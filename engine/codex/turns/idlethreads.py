@@ -111,8 +111,9 @@ class IdleThreads:
         self._taken = 0.0
         self._states: collections.OrderedDict[bytes, str | Idle] = collections.OrderedDict()
 
-    def __len__(self) -> int:
-        """Return how many there are."""
+    @property
+    def count(self) -> int:
+        """How many there are."""
         return len(self._threads)
 
     @property
@@ -188,7 +189,7 @@ class IdleThreads:
         key = history.key(asked.identity, goal.before, goal.answer)
         idle = self._threads.get(key)
         if idle is None:
-            raise Missed(self._why(asked, goal))
+            raise Missed(self._why(asked))
         if not idle.attempt.idle:
             self._drop(key, threads.Event.GIVEN_UP, "worker_lost")
             raise Missed("worker_lost")
@@ -201,12 +202,13 @@ class IdleThreads:
         self._forget(key)
         return idle
 
-    def _why(self, asked: history.History, goal: history.Goal) -> str:
+    def _why(self, asked: history.History) -> str:
         """Return why there is no such thread, as far as it is known."""
         state = self._states.get(asked.opening, "unknown")
         if isinstance(state, str):
             return state
-        return "options_changed" if state.history.whole == goal.before else "history_edited"
+        same = state.history.identity == asked.identity
+        return "history_edited" if same else "options_changed"
 
     def _note(self, asked: history.History, state: "str | Idle") -> None:
         """Take note of the last state of a conversation."""

@@ -73,10 +73,12 @@ class Server:
         self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
         self._refusals = dict(refusals or {})
+        self._refused_once = ""
         self._numbers = itertools.count(1)
         self._grown = asyncio.Event()
         self._frames: dict[str, appframes.TurnFrames] = {}
         self._turns: collections.Counter[str] = collections.Counter()
+        self._totals: collections.Counter[str] = collections.Counter()
 
     @property
     def methods(self) -> list[str]:
@@ -136,6 +138,30 @@ class Server:
         lines.append(appframes.notification("rawResponse/completed", whole))
         self.channel.feed(b"".join(lines))
 
+    def say_whole(self, text: str, thread: int = 1, steps: int = 1, kind: str = "") -> None:
+        """A whole turn: one message, the thread's counts after each of its steps, and its end.
+
+        Args:
+            kind: of an item beside the message.
+        """
+        ids = self._ids(thread)
+        item = {"type": "agentMessage", "id": f"msg {ids['turnId']}", "text": text}
+        lines = [
+            appframes.notification("item/started", {**ids, "item": item | {"text": ""}}),
+            appframes.notification("item/completed", {**ids, "item": item}),
+        ]
+        if kind:
+            beside = {**ids, "item": {"type": kind, "id": "beside"}}
+            lines.insert(0, appframes.notification("item/started", beside))
+        for _ in range(steps):
+            self._totals[ids["threadId"]] += 1
+            factor = self._totals[ids["threadId"]]
+            total = {name: count * factor for name, count in COUNTS.items()}
+            usage = {"tokenUsage": {"total": total, "last": COUNTS}}
+            lines.append(appframes.notification("thread/tokenUsage/updated", {**ids, **usage}))
+        self.channel.feed(b"".join(lines))
+        self.end_turn(thread)
+
     def ask_result(self, rpc_id: int, call_id: str, thread: int = 1) -> None:
         """Ask for the result of a call."""
         params = {**self._ids(thread), "callId": call_id, "tool": "add", "arguments": {}}
@@ -166,6 +192,10 @@ class Server:
         """Refuse a method no longer."""
         del self._refusals[method]
 
+    def refuses_once(self, method: str) -> None:
+        """Refuse the next request for a method."""
+        self._refused_once = method
+
     def die(self) -> None:
         """Be gone, as `codexworker.AppServer.lost` has it."""
         self.routes.lost()
@@ -186,6 +216,9 @@ class Server:
         method = line["method"]
         if method in self._deaf:
             self.unanswered.append(line)
+        elif method == self._refused_once:
+            self._refused_once = ""
+            self._later(appframes.refusal(line["id"], appframes.INVALID_REQUEST, "gone"))
         elif method in self._refusals:
             refusal = appframes.refusal(line["id"], self._refusals[method], "no")
             self._later(refusal)
