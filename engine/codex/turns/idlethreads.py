@@ -24,8 +24,8 @@ from engine.containment import Boundary
 from machines.turn import thread as threads
 
 BYTES_A_THREAD: Final = 1 << 20
-"""The memory of a thread beside its conversation (0.94 MB with 20 KB of it, on 0.163): a longer
-conversation counts as so many threads more."""
+"""The memory of a thread with a short conversation (0.94 MB with 20 KB of it, on 0.163): each of
+so many bytes of a long one counts as a thread more."""
 
 STATES_A_THREAD: Final = 16
 """Conversations whose last state is known, for each thread that may be kept."""
@@ -47,7 +47,7 @@ class Idle(msgspec.Struct, frozen=True, eq=False):
     carried: tuple[str, ...]
     effort: str | None
     summary: str | None
-    threads: float
+    threads: int
     expiry: asyncio.TimerHandle
     since: float
 
@@ -108,7 +108,7 @@ class IdleThreads:
         self._ttl = ttl
         self._loop = asyncio.get_running_loop()
         self._threads: dict[bytes, Idle] = {}
-        self._taken = 0.0
+        self._taken = 0
         self._states: collections.OrderedDict[bytes, str | Idle] = collections.OrderedDict()
 
     @property
@@ -125,7 +125,7 @@ class IdleThreads:
         """Keep a thread whose answer has reached the client."""
         answer, carried = over.said
         key = history.key(asked.identity, asked.whole, answer)
-        takes = 1 + asked.size / BYTES_A_THREAD
+        takes = 1 + asked.size // BYTES_A_THREAD
         if not over.idle or takes > self._most:
             self._note(asked, "too_large" if over.idle else "worker_lost")
             over.let_go(threads.Event.GIVEN_UP)

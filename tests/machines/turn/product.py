@@ -3,9 +3,9 @@
 Theory of operation. A `World` is one request on the Codex worker, and a second that may bring
 results or go on. It holds the machines that run in the product, and of everything else (the
 app-server, the client, the clock, texts) only what tells one state from another.
-`World.happenings` names what can happen next; `explore` tries all of it from every state, breadth first, until no state is new. Each
-state keeps the one it was first reached from, so that a rule that is broken is told as the
-shortest story that breaks it.
+`World.happenings` names what can happen next; `explore` tries all of it from every state, breadth
+first, until no state is new. Each state keeps the one it was first reached from, so that a rule
+that is broken is told as the shortest story that breaks it.
 
 What the engine does between the machines is written here a second time, as short as it can be. The
 simulator plays the engine itself, whose every step must be one that the machines have.

@@ -1,4 +1,4 @@
-"""A conversation is the same to a thread if it is the same to the letter, and asked for the same."""
+"""A conversation is the same to a thread if it is the same to the letter, and asks the same."""
 
 from typing import Any
 
