@@ -20,7 +20,7 @@ NONE: Final = notifications.TokenCounts(0, 0, 0, 0, 0)
 
 
 class ThreadTotals:
-    """What a thread has taken since its start, after its last two steps."""
+    """Counts of a thread since its start, after its last two steps."""
 
     def __init__(self) -> None:
         self.before = NONE
