@@ -353,6 +353,7 @@ def _turns(
             reasoning_items=options.reasoning_items,
             separate_items=options.separate_items,
             reasoning_summary=options.reasoning_summary,
+            conversation=options.conversation,
             transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
             key_id=incoming.caller.key_id,
             known=context.known,

@@ -30,6 +30,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
         reasoning_items: whether its reasoning is wanted in the form that only its provider reads.
         separate_items: whether each item of the provider's is told by itself, and not joined.
         empty_message: when an answer without a message ends with an empty one.
+        conversation: the client's own name of the conversation; empty without one.
         body: the members of a chat request, for a worker that passes it on.
         body_bytes: UTF-8 bytes of the prompt in it, where `messages` has none.
         prompts: the options of each prompt, where the choices answer several: as many each, in
@@ -56,6 +57,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()
     emulated: tuple[str, ...] = ()
     choices_a_turn: int = 1
+    conversation: str = ""
     body: reading.Members = {}
     body_bytes: int = 0
     prompts: "tuple[AnswerOptions, ...]" = ()

@@ -57,6 +57,7 @@ def read(
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
         output_schema=form.schema,
+        conversation=request.prompt_cache_key or "",
         ignored=(*ignored, *_active(request, UNFORWARDED), *unheard, *included)[
             : decoding.IGNORED_MAX
         ],

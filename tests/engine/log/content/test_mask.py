@@ -101,6 +101,8 @@ KEPT = {
     "tool_call_dropped": "call_id name",
     "turn_resumed": "thread_id process",
     "park_missed": "reason",
+    "thread_reused": "thread_id",
+    "reuse_missed": "reason",
     "turn_finished": "reason no_text",
     "turn_failed": "kind code param word",
     "timer_fired": "timer",
