@@ -208,14 +208,18 @@ def _meant(routes: tuple[Route, ...], path: str) -> str:
 def _unoffered(path: str) -> str:
     """Return what is said of a path that no route has: whether it is one of OpenAI's."""
     part = path[:MEANT_CHARACTERS].removeprefix("/v1/").partition("/")[0]
-    if not path.startswith("/v1/") or part not in UNOFFERED:
+    stored = path.startswith(STORED_COMPLETIONS)
+    if not stored and (not path.startswith("/v1/") or part not in UNOFFERED):
         return " GET /v1/models lists the models."
     return f" This server offers no such part of the API ('{part}')."
 
 
+STORED_COMPLETIONS: Final = "/v1/chat/completions/"
+"""Where OpenAI's API has the completions that it stored; this server stores none."""
+
 UNOFFERED: Final = frozenset(
     (
-        *("agents", "assistants", "audio", "batches", "chat", "chatkit", "containers"),
+        *("agents", "assistants", "audio", "batches", "chatkit", "containers"),
         *("content_provenance_checks", "conversations", "decisions", "embeddings", "evals"),
         *("files", "fine_tuning", "images", "live", "moderations", "organization", "projects"),
         *("realtime", "safety", "skills", "threads", "uploads", "vaults", "vector_stores"),

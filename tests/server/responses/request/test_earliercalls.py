@@ -7,10 +7,10 @@ import pytest
 from engine import slices, worker
 from machines.tooloptions import ToolShape
 from server.chat.request import DeclaredFunction
-from server.responses.request import declarations, earliercalls, offered
+from server.responses.request import declarations, earliercalls, offered as offers
 from server.responses.request.input_items import CustomCall, FunctionCall
 
-OFFERED = offered.offer(
+OFFERED = offers.offer(
     declarations.Declared("", shape, DeclaredFunction(shape.name))
     for shape in (
         ToolShape("f"),

@@ -4,7 +4,7 @@ import pytest
 
 from machines.tooloptions import ToolShape
 from server.chat.request import DeclaredFunction
-from server.responses.request import declarations, offered
+from server.responses.request import declarations, offered as offers
 
 
 def declared(
@@ -16,11 +16,11 @@ def declared(
 
 
 def names(*tools: declarations.Declared) -> list[str]:
-    return [function.name for _, function in offered.offer(tools).functions]
+    return [function.name for _, function in offers.offer(tools).functions]
 
 
 def test_a_function_of_no_namespace_has_no_shape_of_its_own() -> None:
-    found = offered.offer([declared("f")])
+    found = offers.offer([declared("f")])
     assert (found.functions, found.shapes) == (
         (("None.f", DeclaredFunction("f")),),
         {},
@@ -28,7 +28,7 @@ def test_a_function_of_no_namespace_has_no_shape_of_its_own() -> None:
 
 
 def test_a_name_that_nobody_else_has_stays() -> None:
-    found = offered.offer([declared("f"), declared("exec", "functions", text=True)])
+    found = offers.offer([declared("f"), declared("exec", "functions", text=True)])
     assert [function.name for _, function in found.functions] == ["f", "exec"]
     assert found.shapes == {"exec": ToolShape("exec", "functions", "custom")}
     assert found.grammars == ("functions.exec.format",)
@@ -41,7 +41,7 @@ def test_the_namespace_stands_before_a_name_that_others_have() -> None:
     assert found[2] == "b__f"
     assert found[0].startswith("a__f_")
     assert len(set(found)) == 4
-    shapes = offered.offer(tools).shapes
+    shapes = offers.offer(tools).shapes
     assert shapes == {found[0]: ToolShape("f", "a"), "b__f": ToolShape("f", "b")}
 
 
@@ -59,7 +59,7 @@ def test_a_name_that_is_made_is_not_too_long() -> None:
 
 def test_the_last_declaration_of_a_tool_counts() -> None:
     tools = [declared("f"), declared("g"), declared("f", text=True, description="new")]
-    found = offered.offer(tools)
+    found = offers.offer(tools)
     assert [function.name for _, function in found.functions] == ["f", "g"]
     assert found.functions[0][1].description == "new"
     assert found.shapes == {"f": ToolShape("f", kind="custom")}
@@ -80,12 +80,12 @@ def test_the_last_declaration_of_a_tool_counts() -> None:
 def test_a_tool_of_an_earlier_call_has_the_name_that_it_is_offered_by(
     namespace: str | None, name: str, known: str
 ) -> None:
-    found = offered.offer([declared("f"), declared("f", "a"), declared("g", "a")])
+    found = offers.offer([declared("f"), declared("f", "a"), declared("g", "a")])
     assert found.name(namespace, name) == known
 
 
 def test_only_a_custom_tool_that_is_offered_takes_text() -> None:
-    found = offered.offer([declared("f"), declared("p", "a", text=True)])
+    found = offers.offer([declared("f"), declared("p", "a", text=True)])
     assert [
         found.takes_text("a", "p"),
         found.takes_text(None, "p"),
