@@ -134,8 +134,13 @@ ABOUT_ONE = {
 
 @pytest.mark.parametrize("command", ABOUT_ONE.values(), ids=ABOUT_ONE)
 def test_who_asks_for_a_purged_stream_is_told(
-    command: tuple[str, ...], log: Path, capfd: pytest.CaptureFixture[str]
+    command: tuple[str, ...],
+    log: Path,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     asked.run(capfd, "purge", "st_0001", "--log", log, "--yes")
     status, said, complained = asked.run(capfd, *command, "--log", log)
     assert (status, said) == (3, "")
