@@ -25,9 +25,6 @@ pytestmark = pytest.mark.guard
 
 BUDGETS = budgets.load()
 
-ATTEMPTS = 3
-"""Measurements of which one must keep the budget."""
-
 BURSTS = 600
 """Samples of the token path in bursts; each has some hundred tokens."""
 
@@ -49,29 +46,6 @@ STARTS = 5
 
 PLANTED = 0.3
 """The slowdown of the token path that must be noticed, on an idle and on a busy machine."""
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Prints what was measured, even where the guard holds."""
-
-    def print_it(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n    {text}", end="", flush=True)
-
-    return print_it
-
-
-def lowest(measure: Callable[[], float], budget: float) -> float:
-    """The first measurement within the budget; else the lowest of all attempts."""
-    seen: list[float] = []
-    while len(seen) < ATTEMPTS:
-        seen.append(measure())
-        if seen[-1] <= budget:
-            break
-    return min(seen)
 
 
 def burst_ratio(directory: Path, slowdown: float = 0.0) -> float:
@@ -95,16 +69,20 @@ def alone_ratio(directory: Path, slowdown: float = 0.0) -> float:
     return statistics.median(sample.path / sample.yardstick for sample in samples)
 
 
-def test_a_token_in_a_burst_costs_less_than_the_yardstick(tmp_path: Path, say: Say) -> None:
+def test_a_token_in_a_burst_costs_less_than_the_yardstick(
+    tmp_path: Path, say: budgets.Say
+) -> None:
     budget = BUDGETS["token"]["burst"]
-    ratio = lowest(lambda: burst_ratio(tmp_path), budget)
+    ratio = budgets.lowest(lambda: burst_ratio(tmp_path), budget)
     say(f"token path in bursts: {ratio:.3f} of the yardstick")
     assert ratio <= budget
 
 
-def test_a_token_alone_costs_little_more_than_the_yardstick(tmp_path: Path, say: Say) -> None:
+def test_a_token_alone_costs_little_more_than_the_yardstick(
+    tmp_path: Path, say: budgets.Say
+) -> None:
     budget = BUDGETS["token"]["alone"]
-    ratio = lowest(lambda: alone_ratio(tmp_path), budget)
+    ratio = budgets.lowest(lambda: alone_ratio(tmp_path), budget)
     say(f"token path, one a wake-up: {ratio:.3f} of the yardstick")
     assert ratio <= budget
 
@@ -113,15 +91,15 @@ def test_a_token_alone_costs_little_more_than_the_yardstick(tmp_path: Path, say:
     ("measure", "name"), [(burst_ratio, "burst"), (alone_ratio, "alone")], ids=["burst", "alone"]
 )
 def test_a_slowdown_of_the_token_path_is_noticed(
-    tmp_path: Path, say: Say, measure: Callable[[Path, float], float], name: str
+    tmp_path: Path, say: budgets.Say, measure: Callable[[Path, float], float], name: str
 ) -> None:
     budget = BUDGETS["token"][name]
-    ratio = lowest(lambda: measure(tmp_path, PLANTED), budget)
+    ratio = budgets.lowest(lambda: measure(tmp_path, PLANTED), budget)
     say(f"token path, {name}, slowed down by {PLANTED:.0%}: {ratio:.3f} of the yardstick")
     assert ratio > budget
 
 
-def test_a_token_is_hardly_later_than_through_a_bare_copy(say: Say) -> None:
+def test_a_token_is_hardly_later_than_through_a_bare_copy(say: budgets.Say) -> None:
     case = rivals.Case(1, standin.Turn(deltas=100, interval=0.002, stamped=True))
     plan = msgspec.json.encode(case.turn).decode()
 
@@ -134,12 +112,12 @@ def test_a_token_is_hardly_later_than_through_a_bare_copy(say: Say) -> None:
 
     budget = BUDGETS["latency"]["line_to_byte"]
     with rivals.turntape(case) as ours, rivals.running("echo", plan) as bare:
-        ratio = lowest(measure, budget)
+        ratio = budgets.lowest(measure, budget)
     say(f"worker line to client byte: {ratio:.2f} of a copy from pipe to socket")
     assert ratio <= budget
 
 
-def relay_ratio(case: rivals.Case, rounds: int, say: Say) -> float:
+def relay_ratio(case: rivals.Case, rounds: int, say: budgets.Say) -> float:
     """The least CPU time a chunk of all rounds, as a part of the relay's least."""
     measured = list(rivals.rounds(case, rounds))
     ours = min(each.ours.cpu_us or 0 for each in measured)
@@ -148,18 +126,18 @@ def relay_ratio(case: rivals.Case, rounds: int, say: Say) -> float:
     return ours / theirs
 
 
-def test_a_flood_costs_a_fraction_of_the_relay(say: Say) -> None:
+def test_a_flood_costs_a_fraction_of_the_relay(say: budgets.Say) -> None:
     case = rivals.Case(16, standin.Turn(deltas=1000))
     assert relay_ratio(case, SERVER_ROUNDS, say) <= BUDGETS["relay"]["flood"]
 
 
-def test_paced_streams_cost_a_part_of_the_relay(say: Say) -> None:
+def test_paced_streams_cost_a_part_of_the_relay(say: budgets.Say) -> None:
     # System calls rule here, and how many chunks a wake-up gathers.
     case = rivals.Case(64, standin.Turn(deltas=100, interval=0.02))
     assert relay_ratio(case, PACED_ROUNDS, say) <= BUDGETS["relay"]["paced_64"]
 
 
-def test_the_first_token_is_as_soon_on_responses_as_on_chat(say: Say) -> None:
+def test_the_first_token_is_as_soon_on_responses_as_on_chat(say: budgets.Say) -> None:
     # Paced, as a model is.
     case = rivals.Case(1, standin.Turn(deltas=3, interval=0.002))
     with rivals.turntape(case) as ours:
@@ -173,7 +151,7 @@ def test_the_first_token_is_as_soon_on_responses_as_on_chat(say: Say) -> None:
             return min(waits["responses"]) / min(waits["chat"])
 
         budget = BUDGETS["latency"]["responses_ttft"]
-        ratio = lowest(measure, budget)
+        ratio = budgets.lowest(measure, budget)
     say(f"first token on Responses: {ratio:.2f} of chat's")
     assert ratio <= budget
 
@@ -210,7 +188,7 @@ def rss_mib(status: str) -> float:
     return int(kib) / 1024
 
 
-def test_a_start_is_quick_and_small(tmp_path: Path, say: Say) -> None:
+def test_a_start_is_quick_and_small(tmp_path: Path, say: budgets.Say) -> None:
     starts = [(start_of_server(tmp_path), start_of_python()) for _ in range(STARTS)]
     ours, bare = zip(*starts, strict=True)
     cpu, least = (min(each.cpu for each in side) for side in (ours, bare))

@@ -35,9 +35,6 @@ MIB = 24
 ROUNDS = 4
 """Rounds of a measurement, of which the least counts."""
 
-ATTEMPTS = 3
-"""Measurements of which one must keep the budget."""
-
 REPEATED = 20
 """How often a program reads the log in one run: once takes it a few milliseconds."""
 
@@ -103,45 +100,26 @@ def replay_ratio(log: Path, slowdown: float = 0.0) -> float:
     )
 
 
-def lowest(measure: Callable[[], float], budget: float) -> float:
-    """The first measurement within the budget; else the lowest of all attempts."""
-    seen: list[float] = []
-    while len(seen) < ATTEMPTS:
-        seen.append(measure())
-        if seen[-1] <= budget:
-            break
-    return min(seen)
-
-
-def say(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    with capsys.disabled():
-        print(f"\n    {text}", end="", flush=True)
-
-
 def content_of(log: Path) -> str:
     return "masked" if log.name.startswith("masked") else "full"
 
 
-def test_a_replay_costs_little_more_than_to_read_its_json(
-    log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_replay_costs_little_more_than_to_read_its_json(log: Path, say: budgets.Say) -> None:
     budget = BUDGETS[f"replay_{content_of(log)}"]
-    measured = lowest(lambda: replay_ratio(log), budget)
-    say(capsys, f"replay of a {content_of(log)} log: {measured:.2f} times `json.loads`")
+    measured = budgets.lowest(lambda: replay_ratio(log), budget)
+    say(f"replay of a {content_of(log)} log: {measured:.2f} times `json.loads`")
     assert measured <= budget
 
 
-def test_a_slower_replay_is_noticed(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slower_replay_is_noticed(log: Path, say: budgets.Say) -> None:
     budget = BUDGETS[f"replay_{content_of(log)}"]
 
-    measured = lowest(lambda: replay_ratio(log, PLANTED), budget)
-    say(capsys, f"replay of a {content_of(log)} log, twice as slow: {measured:.2f}")
+    measured = budgets.lowest(lambda: replay_ratio(log, PLANTED), budget)
+    say(f"replay of a {content_of(log)} log, twice as slow: {measured:.2f}")
     assert measured > budget
 
 
-def test_a_stream_is_found_as_fast_as_by_grep(
-    log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stream_is_found_as_fast_as_by_grep(log: Path, say: budgets.Say) -> None:
     budget = BUDGETS["find"]
     name = logtool.ids(log)[-1]
 
@@ -149,6 +127,8 @@ def test_a_stream_is_found_as_fast_as_by_grep(
         assert stories.story(log, name).records
 
     grep = ("grep", "-c", name, *files(log))
-    measured = lowest(lambda: ratio(lambda: cpu_of(find), lambda: cpu_of_program(*grep)), budget)
-    say(capsys, f"one stream of a {content_of(log)} log: {measured:.1f} times `grep`")
+    measured = budgets.lowest(
+        lambda: ratio(lambda: cpu_of(find), lambda: cpu_of_program(*grep)), budget
+    )
+    say(f"one stream of a {content_of(log)} log: {measured:.1f} times `grep`")
     assert measured <= budget

@@ -383,13 +383,14 @@ def _on_end(
         running = context.streams.pop(stream_id, None)
         if isinstance(permit, permits.Permit):
             permit.release()
-        failure = running.stream.failure if running is not None else None
-        failed_with = (failure.status if failure is not None else None) or 0
-        end = StreamEnd(stream_id, opened, terminal, failed_with)
-        steps = (
-            lambda: ratelimit.charge(context, grant, running, terminal),
-            lambda: context.access.stream_ended(entry, end),
-        )
+
+        def tell() -> None:
+            failure = running.stream.failure if running is not None else None
+            failed_with = (failure.status if failure is not None else None) or 0
+            end = StreamEnd(stream_id, opened, terminal, failed_with)
+            context.access.stream_ended(entry, end)
+
+        steps = (lambda: ratelimit.charge(context, grant, running, terminal), tell)
         ids = {"req_id": entry.request_id, "stream": stream_id}
         containment.each(containment.Boundary.STREAM_END, operator.call, steps, **ids)
 

@@ -6,7 +6,7 @@ looked for by how they begin: of a log of 1 GiB that is a few MiB.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 
@@ -16,9 +16,6 @@ from engine.log.format import records, sealed, stubs
 from engine.log.read import drafts, segments
 from engine.log.summary import rows, scan
 from machines import events, parse
-
-TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(segments.LoggedEvent))
-"""The events that this version knows."""
 
 ENDS: Final = ("terminal", "request_rejected")
 """The last record of a stream."""
@@ -38,24 +35,6 @@ class Story(msgspec.Struct, frozen=True):
     records: tuple[segments.Record, ...]
     problems: tuple[sealed.Problem, ...] = ()
     row: rows.Summary | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
-    """What every record has, whatever its event."""
-
-    stream: str
-    seq: int
-    seg: int
-    t: int
-    event: str
-    state: str
-    out: tuple[str, ...]
-    states: tuple[str, ...] = ()
-    released: int | None = None
-    schema: int = 1
-
-
-_LINES: Final = msgspec.json.Decoder(_Line)
 
 
 def story(path: Path, name: str) -> Story:
@@ -189,8 +168,8 @@ class _StoryReader:
                 reason = f"stream {line.stream}: record {line.seq} where {self._due} was due"
                 self._complain("corrupt", segment.path, number, offset, reason)
             self._due = line.seq + 1
-            if line.event not in TAGS or line.schema > events.SCHEMA_VERSION:
-                reason = line.event if line.event not in TAGS else "its stream"
+            if line.event not in segments.TAGS or line.schema > events.SCHEMA_VERSION:
+                reason = line.event if line.event not in segments.TAGS else "its stream"
                 self._complain("later", segment.path, number, offset, reason)
                 return
             yield segments.Record(
@@ -209,13 +188,13 @@ class _StoryReader:
                 offset,
             )
 
-    def _parse(self, path: Path, offset: int, raw: bytes) -> _Line | None:
+    def _parse(self, path: Path, offset: int, raw: bytes) -> records.Line | None:
         if not sealed.is_sealed(raw):
             number = _line_number(path, offset)
             self._complain("corrupt", path, number, offset, "its checksum does not fit")
             return None
         try:
-            return parse.parse(raw, _LINES, records.DEPTH)
+            return parse.parse(raw, records.LINES, records.DEPTH)
         except parse.ParseError as error:
             number = _line_number(path, offset)
             if error.fault == "type":

@@ -15,6 +15,25 @@ DEPTH: Final = parse.MAX_DEPTH + 2
 OWN: Final = ("stream", "seq", "seg", "t", "event", "state", "out", "states", "crc")
 """Members that are of no event; beside them are those of `outputs.Decision`."""
 
+
+class Line(msgspec.Struct, gc=False):
+    """Members that every record has, whatever its event."""
+
+    stream: str
+    seq: int
+    seg: int
+    t: int
+    event: str
+    state: str
+    out: tuple[str, ...]
+    states: tuple[str, ...] = ()
+    released: int | None = None
+    schema: int = 1
+
+
+LINES: Final = msgspec.json.Decoder(Line)
+"""Reads a `Line`, and looks at nothing of the event's own."""
+
 _TEXT_DELTA: Final = re.compile(
     rb'\{"stream":"[^"\\]*","seq":\d+,"seg":\d+,"t":\d+,"event":"text_delta",'
     rb'"text":"[^"\\]*(?:\\.[^"\\]*)*"(?:,"choice":\d+)?,'

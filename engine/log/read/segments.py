@@ -137,28 +137,14 @@ class OpenStream(msgspec.Struct):
     answered: bool = False
 
 
-class _Line(msgspec.Struct, gc=False):
-    """What every record has, whatever its event."""
-
-    stream: str
-    seq: int
-    seg: int
-    t: int
-    event: str
-    state: str
-    out: tuple[str, ...]
-    states: tuple[str, ...] = ()
-    released: int | None = None
-    schema: int = 1
-
-
-_AnyLine = _Line | deltas.Delta
+_AnyLine = records.Line | deltas.Delta
 
 _fields: Final = operator.attrgetter(*Record.__struct_fields__[:9])
-_LINES: Final = msgspec.json.Decoder(_Line)
 _DECISIONS: Final = msgspec.json.Decoder(outputs.Decision)
 _EVENTS: Final[msgspec.json.Decoder[LoggedEvent]] = msgspec.json.Decoder(LoggedEvent)
-_TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(LoggedEvent))
+TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(LoggedEvent))
+"""The events that this version knows."""
+
 _LAST_TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Last))
 
 
@@ -255,7 +241,7 @@ class Reading:
         try:
             if not sealed.is_kind(raw, "stream"):
                 raise parse.ParseError("syntax", "its first member is another")
-            return parse.parse(raw, _LINES, records.DEPTH)
+            return parse.parse(raw, records.LINES, records.DEPTH)
         except parse.ParseError as error:
             if error.fault != "type":
                 reader.complain("corrupt", f"it is no record: {error}")
@@ -269,7 +255,7 @@ class Reading:
             self.later.update(self.open)
             reader.complain("later", detail)
             return None
-        return _Line(place.stream, place.seq, place.seg, 0, place.event or detail, "", ())
+        return records.Line(place.stream, place.seq, place.seg, 0, place.event or detail, "", ())
 
     def _follow(self, line: _AnyLine, reader: segmentread.SegmentReader) -> None:
         """Hold a record against what is known of its stream."""
@@ -287,7 +273,7 @@ class Reading:
             del self.open[line.stream]
             return
         known.next_seq = line.seq + 1
-        if line.event in _TAGS:
+        if line.event in TAGS:
             known.state = line.state
             known.last_us = line.t
         if "head" in line.out:
@@ -299,7 +285,7 @@ class Reading:
             self.purged.add(line.stream)
         if line.stream in self.later or line.stream in self.purged:
             return False
-        if line.event not in _TAGS:
+        if line.event not in TAGS:
             reason = line.event
         elif reader.is_later or line.schema > events.SCHEMA_VERSION:
             reason = "its stream"

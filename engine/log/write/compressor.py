@@ -143,6 +143,13 @@ class Compressor:
         except OSError as error:
             self._fail(str(path), error)
             return False
+        except compress.Stopped:
+            raise
+        except Exception as error:  # it is this segment's: the others are not left for it
+            self._unfit.add(cold.number)
+            self._counts.failures += 1
+            containment.report(containment.Boundary.LOG, error, task="compression", path=str(path))
+            return False
         self._said = ""
         self._counts.segments += 1
         self._counts.bytes_read += cold.holds.bytes

@@ -12,7 +12,6 @@ import msgspec
 
 from engine import regular
 from engine.log.check import causes, check, children, ranges
-from engine.log.find import names
 from server.cli import parser as parsers, printing
 from server.cli.log import commands, lookups, selecting, terminal
 from server.process import exits
@@ -50,9 +49,6 @@ def run(options: argparse.Namespace) -> int:
     name, path = _target(options)
     try:
         result = _of_stream(path, name) if name else _of_log(path, options.jobs)
-    except (names.NotFound, names.Ambiguous) as error:
-        printing.complain(*lookups.lines(error))
-        return exits.NOT_FOUND
     except regular.NotRegular as error:
         printing.say(f"{error.filename}: corrupt: {error.strerror}")
         return exits.USAGE

@@ -13,10 +13,9 @@ import time
 from typing import Final
 
 from engine import regular
-from engine.log.find import names
 from server.api import gates
 from server.cli import parser as parsers, printing
-from server.cli.log import commands, lookups, selecting
+from server.cli.log import commands, selecting
 from server.cli.log.formats import answer as answers
 from server.config import load as configuration
 from server.http import errors, exchange as http, listener
@@ -62,9 +61,6 @@ def run(options: argparse.Namespace) -> int:
     """`turntape play ID [--log PATH] [--speed X] [--port N]`."""
     try:
         found = answers.answer(selecting.read(commands.path_of(options.log), options.id))
-    except (names.NotFound, names.Ambiguous) as error:
-        printing.complain(*lookups.lines(error))
-        return exits.NOT_FOUND
     except regular.NotRegular as error:
         printing.complain(f"{error.filename}: corrupt: {error.strerror}")
         return exits.USAGE

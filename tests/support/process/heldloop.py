@@ -167,7 +167,7 @@ def _reference() -> None:
     sum(len(part["text"]) + part["index"] for part in msgspec.json.decode(_DOCUMENT))
 
 
-def _reference_ms() -> float:
+def _pace_ms() -> float:
     """CPU time of the reference work now: the middle of some runs."""
 
     def once() -> float:
@@ -210,7 +210,7 @@ class _Longest:
         self._loop.call_soon_threadsafe(self._say)
 
     def _say(self) -> None:
-        faster = min(REFERENCE_MS / _reference_ms(), 1.0)
+        faster = min(REFERENCE_MS / _pace_ms(), 1.0)
         line = {
             "event": HELD,
             "severity": "info",

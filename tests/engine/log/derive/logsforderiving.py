@@ -54,17 +54,20 @@ def play(event_log: eventlog.EventLog, number: int, *, ends: bool = True) -> str
         if not played.ended:
             written.append(event, played.step(event))
     if ends:
-        ended = events.Terminal(
-            kind="completed",
-            emission_trigger=played.emission_trigger,
-            status=200,
-            finish_reasons=("stop",),
-            usage=played.totals.usage,
-            usage_source=played.totals.source,
-        )
-        written.close(ended, "done")
+        written.close(_completed(played), "done")
     event_log.flush()
     return stream
+
+
+def _completed(played: Stream) -> events.Terminal:
+    return events.Terminal(
+        kind="completed",
+        emission_trigger=played.emission_trigger,
+        status=200,
+        finish_reasons=("stop",),
+        usage=played.totals.usage,
+        usage_source=played.totals.source,
+    )
 
 
 def play_together(event_log: eventlog.EventLog, keys: Sequence[str], deltas: int = 8) -> list[str]:
@@ -87,15 +90,7 @@ def play_together(event_log: eventlog.EventLog, keys: Sequence[str], deltas: int
             written.append(event, played.step(event))
             event_log.flush()
     for written, played in begun:
-        ended = events.Terminal(
-            kind="completed",
-            emission_trigger=played.emission_trigger,
-            status=200,
-            finish_reasons=("stop",),
-            usage=played.totals.usage,
-            usage_source=played.totals.source,
-        )
-        written.close(ended, "done")
+        written.close(_completed(played), "done")
         event_log.flush()
     return names
 

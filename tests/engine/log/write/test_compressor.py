@@ -108,6 +108,26 @@ def test_a_damaged_segment_is_named_once_and_left_and_the_others_are_compressed(
     bench.compressor.close()
 
 
+def test_a_defect_in_one_segment_is_reported_once_and_the_others_are_compressed(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = compress.compress
+
+    def planted(directory: Path, number: int, *more: Any) -> int:
+        if number == 1:
+            raise ZeroDivisionError
+        return usual(directory, number, *more)
+
+    monkeypatch.setattr(compress, "compress", planted)
+    bench = Bench(log)
+    said = [bench.run(), bench.run()]
+    bench.compressor.close()
+    assert bench.forms == [".jsonl", *[".gz"] * (len(bench.forms) - 1)]
+    (defect,) = [line for lines in said for line in lines if line["event"] == "defect"]
+    assert (defect["task"], Path(defect["path"]).name) == ("compression", files.segment_name(1))
+    assert bench.counts.failures == 1
+
+
 def test_what_cannot_be_written_is_said_once_and_tried_again(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
