@@ -61,9 +61,7 @@ def given(on: StandIn, before: int) -> collections.Counter[str]:
 def answered(on: StandIn, prompt: str, **fields: Any) -> scene.Answer:
     """An answer, while others are asked for."""
     with instep.beside(on):
-        on.stage.server.longest()
-        with on.stage.asked(prompt, stream=True, **fields) as asked:
-            answer = biggest.answered(on.stage, asked)
+        answer = biggest.answered(on.stage, prompt, **fields)
     on.stage.survived("completed", None, answer)
     return answer
 

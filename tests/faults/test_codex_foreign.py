@@ -68,9 +68,12 @@ def on() -> Iterator[StandIn]:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_row_45_whatever_codex_writes_is_read_in_no_time(on: StandIn, place: str) -> None:
-    with instep.beside(on), foreign.briefly(on.stage.server):
+    def ask() -> None:
         for name in foreign.TEXTS:
             foreign.check(on.stage, on.stage.ask(prompt(place, name), stream=True))
+
+    with instep.beside(on):
+        foreign.briefly(on.stage.server, ask)
     on.stage.released()
 
 
@@ -96,9 +99,12 @@ PROVIDERS: dict[str, Callable[[str], Answer]] = {
 @pytest.mark.codex
 @pytest.mark.parametrize("place", PROVIDERS)
 def test_row_45_whatever_a_provider_writes_is_read_in_no_time(real: Binary, place: str) -> None:
-    with real.neighbours(), foreign.briefly(real.stage.server):
+    def ask() -> None:
         for name in ("host names", "longer addresses", "lines", "three bytes each"):
             answer = PROVIDERS[place](foreign.TEXTS[name])
             asked = real.plan.prompt(*[answer] * 10)
             foreign.check(real.stage, real.stage.ask(asked, stream=True))
+
+    with real.neighbours():
+        foreign.briefly(real.stage.server, ask)
     real.stage.released()

@@ -38,9 +38,7 @@ def answered(staged: Staged, shape: str, count: int) -> scene.Answer:
     """The answer of a shape with so many of its item, streamed."""
     prompt = staged.source.prompt(upstreams.raw_stream(upstreamshapes.SHAPES[shape](count)))
     with staged.neighbours():
-        staged.stage.server.longest()
-        with staged.stage.asked(prompt, stream=True, **TOOLS) as asked:
-            answer = biggest.answered(staged.stage, asked)
+        answer = biggest.answered(staged.stage, prompt, **TOOLS)
     staged.survived("completed", None, answer)
     return answer
 

@@ -88,7 +88,10 @@ PLACES: dict[str, Callable[[str], upstreams.Answer]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_row_45_whatever_an_upstream_writes_is_read_in_no_time(staged: Staged, place: str) -> None:
-    with staged.neighbours(), foreign.briefly(staged.stage.server):
+    def ask() -> None:
         for text in foreign.TEXTS.values():
             foreign.check(staged.stage, staged.streamed(PLACES[place](text)))
+
+    with staged.neighbours():
+        foreign.briefly(staged.stage.server, ask)
     staged.stage.released()

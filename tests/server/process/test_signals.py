@@ -174,7 +174,7 @@ ERRANDS = {
     "server.cli.demo._stream_one": (("demo", "--port", "0"), 0),
     "server.cli.demo._replay": (("demo", "--port", "0"), 0),
     "server.serve.Server.run": (("mock", "--port", "0"), 0),
-    "server.mock.scratch._made": (("mock", "--port", "0"), 0),
+    "server.mock.scratch._opened": (("mock", "--port", "0"), 0),
     "engine.codex.child.home.find_binary": (("login",), 130),
     "engine.codex.child.process.Process.start": (("login",), 130),
     "engine.codex.login.Login.handshake": (("login",), 130),
