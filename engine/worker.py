@@ -118,6 +118,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         separate_items: whether the client is told of each of the provider's items by itself:
             messages with their phase, reasoning items and their parts. Else the texts of messages
             are joined, and commentary is thinking.
+        conversation: the client's own name of the conversation, its `prompt_cache_key`; empty
+            without one.
         transcript: name of the transcript a scripted worker plays.
         key_id: which client key asked; work that outlives a request belongs to it.
         known: the server's own secrets, which no answer may repeat in an error.
@@ -139,6 +141,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     parallel_calls: bool = True
     reasoning_items: bool = False
     separate_items: bool = False
+    conversation: str = ""
     transcript: str | None = None
     key_id: str = ""
     known: redaction.Redaction = redaction.NONE
@@ -229,6 +232,9 @@ class Health(msgspec.Struct, frozen=True):
         processes: those that it has, if it has any.
         newest_tested: the newest version of them that it was tested with.
         missed: turns whose history was sent anew, by why.
+        reuse: what became of its conversations' threads since the start, as in `counts`.
+        reuse_missed: conversations that went on, and whose history was sent anew, by why.
+        idle_threads: those that stay loaded for a later request.
         rpc: what requests to them took; None where there are none.
         account: that it is logged in to; None where it has none.
     """
@@ -242,6 +248,9 @@ class Health(msgspec.Struct, frozen=True):
     processes: tuple[ProcessHealth, ...] = ()
     newest_tested: str | None = None
     missed: dict[str, int] = {}
+    reuse: dict[str, int] = {}
+    reuse_missed: dict[str, int] = {}
+    idle_threads: int = 0
     rpc: rpcfigures.RpcFigures | None = None
     account: AccountHealth | None = None
 

@@ -32,9 +32,11 @@ from machines.notices import (
     Notice as Notice,
     ParkMissed as ParkMissed,
     RetryScheduled as RetryScheduled,
+    ReuseMissed as ReuseMissed,
     RpcReplied as RpcReplied,
     RpcSent as RpcSent,
     ThreadChanged as ThreadChanged,
+    ThreadReused as ThreadReused,
     TurnChanged as TurnChanged,
     TurnResumed as TurnResumed,
     TurnStarted as TurnStarted,
@@ -68,6 +70,9 @@ CHAT = "chat.completions"
 RESPONSES = "responses"
 """The endpoint of the Responses API."""
 
+COMPLETIONS = "completions"
+"""The endpoint of the legacy completions."""
+
 
 class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     """The first record of a stream: everything that is not derivable from what follows.
@@ -85,6 +90,8 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
         length_on_worker_exit: whether a lost worker ends the answer as `length`.
         prompt_bytes: UTF-8 bytes of the prompt's texts, by which the tokens of a turn that is cut
             here are estimated; None: they are not, as in logs of earlier versions.
+        prompt_sizes: the same of each prompt, where the choices answer several, as many each in
+            their order; else empty.
         empty_is_failure: whether a stream without any event is an error, instead of empty too.
         stored: whether the answer is kept for later requests.
         empty_message: of the Responses API: when an answer without a message gets an empty one.
@@ -120,6 +127,7 @@ class Opened(StreamEvent, frozen=True, tag="opened", kw_only=True):
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     hash_key: str | None = None
     prompt_bytes: int | None = None
+    prompt_sizes: tuple[int, ...] = ()
     metrics_since: int | None = None
     key: str = ""
 

@@ -46,6 +46,30 @@ class ParkMissed(StreamEvent, frozen=True, tag="park_missed"):
     choice: int = 0
 
 
+class ThreadReused(StreamEvent, frozen=True, tag="thread_reused"):
+    """The thread of an earlier answer goes on: only what it has not seen is sent to the worker.
+
+    Attributes:
+        idle_us: how long it was idle.
+    """
+
+    thread_id: str
+    choice: int = 0
+    idle_us: int = 0
+
+
+class ReuseMissed(StreamEvent, frozen=True, tag="reuse_missed"):
+    """A conversation goes on, and no thread of an earlier answer goes on with it: its history is
+    sent anew.
+
+    Attributes:
+        reason: why, such as `history_edited` or `expired`.
+    """
+
+    reason: str
+    choice: int = 0
+
+
 class CallDemanded(StreamEvent, frozen=True, tag="call_demanded"):
     """A step made no call where one is required: the model is asked for it."""
 
@@ -186,6 +210,8 @@ Notice = (
     TurnStarted
     | TurnResumed
     | ParkMissed
+    | ThreadReused
+    | ReuseMissed
     | CallDemanded
     | TurnChanged
     | ThreadChanged

@@ -13,9 +13,9 @@ from machines import events
 BUSY: Final = "worker_busy"
 """The code of a turn that had no place in time."""
 
-BEGINS: Final = "start_sent"
-"""The event of `machines.turn.thread` by which a thread changes when we begin it. That module
-loads what declares it, which readers of a log have no use for."""
+BEGINS: Final = frozenset(("start_sent", "reused"))
+"""The events of `machines.turn.thread` by which a thread changes when we begin it, or go on with
+it. That module loads what declares it, which readers of a log have no use for."""
 
 _BY_US: Final = (events.RpcSent, events.TurnResumed)
 """Events of our own on Codex, once there is a place on a process: before them, a turn queued."""
@@ -32,7 +32,7 @@ def owner(before: type[events.StreamEvent], event: events.StreamEvent | None) ->
         return "server"
     match event:
         case events.ThreadChanged(trigger=trigger):
-            queued = trigger == BEGINS
+            queued = trigger in BEGINS
         case events.TurnFailed(code=code):
             queued = code == BUSY
         case _:

@@ -4,6 +4,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from machines import vocabulary
+
 OutputMode = Literal["openai-json", "obsidian-xml"]
 """How calls reach the client: as `tool_calls` alone, or with Obsidian Copilot's XML as content."""
 
@@ -15,13 +17,29 @@ CALL_LIMIT: Final = 1024
 """Calls of a choice that no answer has: what makes more goes round in circles."""
 
 
+class ToolShape(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A tool as its client knows it, where that is not how the model is offered it: the model
+    knows functions alone, each by one name.
+
+    Attributes:
+        namespace: that the client declared it in.
+        kind: of its calls; the text for a `custom` tool is the one argument of the function.
+    """
+
+    name: str
+    namespace: str | None = None
+    kind: vocabulary.CallKind = "function"
+
+
 class ToolOptions(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
 ):
     """The options of tool calls, by a request and its server; records keep the names of schema 1.
 
     Attributes:
-        names: of the functions the client declared.
+        names: of the functions that the client declared, as the model is offered them.
         legacy: whether it declared them as `functions`, and gets a `function_call`.
         max_calls: calls a choice may have, above which they are withheld; 0 for no limit.
         dedup: whether a call that repeats an earlier one of its choice is withheld.
@@ -29,6 +47,7 @@ class ToolOptions(
         suppress_tail: whether text after the last call is dropped.
         sse_comments: whether the client reads past comments in a stream.
         call_limit: calls a worker may make for a choice, above which the answer is an error.
+        shapes: of those functions that the client did not declare as such, by their names.
     """
 
     names: tuple[str, ...] = ()
@@ -41,6 +60,7 @@ class ToolOptions(
     suppress_tail: bool = False
     sse_comments: bool = msgspec.field(default=True, name="comments")
     call_limit: int = CALL_LIMIT
+    shapes: dict[str, ToolShape] = {}
 
 
 NO_TOOLS = ToolOptions()

@@ -144,6 +144,8 @@ def codex_options(config: Config) -> "codexoptions.Options":
         client_version=VERSION,
         park_most=config.park_max,
         park_ttl=config.park_ttl_ms / 1000,
+        reuse_most=config.reuse_max,
+        reuse_ttl=config.reuse_ttl_ms / 1000,
         login_link=_login_link(config),
         known=config.redaction(),
     )

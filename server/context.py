@@ -47,6 +47,15 @@ class BackgroundRuns(Protocol):
         """Wait until every run is over; how many are not by then."""
 
 
+class InForce:
+    """The context that requests which come now are answered under.
+
+    What lives as long as a connection asks it for each of its requests.
+    """
+
+    context: "Context"
+
+
 class Context:
     """The running server, as a request sees it.
 
@@ -65,6 +74,7 @@ class Context:
         story_turns: whoever reads the records of a stream waits for a turn.
         accounts: what each key has used of its limits.
         keyring: the keys that are accepted.
+        in_force: has the context that is to be used from now on, be it this one or a later.
         reloads: how often the configuration was read again.
     """
 
@@ -117,6 +127,8 @@ class Context:
         self.usage_turns = asyncio.Semaphore(USAGE_TURNS)
         self.story_turns = asyncio.Semaphore(STORY_TURNS)
         self.reloads = Counts()
+        self.in_force = InForce()
+        self.in_force.context = self
         self.accounts = Accounts()
         self.keyring = slices.at_once(make_keyring(config, self.accounts))
         self._adjust()
@@ -141,6 +153,7 @@ class Context:
 
     def take_over(self) -> None:
         """Have what is counted for all requests be held to the limits of this configuration."""
+        self.in_force.context = self
         self.permits.limit = self.config.sse_max_concurrency
         self._adjust()
 

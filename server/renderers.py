@@ -3,6 +3,7 @@
 from machines import events
 from server.api.reply import Renderer, Reply
 from server.chat import endpoint as chat
+from server.completions import endpoint as completions
 from server.responses.render import rendering
 
 
@@ -10,6 +11,8 @@ def renderer(opened: events.Opened) -> Renderer:
     """Make the renderer of a stream's outputs, with what the log kept of its request."""
     if opened.endpoint == events.RESPONSES:
         return rendering.renderer(opened)
+    if opened.endpoint == events.COMPLETIONS:
+        return completions.renderer(opened)
     return chat.renderer(opened)
 
 

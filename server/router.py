@@ -10,12 +10,13 @@ from server.access.entry import METRICS, Entry
 from server.api import gates, models
 from server.api.call import Call
 from server.chat import endpoint as chat
+from server.completions import endpoint as completions
 from server.context import Context
 from server.http.errors import ApiError, defect
 from server.http.exchange import Exchange, HeaderList, Request, Stage
 from server.keys import keyring
 from server.ops import about, conc, health, logcontent, maintenance, metrics
-from server.responses import endpoint as responses
+from server.responses import endpoint as responses, inputtokens, session
 from server.streams import endpoint as streams
 from server.usage import endpoint as usage
 
@@ -112,20 +113,14 @@ class Router:
             return
         route, tail = find(routes, request.path)
         entry.route = route.path
-        if request.method not in route.methods:
-            if route.path == "/v1/responses" and gates.upgrades(request):
-                gates.authenticate(context, request)
-                raise ApiError(
-                    "upgrade_required",
-                    "WebSockets are not offered here; send the request by POST.",
-                    headers=(("upgrade", "HTTP/1.1"), ("connection", "upgrade")),
-                )
+        upgrades = route.path == "/v1/responses" and gates.upgrades(request)
+        if request.method not in route.methods and not (upgrades and request.method == "GET"):
             allow = ", ".join((*route.methods, "OPTIONS"))
             message = f"{entry.method} is not allowed here; try {allow}."
             raise ApiError("method_not_allowed", message, headers=(("allow", allow),))
         grant, entry.key = _admit(context, route, request)
         call = Call(exchange, gates.Caller(entry.request_id, grant), headers, entry, tail)
-        await route.endpoint(context, call)
+        await (session.converse if upgrades else route.endpoint)(context, call)
 
 
 def _headers(context: Context, request: Request | None, request_id: str) -> HeaderList:
@@ -185,7 +180,7 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
     Raises:
         ApiError: `not_found`.
     """
-    for route in routes if path not in ABSENT else ():
+    for route in routes:
         before, marked, after = route.path.partition("{id}")
         if not marked:
             if path == before:
@@ -194,8 +189,8 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
             tail = path[len(before) : len(path) - len(after)]
             if tail:
                 return route, unquote(tail)
-    meant = _meant(routes, path) if path not in ABSENT else ""
-    hint = f" Did you mean {meant}?" if meant else " GET /v1/models lists the models."
+    meant = _meant(routes, path)
+    hint = f" Did you mean {meant}?" if meant else _unoffered(path)
     raise ApiError("not_found", f"Unknown request URL: {failures.without_keys(path[:200])}.{hint}")
 
 
@@ -210,8 +205,29 @@ def _meant(routes: tuple[Route, ...], path: str) -> str:
     return meant if words and meant in known else ""
 
 
-ABSENT: Final = frozenset(("/v1/responses/compact", "/v1/responses/input_tokens"))
-"""Routes of the API that this server does not have, and that would pass for ids of responses."""
+def _unoffered(path: str) -> str:
+    """Return what is said of a path that no route has: whether it is one of OpenAI's."""
+    part = path[:MEANT_CHARACTERS].removeprefix("/v1/").partition("/")[0]
+    stored = path.startswith(STORED_COMPLETIONS)
+    if not stored and (not path.startswith("/v1/") or part not in UNOFFERED):
+        return " GET /v1/models lists the models."
+    return f" This server offers no such part of the API ('{part}')."
+
+
+STORED_COMPLETIONS: Final = "/v1/chat/completions/"
+"""Where OpenAI's API has the completions that it stored; this server stores none."""
+
+UNOFFERED: Final = frozenset(
+    (
+        *("agents", "assistants", "audio", "batches", "chatkit", "containers"),
+        *("content_provenance_checks", "conversations", "decisions", "embeddings", "evals"),
+        *("files", "fine_tuning", "images", "live", "moderations", "organization", "projects"),
+        *("realtime", "safety", "skills", "threads", "uploads", "vaults", "vector_stores"),
+        *("videos", "webhook_endpoints", "webhook_event_types"),
+    )
+)
+"""The parts of OpenAI's API that its SDK has and this server does not, by the word behind `/v1/`.
+Of `chat` there are the completions; what is stored of them elsewhere is not."""
 
 MEANT_CHARACTERS: Final = 200
 """Characters of a path that are looked at for what it was meant to be."""
@@ -221,6 +237,8 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 RESPONSES: Final = (
     Route("/v1/responses", ("POST", "HEAD"), KeyNeed.ALWAYS, responses.create),
+    Route("/v1/responses/input_tokens", ("POST",), KeyNeed.ALWAYS, inputtokens.count),
+    Route("/v1/responses/compact", ("POST",), KeyNeed.ALWAYS, inputtokens.compact),
     Route("/v1/responses/{id}/cancel", ("POST",), KeyNeed.ALWAYS, responses.cancel),
     Route("/v1/responses/{id}/input_items", ("GET",), KeyNeed.ALWAYS, responses.input_items),
     Route("/v1/responses/{id}", ("GET", "DELETE"), KeyNeed.ALWAYS, responses.retrieve),
@@ -241,6 +259,7 @@ TESTS: Final = (Route("/__test/conc", ("GET",), KeyNeed.NEVER, conc.concurrency)
 
 ROUTES: Final = (
     Route("/v1/chat/completions", ("POST", "HEAD"), KeyNeed.ALWAYS, chat.complete),
+    Route("/v1/completions", ("POST", "HEAD"), KeyNeed.ALWAYS, completions.complete),
     *RESPONSES,
     Route("/v1/models", ("GET", "HEAD"), KeyNeed.MODELS, models.models),
     Route("/v1/models/{id}", ("GET", "HEAD"), KeyNeed.MODELS, models.model),

@@ -21,6 +21,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         handshake_timeout: seconds the reply to `initialize` may take.
         park_most: turns that may wait for a client's results at once.
         park_ttl: seconds they wait.
+        reuse_most: threads that may stay loaded for later requests at once.
+        reuse_ttl: seconds they stay.
         login_link: where clients are told to log in.
         known: the server's own secrets, which a process may repeat.
     """
@@ -38,6 +40,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     client_version: str
     park_most: int
     park_ttl: float
+    reuse_most: int = 0
+    reuse_ttl: float = 0
     login_link: loginlink.Offer = loginlink.Offer()
     known: redaction.Redaction = redaction.NONE
 

@@ -15,7 +15,7 @@ from engine.codex import modelcard, options as codexoptions, sharedlogin, tenant
 from engine.codex.child import bundled as codexmodels, home as codexhome, process
 from engine.codex.protocol import appserver
 from engine.codex.request import preparation
-from engine.codex.turns import parking
+from engine.codex.turns import idlethreads, parking
 from engine.codex.turns.thread import Seat
 from engine.codex.turns.turn import CodexTurn, RequestRunner, Unavailable
 from engine.containment import Boundary
@@ -70,6 +70,7 @@ class CodexWorker:
         self._binary = codexhome.find_binary(options.binary)
         self._home: int | None = None
         self.parking = parking.Parking(options.park_most, options.park_ttl)
+        self.idle = idlethreads.IdleThreads(options.reuse_most, options.reuse_ttl)
         self._rpc = rpcfigures.RpcFigures()
         self._servers: list[tenant.AppServer] = []
         self._shared = sharedlogin.SharedLogin(
@@ -122,8 +123,10 @@ class CodexWorker:
             self._tasks.append(task)
 
     async def stop(self) -> None:
-        """End every process within its grace, and the turns that wait for results before."""
+        """End every process within its grace, and before that the turns that wait for results and
+        the threads that are idle."""
         self.parking.close()
+        self.idle.close()
         for task in self._tasks:
             task.cancel()
         running = [server.process for server in self._servers if server.process is not None]
@@ -135,14 +138,16 @@ class CodexWorker:
     def health(self) -> worker.Health:
         """Ready as soon as one process is."""
         health = self._readiness()
-        counts = msgspec.structs.asdict(self.parking.counts)
         return msgspec.structs.replace(
             health,
-            counts={name: count for name, count in counts.items() if count},
+            counts=_counted(self.parking.counts),
             waiting=len(self._queue),
             processes=tuple(server.health() for server in self._servers),
             newest_tested=appserver.SCHEMA_PIN,
             missed=dict(self.parking.missed),
+            reuse=_counted(self.idle.counts),
+            reuse_missed=dict(self.idle.missed),
+            idle_threads=self.idle.count,
             rpc=self._rpc,
             account=self._shared.health(),
         )
@@ -198,8 +203,9 @@ class CodexWorker:
         return self._runner(turn).run(turn, feed)
 
     def _runner(self, turn: worker.Turn) -> RequestRunner:
-        prepared = preparation.Preparation(turn, self.parking.recall(turn.key_id))
-        return RequestRunner(prepared, self._take_seat, self.parking)
+        recall = self.parking.recall(turn.key_id)
+        prepared = preparation.Preparation(turn, recall, self.idle.keeps)
+        return RequestRunner(prepared, self._take_seat, self.parking, self.idle)
 
     async def _take_seat(self, attempt: int) -> Seat:
         """The least loaded process's seat, or the next that becomes free in time."""
@@ -251,6 +257,11 @@ class CodexWorker:
         containment.each(
             Boundary.PROCESS, lambda tell: tell(name, state, event), told, worker=name
         )
+
+
+def _counted(counts: msgspec.Struct) -> dict[str, int]:
+    """Return the counts that are not 0, by name."""
+    return {name: count for name, count in msgspec.structs.asdict(counts).items() if count}
 
 
 def _login_home(setup: codexhome.Setup) -> Path | None:

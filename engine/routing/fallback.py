@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from engine import containment, failures, redaction, slices, worker
-from engine.routing import limits
+from engine.routing import checking, limits
 from machines import events
 
 NOT_THE_REQUEST: Final = frozenset({401, 402, 404, 408, 429})
@@ -180,7 +180,7 @@ class Fallback:
             candidate = self._others.popleft()
             try:
                 request = candidate.prepare()
-                runner = slices.at_once(candidate.runner.check(request.turns[0]))
+                runner = slices.at_once(checking.check(candidate.runner, request.turns))
             except worker.TurnRefused as refused:
                 skipped = events.FallbackSkipped(
                     candidate.model, candidate.runner.kind.name, refused.code

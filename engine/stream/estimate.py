@@ -40,8 +40,11 @@ class AnswerSize:
             if measure is not None:
                 measure(self, output)
 
-    def usage(self, prompt_bytes: int, choice: int) -> events.Usage:
+    def usage(self, opened: events.Opened, choice: int) -> events.Usage:
         """Return an estimate of the tokens of one choice and its prompt."""
+        prompt_bytes = opened.prompt_bytes or 0
+        if opened.prompt_sizes:
+            prompt_bytes = opened.prompt_sizes[choice * len(opened.prompt_sizes) // opened.n]
         thought = tokens(self.thought[choice])
         said = tokens(self.said[choice])
         return events.Usage(tokens(prompt_bytes), thought + said, reasoning_tokens=thought)

@@ -273,7 +273,7 @@ class Pump:
         if SHARED in self._turns and choices.await_counts(self.stream.choices):
             return
         for choice in choices.without_counts(self.stream.choices):
-            usage = self.size.usage(self.stream.opened.prompt_bytes or 0, choice)
+            usage = self.size.usage(self.stream.opened, choice)
             self._step(events.TokensEstimated(usage, choice))
 
     def _tell_failure(self, event: events.TurnFailed) -> None:

@@ -56,12 +56,35 @@ def slowest(among: tuple[Choice, ...]) -> Choice:
     return min(among, key=lambda choice: states.TABLE.states.index(choice.state))
 
 
-def total(among: tuple[Choice, ...]) -> outputs.UsageTotals:
+def total(among: tuple[Choice, ...], prompts: int = 1) -> outputs.UsageTotals:
     """Add up the counts of all choices; there are none while or where any is unknown.
 
-    The prompt counts once, however many choices answer it, and as a worker counted it where one
+    A prompt counts once, however many choices answer it, and as a worker counted it where one
     did; the tokens of the answers are summed.
+
+    Args:
+        prompts: how many the choices answer, as many each in their order.
     """
+    if prompts <= 1:
+        return _total(among)
+    each = len(among) // prompts
+    totals = [_total(among[start : start + each]) for start in range(0, len(among), each)]
+    usages = [found.usage for found in totals if found.usage is not None]
+    if len(usages) < len(totals):
+        return outputs.UsageTotals(None)
+    usage = events.Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages),
+        sum(usage.reasoning_tokens for usage in usages),
+        sum(usage.other_tokens for usage in usages),
+    )
+    counted = all(found.source == "counted" for found in totals)
+    return outputs.UsageTotals(usage, "counted" if counted else "estimated")
+
+
+def _total(among: tuple[Choice, ...]) -> outputs.UsageTotals:
+    """Add up the counts of the choices that answer one prompt."""
     counted = [choice.counts for choice in among if isinstance(choice.counts, events.Usage)]
     estimated = [choice.counts.usage for choice in among if isinstance(choice.counts, Estimate)]
     known = counted + estimated

@@ -47,8 +47,8 @@ class Stream:
 
     @property
     def totals(self) -> outputs.UsageTotals:
-        """The counts of all choices, the prompt once; None while or where any is unknown."""
-        return choices.total(self.choices)
+        """The counts of all choices, a prompt once; None while or where any is unknown."""
+        return choices.total(self.choices, len(self.opened.prompt_sizes))
 
     @property
     def position(self) -> str:

@@ -2,10 +2,11 @@
 
 Theory of operation. `TurnOnThread` holds a state of each, which `machines.turn.turn` and
 `machines.turn.thread` declare, and does what two tables cannot say: an answer that ends leaves its
-thread to be released, to be interrupted or to wait. `take_turn_event` and `take_thread_event` are
-its only mutators. It knows no process, no clock and no text.
+thread to be released, to be interrupted, to wait or to be idle. `take_turn_event` and
+`take_thread_event` are its only mutators. It knows no process, no clock and no text.
 
-One thread has several turns where a call is demanded or results are brought. The event log keeps
+One thread has several turns where a call is demanded, results are brought, or a later request goes
+on with it. The event log keeps
 every change of either state; it cannot compute them again, since what the app-server said is not
 in it, but it checks that each was legal (`legal`).
 """
@@ -45,6 +46,7 @@ class Step(msgspec.Struct, frozen=True):
 
 _FOLLOWS: Final = {
     turns.Event.COMPLETED: threads.Event.TURN_OVER,
+    turns.Event.CONCLUDED: threads.Event.TURN_CONCLUDED,
     turns.Event.REFUSED: threads.Event.TURN_OVER,
     turns.Event.DEMANDS_SPENT: threads.Event.TURN_OVER,
     turns.Event.OVERDUE: threads.Event.GIVEN_UP,
@@ -100,7 +102,7 @@ class TurnOnThread:
             IllegalEvent: the event does not belong in the thread's state, which is kept.
         """
         before, self.thread = self.thread, threads.TABLE.next(self.thread, event)
-        if event is threads.Event.RESUMED:
+        if event in (threads.Event.RESUMED, threads.Event.REUSED):
             self.turn, self.heard = turns.TABLE.initial, False  # the answer to another client
         changes = _change("thread", event, before, self.thread)
         return Step(changes, threads.actions(self.thread, event))

@@ -6,14 +6,15 @@
     asked         Codex waits for the result of a call, and its step is not whole
     refusing      too long: each result that Codex asks for is a refusal
     waiting       its turn waits for the results of calls; the client has them
+    idle          its turn is over; a later request may go on with it
     interrupting  Codex was asked to end its turn
     orphaned      nobody wants it, and it has not started yet
     released      Codex was told that it is not needed any more
     gone          its process is gone, and so is it
 
 Each thread has a place on its process, and gives it back exactly once: on its way into one of the
-final states, or for as long as it waits. `ThreadMachine` declares the states; it is compiled at
-import to `TABLE`.
+final states, or for as long as it waits or is idle. `ThreadMachine` declares the states; it is
+compiled at import to `TABLE`.
 """
 
 import enum
@@ -34,6 +35,7 @@ class ThreadMachine(StateMachine):
     asked = State()
     refusing = State()
     waiting = State()
+    idle = State()
     interrupting = State()
     orphaned = State()
     released = State(final=True)
@@ -48,18 +50,23 @@ class ThreadMachine(StateMachine):
     step_unanswerable = interrupting.from_(running, asked, refusing)
     resumed = waiting.to(running)
     turn_over = released.from_(running, asked, refusing)
+    turn_concluded = running.to(idle)
+    reused = idle.to(running)
+    not_kept = idle.to(released)
     given_up = (
         new.to(released)
         | starting.to(orphaned)
         | interrupting.from_(running, asked, refusing, waiting)
     )
-    expired = waiting.to(interrupting)
-    evicted = waiting.to(interrupting)
+    expired = waiting.to(interrupting) | idle.to(released)
+    evicted = waiting.to(interrupting) | idle.to(released)
     interrupt_refused = interrupting.to.itself()
     interrupted = interrupting.to(released)
     interrupt_ignored = interrupting.to(released)
-    process_lost = gone.from_(starting, running, asked, refusing, waiting, interrupting, orphaned)
-    release_failed = released.from_(interrupting, orphaned)
+    process_lost = gone.from_(
+        starting, running, asked, refusing, waiting, idle, interrupting, orphaned
+    )
+    release_failed = released.from_(idle, interrupting, orphaned)
 
 
 TABLE: Final = compile_table(ThreadMachine)
@@ -71,6 +78,7 @@ RUNNING: Final = ThreadMachine.running.id
 ASKED: Final = ThreadMachine.asked.id
 REFUSING: Final = ThreadMachine.refusing.id
 WAITING: Final = ThreadMachine.waiting.id
+IDLE: Final = ThreadMachine.idle.id
 INTERRUPTING: Final = ThreadMachine.interrupting.id
 ORPHANED: Final = ThreadMachine.orphaned.id
 RELEASED: Final = ThreadMachine.released.id
@@ -91,9 +99,12 @@ class Event(enum.StrEnum):
             waits for.
         RESUMED: the client has brought the results.
         TURN_OVER: Codex ended the turn.
+        TURN_CONCLUDED: the same, and the thread holds just what the client has seen.
+        REUSED: a later request goes on with it.
+        NOT_KEPT: no later request will.
         GIVEN_UP: nobody wants the thread any more.
-        EXPIRED: the results did not come in time.
-        EVICTED: another thread waits in its place.
+        EXPIRED: the results, or the next request, did not come in time.
+        EVICTED: another thread waits, or is idle, in its place.
         INTERRUPT_REFUSED: Codex was too busy to take the interrupt.
         INTERRUPTED: Codex answered the interrupt.
         INTERRUPT_IGNORED: Codex did not, in the time that it has.
@@ -110,6 +121,9 @@ class Event(enum.StrEnum):
     STEP_UNANSWERABLE = ThreadMachine.step_unanswerable.id
     RESUMED = ThreadMachine.resumed.id
     TURN_OVER = ThreadMachine.turn_over.id
+    TURN_CONCLUDED = ThreadMachine.turn_concluded.id
+    REUSED = ThreadMachine.reused.id
+    NOT_KEPT = ThreadMachine.not_kept.id
     GIVEN_UP = ThreadMachine.given_up.id
     EXPIRED = ThreadMachine.expired.id
     EVICTED = ThreadMachine.evicted.id
@@ -138,6 +152,7 @@ class Action(enum.Enum):
         UNSUBSCRIBE: send `thread/unsubscribe`; nothing that is said of the thread counts any more.
         REFUSE_RESULTS: answer what Codex asks for with a refusal, now and later.
         LEAVE: give the place on the process to the next thread.
+        REST: the same, and step with `process_lost` if the process is.
         ABANDON: try each part of a release, since one of them failed; `LEAVE` too.
     """
 
@@ -147,6 +162,7 @@ class Action(enum.Enum):
     UNSUBSCRIBE = enum.auto()
     REFUSE_RESULTS = enum.auto()
     LEAVE = enum.auto()
+    REST = enum.auto()
     ABANDON = enum.auto()
 
 
@@ -161,6 +177,10 @@ _ACTIONS: Final[Mapping[tuple[str, Event], tuple[Action, ...]]] = {
     (INTERRUPTING, Event.EXPIRED): _STOPS,
     (INTERRUPTING, Event.EVICTED): _STOPS,
     (INTERRUPTING, Event.INTERRUPT_REFUSED): (Action.INTERRUPT_AGAIN,),
+    (IDLE, Event.TURN_CONCLUDED): (Action.REST,),
+    (RELEASED, Event.NOT_KEPT): (Action.UNSUBSCRIBE,),
+    (RELEASED, Event.EXPIRED): (Action.UNSUBSCRIBE,),
+    (RELEASED, Event.EVICTED): (Action.UNSUBSCRIBE,),
     (RELEASED, Event.STARTED): (Action.UNSUBSCRIBE, Action.LEAVE),
     (RELEASED, Event.TURN_OVER): (Action.UNSUBSCRIBE, Action.LEAVE),
     (RELEASED, Event.START_REFUSED): (Action.LEAVE,),

@@ -45,6 +45,7 @@ class TurnMachine(StateMachine):
     step_lacking = lacking.from_(speaking, lacking)
     step_called = calling.from_(silent, speaking, whole, lacking)
     completed = over.from_(silent, speaking, whole, lacking)
+    concluded = over.from_(speaking, whole)
     call_missing = owing.from_(silent, speaking, whole, lacking)
     demanded = owing.to(silent)
     demands_spent = owing.to(failed)
@@ -83,6 +84,8 @@ class Event(enum.StrEnum):
         STEP_LACKING: the same, where the client requires a call.
         STEP_CALLED: a step of the model is complete and has calls.
         COMPLETED: Codex ended the turn well.
+        CONCLUDED: the same, and the turn has left nothing on its thread but what the client was
+            told.
         CALL_MISSING: Codex ended the turn well, without the call that the client requires.
         DEMANDED: the model is asked for that call, in a next turn of the same thread.
         DEMANDS_SPENT: it was asked for it often enough.
@@ -102,6 +105,7 @@ class Event(enum.StrEnum):
     STEP_LACKING = TurnMachine.step_lacking.id
     STEP_CALLED = TurnMachine.step_called.id
     COMPLETED = TurnMachine.completed.id
+    CONCLUDED = TurnMachine.concluded.id
     CALL_MISSING = TurnMachine.call_missing.id
     DEMANDED = TurnMachine.demanded.id
     DEMANDS_SPENT = TurnMachine.demands_spent.id

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -19,7 +19,7 @@ from server.access.strangers import WINDOW_S, Strangers
 from server.access.tracecontext import TraceContext
 from server.http import clientaddress
 from server.http.errors import ApiError
-from server.http.exchange import Exchange, Request
+from server.http.exchange import Request
 
 PATH_CHARACTERS: Final = 256
 """Characters of a path without a route that are kept."""
@@ -34,6 +34,13 @@ REJECTED: Final = "rejected"
 """The state in the one record of a refused request."""
 
 _log = structlog.get_logger(component="access")
+
+
+class Answered(Protocol):
+    """The answer that was sent to a request: by its exchange, or as a message among others."""
+
+    status: int | None
+    body_bytes: int
 
 
 class AccessLog:
@@ -82,9 +89,9 @@ class AccessLog:
         self._trace(entry, request)
         return entry
 
-    def end(self, entry: Entry, exchange: Exchange) -> None:
+    def end(self, entry: Entry, answered: Answered) -> None:
         """Write the trace of a request that was answered, or whose client has left."""
-        entry.status, entry.body_bytes = exchange.status, exchange.body_bytes
+        entry.status, entry.body_bytes = answered.status, answered.body_bytes
         entry.ended = self._now()
         self._tell(entry)
 

@@ -44,6 +44,8 @@ class Api(msgspec.Struct, frozen=True):
         id_prefix: how the ids of its answers begin.
         prompt_field: of a request: what is too long when the prompt is.
         may_be_empty: whether a stream without any event is one that clients take as an answer.
+        repeats: whether an answer repeats parts of its request: it cannot be made again from a
+            log that has not kept them.
         renderer: makes what turns a stream's outputs into bytes.
     """
 
@@ -51,6 +53,7 @@ class Api(msgspec.Struct, frozen=True):
     id_prefix: str
     prompt_field: str
     may_be_empty: bool
+    repeats: bool
     renderer: Callable[[events.Opened], Renderer]
 
 
@@ -114,17 +117,17 @@ async def begin(
         ApiError: for everything that is wrong with the request itself.
     """
     incoming.entry.model = model[:MODEL_CHARACTERS]
-    route, options = await _read_for_first(context, incoming.caller.grant, model, read)
+    route, options = await read_for_first(context, incoming.caller.grant, model, read)
     stream_id, completion_id = _fresh_ids(api)
     _check_limits(context, incoming, options, api)
     turns = _turns(context, incoming, options, route[0], stream_id)
-    checked = await fallback.check(route, turns[0])
+    checked = await fallback.check(route, turns)
     content = context.log_content.of(incoming.entry.key)
     kept = await slices.in_slices(
         keptrequest.keep(incoming.members, content, context.hash_key, context.known)
     )
-    size = await slices.in_slices(promptsize.of_prompt(options))
-    opened = _opened(context, incoming, options, api, route, kept, completion_id, size)
+    sizes = await slices.in_slices(promptsize.of_prompts(options))
+    opened = _opened(context, incoming, options, api, route, kept, completion_id, sizes)
     parameters.note(incoming.entry, incoming.members)
     readings = await fallback.readings(route, options, read)
 
@@ -194,7 +197,7 @@ def _pump(
     return running, permit
 
 
-async def _read_for_first(
+async def read_for_first(
     context: Context, grant: Grant, model: str, read: fallback.Read
 ) -> tuple[tuple[routing.Target, ...], AnswerOptions]:
     """Return the targets of a model's name, and the request as it is read for the first of them.
@@ -243,6 +246,7 @@ def _tool_options(
         stop_after=stop_after_tools(config),
         suppress_tail=suppresses_tail(config, options.output_mode),
         sse_comments=_takes_comments(request),
+        shapes=options.tool_shapes,
     )
     # A record leaves out what is the default itself, not what merely equals it.
     return tooloptions.NO_TOOLS if made == tooloptions.NO_TOOLS else made
@@ -286,12 +290,11 @@ def _opened(
     route: tuple[routing.Target, ...],
     kept: keptrequest.Kept,
     completion_id: str,
-    prompt_bytes: int,
+    sizes: tuple[int, ...],
 ) -> events.Opened:
     config = context.config
     target = route[0]
-    # An answer that repeats what was not kept of its request cannot be made again.
-    comparable = api.endpoint == events.CHAT or kept.repeatable
+    comparable = kept.repeatable or not api.repeats
     return events.Opened(
         request_id=incoming.caller.request_id,
         completion_id=completion_id,
@@ -306,7 +309,8 @@ def _opened(
         include_usage=options.include_usage,
         stop=options.stop,
         max_bytes=options.max_bytes,
-        prompt_bytes=prompt_bytes,
+        prompt_bytes=sum(sizes),
+        prompt_sizes=sizes if len(sizes) > 1 else (),
         metrics_since=context.log.now() if config.enable_request_metrics else None,
         key=incoming.entry.key or "",
         length_on_worker_exit=config.worker_exit == "length",
@@ -331,13 +335,14 @@ def _turns(
     target: routing.Target,
     stream_id: str,
 ) -> tuple[worker.Turn, ...]:
+    prompts = options.prompts or (options,)
     return tuple(
         worker.Turn(
             stream_id=stream_id,
             request_id=incoming.caller.request_id,
             target=target.model,
-            messages=options.messages,
-            body=options.body,
+            messages=prompts[choice * len(prompts) // options.n].messages,
+            body=prompts[choice * len(prompts) // options.n].body,
             choice=choice,
             choices=options.choices_a_turn,
             effort=options.effort or target.effort,
@@ -348,6 +353,7 @@ def _turns(
             reasoning_items=options.reasoning_items,
             separate_items=options.separate_items,
             reasoning_summary=options.reasoning_summary,
+            conversation=options.conversation,
             transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
             key_id=incoming.caller.key_id,
             known=context.known,

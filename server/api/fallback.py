@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from engine import slices, worker
-from engine.routing import fallback as engine_fallback, fleet as routing
+from engine.routing import checking, fallback as engine_fallback, fleet as routing
 from machines import events
 from server.access.entry import Entry
 from server.api.options import AnswerOptions
@@ -59,15 +59,15 @@ Checked = worker.Runner | worker.TurnRefused
 not take them."""
 
 
-async def check(route: tuple[routing.Target, ...], turn: worker.Turn) -> Checked:
-    """Ask the first target whether it takes a turn; return the runner, or a refusal after which
-    another may take it.
+async def check(route: tuple[routing.Target, ...], turns: tuple[worker.Turn, ...]) -> Checked:
+    """Ask the first target whether it takes a request's turns; return the runner, or a refusal
+    after which another may take them.
 
     Raises:
         ApiError: the refusal, where no other target may take the request.
     """
     try:
-        return await slices.in_slices(route[0].worker.check(turn))
+        return await slices.in_slices(checking.check(route[0].worker, turns))
     except worker.TurnRefused as refused:
         if len(route) > 1 and engine_fallback.may_pass(engine_fallback.refusal(refused)):
             return refused

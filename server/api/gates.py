@@ -206,6 +206,18 @@ def cors(context: Context, request: Request) -> HeaderList:
     ]
 
 
+def check_origin(context: Context, request: Request) -> None:
+    """Refuse a WebSocket of a page whose origin is not allowed: CORS does not guard them.
+
+    Raises:
+        ApiError: `origin_not_allowed`.
+    """
+    origin, config = request.headers.get("origin"), context.config
+    allowed = config.cors_allowed_origins if config.enable_cors else ()
+    if origin is not None and origin not in allowed and "*" not in allowed:
+        raise ApiError("origin_not_allowed", "Pages of this origin may not open a WebSocket here.")
+
+
 def preflight(request: Request, methods: tuple[str, ...]) -> HeaderList:
     """Return the headers of an `OPTIONS` answer: the methods of the route, and every header asked
     for."""

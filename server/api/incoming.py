@@ -1,5 +1,7 @@
 """A request that wants an answer, once all of it has come."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from engine import slices
@@ -21,6 +23,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
         body: as it came.
         members: of the body.
         received: when all of it was here, in microseconds of the log's clock.
+        recent: conversations that its connection remembers, by the response that ends them.
     """
 
     exchange: Exchange
@@ -30,6 +33,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     body: bytes
     members: reading.Members
     received: int
+    recent: Mapping[str, tuple[msgspec.Raw, ...]] = {}
 
 
 async def receive(context: Context, call: Call) -> IncomingRequest | None:

@@ -20,6 +20,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         stop: sequences that end the answer here.
         max_bytes: of content, before the answer is cut here; None for no limit.
+        tool_shapes: of those tools that the client did not declare as functions, by name.
         most_calls: that a choice may have, 0 for as many as it likes.
         reasoning_summary: how the thinking is to be told; None: as the model has it.
         ignored: names of what nothing honours.
@@ -29,8 +30,11 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
         reasoning_items: whether its reasoning is wanted in the form that only its provider reads.
         separate_items: whether each item of the provider's is told by itself, and not joined.
         empty_message: when an answer without a message ends with an empty one.
+        conversation: the client's own name of the conversation; empty without one.
         body: the members of a chat request, for a worker that passes it on.
         body_bytes: UTF-8 bytes of the prompt in it, where `messages` has none.
+        prompts: the options of each prompt, where the choices answer several: as many each, in
+            their order, and each in a turn of its own.
     """
 
     model: str
@@ -39,6 +43,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     output_mode: tooloptions.OutputMode
     tools: tuple[worker.Tool, ...] = ()
+    tool_shapes: dict[str, tooloptions.ToolShape] = {}
     call_required: bool = False
     parallel_calls: bool = True
     most_calls: int
@@ -52,8 +57,10 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()
     emulated: tuple[str, ...] = ()
     choices_a_turn: int = 1
+    conversation: str = ""
     body: reading.Members = {}
     body_bytes: int = 0
+    prompts: "tuple[AnswerOptions, ...]" = ()
     stored: bool = False
     reasoning_items: bool = False
     separate_items: bool = False

@@ -29,6 +29,14 @@ def of_prompt(options: AnswerOptions) -> slices.Steps[int]:
     return size
 
 
+def of_prompts(options: AnswerOptions) -> slices.Steps[tuple[int, ...]]:
+    """Return the same of each prompt that a request has."""
+    sizes: tuple[int, ...] = ()
+    for prompt in options.prompts or (options,):
+        sizes += ((yield from of_prompt(prompt)),)
+    return sizes
+
+
 def utf8(text: str) -> int:
     """Return how many bytes a text has."""
     return len(text) if text.isascii() else len(text.encode())

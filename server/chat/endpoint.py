@@ -22,7 +22,7 @@ def renderer(opened: events.Opened) -> Renderer:
 
 
 API: Final = answering.Api(
-    events.CHAT, "chatcmpl-", "messages", may_be_empty=True, renderer=renderer
+    events.CHAT, "chatcmpl-", "messages", may_be_empty=True, repeats=False, renderer=renderer
 )
 """The facts that set the answers of this endpoint apart."""
 

@@ -241,6 +241,7 @@ class ChatRequest(msgspec.Struct):
     metadata: dict[str, str] | None = None
     store: bool | None = None
     safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
 
 
 IGNORED_FIELDS: Final = (

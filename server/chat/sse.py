@@ -75,6 +75,12 @@ def usage_comment(totals: outputs.UsageTotals) -> bytes:
     return f": {USAGE_MARK}: {mark}\n\n".encode() if mark is not None else b""
 
 
+def failure_frame(failure: outputs.Failure) -> bytes:
+    """Return the frame that tells of a failure after the head."""
+    told = envelope(failure.code, failure.message, failure.param, failure.status, failure.members)
+    return b"data: " + told + b"\n\n"
+
+
 def usage_object(
     usage: events.Usage | None, members: msgspec.Raw = events.NO_MEMBERS
 ) -> dict[str, Any]:
@@ -322,8 +328,7 @@ class ChatChunks:
 
     def _failure(self, output: outputs.Failure) -> bytes:
         self.frames += 1
-        frame = envelope(output.code, output.message, output.param, output.status, output.members)
-        return b"data: " + frame + b"\n\n"
+        return failure_frame(output)
 
     def _nothing(self, _: outputs.Output) -> bytes:
         return b""

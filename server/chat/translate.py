@@ -46,6 +46,7 @@ def read(
         max_bytes=bytes_of(max_tokens),
         effort=request.reasoning_effort,
         output_schema=form.schema,
+        conversation=request.prompt_cache_key or "",
         messages=messages,
         ignored=(*ignored, *wanted.ignored, *unshown)[: decoding.IGNORED_MAX],
         emulated=("response_format",) if form.instruction else (),

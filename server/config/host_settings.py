@@ -181,6 +181,17 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_request_timeout_ms: Annotated[
         Deadline, Setting("WORKER_REQUEST_TIMEOUT_MS", "limit of one JSON-RPC reply")
     ] = 10_000
+    reuse_max: Annotated[
+        Count,
+        Setting(
+            "PROXY_REUSE_MAX",
+            "threads of Codex that stay loaded for a conversation's next request, a MiB or more "
+            "each; 0: none does",
+        ),
+    ] = 64
+    reuse_ttl_ms: Annotated[
+        Deadline, Setting("PROXY_REUSE_TTL_MS", "how long such a thread waits for it")
+    ] = 900_000
     worker_hang_timeout_ms: Annotated[
         Deadline,
         Setting(

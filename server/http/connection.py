@@ -81,6 +81,8 @@ class Connection:
         """Close the connection when no answer is in hand, else after that answer."""
         if self._phase is Phase.IDLE:
             self._out.close()
+        elif self._exchange is not None and self._exchange.on_drain is not None:
+            self._exchange.on_drain()
         self._phase = Phase.LAST
 
     def abort(self) -> None:
@@ -191,7 +193,7 @@ class Connection:
             # The client has half-closed already. What the handler answers without waiting for
             # anything still goes out; a handler that waits learns that the client has left.
             self._loop.call_soon(self.lost)
-        return http.Exchange(request, self._protocol, self._out, self._head)
+        return http.Exchange(request, self._protocol, self._out, self._head, self._in.take)
 
     def _peer(self) -> str:
         peer = self._writer.get_extra_info("peername")

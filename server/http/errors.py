@@ -38,6 +38,9 @@ CASES: dict[str, ErrorCase] = {
     ),
     "model_required": ErrorCase(400, INVALID, "`model` is missing"),
     "unsupported_parameter": ErrorCase(400, INVALID, "a parameter the worker cannot honour"),
+    "unsupported_operation": ErrorCase(
+        400, INVALID, "an operation of the API that no worker here has"
+    ),
     "unsupported_content": ErrorCase(400, INVALID, "a content part the worker cannot take"),
     "context_length_exceeded": ErrorCase(400, INVALID, "the prompt is too long for the model"),
     "provider_rejected": ErrorCase(400, INVALID, "the model's provider refused the request"),
@@ -48,6 +51,9 @@ CASES: dict[str, ErrorCase] = {
     ),
     "host_not_allowed": ErrorCase(
         403, INVALID, "without a key, or for metrics a token, only loopback is served"
+    ),
+    "origin_not_allowed": ErrorCase(
+        403, INVALID, "a WebSocket of a page that is not in `PROXY_CORS_ALLOWED_ORIGINS`"
     ),
     "provider_forbidden": ErrorCase(403, "permission_error", "the provider refused the account"),
     "not_found": ErrorCase(404, INVALID, "no such route"),
@@ -62,7 +68,7 @@ CASES: dict[str, ErrorCase] = {
     "request_too_large": ErrorCase(413, INVALID, "the body is over `PROXY_MAX_BODY_BYTES`"),
     "unsupported_media_type": ErrorCase(415, INVALID, "the body is not `application/json`"),
     "expectation_failed": ErrorCase(417, INVALID, "an `Expect` other than `100-continue`"),
-    "upgrade_required": ErrorCase(426, INVALID, "a WebSocket was asked for, and is not offered"),
+    "upgrade_required": ErrorCase(426, INVALID, "a WebSocket of a version that is not spoken"),
     "headers_too_large": ErrorCase(431, INVALID, "the request's head is over 64 KiB"),
     "rate_limit_exceeded": ErrorCase(
         429, "rate_limit_error", "a limit of the key, or of the provider, is used up", 1

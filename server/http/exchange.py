@@ -189,6 +189,7 @@ class Stage(enum.Enum):
 
     PENDING = "no byte of it was sent"
     STREAMING = "its head was sent, its body is open"
+    SWITCHED = "the connection is a WebSocket"
     BODILESS = "its head was sent, and what is written to it is dropped: it has no body"
     COMPLETE = "all of it was handed to the transport"
     CUT = "the handler ended the connection within it"
@@ -196,7 +197,7 @@ class Stage(enum.Enum):
     WRITE_STALL = "the client stopped reading before its end"
 
 
-OPEN_STAGES = frozenset({Stage.PENDING, Stage.STREAMING, Stage.BODILESS})
+OPEN_STAGES = frozenset({Stage.PENDING, Stage.STREAMING, Stage.BODILESS, Stage.SWITCHED})
 """The stages of a response that has not ended."""
 
 GONE_STAGES: dict[Stage, events.GoneCause] = {
@@ -213,21 +214,30 @@ class Exchange:
         status: that was sent; None before any was.
         body_bytes: of an answer that was sent whole.
         on_pressure: called with the bytes that wait, each time they come to exceed the limit.
+        on_drain: called when the connection is to end as soon as it can.
         on_relief: called each time they have fallen below half of it again.
     """
 
     def __init__(
-        self, request: Request, protocol: h11.Connection, out: outbound.Outbound, head: Head
+        self,
+        request: Request,
+        protocol: h11.Connection,
+        out: outbound.Outbound,
+        head: Head,
+        take: Callable[[None], Awaitable[list[bytes]]] | None = None,
     ) -> None:
         self.request = request
         self.status: int | None = None
         self.body_bytes = 0
         self.on_pressure: Callable[[int], None] | None = None
         self.on_relief: Callable[[], None] | None = None
+        self.on_drain: Callable[[], None] | None = None
+        self._take = take
         self._on_gone: Callable[[events.GoneCause], None] | None = None
         self._protocol = protocol
         self._out = out
         self._head = head
+        self._has_rest = False
         self._stage = Stage.PENDING
         self._ended = asyncio.Event()
 
@@ -268,6 +278,38 @@ class Exchange:
             data += self._protocol.send(h11.Data(data=body))
         self._out.transmit(data + self._protocol.send(h11.EndOfMessage()))
         self._end(Stage.COMPLETE)
+
+    def switch(self, headers: HeaderList) -> None:
+        """Agree to another protocol: from here on `received` and `transmit` speak it."""
+        if not self._may_begin():
+            return
+        self.status = 101
+        head = self._head.of(200, headers)  # for what every response says
+        reason = REASONS[101].encode()
+        switching = h11.InformationalResponse(
+            status_code=101, reason=reason, headers=list(head.headers)
+        )
+        self._out.transmit(self._protocol.send(switching))
+        self._stage = Stage.SWITCHED
+
+    async def received(self) -> list[bytes]:
+        """Wait for bytes of the other protocol; an empty piece is their end."""
+        ahead, at_end = self._protocol.trailing_data
+        if ahead and not self._has_rest:
+            self._has_rest = True
+            return [ahead, b""] if at_end else [ahead]
+        assert self._take is not None
+        return await self._take(None)
+
+    def transmit(self, data: bytes) -> None:
+        """Send bytes of the other protocol; nothing once the client is gone."""
+        if self._stage is Stage.SWITCHED:
+            self._out.transmit(data)
+
+    def leave(self) -> None:
+        """End the other protocol, and the connection with it."""
+        if self._stage is Stage.SWITCHED:
+            self._end(Stage.COMPLETE)
 
     def start(self, status: int, headers: HeaderList) -> None:
         """Send the head of a response whose length is not known; HTTP/1.1 clients get chunks."""

@@ -175,6 +175,20 @@ PARKING: Final = _counter(
 PARKING_MISSED: Final = _counter(
     "worker_parking_missed", "turns whose history was sent anew, by why", "worker", "reason"
 )
+REUSE: Final = _counter(
+    "worker_reuse",
+    "what became of conversations and the threads kept for them; `reused`: a request went on with "
+    "its conversation's thread, `missed`: its history was sent anew, `begun`: it had none yet",
+    *("worker", "event"),
+)
+REUSE_MISSED: Final = _counter(
+    "worker_reuse_missed",
+    "requests of a conversation that no thread went on with, by why",
+    *("worker", "reason"),
+)
+IDLE_THREADS: Final = _gauge(
+    "worker_threads_idle", "threads that stay loaded for a later request", "worker"
+)
 RPC_DURATION: Final = Family(
     "turntape_worker_rpc_duration_seconds",
     Type.HISTOGRAM,
@@ -293,7 +307,7 @@ OF_STATE: Final = (
         CONNECTIONS,
     ),
     *(WORKER_READY, WORKER_WAITING, WORKER_TURNS, WORKER_PROCESSES, WORKER_RESTARTS, PARKING),
-    *(PARKING_MISSED, RPC_DURATION, RPC_ERRORS, MAINTENANCE),
+    *(PARKING_MISSED, REUSE, REUSE_MISSED, IDLE_THREADS, RPC_DURATION, RPC_ERRORS, MAINTENANCE),
     *(ACCOUNT, QUOTA_USED, QUOTA_RESET),
     *(LOG_ACCEPTING, LOG_WAITING, LOG_LAG, LOG_BYTES, LOG_FAILURES, LOG_LOST),
     *(LOG_SEGMENTS_PRUNED, LOG_BYTES_PRUNED),

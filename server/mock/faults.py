@@ -22,7 +22,7 @@ from server.http import errors, exchange as http
 HEADER: Final = "x-turntape-fault"
 """The header of a request that asks for a fault."""
 
-ANSWERED: Final = ("/v1/chat/completions", "/v1/responses")
+ANSWERED: Final = ("/v1/chat/completions", "/v1/responses", "/v1/completions")
 """Where a POST asks for an answer: only these have faults, health and the models do not."""
 
 CODE: Final = "mock_fault"

@@ -21,6 +21,7 @@ SHOWN: Final = 160
 ENDPOINTS: Final = {
     "/v1/chat/completions": "chat.completions",
     "/v1/responses": events.RESPONSES,
+    "/v1/completions": events.COMPLETIONS,
 }
 """The endpoint of a path, as the first record of a stream names it."""
 
@@ -66,11 +67,11 @@ def model_of(request: Any) -> str:
 
 
 def last_message(request: Any) -> Any:
-    """Return the last message of a chat, or the last item of an input, or what stands for all of
-    them in an outline."""
+    """Return the last message of a chat, or the last item of an input, or of several prompts; or
+    what stands for all of them in an outline."""
     if not isinstance(request, dict):
         return None
-    said = request.get("messages", request.get("input"))
+    said = request.get("messages", request.get("input", request.get("prompt")))
     return said[-1] if isinstance(said, list) and said else said
 
 

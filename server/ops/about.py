@@ -13,7 +13,7 @@ DOCUMENTATION: Final = "docs/api.md"
 
 async def about(context: Context, call: Call) -> None:
     """Answer `GET /`: the name, the version, and where the API is."""
-    routes = ["/v1/chat/completions", "/v1/models"]
+    routes = ["/v1/chat/completions", "/v1/completions", "/v1/models"]
     if context.config.enable_responses:
         routes.insert(1, "/v1/responses")
     body = {

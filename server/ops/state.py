@@ -84,6 +84,20 @@ def _of_workers(workers: dict[str, worker.Health]) -> Iterator[Reading]:
         for reason, count in each.missed.items()
     ]
     yield Reading(families.PARKING_MISSED, missed)
+    reuse = [
+        ((name, event), count)
+        for name, each in workers.items()
+        for event, count in each.reuse.items()
+    ]
+    yield Reading(families.REUSE, reuse)
+    unreused = [
+        ((name, reason), count)
+        for name, each in workers.items()
+        for reason, count in each.reuse_missed.items()
+    ]
+    yield Reading(families.REUSE_MISSED, unreused)
+    idle = [((name,), each.idle_threads) for name, each in workers.items()]
+    yield Reading(families.IDLE_THREADS, idle)
     rpc = [(name, each.rpc) for name, each in workers.items() if each.rpc is not None]
     seconds = [
         ((name, method), taken.copy())

@@ -23,7 +23,12 @@ from server.responses.render.stream import ResponseEvents
 from server.responses.request import body as responsesbodies, conversation, options, to_chat
 
 API: Final = answering.Api(
-    events.RESPONSES, "resp_", "input", may_be_empty=False, renderer=rendering.renderer
+    events.RESPONSES,
+    "resp_",
+    "input",
+    may_be_empty=False,
+    repeats=True,
+    renderer=rendering.renderer,
 )
 """The facts that set the answers of this endpoint apart."""
 
@@ -38,6 +43,7 @@ class Creation(msgspec.Struct, frozen=True):
         ignored: names of what nothing honours.
         own: the items of the request itself.
         messages: the whole conversation.
+        earlier: the items of the conversation before it.
         repeated: what the answer repeats of the request.
     """
 
@@ -48,6 +54,7 @@ class Creation(msgspec.Struct, frozen=True):
     own: tuple[msgspec.Raw, ...]
     messages: tuple[worker.Message, ...]
     repeated: echo.Echo
+    earlier: tuple[msgspec.Raw, ...] = ()
 
     @property
     def api(self) -> answering.Api:
@@ -132,12 +139,14 @@ async def read(context: Context, incoming: IncomingRequest) -> Creation:
     kept = await _earlier(context, incoming, request.previous_response_id)
     earlier = await slices.in_slices(conversation.read(kept, limit), own)
     items, raws = await slices.in_slices(conversation.divided(resolved), own)
-    made = conversation.messages(items, request.prologue, earlier)
+    request = await slices.in_slices(responsesbodies.carried(request, earlier, limit), own)
+    made = conversation.messages(items, request.prologue, earlier, request.offered)
     messages = await slices.in_slices(made, own)
-    repeated = await slices.in_slices(echo.of(incoming.members), own)
+    has_shapes = bool(request.offered.shapes)
+    repeated = await slices.in_slices(echo.of(incoming.members, has_shapes), own)
     for each in (listed, resolved, items, earlier):
         await slices.in_slices(slices.emptied(each), own)
-    return Creation(context, incoming, request, ignored, raws, messages, repeated)
+    return Creation(context, incoming, request, ignored, raws, messages, repeated, kept)
 
 
 async def _earlier(
@@ -146,6 +155,8 @@ async def _earlier(
     """Return the conversation that the request goes on from."""
     if response_id is None:
         return ()
+    if response_id in incoming.recent:
+        return incoming.recent[response_id]
     run = runs.of(context).find(response_id, incoming.caller.key_id)
     if run is not None and not run.over.is_set():
         message = f"Response with id '{response_id[:100]}' is not finished."

@@ -8,6 +8,7 @@ from machines import events
 OF_ENDPOINTS: Final = {
     events.CHAT: "/v1/chat/completions",
     events.RESPONSES: "/v1/responses",
+    events.COMPLETIONS: "/v1/completions",
 }
 """The route of each endpoint that makes streams; one of a later version stands for itself."""
 

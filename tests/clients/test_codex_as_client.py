@@ -24,7 +24,9 @@ stream_idle_timeout_ms = {idle_ms}
 """What the tests add to the configuration that the page shows."""
 
 
-def ask(server: serving.Serve, directory: Path, model: str, idle_ms: int = 60_000) -> list[Any]:
+def ask(
+    server: serving.Serve, directory: Path, model: str, idle_ms: int = 60_000, more: str = ""
+) -> list[Any]:
     """What `codex exec` prints of one prompt."""
     home = directory / "home"
     workdir = directory / "work"
@@ -32,7 +34,7 @@ def ask(server: serving.Serve, directory: Path, model: str, idle_ms: int = 60_00
     workdir.mkdir()
     (shown,) = readme.examples(PAGE, "toml")
     config = shown.replace(readme.SERVER, server.base).replace("codex-5", model)
-    (home / "config.toml").write_text(config + CLIENT.format(idle_ms=idle_ms))
+    (home / "config.toml").write_text(config + CLIENT.format(idle_ms=idle_ms) + more)
     binary = str(codexbinary.path())
     asked = subprocess.run(
         (binary, "exec", "--skip-git-repo-check", "--json", "--sandbox", "read-only", "Hello"),
@@ -53,6 +55,19 @@ def said(printed: list[Any], kind: str) -> list[str]:
         for line in printed
         if line["type"] == "item.completed" and line["item"]["type"] == kind
     ]
+
+
+def test_codex_asks_over_a_websocket(tmp_path: Path) -> None:
+    with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
+        printed = ask(server, tmp_path, "reasoning", more="supports_websockets = true\n")
+        assert said(printed, "agent_message")
+        assert not [line for line in printed if line["type"] == "error"]
+        assert server.stop() == 0
+        asked = [line for line in server.lines if line.get("route") == "/v1/responses"]
+        # It makes its conversation known, which asks no model, and goes on from there.
+        assert [line["status"] for line in asked] == [200, 200, 101]
+        assert ["stream" in line for line in asked] == [False, True, False]
+        assert server.replay().returncode == 0
 
 
 def test_codex_completes_a_prompt(tmp_path: Path) -> None:

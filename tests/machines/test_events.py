@@ -43,6 +43,7 @@ OPENED = events.Opened(
     versions={"turntape": "0.1.0"},
     hash_key="00ff",
     prompt_bytes=21,
+    prompt_sizes=(14, 7),
     metrics_since=1_700_000_000_000_000,
     key="k",
 )
@@ -148,6 +149,8 @@ WRITTEN: dict[str, Written] = {
     ),
     '{"event":"turn_resumed","thread_id":"th"}': events.TurnResumed("th"),
     '{"event":"park_missed","reason":"expired"}': events.ParkMissed("expired"),
+    '{"event":"thread_reused","thread_id":"th","idle_us":7}': events.ThreadReused("th", 0, 7),
+    '{"event":"reuse_missed","reason":"history_edited"}': events.ReuseMissed("history_edited"),
     '{"event":"call_demanded","attempt":1,"choice":1}': events.CallDemanded(1, 1),
     '{"event":"item_started","item":"reasoning"}': events.ItemStarted("reasoning"),
     '{"event":"model_rerouted","model":"m","reason":"r"}': events.ModelRerouted("m", "r"),
@@ -183,7 +186,7 @@ VOCABULARY = {
     "opened": "request_id completion_id created model target worker endpoint effort n streaming"
     " include_usage stop max_bytes length_on_worker_exit empty_is_failure tools stored"
     " empty_message schema content request versions hash_key prompt_bytes"
-    " metrics_since key",
+    " prompt_sizes metrics_since key",
     "text_delta": "text choice",
     "reasoning_delta": "text choice kind member",
     "reasoning_part_started": "choice",
@@ -207,6 +210,8 @@ VOCABULARY = {
     "turn_started": "thread_id turn_id choice process",
     "turn_resumed": "thread_id choice parked_us process",
     "park_missed": "reason choice",
+    "thread_reused": "thread_id choice idle_us",
+    "reuse_missed": "reason choice",
     "call_demanded": "attempt choice",
     "turn_changed": "trigger before after choice late_of",
     "thread_changed": "trigger before after choice late_of thread_id",
@@ -248,8 +253,9 @@ def test_the_vocabulary_changes_only_with_the_schema_version() -> None:
     )
     assert fields(tooloptions.ToolOptions) == (
         "names output_mode legacy most dedup delimiter stop_after suppress_tail comments "
-        "call_limit"
+        "call_limit shapes"
     )
+    assert fields(tooloptions.ToolShape) == "name namespace kind"
 
 
 @pytest.mark.parametrize("written", WRITTEN)

@@ -71,9 +71,11 @@ REPEATED: Final[dict[str, Callable[[int], Outputs]]] = {
 """What an answer may have any number of, by its number."""
 
 
+ENDPOINTS: Final = (events.CHAT, events.RESPONSES, events.COMPLETIONS)
+
 each_renderer = pytest.mark.parametrize(
     ("endpoint", "streaming"),
-    [(endpoint, mode) for endpoint in (events.CHAT, events.RESPONSES) for mode in (True, False)],
+    [(endpoint, mode) for endpoint in ENDPOINTS for mode in (True, False)],
 )
 
 

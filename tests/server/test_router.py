@@ -11,7 +11,7 @@ from tests.support.process import serving
 
 
 def test_an_unknown_path_is_a_json_404(keyless: serving.Serve) -> None:
-    paths = ("/v1", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/", *router.ABSENT)
+    paths = ("/v1", "/v1/embeddings", "/v1/models/", "/v1/chat/completions/")
     for path in paths:
         answer = ask(keyless, "GET", path)
         assert (answer.status, answer.error["code"]) == (404, "not_found"), path
@@ -36,11 +36,20 @@ def test_k51_a_404_names_the_path_that_was_meant(
     assert error["message"] == f"Unknown request URL: {path}. Did you mean {meant}?"
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/embeddings", "/wp-login.php", "/" + "v1/" * 9999])
+@pytest.mark.parametrize("path", ["/v1", "/v1/wp", "/wp-login.php", "/" + "v1/" * 9999])
 def test_k51_a_404_of_anything_else_names_the_models(keyless: serving.Serve, path: str) -> None:
     message = ask(keyless, "GET", path).error["message"]
     assert message.endswith(" GET /v1/models lists the models.")
     assert len(message) < 300
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/files/f_1", "/v1/conversations"])
+def test_a_404_says_that_a_part_of_the_api_is_not_offered(
+    keyless: serving.Serve, path: str
+) -> None:
+    error = ask(keyless, "POST", path, {}).error
+    part = path.split("/")[2]
+    assert error["message"].endswith(f" This server offers no such part of the API ('{part}').")
 
 
 def test_k50_a_preflight_is_answered_on_any_path(keyed: serving.Serve) -> None:
@@ -49,14 +58,18 @@ def test_k50_a_preflight_is_answered_on_any_path(keyed: serving.Serve) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://ok.example"
 
 
-def test_k50_a_websocket_is_426_until_there_is_one(keyed: serving.Serve) -> None:
+def test_k50_an_upgrade_needs_the_key_the_origin_and_a_handshake(keyed: serving.Serve) -> None:
+    path, key = "/v1/responses", f"Bearer {KEY}"
     upgrade = {"upgrade": "websocket", "connection": "Upgrade", "sec_websocket_version": "13"}
-    stranger = ask(keyed, "GET", "/v1/responses", **upgrade)
-    assert stranger.status == 401
-    answer = ask(keyed, "GET", "/v1/responses", authorization=f"Bearer {KEY}", **upgrade)
-    assert (answer.status, answer.error["code"]) == (426, "upgrade_required")
-    assert answer.headers["upgrade"] == "HTTP/1.1"
-    assert ask(keyed, "GET", "/v1/responses", authorization=f"Bearer {KEY}").status == 405
+    assert ask(keyed, "GET", path, **upgrade).status == 401
+    page = ask(keyed, "GET", path, authorization=key, origin="https://evil.example", **upgrade)
+    assert (page.status, page.error["code"]) == (403, "origin_not_allowed")
+    answer = ask(keyed, "GET", path, authorization=key, **upgrade)
+    assert (answer.status, answer.error["code"]) == (400, "bad_http")
+    older = ask(keyed, "GET", path, authorization=key, **upgrade | {"sec_websocket_version": "8"})
+    assert (older.status, older.error["code"]) == (426, "upgrade_required")
+    assert older.headers["sec-websocket-version"] == "13"
+    assert ask(keyed, "GET", path, authorization=key).status == 405
 
 
 @pytest.mark.parametrize("host", ["localhost:", "127.0.0.1:", "[::1]:"])

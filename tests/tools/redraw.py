@@ -21,6 +21,7 @@ from tests.tools import (
     eventschema,
     house,
     reference,
+    sdksurface,
     streamtable,
     tokentrace,
 )
@@ -48,6 +49,7 @@ TABLES = (
 
 PRINTED: dict[str, Callable[[], str]] = {
     "routes": reference.route_table,
+    "sdk": sdksurface.table,
     "finish_reasons": reference.finish_table,
     "timeouts": reference.timeout_table,
     "errors": reference.error_table,

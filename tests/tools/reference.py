@@ -37,7 +37,11 @@ WORDS: dict[Any, str] = {
 }
 """What JSON calls a Python type."""
 
-PARTS: dict[Any, str] = {events.Usage: "usage", tooloptions.ToolOptions: "tool options"}
+PARTS: dict[Any, str] = {
+    events.Usage: "usage",
+    tooloptions.ToolOptions: "tool options",
+    tooloptions.ToolShape: "tool shape",
+}
 """Parts of events, and the headings they have."""
 
 AROUND: dict[Any, str] = {

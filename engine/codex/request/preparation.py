@@ -6,7 +6,7 @@ import msgspec
 
 from engine import slices, worker
 from engine.codex.protocol import appserver
-from engine.codex.request import conversation, tools, toolschema
+from engine.codex.request import conversation, history, tools, toolschema
 from machines import errors
 from machines.wire import jsonrpc
 
@@ -28,10 +28,12 @@ class Prepared(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         toolset: None where there are no functions.
         items: the conversation.
+        keeps: whether a later request may go on with the thread.
     """
 
     toolset: tools.Toolset | None
     items: tuple[msgspec.Raw, ...]
+    keeps: bool = False
 
 
 class Preparation:
@@ -43,20 +45,38 @@ class Preparation:
     Args:
         turn: any of the request's turns, which `check` has let pass.
         recall: of the caller's key.
+        keeps: whether later requests may go on with the threads.
     """
 
-    def __init__(self, turn: worker.Turn, recall: conversation.Recall) -> None:
+    def __init__(
+        self, turn: worker.Turn, recall: conversation.Recall, keeps: bool = False
+    ) -> None:
         self._turn = turn
         self._recall = recall
+        self._keeps = keeps
         self._made: Prepared | None = None
+        self._history: history.History | None = None
         self._making = asyncio.Lock()
 
     async def get(self) -> Prepared:
         """Wait for it; a turn that is cancelled while it makes it leaves that to the next one."""
         async with self._making:
             if self._made is None:
-                self._made = await slices.in_slices(prepare(self._turn, self._recall))
+                made = await slices.in_slices(prepare(self._turn, self._recall))
+                self._made = msgspec.structs.replace(made, keeps=self._keeps)
             return self._made
+
+    async def digests(self) -> history.History | None:
+        """Wait for the conversation's digests; None where no later request goes on with it."""
+        async with self._making:
+            if self._history is None and self._keeps:
+                self._history = await slices.in_slices(history.read(self._turn))
+            return self._history
+
+    async def behind(self, goal: history.Goal) -> tuple[msgspec.Raw, ...]:
+        """Make what a thread that has come to this point has not seen."""
+        unseen = self._turn.messages[goal.count :]
+        return await slices.in_slices(conversation.items(unseen))
 
 
 def prepare(turn: worker.Turn, recall: conversation.Recall) -> slices.Steps[Prepared]:

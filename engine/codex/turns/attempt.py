@@ -11,11 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from engine import containment, failures, slices, worker
-from engine.codex import sharedlogin
-from engine.codex.protocol import appserver, notifications
+from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import OVERLOADED, Call, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import conversation, preparation, tools
-from engine.codex.turns import modelstep, verdicts
+from engine.codex.turns import counting, modelstep
 from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
@@ -30,16 +29,12 @@ DEMAND: Final = "Call one of the functions you were given. Do not answer in word
 """The demand that it is sent: Codex always sends `tool_choice: auto`."""
 
 
-UNAUTHORIZED: Final = verdicts.NAMED["unauthorized"].code
-"""The code of a failure for which the login is to blame."""
-
-
 class Unwanted(Exception):
     """Raised within an attempt whose thread has been given up meanwhile."""
 
 
 class Attempt:
-    """One thread with one turn, or with several where it waits for results in between.
+    """One thread with one turn, or with several where it waits or is idle in between.
 
     Attributes:
         step: the step whose results it waits for; None while it runs.
@@ -55,8 +50,9 @@ class Attempt:
         self._states = self._thread.states
         self._items = prepared.items
         self._toolset = prepared.toolset
+        self._keeps = prepared.keeps
         self._past: set[str] = set()
-        self._totals: list[notifications.TokenCounts] = []
+        self._totals = counting.ThreadTotals()
         self._reader = self._read(None)
 
     @property
@@ -73,6 +69,16 @@ class Attempt:
     def waiting(self) -> bool:
         """Whether results would let it go on."""
         return self._states.thread == threads.WAITING
+
+    @property
+    def idle(self) -> bool:
+        """Whether a later request may go on with its thread."""
+        return self._states.thread == threads.IDLE
+
+    @property
+    def said(self) -> tuple[str, tuple[str, ...]]:
+        """The answer's text, and what only its provider reads of the reasoning, as told."""
+        return self._reader.messages.said or "", tuple(self._reader.thinking.carried)
 
     def cancel(self) -> None:
         """Feed nothing more, and stop what may still run."""
@@ -111,6 +117,31 @@ class Attempt:
         self._states.take_thread_event(threads.Event.RESUMED)
         return await self._live(bring)
 
+    async def go_on(
+        self, turn: worker.Turn, feed: worker.Feed, items: tuple[msgspec.Raw, ...], idle_us: int
+    ) -> failures.ProviderFailure | None:
+        """Take another turn of its idle thread, with items that it has not seen, as `run` does."""
+
+        async def bring() -> None:
+            feed.event(events.ThreadReused(self._thread.id, turn.choice, idle_us))
+            await self._begin_turn(items)
+
+        self._turn, self._feed, self.step = turn, feed, None
+        self._thread.ids = self._ids
+        self._toolset = tools.Toolset(turn.tools) if turn.tools else None
+        self._next_turn(None)
+        self._thread.seat.routes.idle.pop(self._thread.id, None)
+        self._states.take_thread_event(threads.Event.REUSED)
+        return await self._live(bring)
+
+    def rest(self) -> None:
+        """Hold nothing of the request whose answer its thread has behind it."""
+        self.mute()
+        nothing: dict[str, Any] = {"messages": (), "body": {}, "tools": (), "output_schema": None}
+        self._turn = msgspec.structs.replace(self._turn, **nothing)
+        self._toolset = None
+        self._next_turn(None)
+
     def reseat(self) -> bool:
         """Take a place on the process for going on; whether there was one."""
         seat = self._thread.seat.again()
@@ -123,9 +154,12 @@ class Attempt:
         self._thread.seat.leave()
 
     def let_go(self, why: threads.Event) -> None:
-        """Wait for results no longer."""
+        """Wait for results, or the next request, no longer."""
         if self.waiting:
             self._states.take_thread_event(why)
+        elif self.idle:
+            given_up = why is threads.Event.GIVEN_UP
+            self._states.take_thread_event(threads.Event.NOT_KEPT if given_up else why)
 
     async def _live(self, begin: Callable[[], Awaitable[None]]) -> failures.ProviderFailure | None:
         try:
@@ -139,23 +173,10 @@ class Attempt:
         self.mute()  # another attempt may follow, and what becomes of this thread outlast both
         failure = self._reader.failure
         try:
-            return await self._explained(failure)
+            return await self._thread.seat.explained(failure)
         except Exception as error:  # the failure counts, with its explanation or without
             containment.report(Boundary.TURN, error, **self._ids)
             return failure
-
-    async def _explained(
-        self, failure: failures.ProviderFailure | None
-    ) -> failures.ProviderFailure | None:
-        """Add to a failure what is known of the account: where to log in, or when its quota is
-        whole again."""
-        seat = self._thread.seat
-        if failure is None or failure.code not in (UNAUTHORIZED, sharedlogin.USAGE_LIMIT):
-            return failure
-        if failure.code == sharedlogin.USAGE_LIMIT:
-            return seat.shared.with_reset(failure)
-        seat.login.refused()
-        return await seat.shared.with_link(failure, seat.channel)
 
     async def _run(self, begin: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -242,7 +263,8 @@ class Attempt:
             self._feed.event(events.CallDemanded(count, self._turn.choice))
             self._check_wanted()
             self._states.take_turn_event(turns.Event.DEMANDED)
-            self._reader = self._read(self._reader.usage)
+            self._keeps = False  # its history has the demand
+            self._next_turn(self._reader.counts.usage)
             words = [{"type": "input_text", "text": DEMAND}]
             demand = {"type": "message", "role": "developer", "content": words}
             await self._begin_turn((msgspec.Raw(msgspec.json.encode(demand)),))
@@ -250,8 +272,13 @@ class Attempt:
         if self._states.turn == turns.OWING:
             self._reader.fail(failures.UNCALLED, turns.Event.DEMANDS_SPENT)
 
+    def _next_turn(self, earlier: events.Usage | None) -> None:
+        """Read the thread's next turn; what still comes of the last one is no news."""
+        self._past.add(self._reader.ended_as)
+        self._reader = self._read(earlier)
+
     def _read(self, earlier: events.Usage | None) -> TurnReader:
-        """Make the reader of the thread's next turn.
+        """Make a reader of a turn of the thread.
 
         Args:
             earlier: counts of turns before it that came to nothing.
@@ -261,9 +288,6 @@ class Attempt:
             its_tools = modelstep.Tools(
                 modelstep.StepCollector(self._toolset),
                 self._turn.call_required,
-                self._past,
-                earlier,
-                self._totals,
                 self._stepped,
                 self._asked,
             )
@@ -276,6 +300,9 @@ class Attempt:
             self._turn.separate_items,
             self._ids,
             self._turn.known,
+            counting.TurnCounts(self._totals, earlier, by_step=its_tools is not None),
+            self._past or (),
+            self._keeps,
         )
 
     @property

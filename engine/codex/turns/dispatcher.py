@@ -59,10 +59,12 @@ class Dispatcher:
 
     Attributes:
         turns: who reads for each thread.
+        idle: threads without a turn; each is told if the process goes.
     """
 
     def __init__(self, on_other: Callable[[Any], None]) -> None:
         self.turns: dict[str, TurnReader] = {}
+        self.idle: dict[str, Callable[[], None]] = {}
         self._on_other = on_other
 
     def text_delta(self, line: bytes) -> None:
@@ -151,10 +153,12 @@ class Dispatcher:
 
     def lost(self) -> None:
         """End every turn: the process has gone."""
-        readers = list(self.turns.values())
+        readers, idle = list(self.turns.values()), list(self.idle.values())
         self.turns.clear()
+        self.idle.clear()
         for reader in readers:
             _contained(reader, lambda its: its.lost())
+        containment.each(Boundary.PROCESS, lambda told: told(), idle)
 
 
 def _turn_id(params: Any) -> str:

@@ -6,12 +6,15 @@ event an id of its own, so what ends is known by what is open.
 
 from typing import Final
 
-from engine import runningtext
+from engine import runningtext, worker
 from engine.codex.protocol import notifications
 from machines import events
 
 COMMENTARY: Final = "commentary"
 """The phase of agent messages that belong to the thinking, not to the answer."""
+
+PLAIN: Final = frozenset({"agentMessage", "dynamicToolCall", "reasoning", "userMessage"})
+"""Items that leave nothing on a thread but what a client is told of, or has itself sent."""
 
 PHASES: Final[dict[str | None, events.Phase]] = {
     COMMENTARY: "commentary",
@@ -21,10 +24,16 @@ PHASES: Final[dict[str | None, events.Phase]] = {
 
 
 class Messages:
-    """Follows the messages of one turn."""
+    """Follows the messages of one turn.
 
-    def __init__(self) -> None:
+    Args:
+        separate: whether the client is told of each by itself, commentary too.
+    """
+
+    def __init__(self, separate: bool = False) -> None:
+        self._separate = separate
         self._open: list[str] = []
+        self._whole: list[tuple[str, str]] = []
         self._phases: dict[str, str | None] = {}
         self._texts: dict[str, runningtext.RunningText] = {}
 
@@ -32,6 +41,17 @@ class Messages:
     def any_mute(self) -> bool:
         """Whether a message has begun that never ended and said nothing."""
         return any(item_id not in self._texts for item_id in self._open)
+
+    @property
+    def said(self) -> str | None:
+        """The text of all of them as a client repeats it; None where it is not known."""
+        texts = [
+            text
+            for item_id, text in self._whole
+            if self._separate or not self.is_commentary(item_id)
+        ]
+        known = not self._open and self._texts.keys() <= {item_id for item_id, _ in self._whole}
+        return ("" if self._separate else worker.PARAGRAPH).join(texts) if known else None
 
     def begin(self, item: notifications.Item) -> None:
         """Take the start of a message."""
@@ -46,6 +66,8 @@ class Messages:
             self._open.remove(began_as)
         if item.phase is not None:
             self._phases[began_as] = item.phase
+        if item.text:
+            self._whole.append((began_as, item.text))
         return began_as
 
     def is_commentary(self, item_id: str) -> bool:

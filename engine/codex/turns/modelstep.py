@@ -12,7 +12,7 @@ import msgspec
 from engine import worker
 from engine.codex.protocol import notifications
 from engine.codex.request import tools
-from machines import events, parse
+from machines import parse
 from machines.wire import jsonrpc
 
 ECHO: Final = "auto-compact-"
@@ -88,59 +88,15 @@ class Tools(msgspec.Struct, frozen=True):
 
     Attributes:
         required: whether an answer without a call is none: then its text is held back.
-        past: ids of the thread's turns that are over.
-        earlier: counts of steps that came to nothing.
-        totals: counts of the thread so far, after each of its steps.
         on_step: called with a step that has calls, before the client hears of it.
         on_asked: called with Codex's request for the result of a call, and with the call's id.
     """
 
     collector: StepCollector
     required: bool
-    past: set[str]
-    earlier: events.Usage | None
-    totals: list[notifications.TokenCounts]
     on_step: Callable[[ModelStep], None]
     on_asked: Callable[[jsonrpc.Id, str], None]
 
 
 def _calls(items: Iterable[msgspec.Raw]) -> list[notifications.ResponseItem]:
     return [item for item in map(read_item, items) if item.type == "function_call"]
-
-
-def usage(counts: notifications.TokenCounts | None) -> events.Usage | None:
-    """Codex's counts as the API's; None where there are none."""
-    if counts is None:
-        return None
-    return events.Usage(
-        counts.input_tokens,
-        counts.output_tokens,
-        counts.cached_input_tokens,
-        counts.reasoning_output_tokens,
-    )
-
-
-def last_of(totals: list[notifications.TokenCounts]) -> notifications.TokenCounts | None:
-    """Return the counts of the last of a thread's steps; None where nothing was counted."""
-    if not totals:
-        return None
-    if len(totals) == 1:
-        return totals[0]
-    before, after = totals[-2:]
-    counts = {
-        name: max(0, getattr(after, name) - getattr(before, name))
-        for name in after.__struct_fields__
-    }
-    return notifications.TokenCounts(**counts)
-
-
-def added(first: events.Usage | None, second: events.Usage | None) -> events.Usage | None:
-    """Counts of two steps together; unknown where the second's are."""
-    if first is None or second is None:
-        return second
-    return events.Usage(
-        first.prompt_tokens + second.prompt_tokens,
-        first.completion_tokens + second.completion_tokens,
-        first.cached_tokens + second.cached_tokens,
-        first.reasoning_tokens + second.reasoning_tokens,
-    )

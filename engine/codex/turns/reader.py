@@ -7,18 +7,13 @@ from typing import Final
 from engine import failures, redaction, runningtext, worker
 from engine.codex.protocol import notifications
 from engine.codex.request import reasoning
-from engine.codex.turns import messages, modelstep, states, thinking, verdicts
+from engine.codex.turns import counting, messages, modelstep, states, thinking, verdicts
 from machines import events
 from machines.turn import thread as threads, turn as turns
 from machines.wire import jsonrpc
 
 GARBLED_BYTES: Final = 1024
 """How much of a line that cannot be read goes on record."""
-
-STEPS_MAX: Final = 4
-"""Steps of the model that a turn may have behind it and go on. Codex answers by itself what it
-knows no handler for, such as a call of a function that the model was not given, and asks the
-provider again, without end (0.163 to 0.171)."""
 
 
 class TurnReader:
@@ -31,10 +26,14 @@ class TurnReader:
         separate_items: whether each item is told by itself; see `worker.Turn`.
         ids: what lines about this turn are found by.
         known: the server's own secrets, which a provider may repeat.
+        counts: of the turn; None where nobody else knows the thread's.
+        past: ids of the thread's earlier turns, whose frames are no news.
+        keeps: whether a later request may go on with the thread.
 
     Attributes:
         failure: what ended the turn, where it has failed.
-        past: ids of the thread's earlier turns, whose frames are no news.
+        ended_as: id of the turn, once Codex has ended it.
+        counts, messages, thinking: what it took, and what was said in it.
     """
 
     def __init__(
@@ -47,6 +46,9 @@ class TurnReader:
         separate_items: bool = False,
         ids: Mapping[str, str] = MappingProxyType({}),
         known: redaction.Redaction = redaction.NONE,
+        counts: counting.TurnCounts | None = None,
+        past: Container[str] = (),
+        keeps: bool = False,
     ) -> None:
         self.ids = ids
         self._known = known
@@ -54,30 +56,31 @@ class TurnReader:
         self._separate_items = separate_items
         self.failure: failures.ProviderFailure | None = None
         self.tools = tools
-        self.past: Container[str] = tools.past if tools is not None else ()
+        self.past = past
+        self.ended_as = ""
+        self._is_plain = keeps
         self._requires_call = tools is not None and tools.required
         self._kept_back: list[events.StreamInput] = []
         self._feed = feed
         self._choice = choice
         self._states = steps
-        self._thinking = thinking.Thinking(feed, choice, self._thought, separate_items)
+        self.thinking = thinking.Thinking(feed, choice, self._thought, separate_items)
         self._last_word: events.TurnFinished | None = None
-        self._messages = messages.Messages()
+        self.messages = messages.Messages(separate_items)
         self._answer_item = ""
         self._comment_item = ""
         self._answer = runningtext.RunningText()
-        self._steps = 0
-        self._counts: notifications.TokenCounts | None = None
+        self.counts = counts or counting.TurnCounts(by_step=tools is not None)
         self._began = False
 
     def mute(self) -> None:
         """Feed nothing more: the turn was cancelled."""
-        self._feed = self._thinking.feed = worker.SILENCE
+        self._feed = self.thinking.feed = worker.SILENCE
 
     def text_delta(self, item_id: str, delta: str) -> None:
         """Take a piece of an agent message: the hot path."""
         if item_id != self._answer_item:
-            if self._messages.is_commentary(item_id):
+            if self.messages.is_commentary(item_id):
                 self._comment(item_id, delta)
                 return
             self._begin_answer(item_id)
@@ -92,9 +95,9 @@ class TurnReader:
 
     def _comment(self, item_id: str, delta: str) -> None:
         """Take a piece of a message that belongs to the thinking."""
-        self._messages.text_of(item_id).add(delta)
+        self.messages.text_of(item_id).add(delta)
         if not self._separate_items:
-            self._thinking.delta(item_id, delta)
+            self.thinking.delta(item_id, delta)
             return
         self._begin_comment(item_id)
         if self.tools is not None:
@@ -105,7 +108,7 @@ class TurnReader:
         if item_id != self._comment_item:
             self._comment_item = item_id
             self._step(turns.Event.SPOKE)
-            phase = self._messages.phase(item_id)
+            phase = self.messages.phase(item_id)
             self._feed.event(events.MessageStarted(phase, self._choice))
 
     def _emit_text(self, tools: modelstep.Tools, delta: str) -> None:
@@ -136,7 +139,7 @@ class TurnReader:
         """End a reasoning item. It is no news of a turn whose answer is whole."""
         if self._states.turn != turns.WHOLE:
             self._step(turns.Event.SPOKE)
-        self._thinking.end(carried)
+        self.thinking.end(carried)
 
     def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Take a request for the result of a call, which may come before the step is complete."""
@@ -147,9 +150,9 @@ class TurnReader:
         """Take the end of a step of the model; if it has calls, the answer ends with it."""
         if self.tools is None or self._ended:
             return
-        self._counts = raw.usage
-        self._count_step()
-        if self._ended:
+        self.counts.step_counted(raw.usage)
+        if self.counts.steps > counting.STEPS_MAX:
+            self.fail(failures.RUNAWAY)
             return
         step = self.tools.collector.whole(raw.turn_id)
         if step.calls:
@@ -168,7 +171,7 @@ class TurnReader:
         self, part: str, delta: str, kind: events.ReasoningKind = "summary"
     ) -> None:
         """Take a piece of reasoning; `part` tells pieces of several texts apart."""
-        self._thinking.delta(part, delta, kind)
+        self.thinking.delta(part, delta, kind)
 
     def _thought(self) -> None:
         """Take a sign that the model thinks."""
@@ -183,27 +186,28 @@ class TurnReader:
 
     def item_started(self, item: notifications.Item) -> None:
         """Take the start of an item: the model is alive, and not at its end."""
-        if self._steps >= STEPS_MAX:
+        if self.counts.steps >= counting.STEPS_MAX:
             self.fail(failures.RUNAWAY)
             return
+        self._is_plain &= item.type in messages.PLAIN
         self._began = True
         if item.type == "agentMessage":
-            self._messages.begin(item)
+            self.messages.begin(item)
         self._step(turns.Event.ITEM_STARTED)
         self._feed.event(events.ItemStarted(item.type, self._choice))
 
     def item_completed(self, item: notifications.Item) -> None:
         """Take a complete item; emit what of its text no delta brought."""
         if item.type == "reasoning" and not self._ended:
-            self._thinking.completed(item)
+            self.thinking.completed(item)
             if self._separate_items and not self._reasoning_items:
                 self._end_thought("")
         if item.type != "agentMessage":
             return
         self._began = True
-        item_id = self._messages.end(item)
+        item_id = self.messages.end(item)
         # A provider that sends no text with an item's end has said all of it before.
-        rest = self._messages.text_of(item_id).rest_of(item.text) if item.text else ""
+        rest = self.messages.text_of(item_id).rest_of(item.text) if item.text else ""
         if rest is None:
             self.fail(failures.TEXT_MISMATCH)
             return
@@ -211,46 +215,38 @@ class TurnReader:
             self.text_delta(item_id, rest)
         if self._separate_items:
             self._message_completed(item_id)
-        if self._messages.is_commentary(item_id):
+        if self.messages.is_commentary(item_id):
             return
         # Codex tells nothing of a call until its arguments are whole, which may be minutes behind
         # the text before it: a step with tools is whole when its response is.
         if self.tools is None:
-            is_last = self._messages.phase(item_id) == "final_answer"
+            is_last = self.messages.phase(item_id) == "final_answer"
             self._step(turns.Event.ANSWER_WHOLE if is_last else turns.Event.ITEM_WHOLE)
 
     def _message_completed(self, item_id: str) -> None:
         """End a message by itself; one without a text begins and ends."""
         if self._ended:
             return
-        phase = self._messages.phase(item_id)
+        phase = self.messages.phase(item_id)
         ends = events.MessageCompleted(phase, self._choice)
         if item_id == self._answer_item:
             self._emit(ends)
-        elif self._messages.is_commentary(item_id):
+        elif self.messages.is_commentary(item_id):
             self._begin_comment(item_id)
             self._feed.event(ends)
         else:
             self._begin_answer(item_id)
             self._emit(ends)
 
-    def tokens_counted(self, counts: notifications.TokenCounts) -> None:
-        """Keep the thread's counts so far; they are true only if the turn ends well."""
-        if self.tools is not None:
-            self.tools.totals.append(counts)  # what each whole step took is told with it
-            return
-        self._counts = counts
-        self._count_step()
-
-    def _count_step(self) -> None:
-        self._steps += 1
-        if self._steps > STEPS_MAX:
+    def tokens_counted(self, total: notifications.TokenCounts) -> None:
+        """Take the thread's counts so far."""
+        self.counts.thread_counted(total)
+        if self.counts.steps > counting.STEPS_MAX:
             self.fail(failures.RUNAWAY)
 
     def completed(self, its: notifications.Turn) -> None:
         """Take the end of the turn."""
-        if self.tools is not None:
-            self.tools.past.add(its.id)
+        self.ended_as = its.id
         if self._states.thread == threads.WAITING:
             self._states.take_thread_event(threads.Event.GIVEN_UP)  # for results it cannot take
         if self._ended:
@@ -273,22 +269,32 @@ class TurnReader:
     def _complete(self) -> None:
         """End the turn as Codex has ended it, well; but not where it could read nothing of the
         answer."""
-        counts = self._counts
-        said = counts is not None and counts.output_tokens > counts.reasoning_output_tokens
-        if said and self._messages.any_mute:
+        said = self.counts.speaks
+        if said and self.messages.any_mute:
             # Codex drops a refusal's text, and leaves a message that begins and never ends.
             self._finish("content_filter")
-        elif self._answer_item or not said:
-            self._finish("stop")
-        elif self._began:
-            self._finish("stop")  # its message was empty, or all that it said was commentary
+        elif self._answer_item or not said or self._began:
+            self._finish("stop", self._good_end())
         else:
             self.fail(failures.NO_MESSAGE, turns.Event.REFUSED)
 
+    def _good_end(self) -> turns.Event:
+        """Return the event of an answer that is whole: whether its thread can take another turn,
+        because it holds the answer as the client was told it, and nothing beside it."""
+        concluded = (
+            self._is_plain
+            and not self._requires_call
+            and self.counts.steps == 1
+            and self._states.turn in (turns.SPEAKING, turns.WHOLE)
+            and self._states.thread == threads.RUNNING
+            and self.messages.said
+            and not (self.tools is not None and self.tools.collector.calls())
+        )
+        return turns.Event.CONCLUDED if concluded else turns.Event.COMPLETED
+
     def _cut(self, reason: str) -> None:
         """End the answer where the provider cut it: what that step took is not told with it."""
-        if self.tools is not None:
-            self._counts = modelstep.last_of(self.tools.totals)
+        self.counts.cut()
         self._finish(reason)
 
     def lost(self) -> None:
@@ -357,14 +363,8 @@ class TurnReader:
         self._release()
         self._end(reason)
 
-    @property
-    def usage(self) -> events.Usage | None:
-        """Counts of this turn, and of those before it that came to nothing."""
-        counted = modelstep.usage(self._counts)
-        return modelstep.added(self.tools.earlier, counted) if self.tools else counted
-
     def _end(self, reason: str) -> None:
-        self._feed.event(events.TokensCounted(self.usage, self._choice))
+        self._feed.event(events.TokensCounted(self.counts.usage, self._choice))
         self._last_word = events.TurnFinished(reason, self._choice)
         self._feed.event(self._last_word)
 
@@ -378,10 +378,10 @@ class TurnReader:
         if self._answer_item and not self._separate_items:
             self._join()
         self._answer_item = item_id
-        self._answer = self._messages.text_of(item_id)
+        self._answer = self.messages.text_of(item_id)
         self._step(turns.Event.KEPT_BACK if self._requires_call else turns.Event.SPOKE)
         if self._separate_items:
-            self._emit(events.MessageStarted(self._messages.phase(item_id), self._choice))
+            self._emit(events.MessageStarted(self.messages.phase(item_id), self._choice))
 
     def _join(self) -> None:
         """Emit what stands between two messages of one text."""

@@ -20,6 +20,7 @@ class Thinking:
 
     Attributes:
         feed: takes the events; `worker.SILENCE` once nobody listens.
+        carried: what only the provider reads of each item, as the client was given it.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Thinking:
         self._spoke = spoke
         self._separate_items = separate_items
         self._part = ""
+        self.carried: list[str] = []
 
     def delta(self, part: str, delta: str, kind: events.ReasoningKind = "summary") -> None:
         """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
@@ -56,4 +58,6 @@ class Thinking:
             carried: what only its provider reads; empty where there is none.
         """
         self._part = ""
+        if carried:
+            self.carried.append(carried)
         self.feed.event(events.ReasoningCompleted(carried, self._choice))

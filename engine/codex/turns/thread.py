@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import containment, worker
+from engine import containment, failures, worker
 from engine.codex import loginstate, sharedlogin
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import (
@@ -23,11 +23,14 @@ from engine.codex.protocol.channel import (
     RpcTimedOut,
 )
 from engine.codex.request import tools
-from engine.codex.turns import states, toolanswers
+from engine.codex.turns import states, toolanswers, verdicts
 from engine.codex.turns.dispatcher import Dispatcher
 from engine.containment import Boundary
 from machines import events
 from machines.turn import machine, thread as threads, turn as turns
+
+UNAUTHORIZED: Final = verdicts.NAMED["unauthorized"].code
+"""The code of a failure for which the login is to blame."""
 
 INTERRUPT_GRACE_S: Final = 2.0
 """How long an interrupt may go unanswered before its process is to be replaced."""
@@ -61,16 +64,28 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     shared: sharedlogin.SharedLogin
     life: str = ""
 
+    async def explained(
+        self, failure: failures.ProviderFailure | None
+    ) -> failures.ProviderFailure | None:
+        """Add to a failure what is known of the account: where to log in, or when its quota is
+        whole again."""
+        if failure is None or failure.code not in (UNAUTHORIZED, sharedlogin.USAGE_LIMIT):
+            return failure
+        if failure.code == sharedlogin.USAGE_LIMIT:
+            return self.shared.with_reset(failure)
+        self.login.refused()
+        return await self.shared.with_link(failure, self.channel)
+
 
 class Thread:
     """One thread of an attempt, from the request for it to its release.
 
     Args:
-        ids: what its lines in the diagnostics are found by.
         record: takes each change of state.
         passed: takes the event of a deadline that has passed.
 
     Attributes:
+        ids: what its lines in the diagnostics are found by.
         id: Codex's id of it; empty until it has started.
         start: the request that it was asked for with.
         answers: what its calls are answered with.
@@ -90,7 +105,7 @@ class Thread:
         self.answers = toolanswers.ToolAnswers(seat.channel.answer)
         loop = asyncio.get_running_loop()
         self.states = states.States(record, self._act, passed, loop)
-        self._ids = ids
+        self.ids = ids
         self._interrupt_until = 0.0
 
     def _act(self, action: threads.Action) -> None:
@@ -109,6 +124,8 @@ class Thread:
                 act = self._unsubscribe
             case threads.Action.LEAVE:
                 act = self._leave
+            case threads.Action.REST:
+                act = self._rest
             case threads.Action.ABANDON:
                 act = self._abandon
         self._or_abandon(act)
@@ -119,7 +136,7 @@ class Thread:
         try:
             step()
         except Exception as error:
-            containment.report(Boundary.CALLBACK, error, **self._ids)
+            containment.report(Boundary.CALLBACK, error, **self.ids)
             if self.states.thread in threads.TABLE.final:
                 self._abandon()
             else:
@@ -127,8 +144,13 @@ class Thread:
 
     def _leave(self) -> None:
         # A process that dies as it has started a thread loses its turns before this one is made.
-        self.seat.routes.turns.pop(self.id, None)
+        self._unroute()
         self.seat.leave()
+
+    def _rest(self) -> None:
+        self._leave()
+        lost = functools.partial(self.states.take_thread_event, threads.Event.PROCESS_LOST)
+        self.seat.routes.idle[self.id] = lost
 
     def _abandon(self) -> None:
         self._leave()
@@ -139,8 +161,13 @@ class Thread:
             lasts = (("turn/interrupt", stop), ("thread/unsubscribe", leave))
             containment.each(Boundary.CALLBACK, lambda last: send(*last).unawaited(), lasts)
 
-    def _unsubscribe(self) -> None:
+    def _unroute(self) -> None:
+        """Have no line read for the thread any more."""
         self.seat.routes.turns.pop(self.id, None)
+        self.seat.routes.idle.pop(self.id, None)
+
+    def _unsubscribe(self) -> None:
+        self._unroute()
         params = appserver.ThreadUnsubscribeParams(self.id)
         self.seat.channel.send("thread/unsubscribe", params).unawaited()
 

@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
 from engine import containment, failures, worker
-from engine.codex.request import preparation
-from engine.codex.turns import parking
+from engine.codex.request import history, preparation
+from engine.codex.turns import idlethreads, parking, verdicts
 from engine.codex.turns.attempt import Attempt
 from engine.codex.turns.thread import Seat
 from machines import events
 from machines.turn import thread as threads
+
+OF_THE_HISTORY: Final = frozenset({"context_length_exceeded", "upstream_error"})
+"""Codes of failures that a thread's own history may be to blame for, or that it is not there any
+more: a new one may hold less of the reasoning. So may any 400."""
 
 
 class Unavailable(Exception):
@@ -32,6 +37,7 @@ class CodexTurn:
     Args:
         prepared: what its threads are made of, shared by the turns of a request.
         lot: where turns are parked that wait for results.
+        idle: the threads that are kept for later requests.
     """
 
     def __init__(
@@ -41,11 +47,14 @@ class CodexTurn:
         prepared: preparation.Preparation,
         take_seat: TakeSeat,
         lot: parking.Parking,
+        idle: idlethreads.IdleThreads,
     ) -> None:
         self._turn = turn
         self._feed = feed
         self._take_seat = take_seat
         self._parking = lot
+        self._idle = idle
+        self._asked: history.History | None = None
         self._trial: Attempt | None = None
         self._prepared = prepared
         self._task = asyncio.get_running_loop().create_task(self._live())
@@ -65,22 +74,26 @@ class CodexTurn:
         """Do nothing, for the same reason."""
 
     def keep(self) -> None:
-        """Park the turn if its answer was calls whose results it can take."""
+        """Park the turn if its answer was calls whose results it can take; keep its thread if a
+        later request can go on with it."""
         self._feed = worker.SILENCE
         trial = self._trial
         if trial is None:
             return
         trial.mute()
-        if trial.waiting and trial.step is not None:
-            try:
+        try:
+            if trial.waiting and trial.step is not None:
                 self._parking.park(trial, self._turn, trial.step)
-            except Exception:
-                trial.let_go(threads.Event.GIVEN_UP)  # nobody would bring it its results
-                raise
+            elif trial.idle and self._asked is not None:
+                self._idle.keep(trial, self._turn, self._asked)
+        except Exception:
+            trial.let_go(threads.Event.GIVEN_UP)  # nobody would bring it anything
+            raise
 
     async def _live(self) -> None:
         try:
-            if not await self._resumed():
+            self._asked = await self._prepared.digests()
+            if not await self._resumed() and not await self._gone_on():
                 await self._attempts()
         except Exception as error:
             turn = self._turn
@@ -102,6 +115,30 @@ class CodexTurn:
         failure = await trial.resume(self._turn, self._feed, found.results, parked_us)
         if failure is not None and failure.retryable and not trial.heard:
             self._feed.event(events.ParkMissed(failure.code, self._turn.choice))
+            return False
+        if failure is not None:
+            self._feed.event(failure.event(self._turn.choice))
+        return True
+
+    async def _gone_on(self) -> bool:
+        """Whether the thread of an earlier answer has answered this turn."""
+        asked = self._asked
+        if asked is None:
+            return False
+        # Before it has a place on the process, which nobody would give back.
+        unseen = () if asked.goal is None else await self._prepared.behind(asked.goal)
+        try:
+            found = self._idle.take(self._turn, asked)
+        except idlethreads.Missed as missed:
+            self._feed.event(events.ReuseMissed(str(missed), self._turn.choice))
+            return False
+        if found is None:
+            return False
+        trial = self._trial = found.attempt
+        failure = await trial.go_on(self._turn, self._feed, unseen, found.idle_us)
+        if failure is not None and not trial.heard and _may_be_the_thread(failure):
+            self._idle.miss(failure.code)
+            self._feed.event(events.ReuseMissed(failure.code, self._turn.choice))
             return False
         if failure is not None:
             self._feed.event(failure.event(self._turn.choice))
@@ -135,13 +172,21 @@ class CodexTurn:
             raise
 
 
+def _may_be_the_thread(failure: failures.ProviderFailure) -> bool:
+    """Whether a new thread may not fail in this way."""
+    if failure.word in verdicts.PERMANENT:
+        return False
+    return failure.retryable or failure.status == 400 or failure.code in OF_THE_HISTORY
+
+
 class RequestRunner(msgspec.Struct, frozen=True):
     """Runs the turns of one request, all from one conversion of it."""
 
     prepared: preparation.Preparation
     take_seat: TakeSeat
     lot: parking.Parking
+    idle: idlethreads.IdleThreads
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> CodexTurn:
         """Begin a turn."""
-        return CodexTurn(turn, feed, self.prepared, self.take_seat, self.lot)
+        return CodexTurn(turn, feed, self.prepared, self.take_seat, self.lot, self.idle)

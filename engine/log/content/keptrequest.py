@@ -234,10 +234,11 @@ _TOOL: Final = _Shape(
         "parameters": _SCHEMA,
         "function": _FUNCTION,
         "custom": _Shape(_words("name")),
+        "format": _Shape(_words("type syntax")),
     }
 )
 _TOOL.fields["tools"] = _TOOL
-_TOOL_CHOICE: Final = _Shape({**_TOOL.fields, **_words("mode")}, word=True)
+_TOOL_CHOICE: Final = _Shape({**_TOOL.fields, **_words("mode namespace")}, word=True)
 _TOOL_CHOICE.fields["allowed_tools"] = _TOOL_CHOICE
 
 _PART: Final = _Shape(
@@ -253,9 +254,10 @@ _CALL: Final = _Shape(_words("id type index name"))
 _CALL.fields |= {"function": _CALL, "custom": _CALL}
 _ITEM: Final = _Shape(
     {
-        **_words("role type name id call_id tool_call_id status phase"),
+        **_words("role type name namespace id call_id tool_call_id status phase"),
         **dict.fromkeys(("content", "output", "summary"), _PART),
         **dict.fromkeys(("tool_calls", "function_call"), _CALL),
+        "tools": _TOOL,
         "encrypted_content": _MEDIA,
     }
 )

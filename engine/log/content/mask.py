@@ -111,6 +111,7 @@ _NAMES: Final[_Fields] = {
     events.ToolCallDelta: ("call_id", "name"),
     events.TurnStarted: ("thread_id", "turn_id"),
     events.TurnResumed: ("thread_id",),
+    events.ThreadReused: ("thread_id",),
     events.ThreadChanged: ("thread_id",),
     events.ModelRerouted: ("model",),
     events.FallbackTaken: ("model",),
@@ -316,6 +317,8 @@ def _without(event: events.StreamEvent, known: redaction.Redaction) -> events.St
     freed = known.hide_fields(event, _FOREIGN.get(type(event), ()))
     if isinstance(event, events.Opened):
         names = known.hide_fields(event.tools, ("names",))
+        if known.may_be_in(msgspec.json.encode(event.tools.shapes)):
+            names["shapes"] = {}
         if names:
             freed["tools"] = msgspec.structs.replace(event.tools, **names)
         if freed.keys() - {"request_id"}:  # the bytes of the answer cannot be made again

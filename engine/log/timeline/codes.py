@@ -67,6 +67,10 @@ REFUSED: Final[dict[str, Cause]] = {
             "The prompt is too long for the model.",
             "Send a shorter history, or ask a model with a larger context.",
         ),
+        unsupported_operation=(
+            "The client asked for an operation of the API that no worker here has.",
+            "Have the client do without it: docs/api.md lists what there is.",
+        ),
         provider_rejected=(
             "The model's provider refused the request itself.",
             "Change the request: the same again gets the same answer.",
@@ -82,6 +86,10 @@ REFUSED: Final[dict[str, Cause]] = {
         host_not_allowed=(
             "The request was refused: without a key only this machine itself is served.",
             "Set PROXY_API_KEY, or ask from this machine under its own name.",
+        ),
+        origin_not_allowed=(
+            "A page of another site asked for a WebSocket.",
+            "Add its origin to PROXY_CORS_ALLOWED_ORIGINS, if it is to drive this server.",
         ),
         not_found=(
             "The path is none that the server has.",
@@ -124,8 +132,8 @@ REFUSED: Final[dict[str, Cause]] = {
             "Have the client send no Expect, or 100-continue.",
         ),
         upgrade_required=(
-            "The client asked for a WebSocket, which is not offered.",
-            "Have the client use HTTP.",
+            "The client asked for a WebSocket in a version that is not spoken.",
+            "Have the client use version 13, or HTTP.",
         ),
         headers_too_large=(
             "The request's head is over 64 KiB.",

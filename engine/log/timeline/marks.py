@@ -20,6 +20,7 @@ _MACHINE: Final = (
     events.FallbackTaken,
     events.FallbackSkipped,
     events.ParkMissed,
+    events.ReuseMissed,
     events.CallDemanded,
     events.RequestRejected,
     events.Terminal,

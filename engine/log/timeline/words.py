@@ -65,6 +65,10 @@ def _resumed(event: events.TurnResumed) -> str:
     return f"{event.thread_id}, parked for {event.parked_us / 1e6:.1f} s"
 
 
+def _reused(event: events.ThreadReused) -> str:
+    return f"{event.thread_id}, idle for {event.idle_us / 1e6:.1f} s"
+
+
 _SAID: Final[dict[type, Callable[[Any], str]]] = {
     events.Opened: lambda event: f"{event.model} on {event.worker}",
     events.ToolCalled: lambda event: (
@@ -80,6 +84,8 @@ _SAID: Final[dict[type, Callable[[Any], str]]] = {
     events.TurnStarted: lambda event: event.thread_id,
     events.TurnResumed: _resumed,
     events.ParkMissed: lambda event: _cut(event.reason),
+    events.ThreadReused: _reused,
+    events.ReuseMissed: lambda event: _cut(event.reason),
     events.CallDemanded: lambda event: f"{event.attempt}",
     events.TurnChanged: _change,
     events.ThreadChanged: _change,

@@ -28,7 +28,10 @@ class Answer:
     def __init__(self, opened: events.Opened, repeated: Echo | None = None) -> None:
         self._envelope = Envelope(opened, repeated)
         self.output = OutputItems(
-            opened.completion_id, self._envelope.shows_encrypted, opened.empty_message
+            opened.completion_id,
+            self._envelope.shows_encrypted,
+            opened.empty_message,
+            opened.tools.shapes,
         )
         self.response: dict[str, Any] | None = None
         self.totals = outputs.UsageTotals(None)

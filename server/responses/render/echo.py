@@ -12,9 +12,11 @@ import msgspec
 
 from engine import slices
 from engine.log.content import keptrequest
-from machines import parse
+from machines import events, parse
 from server.http import decoding
 from server.http.reading import Members
+
+_encode: Final = msgspec.json.encode
 
 USUAL: Final[dict[str, Any]] = {
     "background": False,
@@ -41,14 +43,20 @@ API's response object, of which Open Responses requires every one."""
 REASONING: Final[dict[str, Any]] = {"effort": None, "summary": None}
 TEXT: Final[dict[str, Any]] = {"format": {"type": "text"}, "verbosity": "medium"}
 TOOL: Final[dict[str, Any]] = {"description": None, "parameters": None, "strict": None}
-"""The members that a tool always has, each with its value where the request has none."""
+"""The members that a function always has, each with its value where the request has none."""
+
+FUNCTION: Final = _encode("function")
+"""The type of a function, as JSON."""
+
+SHAPED: Final = tuple(_encode(kind) for kind in ("custom", "namespace"))
+"""The types of other tools that are repeated, as JSON. Answers of older logs repeat functions
+alone, so these are where the stream's own options name a shape."""
 
 ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 """The member of `include` by which reasoning items show what only their provider can read."""
 
 NULL: Final = msgspec.Raw(b"null")
 
-_encode: Final = msgspec.json.encode
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -65,9 +73,13 @@ class Echo(msgspec.Struct, frozen=True):
     shows_encrypted: bool
 
 
-def of(members: Members) -> slices.Steps[Echo]:
+def of(members: Members, has_shapes: bool = False) -> slices.Steps[Echo]:
     """Return the parts of a request that are repeated; a masked log's may have members of other
-    types."""
+    types.
+
+    Args:
+        has_shapes: whether the model is offered tools that are not declared as functions.
+    """
     given = {name: value for name, value in members.items() if decoding.is_active(value)}
     repeated: dict[str, msgspec.Raw] = {}
     for name, usual in USUAL.items():
@@ -83,20 +95,23 @@ def of(members: Members) -> slices.Steps[Echo]:
     tools = []
     for tool in _list(given.get("tools", NULL)):
         found = yield from _object(tool, keep_nulls=True)
-        if found.get("type") == _raw("function"):
+        kind = bytes(found.get("type", NULL))
+        if kind == FUNCTION:
             tools.append(_raw(TOOL | found))
+        elif has_shapes and kind in SHAPED:
+            tools.append(_raw(found))
     repeated["tools"] = _raw(tools)
     include = map(_written, _list(given.get("include", NULL)))
     return Echo(repeated, _raw(ENCRYPTED_REASONING) in include)
 
 
-def logged(request: msgspec.Raw) -> Echo:
+def logged(opened: events.Opened) -> Echo:
     """Return the parts that are repeated of a request as the log has it."""
     try:
-        members = parse.parse(request, _members)
+        members = parse.parse(opened.request, _members)
     except parse.ParseError:
         members = {}
-    return slices.at_once(of(members))
+    return slices.at_once(of(members, bool(opened.tools.shapes)))
 
 
 def _written(value: msgspec.Raw) -> msgspec.Raw:

@@ -27,7 +27,7 @@ class Envelope:
     """
 
     def __init__(self, opened: events.Opened, repeated: echo.Echo | None = None) -> None:
-        repeated = repeated or echo.logged(opened.request)
+        repeated = repeated or echo.logged(opened)
         self.shows_encrypted = repeated.shows_encrypted
         self._head = {
             "id": opened.completion_id,

@@ -9,34 +9,40 @@ the last of the response, and what is kept. So an item that has ended is encoded
 has ended is never looked at again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from machines import events, parse
+from machines import events, parse, tooloptions
+from machines.tools import freetext
 from server.responses.render.parts import Event, Part
 from server.responses.render.partsitems import Item, Message, Reasoning, Status
 from server.responses.render.textmembers import Token, UrlCitation
 
 
 class FunctionCall(Item):
-    """A call of a function."""
+    """A call of a function.
 
-    def __init__(self, item_id: str, output_index: int, call_id: str, name: str) -> None:
+    Args:
+        shape: of the function, as its client knows it.
+    """
+
+    def __init__(
+        self, item_id: str, output_index: int, call_id: str, shape: tooloptions.ToolShape
+    ) -> None:
         super().__init__(item_id, output_index)
         self._call_id = call_id
-        self._name = name
+        self._shape = shape
         self._pieces: list[str] = []
         self._opening = ""
         self._scan = parse.DepthScan()
 
-    def delta(self, piece: str) -> Event:
-        """Add to the arguments and return the event of it."""
+    def delta(self, piece: str) -> list[Event]:
+        """Add to the arguments and return the events of it."""
         self._pieces.append(piece)
-        self._opening = self._opening or piece.lstrip()[:1]
-        self._scan.feed(piece.encode("utf-8", "surrogatepass"))
-        return {"type": "response.function_call_arguments.delta", **self.place, "delta": piece}
+        self._watch(piece)
+        return [{"type": "response.function_call_arguments.delta", **self.place, "delta": piece}]
 
     def is_whole(self) -> bool:
         """Return whether the arguments are an object, and so complete.
@@ -45,6 +51,11 @@ class FunctionCall(Item):
         """
         return self._opening == "{" and self._scan.is_closed
 
+    def _watch(self, piece: str) -> None:
+        """Look in a piece of the arguments for their end."""
+        self._opening = self._opening or piece.lstrip()[:1]
+        self._scan.feed(piece.encode("utf-8", "surrogatepass"))
+
     def _members(self) -> dict[str, Any]:
         return {
             "id": self.place["item_id"],
@@ -52,8 +63,14 @@ class FunctionCall(Item):
             "status": self.status,
             "arguments": self._arguments(),
             "call_id": self._call_id,
-            "name": self._name,
+            **self._named(),
         }
+
+    def _named(self) -> dict[str, str]:
+        """Return the members that say what is called."""
+        name = {"name": self._shape.name}
+        namespace = self._shape.namespace
+        return name if namespace is None else name | {"namespace": namespace}
 
     def _arguments(self) -> str:
         self._pieces = ["".join(self._pieces)]
@@ -65,18 +82,18 @@ class FunctionCall(Item):
             "type": "response.function_call_arguments.done",
             **self.place,
             "arguments": self._arguments(),
-            "name": self._name,
+            "name": self._shape.name,
         }
         return [closing]
 
 
 class CustomCall(FunctionCall):
-    """A call of a tool that takes a text."""
+    """A call of a tool that takes a text, which is all that comes of it."""
 
-    def delta(self, piece: str) -> Event:
-        """Add to the input and return the event of it."""
+    def delta(self, piece: str) -> list[Event]:
+        """Add to the input and return the events of it."""
         self._pieces.append(piece)
-        return {"type": "response.custom_tool_call_input.delta", **self.place, "delta": piece}
+        return [{"type": "response.custom_tool_call_input.delta", **self.place, "delta": piece}]
 
     def is_whole(self) -> bool:
         """Return False: nothing in a text says that it is over."""
@@ -87,7 +104,7 @@ class CustomCall(FunctionCall):
             "id": self.place["item_id"],
             "type": "custom_tool_call",
             "call_id": self._call_id,
-            "name": self._name,
+            **self._named(),
             "input": self._arguments(),
         }
 
@@ -97,11 +114,42 @@ class CustomCall(FunctionCall):
         return [{"type": "response.custom_tool_call_input.done", **self.place, "input": text}]
 
 
-_CALLS: Final[dict[events.CallKind, tuple[type[FunctionCall], str]]] = {
-    "function": (FunctionCall, "fc"),
-    "custom": (CustomCall, "ctc"),
+class CustomCallByFunction(CustomCall):
+    """A call of a function that stands for a tool that takes a text."""
+
+    def __init__(
+        self, item_id: str, output_index: int, call_id: str, shape: tooloptions.ToolShape
+    ) -> None:
+        super().__init__(item_id, output_index, call_id, shape)
+        self._text = freetext.FreeText()
+
+    def delta(self, piece: str) -> list[Event]:
+        """Add to the function's arguments and return the events of the text in them."""
+        self._watch(piece)
+        text = self._text.feed(piece)
+        return super().delta(text) if text else []
+
+    def is_whole(self) -> bool:
+        """Return whether the function's arguments are an object, and so complete."""
+        return FunctionCall.is_whole(self)
+
+    def _close(self) -> list[Event]:
+        """Return the events of what was held of the text, and of its end."""
+        rest = self._text.end()
+        return [*(super().delta(rest) if rest else ()), *super()._close()]
+
+
+_CALLS: Final[dict[tuple[events.CallKind, events.CallKind], tuple[type[FunctionCall], str]]] = {
+    ("function", "function"): (FunctionCall, "fc"),
+    ("function", "custom"): (CustomCall, "ctc"),
+    ("custom", "function"): (CustomCallByFunction, "ctc"),
+    ("custom", "custom"): (CustomCall, "ctc"),
 }
-"""The item of each kind of call, and how its id begins."""
+"""The item of a call, and how its id begins: by the kind of the tool that its client declared, and
+by that of the call that the worker made."""
+
+NO_SHAPES: Final[Mapping[str, tooloptions.ToolShape]] = {}
+"""The shapes where every tool is a function that its client declared."""
 
 _SPOKEN: Final = ("output_text", "refusal")
 
@@ -113,6 +161,7 @@ class OutputItems:
         response_id: `resp_…`; the ids of its items follow from it.
         shows_encrypted: whether reasoning items show what only their provider can read.
         empty_message: when an answer without a message ends with an empty one.
+        shapes: of tools, as their clients know them, by the names that the model calls.
     """
 
     def __init__(
@@ -120,9 +169,11 @@ class OutputItems:
         response_id: str,
         shows_encrypted: bool,
         empty_message: events.EmptyMessage,
+        shapes: Mapping[str, tooloptions.ToolShape] = NO_SHAPES,
     ) -> None:
         self._shows_encrypted = shows_encrypted
         self._empty_message = empty_message
+        self._shapes = shapes
         self._has_refusal = False
         self._items: list[Item] = []
         self._key = response_id.partition("_")[2]
@@ -210,8 +261,9 @@ class OutputItems:
         """Begin a call with the arguments that are known; an earlier call ends with it, if it is
         whole."""
         assert index == len(self._calls)
-        item, prefix = _CALLS[kind]
-        call = item(*self._next(prefix), call_id, name)
+        shape = self._shapes.get(name) or tooloptions.ToolShape(name)
+        item, prefix = _CALLS[shape.kind, kind]
+        call = item(*self._next(prefix), call_id, shape)
         self._calls.append(call)
         opening = self._begin(call)
         return [*opening, *self.add_arguments(index, piece)]
@@ -223,7 +275,7 @@ class OutputItems:
         if not piece or call.ended is not None:
             return []
         self._changed[call.index] = call
-        return [call.delta(piece)]
+        return call.delta(piece)
 
     def objects(self) -> list[dict[str, Any] | msgspec.Raw]:
         """Return the items as a response shows them."""

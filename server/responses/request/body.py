@@ -4,6 +4,7 @@
 field; a field or an item that nothing honours is accepted, and named to the client in a header.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from engine.routing import models
 from server.chat import request as chatbodies
 from server.http import decoding, reading
 from server.http.errors import ApiError
-from server.responses.request import input_items
+from server.responses.request import declarations, input_items, offered as offers
 
 
 class StreamOptions(msgspec.Struct):
@@ -59,20 +60,28 @@ class TextOptions(msgspec.Struct):
 
 
 class NamedTool(msgspec.Struct):
-    """An entry of `tool_choice.tools`; only a function can be called."""
+    """An entry of `tool_choice.tools`: a tool, or all of a namespace."""
 
     type: str
     name: str | None = None
+    namespace: str | None = None
 
     def __post_init__(self) -> None:
-        if self.type == "function" and self.name is None:
+        if self.type in CALLABLE and self.name is None:
             raise decoding.Missing("name")
 
+
+CALLABLE: Final = ("function", "custom", "namespace")
+"""The types of tools that can be called here. Those of other types run elsewhere."""
 
 LOGPROBS: Final = "message.output_text.logprobs"
 """The member of `include` by which a text is shown with its tokens."""
 
-_NEEDED: Final = {"function": ("name",), "allowed_tools": ("mode", "tools")}
+_NEEDED: Final = {
+    "function": ("name",),
+    "custom": ("name",),
+    "allowed_tools": ("mode", "tools"),
+}
 """The members that a choice of each type must have."""
 
 
@@ -81,11 +90,13 @@ class ToolChoice(msgspec.Struct):
 
     Attributes:
         name: of a `function`, or a `custom` tool.
+        namespace: that it is declared in.
         mode: of `allowed_tools`, as are `tools`.
     """
 
     type: str
     name: chatbodies.FunctionName | None = None
+    namespace: str | None = None
     mode: Literal["auto", "required"] | None = None
     tools: list[NamedTool] | None = None
 
@@ -93,12 +104,6 @@ class ToolChoice(msgspec.Struct):
         for field in _NEEDED.get(self.type, ()):
             if getattr(self, field) is None:
                 raise decoding.Missing(field)
-
-
-class ToolKind(msgspec.Struct):
-    """The type of an entry of `tools`."""
-
-    type: str
 
 
 class Fields(msgspec.Struct):
@@ -141,19 +146,17 @@ class ResponsesRequest(Fields):
     Attributes:
         items: the input, one for one; a text alone is a user's message.
         prologue: the instructions; a text alone is a developer's message.
-        functions: those of the tools, each with its path in the request.
+        declared: the tools, those that stand among the items behind the others.
+        offered: the same, as the model is offered them.
     """
 
     items: tuple[input_items.AnyItem, ...] = ()
     prologue: tuple[input_items.AnyItem, ...] = ()
-    functions: tuple[tuple[str, chatbodies.DeclaredFunction], ...] = ()
+    declared: tuple[declarations.Declared, ...] = ()
+    offered: offers.OfferedTools = offers.OfferedTools()
 
 
 _reader: Final[reading.Reader[Fields]] = reading.reader(Fields)
-_tool_kinds: Final[reading.Reader[ToolKind]] = reading.reader(ToolKind)
-_functions: Final[reading.Reader[chatbodies.DeclaredFunction]] = reading.reader(
-    chatbodies.DeclaredFunction
-)
 
 
 def parse(
@@ -177,16 +180,21 @@ def parse(
     items = yield from _items(fields.input, "input", "user", limit, unshown)
     instructions = fields.instructions or None
     prologue = yield from _items(instructions, "instructions", "developer", limit, unshown)
-    functions = yield from _declared(fields.tools or [], limit)
+    tools = yield from declarations.read(fields.tools or [], "tools", limit)
+    found = yield from declarations.among(items, "input", limit)
+    declared = (*tools.tools, *found.tools)
     request = ResponsesRequest(
         **msgspec.structs.asdict(fields),
         items=tuple(items),
         prologue=tuple(prologue),
-        functions=tuple((path, each) for path, each in functions.items() if each is not None),
+        declared=declared,
+        offered=offers.offer(declared),
     )
     ignored = (
         *decoding.unknown(members, Fields.__struct_fields__),
-        *(path for path, each in functions.items() if each is None),
+        *tools.ignored,
+        *found.ignored,
+        *_unknown_choices(fields.tool_choice),
         *unshown,
     )
     return request, ignored[: decoding.IGNORED_MAX]
@@ -225,20 +233,28 @@ def _items(
     return found
 
 
-def _declared(
-    tools: list[msgspec.Raw], limit: int
-) -> slices.Steps[dict[str, chatbodies.DeclaredFunction | None]]:
-    """Return the tools by their paths; None for an entry that is no function."""
-    found: dict[str, chatbodies.DeclaredFunction | None] = {}
-    decoding.check_count("tools", len(tools), limit)
-    for index, raw in enumerate(tools):
-        path = f"tools[{index}]"
-        kind = yield from _tool_kinds.read(raw, path, limit, input_items.DEPTH)
-        found[path] = None
-        if kind.type == "function":
-            found[path] = yield from _functions.read(raw, path, limit, input_items.DEPTH)
-        yield
-    return found
+def carried(
+    request: ResponsesRequest, earlier: list[input_items.AnyItem], limit: int
+) -> slices.Steps[ResponsesRequest]:
+    """Return a request with the tools that earlier items of its conversation declare, which it may
+    declare anew.
+
+    Raises:
+        ApiError: for one that cannot be read again.
+    """
+    found = yield from declarations.among(earlier, None, limit)
+    if not found.tools:
+        return request
+    declared = (*found.tools, *request.declared)
+    return msgspec.structs.replace(request, declared=declared, offered=offers.offer(declared))
+
+
+def _unknown_choices(choice: str | ToolChoice | None) -> Iterator[str]:
+    """Yield the paths of tools that may be chosen and run elsewhere."""
+    allowed = choice.tools if isinstance(choice, ToolChoice) else None
+    for index, tool in enumerate(allowed or ()):
+        if tool.type not in CALLABLE:
+            yield f"tool_choice.tools[{index}]"
 
 
 def _refuse_unsupported(fields: Fields) -> None:
@@ -257,7 +273,7 @@ def _refuse_unsupported(fields: Fields) -> None:
         if is_active:
             raise decoding.unsupported(name)
     choice = fields.tool_choice
-    if isinstance(choice, ToolChoice) and choice.type not in ("function", "allowed_tools"):
+    if isinstance(choice, ToolChoice) and choice.type not in _NEEDED:
         kind = choice.type[:100]
         message = f"Unsupported value for 'tool_choice': no tools of type '{kind}' here."
         raise ApiError("unsupported_parameter", message, "tool_choice")

@@ -14,13 +14,15 @@ import msgspec
 
 from engine import slices, worker
 from engine.store import store as responsestore
-from machines import parse
 from server.http import decoding
 from server.http.errors import ApiError
-from server.responses.request import input_items
+from server.responses.request import earliercalls, input_items, offered as offers
 
 PREVIOUS: Final = "previous_response_id"
 """The field that names the response which earlier items come from."""
+
+NOTHING_OFFERED: Final = offers.OfferedTools()
+"""The tools of a request that declares none."""
 
 Items = Sequence[input_items.AnyItem]
 
@@ -32,6 +34,7 @@ _PREFIXES: Final[dict[type, str]] = {
     input_items.CustomCallOutput: "ctco_",
     input_items.Reasoning: "rs_",
     input_items.Compaction: "cmp_",
+    input_items.AdditionalTools: "at_",
 }
 """The prefix of the API's id of each kind of item."""
 
@@ -121,7 +124,10 @@ def read(kept: Iterable[msgspec.Raw], limit: int) -> slices.Steps[list[input_ite
 
 
 def messages(
-    items: Items, prologue: Items = (), earlier: Items = ()
+    items: Items,
+    prologue: Items = (),
+    earlier: Items = (),
+    offered: offers.OfferedTools = NOTHING_OFFERED,
 ) -> slices.Steps[tuple[worker.Message, ...]]:
     """Make a worker's messages: the instructions of this request, then the items, in their order.
 
@@ -129,6 +135,7 @@ def messages(
         items: the request's own; none of them a reference.
         prologue: the instructions.
         earlier: the items of earlier responses, which come before the request's own.
+        offered: the tools of the request, by whose names calls are told.
 
     Raises:
         ApiError: for a result whose call is not before it.
@@ -140,9 +147,10 @@ def messages(
         ((item, f"input[{index}]") for index, item in enumerate(items)),
     )
     for item, path in placed:
-        if isinstance(item, input_items.CustomCall):
-            item = yield from _of_function(item)
-        told.add(item, path)
+        if isinstance(item, input_items.FunctionCall | input_items.CustomCall):
+            told.call((yield from earliercalls.read(item, offered)))
+        else:
+            told.add(item, path)
         yield
     return told.all()
 
@@ -187,15 +195,18 @@ class _Messages:
         self._end_step()
         return tuple(self._whole)
 
+    def call(self, call: worker.Call) -> None:
+        """Add a call that the model made."""
+        self._called.add(call.call_id)
+        self._step.calls.append(call)
+
     def add(self, item: input_items.AnyItem, path: str) -> None:
-        """Add one item, which stands at `path` in the request."""
+        """Add one item that is no call, and stands at `path` in the request."""
         match item:
             case input_items.Message(role="assistant"):
                 self._say(_parts(item.content, f"{path}.content"), item.phase)
             case input_items.Message(role, content):
                 self._tell(worker.Message(role, _parts(content, f"{path}.content")))
-            case input_items.FunctionCall(call_id=call_id, name=name, arguments=arguments):
-                self._call(worker.Call(call_id, name, arguments))
             case input_items.FunctionCallOutput(call_id=None):
                 parts = _parts(item.output, f"{path}.output")
                 self._tell(worker.Message("developer", parts, item.name))
@@ -222,10 +233,6 @@ class _Messages:
             self._end_step()
         self._step.parts, self._step.phase = parts, phase
 
-    def _call(self, call: worker.Call) -> None:
-        self._called.add(call.call_id)
-        self._step.calls.append(call)
-
     def _answer(self, call_id: str, parts: tuple[worker.Part, ...], path: str) -> None:
         if call_id not in self._called:
             message = f"No tool call found for function call output with call_id {call_id[:100]}."
@@ -249,25 +256,6 @@ def _referred(item: input_items.AnyItem) -> str | None:
         case input_items.Reasoning(id=item_id, encrypted_content=None):
             return item_id
     return None
-
-
-def _of_function(item: input_items.CustomCall) -> slices.Steps[input_items.FunctionCall]:
-    """Return the call of a custom tool as a function's: its input is the arguments where it is a
-    JSON object, else the one member of them."""
-    is_deep = yield from parse.scan_depth(item.input)
-    arguments = item.input
-    if is_deep or not _is_object(item.input):
-        arguments = msgspec.json.encode({"input": item.input}).decode()
-    return input_items.FunctionCall(call_id=item.call_id, name=item.name, arguments=arguments)
-
-
-def _is_object(text: str) -> bool:
-    """Return whether a text, which is not deep, is a JSON object."""
-    try:
-        parse.parse_outer(text, _raw_fields)
-    except parse.ParseError:
-        return False
-    return True
 
 
 def _words(item: input_items.Reasoning) -> str:
@@ -325,6 +313,10 @@ def _listed(item: input_items.AnyItem, path: str) -> Listed:
         return Listed(item, _raw(item))
     if isinstance(item, input_items.Unshown):
         return Listed(item, _with_id(item.item, path))
+    if isinstance(item, input_items.AdditionalTools):
+        item_id = item.id or _new_id(_PREFIXES[type(item)])
+        item = msgspec.structs.replace(item, id=item_id, role=item.role or "developer")
+        return Listed(item, _raw(item))
     item = msgspec.structs.replace(
         item, id=item.id or _new_id(_PREFIXES[type(item)]), status=item.status or "completed"
     )

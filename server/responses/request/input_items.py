@@ -8,12 +8,14 @@ tens of thousands a full collection would hold the loop.
 """
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from engine import slices
 from machines import parse
+from server.chat import request as chatbodies
 from server.http import decoding, reading
 
 
@@ -107,7 +109,11 @@ class Message(Item, tag_field="type", tag="message"):
 
 
 class FunctionCall(Item, tag_field="type", tag="function_call"):
-    """A call of a function; `arguments` is the exact JSON string."""
+    """A call of a function; `arguments` is the exact JSON string.
+
+    Attributes:
+        namespace: that the function was declared in.
+    """
 
     call_id: str
     name: str
@@ -128,11 +134,16 @@ class FunctionCallOutput(Item, tag_field="type", tag="function_call_output"):
 
 
 class CustomCall(Item, tag_field="type", tag="custom_tool_call"):
-    """A call of a tool that takes free text."""
+    """A call of a tool that takes free text.
+
+    Attributes:
+        namespace: that the tool was declared in.
+    """
 
     call_id: str
     name: str
     input: str
+    namespace: str | None = None
 
 
 class CustomCallOutput(Item, tag_field="type", tag="custom_tool_call_output"):
@@ -156,6 +167,20 @@ class Compaction(Item, tag_field="type", tag="compaction"):
     encrypted_content: str
 
 
+class AdditionalTools(
+    msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="additional_tools"
+):
+    """Tools that are declared in the middle of a conversation, or before it.
+
+    Attributes:
+        tools: as they came; `server.responses.request.declarations` reads them.
+    """
+
+    tools: Annotated[list[msgspec.Raw], Meta(max_length=chatbodies.TOOLS_MAX)]
+    id: str | None = None
+    role: str | None = None
+
+
 class ItemReference(msgspec.Struct, gc=False, tag_field="type", tag="item_reference"):
     """An item that was kept, by its id."""
 
@@ -176,13 +201,13 @@ AnyItem = (
     | CustomCallOutput
     | Reasoning
     | Compaction
+    | AdditionalTools
     | ItemReference
     | Unshown
 )
 
 HOSTED: Final = frozenset(
     (
-        "additional_tools",
         "apply_patch_call",
         "apply_patch_call_output",
         "code_interpreter_call",
@@ -231,6 +256,7 @@ _readers: Final[dict[str, reading.Reader[AnyItem]]] = {
     "custom_tool_call_output": reading.reader(CustomCallOutput),
     "reasoning": reading.reader(Reasoning),
     "compaction": reading.reader(Compaction),
+    "additional_tools": reading.reader(AdditionalTools),
     "item_reference": reading.reader(ItemReference),
 }
 

@@ -57,10 +57,13 @@ def read(
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
         output_schema=form.schema,
+        conversation=request.prompt_cache_key or "",
         ignored=(*ignored, *_active(request, UNFORWARDED), *unheard, *included)[
             : decoding.IGNORED_MAX
         ],
-        emulated=("text.format",) if form.instruction else (),
+        emulated=(*(("text.format",) if form.instruction else ()), *options.emulated)[
+            : decoding.IGNORED_MAX
+        ],
     )
 
 
@@ -101,21 +104,33 @@ def tools(request: responsesbodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
 def _chosen(
     request: responsesbodies.ResponsesRequest, choice: tool_fields.Choice
 ) -> tuple[worker.Tool, ...]:
-    declared = tool_fields.declared(request.functions)
+    declared = tool_fields.declared(request.offered.functions)
     return tool_fields.choose(declared, choice, "tool_choice", "tools")
 
 
 def _choice(request: responsesbodies.ResponsesRequest) -> tool_fields.Choice:
     """Return how the model may choose among the tools."""
     match request.tool_choice:
-        case responsesbodies.ToolChoice("function", str(name)):
-            return tool_fields.Choice(frozenset((name,)), required=True)
+        case responsesbodies.ToolChoice("function" | "custom", str(name), namespace):
+            offered = request.offered.name(namespace, name)
+            return tool_fields.Choice(frozenset((offered,)), required=True)
         case responsesbodies.ToolChoice("allowed_tools", mode=mode, tools=list(allowed)):
-            names = (tool.name for tool in allowed if tool.type == "function")
-            return tool_fields.Choice(frozenset(filter(None, names)), mode == "required")
+            names = (_names(request, tool) for tool in allowed)
+            return tool_fields.Choice(frozenset().union(*names), mode == "required")
         case "none":
             return tool_fields.NONE
     return tool_fields.Choice(required=request.tool_choice == "required")
+
+
+def _names(
+    request: responsesbodies.ResponsesRequest, allowed: responsesbodies.NamedTool
+) -> frozenset[str]:
+    """Return the names by which the tools are offered that an entry of a choice allows."""
+    if allowed.name is None or allowed.type not in responsesbodies.CALLABLE:
+        return frozenset()
+    if allowed.type == "namespace":
+        return request.offered.inside(allowed.name)
+    return frozenset((request.offered.name(allowed.namespace, allowed.name),))
 
 
 def _of_any_worker(
@@ -138,6 +153,8 @@ def _of_any_worker(
         n=1,
         output_mode=mode,
         tools=_chosen(request, choice),
+        tool_shapes=request.offered.shapes,
+        emulated=request.offered.grammars[: decoding.IGNORED_MAX],
         call_required=choice.required,
         parallel_calls=parallel,
         most_calls=config.tool_block_max if parallel else 1,

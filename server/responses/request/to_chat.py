@@ -79,10 +79,10 @@ def _tools(
     if not tools:
         return {}
     left = {tool.name for tool in tools}
-    functions = (function for _, function in request.functions if function.name in left)
+    functions = (each for _, each in request.offered.functions if each.name in left)
     return {
         "tools": [{"type": "function", "function": _function(each)} for each in functions],
-        "tool_choice": _choice(request.tool_choice),
+        "tool_choice": _choice(request),
         "parallel_tool_calls": request.parallel_tool_calls,
     }
 
@@ -98,13 +98,15 @@ def _function(function: chatbodies.DeclaredFunction) -> dict[str, Any]:
     }
 
 
-def _choice(choice: str | responsesbodies.ToolChoice | None) -> str | dict[str, Any] | None:
-    match choice:
-        case responsesbodies.ToolChoice("function", name):
-            return {"type": "function", "function": {"name": name}}
+def _choice(request: responsesbodies.ResponsesRequest) -> str | dict[str, Any] | None:
+    match request.tool_choice:
+        case responsesbodies.ToolChoice("function" | "custom", str(name), namespace):
+            offered = request.offered.name(namespace, name)
+            return {"type": "function", "function": {"name": offered}}
         case responsesbodies.ToolChoice(mode=mode):
             return mode  # of the tools that are sent
-    return choice
+        case choice:
+            return choice
 
 
 def _given(**members: Any) -> dict[str, Any]:

@@ -42,5 +42,7 @@ class _Options:
     request_timeout = 1.0
     park_most = 1
     park_ttl = 1.0
+    reuse_most = 1
+    reuse_ttl = 1.0
     login_link = loginlink.Offer()
     known = redaction.NONE

@@ -5,6 +5,7 @@ import pytest
 from engine.stream import estimate
 from machines import outputs
 from machines.events import Usage
+from tests.support.machines.playbook import opened
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 0), (1, 1), (4, 1), (5, 2), (400, 100)])
@@ -27,9 +28,16 @@ def test_what_the_model_made_counts_by_choice() -> None:
             outputs.Finish("stop", 1),
         )
     )
-    assert size.usage(9, 0) == Usage(3, 2 + 4, reasoning_tokens=2)
-    assert size.usage(9, 1) == Usage(3, 3)
+    asked = opened(n=2, prompt_bytes=9)
+    assert size.usage(asked, 0) == Usage(3, 2 + 4, reasoning_tokens=2)
+    assert size.usage(asked, 1) == Usage(3, 3)
 
 
 def test_an_answer_without_a_word_is_no_token() -> None:
-    assert estimate.AnswerSize(1).usage(0, 0) == Usage(0, 0)
+    assert estimate.AnswerSize(1).usage(opened(), 0) == Usage(0, 0)
+
+
+def test_each_of_several_prompts_counts_for_its_own_choices() -> None:
+    asked = opened(n=4, prompt_bytes=12, prompt_sizes=(4, 8))
+    size = estimate.AnswerSize(4)
+    assert [size.usage(asked, choice).prompt_tokens for choice in range(4)] == [1, 1, 2, 2]

@@ -90,3 +90,21 @@ def test_a_total_counts_the_prompt_once_and_needs_every_choice(
 
 def test_a_choice_that_was_not_counted_yet_leaves_no_total() -> None:
     assert choices.total((choice.Choice(0, opened(), HELD),)).usage is None
+
+
+def test_a_total_counts_each_of_several_prompts_once() -> None:
+    among = tuple(choice.Choice(index, opened(), HELD) for index in range(4))
+    for each, prompt_tokens in zip(among, (10, 10, 3, 3), strict=True):
+        each.count(events.Usage(prompt_tokens, 5, 2, 1))
+    assert choices.total(among, 2).usage == events.Usage(13, 20, 4, 4)
+    assert choices.total(among[:3], 3).usage == events.Usage(23, 15, 6, 3)
+
+
+def test_a_total_of_several_prompts_is_an_estimate_where_one_of_them_is() -> None:
+    among = tuple(choice.Choice(index, opened(prompt_bytes=1), HELD) for index in range(2))
+    among[0].count(events.Usage(10, 5))
+    assert choices.total(among, 2).usage is None
+    among[1].miss_counts(opened(prompt_bytes=1))
+    among[1].estimate(events.Usage(3, 4))
+    found = choices.total(among, 2)
+    assert (found.usage, found.source) == (events.Usage(13, 9), "estimated")

@@ -68,6 +68,8 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
         events.ToolCallDropped("c1", "readNote"),
         events.TurnResumed("th"),
         events.ParkMissed("expired"),
+        events.ThreadReused("th"),
+        events.ReuseMissed("expired"),
         events.CallDemanded(1),
         events.TurnChanged("spoke", "silent", "speaking"),
         events.ThreadChanged("started", "starting", "running"),

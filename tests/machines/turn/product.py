@@ -1,11 +1,11 @@
 """Every order in which a stream, its turn, its thread, its client and their timers can happen.
 
 Theory of operation. A `World` is one request on the Codex worker, and a second that may bring
-results. It holds the machines that run in the product, and of everything else (the app-server, the
-client, the clock, texts) only what tells one state from another. `World.happenings` names what can
-happen next; `explore` tries all of it from every state, breadth first, until no state is new. Each
-state keeps the one it was first reached from, so that a rule that is broken is told as the
-shortest story that breaks it.
+results or go on. It holds the machines that run in the product, and of everything else (the
+app-server, the client, the clock, texts) only what tells one state from another.
+`World.happenings` names what can happen next; `explore` tries all of it from every state, breadth
+first, until no state is new. Each state keeps the one it was first reached from, so that a rule
+that is broken is told as the shortest story that breaks it.
 
 What the engine does between the machines is written here a second time, as short as it can be. The
 simulator plays the engine itself, whose every step must be one that the machines have.
@@ -148,11 +148,11 @@ class World:
             for name, act in self._of_a_lane(lane):
                 yield f"{name}", _in_lane(index, act)
         if self.parked:
-            yield "the results expire", World.expire
+            yield "the thread expires", World.expire
             yield "another thread waits instead", World.evict
             if self.requests == 1 and self.stream.ended:
-                yield "the client brings the results", World.resume
-                yield "the client brings the results and there is no place", World.no_place
+                yield "the client goes on", World.resume
+                yield "the client goes on and there is no place", World.no_place
 
     def _of_the_client(self) -> Iterator[tuple[str, Callable[["World"], None]]]:
         yield "the client leaves", lambda its: its.feed(events.ClientGone("left"))
@@ -207,6 +207,8 @@ class World:
         yield "a thought begins", World.thought
         if lane.text:
             yield "a message is whole", World.message_whole
+        if lane.text and _may_conclude(lane) and self.mode is not Mode.REQUIRED:
+            yield "the turn is completed, with nothing beside it", World.concluded
         if self.mode is Mode.WORDS:
             yield "the turn is completed", World.completed
         else:
@@ -256,7 +258,11 @@ class World:
             raise Broken(f"{self.stream.kind} was told as {self.said}")
         self.muted = True
         lane = self.lane
-        if completed and lane.machines.thread == threads.WAITING:
+        if completed and lane.machines.thread == threads.IDLE:
+            self.parked = True
+        elif lane.machines.thread == threads.IDLE:
+            self._thread(lane, threads.Event.NOT_KEPT)
+        elif completed and lane.machines.thread == threads.WAITING:
             self.parked = True
             self._leave(lane)
         elif lane.machines.thread == threads.WAITING:
@@ -273,7 +279,7 @@ class World:
             self._act(lane, action)
 
     def _act(self, lane: Lane, action: threads.Action) -> None:
-        if action in (threads.Action.LEAVE, threads.Action.ABANDON):
+        if action in (threads.Action.LEAVE, threads.Action.REST, threads.Action.ABANDON):
             self._leave(lane)
         elif action is threads.Action.INTERRUPT:
             lane.interrupted = True
@@ -379,6 +385,11 @@ class World:
         self._turn(lane, turns.Event.COMPLETED)
         self._finish(lane)
 
+    def concluded(self, lane: Lane) -> None:
+        lane.codex = Codex.OVER
+        self._turn(lane, turns.Event.CONCLUDED)
+        self._finish(lane)
+
     def _finish(self, lane: Lane) -> None:
         if lane.machines.turn == turns.OVER:
             self.feed_from(lane, events.TokensCounted(None))
@@ -429,7 +440,7 @@ class World:
         code, retryable = lane.failed
         lane.failed = None
         if self.requests == 2 and retryable and not lane.machines.heard:
-            self._again()  # what was parked is gone: the history is sent anew
+            self._again()  # what was parked or idle is gone: the history is sent anew
         elif retryable and not lane.machines.heard and self.tries < TRIES and self.alive:
             self.tries += 1
             self._again()
@@ -480,16 +491,21 @@ class World:
         self.parked = False
         if self.lane.machines.thread == threads.WAITING:
             self._thread(self.lane, event)
+        elif self.lane.machines.thread == threads.IDLE:
+            given_up = event is threads.Event.GIVEN_UP
+            self._thread(self.lane, threads.Event.NOT_KEPT if given_up else event)
 
     def resume(self) -> None:
         self.parked = False
-        if self.lane.machines.thread != threads.WAITING:
+        idle = self.lane.machines.thread == threads.IDLE
+        if not idle and self.lane.machines.thread != threads.WAITING:
             return
         self.requests, self.tries = 2, 1
         self._open()
         self.lane.holds_place = True
         self.lane.asked = self.lane.text = False
-        self._thread(self.lane, threads.Event.RESUMED)
+        self.lane.codex = Codex.RUNNING
+        self._thread(self.lane, threads.Event.REUSED if idle else threads.Event.RESUMED)
 
     # --- What must hold ---
 
@@ -507,6 +523,11 @@ class World:
                 held = lane.holds_place and not (lane.interrupted or lane.codex is Codex.STARTING)
                 if held and lane.machines.thread != threads.NEW:
                     raise Broken("the stream has ended and a place is held for nothing")
+
+
+def _may_conclude(lane: Lane) -> bool:
+    speaks = lane.machines.turn in (turns.SPEAKING, turns.WHOLE)
+    return speaks and lane.machines.thread == threads.RUNNING
 
 
 def _at_rest(lane: Lane) -> bool:

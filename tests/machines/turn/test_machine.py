@@ -36,6 +36,28 @@ def test_the_end_of_a_turn_releases_its_thread() -> None:
     assert step.actions == (threads.Action.UNSUBSCRIBE, threads.Action.LEAVE)
 
 
+def test_a_turn_that_leaves_nothing_beside_its_answer_leaves_its_thread_to_the_next() -> None:
+    its = running()
+    its.take_turn_event(turns.Event.SPOKE)
+    step = its.take_turn_event(turns.Event.CONCLUDED)
+    assert step.changes[1:] == (Change("thread", "turn_concluded", "running", "idle"),)
+    assert step.actions == (threads.Action.REST,)
+    assert (its.turn, its.heard) == (turns.OVER, True)
+    its.take_thread_event(threads.Event.REUSED)
+    assert (its.turn, its.thread, its.heard) == (turns.SILENT, threads.RUNNING, False)
+
+
+@pytest.mark.parametrize(
+    "why", [threads.Event.NOT_KEPT, threads.Event.EXPIRED, threads.Event.EVICTED]
+)
+def test_an_idle_thread_is_released_without_an_interrupt(why: threads.Event) -> None:
+    its = running()
+    its.take_turn_event(turns.Event.SPOKE)
+    its.take_turn_event(turns.Event.CONCLUDED)
+    step = its.take_thread_event(why)
+    assert (its.thread, step.actions) == (threads.RELEASED, (threads.Action.UNSUBSCRIBE,))
+
+
 @pytest.mark.parametrize(
     ("answerable", "state"), [(True, threads.WAITING), (False, threads.INTERRUPTING)]
 )
@@ -102,5 +124,6 @@ def test_every_order_of_events_keeps_the_rules_and_comes_to_an_end(
         of_turns -= {turns.LACKING, turns.OWING}
     else:
         of_turns -= {turns.WHOLE, turns.OVER}
+        of_threads -= {threads.IDLE}
     assert {state for state, _ in reached} == of_turns
     assert {state for _, state in reached} == of_threads

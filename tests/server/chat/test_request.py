@@ -348,7 +348,6 @@ def test_what_is_not_forwarded_is_named_as_the_api_names_it() -> None:
         "logit_bias": {"50256": -100},
         "service_tier": "flex",
         "verbosity": "low",
-        "prompt_cache_key": "k",
         "top_k": 3,
     }
     assert chatrequests.parse(body(**fields))[1] == tuple(fields)

@@ -21,7 +21,7 @@ from tests.support.providers.upstreams import STREAM_HEAD, chunk, framed, sse
 ADMIN = "adminKey0123456789admin"
 CLIENT = "clientKey0123456789client"
 
-WORK = ("/v1/chat/completions", "/v1/responses")
+WORK = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 """Routes that have models work."""
 
 Json = dict[str, Any]

@@ -152,7 +152,12 @@ REQUESTS: dict[str, dict[str, Any]] = {
             FUNCTION | {"name": "write_stdin", "strict": False},
             FUNCTION | {"name": "update_plan", "strict": False},
             FUNCTION | {"name": "request_user_input", "strict": False},
-            {"type": "custom", "name": "apply_patch", "format": {"type": "grammar"}},
+            {
+                "type": "custom",
+                "name": "apply_patch",
+                "description": "Edits files.",
+                "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
+            },
             {"type": "web_search", "external_web_access": False},
             FUNCTION | {"name": "view_image", "strict": False},
             {

@@ -73,6 +73,25 @@ class Pipe:
             raise RpcError(answer["error"])
         return msgspec.convert(answer["result"], appserver.METHODS[method][1])
 
+    def bring(self, number: int, text: str) -> None:
+        """Answer the tool call of this number, counted from 1, once it has come."""
+        calls = self._until("item/tool/call", number)
+        result = {"contentItems": [{"type": "inputText", "text": text}], "success": True}
+        self._write({"id": calls[number - 1]["id"], "result": result})
+
+    def until_turns_ended(self, count: int) -> None:
+        """Wait until so many turns are over."""
+        self._until("turn/completed", count)
+
+    def _until(self, method: str, count: int) -> list[Frame]:
+        def come() -> list[Frame]:
+            return [frame for frame in self.frames if frame.get("method") == method]
+
+        with self._grown:
+            if not self._grown.wait_for(lambda: len(come()) >= count, TIMEOUT_S):
+                raise TimeoutError(f"{len(come())} of {count} times {method}")
+            return come()
+
     def wait(self, wanted: Callable[[Frame], bool]) -> Frame:
         """The first frame of all so far, or to come, that is wanted.
 

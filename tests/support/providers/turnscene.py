@@ -15,7 +15,7 @@ from engine.codex import loginlink, loginstate, sharedlogin
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Channel
 from engine.codex.request import preparation, tools
-from engine.codex.turns import dispatcher, parking, states, turn as codexturn
+from engine.codex.turns import dispatcher, idlethreads, parking, states, turn as codexturn
 from engine.codex.turns.thread import Seat
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
@@ -73,10 +73,12 @@ class Server:
         self.channel = Channel(self._read, self.routes, timeout=10.0)
         self._deaf = deaf
         self._refusals = dict(refusals or {})
+        self._refused_once = ""
         self._numbers = itertools.count(1)
         self._grown = asyncio.Event()
         self._frames: dict[str, appframes.TurnFrames] = {}
         self._turns: collections.Counter[str] = collections.Counter()
+        self._totals: collections.Counter[str] = collections.Counter()
 
     @property
     def methods(self) -> list[str]:
@@ -136,6 +138,30 @@ class Server:
         lines.append(appframes.notification("rawResponse/completed", whole))
         self.channel.feed(b"".join(lines))
 
+    def say_whole(self, text: str, thread: int = 1, steps: int = 1, kind: str = "") -> None:
+        """A whole turn: one message, the thread's counts after each of its steps, and its end.
+
+        Args:
+            kind: of an item beside the message.
+        """
+        ids = self._ids(thread)
+        item = {"type": "agentMessage", "id": f"msg {ids['turnId']}", "text": text}
+        lines = [
+            appframes.notification("item/started", {**ids, "item": item | {"text": ""}}),
+            appframes.notification("item/completed", {**ids, "item": item}),
+        ]
+        if kind:
+            beside = {**ids, "item": {"type": kind, "id": "beside"}}
+            lines.insert(0, appframes.notification("item/started", beside))
+        for _ in range(steps):
+            self._totals[ids["threadId"]] += 1
+            factor = self._totals[ids["threadId"]]
+            total = {name: count * factor for name, count in COUNTS.items()}
+            usage = {"tokenUsage": {"total": total, "last": COUNTS}}
+            lines.append(appframes.notification("thread/tokenUsage/updated", {**ids, **usage}))
+        self.channel.feed(b"".join(lines))
+        self.end_turn(thread)
+
     def ask_result(self, rpc_id: int, call_id: str, thread: int = 1) -> None:
         """Ask for the result of a call."""
         params = {**self._ids(thread), "callId": call_id, "tool": "add", "arguments": {}}
@@ -166,12 +192,13 @@ class Server:
         """Refuse a method no longer."""
         del self._refusals[method]
 
+    def refuses_once(self, method: str) -> None:
+        """Refuse the next request for a method."""
+        self._refused_once = method
+
     def die(self) -> None:
         """Be gone, as `codexworker.AppServer.lost` has it."""
-        readers = list(self.routes.turns.values())
-        self.routes.turns.clear()
-        for reader in readers:
-            reader.lost()
+        self.routes.lost()
         self.channel.close()
 
     def _ids(self, thread: int, number: int | None = None) -> dict[str, str]:
@@ -189,6 +216,9 @@ class Server:
         method = line["method"]
         if method in self._deaf:
             self.unanswered.append(line)
+        elif method == self._refused_once:
+            self._refused_once = ""
+            self._later(appframes.refusal(line["id"], appframes.INVALID_REQUEST, "gone"))
         elif method in self._refusals:
             refusal = appframes.refusal(line["id"], self._refusals[method], "no")
             self._later(refusal)
@@ -218,6 +248,7 @@ class Scene:
 
     Args:
         prepared: what the turn shares with others of its request; None: it is the only one.
+        idle: the threads that are kept; None: none is.
     """
 
     def __init__(
@@ -226,6 +257,7 @@ class Scene:
         turn: worker.Turn = TURN,
         lot: parking.Parking | None = None,
         prepared: preparation.Preparation | None = None,
+        idle: idlethreads.IdleThreads | None = None,
     ) -> None:
         self.events: list[StreamInput] = []
         self.changes: list[events.LateChange] = []
@@ -234,8 +266,10 @@ class Scene:
         self._ended = asyncio.Event()
         self._grown = asyncio.Event()
         lot = lot or parking.Parking(64, 300)
-        prepared = prepared or preparation.Preparation(turn, lot.recall(turn.key_id))
-        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot)
+        idle = idle or idlethreads.IdleThreads(0, 0)
+        recall = lot.recall(turn.key_id)
+        prepared = prepared or preparation.Preparation(turn, recall, idle.keeps)
+        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot, idle)
 
     def event(self, event: StreamInput) -> None:
         if isinstance(event, events.LateChange):

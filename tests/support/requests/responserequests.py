@@ -56,7 +56,8 @@ def messages(
     """What a worker is told."""
     items = [each.item for each in resolved(request, found)]
     before = slices.at_once(conversation.read(earlier, LIMIT))
-    return slices.at_once(conversation.messages(items, request.prologue, before))
+    made = conversation.messages(items, request.prologue, before, request.offered)
+    return slices.at_once(made)
 
 
 def chat_body(

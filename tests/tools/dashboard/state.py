@@ -75,6 +75,15 @@ OF_WORKERS: Final = Row(
             ),
         ),
         Panel(
+            "Conversations that go on",
+            "reused: with the thread of the last answer, so that the provider's cache has the"
+            " prompt. missed: the history was sent anew, and why.",
+            (
+                (gained("turntape_worker_reuse_total", "event"), "{{event}}"),
+                (gained("turntape_worker_reuse_missed_total", "reason"), "missed: {{reason}}"),
+            ),
+        ),
+        Panel(
             "Quota used",
             "Of the account's windows, as the provider tells.",
             (

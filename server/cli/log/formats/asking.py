@@ -19,7 +19,11 @@ BASE_URL: Final = "http://127.0.0.1:11435/v1"
 KEY: Final = "$OPENAI_API_KEY"
 """In the place of the client's key; also the variable that OpenAI's own programs read."""
 
-PATHS: Final = {events.CHAT: "/chat/completions", events.RESPONSES: "/responses"}
+PATHS: Final = {
+    events.CHAT: "/chat/completions",
+    events.RESPONSES: "/responses",
+    events.COMPLETIONS: "/completions",
+}
 """The path of each endpoint, below the base URL."""
 
 

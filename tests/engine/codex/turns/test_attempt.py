@@ -9,7 +9,7 @@ import pytest
 from bench import appframes
 from engine import failures, worker
 from engine.codex.turns import attempt, parking, states, toolanswers
-from engine.codex.turns.reader import STEPS_MAX
+from engine.codex.turns.counting import STEPS_MAX
 from machines.events import (
     CallDemanded,
     ParkMissed,

@@ -9,7 +9,6 @@ from engine import worker
 from engine.codex.protocol import notifications
 from engine.codex.request import tools
 from engine.codex.turns import modelstep
-from machines.events import Usage
 
 TOOLS = tools.Toolset((worker.Tool("add"), worker.Tool("exec_command")))
 
@@ -64,10 +63,3 @@ def test_codex_answers_some_calls_itself(name: str, arguments: str, answerable: 
     collector.item(called("add", "{}", "c0"))
     collector.item(called(name, arguments))
     assert collector.whole("t1").answerable is answerable
-
-
-def test_counts_add_up_and_stay_unknown() -> None:
-    one, two = Usage(10, 5, 3, 1), Usage(20, 7)
-    assert modelstep.added(one, two) == Usage(30, 12, 3, 1)
-    assert modelstep.added(None, two) == two
-    assert modelstep.added(one, None) is None

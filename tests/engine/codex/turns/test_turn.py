@@ -15,6 +15,7 @@ from engine.codex.protocol import appserver, notifications
 from engine.codex.request import preparation
 from engine.codex.turns import (
     attempt,
+    idlethreads,
     parking,
     reader as codex,
     states,
@@ -394,7 +395,9 @@ def test_where_there_is_no_seat_the_turn_fails() -> None:
     async def scene() -> None:
         play = Scene(Server())
         play.turn.cancel()
-        turn = codexturn.CodexTurn(TURN, play, alone(), nowhere, parking.Parking(64, 300))
+        turn = codexturn.CodexTurn(
+            TURN, play, alone(), nowhere, parking.Parking(64, 300), idlethreads.IdleThreads(0, 0)
+        )
         assert await play.end() == failures.NOT_READY.event(2)
         turn.cancel()
 
@@ -414,7 +417,9 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
 
         play = Scene(Server())
         play.turn.cancel()
-        codexturn.CodexTurn(TURN, play, alone(), take, parking.Parking(64, 300))
+        codexturn.CodexTurn(
+            TURN, play, alone(), take, parking.Parking(64, 300), idlethreads.IdleThreads(0, 0)
+        )
         failed = await play.end()
         assert isinstance(failed, TurnFailed)
         assert failed.code == "internal_error"

@@ -71,8 +71,26 @@ NAMES = {
         {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "index": 0}]},
         {"role": "tool", "tool_call_id": "call_1", "name": "get_weather", "content": None},
     ],
-    "input": [{"type": "function_call", "call_id": "call_2", "name": "get_time", "id": "fc_1"}],
-    "tools": [{"type": "function", "function": {"name": "get_weather", "strict": None}}],
+    "input": [
+        {"type": "function_call", "call_id": "call_2", "name": "get_time", "id": "fc_1"},
+        {
+            "type": "custom_tool_call",
+            "call_id": "call_3",
+            "name": "exec",
+            "namespace": "functions",
+        },
+        {
+            "type": "additional_tools",
+            "role": "developer",
+            "tools": [
+                {"type": "namespace", "name": "n", "tools": [{"type": "custom", "name": "c"}]}
+            ],
+        },
+    ],
+    "tools": [
+        {"type": "function", "function": {"name": "get_weather", "strict": None}},
+        {"type": "custom", "name": "patch", "format": {"type": "grammar", "syntax": "lark"}},
+    ],
 }
 """A request of nothing but what a masked log keeps."""
 

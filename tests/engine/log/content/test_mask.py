@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from engine import redaction
 from engine.log.content import mask
 from engine.log.read import segments
 from machines import events, outputs, tooloptions
@@ -100,6 +101,8 @@ KEPT = {
     "tool_call_dropped": "call_id name",
     "turn_resumed": "thread_id process",
     "park_missed": "reason",
+    "thread_reused": "thread_id",
+    "reuse_missed": "reason",
     "turn_finished": "reason no_text",
     "turn_failed": "kind code param word",
     "timer_fired": "timer",
@@ -277,3 +280,23 @@ def test_a_full_opening_keeps_everything() -> None:
     assert mask.keep_event(opened) == kept
     delta = events.TextDelta("Jane")
     assert mask.keep_event(delta) is delta
+
+
+SECRET = "sk-proj-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [tooloptions.ToolShape(SECRET, "n"), tooloptions.ToolShape("f", SECRET)],
+    ids=["name", "namespace"],
+)
+def test_a_secret_in_the_shape_of_a_tool_is_kept_in_no_log(shape: tooloptions.ToolShape) -> None:
+    known = redaction.Redaction((SECRET,))
+    tools = tooloptions.ToolOptions(names=("f",), shapes={"f": shape})
+    opened = logs.opened(hash_key="00" * 16, tools=tools)
+    for keep in (mask.keeper(known), mask.masker(known)):
+        kept = keep(opened)
+        assert SECRET.encode() not in msgspec.json.encode(kept)
+        assert isinstance(kept, events.Opened)
+        assert (kept.tools.names, kept.hash_key) == (("f",), None)
+    assert SECRET.encode() in msgspec.json.encode(mask.keep_event(opened))

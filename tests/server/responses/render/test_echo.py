@@ -8,7 +8,7 @@ import pytest
 from openai.types.responses import Response
 
 from engine import slices
-from machines import events
+from machines import events, tooloptions
 from server.http import reading
 from server.responses.render import echo, envelope
 from tests.server.responses import clients
@@ -93,6 +93,16 @@ def test_tools_have_every_member_and_those_that_are_no_functions_are_left_out() 
     assert begun({"tools": given})["tools"] == [bare | {"strict": None}]
 
 
+GROUP: dict[str, Any] = {"type": "namespace", "name": "n", "description": "", "tools": [FUNCTION]}
+SHAPED = tooloptions.ToolOptions(names=("f",), shapes={"f": tooloptions.ToolShape("f", "n")})
+
+
+def test_tools_of_other_shapes_are_repeated_where_the_model_is_offered_them() -> None:
+    given = [{"type": "web_search"}, GROUP, {"type": "custom", "name": "c"}]
+    assert begun({"tools": given}, tools=SHAPED)["tools"] == given[1:]
+    assert begun({"tools": given})["tools"] == []
+
+
 def of_bytes(request: bytes) -> Any:
     """The object of a request as it came, as a client reads it."""
     members = slices.at_once(reading.members_of(request, 100))
@@ -138,18 +148,18 @@ def test_a_replay_repeats_what_the_stream_did(size: int) -> None:
             "model": "m",
             "input": "hi",
             "instructions": "é" * size,
-            "tools": [FUNCTION, {"type": "function", "name": "g", "strict": None}],
+            "tools": [FUNCTION, {"type": "function", "name": "g", "strict": None}, GROUP],
             "metadata": {"a": "b"},
             "text": {"verbosity": None, "format": {"type": "json_object"}},
         },
         indent=1,
         ensure_ascii=False,
     ).encode()
-    logged = msgspec.Raw(msgspec.json.encode(json.loads(request)))
+    kept = first(json.loads(request), tools=SHAPED)
     again = envelope.Envelope(first(json.loads(request))).object("in_progress", [])
     assert of_bytes(request) == json.loads(msgspec.json.encode(again))
     members = slices.at_once(reading.members_of(request, 100))
-    live, replayed = slices.at_once(echo.of(members)), echo.logged(logged)
+    live, replayed = slices.at_once(echo.of(members, has_shapes=True)), echo.logged(kept)
     assert live == replayed
     assert list(live.members) == list(replayed.members)
 

@@ -1,12 +1,14 @@
 """The output items of a response: what is told of each, in which order, and what they are then."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
 from machines import events
+from machines.tooloptions import ToolShape
 from server.responses.render import items, partsitems
 from tests.support.providers import responsescript as script
 
@@ -19,8 +21,9 @@ class Output:
         response_id: str = "resp_1",
         shows_encrypted: bool = False,
         empty_message: events.EmptyMessage = "always",
+        shapes: Mapping[str, ToolShape] = items.NO_SHAPES,
     ) -> None:
-        self.items = items.OutputItems(response_id, shows_encrypted, empty_message)
+        self.items = items.OutputItems(response_id, shows_encrypted, empty_message, shapes)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.items, name)
@@ -365,3 +368,76 @@ def test_an_empty_message_is_made_up_only_where_it_may_be(
     found.finish(status)
     kinds = [item["type"] for item in found.objects()]
     assert kinds == ["reasoning", *(["message"] if status in ends_empty else [])]
+
+
+SHAPES = {
+    "patch": ToolShape("patch", kind="custom"),
+    "n__f": ToolShape("f", "n"),
+    "exec": ToolShape("exec", "functions", "custom"),
+}
+
+
+def text_call(index: int, name: str, *pieces: str, **members: str) -> list[Any]:
+    """The events of a custom tool's call; its text comes in these pieces."""
+    place = {"item_id": f"ctc_1{index:04x}", "output_index": index}
+    item = {"id": place["item_id"], "type": "custom_tool_call", "call_id": f"call_{index}"}
+    whole = item | {"name": name, **members, "input": "".join(pieces)}
+    kind = "response.custom_tool_call_input"
+    return [
+        {
+            "type": "response.output_item.added",
+            "output_index": index,
+            "item": whole | {"input": ""},
+        },
+        *({"type": f"{kind}.delta", **place, "delta": piece} for piece in pieces),
+        {"type": f"{kind}.done", **place, "input": whole["input"]},
+        {"type": "response.output_item.done", "output_index": index, "item": whole},
+    ]
+
+
+def test_a_custom_tools_text_grows_as_its_arguments_do() -> None:
+    found = Output(shapes=SHAPES)
+    told = [
+        *found.add_call(0, "call_0", "patch", '{"inp'),
+        *found.add_arguments(0, 'ut": "*** Beg'),
+        *found.add_arguments(0, "in\\n+"),
+        *found.add_arguments(0, 'é"}'),
+        *found.finish("completed"),
+    ]
+    assert told == text_call(0, "patch", "*** Beg", "in\n+", "é")
+
+
+def test_arguments_that_are_no_json_are_the_text_at_the_end() -> None:
+    found = Output(shapes=SHAPES)
+    told = [*found.add_call(0, "call_0", "patch", "*** Begin"), *found.finish("completed")]
+    assert told == text_call(0, "patch", "*** Begin")
+
+
+def test_a_custom_tools_call_ends_when_the_next_begins() -> None:
+    found = Output(shapes=SHAPES)
+    told = [
+        *found.add_call(0, "call_0", "exec", '{"input": "a"}'),
+        *found.add_call(1, "call_1", "exec", '{"input": "b"}'),
+        *found.finish("completed"),
+    ]
+    first = text_call(0, "exec", "a", namespace="functions")
+    second = text_call(1, "exec", "b", namespace="functions")
+    assert told == [*first, *second]
+
+
+def test_a_call_names_its_namespace_and_its_own_name() -> None:
+    found = Output(shapes=SHAPES)
+    found.add_call(0, "call_a", "n__f", "{}")
+    found.add_call(1, "call_b", "f", "{}")
+    first, second = found.objects()
+    assert (first["name"], first["namespace"]) == ("f", "n")
+    assert second == script.called(1, "call_b", "f", "{}", "in_progress")
+
+
+def test_a_text_that_an_upstream_has_from_a_custom_call_is_told_as_it_came() -> None:
+    found = Output(shapes=SHAPES)
+    told = [
+        *found.add_call(0, "call_0", "exec", '{"input": "a"}', "custom"),
+        *found.finish("completed"),
+    ]
+    assert told == text_call(0, "exec", '{"input": "a"}', namespace="functions")

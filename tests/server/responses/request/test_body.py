@@ -52,7 +52,7 @@ def test_the_smallest_request() -> None:
         "m",
         (input_items.Message(role="user", content="hi"),),
     )
-    assert (request.prologue, request.functions, names) == ((), (), ())
+    assert (request.prologue, request.offered.functions, names) == ((), (), ())
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_refusal_says_what_is_wrong(fields: dict[str, Any], message: str) -> N
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"modalities": ["text", "image"]}, "modalities"),
         ({"tool_choice": {"type": "web_search"}}, "tool_choice"),
-        ({"tool_choice": {"type": "custom", "name": "f"}}, "tool_choice"),
+        ({"tool_choice": {"type": "local_shell"}}, "tool_choice"),
         ({"tool_choice": {"type": "mcp", "server_label": "s"}}, "tool_choice"),
     ],
 )
@@ -383,17 +383,19 @@ def test_tools_that_are_no_functions_are_left_out_and_named() -> None:
                 {"type": "web_search", "name": 5},
                 {"type": "function", "name": "f", "parameters": {"type": "object"}},
                 {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]},
-                {"type": "custom", "name": "h", "format": {"type": "grammar"}},
+                {"type": "custom", "name": "h"},
                 {"type": "function", "name": "i", "description": None, "strict": None},
             ]
         )
     )
-    assert names == ("tools[0]", "tools[2]", "tools[3]")
-    assert [(path, function.name) for path, function in request.functions] == [
+    assert names == ("tools[0]",)
+    assert [(path, function.name) for path, function in request.offered.functions] == [
         ("tools[1]", "f"),
+        ("tools[2].tools[0]", "g"),
+        ("tools[3]", "h"),
         ("tools[4]", "i"),
     ]
-    assert request.functions[1][1] == chatbodies.DeclaredFunction("i")
+    assert request.offered.functions[3][1] == chatbodies.DeclaredFunction("i")
 
 
 def test_instructions_are_a_text_or_items() -> None:

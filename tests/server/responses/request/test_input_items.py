@@ -46,6 +46,14 @@ CALL = {"call_id": "c1", "name": "add"}
             input_items.CustomCall(call_id="c1", name="add", input="x"),
         ),
         (
+            {"type": "custom_tool_call", **CALL, "namespace": "n", "input": ""},
+            input_items.CustomCall(call_id="c1", name="add", namespace="n", input=""),
+        ),
+        (
+            {"type": "additional_tools", "role": "developer", "id": "at_1", "tools": []},
+            input_items.AdditionalTools([], "at_1", "developer"),
+        ),
+        (
             {"type": "reasoning", "summary": [], "encrypted_content": "e"},
             input_items.Reasoning(summary=[], encrypted_content="e"),
         ),

@@ -1,5 +1,6 @@
 """What a Responses request asks for reaches the server, and what is not honoured is named."""
 
+import itertools
 import json
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.support.requests import responserequests
 F = {"type": "function", "name": "f", "description": "does it", "parameters": {"type": "object"}}
 G = {"type": "function", "name": "g"}
 CUSTOM = {"type": "custom", "name": "h"}
+GROUP = {"type": "namespace", "name": "n", "description": "", "tools": [G | {"name": "k"}]}
+WEB = {"type": "web_search"}
 ENVIRON = {"HOME": "/"}
 
 
@@ -54,6 +57,11 @@ def refusal(**fields: Any) -> errors.ApiError:
     with pytest.raises(errors.ApiError) as refused:
         read(**fields)
     return refused.value
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "name": name} for name in names]
+    return {"type": "allowed_tools", "mode": mode, "tools": [*tools, {"type": "web_search"}]}
 
 
 @pytest.mark.parametrize("way", [options.read, options.passthrough])
@@ -139,7 +147,12 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
             options.read,
             (),
         ),
-        ({"tools": [CUSTOM, F]}, options.read, ("tools[0]",)),
+        ({"tools": [WEB, CUSTOM, F]}, options.read, ("tools[0]",)),
+        (
+            {"tools": [F, WEB], "tool_choice": allowed("auto", "f")},
+            options.passthrough,
+            ("tools[1]", "tool_choice.tools[1]"),
+        ),
         (
             {"input": [{"role": "user", "content": "x"}, {"type": "web_search_call"}]},
             options.passthrough,
@@ -177,26 +190,33 @@ def test_the_names_of_what_is_ignored_are_few() -> None:
     assert len(read(**many, temperature=1).ignored) == 20
 
 
-def allowed(mode: str, *names: str) -> dict[str, Any]:
-    tools = [{"type": "function", "name": name} for name in names]
-    return {"type": "allowed_tools", "mode": mode, "tools": [*tools, {"type": "web_search"}]}
-
-
 @pytest.mark.parametrize(
     ("choice", "left", "required"),
     [
-        (None, ["f", "g"], False),
-        ("auto", ["f", "g"], False),
+        (None, ["f", "h", "g", "k"], False),
+        ("auto", ["f", "h", "g", "k"], False),
         ("none", [], False),
-        ("required", ["f", "g"], True),
+        ("required", ["f", "h", "g", "k"], True),
         ({"type": "function", "name": "g"}, ["g"], True),
+        ({"type": "custom", "name": "h"}, ["h"], True),
+        ({"type": "function", "name": "k", "namespace": "n"}, ["k"], True),
+        ({"type": "function", "name": "k"}, ["k"], True),
         (allowed("auto", "g", "f"), ["f", "g"], False),
         (allowed("required", "f"), ["f"], True),
         (allowed("auto"), [], False),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "custom", "name": "h"}, {"type": "namespace", "name": "n"}],
+            },
+            ["h", "k"],
+            False,
+        ),
     ],
 )
 def test_the_choice_leaves_what_it_allows(choice: Any, left: list[str], required: bool) -> None:
-    found = read(tools=[F, CUSTOM, G], tool_choice=choice)
+    found = read(tools=[F, CUSTOM, G, GROUP], tool_choice=choice)
     assert ([tool.name for tool in found.tools], found.call_required) == (left, required)
 
 
@@ -206,10 +226,11 @@ def test_the_choice_leaves_what_it_allows(choice: Any, left: list[str], required
         ({"tools": [F, G, F]}, "tools[2].name", "'f' is declared twice"),
         ({"tools": [F], "tool_choice": allowed("auto", "x")}, "tool_choice", "no function 'x'"),
         (
-            {"tools": [CUSTOM], "tool_choice": {"type": "function", "name": "h"}},
+            {"tools": [GROUP], "tool_choice": {"type": "function", "name": "k", "namespace": "m"}},
             "tool_choice",
-            "no function 'h' is in 'tools'",
+            "no function 'm__k' is in 'tools'",
         ),
+        ({"tools": [WEB], "tool_choice": "required"}, "tool_choice", "no function of 'tools'"),
         ({"tool_choice": "required"}, "tool_choice", "no function of 'tools' to call"),
         (
             {"tools": [F], "tool_choice": allowed("required")},
@@ -249,8 +270,12 @@ def test_every_client_is_understood(way: Any, client: str) -> None:
     messages = responserequests.messages(request, {"fc_1": call})
     settings = configuration.load(ENVIRON)[0]
     found = slices.at_once(way(request, ignored, messages, Headers([]), settings))
-    functions = [tool for tool in fields.get("tools") or () if tool["type"] == "function"]
-    assert [tool.name for tool in found.tools] == [tool["name"] for tool in functions]
-    assert found.messages[-1].role in (("developer",) if found.emulated else ("user", "tool"))
+    entries = [tool.get("tools", [tool]) for tool in fields.get("tools") or ()]
+    kinds = ("function", "custom")
+    offered = [tool["name"] for tool in itertools.chain(*entries) if tool["type"] in kinds]
+    assert [tool.name for tool in found.tools] == offered
+    in_words = "text.format" in found.emulated
+    assert found.messages[-1].role in (("developer",) if in_words else ("user", "tool"))
     if client == "codex":
-        assert ignored == ("client_metadata", "tools[4]", "tools[5]", "tools[7]", "tools[8]")
+        assert ignored == ("client_metadata", "tools[5]", "tools[8]")
+        assert found.emulated == ("tools[4].format",)

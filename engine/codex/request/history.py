@@ -1,0 +1,195 @@
+"""A conversation as digests, by which an idle thread is found that has seen all of it.
+
+A thread can go on with a request if its history is the request's to the letter: then the model is
+shown the same as on a new thread. So nothing is trimmed or rewritten before it is compared, and
+the digests are keyed, by a key that this process alone has.
+
+The last answer is compared by its text. Clients repeat it, and may leave out what only its
+provider reads of the reasoning; the thread has that in any case.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from engine import slices, worker
+
+PIECE: Final = 1 << 20
+"""Bytes that are digested in one go: about a millisecond's."""
+
+BYTES: Final = 16
+"""Length of a digest."""
+
+ASKING: Final = frozenset({"system", "developer", "user"})
+"""The roles of messages that a thread can be given behind an answer. A result belongs to a call,
+and another assistant's words are not this thread's."""
+
+_KEY: Final = secrets.token_bytes(32)
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """The point in a conversation that a thread must have come to, to go on with a request.
+
+    Attributes:
+        before: digest of all before its last answer.
+        answer: the text of that answer.
+        carried: what only the provider reads of the reasoning before it, as the client repeats it;
+            empty where it does not.
+        count: messages up to there; those behind are the thread's to take.
+    """
+
+    before: bytes
+    answer: str
+    carried: tuple[str, ...]
+    count: int
+
+
+class History(msgspec.Struct, frozen=True):
+    """The conversation of a request.
+
+    Attributes:
+        identity: digest of all that a thread must have been started for: the key, the model, the
+            functions, and the client's own name of the conversation.
+        opening: digest of the client's own name of the conversation; without one, of how that
+            begins, up to the user's first message. So a later state of it is known.
+        whole: digest of all of it.
+        size: UTF-8 bytes of it.
+        goal: None where no thread could go on, as with its first request.
+    """
+
+    identity: bytes
+    opening: bytes
+    whole: bytes
+    size: int
+    goal: Goal | None
+
+
+class _Digest:
+    """A digest of fields, none of which can be mistaken for a part of another."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(key=_KEY, digest_size=BYTES)
+        self.size = 0
+
+    @property
+    def value(self) -> bytes:
+        """The digest of all so far."""
+        return self._hash.copy().digest()
+
+    def add(self, field: str | bytes | msgspec.Raw | None) -> slices.Steps[None]:
+        """Take one more field."""
+        if field is None:
+            self._hash.update(b"-")
+            return
+        if isinstance(field, str):
+            field = field.encode("utf-8", "surrogatepass")
+        data = memoryview(field)
+        self._hash.update(b"%d:" % data.nbytes)
+        self.size += data.nbytes
+        for start in range(0, data.nbytes, PIECE):
+            self._hash.update(data[start : start + PIECE])
+            yield
+
+
+def read(turn: worker.Turn) -> slices.Steps[History]:
+    """Digest the conversation of a turn that `preparation.check` has let pass."""
+    identity = yield from _identity(turn)
+    messages = turn.messages
+    answered = _after_last_answer(messages)
+    begun = _before_last_answer(messages, answered)
+    first_user = next((i for i, each in enumerate(messages) if each.role == "user"), len(messages))
+    digest = _Digest()
+    yield from digest.add(turn.key_id)
+    yield from digest.add(turn.conversation)
+    opening = before = digest.value
+    for index, message in enumerate(messages):
+        if index == begun:
+            before = digest.value
+        for field in _fields(message):
+            yield from digest.add(field)
+        if index == first_user and not turn.conversation:
+            opening = digest.value
+    goal = None
+    if 0 < answered < len(messages) and all(m.role in ASKING for m in messages[answered:]):
+        goal = yield from _goal(messages[begun:answered], before, answered)
+    return History(identity, opening, digest.value, digest.size, goal)
+
+
+def key(identity: bytes, before: bytes, answer: str) -> bytes:
+    """Return the digest that a thread is found by: what it was started for, all before its last
+    answer, and the text of that."""
+    text = answer.encode("utf-8", "surrogatepass")
+    fields = b"".join((identity, before, text))  # the first two have one length each
+    return hashlib.blake2b(fields, key=_KEY, digest_size=BYTES).digest()
+
+
+def _identity(turn: worker.Turn) -> slices.Steps[bytes]:
+    digest = _Digest()
+    with_raw_items = bool(turn.tools) or turn.reasoning_items
+    named = (turn.key_id, turn.target, turn.conversation, "raw" if with_raw_items else "")
+    for field in (*named, *_declared(turn.tools)):
+        yield from digest.add(field)
+    return digest.value
+
+
+def _declared(tools: Iterable[worker.Tool]) -> Iterator[str | msgspec.Raw | None]:
+    for tool in tools:
+        yield from (tool.name, tool.description, tool.parameters)
+
+
+def _after_last_answer(messages: tuple[worker.Message, ...]) -> int:
+    """Return the index behind the last message of an assistant's; 0 where there is none."""
+    last = len(messages)
+    while last and messages[last - 1].role != "assistant":
+        last -= 1
+    return last
+
+
+def _before_last_answer(messages: tuple[worker.Message, ...], end: int) -> int:
+    """Return the index of the first of the messages in a row that the assistant's last is in."""
+    start = end
+    while start and messages[start - 1].role == "assistant":
+        start -= 1
+    return start
+
+
+def _goal(
+    answer: tuple[worker.Message, ...], before: bytes, count: int
+) -> slices.Steps[Goal | None]:
+    """Return what the last answer was; None where no thread's answer can be that."""
+    texts, carried = [], []
+    for message in answer:
+        if message.calls or message.name is not None:
+            return None
+        for part in message.parts:
+            if not isinstance(part, worker.TextPart):
+                return None
+            texts.append(part.text)
+            yield
+        for item in message.reasoning:
+            content = msgspec.json.decode(item).get("encrypted_content")
+            carried.append(str(content))
+            yield
+    return Goal(before, "".join(texts), tuple(carried), count)
+
+
+def _fields(message: worker.Message) -> Iterator[str | bytes | msgspec.Raw | None]:
+    """Yield everything of a message that reaches Codex; the counts keep its lists apart."""
+    yield from (message.role, message.name, message.call_id, message.phase)
+    yield b"%d %d %d" % (len(message.parts), len(message.calls), len(message.reasoning))
+    for part in message.parts:
+        match part:
+            case worker.TextPart(text):
+                yield from ("text", text)
+            case worker.RefusalPart(text):
+                yield from ("refusal", text)
+            case worker.ImagePart(url):
+                yield from ("image", url)
+            case worker.OtherPart(kind, part=whole):
+                yield from (kind, whole)
+    for call in message.calls:
+        yield from (call.call_id, call.name, call.arguments)
+    yield from message.reasoning

@@ -1,0 +1,46 @@
+"""The beginning and the end of a completion, in its stream as in its body."""
+
+from typing import Final
+
+import msgspec
+
+from machines import events, parse
+
+REASONS: Final = ("stop", "length", "content_filter")
+"""Every `finish_reason` of the API; a call is none, for nothing can be called."""
+
+
+class _Repeated(msgspec.Struct):
+    """The members of a request that its answer may repeat, as the log has them."""
+
+    prompt: str | list[str] | None = None
+    echo: bool | None = None
+
+
+_repeated: Final = msgspec.json.Decoder(_Repeated)
+
+
+def reason(canonical: str) -> str:
+    """Return the word of this API for the end of an answer."""
+    return canonical if canonical in REASONS else "stop"
+
+
+def logged(request: msgspec.Raw) -> tuple[str, ...]:
+    """Return the prompts that answers begin with, of a request as the log has it; none where the
+    prompts were left out of it."""
+    try:
+        found = parse.parse(request, _repeated)
+    except parse.ParseError:
+        return ()
+    if not found.echo or not found.prompt:
+        return ()
+    return (found.prompt,) if isinstance(found.prompt, str) else tuple(found.prompt)
+
+
+def echo_of(opened: events.Opened, echoed: tuple[str, ...], choice: int) -> str:
+    """Return the text that a choice begins with.
+
+    Args:
+        echoed: the prompts, as many choices each in their order; empty: none is repeated.
+    """
+    return echoed[choice * len(echoed) // opened.n] if echoed else ""
