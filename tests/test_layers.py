@@ -150,6 +150,10 @@ TESTED_BY = {
         "engine/log/timeline/test_causes.py",
         "sentences, each held against the codes that there are",
     ),
+    "server.api.opening": (
+        "server/api/test_answering.py",
+        "what it makes is seen in logs and by workers",
+    ),
     "server.launcher.turntape.testing": (
         "server/cli/log/test_testcase.py",
         "what the tests that `turntape test` makes call",

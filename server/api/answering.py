@@ -2,60 +2,26 @@
 
 import asyncio
 import operator
-import secrets
-import sys
 from collections.abc import Callable
-from typing import Final
-
-import msgspec
 
 from engine import containment, slices, worker
 from engine.log import event_log as eventlog
 from engine.log.content import keptrequest
 from engine.routing import fallback as engine_fallback, fleet as routing, limits
 from engine.stream import estimate, pump
-from machines import events, tooloptions
-from server import permits, version
+from machines import events
+from server import permits
 from server.access.entry import MODEL_CHARACTERS, StreamEnd
-from server.api import fallback, parameters, promptsize, ratelimit
+from server.api import fallback, opening, parameters, promptsize, ratelimit
 from server.api.gates import check_life
 from server.api.incoming import IncomingRequest
 from server.api.options import AnswerOptions
 from server.api.owntime import OwnTime
 from server.api.reply import Renderer
 from server.api.sinks import BeforeLast, Outlet, Sink, at_once
-from server.context import Context, stop_after_tools, suppresses_tail, target_deadlines
+from server.context import Context, target_deadlines
 from server.http.errors import ApiError
-from server.http.exchange import HeaderList, Request
 from server.keys.keyring import Grant
-
-NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
-"""Parts of user agents, in lower case, whose stream readers fail on comments."""
-
-ID_BYTES: Final = 12
-"""The length of an id: so many are made before two are alike that nobody will see it."""
-
-
-class Api(msgspec.Struct, frozen=True):
-    """The facts that set the answers of one endpoint apart.
-
-    Attributes:
-        endpoint: its name in the log.
-        id_prefix: how the ids of its answers begin.
-        prompt_field: of a request: what is too long when the prompt is.
-        may_be_empty: whether a stream without any event is one that clients take as an answer.
-        repeats: whether an answer repeats parts of its request: it cannot be made again from a
-            log that has not kept them.
-        renderer: makes what turns a stream's outputs into bytes.
-    """
-
-    endpoint: str
-    id_prefix: str
-    prompt_field: str
-    may_be_empty: bool
-    repeats: bool
-    renderer: Callable[[events.Opened], Renderer]
-
 
 Keep = Callable[[events.Opened, Renderer], BeforeLast]
 """Makes the step that keeps an answer, to be taken before its client learns that it is whole."""
@@ -69,7 +35,7 @@ async def answer(
     incoming: IncomingRequest,
     model: str,
     read: fallback.Read,
-    api: Api,
+    api: opening.Api,
     keep: Keep | None = None,
 ) -> None:
     """Answer one request, to its end.
@@ -104,7 +70,7 @@ async def begin(
     incoming: IncomingRequest,
     model: str,
     read: fallback.Read,
-    api: Api,
+    api: opening.Api,
     place: Place,
 ) -> pump.Pump:
     """Read a request for its targets, open its stream, and set that in motion.
@@ -118,16 +84,16 @@ async def begin(
     """
     incoming.entry.model = model[:MODEL_CHARACTERS]
     route, options = await read_for_first(context, incoming.caller.grant, model, read)
-    stream_id, completion_id = _fresh_ids(api)
+    stream_id, completion_id = opening.fresh_ids(api)
     _check_limits(context, incoming, options, api)
-    turns = _turns(context, incoming, options, route[0], stream_id)
+    turns = opening.turns(context, incoming, options, route[0], stream_id)
     checked = await fallback.check(route, turns)
     content = context.log_content.of(incoming.entry.key)
     kept = await slices.in_slices(
         keptrequest.keep(incoming.members, content, context.hash_key, context.known)
     )
     sizes = await slices.in_slices(promptsize.of_prompts(options))
-    opened = _opened(context, incoming, options, api, route, kept, completion_id, sizes)
+    opened = opening.opened(context, incoming, options, api, route, kept, completion_id, sizes)
     parameters.note(incoming.entry, incoming.members)
     readings = await fallback.readings(route, options, read)
 
@@ -137,7 +103,7 @@ async def begin(
             raise worker.TurnRefused(reading.code, reading.message, reading.param)
         return _prepare(context, incoming, reading, target, opened, stream_id)
 
-    headers = [*incoming.headers, *_headers(options, opened, stream_id)]
+    headers = [*incoming.headers, *opening.headers(options, opened, stream_id)]
     rendered = api.renderer(opened)
     outlet, before_last = place(opened, rendered)
     own_time = OwnTime(context.log.now, incoming.received, incoming.entry)
@@ -157,12 +123,6 @@ async def begin(
     except Exception as error:  # from here on the stream answers, not the handler
         running.broke(containment.Boundary.REQUEST, error)
     return running
-
-
-def _fresh_ids(api: Api) -> tuple[str, str]:
-    """The ids of a stream and of its answer, each of 96 bits that the system is asked for once."""
-    digits = secrets.token_hex(2 * ID_BYTES)
-    return f"st_{digits[: 2 * ID_BYTES]}", f"{api.id_prefix}{digits[2 * ID_BYTES :]}"
 
 
 def _pump(
@@ -226,43 +186,12 @@ def _prepare(
     kept = (options.stop, options.max_bytes) == (opened.stop, opened.max_bytes)
     bounds = limits.NONE if kept else limits.Limits(options.stop, options.max_bytes)
     return engine_fallback.TargetRequest(
-        _turns(context, incoming, options, target, stream_id), bounds
+        opening.turns(context, incoming, options, target, stream_id), bounds
     )
-
-
-def _tool_options(
-    context: Context, request: Request, options: AnswerOptions
-) -> tooloptions.ToolOptions:
-    """Return what the machine and the renderer need to know of tool calls."""
-    config = context.config
-    made = tooloptions.ToolOptions(
-        names=tuple(tool.name for tool in options.tools),
-        output_mode=options.output_mode,
-        legacy=options.legacy,
-        max_calls=options.most_calls,
-        call_limit=config.max_tool_calls,
-        dedup=config.tool_block_dedup,
-        delimiter=config.tool_block_delimiter or "",
-        stop_after=stop_after_tools(config),
-        suppress_tail=suppresses_tail(config, options.output_mode),
-        sse_comments=_takes_comments(request),
-        shapes=options.tool_shapes,
-    )
-    # A record leaves out what is the default itself, not what merely equals it.
-    return tooloptions.NO_TOOLS if made == tooloptions.NO_TOOLS else made
-
-
-def _takes_comments(request: Request) -> bool:
-    """Return whether a stream may hold comments; some clients ask for none, some fail on them."""
-    agent = (request.headers.get("user-agent") or "").lower()
-    asked = request.headers.get("x-no-keepalive") == "1" or "no_keepalive=1" in (
-        request.query.split("&")
-    )
-    return not asked and not any(name in agent for name in NO_KEEPALIVE_AGENTS)
 
 
 def _check_limits(
-    context: Context, incoming: IncomingRequest, options: AnswerOptions, api: Api
+    context: Context, incoming: IncomingRequest, options: AnswerOptions, api: opening.Api
 ) -> None:
     """Refuse a request that asks for more than the operator allows."""
     config = context.config
@@ -280,98 +209,6 @@ def _check_limits(
     if limit and len(incoming.body) > limit * estimate.BYTES_PER_TOKEN:
         message = f"This server takes prompts of at most {limit} tokens."
         raise ApiError("context_length_exceeded", message, api.prompt_field)
-
-
-def _opened(
-    context: Context,
-    incoming: IncomingRequest,
-    options: AnswerOptions,
-    api: Api,
-    route: tuple[routing.Target, ...],
-    kept: keptrequest.Kept,
-    completion_id: str,
-    sizes: tuple[int, ...],
-) -> events.Opened:
-    config = context.config
-    target = route[0]
-    comparable = kept.repeatable or not api.repeats
-    return events.Opened(
-        request_id=incoming.caller.request_id,
-        completion_id=completion_id,
-        created=context.log.now() // 1_000_000,
-        model=options.model,
-        target=target.model,
-        effort=options.effort or target.effort,
-        worker=target.worker.kind.name,
-        endpoint=api.endpoint,
-        n=options.n,
-        streaming=options.stream,
-        include_usage=options.include_usage,
-        stop=options.stop,
-        max_bytes=options.max_bytes,
-        prompt_bytes=sum(sizes),
-        prompt_sizes=sizes if len(sizes) > 1 else (),
-        metrics_since=context.log.now() if config.enable_request_metrics else None,
-        key=incoming.entry.key or "",
-        length_on_worker_exit=config.worker_exit == "length",
-        empty_is_failure=not api.may_be_empty or config.empty_upstream == "error",
-        stored=options.stored,
-        empty_message=options.empty_message,
-        tools=_tool_options(context, incoming.exchange.request, options),
-        hash_key=context.hash_key.hex() if comparable else None,
-        request=kept.request,
-        versions={
-            "turntape": version.VERSION,
-            "python": ".".join(map(str, sys.version_info[:3])),
-            **{name: text for each in route for name, text in each.worker.versions().items()},
-        },
-    )
-
-
-def _turns(
-    context: Context,
-    incoming: IncomingRequest,
-    options: AnswerOptions,
-    target: routing.Target,
-    stream_id: str,
-) -> tuple[worker.Turn, ...]:
-    prompts = options.prompts or (options,)
-    return tuple(
-        worker.Turn(
-            stream_id=stream_id,
-            request_id=incoming.caller.request_id,
-            target=target.model,
-            messages=prompts[choice * len(prompts) // options.n].messages,
-            body=prompts[choice * len(prompts) // options.n].body,
-            choice=choice,
-            choices=options.choices_a_turn,
-            effort=options.effort or target.effort,
-            output_schema=options.output_schema,
-            tools=options.tools,
-            call_required=options.call_required,
-            parallel_calls=options.parallel_calls,
-            reasoning_items=options.reasoning_items,
-            separate_items=options.separate_items,
-            reasoning_summary=options.reasoning_summary,
-            conversation=options.conversation,
-            transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
-            key_id=incoming.caller.key_id,
-            known=context.known,
-            trace_headers=incoming.entry.trace_headers,
-        )
-        for choice in range(0, options.n, options.choices_a_turn)
-    )
-
-
-def _headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> HeaderList:
-    headers = [("x-turntape-stream", stream_id)]
-    if options.ignored:
-        headers.append(("x-turntape-ignored", ", ".join(options.ignored)))
-    if options.emulated:
-        headers.append(("x-turntape-emulated", ", ".join(options.emulated)))
-    if opened.tools.stop_after is not None:
-        headers.append(("x-codex-stop-after-tools-mode", opened.tools.stop_after))
-    return headers
 
 
 def _on_end(

@@ -5,7 +5,7 @@ from typing import Final
 from engine import slices, workerkinds
 from engine.routing import fleet as routing
 from machines import events
-from server.api import answering
+from server.api import answering, opening
 from server.api.call import Call
 from server.api.incoming import receive
 from server.api.options import AnswerOptions
@@ -21,7 +21,7 @@ def renderer(opened: events.Opened) -> Renderer:
     return ChatChunks(opened) if opened.streaming else ChatBody(opened)
 
 
-API: Final = answering.Api(
+API: Final = opening.Api(
     events.CHAT, "chatcmpl-", "messages", may_be_empty=True, repeats=False, renderer=renderer
 )
 """The facts that set the answers of this endpoint apart."""

@@ -8,7 +8,7 @@ import msgspec
 from engine import slices
 from engine.routing import fleet as routing
 from machines import events
-from server.api import answering
+from server.api import answering, opening
 from server.api.call import Call
 from server.api.incoming import receive
 from server.api.options import AnswerOptions
@@ -33,7 +33,7 @@ def renderer(opened: events.Opened, echoed: tuple[str, ...] | None = None) -> Re
     return made(opened, prompts)
 
 
-API: Final = answering.Api(
+API: Final = opening.Api(
     events.COMPLETIONS, "cmpl-", "prompt", may_be_empty=True, repeats=False, renderer=renderer
 )
 """The facts that set the answers of this endpoint apart."""

@@ -9,7 +9,7 @@ from engine import slices, worker, workerkinds
 from engine.routing import fleet as routing
 from engine.store import store as responsestore
 from machines import events
-from server.api import answering, reply, sinks
+from server.api import opening, reply, sinks
 from server.api.incoming import IncomingRequest
 from server.api.options import AnswerOptions
 from server.chat import request as chatbodies
@@ -22,7 +22,7 @@ from server.responses.render.fold import ResponseBody
 from server.responses.render.stream import ResponseEvents
 from server.responses.request import body as responsesbodies, conversation, options, to_chat
 
-API: Final = answering.Api(
+API: Final = opening.Api(
     events.RESPONSES,
     "resp_",
     "input",
@@ -57,7 +57,7 @@ class Creation(msgspec.Struct, frozen=True):
     earlier: tuple[msgspec.Raw, ...] = ()
 
     @property
-    def api(self) -> answering.Api:
+    def api(self) -> opening.Api:
         """The facts that set this answer apart: it repeats its own request."""
         made = functools.partial(rendering.renderer, repeated=self.repeated)
         return msgspec.structs.replace(API, renderer=made)

@@ -16,7 +16,7 @@ from wsproto.frame_protocol import CloseReason
 from engine import containment, slices
 from machines import events, outputs
 from server.access.entry import Entry
-from server.api import answering, gates, ratelimit, reply, sinks
+from server.api import answering, gates, opening, ratelimit, reply, sinks
 from server.api.call import Call
 from server.api.incoming import IncomingRequest
 from server.context import Context
@@ -213,7 +213,7 @@ class Session:
         await answering.read_for_first(context, caller.grant, creating.model, creating.read)
         opened = events.Opened(
             request_id=caller.request_id,
-            completion_id=f"{creation.API.id_prefix}{secrets.token_hex(answering.ID_BYTES)}",
+            completion_id=opening.fresh_ids(creating.api)[1],
             created=context.log.now() // 1_000_000,
             model=creating.model,
             target="",
