@@ -4,6 +4,7 @@ A run of the whole suite or of a directory uses every core. One that only names 
 stays in one process, where it starts at once and can be debugged. `-n` says otherwise.
 """
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -54,8 +55,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Any:
     return ByFile(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put last what fills the gaps at the end of a run."""
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the mark off the variants of a long test that are usual, and put last what fills the
+    gaps at the end of a run."""
+    named = set(itertools.chain.from_iterable(map(_take_usual, items)))
+    found = {(where, name) for where, name, is_it in named if is_it}
+    nobody = {(where, name) for where, name, _ in named} - found
+    if nobody and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"no variants of that name: {sorted(nobody)}")
     items.sort(key=lambda item: item.nodeid.partition("::")[0] in INDEPENDENT)
 
 
@@ -65,3 +73,18 @@ def hangup_by_default() -> Iterator[None]:
     usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, usual)
+
+
+def _take_usual(item: pytest.Item) -> Iterator[tuple[str, str, bool]]:
+    """Take the mark off an item that its test names as usual.
+
+    Yields the test, each name that its mark has, and whether the item has that name.
+    """
+    mark = item.get_closest_marker("long")
+    if mark is None or not isinstance(item, pytest.Function):
+        return
+    name = item.callspec.id if hasattr(item, "callspec") else ""
+    for usual in mark.kwargs.get("usual", ()):
+        if name == usual:
+            item.own_markers.remove(mark)
+        yield item.nodeid.partition("[")[0], usual, name == usual

@@ -19,7 +19,7 @@ def section(name: str) -> str:
 @pytest.mark.parametrize("name", commandpage.COMMANDS)
 def test_a_command_has_its_options_and_its_exit_statuses(name: str) -> None:
     text = section(name)
-    assert redraw.blocks()[f"options_{name}"] in text, "run `python -m tests.tools.redraw`"
+    assert redraw.block(f"options_{name}") in text, "run `python -m tests.tools.redraw`"
     assert "It ends " in text
 
 

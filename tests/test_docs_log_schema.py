@@ -112,6 +112,7 @@ def test_the_transcripts_are_as_it_says() -> None:
             assert wrong(line) == [], f"{path.name}: {line[:300]!r}"
 
 
+@pytest.mark.long(usual=("full",))
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ["masked", "full"])
 def test_the_log_of_a_server_is_as_it_says(content: str) -> None:

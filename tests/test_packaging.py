@@ -85,6 +85,7 @@ def test_it_says_its_version_from_anywhere(installed: Path) -> None:
     assert run(*command, directory=Path("/")) == f"turntape {version.VERSION}\n"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("-n", "2"), ("-p", "no:turntape", "--collect-only")])
 def test_the_tests_of_the_example_project_run_with_it(

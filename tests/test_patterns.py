@@ -44,6 +44,10 @@ METHODS: Final = ("match", "fullmatch", "search", "sub", "findall", "finditer", 
 """How patterns are used."""
 
 
+_USED: Final = re.compile(rf"\.(?:{'|'.join(METHODS)})\b")
+"""What a module has in its text that uses one: the others need not be parsed."""
+
+
 class Use(NamedTuple):
     """A pattern, and how it is used."""
 
@@ -54,6 +58,8 @@ class Use(NamedTuple):
 
 def literal_uses(module: Module) -> Iterator[Use]:
     """Calls of `re` with a pattern that stands there."""
+    if not _USED.search(module.source):
+        return
     for node in ast.walk(module.tree):
         if (
             isinstance(node, ast.Call)
@@ -74,6 +80,8 @@ def methods_by_name() -> dict[str, set[str]]:
     object."""
     found: dict[str, set[str]] = {}
     for module in PRODUCT:
+        if not _USED.search(module.source):
+            continue
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute) and node.attr in METHODS:
                 name = ast.unparse(node.value).rsplit(".", 1)[-1].split("[")[0]

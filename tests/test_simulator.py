@@ -61,6 +61,7 @@ def test_seeds_that_nobody_has_seen_keep_every_rule(capsys: pytest.CaptureFixtur
     assert first_failure(first, RANDOM, draw.ANY) is None
 
 
+@pytest.mark.long(usual=("error_object_swallowed", "cut_event_is_garbled", "message_pasted"))
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize(("of", "plant"), PLANTED)
@@ -71,6 +72,7 @@ def test_a_planted_bug_breaks_a_rule(of: str, plant: mutations.Mutation) -> None
     assert found, f"{ENOUGH} runs did not notice it"
 
 
+@pytest.mark.long(usual=("upstream",))
 @pytest.mark.parametrize("of", plan.WORLDS)
 def test_a_seed_is_the_same_run_every_time(of: str) -> None:
     for seed in range(20):

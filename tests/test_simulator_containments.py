@@ -7,6 +7,7 @@ import pytest
 from tests.simulator import containments, draw, run
 
 
+@pytest.mark.long(usual=("boundary stream", "boundary request"))
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

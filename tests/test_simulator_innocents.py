@@ -131,6 +131,7 @@ def wakeups_that_wait_for_the_busy() -> Iterator[None]:
         yield
 
 
+@pytest.mark.long(usual=("rest_of_a_read_lost-frame",))
 @pytest.mark.parametrize(
     ("bug", "word"),
     [(rest_of_a_read_lost, "frame"), (wakeups_that_wait_for_the_busy, "came at")],

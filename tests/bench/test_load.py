@@ -152,6 +152,7 @@ def test_cpu_time_is_the_processes_own() -> None:
         load.cpu_seconds((2**22 + 1,))
 
 
+@pytest.mark.long(usual=("chat",))
 @pytest.mark.parametrize("endpoint", load.APIS)
 def test_the_command_reports_on_a_server(endpoint: str) -> None:
     with serving.running("--worker", "scripted") as server:

@@ -41,6 +41,7 @@ def test_our_server_says_it_too() -> None:
         assert texts_of(ours.url) == ["né "] * 30
 
 
+@pytest.mark.long
 def test_rounds_measure_both_sides() -> None:
     case = rivals.Case(2, standin.Turn(deltas=20, interval=0.002, stamped=True))
     measured = list(rivals.rounds(case, 2))

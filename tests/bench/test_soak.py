@@ -16,6 +16,7 @@ SHORT = soak.Options(
 """Some dozens of streams. Memory is not judged: nothing is warm after seconds."""
 
 
+@pytest.mark.long(usual=("upstream",))
 @pytest.mark.parametrize("worker", ["codex", "upstream"])
 def test_a_short_soak_finds_nothing(worker: str) -> None:
     report = soak.run(msgspec.structs.replace(SHORT, worker=worker))

@@ -117,6 +117,7 @@ def test_codex_hears_of_a_failure(tmp_path: Path) -> None:
     assert "The worker's process ended" in printed[-1]["error"]["message"]
 
 
+@pytest.mark.long
 def test_heartbeats_keep_codex_waiting(tmp_path: Path) -> None:
     """The answer has silences that are longer than Codex waits for an event. On a busy machine
     both are: a heartbeat that is late for Codex would say nothing of the server."""

@@ -96,6 +96,7 @@ def only_quota(scene: Scene) -> list[tuple[str, float]]:
     return [(each["name"], each["used"]) for each in scene.account()["windows"]]
 
 
+@pytest.mark.long
 @pytest.mark.codex
 @pytest.mark.slow
 def test_a_login_and_a_logout_beside_a_server_are_noticed(scene: Scene) -> None:

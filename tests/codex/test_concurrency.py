@@ -60,6 +60,7 @@ def test_the_texts_of_many_streams_are_not_mixed_up() -> None:
         serverlog.audit(server)
 
 
+@pytest.mark.long
 def test_a_thousand_turns_leave_nothing_behind() -> None:
     with (
         Provider() as provider,

@@ -44,6 +44,7 @@ def words(prompt: str) -> tuple[str, ...]:
     return tuple(f"{prompt}.{number} " for number in range(DELTAS))
 
 
+@pytest.mark.long(usual=("controls",))
 @pytest.mark.parametrize("message", POISON.values(), ids=POISON)
 def test_refusals_of_any_shape_cost_no_other_stream_a_word(message: str) -> None:
     def script(request: Request) -> Answer:
@@ -77,6 +78,7 @@ def test_refusals_of_any_shape_cost_no_other_stream_a_word(message: str) -> None
         assert server.replay().returncode == 0
 
 
+@pytest.mark.long(usual=("Hello world-Hello world",))
 @pytest.mark.parametrize(
     ("whole", "text"),
     [("Hello world, more", "Hello world, more"), ("Hello world", "Hello world")],
@@ -89,6 +91,7 @@ def test_a_whole_text_that_continues_its_pieces_is_completed(whole: str, text: s
         serverlog.audit(server)
 
 
+@pytest.mark.long(usual=("Hello",))
 @pytest.mark.parametrize("whole", ["Hello brave world", "Hello", "Bye world!!", "hello world"])
 def test_a_whole_text_that_contradicts_its_pieces_is_an_error(whole: str) -> None:
     script = {"hi": Stream((Message(("Hello", " world"), whole=whole),))}

@@ -74,6 +74,7 @@ def standing(*scenarios: standin.Scenario, **environ: str) -> Iterator[Standing]
         yield up
 
 
+@pytest.mark.long(usual=("turn/start",))
 @pytest.mark.parametrize("method", ["thread/start", "turn/start"])
 def test_a_process_that_answers_no_more_is_replaced_and_the_turn_run_again(method: str) -> None:
     deaf = standin.Scenario(deaf=(method,))
@@ -121,6 +122,7 @@ def test_a_newer_version_is_used_and_noted() -> None:
         assert line["version"] == "1.0.0"
 
 
+@pytest.mark.long
 def test_a_crash_loop_is_slowed_down_and_never_given_up() -> None:
     crash = standin.Scenario(exits_at_once=3)
     settings = {"WORKER_BACKOFF_INITIAL_MS": "50", "WORKER_BACKOFF_MAX_MS": "400"}
@@ -154,6 +156,7 @@ def test_a_handshake_that_takes_too_long_is_begun_anew() -> None:
         assert up.said("worker_lost")[0]["reason"] == "handshake timed out"
 
 
+@pytest.mark.long
 def test_turns_go_to_the_process_with_the_fewest() -> None:
     with (
         standing(standin.Scenario(turn=OPEN), WORKER_COUNT="2", PROXY_WORKER_EXIT="error") as up,

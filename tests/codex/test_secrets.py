@@ -14,6 +14,7 @@ pytestmark = pytest.mark.codex
 KEY = "cdxKey9876543210cdxKey99"
 
 
+@pytest.mark.long(usual=("full",))
 @pytest.mark.parametrize("content", ["full", "masked"])
 def test_a_provider_that_repeats_the_key_tells_it_nobody(content: str) -> None:
     error = {"message": f"Incorrect API key provided: {KEY}. Get one.", "code": KEY, "param": KEY}

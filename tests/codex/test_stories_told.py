@@ -228,6 +228,7 @@ def a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(EACH))
 @pytest.mark.parametrize("name", KINDS)
 def test_the_first_screen_has_the_cause(played: Played, name: str, number: int) -> None:

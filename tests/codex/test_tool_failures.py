@@ -87,6 +87,7 @@ def wait_for_call(server: serving.Serve, request_id: str) -> None:
     machinetime.until(called)
 
 
+@pytest.mark.long(usual=("True-True-cut", "False-False-failed"))
 @pytest.mark.parametrize("name", ENDINGS)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("spoken", [False, True])
@@ -102,6 +103,7 @@ def test_no_call_of_a_broken_step_is_shown(
     assert last.finish_reasons[0] != "tool_calls"
 
 
+@pytest.mark.long(usual=("failed",))
 @pytest.mark.parametrize("name", ["cut", "failed"])
 def test_a_broken_step_is_told_as_what_it_is_and_its_calls_are_in_the_log(
     stage: Stage, name: str
@@ -112,6 +114,7 @@ def test_a_broken_step_is_told_as_what_it_is_and_its_calls_are_in_the_log(
     assert (last.kind, last.tool_calls_dropped) == ("upstream_error", 2)
 
 
+@pytest.mark.long(usual=("length-length-True",))
 @pytest.mark.parametrize(
     ("name", "reason", "stream"),
     [("length", "length", True), ("filter", "content_filter", False)],
@@ -160,6 +163,7 @@ def test_a_step_whose_process_dies_after_words_is_none() -> None:
         assert len(provider.requests) == 1
 
 
+@pytest.mark.long(usual=("True",))
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_call_may_be_written_for_longer_than_a_whole_answer_may_be_silent(stream: bool) -> None:

@@ -36,6 +36,7 @@ ITEMS = {
 """Items of a conversation that Codex is given; of others one, whatever it is full of."""
 
 
+@pytest.mark.long(usual=("messages",))
 @biggest.each
 def test_row_46_the_biggest_requests_arrive_whole(on: StandIn, kind: str) -> None:
     before = len(standin.received(on.directory))
@@ -76,6 +77,7 @@ def test_row_46_very_large_deltas_are_told(on: StandIn) -> None:
     assert told.replace("x", "") == "token " * 4
 
 
+@pytest.mark.long
 def test_row_46_as_many_calls_as_there_may_be_are_told(on: StandIn) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     told = biggest.arguments(answered(on, "blocks", tools=tools))

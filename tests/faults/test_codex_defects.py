@@ -73,6 +73,7 @@ def real() -> Iterator[Binary]:
         yield real
 
 
+@pytest.mark.long(usual=("delta 1", "rendering 1", "end of a turn 1"))
 @pytest.mark.codex
 @defects.named((*EARLY, *STREAMED, *SENT, *READING, defects.FINISHED_LAST))
 def test_row_41_a_bug_in_front_of_the_real_binary(real: Binary, bug: Bug) -> None:

@@ -79,6 +79,7 @@ def real() -> Iterator[Binary]:
         depth.check_replays(real.stage)
 
 
+@pytest.mark.long(usual=("127", "128", "129"))
 @pytest.mark.codex
 @pytest.mark.parametrize("levels", (100, 120, *depth.DEPTHS))
 def test_row_44_arguments_of_a_call_are_exact_or_an_error(real: Binary, levels: int) -> None:

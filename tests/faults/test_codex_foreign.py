@@ -66,6 +66,7 @@ def on() -> Iterator[StandIn]:
         yield on
 
 
+@pytest.mark.long(usual=("message", "type of an item"))
 @pytest.mark.parametrize("place", PLACES)
 def test_row_45_whatever_codex_writes_is_read_in_no_time(on: StandIn, place: str) -> None:
     def ask() -> None:
@@ -96,6 +97,7 @@ PROVIDERS: dict[str, Callable[[str], Answer]] = {
 """Answers of the provider with a text of its own, by where it stands."""
 
 
+@pytest.mark.long(usual=("event",))
 @pytest.mark.codex
 @pytest.mark.parametrize("place", PROVIDERS)
 def test_row_45_whatever_a_provider_writes_is_read_in_no_time(real: Binary, place: str) -> None:

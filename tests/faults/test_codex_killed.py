@@ -163,6 +163,7 @@ def test_row_17_a_lost_worker_ends_an_answer_as_length_unless_it_is_told_otherwi
             assert (last.usage, last.usage_source) == (events.Usage(2, 2), "estimated")
 
 
+@pytest.mark.long
 def test_row_17_restarts_are_further_and_further_apart() -> None:
     pauses: dict[str, Any] = {"WORKER_BACKOFF_INITIAL_MS": "100", "WORKER_BACKOFF_MAX_MS": "400"}
     with codexstage.binary(**pauses) as on:

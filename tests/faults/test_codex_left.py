@@ -64,6 +64,7 @@ def test_row_05_a_client_may_leave_at_any_moment(on: Binary) -> None:
     on.stage.released()
 
 
+@pytest.mark.long
 def test_row_04_a_thousand_clients_that_leave_leave_nothing_behind() -> None:
     still_open = standin.Turn(deltas=1, ending="silent")
     room: dict[str, Any] = {

@@ -67,6 +67,7 @@ def told(on: StandIn, name: str) -> int:
     return len(texts[0])
 
 
+@pytest.mark.long(usual=("64 KiB + 1", "1 MiB"))
 @pytest.mark.parametrize("name", LONG)
 def test_row_20_lines_of_any_length(on: StandIn, name: str) -> None:
     told(on, name)
@@ -85,6 +86,7 @@ def test_row_32_a_line_in_small_reads_takes_time_in_proportion(on: StandIn) -> N
         told(on, "slow pipe")
 
 
+@pytest.mark.long
 def test_row_32_long_lines_leave_no_memory_behind(on: StandIn) -> None:
     server = on.stage.server
     resident, lengths = [], set()

@@ -116,6 +116,7 @@ LASTING = standin.Turn(deltas=CHUNKS, interval=0.02, texts=COUNTED)
 IN_ORDER = expected.role() + expected.content(*COUNTED) + expected.finish("stop") + expected.DONE
 
 
+@pytest.mark.long
 def test_row_37_many_streams_at_a_steady_pace_lose_nothing() -> None:
     room: dict[str, Any] = {
         "WORKER_MAX_CONCURRENCY": str(STREAMS),

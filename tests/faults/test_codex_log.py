@@ -75,6 +75,7 @@ def on(policy: str) -> Iterator[StandIn]:
         yield up
 
 
+@pytest.mark.long(usual=("continue",))
 def test_row_39_a_full_disk_stops_no_stream_and_loses_no_record(on: StandIn, policy: str) -> None:
     with on.stage.asked(scene.PLAIN, stream=True) as live:
         live.until(b"token ")
@@ -103,6 +104,7 @@ def test_row_39_a_full_disk_stops_no_stream_and_loses_no_record(on: StandIn, pol
     what_is_there(on)
 
 
+@pytest.mark.long(usual=("continue",))
 def test_row_39_a_directory_that_vanishes_is_made_anew(on: StandIn, policy: str) -> None:
     with on.stage.asked(scene.PLAIN, stream=True) as live:
         live.until(b"token ")

@@ -215,6 +215,7 @@ ROW_11 = {
 }
 
 
+@pytest.mark.long(usual=("400", "403", "404", "413", "422"))
 @pytest.mark.parametrize("status", ROW_11)
 def test_row_11_a_refusal_keeps_what_codex_keeps_of_it(on: Binary, status: int) -> None:
     assert_refused(on, ROW_11[status])

@@ -63,6 +63,7 @@ def test_row_06_a_client_that_stops_reading_costs_only_its_own_stream(on: StandI
     machinetime.until(lambda: server.resident() - before < 12 * MIB)
 
 
+@pytest.mark.long
 def test_row_06_one_large_delta_never_cuts_a_client_that_reads_it(on: StandIn) -> None:
     with on.stage.asked("one large delta", stream=True, receive_buffer=64 * 1024) as slow:
         began = time.monotonic()

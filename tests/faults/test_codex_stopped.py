@@ -60,6 +60,7 @@ def state(on: Binary) -> str:
     return str(said)
 
 
+@pytest.mark.long
 def test_row_49_a_stopped_process_is_told_of_and_so_is_its_return(on: Binary) -> None:
     with stopped(on):
         refused = on.stage.ask(on.plan.prompt())
@@ -85,6 +86,7 @@ def test_row_49_the_turns_of_a_stopped_process_go_on_when_it_does(on: Binary) ->
     on.stage.survived("completed", None, answer)
 
 
+@pytest.mark.long
 def test_row_49_a_process_without_any_output_is_replaced(hasty: Binary) -> None:
     prompt = hasty.plan.prompt(Stream((Message(("so ", "far", Gate())),)))
     with hasty.stage.asked(prompt, stream=True) as live:

@@ -22,6 +22,7 @@ def logs(place: Place, tmp_path_factory: pytest.TempPathFactory) -> trouble.Logs
     return trouble.Logs(place, tmp_path_factory.mktemp("logs"))
 
 
+@pytest.mark.long(usual=("segment: emptied",))
 @trouble.each("kind", trouble.DAMAGES)
 def test_row_51_a_damaged_log_is_located_and_the_next_server_goes_on(
     place: Place, logs: trouble.Logs, tmp_path: Path, kind: str
@@ -29,6 +30,7 @@ def test_row_51_a_damaged_log_is_located_and_the_next_server_goes_on(
     trouble.check_damage(place, logs.copy_of_clean(tmp_path), kind)
 
 
+@pytest.mark.long(usual=("a member",))
 @trouble.each("name", trouble.LATER)
 def test_row_52_what_a_later_version_wrote_is_said_and_skipped(
     place: Place, logs: trouble.Logs, tmp_path: Path, name: str
@@ -46,6 +48,7 @@ def test_row_53_diagnostics_that_are_closed_hold_nobody_up(place: Place, tmp_pat
     trouble.check_closed(place, tmp_path)
 
 
+@pytest.mark.long(usual=("server.cli.serve._announce",))
 @trouble.each(
     "moment",
     (
@@ -68,5 +71,6 @@ def test_row_55_a_clock_that_jumps_fails_no_stream(place: Place, tmp_path: Path)
     trouble.check_jumps(place, tmp_path)
 
 
+@pytest.mark.long
 def test_row_55_a_clock_that_is_set_back_keeps_deadlines(place: Place, tmp_path: Path) -> None:
     trouble.check_deadline(place, tmp_path)

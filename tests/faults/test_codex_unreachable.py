@@ -68,6 +68,7 @@ def test_row_13_a_provider_that_does_not_speak_tls_is_a_502() -> None:
         assert_failed(f"https://127.0.0.1:{port}/v1", f":{port}")
 
 
+@pytest.mark.long
 def test_row_13_a_provider_that_takes_connections_and_says_nothing_is_a_504() -> None:
     with (
         listening(None) as port,

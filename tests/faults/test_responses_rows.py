@@ -111,6 +111,7 @@ def test_row_06_a_client_that_stops_reading_costs_its_own_stream() -> None:
         staged.survived("client_gone", None, stalled, cause="write_stall")
 
 
+@pytest.mark.long
 def test_row_07_no_output_in_time_is_a_504() -> None:
     with upstream(stage=Stage, PROXY_FIRST_CHUNK_TIMEOUT_MS="300") as hasty:
         prompt = hasty.source.prompt([STREAM_HEAD, "stall"])

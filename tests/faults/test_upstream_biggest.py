@@ -22,6 +22,7 @@ def staged() -> Iterator[Staged]:
         yield staged
 
 
+@pytest.mark.long(usual=("messages", "unknown fields"))
 @biggest.each
 def test_row_46_the_biggest_requests_arrive_whole(staged: Staged, kind: str) -> None:
     with staged.neighbours():
@@ -43,6 +44,7 @@ def answered(staged: Staged, shape: str, count: int) -> scene.Answer:
     return answer
 
 
+@pytest.mark.long(usual=("calls",))
 @pytest.mark.parametrize(
     "shape", ["calls", "calls in one chunk", "calls that stay open", "blocks"]
 )
@@ -53,6 +55,7 @@ def test_row_46_as_many_calls_as_there_may_be_are_told(staged: Staged, shape: st
     assert {tuple(json.loads(each)) for each in told.values()} == {("a",)}
 
 
+@pytest.mark.long(usual=("calls",))
 @pytest.mark.parametrize("shape", ["calls", "calls in one chunk"])
 def test_row_46_one_call_more_is_an_error(staged: Staged, shape: str) -> None:
     sent = upstreams.raw_stream(upstreamshapes.SHAPES[shape](biggest.CALLS + 1))
@@ -63,11 +66,13 @@ def test_row_46_one_call_more_is_an_error(staged: Staged, shape: str) -> None:
     staged.survived("upstream_error", error["code"], answer)
 
 
+@pytest.mark.long
 def test_row_46_a_call_in_very_many_fragments_is_told(staged: Staged) -> None:
     answer = answered(staged, "a call in fragments", 4000)
     assert biggest.arguments(answer) == {0: '{"a":"' + "xy" * 4000 + '"}'}
 
 
+@pytest.mark.long(usual=("parts-8000-said3",))
 @pytest.mark.parametrize(
     ("shape", "count", "said"),
     [

@@ -71,6 +71,7 @@ def holds_less(staged: Staged, limit: int) -> bool:
     return staged.stage.server.resident() < limit
 
 
+@pytest.mark.long
 def test_row_32_a_large_event_takes_linear_time_and_its_memory_is_given_back() -> None:
     with upstream(PROXY_EVENT_LOG="masked") as staged:
         sizes = [MIB, 8 * MIB]

@@ -70,6 +70,7 @@ def test_row_44_a_block_may_hold_what_is_nested_at_will(staged: Staged, levels: 
     staged.survived("completed", None, streamed, whole)
 
 
+@pytest.mark.long(usual=("a chunk-127", "a chunk-128", "a completion-129"))
 @depth.each
 @pytest.mark.parametrize("place", ["arguments", "a chunk", "an error", "a completion"])
 def test_row_44_an_event_is_read_to_the_limit(staged: Staged, levels: int, place: str) -> None:
@@ -105,6 +106,7 @@ def test_row_44_an_event_is_read_to_the_limit(staged: Staged, levels: int, place
         staged.survived("completed", None, got)
 
 
+@pytest.mark.long(usual=("128", "129"))
 @depth.each
 def test_row_44_the_body_of_a_refusal_is_read_to_the_limit(staged: Staged, levels: int) -> None:
     body = f'{{"error":{{"message":"No.","x":{depth.nested(levels - 2)}}}}}'

@@ -225,6 +225,7 @@ def test_row_09_it_is_an_error_where_the_server_is_set_so(hasty: Staged, body: b
     hasty.survived("empty", "empty_upstream", answer)
 
 
+@pytest.mark.long
 def test_row_04_a_thousand_clients_that_leave_leave_nothing() -> None:
     with upstream(PROXY_SSE_MAX_CONCURRENCY="64", PROXY_LOG_FSYNC="none") as staged:
         prompt = staged.source.prompt([TOLD, "stall"])

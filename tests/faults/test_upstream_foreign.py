@@ -86,6 +86,7 @@ PLACES: dict[str, Callable[[str], upstreams.Answer]] = {
 """Answers with a text of the upstream's own, by where it stands."""
 
 
+@pytest.mark.long(usual=("finish", "comment", "retry-after", "content-type"))
 @pytest.mark.parametrize("place", PLACES)
 def test_row_45_whatever_an_upstream_writes_is_read_in_no_time(staged: Staged, place: str) -> None:
     def ask() -> None:

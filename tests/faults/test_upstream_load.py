@@ -4,6 +4,8 @@ import concurrent.futures
 import random
 import threading
 
+import pytest
+
 from machines import events
 from server.http import exchange as http
 from tests.faults import expected, scene
@@ -21,6 +23,7 @@ FLOOD = scripted.Repeated(framed(sse(chunk("x" * 16_000))), 12_500)
 """200 MB."""
 
 
+@pytest.mark.long
 def test_row_06_a_client_that_stops_reading_holds_its_own_upstream_back() -> None:
     limits = {"write_stall": STALL_S, "over_limit_stall": STALL_S}
     with upstream(http_limits=limits, PROXY_SSE_MAX_CONCURRENCY="2") as staged:
@@ -108,6 +111,7 @@ def test_row_36_an_upstream_that_is_overloaded_is_asked_again() -> None:
 STREAMS, CHUNKS, PACE_S = 64, 150, 0.02
 
 
+@pytest.mark.long
 def test_row_37_many_streams_at_a_steady_pace_lose_nothing() -> None:
     """Three seconds of what the soak benchmark does for minutes."""
     paced: list[scripted.Step] = [STREAM_HEAD]

@@ -213,6 +213,7 @@ def distrusted(directory: Path) -> Iterator[str]:
         yield f"https://localhost:{source.server.port}/v1"
 
 
+@pytest.mark.long(usual=("refused", "TLS"))
 @pytest.mark.parametrize(
     ("place", "status"),
     [(nobody, 502), (no_name, 502), (black_hole, 504), (distrusted, 502)],

@@ -15,6 +15,7 @@ def staged() -> Iterator[Staged]:
         yield staged
 
 
+@pytest.mark.long(usual=("worker_busy-503", "maintenance-429"))
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("code", ["concurrency_exceeded", "worker_busy", "maintenance"])
 def test_row_48_an_error_that_is_named_like_ours_frees_and_takes_nothing(

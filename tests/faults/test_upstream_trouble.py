@@ -20,6 +20,7 @@ def logs(place: Place, tmp_path_factory: pytest.TempPathFactory) -> trouble.Logs
     return trouble.Logs(place, tmp_path_factory.mktemp("logs"))
 
 
+@pytest.mark.long(usual=("chain: cut at a line's end",))
 @trouble.each("kind", trouble.DAMAGES)
 def test_row_51_a_damaged_log_is_located_and_the_next_server_goes_on(
     place: Place, logs: trouble.Logs, tmp_path: Path, kind: str
@@ -27,6 +28,7 @@ def test_row_51_a_damaged_log_is_located_and_the_next_server_goes_on(
     trouble.check_damage(place, logs.copy_of_clean(tmp_path), kind)
 
 
+@pytest.mark.long(usual=("a record",))
 @trouble.each("name", trouble.LATER)
 def test_row_52_what_a_later_version_wrote_is_said_and_skipped(
     place: Place, logs: trouble.Logs, tmp_path: Path, name: str
@@ -44,6 +46,7 @@ def test_row_53_diagnostics_that_are_closed_hold_nobody_up(place: Place, tmp_pat
     trouble.check_closed(place, tmp_path)
 
 
+@pytest.mark.long(usual=("server.http.listener.HttpServer.bind",))
 @trouble.each("moment", (*trouble.STARTS, "engine.upstream.worker.UpstreamWorker.start"))
 def test_row_54_a_signal_during_the_start_is_a_clean_end(
     place: Place, tmp_path: Path, moment: str

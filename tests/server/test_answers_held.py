@@ -40,6 +40,7 @@ def of_a_mib(name: str) -> bytes:
     return make(min(most, MIB * 100 // each))
 
 
+@pytest.mark.long(usual=("arguments-chat", "calls in one chunk-responses"))
 @pytest.mark.parametrize(
     ("path", "streaming"),
     [("/chat/completions", True), ("/responses", True), ("/responses", False)],

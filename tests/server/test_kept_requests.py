@@ -24,6 +24,7 @@ def opened(server: serving.Serve) -> list[dict[str, Any]]:
     return [record for record in server.records() if record["event"] == "opened"]
 
 
+@pytest.mark.long(usual=("full",))
 @pytest.mark.parametrize("content", ["masked", "full"])
 def test_a_large_request_is_answered_kept_in_outline_and_replayed(content: str) -> None:
     requests = (

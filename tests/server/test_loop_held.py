@@ -48,6 +48,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[heldloop.MeasuredServe]:
         yield running
 
 
+@pytest.mark.long(usual=("codex-text", "upstream-a function's schema 90 deep"))
 @pytest.mark.parametrize("kind", largebodies.KINDS)
 def test_no_callback_is_long(server: heldloop.MeasuredServe, kind: str) -> None:
     # What is refused for its size when it is a MiB may be taken when it is less.

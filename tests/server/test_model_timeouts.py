@@ -72,6 +72,7 @@ def code(scene: Scene, api: str, model: str, prompt: str, *, stream: bool) -> tu
     return answer.status, expected in answer.body
 
 
+@pytest.mark.long(usual=("codex-chat", "upstream-responses"))
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("worker", ["codex", "upstream"])
 def test_no_output_in_the_time_of_a_name_is_a_504(scene: Scene, worker: str, api: str) -> None:

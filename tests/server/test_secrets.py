@@ -69,6 +69,7 @@ def in_front_of_upstream(
         _check(served, data_dir)
 
 
+@pytest.mark.long(usual=("full",))
 @pytest.mark.parametrize("content", ["full", "masked"])
 def test_an_upstream_that_repeats_a_secret_tells_it_nobody(content: str, tmp_path: Path) -> None:
     with in_front_of_upstream(content, tmp_path) as (served, upstream):

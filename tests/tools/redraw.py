@@ -85,10 +85,20 @@ def pages() -> list[Path]:
     return sorted(DOCS.rglob("*.md"))
 
 
+MACHINES: dict[str, Callable[[], str]] = {
+    table.name: functools.partial(drawing.block, table) for table in TABLES
+}
+"""What draws each machine, by its name."""
+
+
+def block(name: str) -> str:
+    """A block with its marks."""
+    return MACHINES[name]() if name in MACHINES else drawing.marked(name, PRINTED[name]())
+
+
 def blocks() -> dict[str, str]:
     """Every block with its marks, by its name."""
-    drawn = {table.name: drawing.block(table) for table in TABLES}
-    return drawn | {name: drawing.marked(name, text()) for name, text in PRINTED.items()}
+    return {name: block(name) for name in (*MACHINES, *PRINTED)}
 
 
 def line_schema() -> str:

@@ -5,11 +5,12 @@ generator, and tests, stand outside: they may import everything, and nothing imp
 """
 
 import ast
+import dataclasses
 import functools
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 """The checkout."""
@@ -21,25 +22,39 @@ OUTSIDE = ("bench", "tests")
 """Packages beside the layers."""
 
 
-class Module(NamedTuple):
-    """A source file, as `engine.stream.pump` and as its parts."""
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """A source file, as `engine.stream.pump` and as its parts.
+
+    It is read where its parts are asked for: every process that collects tests makes all modules.
+    """
 
     name: str
     path: Path
-    source: str
-    tree: ast.Module
+
+    @functools.cached_property
+    def source(self) -> str:
+        """Its text."""
+        return self.path.read_text(encoding="utf-8")
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        """What it is parsed to."""
+        return ast.parse(self.source, str(self.path))
 
 
 def modules_of(*packages: str) -> list[Module]:
     """Every module of these packages."""
+    return [module for package in packages for module in _modules_of(package)]
+
+
+@functools.cache
+def _modules_of(package: str) -> tuple[Module, ...]:
     found = []
-    for package in packages:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            source = path.read_text(encoding="utf-8")
-            tree = ast.parse(source, str(path))
-            found.append(Module(name.removesuffix(".__init__"), path, source, tree))
-    return found
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found.append(Module(name.removesuffix(".__init__"), path))
+    return tuple(found)
 
 
 PRODUCT = modules_of("machines", "engine", "bench", "server")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import structlog.testing
 
 from bench import appframes
@@ -180,6 +181,7 @@ def test_a_process_that_cannot_be_told_of_a_login_keeps_it_from_no_other(tmp_pat
     assert set(defects) == {"process"}
 
 
+@pytest.mark.long
 def test_a_login_that_cannot_be_read_is_said_once_until_it_can_be(tmp_path: Path) -> None:
     place = tmp_path / "auth.json"
 

@@ -124,6 +124,7 @@ def test_a_stream_that_never_began_keeps_no_segment(directory: Path) -> None:
     assert set(logs.streams_of(directory)) == {f"beside-{number}" for number in range(5)}
 
 
+@pytest.mark.long(usual=("full",))
 @pytest.mark.parametrize("content", ["full", "masked"])
 def test_what_the_writer_may_write_the_reader_reads(
     directory: Path, monkeypatch: pytest.MonkeyPatch, content: Any

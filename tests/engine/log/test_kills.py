@@ -226,6 +226,7 @@ def kills(reaper: Reaper, make: Callable[[], Life]) -> Iterator[Life]:
     raise AssertionError("it never ends")
 
 
+@pytest.mark.long(usual=("always-True", "interval-False"))
 @pytest.mark.parametrize("lags", [False, True])
 @pytest.mark.parametrize("fsync", ["none", "interval", "always"])
 def test_a_first_life_may_end_anywhere(
@@ -244,6 +245,7 @@ def test_a_first_life_may_end_anywhere(
     assert count > 50
 
 
+@pytest.mark.long(usual=("0.5",))
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.8, 0.99])
 def test_a_life_that_follows_a_killed_one_may_end_anywhere(
     reaper: Reaper, tmp_path: Path, part: float
@@ -341,6 +343,7 @@ def test_a_life_that_compresses_may_end_anywhere(reaper: Reaper, tmp_path: Path)
     }
 
 
+@pytest.mark.long(usual=("0.3",))
 @pytest.mark.parametrize("part", [0.3, 0.8])
 def test_a_life_that_follows_a_killed_compression_may_end_anywhere(
     reaper: Reaper, tmp_path: Path, part: float
@@ -399,6 +402,7 @@ def cut_newest(directory: Path) -> None:
 DAMAGES = (cut_chain, drop_chain, drop_checkpoint, drop_segment, cut_newest)
 
 
+@pytest.mark.long(usual=("cut_newest",))
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_damage_may_be_met_by_a_start_that_ends_anywhere(
     reaper: Reaper, tmp_path: Path, damage: Callable[[Path], object]

@@ -108,6 +108,7 @@ def killed_after(path: Path, name: str, lines: int) -> list[list[str]]:
     return said
 
 
+@pytest.mark.long
 def test_a_killed_process_loses_nothing_that_it_kept(path: Path) -> None:
     kept: dict[str, str] = {}
     deleted: set[str] = set()

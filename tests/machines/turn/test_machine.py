@@ -106,6 +106,7 @@ def test_changes_that_the_declaration_has_are_legal_and_no_others() -> None:
     assert not machine.legal(Change("turn", "no such event", "silent", "over"))
 
 
+@pytest.mark.long(usual=("WORDS-usage", "TOOLS-usage", "REQUIRED-usage"))
 @pytest.mark.parametrize("usage", [True, False], ids=["usage", "no usage"])
 @pytest.mark.parametrize("mode", product.Mode, ids=lambda mode: mode.name)
 def test_every_order_of_events_keeps_the_rules_and_comes_to_an_end(

@@ -40,6 +40,7 @@ def test_silence_is_filled_with_comments_between_frames(unhurried: serving.Serve
     assert b"\n\n: keepalive\n\ndata: " in found
 
 
+@pytest.mark.long(usual=("/v1/chat/completions-headers1",))
 @pytest.mark.parametrize(
     ("path", "headers"),
     [

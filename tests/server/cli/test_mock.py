@@ -601,6 +601,7 @@ def elsewhere(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {"PATH": path, "HOME": home}
 
 
+@pytest.mark.long
 def test_the_example_for_pytest_runs_as_it_stands(
     tmp_path: Path, elsewhere: dict[str, str]
 ) -> None:

@@ -222,6 +222,7 @@ def _open_files() -> int:
     return len(list(pathlib.Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.long
 def test_a_thousand_clients_that_leave_leave_nothing_behind() -> None:
     """Half of them before the head, half within the stream; some close, some reset."""
 

@@ -38,6 +38,7 @@ def no_collection() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.long(usual=("reset",))
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("leave", [inprocess.Client.close, inprocess.Client.reset])
 def test_a_connection_goes_without_a_collection(

@@ -60,6 +60,7 @@ def test_a_killed_process() -> None:
         assert told(up.server)[RESTARTS, ("codex",)] == 1
 
 
+@pytest.mark.long
 def test_a_stopped_process() -> None:
     with standing(standin.Scenario()) as up:
         os.kill(up.starts[0], signal.SIGSTOP)
@@ -124,6 +125,7 @@ def test_a_provider_that_is_out(answer: upstreams.Answer, code: str) -> None:
         machinetime.until(shown, TOLD_S)
 
 
+@pytest.mark.long(usual=("continue",))
 @pytest.mark.parametrize("on_error", ["refuse", "continue"])
 def test_a_full_disk(tmp_path: Path, on_error: str) -> None:
     seen = fulldisk.in_namespace("full-disk-of-log", tmp_path, on_error)

@@ -43,6 +43,7 @@ def read(body: bytes, name: str) -> None:
     requestwork.SEND[name](msgspec.structs.replace(asked, body=translated))
 
 
+@pytest.mark.long(usual=("codex-messages", "upstream-messages"))
 @pytest.mark.parametrize("kind", largeresponses.KINDS)
 @pytest.mark.parametrize("name", requestwork.WORK)
 def test_time_is_linear_in_the_items(name: str, kind: str) -> None:

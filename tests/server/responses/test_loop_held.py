@@ -23,6 +23,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[heldloop.MeasuredServe]:
         yield running
 
 
+@pytest.mark.long(usual=("upstream-text", "codex-function calls and outputs"))
 @pytest.mark.parametrize("kind", largeresponses.KINDS)
 def test_no_callback_is_long(server: heldloop.MeasuredServe, kind: str) -> None:
     # What is refused for its size when it is a MiB may be taken when it is less.
@@ -34,6 +35,7 @@ def test_no_callback_is_long(server: heldloop.MeasuredServe, kind: str) -> None:
         assert held.status in (200, 404) or held.error["type"] == "invalid_request_error"
 
 
+@pytest.mark.long(usual=("function calls-upstream",))
 @pytest.mark.parametrize("worker", ["codex", "upstream"])
 @pytest.mark.parametrize("kind", ["function calls", "function calls and outputs", "reasoning"])
 def test_tens_of_thousands_of_items_are_read_beside_everything_else(

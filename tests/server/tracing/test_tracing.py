@@ -396,6 +396,7 @@ def said(server: serving.Serve, event: str) -> list[Json]:
     return [line for line in server.lines if line.get("event") == event]
 
 
+@pytest.mark.long(usual=("hangs",))
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["absent", "refuses", "hangs"])
 def test_a_receiver_that_takes_nothing_costs_answers_nothing(case: str) -> None:

@@ -347,6 +347,7 @@ def test_a_response_in_the_background_counts_once_when_it_has_ended() -> None:
         ]
 
 
+@pytest.mark.long
 def test_whoever_does_not_read_holds_up_nobody_and_costs_no_memory(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", data_dir=tmp_path, **QUICK) as server:
         chat(server)
@@ -398,6 +399,7 @@ def resident(server: serving.Serve) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_answer_holds_the_loop_however_much_it_sums(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", data_dir=tmp_path, **QUICK) as server:

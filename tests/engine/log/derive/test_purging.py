@@ -411,6 +411,7 @@ def check(directory: Path, whole: set[str]) -> None:
     assert reading.purged == {"st_0001", "st_0003"}
 
 
+@pytest.mark.long(usual=("beside a server-plain",))
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "compressed"])
 @pytest.mark.parametrize("is_served", [False, True], ids=["alone", "beside a server"])

@@ -87,6 +87,7 @@ def test_there_are_many_kinds() -> None:
     assert len(KINDS) >= 20
 
 
+@pytest.mark.long
 def test_every_damage_is_found_and_located(directory: Path) -> None:
     before = damage.read_files(directory)
     names = sorted(KINDS)

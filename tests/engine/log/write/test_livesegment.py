@@ -24,6 +24,7 @@ def clock() -> logs.Clock:
     return logs.Clock()
 
 
+@pytest.mark.long(usual=("continue",))
 @pytest.mark.parametrize("on_error", ["continue", "refuse"])
 def test_a_full_disk_stops_nothing_and_loses_nothing_that_waits(
     tmp_path: Path, on_error: str
@@ -39,6 +40,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing_that_waits(
     }
 
 
+@pytest.mark.long(usual=("continue",))
 @pytest.mark.parametrize("on_error", ["continue", "refuse"])
 def test_a_read_only_disk_stops_nothing_and_is_used_when_it_can_be(
     tmp_path: Path, on_error: str

@@ -44,6 +44,7 @@ def provider(path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [(), ("-n", "2")])
 def test_the_example_project_passes(tmp_path: Path, path: Path, more: tuple[str, ...]) -> None:
     copy = Path(shutil.copytree(project.EXAMPLE, tmp_path / "example"))
@@ -52,6 +53,7 @@ def test_the_example_project_passes(tmp_path: Path, path: Path, more: tuple[str,
     assert "5 passed" in said
 
 
+@pytest.mark.long
 def test_answers_are_recorded_once_and_played_from_then_on(
     mine: project.Project, provider: str
 ) -> None:
