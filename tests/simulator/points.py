@@ -34,7 +34,7 @@ from machines import events
 from machines.stream import machine as stream
 from machines.wire import jsonrpc
 from server import router, serve
-from server.api import answering, sinks
+from server.api import opening, sinks
 from server.chat import fold, sse
 from server.http import connection, exchange as http, inbound, outbound
 from server.responses.kept import keeping
@@ -256,7 +256,7 @@ def _pump_points() -> Iterator[tuple[str, Point]]:
 
 def _server_points() -> Iterator[tuple[str, Point]]:
     """From a request to its stream, and what is counted at its end."""
-    yield from _named("answering", Effect.REFUSED, answering, "_turns", _anyone_of)
+    yield from _named("opening", Effect.REFUSED, opening, "turns", _anyone_of)
     yield from _named("answering", Effect.REFUSED, router.Router, "_handle", _first)
     yield from _named("inbound", Effect.GONE, inbound.Inbound, "_put", _input)
     yield from _named("connection", Effect.REFUSED, connection.Connection, "_check", _second)

@@ -48,6 +48,9 @@ from tests.simulator import (
 SETTLE_S: Final = 1.0
 """How soon after the last client everything must be released."""
 
+REUSE_TTL_MS: Final = 20_000
+"""How long a thread waits for its conversation: less than the rest, in which all of them go."""
+
 REST_S: Final = 45.0
 """After so long even turns that waited for results, and processes that were deaf, are over."""
 
@@ -168,6 +171,7 @@ class World:
         config = settings.Config(
             data_dir=self.directory,
             log_dir=self.directory / "log",
+            reuse_ttl_ms=REUSE_TTL_MS,
             **self.plan.weather.config,
             **self.backend.config,
         )
