@@ -66,6 +66,11 @@ class FreeText:
         self._held: list[str] = []
         self._unsure = ""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the text has come to its end, and the end of the arguments changes nothing."""
+        return self._place is _Place.BEHIND
+
     def feed(self, piece: str) -> str:
         """Take a piece of the arguments; return the text that is sure by it, which may be
         empty."""

@@ -131,8 +131,9 @@ class CustomCallByFunction(CustomCall):
         return super().delta(text) if text else []
 
     def is_whole(self) -> bool:
-        """Return whether the function's arguments are an object, and so complete."""
-        return FunctionCall.is_whole(self)
+        """Return whether the function's arguments are an object around the text, and so complete:
+        a text that stands without one may go on behind its brackets."""
+        return self._text.is_over and FunctionCall.is_whole(self)
 
     def _close(self) -> list[Event]:
         """Return the events of what was held of the text, and of its end."""

@@ -434,6 +434,15 @@ def test_a_custom_tools_call_ends_when_the_next_begins() -> None:
     assert told == [*first, *second]
 
 
+def test_a_text_without_json_goes_on_behind_its_brackets_and_beside_another_call() -> None:
+    found = Output(shapes=SHAPES)
+    found.add_call(0, "call_0", "patch", "{a}")
+    found.add_call(1, "call_1", "patch", '{"input": "b"}')
+    found.add_arguments(0, " c")
+    found.finish("completed")
+    assert [item["input"] for item in found.objects()] == ["{a} c", "b"]
+
+
 def test_a_call_names_its_namespace_and_its_own_name() -> None:
     found = Output(shapes=SHAPES)
     found.add_call(0, "call_a", "n__f", "{}")
