@@ -44,7 +44,7 @@ class Route(NamedTuple):
     """One path of the API.
 
     Attributes:
-        path: exact, or with one `{id}` for an id, which may hold slashes.
+        path: exact, or with one `{id}` for an id; a model's may hold slashes.
     """
 
     path: str
@@ -187,7 +187,7 @@ def find(routes: tuple[Route, ...], path: str) -> tuple[Route, str]:
                 return route, ""
         elif path.startswith(before) and path.endswith(after):
             tail = path[len(before) : len(path) - len(after)]
-            if tail:
+            if tail and ("/" not in tail or route.path == MODEL):
                 return route, unquote(tail)
     meant = _meant(routes, path)
     hint = f" Did you mean {meant}?" if meant else _unoffered(path)
@@ -213,6 +213,9 @@ def _unoffered(path: str) -> str:
         return " GET /v1/models lists the models."
     return f" This server offers no such part of the API ('{part}')."
 
+
+MODEL: Final = "/v1/models/{id}"
+"""The route whose ids may hold slashes: names of models are like paths."""
 
 STORED_COMPLETIONS: Final = "/v1/chat/completions/"
 """Where OpenAI's API has the completions that it stored; this server stores none."""
@@ -262,7 +265,7 @@ ROUTES: Final = (
     Route("/v1/completions", ("POST", "HEAD"), KeyNeed.ALWAYS, completions.complete),
     *RESPONSES,
     Route("/v1/models", ("GET", "HEAD"), KeyNeed.MODELS, models.models),
-    Route("/v1/models/{id}", ("GET", "HEAD"), KeyNeed.MODELS, models.model),
+    Route(MODEL, ("GET", "HEAD"), KeyNeed.MODELS, models.model),
     Route("/v1/usage", ("GET",), KeyNeed.USAGE, usage.usage),
     Route("/v1/usage/raw", ("GET",), KeyNeed.USAGE, usage.raw),
     Route("/v1/streams/{id}", ("GET",), KeyNeed.OWNER, streams.stream),

@@ -11,6 +11,7 @@ themselves, for they may be what the model meant to say without JSON.
 """
 
 import enum
+import json
 import re
 from typing import Any, Final
 
@@ -26,30 +27,23 @@ OPENING_MAX: Final = 4 * 16 + len(f'{{"{ARGUMENT}":"')
 """Characters of the longest text that `_OPENING` matches."""
 
 _HIGH: Final = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
-_LOW: Final = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_TOKEN: Final = re.compile(
-    rf'(?P<run>[^"\\]+)|(?P<end>")|(?P<pair>{_HIGH}{_LOW})|(?P<code>\\u[0-9a-fA-F]{{4}})'
-    r'|(?P<short>\\["\\/bfnrt])|(?P<wrong>\\)'
-)
-"""The tokens of the inside of a JSON string (RFC 8259 §7). Models also write line breaks as they
-are, and backslashes that escape nothing: both stand for themselves."""
-
 _UNSURE: Final = re.compile(
     rf"(?:\\(?:u[0-9a-fA-F]{{0,3}})?|{_HIGH}(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?)\Z"
 )
 """An escape at the end of what is there, whose meaning the next characters decide."""
 
-_SHORT: Final = {
-    '"': '"',
-    "\\": "\\",
-    "/": "/",
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-}
-"""The characters that an escape of one letter stands for."""
+UNSURE_MAX: Final = len("\\ud83d\\ude0")
+"""Characters of the longest text that `_UNSURE` matches."""
+
+_PAIR: Final = "\\" * 2
+_WRONG: Final = re.compile(r'\\(?!["/bfnrt]|u[0-9a-fA-F]{4})')
+_BACKSLASH: Final = r"\u005c"
+"""A backslash by its number. Models also write backslashes that escape nothing (RFC 8259 §7): they
+are told from the others once each pair is written so."""
+
+_strings: Final = json.JSONDecoder(strict=False)
+"""Reads a string at the speed of a decoder: a text may have as many escapes as characters. Models
+also write line breaks as they are (`strict`)."""
 
 _REPLACEMENT: Final = "\ufffd"
 """Stands for half of a surrogate pair, which no client can be sent (RFC 3629 §3)."""
@@ -71,6 +65,11 @@ class FreeText:
         self._place = _Place.BEFORE
         self._held: list[str] = []
         self._unsure = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the text has come to its end, and the end of the arguments changes nothing."""
+        return self._place is _Place.BEHIND
 
     def feed(self, piece: str) -> str:
         """Take a piece of the arguments; return the text that is sure by it, which may be
@@ -107,40 +106,32 @@ class FreeText:
 
     def _unescape(self, piece: str) -> str:
         """Return what a piece of the string stands for, up to its end."""
-        text, self._unsure = self._unsure + piece, ""
-        found: list[str] = []
-        at = 0
-        while at < len(text):
-            if _UNSURE.match(text, at) is not None:
-                self._unsure = text[at:]
-                break
-            token = _TOKEN.match(text, at)
-            assert token is not None  # some token begins with any character
-            at = token.end()
-            if token.lastgroup == "end":
-                self._place = _Place.BEHIND
-                break
-            found.append(_meaning(token))
-        return "".join(found)
+        text = self._unsure + piece
+        start = _start_of_unsure(text)
+        text, self._unsure = text[:start], text[start:]
+        if '"' not in text and "\\" not in text:
+            return text
+        try:
+            told, end = _strings.raw_decode(f'"{text}"')
+        except ValueError:
+            text = _WRONG.sub(rf"\{_BACKSLASH}", text.replace(_PAIR, _BACKSLASH))
+            told, end = _strings.raw_decode(f'"{text}"')
+        if end < len(text) + len('""'):
+            self._place = _Place.BEHIND
+        return str(parse.well_formed(told))
 
 
-def _meaning(token: re.Match[str]) -> str:
-    """Return what a token inside a string stands for."""
-    text = token[0]
-    match token.lastgroup:
-        case "pair":
-            return _code(int(text[2:6], 16), int(text[8:12], 16))
-        case "code":
-            code = int(text[-4:], 16)
-            return _REPLACEMENT if 0xD800 <= code <= 0xDFFF else chr(code)
-        case "short":
-            return _SHORT[text[1]]
-    return text
-
-
-def _code(high: int, low: int) -> str:
-    """Return the character of a surrogate pair."""
-    return chr(0x10000 + (high - 0xD800 << 10) + (low - 0xDC00))
+def _start_of_unsure(text: str) -> int:
+    """Return where the escape begins whose meaning is not sure yet; the end of the text where
+    there is none."""
+    at = max(0, len(text) - UNSURE_MAX)
+    while (found := _UNSURE.search(text, at)) is not None:
+        at = found.start()
+        before = at - len(text[:at].rstrip("\\"))
+        if before % 2 == 0:  # else the backslash is itself escaped
+            return at
+        at += 1
+    return len(text)
 
 
 def _text_of(arguments: str) -> str:

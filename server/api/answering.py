@@ -195,6 +195,7 @@ def _check_limits(
 ) -> None:
     """Refuse a request that asks for more than the operator allows."""
     config = context.config
+    asked_by = api.prompt_field if options.prompts else "n"
     if options.n > config.max_chat_choices:
         message = f"Invalid value for 'n': at most {config.max_chat_choices} choices."
         raise ApiError("invalid_request", message, "n")
@@ -202,9 +203,10 @@ def _check_limits(
     for most, whose in ((context.permits.limit * options.stream, "server"), (own, "API key")):
         if 0 < most < options.n:
             message = (
-                f"Invalid value for 'n': this {whose} has at most {most} streams open at once."
+                f"Invalid value for '{asked_by}': this {whose} has at most {most} streams open "
+                "at once, one for each choice."
             )
-            raise ApiError("invalid_request", message, "n")
+            raise ApiError("invalid_request", message, asked_by)
     limit = config.max_prompt_tokens
     if limit and len(incoming.body) > limit * estimate.BYTES_PER_TOKEN:
         message = f"This server takes prompts of at most {limit} tokens."

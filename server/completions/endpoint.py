@@ -18,15 +18,15 @@ from server.completions import finish, request as completionbodies
 from server.completions.fold import CompletionBody
 from server.completions.stream import CompletionChunks
 from server.context import Context
-from server.http.decoding import IGNORED_MAX
+from server.http import decoding
 
 
-def renderer(opened: events.Opened, echoed: tuple[str, ...] | None = None) -> Renderer:
+def renderer(opened: events.Opened, echoed: tuple[bytes, ...] | None = None) -> Renderer:
     """Make the renderer of a completion's stream, for a live answer and for a replay.
 
     Args:
-        echoed: the prompts that the answers begin with; None in a replay, which has what the log
-            kept of them.
+        echoed: the prompts that the answers begin with, as JSON; None in a replay, which has what
+            the log kept of them.
     """
     prompts = finish.logged(opened.request) if echoed is None else echoed
     made = CompletionChunks if opened.streaming else CompletionBody
@@ -64,7 +64,10 @@ async def complete(context: Context, call: Call) -> None:
             found.append((yield from reads(request, headers, config)))
         return _together(prompts, tuple(found))
 
-    echoed = prompts.texts if prompts.echo else ()
+    echoed = await slices.in_slices(finish.encoded(prompts.texts if prompts.echo else ()))
+    if prompts.each * sum(map(len, echoed)) > config.max_body_bytes:
+        message = f"the choices begin with more than {config.max_body_bytes} bytes together"
+        raise decoding.invalid("echo", message)
     api = msgspec.structs.replace(
         API, repeats=prompts.echo, renderer=functools.partial(renderer, echoed=echoed)
     )
@@ -78,7 +81,7 @@ def _together(prompts: completionbodies.Prompts, each: tuple[AnswerOptions, ...]
         each: of the chat request that each prompt stands for.
     """
     several = len(each) > 1
-    ignored = (*each[0].ignored, *prompts.ignored)[:IGNORED_MAX]
+    ignored = (*each[0].ignored, *prompts.ignored)[: decoding.IGNORED_MAX]
     return msgspec.structs.replace(
         each[0],
         n=prompts.each * len(each),

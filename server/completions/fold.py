@@ -24,9 +24,10 @@ class CompletionBody:
     streams: Final = False
     frames: Final = 1
 
-    def __init__(self, opened: events.Opened, echoed: tuple[str, ...] = ()) -> None:
+    def __init__(self, opened: events.Opened, echoed: tuple[bytes, ...] = ()) -> None:
         self._opened = opened
-        self._texts = [[finish.echo_of(opened, echoed, index)] for index in range(opened.n)]
+        self._echoed = echoed
+        self._texts: list[list[str]] = [[] for _ in range(opened.n)]
         self._reasons: dict[int, str] = {}
         self._totals = outputs.UsageTotals(None)
         self._usage_members = events.NO_MEMBERS
@@ -56,10 +57,16 @@ class CompletionBody:
         self._texts[choice] += texts
         return b""
 
+    def _text(self, choice: int) -> str | msgspec.Raw:
+        """Return the text of a choice, joined to its prompt as JSON where it begins with one."""
+        said = "".join(self._texts[choice])
+        echo = finish.echo_of(self._opened, self._echoed, choice)
+        return msgspec.Raw(echo[:-1] + msgspec.json.encode(said)[1:]) if echo else said
+
     def _body(self) -> bytes:
         choices = [
             {
-                "text": "".join(self._texts[index]),
+                "text": self._text(index),
                 "index": index,
                 "logprobs": None,
                 "finish_reason": reason,

@@ -25,7 +25,7 @@ class CompletionChunks:
 
     streams: Final = True
 
-    def __init__(self, opened: events.Opened, echoed: tuple[str, ...] = ()) -> None:
+    def __init__(self, opened: events.Opened, echoed: tuple[bytes, ...] = ()) -> None:
         self.frames = 0
         self._opened = opened
         self._echoed = echoed
@@ -55,7 +55,8 @@ class CompletionChunks:
             case outputs.Role(choice) if echo := finish.echo_of(
                 self._opened, self._echoed, choice
             ):
-                return self.contents(choice, [echo])
+                self.frames += 1
+                return self._before_text + echo + self._after_text[choice]
             case outputs.Members("usage", members):
                 self._usage_members = members
             case outputs.Finish(reason, choice):

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from engine.log.content import mask
+from machines import events
 from server.access.entry import NOBODY_SAW, Entry, StreamEnd
 
 Conventions = Literal["gen-ai-0.1.0", "1.28.0"]
@@ -93,6 +94,11 @@ def _tokens(name: str, older: str, meaning: str, field: str) -> Attribute:
     return Attribute(name, older, meaning, read)
 
 
+def operation(endpoint: str) -> str:
+    """Return the conventions' word for what an endpoint does (`gen_ai.operation.name`)."""
+    return "text_completion" if endpoint == events.COMPLETIONS else "chat"
+
+
 def _method(ended: Ended) -> Value:
     return ended.entry.method if ended.entry.method in METHODS else OTHER_METHOD
 
@@ -157,7 +163,11 @@ OF_REQUESTS: Final = (
 """The attributes of a request's span."""
 
 OF_ANSWERS: Final = (
-    _same("gen_ai.operation.name", "`chat`", lambda _: "chat"),
+    _same(
+        "gen_ai.operation.name",
+        "`chat`, or `text_completion` of a legacy completion",
+        lambda ended: operation(ended.end.opened.endpoint),
+    ),
     Attribute("gen_ai.provider.name", "gen_ai.system", "who is asked, by the worker", _provider),
     _same(
         "gen_ai.request.model",

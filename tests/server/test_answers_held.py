@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.support.process import heldloop
-from tests.support.providers import upstreams, upstreamshapes
+from tests.support.providers import replies, upstreams, upstreamshapes
+from tests.support.providers.provider import Provider, Request
 
 pytestmark = pytest.mark.slow
 
@@ -94,3 +95,24 @@ def test_what_is_no_answer_holds_the_loop_for_a_moment(staged: Staged, data: byt
     held = staged.server.measure_least("/chat/completions", json.dumps(body).encode())
     assert held.status != 200
     assert held.longest_ms < heldloop.LIMIT_MS, held.where
+
+
+@pytest.mark.codex
+def test_the_text_for_a_custom_tool_holds_the_loop_for_a_moment() -> None:
+    escapes = {"a line break": "\\n", "a letter": "\\u4e16", "no escape of JSON": "\\q"}
+
+    def answer(request: Request) -> replies.Answer:
+        escape = escapes[request.prompt]
+        arguments = '{"input":"' + escape * (MIB // 4 // len(escape)) + '"}'
+        return replies.Stream((replies.FunctionCall("call_1", "patch", (arguments,)),))
+
+    with Provider(answer) as provider:
+        environ = {"PROXY_CODEX_BASE_URL": provider.url, "PROXY_CODEX_API_KEY": "sk-test"}
+        with heldloop.running(**environ) as server:
+            for prompt in escapes:
+                tools = [{"type": "custom", "name": "patch"}]
+                body = {"model": "gpt-5.5", "input": prompt, "stream": True, "tools": tools}
+                held = server.measure_least("/responses", json.dumps(body).encode())
+                assert held.status == 200
+                assert b'"custom_tool_call"' in held.body
+                assert held.longest_ms < heldloop.LIMIT_MS, (prompt, held.where)

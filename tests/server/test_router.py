@@ -27,6 +27,8 @@ def test_an_unknown_path_is_a_json_404(keyless: serving.Serve) -> None:
         ("/v1/chat/completions/", "/v1/chat/completions"),
         ("/responses", "/v1/responses"),
         ("/models/", "/v1/models"),
+        ("/v1/responses/input_tokens/", "/v1/responses/input_tokens"),
+        ("/v1/responses//compact", "/v1/responses/compact"),
     ],
 )
 def test_k51_a_404_names_the_path_that_was_meant(
@@ -34,6 +36,12 @@ def test_k51_a_404_names_the_path_that_was_meant(
 ) -> None:
     error = ask(keyless, "POST", path, {}).error
     assert error["message"] == f"Unknown request URL: {path}. Did you mean {meant}?"
+
+
+def test_only_the_id_of_a_model_holds_slashes(keyless: serving.Serve) -> None:
+    for path in ("/v1/responses/resp_1/", "/v1/responses/resp_1/cancel/", "/v1/streams/st_1/x"):
+        assert ask(keyless, "GET", path).error["code"] == "not_found", path
+    assert ask(keyless, "GET", "/v1/models/a/b").error["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/wp", "/wp-login.php", "/" + "v1/" * 9999])

@@ -103,6 +103,7 @@ class CustomCall(FunctionCall):
         return {
             "id": self.place["item_id"],
             "type": "custom_tool_call",
+            "status": self.status,
             "call_id": self._call_id,
             **self._named(),
             "input": self._arguments(),
@@ -130,8 +131,9 @@ class CustomCallByFunction(CustomCall):
         return super().delta(text) if text else []
 
     def is_whole(self) -> bool:
-        """Return whether the function's arguments are an object, and so complete."""
-        return FunctionCall.is_whole(self)
+        """Return whether the function's arguments are an object around the text, and so complete:
+        a text that stands without one may go on behind its brackets."""
+        return self._text.is_over and FunctionCall.is_whole(self)
 
     def _close(self) -> list[Event]:
         """Return the events of what was held of the text, and of its end."""

@@ -146,7 +146,8 @@ class ResponsesRequest(Fields):
     Attributes:
         items: the input, one for one; a text alone is a user's message.
         prologue: the instructions; a text alone is a developer's message.
-        declared: the tools, those that stand among the items behind the others.
+        declared: the tools, those that stand among the instructions and the items behind the
+            others.
         offered: the same, as the model is offered them.
     """
 
@@ -181,8 +182,9 @@ def parse(
     instructions = fields.instructions or None
     prologue = yield from _items(instructions, "instructions", "developer", limit, unshown)
     tools = yield from declarations.read(fields.tools or [], "tools", limit)
+    told = yield from declarations.among(prologue, "instructions", limit)
     found = yield from declarations.among(items, "input", limit)
-    declared = (*tools.tools, *found.tools)
+    declared = (*tools.tools, *told.tools, *found.tools)
     request = ResponsesRequest(
         **msgspec.structs.asdict(fields),
         items=tuple(items),
@@ -193,6 +195,7 @@ def parse(
     ignored = (
         *decoding.unknown(members, Fields.__struct_fields__),
         *tools.ignored,
+        *told.ignored,
         *found.ignored,
         *_unknown_choices(fields.tool_choice),
         *unshown,

@@ -12,6 +12,7 @@ A conversation may declare tools anew with each request: the last declaration co
 
 import collections
 import hashlib
+import re
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -26,6 +27,9 @@ SEPARATOR: Final = "__"
 
 NAME_MAX: Final = 64
 """Most characters of a name that is made here. Source: the API's own limit."""
+
+_NO_NAME: Final = re.compile("[^a-zA-Z0-9_-]")
+"""A character that such a name has not. Source: the same, which a namespace need not keep."""
 
 DIGEST_BYTES: Final = 4
 """Bytes of the digest that stands for the rest of a longer name."""
@@ -104,11 +108,12 @@ def offer(declared: Iterable[declarations.Declared]) -> OfferedTools:
 def _joined(namespace: str, name: str, taken: Collection[str]) -> str:
     """Return a name of both, which is not taken."""
     joined = f"{namespace}{SEPARATOR}{name}"
-    found = joined
+    fitting = _NO_NAME.sub("_", joined)
+    found = fitting
     count = 0
     while len(found) > NAME_MAX or found in taken:
         salted = f"{joined} {count}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(salted, digest_size=DIGEST_BYTES).hexdigest()
-        found = f"{joined[: NAME_MAX - len(digest) - 1]}_{digest}"
+        found = f"{fitting[: NAME_MAX - len(digest) - 1]}_{digest}"
         count += 1
     return found

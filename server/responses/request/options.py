@@ -125,11 +125,19 @@ def _choice(request: responsesbodies.ResponsesRequest) -> tool_fields.Choice:
 def _names(
     request: responsesbodies.ResponsesRequest, allowed: responsesbodies.NamedTool
 ) -> frozenset[str]:
-    """Return the names by which the tools are offered that an entry of a choice allows."""
+    """Return the names by which the tools are offered that an entry of a choice allows.
+
+    Raises:
+        ApiError: for a namespace that has none.
+    """
     if allowed.name is None or allowed.type not in responsesbodies.CALLABLE:
         return frozenset()
     if allowed.type == "namespace":
-        return request.offered.inside(allowed.name)
+        inside = request.offered.inside(allowed.name)
+        if not inside:
+            named = f"no tool of a namespace '{allowed.name[:100]}' is in 'tools'"
+            raise decoding.invalid("tool_choice", named)
+        return inside
     return frozenset((request.offered.name(allowed.namespace, allowed.name),))
 
 

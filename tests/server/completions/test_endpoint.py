@@ -41,6 +41,27 @@ def test_each_of_several_prompts_is_asked_in_a_turn_of_its_own() -> None:
     assert (found.first["prompt_bytes"], found.first["prompt_sizes"]) == (8, [3, 5])
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_repeats_no_more_than_a_body_may_have(stream: bool) -> None:
+    fields = {"messages": None, "prompt": "é" * 400, "n": 2, "echo": True, "stream": stream}
+    for most, status in (("1604", 200), ("1603", 400)):
+        found = answering.ask(fields, path=PATH, environ={"PROXY_MAX_BODY_BYTES": most})
+        assert found.status == status
+    assert json.loads(found.body)["error"]["param"] == "echo"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"), [({"prompt": ["a", "b"]}, "prompt"), ({"prompt": "a", "n": 2}, "n")]
+)
+def test_more_choices_than_there_may_be_streams_are_refused_by_the_field_that_asks_for_them(
+    fields: dict[str, Any], param: str
+) -> None:
+    asked = {"messages": None, "stream": True, **fields}
+    found = answering.ask(asked, path=PATH, environ={"PROXY_SSE_MAX_CONCURRENCY": "1"})
+    assert found.status == 400
+    assert json.loads(found.body)["error"]["param"] == param
+
+
 def test_an_upstream_is_asked_for_the_choices_of_one_prompt_at_once() -> None:
     second = (events.TextDelta("Ho", 1), events.TurnFinished("stop", 1))
     player = answering.Player((events.TextDelta("Hi"), *second, *answering.END))

@@ -10,8 +10,8 @@ from tests.support.machines.playbook import opened
 @pytest.mark.parametrize(
     ("request_json", "prompts"),
     [
-        (b'{"prompt":"a","echo":true}', ("a",)),
-        (b'{"prompt":["a","b"],"echo":true}', ("a", "b")),
+        (b'{"prompt":"a","echo":true}', (b'"a"',)),
+        (b'{"prompt":["a","b"],"echo":true}', (b'"a"', b'"b"')),
         (b'{"prompt":"a","echo":false}', ()),
         (b'{"prompt":"a"}', ()),
         (b'{"prompt":{"omitted":{"bytes":9,"digest":"00"}},"echo":true}', ()),
@@ -19,15 +19,16 @@ from tests.support.machines.playbook import opened
     ],
 )
 def test_the_prompts_that_are_repeated_are_those_of_the_log(
-    request_json: bytes, prompts: tuple[str, ...]
+    request_json: bytes, prompts: tuple[bytes, ...]
 ) -> None:
     assert finish.logged(msgspec.Raw(request_json)) == prompts
 
 
 def test_as_many_choices_begin_with_each_prompt() -> None:
-    found = [finish.echo_of(opened(n=4), ("a", "b"), choice) for choice in range(4)]
-    assert found == ["a", "a", "b", "b"]
-    assert finish.echo_of(opened(n=2), (), 1) == ""
+    prompts = (b'"a"', b'""')
+    found = [finish.echo_of(opened(n=4), prompts, choice) for choice in range(4)]
+    assert found == [b'"a"', b'"a"', b"", b""]
+    assert finish.echo_of(opened(n=2), (), 1) == b""
 
 
 @pytest.mark.parametrize(

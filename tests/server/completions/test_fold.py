@@ -16,7 +16,7 @@ from tests.support.client import chatwire
 from tests.support.machines import stories
 from tests.support.machines.playbook import opened
 
-ECHOED = ("a\n",)
+ECHOED = (b'"a\\n"',)
 
 
 def answer(first: events.Opened, happened: tuple[events.StreamInput, ...]) -> bytes:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from engine import slices
 from machines import events, outputs
 from machines.outputs import Content, Done, Finish, Head, Keepalive, Refusal, Role, UsageTotals
+from server.completions import finish
 from server.completions.stream import CompletionChunks
 from tests.support.client import chatwire
 from tests.support.machines.playbook import opened
@@ -12,7 +14,8 @@ USAGE = UsageTotals(events.Usage(11, 5, 3, 1))
 
 
 def frames(said: tuple[outputs.AnyOutput, ...], *echoed: str, **options: Any) -> list[Any]:
-    rendered = CompletionChunks(opened(endpoint=events.COMPLETIONS, **options), echoed)
+    prompts = slices.at_once(finish.encoded(echoed))
+    rendered = CompletionChunks(opened(endpoint=events.COMPLETIONS, **options), prompts)
     data = b"".join(rendered.render(output) for output in said)
     found = chatwire.frames(data)
     assert rendered.frames == len(found)

@@ -123,6 +123,20 @@ def test_the_target_that_stood_in_is_the_one_that_answered() -> None:
     assert found["gen_ai.request.model"] == "m"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "word"),
+    [
+        (events.CHAT, "chat"),
+        (events.RESPONSES, "chat"),
+        (events.COMPLETIONS, "text_completion"),
+    ],
+)
+def test_an_operation_is_a_word_of_the_conventions(endpoint: str, word: str) -> None:
+    assert answered(endpoint=endpoint)["gen_ai.operation.name"] == word
+    known = {each.value for each in gen_ai_attributes.GenAiOperationNameValues}
+    assert word in known
+
+
 def test_a_choice_that_never_finished_is_an_error_among_the_reasons() -> None:
     assert answered()["gen_ai.response.finish_reasons"] == ("stop", "error")
     assert answered()["gen_ai.response.time_to_first_chunk"] == 1.5

@@ -14,6 +14,7 @@ import msgspec
 
 from engine.log.find import stories
 from engine.log.timeline import fold, timeline
+from server.tracing import attributes
 from server.version import VERSION
 
 SERVER, CLIENT = 2, 3
@@ -86,7 +87,7 @@ def _request(told: timeline.Timeline) -> Mapping[str, Any]:
     usage = received.usage
     first = received.first_us
     return {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": attributes.operation(request.endpoint),
         "gen_ai.request.model": request.model,
         "gen_ai.response.model": request.target,
         "gen_ai.response.id": request.completion_id,

@@ -377,17 +377,20 @@ SHAPES = {
 }
 
 
-def text_call(index: int, name: str, *pieces: str, **members: str) -> list[Any]:
+def text_call(
+    index: int, name: str, *pieces: str, status: str = "completed", **members: str
+) -> list[Any]:
     """The events of a custom tool's call; its text comes in these pieces."""
     place = {"item_id": f"ctc_1{index:04x}", "output_index": index}
     item = {"id": place["item_id"], "type": "custom_tool_call", "call_id": f"call_{index}"}
-    whole = item | {"name": name, **members, "input": "".join(pieces)}
+    text = "".join(pieces)
+    whole = item | {"status": status, "name": name, **members, "input": text}
     kind = "response.custom_tool_call_input"
     return [
         {
             "type": "response.output_item.added",
             "output_index": index,
-            "item": whole | {"input": ""},
+            "item": whole | {"status": "in_progress", "input": ""},
         },
         *({"type": f"{kind}.delta", **place, "delta": piece} for piece in pieces),
         {"type": f"{kind}.done", **place, "input": whole["input"]},
@@ -407,6 +410,12 @@ def test_a_custom_tools_text_grows_as_its_arguments_do() -> None:
     assert told == text_call(0, "patch", "*** Beg", "in\n+", "é")
 
 
+def test_a_custom_tools_text_that_was_cut_says_so() -> None:
+    found = Output(shapes=SHAPES)
+    told = [*found.add_call(0, "call_0", "patch", '{"input": "rm'), *found.finish("incomplete")]
+    assert told == text_call(0, "patch", "rm", status="incomplete")
+
+
 def test_arguments_that_are_no_json_are_the_text_at_the_end() -> None:
     found = Output(shapes=SHAPES)
     told = [*found.add_call(0, "call_0", "patch", "*** Begin"), *found.finish("completed")]
@@ -423,6 +432,15 @@ def test_a_custom_tools_call_ends_when_the_next_begins() -> None:
     first = text_call(0, "exec", "a", namespace="functions")
     second = text_call(1, "exec", "b", namespace="functions")
     assert told == [*first, *second]
+
+
+def test_a_text_without_json_goes_on_behind_its_brackets_and_beside_another_call() -> None:
+    found = Output(shapes=SHAPES)
+    found.add_call(0, "call_0", "patch", "{a}")
+    found.add_call(1, "call_1", "patch", '{"input": "b"}')
+    found.add_arguments(0, " c")
+    found.finish("completed")
+    assert [item["input"] for item in found.objects()] == ["{a} c", "b"]
 
 
 def test_a_call_names_its_namespace_and_its_own_name() -> None:

@@ -408,6 +408,14 @@ def test_instructions_are_a_text_or_items() -> None:
     )
 
 
+def test_tools_that_the_instructions_declare_are_offered() -> None:
+    tools = [{"type": "function", "name": "f"}, {"type": "web_search"}]
+    declared = {"type": "additional_tools", "tools": tools}
+    request, names = responserequests.parse(body(instructions=[declared]))
+    assert names == ("instructions[0].tools[1]",)
+    assert [path for path, _ in request.offered.functions] == ["instructions[0].tools[0]"]
+
+
 def test_what_nobody_knows_is_named() -> None:
     strange = {"client_metadata": {}, "top_k": 3, "items": [1], "a b": 1, "moderation": None}
     assert ignored(**strange) == ("client_metadata", "top_k", "items")

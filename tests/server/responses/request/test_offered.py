@@ -57,6 +57,12 @@ def test_a_name_that_is_made_is_not_too_long() -> None:
     assert first != second
 
 
+def test_a_name_that_is_made_has_the_characters_that_the_api_takes() -> None:
+    first, second, third = names(declared("f", "a.b"), declared("f", "a_b"), declared("f"))
+    assert (first, third) == ("a_b__f", "f")
+    assert second.startswith("a_b__f_")
+
+
 def test_the_last_declaration_of_a_tool_counts() -> None:
     tools = [declared("f"), declared("g"), declared("f", text=True, description="new")]
     found = offers.offer(tools)

@@ -226,6 +226,18 @@ def test_the_choice_leaves_what_it_allows(choice: Any, left: list[str], required
         ({"tools": [F, G, F]}, "tools[2].name", "'f' is declared twice"),
         ({"tools": [F], "tool_choice": allowed("auto", "x")}, "tool_choice", "no function 'x'"),
         (
+            {
+                "tools": [F, GROUP],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "auto",
+                    "tools": [{"type": "namespace", "name": "m"}],
+                },
+            },
+            "tool_choice",
+            "no tool of a namespace 'm' is in 'tools'",
+        ),
+        (
             {"tools": [GROUP], "tool_choice": {"type": "function", "name": "k", "namespace": "m"}},
             "tool_choice",
             "no function 'm__k' is in 'tools'",

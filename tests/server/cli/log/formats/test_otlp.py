@@ -53,6 +53,7 @@ def test_a_stream_is_a_trace_with_a_span_for_each_attempt() -> None:
     assert root.status.code == 0
     said = attributes(root)
     assert said["gen_ai.request.model"] == "codex-5"
+    assert said["gen_ai.operation.name"] == "chat"
     assert said["turntape.stream_id"] == "text-short"
     assert said["turntape.kind"] == "completed"
     assert said["http.response.status_code"] == 200
