@@ -110,6 +110,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         effort: reasoning effort, None for the model's own default.
         reasoning_summary: how the thinking is to be told, such as `auto`; None: as the model has
             it.
+        verbosity: how much the answer shall say, such as `low`; None: as the model has it.
+        service_tier: that the answer is made in, such as `flex`; None for the usual one.
         output_schema: a JSON schema the answer must follow, as the client wrote it.
         tools: what the model may call; what `tool_choice` rules out is not among them.
         call_required: whether an answer without a call is none.
@@ -135,6 +137,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     effort: str | None = None
     reasoning_summary: str | None = None
+    verbosity: str | None = None
+    service_tier: str | None = None
     output_schema: msgspec.Raw | None = None
     tools: tuple[Tool, ...] = ()
     call_required: bool = False

@@ -58,6 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self.new_thread(turn.target),
             dynamic_tools=toolset.dynamic_tools if toolset is not None else (),
             experimental_raw_events=toolset is not None or turn.reasoning_items,
+            config={"model_verbosity": turn.verbosity} if turn.verbosity else None,
         )
 
     def new_thread(self, model: str) -> appserver.ThreadStartParams:

@@ -161,6 +161,8 @@ def turns(
             reasoning_items=options.reasoning_items,
             separate_items=options.separate_items,
             reasoning_summary=options.reasoning_summary,
+            verbosity=options.verbosity,
+            service_tier=options.service_tier,
             conversation=options.conversation,
             transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
             key_id=incoming.caller.key_id,

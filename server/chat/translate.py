@@ -6,7 +6,7 @@ What Codex has no word for is done here, refused, or named to the client.
 from collections.abc import Iterator
 
 from engine import slices, worker
-from server.api.options import AnswerOptions, bytes_of
+from server.api.options import AnswerOptions, bytes_of, tier_of
 from server.chat import output_mode, request as chatbodies, tool_fields
 from server.config.settings import Config
 from server.http import decoding, reading
@@ -26,6 +26,7 @@ def read(
     wanted = tool_fields.read(request, config.enable_parallel_tool_calls)
     max_tokens = request.max_completion_tokens or request.max_tokens
     form = yield from chatbodies.answer_form(request)
+    tier, unheard = tier_of(request.service_tier)
     unshown: list[str] = []
     messages = form.told((yield from _messages(request.messages, limit, unshown)))
     mode = yield from output_mode.choose(
@@ -45,10 +46,12 @@ def read(
         stop=chatbodies.stop_sequences(request),
         max_bytes=bytes_of(max_tokens),
         effort=request.reasoning_effort,
+        verbosity=request.verbosity,
+        service_tier=tier,
         output_schema=form.schema,
         conversation=request.prompt_cache_key or "",
         messages=messages,
-        ignored=(*ignored, *wanted.ignored, *unshown)[: decoding.IGNORED_MAX],
+        ignored=(*ignored, *unheard, *wanted.ignored, *unshown)[: decoding.IGNORED_MAX],
         emulated=("response_format",) if form.instruction else (),
     )
 

@@ -56,7 +56,7 @@ class TextOptions(msgspec.Struct):
     """`text`: the form of the answer."""
 
     format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: models.Verbosity | None = None
 
 
 class NamedTool(msgspec.Struct):

@@ -6,17 +6,17 @@ import msgspec
 
 from engine import slices, worker
 from server.api import answerform
-from server.api.options import AnswerOptions, bytes_of
+from server.api.options import AnswerOptions, bytes_of, tier_of
 from server.chat import output_mode, tool_fields, translate
 from server.config.settings import Config
 from server.http import decoding
 from server.http.exchange import Headers
 from server.responses.request import body as responsesbodies, input_items
 
-UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
+UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "truncation")
 """Fields that are checked and not forwarded: Codex has no such setting."""
 
-USUAL: Final = {"service_tier": "auto", "truncation": "disabled"}
+USUAL: Final = {"truncation": "disabled"}
 """Values that ask for nothing, because they are what happens anyway."""
 
 UNTRANSLATED: Final = ("max_tool_calls", "truncation")
@@ -49,13 +49,15 @@ def read(
     options = yield from _of_any_worker(request, messages, headers, config)
     text = request.text or responsesbodies.TextOptions()
     form = yield from _form(text)
-    unheard = ("text.verbosity",) if text.verbosity not in (None, "medium") else ()
+    tier, unheard = tier_of(request.service_tier)
     return msgspec.structs.replace(
         options,
         messages=form.told(messages),
         max_bytes=bytes_of(request.max_output_tokens),
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
+        verbosity=text.verbosity,
+        service_tier=tier,
         output_schema=form.schema,
         conversation=request.prompt_cache_key or "",
         ignored=(*ignored, *_active(request, UNFORWARDED), *unheard, *included)[

@@ -120,13 +120,13 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
                 "temperature": 0,
                 "top_p": 1,
                 "max_tool_calls": 3,
-                "service_tier": "flex",
+                "service_tier": "turbo",
                 "truncation": "auto",
                 "text": {"verbosity": "low"},
                 "top_k": 3,
             },
             options.read,
-            ("top_k", *options.UNFORWARDED, "text.verbosity"),
+            ("top_k", *options.UNFORWARDED, "service_tier"),
         ),
         (
             {
@@ -147,6 +147,7 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
             options.read,
             (),
         ),
+        ({"service_tier": "priority"}, options.read, ()),
         ({"tools": [WEB, CUSTOM, F]}, options.read, ("tools[0]",)),
         (
             {"tools": [F, WEB], "tool_choice": allowed("auto", "f")},
