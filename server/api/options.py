@@ -18,6 +18,19 @@ USUAL_TIERS: Final = ("auto", "default")
 """The values of `service_tier` that ask for nothing."""
 
 
+class SearchOptions(msgspec.Struct, frozen=True):
+    """A wish that the worker may search the web, which an operator allows for each model.
+
+    Attributes:
+        paths: where the request says so.
+        unheard: paths of what it says about the search that no worker honours.
+    """
+
+    paths: tuple[str, ...]
+    unheard: tuple[str, ...] = ()
+    access: worker.SearchAccess = "live"
+
+
 class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A request's options as the rest of the server sees them, whichever API it came by.
 
@@ -29,6 +42,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
         reasoning_summary: how the thinking is to be told; None: as the model has it.
         verbosity: how much the answer shall say; None: as the model has it.
         service_tier: that it is made in; None for the usual one.
+        search: None where the request wants none of the web.
         ignored: names of what nothing honours.
         emulated: names of what is done by other means.
         choices_a_turn: whether one turn answers every choice, or each has its own.
@@ -60,6 +74,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_summary: str | None = None
     verbosity: str | None = None
     service_tier: str | None = None
+    search: SearchOptions | None = None
     output_schema: msgspec.Raw | None = None
     messages: tuple[worker.Message, ...] = ()
     ignored: tuple[str, ...] = ()

@@ -228,6 +228,7 @@ class ChatRequest(msgspec.Struct):
     logit_bias: dict[str, float] | None = None
     service_tier: str | None = None
     verbosity: models.Verbosity | None = None
+    web_search_options: dict[str, msgspec.Raw] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     audio: AudioOptions | None = None

@@ -14,7 +14,7 @@ from engine import containment, failures, slices, worker
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Call, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import conversation, preparation, tools
-from engine.codex.turns import counting, modelstep, verdicts
+from engine.codex.turns import citations, counting, modelstep, verdicts
 from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
@@ -304,6 +304,7 @@ class Attempt:
             counting.TurnCounts(self._totals, earlier, by_step=its_tools is not None),
             self._past or (),
             self._keeps,
+            citations.Citations(self._turn.separate_items) if self._turn.web_search else None,
         )
 
     @property

@@ -380,7 +380,7 @@ def test_tools_that_are_no_functions_are_left_out_and_named() -> None:
     request, names = responserequests.parse(
         body(
             tools=[
-                {"type": "web_search", "name": 5},
+                {"type": "file_search", "name": 5},
                 {"type": "function", "name": "f", "parameters": {"type": "object"}},
                 {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]},
                 {"type": "custom", "name": "h"},
