@@ -182,7 +182,8 @@ def headers(
     headers = [("x-turntape-stream", stream_id)]
     ignored = options.ignored
     if options.search is not None:
-        ignored += options.search.unheard if target.web_search else options.search.paths
+        unheard = options.search.unheard if target.web_search else options.search.paths
+        ignored = unheard + ignored
     if ignored:
         ignored = ignored[: decoding.IGNORED_MAX]
         headers.append(("x-turntape-ignored", ", ".join(ignored)))

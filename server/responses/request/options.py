@@ -90,7 +90,7 @@ def passthrough(
     )
     unheard = ("reasoning.summary",) if request.reasoning and request.reasoning.summary else ()
     searches = request.search.paths if request.search is not None else ()
-    names = (*ignored, *searches, *_active(request, UNTRANSLATED), *unheard, *unread)
+    names = (*searches, *ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
     options = yield from _of_any_worker(request, messages, headers, config)
     return msgspec.structs.replace(options, ignored=names[: decoding.IGNORED_MAX])
 

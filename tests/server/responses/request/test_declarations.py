@@ -8,8 +8,8 @@ import pytest
 
 from engine import slices
 from machines.tooloptions import ToolShape
-from server.http import errors
 from server.api.options import SearchOptions
+from server.http import errors
 from server.responses.request import declarations, input_items
 from tests.support.requests.chatrequests import LIMIT
 
