@@ -103,6 +103,7 @@ class CustomCall(FunctionCall):
         return {
             "id": self.place["item_id"],
             "type": "custom_tool_call",
+            "status": self.status,
             "call_id": self._call_id,
             **self._named(),
             "input": self._arguments(),

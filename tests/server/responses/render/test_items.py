@@ -381,13 +381,13 @@ def text_call(index: int, name: str, *pieces: str, **members: str) -> list[Any]:
     """The events of a custom tool's call; its text comes in these pieces."""
     place = {"item_id": f"ctc_1{index:04x}", "output_index": index}
     item = {"id": place["item_id"], "type": "custom_tool_call", "call_id": f"call_{index}"}
-    whole = item | {"name": name, **members, "input": "".join(pieces)}
+    whole = item | {"status": "completed", "name": name, **members, "input": "".join(pieces)}
     kind = "response.custom_tool_call_input"
     return [
         {
             "type": "response.output_item.added",
             "output_index": index,
-            "item": whole | {"input": ""},
+            "item": whole | {"status": "in_progress", "input": ""},
         },
         *({"type": f"{kind}.delta", **place, "delta": piece} for piece in pieces),
         {"type": f"{kind}.done", **place, "input": whole["input"]},
