@@ -177,6 +177,13 @@ UNCALLED: Final = ProviderFailure(
 )
 """An answer without the call that `tool_choice` asks for, after as many tries as there are."""
 
+UNKNOWN_VERBOSITY: Final = ProviderFailure(
+    code="invalid_request",
+    message="The worker does not know this verbosity.",
+    param="verbosity",
+)
+"""A word for how much an answer shall say that the worker itself refuses."""
+
 BUSY: Final = ProviderFailure(
     kind="rejected",
     code=silences.BUSY,

@@ -100,6 +100,10 @@ class Tool(msgspec.Struct, frozen=True):
     parameters: msgspec.Raw | None = None
 
 
+SearchAccess = Literal["live", "cached"]
+"""How a search of the web is made: on the web itself, or in what its provider has kept of it."""
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """The request of one choice to a worker.
 
@@ -110,6 +114,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         effort: reasoning effort, None for the model's own default.
         reasoning_summary: how the thinking is to be told, such as `auto`; None: as the model has
             it.
+        verbosity: how much the answer shall say, such as `low`; None: as the model has it.
+        service_tier: that the answer is made in, such as `flex`; None for the usual one.
+        web_search: how the worker's own search of the web may be used; None: not at all.
         output_schema: a JSON schema the answer must follow, as the client wrote it.
         tools: what the model may call; what `tool_choice` rules out is not among them.
         call_required: whether an answer without a call is none.
@@ -135,6 +142,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     effort: str | None = None
     reasoning_summary: str | None = None
+    verbosity: str | None = None
+    service_tier: str | None = None
+    web_search: SearchAccess | None = None
     output_schema: msgspec.Raw | None = None
     tools: tuple[Tool, ...] = ()
     call_required: bool = False
@@ -146,6 +156,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str = ""
     known: redaction.Redaction = redaction.NONE
     trace_headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def needs_raw_items(self) -> bool:
+        """Whether what a client is told stands in the provider's own form of an item alone."""
+        return self.reasoning_items or self.web_search is not None
 
 
 class TurnRefused(Exception):

@@ -34,6 +34,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         models_owner: `owned_by` of its models in `/v1/models`.
         sets_effort: whether reasoning effort is a setting of its turns, which a rule of the
             models file may give; else it can only be a member of the request.
+        searches_web: whether a rule of the models file may let its turns search the web.
         models_setting: the setting that adds models to those it knows; None: there is none.
         waits_for_clients: whether its source is not read while a client is slow; else it is read
             at any time, and what the client does not take is kept here.
@@ -43,6 +44,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     request_form: RequestForm
     models_owner: str
     sets_effort: bool = False
+    searches_web: bool = False
     models_setting: str | None = None
     waits_for_clients: bool = False
 
@@ -52,6 +54,7 @@ CODEX: Final = Kind(
     request_form=RequestForm.CONVERSATION,
     models_owner="openai",
     sets_effort=True,
+    searches_web=True,
     models_setting="PROXY_CODEX_MODELS",
 )
 """`codex app-server` processes."""

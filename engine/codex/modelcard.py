@@ -5,13 +5,12 @@ They are those that OpenRouter's listing and vLLM's have, which clients read: th
 for what a request may ask for. The efforts have no common name.
 """
 
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 
 from engine import worker
 from engine.codex.child import bundled as codexmodels
-from engine.routing import models
 
 PARAMETERS: Final = (
     "max_completion_tokens",
@@ -20,11 +19,17 @@ PARAMETERS: Final = (
     "parallel_tool_calls",
     "reasoning_effort",
     "response_format",
+    "service_tier",
     "stop",
     "tool_choice",
     "tools",
+    "verbosity",
 )
 """The fields of a chat request that have an effect on Codex."""
+
+CODEX_ONLY: Final = frozenset({"ultra"})
+"""Efforts that are for Codex's own clients, as work for several agents: no request to a model
+names them, and Codex sends another word."""
 
 
 def card(model: codexmodels.KnownModel) -> worker.ModelCard:
@@ -38,8 +43,7 @@ def card(model: codexmodels.KnownModel) -> worker.ModelCard:
     if model.modalities:
         modalities = {"input_modalities": model.modalities, "output_modalities": ("text",)}
         members["architecture"] = modalities
-        # Efforts beyond these are for Codex's own clients: a request may not name them.
-        nameable = get_args(models.Effort)
-        members["reasoning_efforts"] = [each for each in model.efforts if each in nameable]
+        efforts = [effort for effort in model.efforts if effort not in CODEX_ONLY]
+        members["reasoning_efforts"] = efforts
     members["supported_parameters"] = PARAMETERS
     return worker.ModelCard(members=msgspec.json.encode(members))

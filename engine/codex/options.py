@@ -54,10 +54,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         self, turn: worker.Turn, toolset: tools.Toolset | None
     ) -> appserver.ThreadStartParams:
         """A new thread for a turn with these functions."""
+        told = {"model_verbosity": turn.verbosity, "web_search": turn.web_search}
         return msgspec.structs.replace(
             self.new_thread(turn.target),
             dynamic_tools=toolset.dynamic_tools if toolset is not None else (),
-            experimental_raw_events=toolset is not None or turn.reasoning_items,
+            experimental_raw_events=toolset is not None or turn.needs_raw_items,
+            config={name: value for name, value in told.items() if value is not None},
         )
 
     def new_thread(self, model: str) -> appserver.ThreadStartParams:

@@ -21,6 +21,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         defaults: members for requests that leave them out.
         fallback: any name that is accepted: what is asked instead, where this has failed.
         timeouts: its own limits of time.
+        web_search: whether requests may have the worker search the web.
     """
 
     worker: workerkinds.Name | None = None
@@ -29,6 +30,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     defaults: dict[str, Any] = {}
     fallback: str | None = None
     timeouts: Timeouts = USUAL
+    web_search: bool = False
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -44,6 +46,7 @@ class Target(msgspec.Struct, frozen=True):
     effort: str | None = None
     defaults: dict[str, Any] = {}
     timeouts: Timeouts = USUAL
+    web_search: bool = False
 
 
 Accepted = Callable[[worker.Worker], models.ModelTable | models.AnyModel]
@@ -145,7 +148,8 @@ class Fleet:
         model = rule.model or name
         meant = self._accepted(runner).resolve(model) or models.Target(model)
         effort = rule.effort or meant.effort
-        return Target(name, runner, meant.model, effort, rule.defaults, rule.timeouts)
+        own = (rule.defaults, rule.timeouts, rule.web_search)
+        return Target(name, runner, meant.model, effort, *own)
 
     def nobody(self, name: str) -> Target:
         """Return the target for which a request with an unknown name is read: what else is wrong

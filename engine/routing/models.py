@@ -1,17 +1,29 @@
 """One table from the model a client names to the target a worker knows, and its effort."""
 
-from typing import Final, Literal
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 FAMILIES: Final = {"prod": ("codex-5",), "dev": ("codev-5",), "staging": ("codev-5",)}
 """Alias families that each environment advertises; every family is accepted everywhere."""
 
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-"""Reasoning efforts that a request may name. Source: the API's `reasoning_effort`."""
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+"""A word for something that models differ in. Which words there are is for the model to say: a
+new one has new words."""
+
+Effort = Word
+"""A reasoning effort, such as `low`. Source: the API's `reasoning_effort`."""
+
+Verbosity = Word
+"""How much a model says, such as `low`. Source: the API's `verbosity`."""
 
 EFFORTS: Final = ("minimal", "low", "medium", "high")
 """Reasoning efforts an alias may end with, as in `codex-5-high`."""
+
+SERVICE_TIERS: Final = ("flex", "scale", "priority", "fast")
+"""The tiers that a turn may name; `auto` and `default` ask for nothing. Source: the API's
+`service_tier`. Codex drops in silence what its catalog does not have, so these are in it."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -103,7 +103,7 @@ async def begin(
             raise worker.TurnRefused(reading.code, reading.message, reading.param)
         return _prepare(context, incoming, reading, target, opened, stream_id)
 
-    headers = [*incoming.headers, *opening.headers(options, opened, stream_id)]
+    headers = [*incoming.headers, *opening.headers(options, route[0], opened, stream_id)]
     rendered = api.renderer(opened)
     outlet, before_last = place(opened, rendered)
     own_time = OwnTime(context.log.now, incoming.received, incoming.entry)

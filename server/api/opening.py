@@ -16,6 +16,7 @@ from server.api.incoming import IncomingRequest
 from server.api.options import AnswerOptions
 from server.api.reply import Renderer
 from server.context import Context, stop_after_tools, suppresses_tail
+from server.http import decoding
 from server.http.exchange import HeaderList, Request
 
 NO_KEEPALIVE_AGENTS: Final = ("obsidian", "electron")
@@ -161,6 +162,9 @@ def turns(
             reasoning_items=options.reasoning_items,
             separate_items=options.separate_items,
             reasoning_summary=options.reasoning_summary,
+            verbosity=options.verbosity,
+            service_tier=options.service_tier,
+            web_search=options.search.access if options.search and target.web_search else None,
             conversation=options.conversation,
             transcript=incoming.exchange.request.headers.get("x-turntape-transcript"),
             key_id=incoming.caller.key_id,
@@ -171,11 +175,18 @@ def turns(
     )
 
 
-def headers(options: AnswerOptions, opened: events.Opened, stream_id: str) -> HeaderList:
+def headers(
+    options: AnswerOptions, target: routing.Target, opened: events.Opened, stream_id: str
+) -> HeaderList:
     """Return the headers that tell what became of the request."""
     headers = [("x-turntape-stream", stream_id)]
-    if options.ignored:
-        headers.append(("x-turntape-ignored", ", ".join(options.ignored)))
+    ignored = options.ignored
+    if options.search is not None:
+        unheard = options.search.unheard if target.web_search else options.search.paths
+        ignored = unheard + ignored
+    if ignored:
+        ignored = ignored[: decoding.IGNORED_MAX]
+        headers.append(("x-turntape-ignored", ", ".join(ignored)))
     if options.emulated:
         headers.append(("x-turntape-emulated", ", ".join(options.emulated)))
     if opened.tools.stop_after is not None:

@@ -227,7 +227,8 @@ class ChatRequest(msgspec.Struct):
     seed: int | None = None
     logit_bias: dict[str, float] | None = None
     service_tier: str | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: models.Verbosity | None = None
+    web_search_options: dict[str, msgspec.Raw] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     audio: AudioOptions | None = None
@@ -251,8 +252,6 @@ IGNORED_FIELDS: Final = (
     "frequency_penalty",
     "seed",
     "logit_bias",
-    "service_tier",
-    "verbosity",
 )
 """Fields that are checked and not forwarded: Codex has no such setting."""
 

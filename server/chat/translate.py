@@ -4,13 +4,19 @@ What Codex has no word for is done here, refused, or named to the client.
 """
 
 from collections.abc import Iterator
+from typing import Final
+
+import msgspec
 
 from engine import slices, worker
-from server.api.options import AnswerOptions, bytes_of
+from server.api.options import AnswerOptions, SearchOptions, bytes_of, tier_of
 from server.chat import output_mode, request as chatbodies, tool_fields
 from server.config.settings import Config
 from server.http import decoding, reading
 from server.http.exchange import Headers
+
+SEARCH: Final = "web_search_options"
+"""The field by which a chat request lets the model search the web."""
 
 
 def read(
@@ -26,6 +32,7 @@ def read(
     wanted = tool_fields.read(request, config.enable_parallel_tool_calls)
     max_tokens = request.max_completion_tokens or request.max_tokens
     form = yield from chatbodies.answer_form(request)
+    tier, unheard = tier_of(request.service_tier)
     unshown: list[str] = []
     messages = form.told((yield from _messages(request.messages, limit, unshown)))
     mode = yield from output_mode.choose(
@@ -45,12 +52,23 @@ def read(
         stop=chatbodies.stop_sequences(request),
         max_bytes=bytes_of(max_tokens),
         effort=request.reasoning_effort,
+        verbosity=request.verbosity,
+        service_tier=tier,
+        search=_search(request.web_search_options),
         output_schema=form.schema,
         conversation=request.prompt_cache_key or "",
         messages=messages,
-        ignored=(*ignored, *wanted.ignored, *unshown)[: decoding.IGNORED_MAX],
+        ignored=(*ignored, *unheard, *wanted.ignored, *unshown)[: decoding.IGNORED_MAX],
         emulated=("response_format",) if form.instruction else (),
     )
+
+
+def _search(given: dict[str, msgspec.Raw] | None) -> SearchOptions | None:
+    if given is None:
+        return None
+    said = (name for name, value in given.items() if decoding.is_active(value))
+    unheard = tuple(f"{SEARCH}.{name}" for name in said if name.isidentifier() and name.isascii())
+    return SearchOptions((SEARCH,), unheard)
 
 
 def texts(messages: tuple[worker.Message, ...]) -> Iterator[str]:

@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     worker: workerkinds.Name | None = None
     model: Name | None = None
     effort: models.Effort | None = None
+    web_search: bool = False
     defaults: dict[str, Any] = {}
     fallback: Name | None = None
     first_chunk_timeout_ms: Milliseconds | None = None
@@ -115,6 +116,8 @@ def show(name: str, rule: routing.Rule, default: str) -> tuple[str, str]:
     said = f"{rule.worker or default}: {rule.model or name}"
     if rule.effort is not None:
         said += f", effort {rule.effort}"
+    if rule.web_search:
+        said += ", web search"
     if rule.defaults:
         said += f", with {', '.join(rule.defaults)}"
     own = rule.timeouts
@@ -146,6 +149,8 @@ def _rule(name: str, table: Any, default: workerkinds.Name, check: CheckDefault)
     if entry.effort is not None and not kind.sets_effort:
         problem = "is Codex's; for others it is `reasoning_effort` among the defaults"
         raise ModelsFileError(f"{_place(name, 'effort')} {problem}")
+    if entry.web_search and not kind.searches_web:
+        raise ModelsFileError(f"{_place(name, 'web_search')} is Codex's: no other searches here")
     for field, value in entry.defaults.items():
         place = _place(name, "defaults", field)
         if field in CLIENTS_OWN:
@@ -158,6 +163,7 @@ def _rule(name: str, table: Any, default: workerkinds.Name, check: CheckDefault)
         worker=entry.worker,
         model=entry.model,
         effort=entry.effort,
+        web_search=entry.web_search,
         defaults=entry.defaults,
         fallback=entry.fallback,
         timeouts=entry.timeouts,

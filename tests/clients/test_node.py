@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.clients import scenes
+from tests.clients import callers, scenes
+from tests.clients.callers import ANSWER, Call
 from tests.support.process import nodejs
 
 pytestmark = [pytest.mark.node, nodejs.needed]
@@ -72,3 +73,20 @@ def test_the_node_sdk_reads_responses(worker: str) -> None:
     calls = [[f"call_{number}", city] for number, city in enumerate((*scenes.CITIES, "Paris"))]
     assert created == streamed == {"rounds": [calls[:2], calls[2:]], "text": scenes.WEATHER_TEXT}
     assert error == {"error": "BadRequestError", "code": "previous_response_not_found"}
+
+
+@pytest.mark.parametrize("by", ["openai", "ai-sdk"])
+@pytest.mark.parametrize("worker", [pytest.param("codex", marks=pytest.mark.codex), "upstream"])
+def test_node_clients_run_a_custom_tool(worker: str, by: str) -> None:
+    texts = ['say "世界"\n\n', "again"]
+    model = callers.Model(tuple(Call("patch", {"input": text}) for text in texts))
+    with callers.WORKERS[worker](model) as server:
+        played = subprocess.run(
+            ("node", "customtools.mjs", server.url, "gpt-5.5", by),
+            cwd=nodejs.CLIENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert json.loads(played.stdout) == {"given": texts, "text": ANSWER}, played.stderr
+    assert model.results == ["patched", "patched"]

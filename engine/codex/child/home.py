@@ -18,16 +18,10 @@ import msgspec
 
 from engine import regular
 from engine.codex import loginfile
-from engine.codex.child import bundled as codexmodels
+from engine.codex.child import bundled as codexmodels, catalogrow
 
 PROVIDER = "turntape"
 """Id of the model provider that the settings define."""
-
-NO_TRUNCATION_BYTES = 1 << 40
-"""More than a context can hold, so that Codex shortens nothing."""
-
-NO_COMPACTION_TOKENS = 100_000_000
-"""A context window beyond every real one: Codex would replace a long history by a summary."""
 
 NEVER_IDLE_MS = 86_400_000
 """A day: how long a stream may be silent is decided by the stream's own deadlines."""
@@ -157,8 +151,9 @@ _SAFETY: dict[str, Value] = {
     "features.memories": False,
     "features.shell_snapshot": False,
     "features.incremental_tools": False,
+    "features.fast_mode": True,
 }
-"""Takes away what Codex would add, run, send or retry by itself."""
+"""Takes away what Codex would add, run, send or retry by itself, and lets a turn name its tier."""
 
 
 def settings(setup: Setup) -> dict[str, Value]:
@@ -256,45 +251,19 @@ def command(binary: Path, setup: Setup) -> tuple[str, ...]:
 
 
 def catalog(setup: Setup) -> dict[str, Any]:
-    """The model catalog: each known model as one that takes plain function tools.
+    """The model catalog: each known model, and those that only a provider knows.
 
-    Codex's own catalog hides a client's tools in a script interpreter, shortens their results
-    and summarises long histories. The lite form is for OpenAI's back end alone.
+    The lite form of a request is for OpenAI's back end alone.
     """
     known = (model.slug for model in setup.known)
     slugs = dict.fromkeys((*known, setup.model, *setup.extra_models))
-    models = [codexmodels.find(slug, setup.known) for slug in slugs]
+    found = [codexmodels.find(slug, setup.known) for slug in slugs]
     plain = setup.base_url is not None
     return {
         "models": [
-            _entry(model, priority, lite=model.lite and not plain)
-            for priority, model in enumerate(models, start=1)
+            catalogrow.of(model, priority, lite=model.lite and not plain)
+            for priority, model in enumerate(found, start=1)
         ]
-    }
-
-
-def _entry(model: codexmodels.KnownModel, priority: int, *, lite: bool) -> dict[str, Any]:
-    return {
-        "slug": model.slug,
-        "display_name": model.display_name,
-        "supported_reasoning_levels": [
-            {"effort": effort, "description": effort} for effort in model.efforts
-        ],
-        "shell_type": "disabled",
-        "visibility": "list" if model.listed else "hide",
-        "supported_in_api": True,
-        "priority": priority,
-        "support_verbosity": True,
-        "truncation_policy": {"mode": "bytes", "limit": NO_TRUNCATION_BYTES},
-        "experimental_supported_tools": [],
-        "base_instructions": "",
-        "context_window": NO_COMPACTION_TOKENS,
-        "max_context_window": NO_COMPACTION_TOKENS,
-        "effective_context_window_percent": 100,
-        "input_modalities": ["text", "image"],
-        "supports_image_detail_original": True,
-        "default_reasoning_summary": "none",
-        "use_responses_lite": lite,
     }
 
 

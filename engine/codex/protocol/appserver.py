@@ -172,6 +172,7 @@ class ThreadStartParams(Shape, frozen=True, kw_only=True):
         experimental_raw_events: whether `rawResponse…` notifications come, and an echo of
             every injected item with them.
         dynamic_tools: what the model may call; the calls come as `item/tool/call`.
+        config: settings, by their names in a `config.toml`, over those of the process.
     """
 
     model: str
@@ -183,6 +184,7 @@ class ThreadStartParams(Shape, frozen=True, kw_only=True):
     base_instructions: str = ""
     experimental_raw_events: bool = False
     dynamic_tools: tuple[DynamicTool, ...] = ()
+    config: dict[str, str] | None = None
 
 
 class Thread(Shape, frozen=True):
@@ -211,6 +213,7 @@ class TurnStartParams(Shape, frozen=True, kw_only=True):
     Attributes:
         effort: None for the model's own default.
         summary: of the reasoning: `auto`, `concise`, `detailed` or `none`; None: the model's.
+        service_tier_for_turn: of this turn and no later one; None for the usual one.
         output_schema: a JSON schema, None for free text.
     """
 
@@ -218,6 +221,7 @@ class TurnStartParams(Shape, frozen=True, kw_only=True):
     input: tuple[()] = ()
     effort: str | None = None
     summary: str | None = None
+    service_tier_for_turn: str | None = None
     output_schema: msgspec.Raw | None = None
 
 

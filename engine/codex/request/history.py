@@ -52,7 +52,7 @@ class History(msgspec.Struct, frozen=True):
 
     Attributes:
         identity: digest of all that a thread must have been started for: the key, the model, the
-            functions, and the client's own name of the conversation.
+            verbosity, its search, the functions, and the client's own name of the conversation.
         opening: digest of the client's own name of the conversation; without one, of how that
             begins, up to the user's first message. So a later state of it is known.
         whole: digest of all of it.
@@ -128,9 +128,9 @@ def key(identity: bytes, before: bytes, answer: str) -> bytes:
 
 def _identity(turn: worker.Turn) -> slices.Steps[bytes]:
     digest = _Digest()
-    with_raw_items = bool(turn.tools) or turn.reasoning_items
+    with_raw_items = bool(turn.tools) or turn.needs_raw_items
     named = (turn.key_id, turn.target, turn.conversation, "raw" if with_raw_items else "")
-    for field in (*named, *_declared(turn.tools)):
+    for field in (*named, turn.verbosity, turn.web_search, *_declared(turn.tools)):
         yield from digest.add(field)
     return digest.value
 

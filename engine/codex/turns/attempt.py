@@ -12,9 +12,9 @@ import msgspec
 
 from engine import containment, failures, slices, worker
 from engine.codex.protocol import appserver
-from engine.codex.protocol.channel import OVERLOADED, Call, ChannelClosed, RpcError, RpcTimedOut
+from engine.codex.protocol.channel import Call, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import conversation, preparation, tools
-from engine.codex.turns import counting, modelstep
+from engine.codex.turns import citations, counting, modelstep, verdicts
 from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
@@ -183,7 +183,7 @@ class Attempt:
             await begin()
             await self._answered()
         except RpcError as error:
-            self._fail(self._refused(error))
+            self._fail(verdicts.refused(error, self._turn.known))
         except RpcTimedOut as error:
             self._thread.seat.suspect(f"{error} unanswered")
             self._fail(failures.DEAF)
@@ -250,6 +250,7 @@ class Attempt:
             thread_id=self._thread.id,
             effort=self._turn.effort,
             summary=self._turn.reasoning_summary,
+            service_tier_for_turn=self._turn.service_tier,
             output_schema=self._turn.output_schema,
         )
         sent.append(self._send("turn/start", start))
@@ -303,6 +304,7 @@ class Attempt:
             counting.TurnCounts(self._totals, earlier, by_step=its_tools is not None),
             self._past or (),
             self._keeps,
+            citations.Citations(self._turn.separate_items) if self._turn.web_search else None,
         )
 
     @property
@@ -386,12 +388,3 @@ class Attempt:
         """Tell of a reply, unless the turn was faster and is over."""
         if not self._states.ended.is_set():
             self._feed.event(events.RpcReplied(call.rpc_id, error, self._turn.choice))
-
-    def _refused(self, error: RpcError) -> failures.ProviderFailure:
-        if error.code == OVERLOADED:
-            return msgspec.structs.replace(failures.BUSY, retryable=True)
-        return failures.ProviderFailure(
-            code="upstream_error",
-            message=failures.REDACTED,
-            detail=failures.detail(str(error), self._turn.known),
-        )

@@ -7,7 +7,7 @@ from typing import Final
 from engine import failures, redaction, runningtext, worker
 from engine.codex.protocol import notifications
 from engine.codex.request import reasoning
-from engine.codex.turns import counting, messages, modelstep, states, thinking, verdicts
+from engine.codex.turns import citations, counting, messages, modelstep, states, thinking, verdicts
 from machines import events
 from machines.turn import thread as threads, turn as turns
 from machines.wire import jsonrpc
@@ -29,6 +29,7 @@ class TurnReader:
         counts: of the turn; None where nobody else knows the thread's.
         past: ids of the thread's earlier turns, whose frames are no news.
         keeps: whether a later request may go on with the thread.
+        cited: of a turn that may search the web.
 
     Attributes:
         failure: what ended the turn, where it has failed.
@@ -49,7 +50,9 @@ class TurnReader:
         counts: counting.TurnCounts | None = None,
         past: Container[str] = (),
         keeps: bool = False,
+        cited: citations.Citations | None = None,
     ) -> None:
+        self._citations = cited
         self.ids = ids
         self._known = known
         self._reasoning_items = reasoning_items
@@ -67,8 +70,7 @@ class TurnReader:
         self.thinking = thinking.Thinking(feed, choice, self._thought, separate_items)
         self._last_word: events.TurnFinished | None = None
         self.messages = messages.Messages(separate_items)
-        self._answer_item = ""
-        self._comment_item = ""
+        self._answer_item = self._comment_item = ""
         self._answer = runningtext.RunningText()
         self.counts = counts or counting.TurnCounts(by_step=tools is not None)
         self._began = False
@@ -127,13 +129,15 @@ class TurnReader:
         """Take the provider's own form of an item."""
         if self._ended:
             return
-        self._began = self._began or not raw.turn_id.startswith(modelstep.ECHO)
         if self.tools is not None:
             self.tools.collector.item(raw)
-        if self._reasoning_items and not raw.turn_id.startswith(modelstep.ECHO):
-            item = modelstep.read_item(raw.item)
-            if item.type == "reasoning":
-                self._end_thought(reasoning.carried(item))
+        if raw.turn_id.startswith(modelstep.ECHO):
+            return
+        self._began = True
+        if self._reasoning_items and (item := modelstep.read_item(raw.item)).type == "reasoning":
+            self._end_thought(reasoning.carried(item))
+        if self._citations is not None and (cited := self._citations.of(raw.item)) is not None:
+            self._emit(events.ExtraMembers("delta", cited, self._choice))
 
     def _end_thought(self, carried: str) -> None:
         """End a reasoning item. It is no news of a turn whose answer is whole."""
@@ -261,7 +265,8 @@ class TurnReader:
             status, message = error.http_status, error.message
             verdict = verdicts.classify(error.error_word, status, message, self._known)
             if isinstance(verdict, verdicts.Incomplete):
-                self._cut(verdict.reason)
+                self.counts.cut()  # what that step took is not told with it
+                self._finish(verdict.reason)
                 return
             failure = verdict
         self.fail(failure, turns.Event.REFUSED)
@@ -291,11 +296,6 @@ class TurnReader:
             and not (self.tools is not None and self.tools.collector.calls())
         )
         return turns.Event.CONCLUDED if concluded else turns.Event.COMPLETED
-
-    def _cut(self, reason: str) -> None:
-        """End the answer where the provider cut it: what that step took is not told with it."""
-        self.counts.cut()
-        self._finish(reason)
 
     def lost(self) -> None:
         """End the turn: the process has gone. An answer that was complete stays one."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import envelopes, failures, redaction
+from engine.codex.protocol import channel
 from machines import parse
 
 NAMED: Final[dict[str, failures.ProviderFailure]] = {
@@ -54,6 +55,9 @@ BY_STATUS: Final[dict[int, failures.ProviderFailure]] = {
     429: NAMED["rateLimitExceeded"],
 }
 """Failures of which Codex keeps only the provider's HTTP status."""
+
+VERBOSITY: Final = "model_verbosity"
+"""The setting that Codex names where it refuses a thread for a verbosity that it does not know."""
 
 HTTP_WORDS: Final = frozenset(
     {
@@ -198,3 +202,15 @@ def _refusal(error: dict[str, Any], known: redaction.Redaction) -> failures.Prov
 def _snake(word: str) -> str:
     """The API's spelling of a word of Codex's: `cyberPolicy` is `cyber_policy` there."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).lower()
+
+
+def refused(error: channel.RpcError, known: redaction.Redaction) -> failures.ProviderFailure:
+    """Return the failure of a turn of which Codex refused a request."""
+    if error.code == channel.OVERLOADED:
+        return msgspec.structs.replace(failures.BUSY, retryable=True)
+    if VERBOSITY in str(error):
+        return failures.UNKNOWN_VERBOSITY
+    detail = failures.detail(str(error), known)
+    return failures.ProviderFailure(
+        code="upstream_error", message=failures.REDACTED, detail=detail
+    )

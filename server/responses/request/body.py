@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from engine import slices
 from engine.routing import models
+from server.api.options import SearchOptions
 from server.chat import request as chatbodies
 from server.http import decoding, reading
 from server.http.errors import ApiError
@@ -56,7 +57,7 @@ class TextOptions(msgspec.Struct):
     """`text`: the form of the answer."""
 
     format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: models.Verbosity | None = None
 
 
 class NamedTool(msgspec.Struct):
@@ -148,12 +149,14 @@ class ResponsesRequest(Fields):
         prologue: the instructions; a text alone is a developer's message.
         declared: the tools, those that stand among the instructions and the items behind the
             others.
+        search: the search of the web among them.
         offered: the same, as the model is offered them.
     """
 
     items: tuple[input_items.AnyItem, ...] = ()
     prologue: tuple[input_items.AnyItem, ...] = ()
     declared: tuple[declarations.Declared, ...] = ()
+    search: SearchOptions | None = None
     offered: offers.OfferedTools = offers.OfferedTools()
 
 
@@ -190,6 +193,7 @@ def parse(
         items=tuple(items),
         prologue=tuple(prologue),
         declared=declared,
+        search=declarations.searching(tools.search, found.search),
         offered=offers.offer(declared),
     )
     ignored = (
@@ -256,7 +260,7 @@ def _unknown_choices(choice: str | ToolChoice | None) -> Iterator[str]:
     """Yield the paths of tools that may be chosen and run elsewhere."""
     allowed = choice.tools if isinstance(choice, ToolChoice) else None
     for index, tool in enumerate(allowed or ()):
-        if tool.type not in CALLABLE:
+        if tool.type not in CALLABLE and not tool.type.startswith(declarations.SEARCH):
             yield f"tool_choice.tools[{index}]"
 
 

@@ -17,6 +17,7 @@ from msgspec import Meta
 from engine import slices, worker
 from machines import tooloptions
 from machines.tools import freetext
+from server.api.options import SearchOptions
 from server.chat import request as chatbodies
 from server.http import decoding, reading
 from server.responses.request import input_items
@@ -33,6 +34,9 @@ GRAMMAR_HINTS: Final = {
     "regex": "The text must match this regular expression:",
 }
 """Stand before a custom tool's grammar, which no function can enforce, by its syntax."""
+
+SEARCH: Final = "web_search"
+"""How the types of a search of the web begin: there is one of each date that it changed at."""
 
 
 class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
@@ -84,15 +88,40 @@ class Declared(msgspec.Struct, frozen=True):
     has_grammar: bool = False
 
 
+class DeclaredSearch(msgspec.Struct):
+    """A search of the web, which the worker itself may make."""
+
+    external_web_access: bool | None = None
+    filters: msgspec.Raw = decoding.ABSENT
+    search_context_size: msgspec.Raw = decoding.ABSENT
+    user_location: msgspec.Raw = decoding.ABSENT
+
+    def options(self, path: str) -> SearchOptions:
+        """Return what is asked for by it."""
+        told = ("filters", "search_context_size", "user_location")
+        unheard = (name for name in told if decoding.is_active(getattr(self, name)))
+        access: worker.SearchAccess = "cached" if self.external_web_access is False else "live"
+        return SearchOptions((path,), tuple(f"{path}.{name}" for name in unheard), access)
+
+
 class DeclaredTools(msgspec.Struct, frozen=True):
     """A list of tools.
 
     Attributes:
         ignored: the paths of those that run elsewhere.
+        search: the search of the web among them; the last one, and the paths of all.
     """
 
     tools: tuple[Declared, ...] = ()
     ignored: tuple[str, ...] = ()
+    search: SearchOptions | None = None
+
+
+def searching(first: SearchOptions | None, then: SearchOptions | None) -> SearchOptions | None:
+    """Return the later of two, with the paths of both."""
+    if first is None or then is None:
+        return first or then
+    return msgspec.structs.replace(then, paths=first.paths + then.paths)
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -115,6 +144,7 @@ _functions: Final[reading.Reader[chatbodies.DeclaredFunction]] = reading.reader(
 )
 _customs: Final[reading.Reader[DeclaredCustom]] = reading.reader(DeclaredCustom)
 _namespaces: Final[reading.Reader[DeclaredNamespace]] = reading.reader(DeclaredNamespace)
+_searches: Final[reading.Reader[DeclaredSearch]] = reading.reader(DeclaredSearch)
 _encode: Final = msgspec.json.encode
 
 PARAMETERS: Final = {
@@ -138,7 +168,12 @@ def read(tools: list[msgspec.Raw], path: str, limit: int) -> slices.Steps[Declar
     """
     declared: dict[tuple[str | None, str], Declared] = {}
     ignored: list[str] = []
+    search: SearchOptions | None = None
     for entry in (yield from _entries(tools, path, limit)):
+        if entry.kind.startswith(SEARCH):
+            wanted = yield from _searches.read(entry.raw, entry.path, limit, input_items.DEPTH)
+            search = searching(search, wanted.options(entry.path))
+            continue
         found = yield from _read(entry, limit)
         if found is None:
             ignored.append(entry.path)
@@ -147,7 +182,7 @@ def read(tools: list[msgspec.Raw], path: str, limit: int) -> slices.Steps[Declar
         if declared.setdefault(key, found) is not found:
             raise decoding.invalid(f"{found.path}.name", f"'{key[1]}' is declared twice")
         yield
-    return DeclaredTools(tuple(declared.values()), tuple(ignored))
+    return DeclaredTools(tuple(declared.values()), tuple(ignored), search)
 
 
 def among(
@@ -163,15 +198,17 @@ def among(
     """
     declared: list[Declared] = []
     ignored: list[str] = []
+    search: SearchOptions | None = None
     for index, item in enumerate(items):
         if isinstance(item, input_items.AdditionalTools):
             path = "previous_response_id" if field is None else f"{field}[{index}].tools"
             found = yield from read(item.tools, path, limit)
             declared += found.tools
             ignored += found.ignored
+            search = searching(search, found.search)
             decoding.check_count(path, len(declared), limit)
         yield
-    return DeclaredTools(tuple(declared), tuple(ignored))
+    return DeclaredTools(tuple(declared), tuple(ignored), search)
 
 
 def _entries(tools: list[msgspec.Raw], path: str, limit: int) -> slices.Steps[list[_Entry]]:

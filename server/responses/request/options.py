@@ -6,17 +6,17 @@ import msgspec
 
 from engine import slices, worker
 from server.api import answerform
-from server.api.options import AnswerOptions, bytes_of
+from server.api.options import AnswerOptions, bytes_of, tier_of
 from server.chat import output_mode, tool_fields, translate
 from server.config.settings import Config
 from server.http import decoding
 from server.http.exchange import Headers
-from server.responses.request import body as responsesbodies, input_items
+from server.responses.request import body as responsesbodies, declarations, input_items
 
-UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "service_tier", "truncation")
+UNFORWARDED: Final = ("temperature", "top_p", "max_tool_calls", "truncation")
 """Fields that are checked and not forwarded: Codex has no such setting."""
 
-USUAL: Final = {"service_tier": "auto", "truncation": "disabled"}
+USUAL: Final = {"truncation": "disabled"}
 """Values that ask for nothing, because they are what happens anyway."""
 
 UNTRANSLATED: Final = ("max_tool_calls", "truncation")
@@ -49,13 +49,16 @@ def read(
     options = yield from _of_any_worker(request, messages, headers, config)
     text = request.text or responsesbodies.TextOptions()
     form = yield from _form(text)
-    unheard = ("text.verbosity",) if text.verbosity not in (None, "medium") else ()
+    tier, unheard = tier_of(request.service_tier)
     return msgspec.structs.replace(
         options,
         messages=form.told(messages),
         max_bytes=bytes_of(request.max_output_tokens),
         effort=request.reasoning.effort if request.reasoning else None,
         reasoning_summary=request.reasoning.summary if request.reasoning else None,
+        verbosity=text.verbosity,
+        service_tier=tier,
+        search=request.search if _may_search(request) else None,
         output_schema=form.schema,
         conversation=request.prompt_cache_key or "",
         ignored=(*ignored, *_active(request, UNFORWARDED), *unheard, *included)[
@@ -86,7 +89,8 @@ def passthrough(
         if isinstance(item, input_items.Compaction)
     )
     unheard = ("reasoning.summary",) if request.reasoning and request.reasoning.summary else ()
-    names = (*ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
+    searches = request.search.paths if request.search is not None else ()
+    names = (*searches, *ignored, *_active(request, UNTRANSLATED), *unheard, *unread)
     options = yield from _of_any_worker(request, messages, headers, config)
     return msgspec.structs.replace(options, ignored=names[: decoding.IGNORED_MAX])
 
@@ -99,6 +103,16 @@ def tools(request: responsesbodies.ResponsesRequest) -> tuple[worker.Tool, ...]:
         ApiError: for a name declared twice, and for a choice that nothing declared can satisfy.
     """
     return _chosen(request, _choice(request))
+
+
+def _may_search(request: responsesbodies.ResponsesRequest) -> bool:
+    """Return whether the choice among the tools leaves the search of the web."""
+    match request.tool_choice:
+        case responsesbodies.ToolChoice("allowed_tools", tools=list(allowed)):
+            return any(tool.type.startswith(declarations.SEARCH) for tool in allowed)
+        case responsesbodies.ToolChoice() | "none":
+            return False
+    return True
 
 
 def _chosen(

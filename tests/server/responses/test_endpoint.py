@@ -345,7 +345,7 @@ def test_names_of_what_is_ignored_are_told(place: Place) -> None:
     reply = place.client.create(
         "hi", truncation="auto", client_metadata={}, tools=[{"type": "web_search"}]
     )
-    assert reply.headers["x-turntape-ignored"] == "client_metadata, tools[0], truncation"
+    assert reply.headers["x-turntape-ignored"] == "tools[0], client_metadata, truncation"
 
 
 def test_heartbeats_are_events_and_the_answer_follows(place: Place) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine import failures, redaction
-from engine.codex.protocol import notifications
+from engine.codex.protocol import channel, notifications
 from engine.codex.turns import verdicts
 
 HIGH_DEMAND = "We're currently experiencing high demand, which may cause temporary errors."
@@ -260,3 +260,16 @@ def test_a_400_does_not_tell_hosts_or_keys() -> None:
     failure = verdict_of("other", body)
     assert isinstance(failure, failures.ProviderFailure)
     assert failure.message == "Wrong key ********, see ********"
+
+
+def test_a_refused_request_is_busy_wrong_or_a_failure_of_codex() -> None:
+    def refused(code: int, message: str) -> failures.ProviderFailure:
+        return verdicts.refused(channel.RpcError(code, message), redaction.NONE)
+
+    assert refused(channel.OVERLOADED, "Server overloaded; retry later.").retryable
+    verbosity = "unknown variant `loud`, expected one of `low`, `high`\nin `model_verbosity`"
+    wrong = refused(-32600, f"failed to load configuration: {verbosity}")
+    assert (wrong.code, wrong.param, wrong.retryable) == ("invalid_request", "verbosity", False)
+    other = refused(-32600, "thread not found")
+    assert (other.code, other.message) == ("upstream_error", failures.REDACTED)
+    assert other.detail == "-32600: thread not found"

@@ -168,8 +168,8 @@ def test_an_input_is_required_unless_a_response_goes_before(given: Any) -> None:
             {"text": {"format": {"type": "json_schema", "name": "n", "schema": None}}},
             "text.format.schema",
         ),
-        ({"text": {"verbosity": "loud"}}, "text.verbosity"),
-        ({"reasoning": {"effort": "huge"}}, "reasoning.effort"),
+        ({"text": {"verbosity": ""}}, "text.verbosity"),
+        ({"reasoning": {"effort": "very high"}}, "reasoning.effort"),
         ({"reasoning": {"summary": "long"}}, "reasoning.summary"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"previous_response_id": 1}, "previous_response_id"),
@@ -380,7 +380,7 @@ def test_tools_that_are_no_functions_are_left_out_and_named() -> None:
     request, names = responserequests.parse(
         body(
             tools=[
-                {"type": "web_search", "name": 5},
+                {"type": "file_search", "name": 5},
                 {"type": "function", "name": "f", "parameters": {"type": "object"}},
                 {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]},
                 {"type": "custom", "name": "h"},

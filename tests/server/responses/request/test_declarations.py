@@ -8,6 +8,7 @@ import pytest
 
 from engine import slices
 from machines.tooloptions import ToolShape
+from server.api.options import SearchOptions
 from server.http import errors
 from server.responses.request import declarations, input_items
 from tests.support.requests.chatrequests import LIMIT
@@ -81,11 +82,11 @@ def test_a_namespace_is_described_with_its_first_tool() -> None:
 
 def test_what_runs_elsewhere_is_named() -> None:
     hosted = [
-        {"type": "web_search"},
+        {"type": "file_search"},
         {"type": "mcp", "server_label": "s"},
         {"type": "local_shell"},
     ]
-    inside = GROUP | {"tools": [F, {"type": "web_search"}]}
+    inside = GROUP | {"tools": [F, {"type": "file_search"}]}
     found = read(*hosted, F, inside)
     assert found.ignored == ("tools[0]", "tools[1]", "tools[2]", "tools[4].tools[1]")
     assert [each.path for each in found.tools] == ["tools[3]", "tools[4].tools[0]"]
@@ -122,7 +123,7 @@ def test_tools_of_namespaces_are_counted_with_the_others() -> None:
 def test_tools_among_the_items_are_read_where_they_stand() -> None:
     items: list[input_items.AnyItem] = [
         input_items.Message(role="user", content="hi"),
-        input_items.AdditionalTools(raws(GROUP, {"type": "web_search"})),
+        input_items.AdditionalTools(raws(GROUP, {"type": "file_search"})),
         input_items.AdditionalTools(raws(F)),
     ]
     found = slices.at_once(declarations.among(items, "input", LIMIT))
@@ -132,3 +133,15 @@ def test_tools_among_the_items_are_read_where_they_stand() -> None:
         "input[2].tools[0]",
     ]
     assert found.ignored == ("input[1].tools[1]",)
+
+
+def test_a_search_of_the_web_is_told_apart_from_what_runs_elsewhere() -> None:
+    dated = {"type": "web_search_preview_2025_03_11", "user_location": {"country": "DE"}}
+    found = read({"type": "web_search", "external_web_access": True}, F, dated)
+    assert found.ignored == ()
+    assert found.search == SearchOptions(("tools[0]", "tools[2]"), ("tools[2].user_location",))
+    kept = read({"type": "web_search", "external_web_access": False}).search
+    assert kept is not None and kept.access == "cached"
+    items = [input_items.AdditionalTools(raws(F, {"type": "web_search"}))]
+    among = slices.at_once(declarations.among(items, "input", LIMIT)).search
+    assert among == SearchOptions(("input[0].tools[1]",))
