@@ -156,6 +156,7 @@ STREAMS_OPEN: Final = _gauge("streams_open", "answers of a model that are being 
 PERMITS_TAKEN: Final = _gauge("permits_taken", "choices that count for the limit of streams")
 PERMITS_LIMIT: Final = _gauge("permits_limit", "`PROXY_SSE_MAX_CONCURRENCY`; 0: no limit")
 CONNECTIONS: Final = _gauge("connections_open", "HTTP connections, idle ones too")
+WEBSOCKETS: Final = _gauge("websockets_open", "those of them that are WebSockets")
 WORKER_READY: Final = _gauge("worker_ready", "1 while a worker takes turns, else 0", "worker")
 WORKER_WAITING: Final = _gauge(
     "worker_turns_waiting", "turns that wait for a free place on a process", "worker"
