@@ -72,3 +72,13 @@ def test_the_node_sdk_reads_responses(worker: str) -> None:
     calls = [[f"call_{number}", city] for number, city in enumerate((*scenes.CITIES, "Paris"))]
     assert created == streamed == {"rounds": [calls[:2], calls[2:]], "text": scenes.WEATHER_TEXT}
     assert error == {"error": "BadRequestError", "code": "previous_response_not_found"}
+
+
+@scenes.each_worker
+def test_the_node_sdk_asks_over_a_websocket(worker: str) -> None:
+    *told, error = play(worker, "websocket.mjs", json.dumps([*scenes.SCENES]))
+    endings = {"stop": "completed", "length": "incomplete"}
+    assert told == [
+        {"deltas": text, "status": endings[reason]} for text, reason in scenes.SCENES.values()
+    ]
+    assert error == {"code": "previous_response_not_found"}
