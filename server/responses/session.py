@@ -62,7 +62,7 @@ async def converse(context: Context, call: Call) -> None:
     exchange.switch([*headers, *call.headers])
     loop = asyncio.get_running_loop()
     socket = WebSocket(exchange, config.max_body_bytes, config.websocket_idle_ms / 1000 or None)
-    session = Session(call, socket)
+    session = Session(call, socket, config.max_body_bytes)
     age = config.websocket_max_age_ms / 1000
     ends = loop.time() + age if age else None
     exchange.on_drain = session.drain
@@ -132,10 +132,12 @@ class Session:
 
     Args:
         call: that asked for it.
+        most_bytes: of the conversation that is remembered.
     """
 
-    def __init__(self, call: Call, socket: WebSocket) -> None:
+    def __init__(self, call: Call, socket: WebSocket, most_bytes: int) -> None:
         self._call = call
+        self._most_bytes = most_bytes
         self._socket = socket
         self._recent: Recent = {}
         self._at: Message | None = None
@@ -260,14 +262,17 @@ class Session:
         self._remember(creating, renderer)
 
     def _remember(self, creating: creation.Creation, renderer: reply.Renderer) -> None:
-        """Remember the conversation that an answer ends, and no other."""
+        """Remember the conversation that an answer ends, and no other; none of more bytes than a
+        conversation that is kept may have."""
         assert isinstance(renderer, ResponseEvents)
         response = renderer.answer.response
         self._recent.clear()
         if response is None or response["status"] not in ("completed", "incomplete"):
             return
         said = (msgspec.Raw(msgspec.json.encode(item)) for item in response["output"])
-        self._recent[response["id"]] = (*creating.earlier, *creating.own, *said)
+        whole = (*creating.earlier, *creating.own, *said)
+        if sum(memoryview(item).nbytes for item in whole) <= self._most_bytes:
+            self._recent[response["id"]] = whole
 
 
 def _headers(entry: Entry) -> HeaderList:

@@ -101,6 +101,24 @@ def test_the_last_response_is_gone_on_from_though_it_is_not_stored(server: servi
         assert told(another)[-1]["error"]["code"] == "previous_response_not_found"
 
 
+def test_a_conversation_that_grew_too_long_is_not_remembered() -> None:
+    with (
+        serving.running(
+            "--worker", "scripted", PROXY_SCRIPTED_SPEED="0", PROXY_MAX_BODY_BYTES="4096"
+        ) as server,
+        socket(server) as client,
+    ):
+        previous: dict[str, str] = {}
+        codes = []
+        for _ in range(3):
+            ask(client, input="x" * 2500, **previous)
+            last = told(client)[-1]
+            codes.append(last.get("error", {}).get("code"))
+            if "response" in last:
+                previous = {"previous_response_id": last["response"]["id"]}
+    assert codes == [None, None, "previous_response_not_found"]
+
+
 def test_a_page_of_an_allowed_origin_may_ask_within_its_limits() -> None:
     page = {"authorization": f"Bearer {KEY}", "origin": "https://ok.example"}
     with (
