@@ -42,7 +42,7 @@ REASONS: Final[dict[int, str]] = {
     CloseReason.INVALID_FRAME_PAYLOAD_DATA: "that was no UTF-8",
     CloseReason.MESSAGE_TOO_BIG: "the message is too large",
 }
-"""What is said of a fault beside its code."""
+"""The reason of a close for a fault, which stands beside its code."""
 
 
 def accept(request: Request) -> HeaderList:
