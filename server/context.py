@@ -69,7 +69,7 @@ class Context:
         store: of responses; None where none is kept.
         metrics: counts of ended requests; None where there are no metrics.
         tracing: makes spans of ended requests; None where none are exported.
-        connections: returns how many are open.
+        connections, websockets: return how many are open.
         usage_turns: whoever sums usage, or holds its lines against the log, waits for a turn.
         story_turns: whoever reads the records of a stream waits for a turn.
         accounts: what each key has used of its limits.
@@ -95,6 +95,7 @@ class Context:
         self.metrics = metrics
         self.tracing = tracing
         self.connections: Callable[[], int] = lambda: 0
+        self.websockets: Callable[[], int] = lambda: 0
         self.store = store
         self.config = config
         self.known = config.redaction()

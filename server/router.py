@@ -113,8 +113,8 @@ class Router:
             return
         route, tail = find(routes, request.path)
         entry.route = route.path
-        upgrades = route.path == "/v1/responses" and gates.upgrades(request)
-        if request.method not in route.methods and not (upgrades and request.method == "GET"):
+        upgrades = route.path == "/v1/responses" and gates.upgrades(exchange)
+        if request.method not in route.methods and not upgrades:
             allow = ", ".join((*route.methods, "OPTIONS"))
             message = f"{entry.method} is not allowed here; try {allow}."
             raise ApiError("method_not_allowed", message, headers=(("allow", allow),))

@@ -140,6 +140,7 @@ class Server:
             reread, lambda: self._context.config, self._reconfigure, self._context.reloads
         )
         self._context.connections = lambda: self._http.connections
+        self._context.websockets = lambda: self._http.websockets
 
     @property
     def undone(self) -> list[str]:

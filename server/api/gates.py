@@ -14,7 +14,8 @@ from server.api import owntime
 from server.config.load import is_loopback
 from server.context import Context
 from server.http.errors import ApiError
-from server.http.exchange import HeaderList, Request
+from server.http.exchange import Exchange, HeaderList, Request
+from server.http.websocket import words
 from server.keys import keyring
 
 REQUEST_ID: Final = re.compile(r"(?!st_|rj_|wk_)[\w.:-]{1,128}", re.ASCII)
@@ -97,9 +98,11 @@ def bearer(request: Request) -> str:
     return given.strip() if scheme.lower() == "bearer" else ""
 
 
-def upgrades(request: Request) -> bool:
+def upgrades(exchange: Exchange) -> bool:
     """Return whether a request asks for a WebSocket (RFC 6455 §4.1)."""
-    return (request.headers.get("upgrade") or "").strip().lower() == "websocket"
+    request = exchange.request
+    asked = "websocket" in words(request.headers.get_all("upgrade"))
+    return asked and request.method == "GET" and exchange.may_switch
 
 
 def authenticate(context: Context, request: Request) -> keyring.Grant:

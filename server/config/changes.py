@@ -20,6 +20,7 @@ LIVE: Final = frozenset(
         "cors_allowed_origins",
         "enable_cors",
         "enable_parallel_tool_calls",
+        "enable_websockets",
         "first_chunk_timeout_ms",
         "head_hold_ms",
         "max_chat_choices",
@@ -49,6 +50,8 @@ LIVE: Final = frozenset(
         "tool_block_dedup",
         "tool_block_delimiter",
         "tool_block_max",
+        "websocket_idle_ms",
+        "websocket_max_age_ms",
     }
 )
 """Fields of `Config` that a reload puts in force; the others wait for a restart."""

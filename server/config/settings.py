@@ -159,6 +159,18 @@ class Config(HostSettings, frozen=True, kw_only=True):
     enable_responses: Annotated[
         bool, Setting("PROXY_ENABLE_RESPONSES", "false: `/v1/responses` does not exist")
     ] = True
+    enable_websockets: Annotated[
+        bool,
+        Setting("PROXY_ENABLE_WEBSOCKETS", "false: a WebSocket on `/v1/responses` is 426"),
+    ] = True
+    websocket_idle_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_WEBSOCKET_IDLE_MS", "limit of a WebSocket without a request; 0: none"),
+    ] = 600_000
+    websocket_max_age_ms: Annotated[
+        Milliseconds,
+        Setting("PROXY_WEBSOCKET_MAX_AGE_MS", "age at which a WebSocket is closed; 0: none"),
+    ] = 3_600_000
     enable_parallel_tool_calls: Annotated[
         bool,
         Setting(

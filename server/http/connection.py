@@ -77,6 +77,11 @@ class Connection:
         self._receiver = self._loop.create_task(self._in.read())
         self.task = self._loop.create_task(self._serve())
 
+    @property
+    def is_switched(self) -> bool:
+        """Whether it speaks another protocol by now."""
+        return self._exchange is not None and self._exchange.stage is http.Stage.SWITCHED
+
     def drain(self) -> None:
         """Close the connection when no answer is in hand, else after that answer."""
         if self._phase is Phase.IDLE:

@@ -45,6 +45,9 @@ CASES: dict[str, ErrorCase] = {
     "context_length_exceeded": ErrorCase(400, INVALID, "the prompt is too long for the model"),
     "provider_rejected": ErrorCase(400, INVALID, "the model's provider refused the request"),
     "bad_http": ErrorCase(400, INVALID, "the request is not HTTP/1.1"),
+    "websocket_connection_limit_reached": ErrorCase(
+        400, INVALID, "a WebSocket is `PROXY_WEBSOCKET_MAX_AGE_MS` old: open another"
+    ),
     "invalid_api_key": ErrorCase(401, INVALID, "no key, or a wrong one"),
     "worker_unauthorized": ErrorCase(
         401, "authentication_error", "the worker's own login is missing or expired"
@@ -68,7 +71,9 @@ CASES: dict[str, ErrorCase] = {
     "request_too_large": ErrorCase(413, INVALID, "the body is over `PROXY_MAX_BODY_BYTES`"),
     "unsupported_media_type": ErrorCase(415, INVALID, "the body is not `application/json`"),
     "expectation_failed": ErrorCase(417, INVALID, "an `Expect` other than `100-continue`"),
-    "upgrade_required": ErrorCase(426, INVALID, "a WebSocket of a version that is not spoken"),
+    "upgrade_required": ErrorCase(
+        426, INVALID, "a WebSocket of another version, or where they are switched off"
+    ),
     "headers_too_large": ErrorCase(431, INVALID, "the request's head is over 64 KiB"),
     "rate_limit_exceeded": ErrorCase(
         429, "rate_limit_error", "a limit of the key, or of the provider, is used up", 1

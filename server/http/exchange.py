@@ -247,6 +247,11 @@ class Exchange:
         return self._stage
 
     @property
+    def may_switch(self) -> bool:
+        """Whether the client can ask for another protocol: not in HTTP/1.0 (RFC 9110 §7.8)."""
+        return self._protocol.their_http_version != b"1.0"
+
+    @property
     def buffered(self) -> int:
         """Bytes that were written and that the client has not taken yet."""
         return self._out.buffered
@@ -305,6 +310,10 @@ class Exchange:
         """Send bytes of the other protocol; nothing once the client is gone."""
         if self._stage is Stage.SWITCHED:
             self._out.transmit(data)
+
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what was sent to be sent more, or is gone."""
+        await self._out.drained()
 
     def leave(self) -> None:
         """End the other protocol, and the connection with it."""

@@ -43,6 +43,11 @@ class HttpServer:
         """The number of open connections."""
         return len(self._connections)
 
+    @property
+    def websockets(self) -> int:
+        """The number of those that have become WebSockets."""
+        return sum(each.is_switched for each in self._connections.values())
+
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Bind and serve at once; return the address and port as `bind` does."""
         bound = await self.bind(host, port)

@@ -142,6 +142,12 @@ class Outbound:
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
+    async def drained(self) -> None:
+        """Wait until no more than half the limit waits for the client, or the connection is
+        gone."""
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
     async def delivered(self) -> None:
         """Wait until the client's system has every byte, or the connection is gone."""
         await self.flush()

@@ -156,6 +156,7 @@ STREAMS_OPEN: Final = _gauge("streams_open", "answers of a model that are being 
 PERMITS_TAKEN: Final = _gauge("permits_taken", "choices that count for the limit of streams")
 PERMITS_LIMIT: Final = _gauge("permits_limit", "`PROXY_SSE_MAX_CONCURRENCY`; 0: no limit")
 CONNECTIONS: Final = _gauge("connections_open", "HTTP connections, idle ones too")
+WEBSOCKETS: Final = _gauge("websockets_open", "those of them that are WebSockets")
 WORKER_READY: Final = _gauge("worker_ready", "1 while a worker takes turns, else 0", "worker")
 WORKER_WAITING: Final = _gauge(
     "worker_turns_waiting", "turns that wait for a free place on a process", "worker"
@@ -305,6 +306,7 @@ OF_STATE: Final = (
         PERMITS_TAKEN,
         PERMITS_LIMIT,
         CONNECTIONS,
+        WEBSOCKETS,
     ),
     *(WORKER_READY, WORKER_WAITING, WORKER_TURNS, WORKER_PROCESSES, WORKER_RESTARTS, PARKING),
     *(PARKING_MISSED, REUSE, REUSE_MISSED, IDLE_THREADS, RPC_DURATION, RPC_ERRORS, MAINTENANCE),

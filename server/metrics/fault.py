@@ -51,6 +51,7 @@ FAULTS: Final[dict[str, Fault]] = {
             "unsupported_parameter",
             "upgrade_required",
             "usage_not_kept",
+            "websocket_connection_limit_reached",
         ),
         Fault.CLIENT,
     ),

@@ -34,6 +34,7 @@ def read(context: Context) -> Iterator[Reading]:
     yield one(families.PERMITS_TAKEN, context.permits.taken)
     yield one(families.PERMITS_LIMIT, context.permits.limit)
     yield one(families.CONNECTIONS, context.connections())
+    yield one(families.WEBSOCKETS, context.websockets())
     yield one(families.MAINTENANCE, context.maintenance.status()["enabled"] is True)
     yield from _of_workers({name: each.health() for name, each in context.fleet.workers.items()})
     yield from _of_log(context)

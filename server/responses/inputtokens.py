@@ -32,7 +32,9 @@ async def count(context: Context, call: Call) -> None:
 
 
 async def compact(context: Context, call: Call) -> None:
-    """Refuse `POST /v1/responses/compact`: no worker gives its summary of a conversation away.
+    """Refuse `POST /v1/responses/compact`: no worker makes an item that its provider can read.
+
+    `docs/responses.md` says what Codex does, and why that is not what is asked for.
 
     Raises:
         ApiError: always.

@@ -7,6 +7,7 @@ client which stores nothing sends only what is new.
 """
 
 import asyncio
+import contextlib
 import secrets
 from typing import Any, Final
 
@@ -30,6 +31,14 @@ from server.responses.render.stream import ResponseEvents
 CREATE: Final = "response.create"
 """The one message that is taken."""
 
+SWITCHED_OFF: Final = "WebSockets are switched off here; send a POST."
+"""Said where the setting is. Codex CLI takes a 426 for what it is and falls back at once."""
+
+STOPPING: Final = "the server stops"
+"""The reason of a close in a drain."""
+
+EXPIRED: Final = "The WebSocket has reached the age at which it is closed. Open another to go on."
+
 _DATA: Final = b"\ndata: "
 
 _type: Final = msgspec.json.Decoder(str)
@@ -41,21 +50,27 @@ async def converse(context: Context, call: Call) -> None:
     """Answer the messages of a WebSocket until it is closed.
 
     Raises:
-        ApiError: the request is no handshake, or of a page that may not ask.
+        ApiError: the request is no handshake, or of a page that may not ask, or nobody may.
     """
-    exchange = call.exchange
+    exchange, config = call.exchange, context.config
+    if not config.enable_websockets:
+        raise ApiError("upgrade_required", SWITCHED_OFF)
     gates.check_origin(context, exchange.request)
     headers = accept(exchange.request)
     gates.check_life(context)
     await exchange.request.body()  # which is empty: behind it the other protocol begins
     exchange.switch([*headers, *call.headers])
-    socket = WebSocket(exchange, context.config.max_body_bytes)
-    session = Session(call, socket)
+    loop = asyncio.get_running_loop()
+    socket = WebSocket(exchange, config.max_body_bytes, config.websocket_idle_ms / 1000 or None)
+    session = Session(call, socket, config.max_body_bytes)
+    age = config.websocket_max_age_ms / 1000
+    ends = loop.time() + age if age else None
     exchange.on_drain = session.drain
-    reader = asyncio.get_running_loop().create_task(socket.read())
+    reader = loop.create_task(socket.read())
     try:
-        while (text := await socket.message()) is not None and socket.is_open:
-            await session.answer(context.in_force.context, text.encode())
+        while (text := await session.asked(ends)) is not None:
+            await session.answer(context.in_force.context, text)
+            await exchange.drained()  # as between two requests of HTTP
     finally:
         reader.cancel()
         exchange.on_drain = None
@@ -117,10 +132,12 @@ class Session:
 
     Args:
         call: that asked for it.
+        most_bytes: of the conversation that is remembered.
     """
 
-    def __init__(self, call: Call, socket: WebSocket) -> None:
+    def __init__(self, call: Call, socket: WebSocket, most_bytes: int) -> None:
         self._call = call
+        self._most_bytes = most_bytes
         self._socket = socket
         self._recent: Recent = {}
         self._at: Message | None = None
@@ -130,7 +147,23 @@ class Session:
         """Close the socket when no answer is in hand, else after that answer."""
         self._drains = True
         if self._at is None:
-            self._socket.close(CloseReason.GOING_AWAY)
+            self._socket.close(CloseReason.GOING_AWAY, STOPPING)
+
+    async def asked(self, ends: float | None) -> bytes | None:
+        """Return the next message; None when there will be no more, or it is the time to end."""
+        if ends is None or asyncio.get_running_loop().time() < ends:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(ends):
+                    return await self._socket.message()
+        self._expire()
+        return None
+
+    def _expire(self) -> None:
+        """Close the socket for its age, as OpenAI's API does: whoever has just asked is told by
+        an event that SDKs and Codex CLI know, and asks again over another one."""
+        error = ApiError("websocket_connection_limit_reached", EXPIRED)
+        Message(self._socket).respond(*error.response(list(self._call.headers)))
+        self._socket.close(CloseReason.GOING_AWAY, "its age")
 
     async def answer(self, context: Context, text: bytes) -> None:
         """Answer one message, whatever goes wrong."""
@@ -151,7 +184,7 @@ class Session:
             context.access.end(entry, message)
             self._at = None
             if self._drains:
-                self._socket.close(CloseReason.GOING_AWAY)
+                self._socket.close(CloseReason.GOING_AWAY, STOPPING)
 
     async def _create(
         self, context: Context, entry: Entry, message: Message, text: bytes, received: int
@@ -229,14 +262,17 @@ class Session:
         self._remember(creating, renderer)
 
     def _remember(self, creating: creation.Creation, renderer: reply.Renderer) -> None:
-        """Remember the conversation that an answer ends, and no other."""
+        """Remember the conversation that an answer ends, and no other; none of more bytes than a
+        conversation that is kept may have."""
         assert isinstance(renderer, ResponseEvents)
         response = renderer.answer.response
         self._recent.clear()
         if response is None or response["status"] not in ("completed", "incomplete"):
             return
         said = (msgspec.Raw(msgspec.json.encode(item)) for item in response["output"])
-        self._recent[response["id"]] = (*creating.earlier, *creating.own, *said)
+        whole = (*creating.earlier, *creating.own, *said)
+        if sum(memoryview(item).nbytes for item in whole) <= self._most_bytes:
+            self._recent[response["id"]] = whole
 
 
 def _headers(entry: Entry) -> HeaderList:

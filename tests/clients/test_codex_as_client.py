@@ -70,6 +70,20 @@ def test_codex_asks_over_a_websocket(tmp_path: Path) -> None:
         assert server.replay().returncode == 0
 
 
+def test_codex_falls_back_where_websockets_are_switched_off(tmp_path: Path) -> None:
+    with serving.running(
+        "--worker", "scripted", PROXY_SCRIPTED_SPEED="0", PROXY_ENABLE_WEBSOCKETS="false"
+    ) as server:
+        printed = ask(server, tmp_path, "reasoning", more="supports_websockets = true\n")
+        assert said(printed, "agent_message")
+        assert server.stop() == 0
+        asked = [line for line in server.lines if line.get("route") == "/v1/responses"]
+        assert [(line["method"], line["status"]) for line in asked] == [
+            ("GET", 426),
+            ("POST", 200),
+        ]
+
+
 def test_codex_completes_a_prompt(tmp_path: Path) -> None:
     with serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server:
         printed = ask(server, tmp_path, "reasoning")

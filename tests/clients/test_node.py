@@ -90,3 +90,13 @@ def test_node_clients_run_a_custom_tool(worker: str, by: str) -> None:
         )
     assert json.loads(played.stdout) == {"given": texts, "text": ANSWER}, played.stderr
     assert model.results == ["patched", "patched"]
+
+
+@scenes.each_worker
+def test_the_node_sdk_asks_over_a_websocket(worker: str) -> None:
+    *told, error = play(worker, "websocket.mjs", json.dumps([*scenes.SCENES]))
+    endings = {"stop": "completed", "length": "incomplete"}
+    assert told == [
+        {"deltas": text, "status": endings[reason]} for text, reason in scenes.SCENES.values()
+    ]
+    assert error == {"code": "previous_response_not_found"}

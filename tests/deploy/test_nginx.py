@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import unix_connect
 
 from tests.support.client import httpclient
 from tests.support.process import machinetime, serving
@@ -147,6 +148,18 @@ def test_the_routes_of_operators_and_tests_are_not_passed_on() -> None:
             data = httpclient.encoded("http://localhost", "GET", path, None, sent)
             with httpclient.Exchange(connection, data, "GET") as exchange:
                 assert exchange.response().status == 404, path
+
+
+def test_a_websocket_is_passed_on() -> None:
+    with (
+        serving.running("--worker", "scripted", PROXY_SCRIPTED_SPEED="0") as server,
+        nginx(server) as address,
+        unix_connect(str(address), "ws://localhost/v1/responses") as client,
+    ):
+        asked = {"type": "response.create", "model": "text-short", "input": "Hi"}
+        client.send(json.dumps(asked))
+        first = json.loads(client.recv(timeout=machinetime.HANG_S))
+        assert first["type"] == "response.created"
 
 
 def test_a_client_that_leaves_ends_the_stream_behind() -> None:

@@ -22,6 +22,7 @@ WANTED: dict[str, tuple[int, str, str | None, str | None]] = {
     "context_length_exceeded": (400, "invalid_request_error", None, None),
     "provider_rejected": (400, "invalid_request_error", None, None),
     "bad_http": (400, "invalid_request_error", None, None),
+    "websocket_connection_limit_reached": (400, "invalid_request_error", None, None),
     "invalid_api_key": (401, "invalid_request_error", None, None),
     "worker_unauthorized": (401, "authentication_error", None, None),
     "host_not_allowed": (403, "invalid_request_error", None, None),

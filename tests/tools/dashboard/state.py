@@ -175,9 +175,10 @@ OF_PROCESS: Final = Row(
         ),
         Panel(
             "Connections and descriptors",
-            "HTTP connections, idle ones too; open files, and how many may be.",
+            "HTTP connections, idle ones too; those that are WebSockets; open files, their limit.",
             (
                 (gauge("turntape_connections_open"), "connections"),
+                (gauge("turntape_websockets_open"), "WebSockets"),
                 (gauge("process_open_fds"), "descriptors"),
                 (gauge("process_max_fds"), "limit of descriptors"),
             ),
