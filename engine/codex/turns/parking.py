@@ -222,7 +222,8 @@ def _asked(turn: worker.Turn) -> tuple[object, ...]:
         (tool.name, tool.description, bytes(tool.parameters or b"")) for tool in turn.tools
     )
     schema = bytes(turn.output_schema or b"")
-    return turn.target, turn.effort, schema, declared, turn.call_required, turn.parallel_calls
+    thinking = turn.effort, turn.reasoning_summary
+    return turn.target, thinking, schema, declared, turn.call_required, turn.parallel_calls
 
 
 def _answers(messages: tuple[worker.Message, ...]) -> tuple[worker.Message, ...]:

@@ -76,6 +76,10 @@ PERMANENT: Final = frozenset(
 )
 """Words of `codexErrorInfo` for a refusal that no other attempt changes (0.163 to 0.171)."""
 
+REFUSED_PROMPTS: Final = frozenset({"invalid_prompt", "bio_policy", "content_policy_violation"})
+"""Codes of a provider's own for the same: these arrive as `other`. Whoever asks again is counted
+again."""
+
 BY_TEXT: Final = frozenset({"other", "badRequest"})
 """Words of `codexErrorInfo` that say nothing: the message does."""
 
