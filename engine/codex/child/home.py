@@ -157,8 +157,17 @@ _SAFETY: dict[str, Value] = {
     "features.memories": False,
     "features.shell_snapshot": False,
     "features.incremental_tools": False,
+    "features.async_compaction": False,
+    "features.context_management": False,
+    "features.current_time_reminder": False,
+    "features.rollout_budget": False,
+    "features.token_budget": False,
+    "model_context_window": NO_COMPACTION_TOKENS,
+    "model_auto_compact_token_limit": NO_COMPACTION_TOKENS,
+    "tool_output_token_limit": NO_TRUNCATION_BYTES,
 }
-"""Takes away what Codex would add, run, send or retry by itself."""
+"""Takes away what Codex would add, run, send, shorten or retry by itself. The model catalog has
+the limits too, but those of an operator's own would come before it."""
 
 
 def settings(setup: Setup) -> dict[str, Value]:

@@ -178,8 +178,8 @@ class CodexTurn:
 
 def _may_be_the_thread(failure: failures.ProviderFailure) -> bool:
     """Whether a new thread may not fail in this way."""
-    if failure.word in verdicts.PERMANENT or failure.code in verdicts.REFUSED_PROMPTS:
-        return False
+    if verdicts.refuses_prompt(failure):
+        return False  # and whoever asks again is counted again
     its = failure.status in OF_THE_ITEMS or failure.code in OF_THE_HISTORY
     return its or failure.retryable
 

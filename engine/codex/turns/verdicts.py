@@ -76,10 +76,6 @@ PERMANENT: Final = frozenset(
 )
 """Words of `codexErrorInfo` for a refusal that no other attempt changes (0.163 to 0.171)."""
 
-REFUSED_PROMPTS: Final = frozenset({"invalid_prompt", "bio_policy", "content_policy_violation"})
-"""Codes of a provider's own for the same: these arrive as `other`. Whoever asks again is counted
-again."""
-
 BY_TEXT: Final = frozenset({"other", "badRequest"})
 """Words of `codexErrorInfo` that say nothing: the message does."""
 
@@ -146,6 +142,13 @@ def classify(
         word=failures.word(word, known),
         detail=failures.detail(message, known),
     )
+
+
+def refuses_prompt(failure: failures.ProviderFailure) -> bool:
+    """Return whether a prompt is refused, whoever asks: by policy, or as `invalid_prompt`, of
+    which Codex keeps the sentence alone. Of any other 400 it keeps the body (0.163)."""
+    is_sentence = failure.word in BY_TEXT and not (failure.detail or "").startswith("{")
+    return failure.word in PERMANENT or (failure.status == 400 and is_sentence)
 
 
 def _failure(
