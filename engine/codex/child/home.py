@@ -151,9 +151,18 @@ _SAFETY: dict[str, Value] = {
     "features.memories": False,
     "features.shell_snapshot": False,
     "features.incremental_tools": False,
-    "features.fast_mode": True,
+    "features.fast_mode": True,  # a turn may name its service tier
+    "features.async_compaction": False,
+    "features.context_management": False,
+    "features.current_time_reminder": False,
+    "features.rollout_budget": False,
+    "features.token_budget": False,
+    "model_context_window": catalogrow.NO_COMPACTION_TOKENS,
+    "model_auto_compact_token_limit": catalogrow.NO_COMPACTION_TOKENS,
+    "tool_output_token_limit": catalogrow.NO_TRUNCATION_BYTES,
 }
-"""Takes away what Codex would add, run, send or retry by itself, and lets a turn name its tier."""
+"""Takes away what Codex would add, run, send, shorten or retry by itself. The model catalog has
+the limits too, but those of an operator's own would come before it."""
 
 
 def settings(setup: Setup) -> dict[str, Value]:

@@ -158,6 +158,7 @@ class ResponseItem(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         type: `function_call`, `reasoning`, `message`, `function_call_output`, or another one.
         arguments: of a function call the exact JSON string; other types have objects here.
+        summary: of reasoning, its parts.
     """
 
     type: str
@@ -167,6 +168,7 @@ class ResponseItem(msgspec.Struct, frozen=True, gc=False):
     namespace: str | None = None
     arguments: Any = None
     encrypted_content: str | None = None
+    summary: Any = None
 
 
 class RawItemCompleted(Shape, frozen=True):

@@ -4,14 +4,14 @@ A thread can go on with a request if its history is the request's to the letter:
 shown the same as on a new thread. So nothing is trimmed or rewritten before it is compared, and
 the digests are keyed, by a key that this process alone has.
 
-The last answer is compared by its text. Clients repeat it, and may leave out what only its
-provider reads of the reasoning; the thread has that in any case.
+The last answer is compared message by message. Clients repeat it, and may leave out the phases of
+its messages and the reasoning before them; the thread has those in any case.
 """
 
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -30,21 +30,66 @@ and another assistant's words are not this thread's."""
 _KEY: Final = secrets.token_bytes(32)
 
 
+class Thought(NamedTuple):
+    """A reasoning item of an answer that its client can repeat.
+
+    Attributes:
+        after: messages of the answer before it.
+        carried: what only its provider reads, as the client is given it.
+        summary: the parts of its summary.
+    """
+
+    after: int
+    carried: str
+    summary: tuple[str, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer as its client is told it, or repeats it.
+
+    Attributes:
+        texts: of its messages, those without a text left out.
+        phases: of the same messages.
+    """
+
+    texts: tuple[str, ...] = ()
+    phases: tuple[str | None, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+
+    def is_repeated_by(self, other: "Answer") -> bool:
+        """Return whether another one says the same, as far as it says it: clients leave out
+        reasoning and phases, which the thread has in any case."""
+        return (
+            other.texts == self.texts
+            and other.thoughts in ((), self.thoughts)
+            and all(
+                phase in (None, own) for phase, own in zip(other.phases, self.phases, strict=True)
+            )
+        )
+
+
 class Goal(msgspec.Struct, frozen=True):
     """The point in a conversation that a thread must have come to, to go on with a request.
 
     Attributes:
         before: digest of all before its last answer.
-        answer: the text of that answer.
-        carried: what only the provider reads of the reasoning before it, as the client repeats it;
-            empty where it does not.
+        answer: that answer, as the client repeats it.
         count: messages up to there; those behind are the thread's to take.
     """
 
     before: bytes
-    answer: str
-    carried: tuple[str, ...]
+    answer: Answer
     count: int
+
+
+class _Item(msgspec.Struct):
+    """The members that are read of what only its provider reads."""
+
+    encrypted_content: str | None = None
+    summary: list[dict[str, str]] = []
+
+
+_item: Final = msgspec.json.Decoder(_Item)
 
 
 class History(msgspec.Struct, frozen=True):
@@ -93,6 +138,11 @@ class _Digest:
             self._hash.update(data[start : start + PIECE])
             yield
 
+    def add_all(self, fields: Iterable[str | bytes | msgspec.Raw | None]) -> slices.Steps[None]:
+        """Take some more."""
+        for field in fields:
+            yield from self.add(field)
+
 
 def read(turn: worker.Turn) -> slices.Steps[History]:
     """Digest the conversation of a turn that `preparation.check` has let pass."""
@@ -108,8 +158,7 @@ def read(turn: worker.Turn) -> slices.Steps[History]:
     for index, message in enumerate(messages):
         if index == begun:
             before = digest.value
-        for field in _fields(message):
-            yield from digest.add(field)
+        yield from digest.add_all(_fields(message))
         if index == first_user and not turn.conversation:
             opening = digest.value
     goal = None
@@ -118,20 +167,19 @@ def read(turn: worker.Turn) -> slices.Steps[History]:
     return History(identity, opening, digest.value, digest.size, goal)
 
 
-def key(identity: bytes, before: bytes, answer: str) -> bytes:
+def key(identity: bytes, before: bytes, answer: Answer) -> bytes:
     """Return the digest that a thread is found by: what it was started for, all before its last
-    answer, and the text of that."""
-    text = answer.encode("utf-8", "surrogatepass")
-    fields = b"".join((identity, before, text))  # the first two have one length each
-    return hashlib.blake2b(fields, key=_KEY, digest_size=BYTES).digest()
+    answer, and the texts of that."""
+    digest = _Digest()
+    slices.at_once(digest.add_all((identity, before, *answer.texts)))
+    return digest.value
 
 
 def _identity(turn: worker.Turn) -> slices.Steps[bytes]:
     digest = _Digest()
     with_raw_items = bool(turn.tools) or turn.needs_raw_items
     named = (turn.key_id, turn.target, turn.conversation, "raw" if with_raw_items else "")
-    for field in (*named, turn.verbosity, turn.web_search, *_declared(turn.tools)):
-        yield from digest.add(field)
+    yield from digest.add_all((*named, turn.verbosity, turn.web_search, *_declared(turn.tools)))
     return digest.value
 
 
@@ -160,20 +208,26 @@ def _goal(
     answer: tuple[worker.Message, ...], before: bytes, count: int
 ) -> slices.Steps[Goal | None]:
     """Return what the last answer was; None where no thread's answer can be that."""
-    texts, carried = [], []
+    texts: list[str] = []
+    phases, thoughts = [], []
     for message in answer:
         if message.calls or message.name is not None:
             return None
+        for raw in message.reasoning:
+            item = _item.decode(raw)
+            summary = tuple(part.get("text", "") for part in item.summary)
+            thoughts.append(Thought(len(texts), item.encrypted_content or "", summary))
+            yield
+        pieces = []
         for part in message.parts:
             if not isinstance(part, worker.TextPart):
                 return None
-            texts.append(part.text)
+            pieces.append(part.text)
             yield
-        for item in message.reasoning:
-            content = msgspec.json.decode(item).get("encrypted_content")
-            carried.append(str(content))
-            yield
-    return Goal(before, "".join(texts), tuple(carried), count)
+        if any(pieces):
+            texts.append("".join(pieces))
+            phases.append(message.phase)
+    return Goal(before, Answer(tuple(texts), tuple(phases), tuple(thoughts)), count)
 
 
 def _fields(message: worker.Message) -> Iterator[str | bytes | msgspec.Raw | None]:

@@ -25,6 +25,12 @@ def carried(item: notifications.ResponseItem) -> str:
     return f"{item.id}{MARK}{item.encrypted_content}"
 
 
+def summary(item: notifications.ResponseItem) -> tuple[str, ...]:
+    """Return the parts of a reasoning item's summary."""
+    parts = item.summary if isinstance(item.summary, list) else ()
+    return tuple(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+
+
 def restored(raw: msgspec.Raw) -> msgspec.Raw:
     """A client's reasoning item as its provider made it."""
     item = _fields.decode(raw)

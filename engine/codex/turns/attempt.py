@@ -13,7 +13,7 @@ import msgspec
 from engine import containment, failures, slices, worker
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Call, ChannelClosed, RpcError, RpcTimedOut
-from engine.codex.request import conversation, preparation, tools
+from engine.codex.request import conversation, history, preparation, tools
 from engine.codex.turns import citations, counting, modelstep, verdicts
 from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
@@ -76,9 +76,11 @@ class Attempt:
         return self._states.thread == threads.IDLE
 
     @property
-    def said(self) -> tuple[str, tuple[str, ...]]:
-        """The answer's text, and what only its provider reads of the reasoning, as told."""
-        return self._reader.messages.said or "", tuple(self._reader.thinking.carried)
+    def said(self) -> history.Answer:
+        """The answer as its client was told it."""
+        told = self._reader.messages.told
+        texts, phases = tuple(text for text, _ in told), tuple(phase for _, phase in told)
+        return history.Answer(texts, phases, tuple(self._reader.thinking.thoughts))
 
     def cancel(self) -> None:
         """Feed nothing more, and stop what may still run."""
@@ -275,7 +277,8 @@ class Attempt:
 
     def _next_turn(self, earlier: events.Usage | None) -> None:
         """Read the thread's next turn; what still comes of the last one is no news."""
-        self._past.add(self._reader.ended_as)
+        if self._reader.ended_as:
+            self._past.add(self._reader.ended_as)
         self._reader = self._read(earlier)
 
     def _read(self, earlier: events.Usage | None) -> TurnReader:

@@ -35,16 +35,16 @@ class Idle(msgspec.Struct, frozen=True, eq=False):
     """A thread that is idle.
 
     Attributes:
-        history: of the request that it has answered.
-        carried: what only the provider reads of the answer's reasoning.
+        asked: the request that it has answered.
+        answer: as its client was told it.
         effort, summary: as the turn was asked. Codex goes on with them where a turn names none.
         threads: that it counts as.
         since: when it began to be idle, in the loop's seconds.
     """
 
     attempt: attempt.Attempt
-    history: history.History
-    carried: tuple[str, ...]
+    asked: history.History
+    answer: history.Answer
     effort: str | None
     summary: str | None
     threads: int
@@ -123,7 +123,7 @@ class IdleThreads:
 
     def keep(self, over: attempt.Attempt, turn: worker.Turn, asked: history.History) -> None:
         """Keep a thread whose answer has reached the client."""
-        answer, carried = over.said
+        answer = over.said
         key = history.key(asked.identity, asked.whole, answer)
         takes = 1 + asked.size // BYTES_A_THREAD
         if not over.idle or takes > self._most:
@@ -142,7 +142,7 @@ class IdleThreads:
         idle = Idle(
             over,
             asked,
-            carried,
+            answer,
             turn.effort,
             turn.reasoning_summary,
             takes,
@@ -193,21 +193,20 @@ class IdleThreads:
         if not idle.attempt.idle:
             self._drop(key, threads.Event.GIVEN_UP, "worker_lost")
             raise Missed("worker_lost")
-        if goal.carried not in ((), idle.carried):
+        if not idle.answer.is_repeated_by(goal.answer):
             raise Missed("history_edited")
         if _unset(idle.effort, turn.effort) or _unset(idle.summary, turn.reasoning_summary):
             raise Missed("effort_unset")
         if not idle.attempt.reseat():
             raise Missed("worker_busy")
-        self._forget(key)
-        return idle
+        return self._forget(key, "in_use")
 
     def _why(self, asked: history.History) -> str:
         """Return why there is no such thread, as far as it is known."""
         state = self._states.get(asked.opening, "unknown")
         if isinstance(state, str):
             return state
-        same = state.history.identity == asked.identity
+        same = state.asked.identity == asked.identity
         return "history_edited" if same else "options_changed"
 
     def _note(self, asked: history.History, state: "str | Idle") -> None:
@@ -217,17 +216,17 @@ class IdleThreads:
         while len(self._states) > max(1, self._most) * STATES_A_THREAD:
             self._states.popitem(last=False)
 
-    def _forget(self, key: bytes) -> Idle:
+    def _forget(self, key: bytes, state: str) -> Idle:
+        """Take a thread out of the list; its conversation is in another state from now on."""
         idle = self._threads.pop(key)
         self._taken -= idle.threads
         idle.expiry.cancel()
+        if self._states.get(idle.asked.opening) is idle:
+            self._note(idle.asked, state)
         return idle
 
     def _drop(self, key: bytes, why: threads.Event, state: str) -> None:
-        idle = self._forget(key)
-        if self._states.get(idle.history.opening) is idle:
-            self._note(idle.history, state)
-        idle.attempt.let_go(why)
+        self._forget(key, state).attempt.let_go(why)
 
     def _expire(self, key: bytes) -> None:
         self.counts.expired += 1

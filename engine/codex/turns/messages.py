@@ -43,15 +43,20 @@ class Messages:
         return any(item_id not in self._texts for item_id in self._open)
 
     @property
-    def said(self) -> str | None:
-        """The text of all of them as a client repeats it; None where it is not known."""
-        texts = [
-            text
-            for item_id, text in self._whole
-            if self._separate or not self.is_commentary(item_id)
-        ]
-        known = not self._open and self._texts.keys() <= {item_id for item_id, _ in self._whole}
-        return ("" if self._separate else worker.PARAGRAPH).join(texts) if known else None
+    def whole(self) -> int:
+        """How many are whole, and have a text."""
+        return len(self._whole)
+
+    @property
+    def told(self) -> tuple[tuple[str, events.Phase | None], ...]:
+        """Texts and phases of all of them as a client repeats them; none where they are not
+        known."""
+        if self._open or not self._texts.keys() <= {item_id for item_id, _ in self._whole}:
+            return ()
+        if self._separate:
+            return tuple((text, self.phase(item_id)) for item_id, text in self._whole)
+        texts = [text for item_id, text in self._whole if not self.is_commentary(item_id)]
+        return ((worker.PARAGRAPH.join(texts), None),) if texts else ()
 
     def begin(self, item: notifications.Item) -> None:
         """Take the start of a message."""

@@ -222,7 +222,7 @@ def _asked(turn: worker.Turn) -> tuple[object, ...]:
         (tool.name, tool.description, bytes(tool.parameters or b"")) for tool in turn.tools
     )
     schema = bytes(turn.output_schema or b"")
-    told = turn.effort, turn.verbosity, turn.service_tier, turn.web_search
+    told = turn.effort, turn.reasoning_summary, turn.verbosity, turn.service_tier, turn.web_search
     return turn.target, *told, schema, declared, turn.call_required, turn.parallel_calls
 
 

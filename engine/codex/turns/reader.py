@@ -6,7 +6,7 @@ from typing import Final
 
 from engine import failures, redaction, runningtext, worker
 from engine.codex.protocol import notifications
-from engine.codex.request import reasoning
+from engine.codex.request import history, reasoning
 from engine.codex.turns import citations, counting, messages, modelstep, states, thinking, verdicts
 from machines import events
 from machines.turn import thread as threads, turn as turns
@@ -135,15 +135,15 @@ class TurnReader:
             return
         self._began = True
         if self._reasoning_items and (item := modelstep.read_item(raw.item)).type == "reasoning":
-            self._end_thought(reasoning.carried(item))
+            self._end_thought(reasoning.carried(item), reasoning.summary(item))
         if self._citations is not None and (cited := self._citations.of(raw.item)) is not None:
             self._emit(events.ExtraMembers("delta", cited, self._choice))
 
-    def _end_thought(self, carried: str) -> None:
+    def _end_thought(self, carried: str = "", summary: tuple[str, ...] = ()) -> None:
         """End a reasoning item. It is no news of a turn whose answer is whole."""
         if self._states.turn != turns.WHOLE:
             self._step(turns.Event.SPOKE)
-        self.thinking.end(carried)
+        self.thinking.end(history.Thought(self.messages.whole, carried, summary))
 
     def result_requested(self, rpc_id: jsonrpc.Id, call_id: str) -> None:
         """Take a request for the result of a call, which may come before the step is complete."""
@@ -205,7 +205,7 @@ class TurnReader:
         if item.type == "reasoning" and not self._ended:
             self.thinking.completed(item)
             if self._separate_items and not self._reasoning_items:
-                self._end_thought("")
+                self._end_thought()
         if item.type != "agentMessage":
             return
         self._began = True
@@ -292,7 +292,7 @@ class TurnReader:
             and self.counts.steps == 1
             and self._states.turn in (turns.SPEAKING, turns.WHOLE)
             and self._states.thread == threads.RUNNING
-            and self.messages.said
+            and self.messages.told
             and not (self.tools is not None and self.tools.collector.calls())
         )
         return turns.Event.CONCLUDED if concluded else turns.Event.COMPLETED

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from engine import worker
 from engine.codex.protocol import notifications
+from engine.codex.request import history
 from machines import events
 
 
@@ -20,7 +21,7 @@ class Thinking:
 
     Attributes:
         feed: takes the events; `worker.SILENCE` once nobody listens.
-        carried: what only the provider reads of each item, as the client was given it.
+        thoughts: the items that the client can repeat: those that only the provider reads whole.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Thinking:
         self._spoke = spoke
         self._separate_items = separate_items
         self._part = ""
-        self.carried: list[str] = []
+        self.thoughts: list[history.Thought] = []
 
     def delta(self, part: str, delta: str, kind: events.ReasoningKind = "summary") -> None:
         """Take a piece of reasoning or commentary; `part` tells pieces of several texts apart."""
@@ -51,13 +52,9 @@ class Thinking:
             for index, text in enumerate(item.summary):
                 self.delta(f"{item.id}/summary/{index}", text)
 
-    def end(self, carried: str) -> None:
-        """End the item.
-
-        Args:
-            carried: what only its provider reads; empty where there is none.
-        """
+    def end(self, thought: history.Thought) -> None:
+        """End the item; nothing of it is carried where only its words are known."""
         self._part = ""
-        if carried:
-            self.carried.append(carried)
-        self.feed.event(events.ReasoningCompleted(carried, self._choice))
+        if thought.carried:
+            self.thoughts.append(thought)
+        self.feed.event(events.ReasoningCompleted(thought.carried, self._choice))

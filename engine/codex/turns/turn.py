@@ -14,9 +14,13 @@ from engine.codex.turns.thread import Seat
 from machines import events
 from machines.turn import thread as threads
 
-OF_THE_HISTORY: Final = frozenset({"context_length_exceeded", "upstream_error"})
+OF_THE_HISTORY: Final = frozenset({"context_length_exceeded", "model_not_found", "upstream_error"})
 """Codes of failures that a thread's own history may be to blame for, or that it is not there any
-more: a new one may hold less of the reasoning. So may any 400."""
+more: a new one may hold less of the reasoning. A provider that keeps no items answers 404 to one
+of reasoning that it cannot read, and Codex tells of a 404 that the model is unknown."""
+
+OF_THE_ITEMS: Final = frozenset({400, 422})
+"""Statuses of a provider that cannot take an item; which one it does not always say."""
 
 
 class Unavailable(Exception):
@@ -174,9 +178,10 @@ class CodexTurn:
 
 def _may_be_the_thread(failure: failures.ProviderFailure) -> bool:
     """Whether a new thread may not fail in this way."""
-    if failure.word in verdicts.PERMANENT:
-        return False
-    return failure.retryable or failure.status == 400 or failure.code in OF_THE_HISTORY
+    if verdicts.refuses_prompt(failure):
+        return False  # and whoever asks again is counted again
+    its = failure.status in OF_THE_ITEMS or failure.code in OF_THE_HISTORY
+    return its or failure.retryable
 
 
 class RequestRunner(msgspec.Struct, frozen=True):

@@ -148,6 +148,13 @@ def classify(
     )
 
 
+def refuses_prompt(failure: failures.ProviderFailure) -> bool:
+    """Return whether a prompt is refused, whoever asks: by policy, or as `invalid_prompt`, of
+    which Codex keeps the sentence alone. Of any other 400 it keeps the body (0.163)."""
+    is_sentence = failure.word in BY_TEXT and not (failure.detail or "").startswith("{")
+    return failure.word in PERMANENT or (failure.status == 400 and is_sentence)
+
+
 def _failure(
     word: str, status: int | None, message: str, known: redaction.Redaction
 ) -> failures.ProviderFailure:

@@ -232,7 +232,10 @@ def test_a_raw_item_is_kept_to_the_letter() -> None:
                 arguments='{"city": "Rome", "n": 1.50}',
             ),
         ),
-        ({"type": "reasoning", "summary": []}, notifications.ResponseItem("reasoning")),
+        (
+            {"type": "reasoning", "summary": []},
+            notifications.ResponseItem("reasoning", summary=[]),
+        ),
         (
             {"type": "tool_search_call", "id": None, "arguments": {"query": "x"}},
             notifications.ResponseItem("tool_search_call", arguments={"query": "x"}),

@@ -23,6 +23,16 @@ def test_nothing_encrypted_is_nothing_carried() -> None:
     assert reasoning.carried(notifications.ResponseItem("reasoning", "rs_1")) == ""
 
 
+def test_a_summary_is_its_parts() -> None:
+    parts = [{"type": "summary_text", "text": "One."}, {"type": "summary_text", "text": "Two."}]
+    assert reasoning.summary(notifications.ResponseItem("reasoning", summary=parts)) == (
+        "One.",
+        "Two.",
+    )
+    assert reasoning.summary(notifications.ResponseItem("reasoning")) == ()
+    assert reasoning.summary(notifications.ResponseItem("reasoning", summary=[1])) == ()
+
+
 def test_an_item_of_another_server_goes_on_as_it_came() -> None:
     raw = msgspec.Raw(b'{"type": "reasoning",  "encrypted_content": "gAAA"}')
     assert bytes(reasoning.restored(raw)) == bytes(raw)

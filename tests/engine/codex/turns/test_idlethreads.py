@@ -1,6 +1,8 @@
 """The thread of a whole answer takes the next turn of its conversation, and of no other."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -311,3 +313,19 @@ def test_a_stop_releases_every_thread() -> None:
         assert (talk.released, talk.idle.count) == (1, 0)
 
     scene(play)
+
+
+def test_nothing_is_left_of_a_thread_that_made_room() -> None:
+    left = []
+
+    async def play(talk: Talk) -> None:
+        for number in range(1, 6):
+            await talk.answered(other(number), number)
+            (idle,) = talk.idle._threads.values()
+            left.append(weakref.ref(idle.attempt))
+        await asyncio.sleep(0.01)
+        del idle
+        gc.collect()
+        assert [each() is None for each in left] == [True] * 4 + [False]
+
+    scene(play, most=1)

@@ -1,5 +1,8 @@
 """The messages of a turn are told apart by their ids, and by what is open where these differ."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from engine.codex.protocol import notifications
@@ -57,3 +60,27 @@ def test_each_message_has_a_text_of_its_own() -> None:
     found.text_of("a").add("Hel")
     found.text_of("b").add("x")
     assert found.text_of("a").rest_of("Hello") == "lo"
+
+
+def ended(item_id: str, text: str, phase: str | None = None) -> notifications.Item:
+    return msgspec.structs.replace(message(item_id, phase), text=text)
+
+
+@pytest.mark.parametrize(
+    ("separate", "told"),
+    [
+        (False, (("One.\n\nTwo.", None),)),
+        (True, (("Hm.", "commentary"), ("One.", None), ("Two.", "final_answer"))),
+    ],
+)
+def test_what_a_client_may_repeat_is_what_it_was_told(separate: bool, told: Any) -> None:
+    found = messages.Messages(separate)
+    said = (("a", "Hm.", "commentary"), ("b", "One.", None), ("c", "", None))
+    for item_id, text, phase in (*said, ("d", "Two.", "final_answer")):
+        found.begin(message(item_id, phase))
+        assert found.told == ()  # of one that is open nobody knows
+        found.end(ended(item_id, text, phase))
+    assert found.told == told
+    assert found.whole == 3
+    found.text_of("e").add("of none that ended")
+    assert found.told == ()

@@ -4,6 +4,7 @@ import pytest
 
 from engine import worker
 from engine.codex.protocol import notifications
+from engine.codex.request.history import Thought
 from engine.codex.turns import thinking
 from machines import events
 from machines.events import ReasoningCompleted, ReasoningDelta, ReasoningPartStarted
@@ -33,7 +34,8 @@ def tell(stage: Stage) -> None:
     its.delta("r1/summary/0", "b")
     its.delta("r1/text/0", "c", "text")
     its.completed(WHOLE)
-    its.end("sealed")
+    its.end(Thought(0, "sealed", ("ab",)))
+    its.end(Thought(1, ""))
     its.completed(WHOLE)
 
 
@@ -45,8 +47,10 @@ def test_texts_are_joined_by_a_blank_line() -> None:
         ReasoningDelta("b"),
         ReasoningDelta("\n\nc"),
         ReasoningCompleted("sealed"),
+        ReasoningCompleted(""),
     ]
     assert stage.spoke == 2
+    assert stage.thinking.thoughts == [Thought(0, "sealed", ("ab",))]
 
 
 def test_items_and_parts_are_told_apart() -> None:
@@ -58,6 +62,7 @@ def test_items_and_parts_are_told_apart() -> None:
         ReasoningPartStarted(),
         ReasoningDelta("c", kind="text"),
         ReasoningCompleted("sealed"),
+        ReasoningCompleted(""),
         ReasoningDelta("x"),
         ReasoningPartStarted(),
         ReasoningDelta("y"),

@@ -201,6 +201,23 @@ def test_a_refusal_for_good_is_a_400_with_the_providers_words(word: str, code: s
     assert (found.code, found.status, found.retryable) == (code, 400, False)
     assert found.message == "This prompt is not allowed, see ********"
     assert found.detail == "This prompt is not allowed, see https://x.y/z"
+    assert verdicts.refuses_prompt(found)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("other", '{"error":{"message":"No such item.","code":"invalid_value"}}'),
+        ("contextWindowExceeded", "Too long."),
+        ("internalServerError", "Busy."),
+    ],
+)
+def test_what_another_attempt_may_change_is_no_refusal_of_the_prompt(
+    word: str, message: str
+) -> None:
+    found = verdict_of(word, message)
+    assert isinstance(found, failures.ProviderFailure)
+    assert not verdicts.refuses_prompt(found)
 
 
 @pytest.mark.parametrize("code", [301, 302, 304, 307])
