@@ -88,6 +88,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         return self.own_home / "sqlite"
 
     @property
+    def sources_dir(self) -> Path:
+        """What threads are forked from, each for a moment."""
+        return self.own_home / "sources"
+
+    @property
     def cwd(self) -> Path:
         """The directory of every thread."""
         return self.workdir.absolute() if self.workdir else self.own_home / "empty"
@@ -307,7 +312,7 @@ def prepare(setup: Setup) -> None:
         NotRegular: something else is in the place of a file.
         OSError: a file or a directory cannot be made.
     """
-    _make_private(setup.data_dir, setup.own_home, setup.sqlite_dir)
+    _make_private(setup.data_dir, setup.own_home, setup.sqlite_dir, setup.sources_dir)
     if setup.workdir is None:
         setup.cwd.mkdir(mode=0o700, exist_ok=True)
     for name in ("AGENTS.md", "AGENTS.override.md"):
@@ -348,10 +353,11 @@ def login_advice(setup: Setup) -> str:
     return advice
 
 
-def wipe_databases(setup: Setup) -> None:
-    """Remove the databases of the last run; no process of this setup may be running."""
-    for database in setup.sqlite_dir.iterdir():
-        database.unlink()
+def wipe(setup: Setup) -> None:
+    """Remove the databases and the sources of the last run; no process of this setup may be
+    running."""
+    for left in (*setup.sqlite_dir.iterdir(), *setup.sources_dir.iterdir()):
+        left.unlink()
 
 
 def _make_private(*directories: Path) -> None:

@@ -12,9 +12,9 @@ import msgspec
 
 from engine import containment, failures, slices, worker
 from engine.codex.protocol import appserver
-from engine.codex.protocol.channel import OVERLOADED, Call, ChannelClosed, RpcError, RpcTimedOut
+from engine.codex.protocol.channel import Call, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import conversation, preparation, tools
-from engine.codex.turns import counting, modelstep
+from engine.codex.turns import counting, forksources, modelstep, verdicts
 from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
@@ -25,9 +25,6 @@ from machines.wire import jsonrpc
 CALL_DEMANDS: Final = 2
 """How often a model that must call a function, and does not, is asked again."""
 
-DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
-"""The demand that it is sent: Codex always sends `tool_choice: auto`."""
-
 
 class Unwanted(Exception):
     """Raised within an attempt whose thread has been given up meanwhile."""
@@ -36,16 +33,25 @@ class Unwanted(Exception):
 class Attempt:
     """One thread with one turn, or with several where it waits or is idle in between.
 
+    Args:
+        fork: its way to a thread; None: it has a new one.
+
     Attributes:
         step: the step whose results it waits for; None while it runs.
     """
 
     def __init__(
-        self, turn: worker.Turn, feed: worker.Feed, seat: Seat, prepared: preparation.Prepared
+        self,
+        turn: worker.Turn,
+        feed: worker.Feed,
+        seat: Seat,
+        prepared: preparation.Prepared,
+        fork: forksources.Fork | None = None,
     ) -> None:
         self.step: modelstep.ModelStep | None = None
         self._turn = turn
         self._feed = feed
+        self._fork = fork
         self._thread = Thread(seat, self._ids, self._record, self._passed)
         self._states = self._thread.states
         self._items = prepared.items
@@ -144,10 +150,7 @@ class Attempt:
 
     def reseat(self) -> bool:
         """Take a place on the process for going on; whether there was one."""
-        seat = self._thread.seat.again()
-        if seat is not None:
-            self._thread.seat = seat
-        return seat is not None
+        return self._thread.reseat()
 
     def park(self) -> None:
         """Wait for results, and leave the place to others meanwhile."""
@@ -183,7 +186,7 @@ class Attempt:
             await begin()
             await self._answered()
         except RpcError as error:
-            self._fail(self._refused(error))
+            self._fail(verdicts.refused(error, self._turn.known))
         except RpcTimedOut as error:
             self._thread.seat.suspect(f"{error} unanswered")
             self._fail(failures.DEAF)
@@ -193,21 +196,16 @@ class Attempt:
             pass  # whoever gave it up has seen to what is left of it
 
     def _fail(self, failure: failures.ProviderFailure) -> None:
-        """Fail for a request, unless the turn had an end before: then it is to blame for
-        nothing."""
+        """Fail for a request, which a turn that has had an end before is not to blame for."""
         if not self._states.ended.is_set() or self._states.turn == turns.OWING:
             self._reader.fail(failure)
 
     async def _begin(self) -> None:
-        turn = self._turn
-        params = self._thread.seat.thread(turn, self._toolset)
+        params = self._thread.seat.thread(self._turn, self._toolset)
         self._states.take_thread_event(threads.Event.START_SENT)
-        # Known before its stream is told of it, which may end by that.
-        self._thread.start = self._request("thread/start", params, tools.LEVELS)
-        self._tell_sent(self._thread.start)
         try:
-            # Shielded: a thread that starts after all must be found, to be released.
-            result = await self._reply(self._thread.start)
+            forked = self._fork is not None and await self._forked(self._fork, params)
+            result = forked or await self._opened("thread/start", params)
         except (RpcError, RpcTimedOut):
             self._states.take_thread_event(threads.Event.START_REFUSED)
             raise
@@ -215,6 +213,22 @@ class Attempt:
         self._states.take_thread_event(threads.Event.STARTED)
         items, self._items = self._items, ()  # it may be parked for long, and they may be large
         await self._begin_turn(items)
+
+    async def _forked(self, fork: forksources.Fork, anew: appserver.ThreadStartParams) -> Any:
+        """Ask for a fork like a new thread; None where there is none."""
+        try:
+            with fork.source(anew) as params:
+                result = await self._opened("thread/fork", params)
+        except (RpcError, OSError) as error:
+            return fork.failed(error)
+        self._feed.event(fork.made(result.thread.id, self._turn.choice))
+        return result
+
+    async def _opened(self, method: str, params: msgspec.Struct) -> Any:
+        # Known before its stream is told of it, which may end by that.
+        self._thread.start = self._request(method, params, tools.LEVELS)
+        self._tell_sent(self._thread.start)
+        return await self._reply(self._thread.start)  # one that starts too late is released
 
     async def _begin_turn(self, items: tuple[msgspec.Raw, ...]) -> None:
         """Add items to the thread, and have the model go on from there."""
@@ -265,9 +279,7 @@ class Attempt:
             self._states.take_turn_event(turns.Event.DEMANDED)
             self._keeps = False  # its history has the demand
             self._next_turn(self._reader.counts.usage)
-            words = [{"type": "input_text", "text": DEMAND}]
-            demand = {"type": "message", "role": "developer", "content": words}
-            await self._begin_turn((msgspec.Raw(msgspec.json.encode(demand)),))
+            await self._begin_turn((modelstep.DEMAND_ITEM,))
         await self._states.ended.wait()
         if self._states.turn == turns.OWING:
             self._reader.fail(failures.UNCALLED, turns.Event.DEMANDS_SPENT)
@@ -386,12 +398,3 @@ class Attempt:
         """Tell of a reply, unless the turn was faster and is over."""
         if not self._states.ended.is_set():
             self._feed.event(events.RpcReplied(call.rpc_id, error, self._turn.choice))
-
-    def _refused(self, error: RpcError) -> failures.ProviderFailure:
-        if error.code == OVERLOADED:
-            return msgspec.structs.replace(failures.BUSY, retryable=True)
-        return failures.ProviderFailure(
-            code="upstream_error",
-            message=failures.REDACTED,
-            detail=failures.detail(str(error), self._turn.known),
-        )

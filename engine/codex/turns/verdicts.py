@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import envelopes, failures, redaction
+from engine.codex.protocol.channel import OVERLOADED, RpcError
 from machines import parse
 
 NAMED: Final[dict[str, failures.ProviderFailure]] = {
@@ -183,6 +184,17 @@ def _value(message: str) -> Any:
         return parse.lenient(message)
     except parse.ParseError:
         return envelopes.prose(message)
+
+
+def refused(error: RpcError, known: redaction.Redaction) -> failures.ProviderFailure:
+    """Return the failure of a turn one of whose requests Codex has refused."""
+    if error.code == OVERLOADED:
+        return msgspec.structs.replace(failures.BUSY, retryable=True)
+    return failures.ProviderFailure(
+        code="upstream_error",
+        message=failures.REDACTED,
+        detail=failures.detail(str(error), known),
+    )
 
 
 def _refusal(error: dict[str, Any], known: redaction.Redaction) -> failures.ProviderFailure:
