@@ -236,7 +236,8 @@ def _attempt(attempt: timeline.Attempt) -> str:
     failed = f": {attempt.code}" if attempt.code else ""
     choice = f" choice {attempt.choice}" if attempt.choice else ""
     where = f"{attempt.worker} {attempt.process}".strip()
-    return f"{which}{reason}{choice} on {where}, {span}{failed}"
+    thread = f", {attempt.thread} thread" if attempt.thread else ""
+    return f"{which}{reason}{choice} on {where}{thread}, {span}{failed}"
 
 
 def _call(call: timeline.Call) -> str:
