@@ -161,7 +161,7 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
     if got.usage is not None:
         counts = f"{got.usage.prompt_tokens} in, {got.usage.completion_tokens} out"
         yield _fact("usage", f"{counts} ({got.usage_source})")
-    if len(told.attempts) > 1 or any(each.process for each in told.attempts):
+    if len(told.attempts) > 1 or any(each.process or each.thread for each in told.attempts):
         for attempt in told.attempts:
             yield _fact("attempt", _attempt(attempt), "bad" if attempt.code else "plain")
     for call in told.calls[:20]:
