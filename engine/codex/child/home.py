@@ -376,17 +376,9 @@ def _write_private(path: Path, text: str) -> None:
 
 _PASSED_ON = frozenset(
     (
-        "PATH",
-        "HOME",
-        "LANG",
-        "TZ",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "ALL_PROXY",
-        "RUST_LOG",
+        *("PATH", "HOME", "LANG", "TZ", "RUST_LOG"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"),
     )
 )
 """The variables of our environment that Codex may see, in either case; none of them holds a
