@@ -89,7 +89,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sources_dir(self) -> Path:
-        """What threads are forked from, each for a moment."""
+        """Files that threads are forked from, each there for a moment."""
         return self.own_home / "sources"
 
     @property

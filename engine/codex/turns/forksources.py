@@ -1,4 +1,4 @@
-"""What a conversation's new threads are forked from, so that all of them have one cache key.
+"""Sources that a conversation's new threads are forked from, so that all have one cache key.
 
 A provider's cache is found by the key that Codex sends, which is the thread's own: where no thread
 can go on with a conversation, as behind an edit, a new one finds nothing of it. A fork of a
@@ -34,13 +34,13 @@ from engine.codex.turns.thread import Seat
 from machines import events
 
 PAUSE_S: Final = 60.0
-"""How long nothing is asked for behind a refusal: a Codex that cannot do it is to cost no time."""
+"""Seconds for which none is asked for behind a refusal: it would cost each request time."""
 
 NAMES_MAX: Final = 4096
 """Names of conversations, which clients have given them, that are remembered."""
 
 LONG_AGO: Final = "1970-01-01T00:00:00.000Z"
-"""When every source was made: Codex wants a time, and tells nobody (0.163)."""
+"""The time at which every source was made: Codex wants one, and tells nobody (0.163)."""
 
 
 class ForkCounts(msgspec.Struct):

@@ -19,7 +19,7 @@ ECHO: Final = "auto-compact-"
 """How the turn begins that an echo of injected items names: they are no news."""
 
 DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
-"""What a model is sent that must call a function, and has not: Codex always sends
+"""The words that a model is sent that must call a function, and has not: Codex always sends
 `tool_choice: auto`."""
 
 DEMAND_ITEM: Final = msgspec.Raw(
