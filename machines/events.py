@@ -36,6 +36,7 @@ from machines.notices import (
     RpcReplied as RpcReplied,
     RpcSent as RpcSent,
     ThreadChanged as ThreadChanged,
+    ThreadForked as ThreadForked,
     ThreadReused as ThreadReused,
     TurnChanged as TurnChanged,
     TurnResumed as TurnResumed,

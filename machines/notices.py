@@ -70,6 +70,14 @@ class ReuseMissed(StreamEvent, frozen=True, tag="reuse_missed"):
     choice: int = 0
 
 
+class ThreadForked(StreamEvent, frozen=True, tag="thread_forked"):
+    """The history is sent to a fork of the conversation's source, whose key finds what a cache has
+    of it."""
+
+    thread_id: str
+    choice: int = 0
+
+
 class CallDemanded(StreamEvent, frozen=True, tag="call_demanded"):
     """A step made no call where one is required: the model is asked for it."""
 
@@ -212,6 +220,7 @@ Notice = (
     | ParkMissed
     | ThreadReused
     | ReuseMissed
+    | ThreadForked
     | CallDemanded
     | TurnChanged
     | ThreadChanged

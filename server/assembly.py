@@ -146,6 +146,7 @@ def codex_options(config: Config) -> "codexoptions.Options":
         park_ttl=config.park_ttl_ms / 1000,
         reuse_most=config.reuse_max,
         reuse_ttl=config.reuse_ttl_ms / 1000,
+        forks=config.fork_threads,
         login_link=_login_link(config),
         known=config.redaction(),
     )

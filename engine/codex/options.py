@@ -23,6 +23,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         park_ttl: seconds they wait.
         reuse_most: threads that may stay loaded for later requests at once.
         reuse_ttl: seconds they stay.
+        forks: whether the new threads of a conversation may be forks of one source.
         login_link: where clients are told to log in.
         known: the server's own secrets, which a process may repeat.
     """
@@ -42,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     park_ttl: float
     reuse_most: int = 0
     reuse_ttl: float = 0
+    forks: bool = False
     login_link: loginlink.Offer = loginlink.Offer()
     known: redaction.Redaction = redaction.NONE
 

@@ -196,6 +196,7 @@ class AppServer:
             self.login,
             self._shared,
             self._life(),
+            self.version == appserver.SCHEMA_PIN,
         )
 
     def reach(self, is_logged_in: bool) -> Channel | None:

@@ -15,7 +15,7 @@ from engine.codex import modelcard, options as codexoptions, sharedlogin, tenant
 from engine.codex.child import bundled as codexmodels, home as codexhome, process
 from engine.codex.protocol import appserver
 from engine.codex.request import preparation
-from engine.codex.turns import idlethreads, parking
+from engine.codex.turns import forksources, idlethreads, parking
 from engine.codex.turns.thread import Seat
 from engine.codex.turns.turn import CodexTurn, RequestRunner, Unavailable
 from engine.containment import Boundary
@@ -71,6 +71,7 @@ class CodexWorker:
         self._home: int | None = None
         self.parking = parking.Parking(options.park_most, options.park_ttl)
         self.idle = idlethreads.IdleThreads(options.reuse_most, options.reuse_ttl)
+        self.forks = forksources.ForkSources(options.setup.sources_dir if options.forks else None)
         self._rpc = rpcfigures.RpcFigures()
         self._servers: list[tenant.AppServer] = []
         self._shared = sharedlogin.SharedLogin(
@@ -89,7 +90,7 @@ class CodexWorker:
         self._options = msgspec.structs.replace(self._options, setup=setup)
         await self._shared.begin()
         codexhome.prepare(setup)
-        codexhome.wipe_databases(setup)
+        codexhome.wipe(setup)
         command = process.Command(
             codexhome.command(self._binary, setup),
             environment,
@@ -145,7 +146,7 @@ class CodexWorker:
             processes=tuple(server.health() for server in self._servers),
             newest_tested=appserver.SCHEMA_PIN,
             missed=dict(self.parking.missed),
-            reuse=_counted(self.idle.counts),
+            reuse=_counted(self.idle.counts) | _counted(self.forks.counts),
             reuse_missed=dict(self.idle.missed),
             idle_threads=self.idle.count,
             rpc=self._rpc,
@@ -205,7 +206,7 @@ class CodexWorker:
     def _runner(self, turn: worker.Turn) -> RequestRunner:
         recall = self.parking.recall(turn.key_id)
         prepared = preparation.Preparation(turn, recall, self.idle.keeps)
-        return RequestRunner(prepared, self._take_seat, self.parking, self.idle)
+        return RequestRunner(prepared, self._take_seat, self.parking, self.idle, self.forks)
 
     async def _take_seat(self, attempt: int) -> Seat:
         """The least loaded process's seat, or the next that becomes free in time."""

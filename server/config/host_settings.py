@@ -192,6 +192,14 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     reuse_ttl_ms: Annotated[
         Deadline, Setting("PROXY_REUSE_TTL_MS", "how long such a thread waits for it")
     ] = 900_000
+    fork_threads: Annotated[
+        bool,
+        Setting(
+            "PROXY_FORK_THREADS",
+            "whether the new threads of a conversation have one cache key; none has where "
+            "PROXY_REUSE_MAX is 0",
+        ),
+    ] = True
     worker_hang_timeout_ms: Annotated[
         Deadline,
         Setting(

@@ -179,7 +179,8 @@ PARKING_MISSED: Final = _counter(
 REUSE: Final = _counter(
     "worker_reuse",
     "what became of conversations and the threads kept for them; `reused`: a request went on with "
-    "its conversation's thread, `missed`: its history was sent anew, `begun`: it had none yet",
+    "its conversation's thread, `missed`: its history was sent anew, `begun`: it had none yet; "
+    "`forked`: it was sent under the conversation's key, `unforked`: that failed",
     *("worker", "event"),
 )
 REUSE_MISSED: Final = _counter(

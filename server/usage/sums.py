@@ -62,12 +62,13 @@ class Tokens(msgspec.Struct):
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(more, name))
 
-    def shown(self) -> dict[str, int]:
-        """Return the sums under the API's names."""
+    def shown(self) -> dict[str, int | float | None]:
+        """Return the sums under the API's names; the share is None where there was no input."""
         return {
             "input_tokens": self.input,
             "output_tokens": self.output,
             "cached_tokens": self.cached,
+            "cached_share": round(self.cached / self.input, 4) if self.input else None,
             "reasoning_tokens": self.reasoning,
             "other_tokens": self.other,
             "total_tokens": self.input + self.output + self.other,

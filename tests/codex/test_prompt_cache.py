@@ -7,7 +7,7 @@ an earlier one with the same `prompt_cache_key`.
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,19 @@ def provider() -> Iterator[Provider]:
         yield provider
 
 
-def cached(requests: Sequence[Request]) -> list[tuple[int, int]]:
+def sent(request: Request) -> list[Any]:
+    items: list[Any] = request.body["input"]
+    return items
+
+
+def cached(
+    requests: Sequence[Request], shown: Callable[[Request], list[Any]] = sent
+) -> list[tuple[int, int]]:
     """Of each request the bytes that a cache could have, and those that it has in all."""
     seen: dict[str, set[tuple[str, ...]]] = {}
     found = []
     for request in requests:
-        items = tuple(json.dumps(item) for item in request.body["input"])
+        items = tuple(json.dumps(item) for item in shown(request))
         known = seen.setdefault(request.body["prompt_cache_key"], set())
         prefixes = [items[:count] for count in range(len(items), -1, -1)]
         longest = next((each for each in prefixes if each in known), ())
@@ -63,8 +70,8 @@ def cached(requests: Sequence[Request]) -> list[tuple[int, int]]:
     return found
 
 
-def share(requests: Sequence[Request]) -> float:
-    pairs = cached(requests)
+def share(requests: Sequence[Request], shown: Callable[[Request], list[Any]] = sent) -> float:
+    pairs = cached(requests, shown)
     return sum(known for known, _ in pairs) / sum(size for _, size in pairs)
 
 

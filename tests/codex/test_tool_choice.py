@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from engine.codex.turns import attempt
+from engine.codex.turns import modelstep
 from machines import events
 from tests.codex import toolplay, toolwire
 from tests.codex.toolplay import WEATHER, Stage, Step, Talk, call, declared, function
@@ -29,7 +29,7 @@ _numbers = itertools.count(1000)
 def answer(request: Request) -> Answer:
     """By the user's message; it owes calls as long as nobody has asked for them."""
     results = toolplay.outputs(request.body["input"])
-    demands = request.messages.count(("developer", attempt.DEMAND))
+    demands = request.messages.count(("developer", modelstep.DEMAND))
     if results:
         return Stream((Message((toolplay.told(results),)),), usage=toolplay.COUNTS)
     match request.prompt:
@@ -104,7 +104,7 @@ def test_a_required_call_that_is_made_when_asked_for(stage: Stage, step: Step) -
     assert stage.provider.requests[-1].messages == [
         ("user", "when asked"),
         ("assistant", "Shall I look?"),
-        ("developer", attempt.DEMAND),
+        ("developer", modelstep.DEMAND),
     ]
     talk.bring("sunny")
     last = step(talk)

@@ -82,6 +82,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         return self.own_home / "sqlite"
 
     @property
+    def sources_dir(self) -> Path:
+        """Files that threads are forked from, each there for a moment."""
+        return self.own_home / "sources"
+
+    @property
     def cwd(self) -> Path:
         """The directory of every thread."""
         return self.workdir.absolute() if self.workdir else self.own_home / "empty"
@@ -285,7 +290,7 @@ def prepare(setup: Setup) -> None:
         NotRegular: something else is in the place of a file.
         OSError: a file or a directory cannot be made.
     """
-    _make_private(setup.data_dir, setup.own_home, setup.sqlite_dir)
+    _make_private(setup.data_dir, setup.own_home, setup.sqlite_dir, setup.sources_dir)
     if setup.workdir is None:
         setup.cwd.mkdir(mode=0o700, exist_ok=True)
     for name in ("AGENTS.md", "AGENTS.override.md"):
@@ -326,10 +331,11 @@ def login_advice(setup: Setup) -> str:
     return advice
 
 
-def wipe_databases(setup: Setup) -> None:
-    """Remove the databases of the last run; no process of this setup may be running."""
-    for database in setup.sqlite_dir.iterdir():
-        database.unlink()
+def wipe(setup: Setup) -> None:
+    """Remove the databases and the sources of the last run; no process of this setup may be
+    running."""
+    for left in (*setup.sqlite_dir.iterdir(), *setup.sources_dir.iterdir()):
+        left.unlink()
 
 
 def _make_private(*directories: Path) -> None:
@@ -348,17 +354,9 @@ def _write_private(path: Path, text: str) -> None:
 
 _PASSED_ON = frozenset(
     (
-        "PATH",
-        "HOME",
-        "LANG",
-        "TZ",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "ALL_PROXY",
-        "RUST_LOG",
+        *("PATH", "HOME", "LANG", "TZ", "RUST_LOG"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"),
     )
 )
 """The variables of our environment that Codex may see, in either case; none of them holds a

@@ -200,6 +200,27 @@ class ThreadStartResult(Shape, frozen=True):
     model: str
 
 
+class ThreadForkParams(Shape, frozen=True, kw_only=True):
+    """A new thread that begins as a persisted one is, whose key it sends to the provider. The
+    functions are the source's, and no raw events come (0.163 to 0.171).
+
+    Attributes:
+        thread_id: the source's.
+        path: of the source's file.
+        exclude_turns: whether the result leaves out what the source holds.
+    """
+
+    thread_id: str
+    path: str
+    model: str
+    cwd: str
+    ephemeral: bool = True
+    approval_policy: str = "never"
+    sandbox: str = "read-only"
+    base_instructions: str = ""
+    exclude_turns: bool = True
+
+
 class ThreadInjectItemsParams(Shape, frozen=True):
     """History, as Responses API items; at least one."""
 
@@ -297,6 +318,7 @@ METHODS: dict[str, tuple[Params, type]] = {
     "account/rateLimits/read": (Empty, RateLimitsResult),
     "account/usage/read": (Empty, UsageResult),
     "thread/start": (ThreadStartParams, ThreadStartResult),
+    "thread/fork": (ThreadForkParams, ThreadStartResult),
     "thread/inject_items": (ThreadInjectItemsParams, Empty),
     "turn/start": (TurnStartParams, TurnStartResult),
     "turn/interrupt": (TurnInterruptParams, Empty),

@@ -167,6 +167,13 @@ def read(turn: worker.Turn) -> slices.Steps[History]:
     return History(identity, opening, digest.value, digest.size, goal)
 
 
+def answer(told: Iterable[tuple[str, str | None]], thoughts: Iterable[Thought]) -> Answer:
+    """Return the answer of messages with their phases, and of reasoning."""
+    messages = tuple(told)
+    texts, phases = tuple(text for text, _ in messages), tuple(phase for _, phase in messages)
+    return Answer(texts, phases, tuple(thoughts))
+
+
 def key(identity: bytes, before: bytes, answer: Answer) -> bytes:
     """Return the digest that a thread is found by: what it was started for, all before its last
     answer, and the texts of that."""

@@ -14,7 +14,7 @@ from engine import containment, failures, slices, worker
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Call, ChannelClosed, RpcError, RpcTimedOut
 from engine.codex.request import conversation, history, preparation, tools
-from engine.codex.turns import citations, counting, modelstep, verdicts
+from engine.codex.turns import citations, counting, forksources, modelstep, verdicts
 from engine.codex.turns.reader import TurnReader
 from engine.codex.turns.thread import Seat, Thread
 from engine.containment import Boundary
@@ -25,9 +25,6 @@ from machines.wire import jsonrpc
 CALL_DEMANDS: Final = 2
 """How often a model that must call a function, and does not, is asked again."""
 
-DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
-"""The demand that it is sent: Codex always sends `tool_choice: auto`."""
-
 
 class Unwanted(Exception):
     """Raised within an attempt whose thread has been given up meanwhile."""
@@ -36,16 +33,25 @@ class Unwanted(Exception):
 class Attempt:
     """One thread with one turn, or with several where it waits or is idle in between.
 
+    Args:
+        fork: its way to a thread; None: it has a new one.
+
     Attributes:
         step: the step whose results it waits for; None while it runs.
     """
 
     def __init__(
-        self, turn: worker.Turn, feed: worker.Feed, seat: Seat, prepared: preparation.Prepared
+        self,
+        turn: worker.Turn,
+        feed: worker.Feed,
+        seat: Seat,
+        prepared: preparation.Prepared,
+        fork: forksources.Fork | None = None,
     ) -> None:
         self.step: modelstep.ModelStep | None = None
         self._turn = turn
         self._feed = feed
+        self._fork = fork
         self._thread = Thread(seat, self._ids, self._record, self._passed)
         self._states = self._thread.states
         self._items = prepared.items
@@ -78,9 +84,7 @@ class Attempt:
     @property
     def said(self) -> history.Answer:
         """The answer as its client was told it."""
-        told = self._reader.messages.told
-        texts, phases = tuple(text for text, _ in told), tuple(phase for _, phase in told)
-        return history.Answer(texts, phases, tuple(self._reader.thinking.thoughts))
+        return history.answer(self._reader.messages.told, self._reader.thinking.thoughts)
 
     def cancel(self) -> None:
         """Feed nothing more, and stop what may still run."""
@@ -146,10 +150,7 @@ class Attempt:
 
     def reseat(self) -> bool:
         """Take a place on the process for going on; whether there was one."""
-        seat = self._thread.seat.again()
-        if seat is not None:
-            self._thread.seat = seat
-        return seat is not None
+        return self._thread.reseat()
 
     def park(self) -> None:
         """Wait for results, and leave the place to others meanwhile."""
@@ -195,21 +196,16 @@ class Attempt:
             pass  # whoever gave it up has seen to what is left of it
 
     def _fail(self, failure: failures.ProviderFailure) -> None:
-        """Fail for a request, unless the turn had an end before: then it is to blame for
-        nothing."""
+        """Fail for a request, which a turn that has had an end before is not to blame for."""
         if not self._states.ended.is_set() or self._states.turn == turns.OWING:
             self._reader.fail(failure)
 
     async def _begin(self) -> None:
-        turn = self._turn
-        params = self._thread.seat.thread(turn, self._toolset)
+        params = self._thread.seat.thread(self._turn, self._toolset)
         self._states.take_thread_event(threads.Event.START_SENT)
-        # Known before its stream is told of it, which may end by that.
-        self._thread.start = self._request("thread/start", params, tools.LEVELS)
-        self._tell_sent(self._thread.start)
         try:
-            # Shielded: a thread that starts after all must be found, to be released.
-            result = await self._reply(self._thread.start)
+            forked = self._fork is not None and await self._forked(self._fork, params)
+            result = forked or await self._opened("thread/start", params)
         except (RpcError, RpcTimedOut):
             self._states.take_thread_event(threads.Event.START_REFUSED)
             raise
@@ -217,6 +213,22 @@ class Attempt:
         self._states.take_thread_event(threads.Event.STARTED)
         items, self._items = self._items, ()  # it may be parked for long, and they may be large
         await self._begin_turn(items)
+
+    async def _forked(self, fork: forksources.Fork, anew: appserver.ThreadStartParams) -> Any:
+        """Ask for a fork like a new thread; None where there is none."""
+        try:
+            with fork.source(anew) as params:
+                result = await self._opened("thread/fork", params)
+        except (RpcError, OSError) as error:
+            return fork.failed(error)
+        self._feed.event(fork.made(result.thread.id, self._turn.choice))
+        return result
+
+    async def _opened(self, method: str, params: msgspec.Struct) -> Any:
+        # Known before its stream is told of it, which may end by that.
+        self._thread.start = self._request(method, params, tools.LEVELS)
+        self._tell_sent(self._thread.start)
+        return await self._reply(self._thread.start)  # one that starts too late is released
 
     async def _begin_turn(self, items: tuple[msgspec.Raw, ...]) -> None:
         """Add items to the thread, and have the model go on from there."""
@@ -268,9 +280,7 @@ class Attempt:
             self._states.take_turn_event(turns.Event.DEMANDED)
             self._keeps = False  # its history has the demand
             self._next_turn(self._reader.counts.usage)
-            words = [{"type": "input_text", "text": DEMAND}]
-            demand = {"type": "message", "role": "developer", "content": words}
-            await self._begin_turn((msgspec.Raw(msgspec.json.encode(demand)),))
+            await self._begin_turn((modelstep.DEMAND_ITEM,))
         await self._states.ended.wait()
         if self._states.turn == turns.OWING:
             self._reader.fail(failures.UNCALLED, turns.Event.DEMANDS_SPENT)
@@ -289,12 +299,8 @@ class Attempt:
         """
         its_tools = None
         if self._toolset is not None:
-            its_tools = modelstep.Tools(
-                modelstep.StepCollector(self._toolset),
-                self._turn.call_required,
-                self._stepped,
-                self._asked,
-            )
+            step, required = modelstep.StepCollector(self._toolset), self._turn.call_required
+            its_tools = modelstep.Tools(step, required, self._stepped, self._asked)
         return TurnReader(
             self._feed,
             self._turn.choice,

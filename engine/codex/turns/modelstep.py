@@ -18,6 +18,21 @@ from machines.wire import jsonrpc
 ECHO: Final = "auto-compact-"
 """How the turn begins that an echo of injected items names: they are no news."""
 
+DEMAND: Final = "Call one of the functions you were given. Do not answer in words alone."
+"""The words that a model is sent that must call a function, and has not: Codex always sends
+`tool_choice: auto`."""
+
+DEMAND_ITEM: Final = msgspec.Raw(
+    msgspec.json.encode(
+        {
+            "type": "message",
+            "role": "developer",
+            "content": [{"type": "input_text", "text": DEMAND}],
+        }
+    )
+)
+"""The same as an item of its history."""
+
 read_item: Final = msgspec.json.Decoder(notifications.ResponseItem).decode
 """The parts of the provider's own form of an item that are read."""
 

@@ -51,6 +51,7 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
         login: that of the process.
         shared: the same, as all processes have it.
         life: id of the process's life in the event log; empty where it has none.
+        tested: whether the process is of the version that everything here was measured on.
     """
 
     channel: Channel
@@ -63,6 +64,7 @@ class Seat(msgspec.Struct, frozen=True, eq=False):
     login: loginstate.LoginState
     shared: sharedlogin.SharedLogin
     life: str = ""
+    tested: bool = False
 
     async def explained(
         self, failure: failures.ProviderFailure | None
@@ -107,6 +109,13 @@ class Thread:
         self.states = states.States(record, self._act, passed, loop)
         self.ids = ids
         self._interrupt_until = 0.0
+
+    def reseat(self) -> bool:
+        """Take a place on the process for going on; whether there was one."""
+        seat = self.seat.again()
+        if seat is not None:
+            self.seat = seat
+        return seat is not None
 
     def _act(self, action: threads.Action) -> None:
         """Do what a step asks for; where a release fails, all that may still be done."""

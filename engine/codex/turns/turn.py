@@ -8,7 +8,7 @@ import msgspec
 
 from engine import containment, failures, worker
 from engine.codex.request import history, preparation
-from engine.codex.turns import idlethreads, parking, verdicts
+from engine.codex.turns import forksources, idlethreads, parking, verdicts
 from engine.codex.turns.attempt import Attempt
 from engine.codex.turns.thread import Seat
 from machines import events
@@ -42,6 +42,7 @@ class CodexTurn:
         prepared: what its threads are made of, shared by the turns of a request.
         lot: where turns are parked that wait for results.
         idle: the threads that are kept for later requests.
+        forks: the sources of threads for conversations that none goes on with.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class CodexTurn:
         take_seat: TakeSeat,
         lot: parking.Parking,
         idle: idlethreads.IdleThreads,
+        forks: forksources.ForkSources,
     ) -> None:
         self._turn = turn
         self._feed = feed
         self._take_seat = take_seat
         self._parking = lot
         self._idle = idle
+        self._forks = forks
         self._asked: history.History | None = None
         self._trial: Attempt | None = None
         self._prepared = prepared
@@ -155,7 +158,7 @@ class CodexTurn:
             except Unavailable as unavailable:
                 self._feed.event(unavailable.failure.event(self._turn.choice))
                 return
-            trial = self._trial = await self._seated(seat)
+            trial = self._trial = await self._seated(seat, attempt)
             failure = await trial.run()
             if failure is None:
                 return
@@ -167,10 +170,13 @@ class CodexTurn:
             self._feed.event(failure.retried(attempt, delay, self._turn.choice))
             await asyncio.sleep(delay)
 
-    async def _seated(self, seat: Seat) -> Attempt:
+    async def _seated(self, seat: Seat, attempt: int) -> Attempt:
         """An attempt that has the seat; one that cannot be made does not keep it."""
         try:
-            return Attempt(self._turn, self._feed, seat, await self._prepared.get())
+            prepared, fork = await self._prepared.get(), None
+            if attempt == 1:  # what has failed once is tried in the plainest way
+                fork = self._forks.find(self._turn, self._asked, seat)
+            return Attempt(self._turn, self._feed, seat, prepared, fork)
         except BaseException:  # a turn may be cancelled meanwhile
             seat.leave()
             raise
@@ -191,7 +197,9 @@ class RequestRunner(msgspec.Struct, frozen=True):
     take_seat: TakeSeat
     lot: parking.Parking
     idle: idlethreads.IdleThreads
+    forks: forksources.ForkSources
 
     def run(self, turn: worker.Turn, feed: worker.Feed) -> CodexTurn:
         """Begin a turn."""
-        return CodexTurn(turn, feed, self.prepared, self.take_seat, self.lot, self.idle)
+        lot, idle, forks = self.lot, self.idle, self.forks
+        return CodexTurn(turn, feed, self.prepared, self.take_seat, lot, idle, forks)

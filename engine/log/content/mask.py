@@ -112,6 +112,7 @@ _NAMES: Final[_Fields] = {
     events.TurnStarted: ("thread_id", "turn_id"),
     events.TurnResumed: ("thread_id",),
     events.ThreadReused: ("thread_id",),
+    events.ThreadForked: ("thread_id",),
     events.ThreadChanged: ("thread_id",),
     events.ModelRerouted: ("model",),
     events.FallbackTaken: ("model",),

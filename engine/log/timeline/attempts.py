@@ -17,6 +17,7 @@ class _Attempt(msgspec.Struct):
     target: str
     worker: str
     process: str = ""
+    thread: timeline.Thread = ""
     reason: str = ""
     code: str | None = None
     detail: str | None = None
@@ -71,14 +72,36 @@ class _Attempts:
                 self._skip(at, model, worker, code)
             case events.TurnFailed(code=code, choice=choice, detail=detail):
                 self._close(choice, at, code, detail)
-            case events.TurnStarted(choice=choice, process=process):
-                self._attempt(choice, at).process = process
             case events.TurnResumed(choice=choice, process=process):
                 attempt = self._attempt(choice, at)
                 attempt.how, attempt.process = "resumed", process
             case events.ParkMissed(reason, choice):
                 attempt = self._attempt(choice, at)
                 attempt.how, attempt.reason = "missed", reason
+            case (
+                events.TurnStarted()
+                | events.ThreadReused()
+                | events.ThreadForked()
+                | events.ReuseMissed()
+            ):
+                self._take_thread(event, at)
+
+    def _take_thread(
+        self,
+        event: events.TurnStarted | events.ThreadReused | events.ThreadForked | events.ReuseMissed,
+        at: int,
+    ) -> None:
+        """Take how an attempt gets its thread, and that its turn has begun there."""
+        attempt = self._attempt(event.choice, at)
+        match event:
+            case events.TurnStarted(process=process):
+                attempt.process, attempt.thread = process, attempt.thread or "new"
+            case events.ThreadReused():
+                attempt.thread = "reused"
+            case events.ThreadForked():
+                attempt.thread = "forked"
+            case events.ReuseMissed(reason):
+                attempt.thread, attempt.reason = "", reason
 
     def end(self, ending: timeline.Ending) -> None:
         """Take the end of the stream, which those that go on end with."""
@@ -125,6 +148,7 @@ def _told(choice: int, attempt: _Attempt, end_us: int) -> timeline.Attempt:
         target=attempt.target,
         worker=attempt.worker,
         process=attempt.process,
+        thread=attempt.thread,
         reason=attempt.reason,
         code=attempt.code,
         detail=attempt.detail,

@@ -54,12 +54,17 @@ How = Literal["first", "retry", "fallback", "skipped", "resumed", "missed"]
 was there, or it was not (`missed`), and the history was sent anew."""
 
 
+Thread = Literal["", "new", "reused", "forked"]
+"""How an attempt has got its thread of Codex: started for it, that of an earlier answer, or a fork
+with the key of its conversation; empty where it has none, or none is told of."""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try to have a choice answered.
 
     Attributes:
         number: counts those of the choice, from 1; 0 of a target that was not asked.
-        reason: why a parked turn was missed.
+        reason: why a parked turn was missed, or no thread of an earlier answer went on.
         process: id of the worker process's life (`wk_…`), or its name; empty where it is unknown.
         code: why it failed; None: it did not.
         detail: the other side's own words for that.
@@ -73,6 +78,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     target: str = ""
     worker: str = ""
     process: str = ""
+    thread: Thread = ""
     reason: str = ""
     code: str | None = None
     detail: str | None = None

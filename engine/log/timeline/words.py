@@ -86,6 +86,7 @@ _SAID: Final[dict[type, Callable[[Any], str]]] = {
     events.ParkMissed: lambda event: _cut(event.reason),
     events.ThreadReused: _reused,
     events.ReuseMissed: lambda event: _cut(event.reason),
+    events.ThreadForked: lambda event: event.thread_id,
     events.CallDemanded: lambda event: f"{event.attempt}",
     events.TurnChanged: _change,
     events.ThreadChanged: _change,

@@ -161,7 +161,7 @@ def _facts(told: timeline.Timeline) -> Iterator[Line]:
     if got.usage is not None:
         counts = f"{got.usage.prompt_tokens} in, {got.usage.completion_tokens} out"
         yield _fact("usage", f"{counts} ({got.usage_source})")
-    if len(told.attempts) > 1 or any(each.process for each in told.attempts):
+    if len(told.attempts) > 1 or any(each.process or each.thread for each in told.attempts):
         for attempt in told.attempts:
             yield _fact("attempt", _attempt(attempt), "bad" if attempt.code else "plain")
     for call in told.calls[:20]:
@@ -236,7 +236,8 @@ def _attempt(attempt: timeline.Attempt) -> str:
     failed = f": {attempt.code}" if attempt.code else ""
     choice = f" choice {attempt.choice}" if attempt.choice else ""
     where = f"{attempt.worker} {attempt.process}".strip()
-    return f"{which}{reason}{choice} on {where}, {span}{failed}"
+    thread = f", {attempt.thread} thread" if attempt.thread else ""
+    return f"{which}{reason}{choice} on {where}{thread}, {span}{failed}"
 
 
 def _call(call: timeline.Call) -> str:

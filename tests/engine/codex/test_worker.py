@@ -44,5 +44,6 @@ class _Options:
     park_ttl = 1.0
     reuse_most = 1
     reuse_ttl = 1.0
+    forks = False
     login_link = loginlink.Offer()
     known = redaction.NONE

@@ -70,6 +70,7 @@ EVENTS: dict[str, tuple[events.StreamInput, ...]] = {
         events.ParkMissed("expired"),
         events.ThreadReused("th"),
         events.ReuseMissed("expired"),
+        events.ThreadForked("th"),
         events.CallDemanded(1),
         events.TurnChanged("spoke", "silent", "speaking"),
         events.ThreadChanged("started", "starting", "running"),

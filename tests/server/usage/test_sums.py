@@ -42,6 +42,7 @@ def test_what_nobody_knows_is_in_no_sum_of_tokens() -> None:
     assert total["usage"] == {"counted": 1, "estimated": 1, "unknown": 1, "refused": 7}
     assert (total["input_tokens"], total["output_tokens"], total["total_tokens"]) == (10, 5, 16)
     assert (total["cached_tokens"], total["reasoning_tokens"]) == (3, 2)
+    assert total["cached_share"] == 0.3
     assert total["estimated"]["total_tokens"] == 16
     assert total["requests"] == 10
 

@@ -15,7 +15,14 @@ from engine.codex import loginlink, loginstate, sharedlogin
 from engine.codex.protocol import appserver
 from engine.codex.protocol.channel import Channel
 from engine.codex.request import preparation, tools
-from engine.codex.turns import dispatcher, idlethreads, parking, states, turn as codexturn
+from engine.codex.turns import (
+    dispatcher,
+    forksources,
+    idlethreads,
+    parking,
+    states,
+    turn as codexturn,
+)
 from engine.codex.turns.thread import Seat
 from machines import events
 from machines.events import StreamInput, TurnFailed, TurnFinished
@@ -57,12 +64,14 @@ class Server:
         answers: replies to what it asked.
         deaf: methods that are left unanswered, whose requests are kept in `unanswered`.
         refusals: methods that are refused, each with a code.
+        tested: whether it is of the tested version.
     """
 
     def __init__(self, deaf: tuple[str, ...] = (), refusals: dict[str, int] | None = None) -> None:
         self.heard: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
         self.unanswered: list[dict[str, Any]] = []
+        self.tested = True
         self.seats = 0
         self.left = 0
         self.suspicions: list[str] = []
@@ -97,8 +106,8 @@ class Server:
 
         deaf = self.suspicions.append
         late = self.late.append
-        logins = (self.login, self.shared)
-        return Seat(self.channel, self.routes, thread, leave, self.seat, deaf, late, *logins)
+        rest = (deaf, late, self.login, self.shared, "", self.tested)
+        return Seat(self.channel, self.routes, thread, leave, self.seat, *rest)
 
     async def until_heard(self, count: int) -> None:
         """Wait for so many requests."""
@@ -230,7 +239,7 @@ class Server:
 
     def _result(self, line: dict[str, Any]) -> Any:
         match line["method"]:
-            case "thread/start":
+            case "thread/start" | "thread/fork":
                 thread_id = f"thread {next(self._numbers)}"
                 self._frames[thread_id] = appframes.TurnFrames(thread_id, 1)
                 return appframes.thread(thread_id, "gpt-5.5", "/empty")
@@ -249,6 +258,7 @@ class Scene:
     Args:
         prepared: what the turn shares with others of its request; None: it is the only one.
         idle: the threads that are kept; None: none is.
+        forks: the sources of conversations; None: there are none.
     """
 
     def __init__(
@@ -258,6 +268,7 @@ class Scene:
         lot: parking.Parking | None = None,
         prepared: preparation.Preparation | None = None,
         idle: idlethreads.IdleThreads | None = None,
+        forks: forksources.ForkSources | None = None,
     ) -> None:
         self.events: list[StreamInput] = []
         self.changes: list[events.LateChange] = []
@@ -269,7 +280,8 @@ class Scene:
         idle = idle or idlethreads.IdleThreads(0, 0)
         recall = lot.recall(turn.key_id)
         prepared = prepared or preparation.Preparation(turn, recall, idle.keeps)
-        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot, idle)
+        forks = forks or forksources.ForkSources(None)
+        self.turn = codexturn.CodexTurn(turn, self, prepared, self._take_seat, lot, idle, forks)
 
     def event(self, event: StreamInput) -> None:
         if isinstance(event, events.LateChange):

@@ -67,6 +67,7 @@ def _spans(told: timeline.Timeline) -> Iterator[dict[str, Any]]:
             "turntape.how": attempt.how,
             "turntape.worker": attempt.worker,
             "turntape.process": attempt.process,
+            "turntape.thread": attempt.thread,
             "gen_ai.request.model": attempt.target,
             "error.type": attempt.code,
         }

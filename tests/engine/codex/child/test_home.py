@@ -147,10 +147,15 @@ def test_a_prepared_home_is_private_and_complete(tmp_path: Path) -> None:
 def test_the_databases_of_the_last_run_are_wiped(tmp_path: Path) -> None:
     setup = codexhome.Setup(data_dir=tmp_path)
     codexhome.prepare(setup)
-    for left in (setup.sqlite_dir / "logs_2.sqlite", setup.sqlite_dir / "logs_2.sqlite-wal"):
+    for left in (
+        setup.sqlite_dir / "logs_2.sqlite",
+        setup.sqlite_dir / "logs_2.sqlite-wal",
+        setup.sources_dir / "source.jsonl",
+    ):
         left.touch()
-    codexhome.wipe_databases(setup)
-    assert list(setup.sqlite_dir.iterdir()) == []
+    codexhome.wipe(setup)
+    assert list(setup.sqlite_dir.iterdir()) == list(setup.sources_dir.iterdir()) == []
+    assert mode(setup.sources_dir) == 0o700
 
 
 def test_a_home_is_one_servers_until_it_lets_go(tmp_path: Path) -> None:

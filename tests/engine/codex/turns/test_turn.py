@@ -15,6 +15,7 @@ from engine.codex.protocol import appserver, notifications
 from engine.codex.request import preparation
 from engine.codex.turns import (
     attempt,
+    forksources,
     idlethreads,
     parking,
     reader as codex,
@@ -388,6 +389,11 @@ def alone() -> preparation.Preparation:
     return preparation.Preparation(TURN, lambda _: None)
 
 
+def nothing_kept() -> tuple[parking.Parking, idlethreads.IdleThreads, forksources.ForkSources]:
+    """No thread that a turn could go on with."""
+    return parking.Parking(64, 300), idlethreads.IdleThreads(0, 0), forksources.ForkSources(None)
+
+
 def test_where_there_is_no_seat_the_turn_fails() -> None:
     async def nowhere(_: int) -> thread.Seat:
         raise codexturn.Unavailable(failures.NOT_READY)
@@ -395,9 +401,7 @@ def test_where_there_is_no_seat_the_turn_fails() -> None:
     async def scene() -> None:
         play = Scene(Server())
         play.turn.cancel()
-        turn = codexturn.CodexTurn(
-            TURN, play, alone(), nowhere, parking.Parking(64, 300), idlethreads.IdleThreads(0, 0)
-        )
+        turn = codexturn.CodexTurn(TURN, play, alone(), nowhere, *nothing_kept())
         assert await play.end() == failures.NOT_READY.event(2)
         turn.cancel()
 
@@ -417,9 +421,7 @@ def test_a_defect_is_a_failure_and_gives_the_seat_back() -> None:
 
         play = Scene(Server())
         play.turn.cancel()
-        codexturn.CodexTurn(
-            TURN, play, alone(), take, parking.Parking(64, 300), idlethreads.IdleThreads(0, 0)
-        )
+        codexturn.CodexTurn(TURN, play, alone(), take, *nothing_kept())
         failed = await play.end()
         assert isinstance(failed, TurnFailed)
         assert failed.code == "internal_error"

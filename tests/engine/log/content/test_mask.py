@@ -103,6 +103,7 @@ KEPT = {
     "park_missed": "reason",
     "thread_reused": "thread_id",
     "reuse_missed": "reason",
+    "thread_forked": "thread_id",
     "turn_finished": "reason no_text",
     "turn_failed": "kind code param word",
     "timer_fired": "timer",

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from engine.log.timeline import timeline
 from machines import events
 from tests.support.logs import told
@@ -63,6 +65,32 @@ def test_a_parked_turn_was_there_or_was_missed(tmp_path: Path) -> None:
     missed = told.told(tmp_path / "b", (1, events.ParkMissed("expired")), (2, FINISHED))
     assert [(each.how, each.process) for each in resumed.attempts] == [("resumed", "wk_1")]
     assert [(each.how, each.reason) for each in missed.attempts] == [("missed", "expired")]
+
+
+@pytest.mark.parametrize(
+    ("told_of", "thread", "reason"),
+    [
+        ([], "new", ""),
+        ([events.ThreadReused("th")], "reused", ""),
+        ([events.ReuseMissed("expired")], "new", "expired"),
+        (
+            [events.ReuseMissed("history_edited"), events.ThreadForked("th")],
+            "forked",
+            "history_edited",
+        ),
+        (
+            [events.ThreadReused("th"), events.ReuseMissed("upstream_error")],
+            "new",
+            "upstream_error",
+        ),
+    ],
+)
+def test_an_attempt_says_how_it_has_got_its_thread(
+    tmp_path: Path, told_of: list[events.StreamInput], thread: str, reason: str
+) -> None:
+    happened = [(1, event) for event in (*told_of, events.TurnStarted("th", "tu"), FINISHED)]
+    (attempt,) = told.told(tmp_path, *happened).attempts
+    assert (attempt.how, attempt.thread, attempt.reason) == ("first", thread, reason)
 
 
 def test_each_choice_has_its_own(tmp_path: Path) -> None:

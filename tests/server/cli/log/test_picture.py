@@ -52,6 +52,17 @@ def test_a_target_that_was_not_asked_has_no_number(tmp_path: Path) -> None:
     ]
 
 
+def test_an_attempt_is_told_with_its_thread(tmp_path: Path) -> None:
+    happened = [
+        (1, events.ReuseMissed("history_edited")),
+        (1, events.ThreadForked("th")),
+        (1, events.TurnStarted("th", "tu", process="wk_1")),
+    ]
+    lines = drawn(tmp_path, *happened, *told.texts("Hel"), (2, FINISHED))
+    (attempt,) = [line for line in lines if line.startswith("attempt ")]
+    assert "1 (history_edited) on codex wk_1, forked thread, 0.00-2.00 s" in attempt
+
+
 def test_a_moment_is_spelled_in_utc_or_here() -> None:
     assert picture.moment(1_700_000_000_123_456, is_utc=True) == "2023-11-14 22:13:20.123Z"
     assert picture.moment(1_700_000_000_123_456, is_utc=False)[-5] in "+-"
