@@ -20,6 +20,16 @@ LAYERS = ("machines", "engine", "server", "transcripts")
 PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "bench", *LAYERS)
 """What a build reads."""
 
+SHELL = ROOT / "server" / "cli" / "shell"
+
+SHARED = {
+    "man/man1/turntape.1": "turntape.1",
+    "bash-completion/completions/turntape": "turntape.bash",
+    "zsh/site-functions/_turntape": "_turntape",
+    "fish/vendor_completions.d/turntape.fish": "turntape.fish",
+}
+"""Where shells and `man` look, below `share/`, and what they find there."""
+
 
 def run(*command: str | Path, directory: Path) -> str:
     """What a command says that ends well."""
@@ -59,7 +69,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_turntape_is_the_only_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name.partition("/")[0] for name in archive.namelist()}
-    assert names == {"turntape", f"turntape-{version.VERSION}.dist-info"}
+    own = f"turntape-{version.VERSION}"
+    assert names == {"turntape", f"{own}.dist-info", f"{own}.data"}  # of data: what is in share/
 
 
 def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> None:
@@ -77,7 +88,15 @@ def test_what_runs_and_what_it_plays_is_in_it_and_nothing_else(wheel: Path) -> N
     own = {name for name in names if name.startswith("turntape/") and "/_app/" not in name}
     assert own == {name.removeprefix("server/launcher/") for name in launcher}
     assert app == sources | {"bench/__init__.py", "bench/load.py"}
-    assert f"turntape-{version.VERSION}.dist-info/licenses/LICENSE" in names
+    licences = f"turntape-{version.VERSION}.dist-info/licenses"
+    vendor = f"{licences}/server/ui/page/vendor"
+    assert {f"{licences}/LICENSE", f"{vendor}/LICENSE-htm", f"{vendor}/LICENSE-preact"} <= names
+
+
+def test_the_manual_page_and_the_completions_are_installed(installed: Path) -> None:
+    share = installed.parent / "share"
+    for place, name in SHARED.items():
+        assert (share / place).read_bytes() == (SHELL / name).read_bytes()
 
 
 def test_it_says_its_version_from_anywhere(installed: Path) -> None:

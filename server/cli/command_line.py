@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        options = _parser().parse(arguments)
+        options = make_parser().parse(arguments)
     except SystemExit as left:  # argparse has printed what there was to print
         return exits.USAGE if left.code else exits.CLEAN
     from machines import parse
@@ -95,7 +95,8 @@ def _failed(error: Exception) -> int:
     return exits.FAILED
 
 
-def _parser() -> parsers.Parser:
+def make_parser() -> parsers.Parser:
+    """Return the parser; each command's arguments are declared when it is chosen."""
     parser = parsers.Parser(
         prog="turntape",
         description="An OpenAI-compatible server in front of Codex. Every stream is logged, "

@@ -19,5 +19,6 @@ COMMANDS: Final = (
     Command("replay", "server.cli.readback", "run a log through today's code and compare"),
     Command("inspect", "server.cli.inspect", "older name of `log`, and of `show`"),
     Command("health", "server.cli.health", "ask whether a server is ready, for containers"),
+    Command("complete", "server.cli.completion", "what a shell needs to complete this", True),
 )
 """All of them; each module is imported when its command is chosen."""

@@ -43,11 +43,15 @@ class Parser(argparse.ArgumentParser):
         """Have the arguments declared when there are some to be read, or help is asked for."""
         self._declare = declare
 
-    def parse_known_args(self, *arguments: Any, **more: Any) -> Any:
-        """Read what is known, as argparse does."""
+    def declare_now(self) -> None:
+        """Have the arguments declared, unless they are."""
         declare, self._declare = self._declare, None
         if declare is not None:
             declare()
+
+    def parse_known_args(self, *arguments: Any, **more: Any) -> Any:
+        """Read what is known, as argparse does."""
+        self.declare_now()
         return super().parse_known_args(*arguments, **more)
 
     def error(self, message: str) -> NoReturn:

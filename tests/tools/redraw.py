@@ -22,6 +22,7 @@ from tests.tools import (
     house,
     reference,
     sdksurface,
+    shellfiles,
     streamtable,
     tokentrace,
 )
@@ -115,6 +116,7 @@ def main() -> None:
         sys.exit(subprocess.call((sys.executable, "-m", "tests.tools.redraw")))
     fresh = blocks()
     file.write()
+    shellfiles.write()
     for page in pages():
         page.write_text(drawing.redraw(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
     LINE_SCHEMA.write_text(line_schema(), encoding="utf-8")
