@@ -219,6 +219,8 @@ class AppServer:
                 self.say(appframes.notification("rawResponseItem/completed", echo))
 
     def _begin_turn(self, thread: director.Thread) -> tuple[object, Callable[[], None]]:
+        if thread.seen and thread.seen[-1][0] == "assistant":
+            thread.step = -1  # what it was to be asked was refused, and it answers nobody
         self._director.check_turn(thread)
         thread.turn_id = f"turn-{next(self._numbers)}"
         thread.running = True
@@ -319,6 +321,7 @@ class AppServer:
         self, thread: director.Thread, ending: str, script: scripts.Script | None = None
     ) -> None:
         thread.running = False
+        thread.whole &= ending == "completed"
         thread.asked.clear()
         error: Json | None = None
         if ending in ("incomplete", "content_filter"):

@@ -124,7 +124,7 @@ class Visitor:
         self._loop = loop
 
     def follow(self, ask: plan.Ask, told: "Visitor | None") -> list[dict[str, Any]] | None:
-        """The conversation with what an earlier answer leads to; None where it leads to nothing."""
+        """The conversation with what an earlier answer leads to; None if to nothing."""
         if told is None or not told.answers or not told.requests:
             return None
         if ask.goes_on != "no":

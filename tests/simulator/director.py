@@ -26,6 +26,7 @@ class Thread:
         asked: the calls whose results are awaited, by the id of their request.
         seen: who said what on it, so far.
         counted: prompt and completion tokens of all its turns.
+        whole: whether every turn so far has ended as it should.
     """
 
     def __init__(self, thread_id: str, number: int, params: Json) -> None:
@@ -43,6 +44,7 @@ class Thread:
         self.asked: dict[str, scripts.Called] = {}
         self.seen: list[tuple[str, str]] = []
         self.counted = (0, 0)
+        self.whole = True
 
     @property
     def is_innocent(self) -> bool:
@@ -108,9 +110,11 @@ class Director:
                 self.wrong.append(f"{key}'s #{number} came to a thread of {thread.owner}")
 
     def check_turn(self, thread: Thread) -> None:
-        """A thread takes one turn after the other."""
+        """A thread takes one turn after the other, and none behind one that did not end well."""
         if thread.running:
             self.wrong.append(f"#{thread.step}@{thread.owner} begins on a thread that is busy")
+        if not thread.whole:
+            self.wrong.append(f"#{thread.step}@{thread.owner} begins behind a turn that broke off")
 
     def give(self, thread: Thread, step: int, owner: str) -> None:
         """A thread is to answer an ask now, which is of the key that all on it were of."""

@@ -18,6 +18,10 @@ PAUSES_S: Final = (1.0, 1.0, 1.5, 3.0, 25.0)
 """Between an answer's request and the next: the last is longer than a thread waits."""
 
 
+ENDINGS: Final = (*("completed",) * 8, "incomplete", "interrupted")
+"""Of turns: what was cut may be gone on from, and never on its thread."""
+
+
 def drawn(of: plan.Plan) -> plan.Numbered:
     """The visits of a conversation, numbered behind a plan's other steps; or none."""
     rng = random.Random(f"{of.seed}/conversation")
@@ -25,12 +29,14 @@ def drawn(of: plan.Plan) -> plan.Numbered:
         return ()
     first = 1 + max(number for number, _ in of.steps)
     at = round(rng.uniform(plan.BUSY_S, 3), 3)
+    told = 0
     visits = [plan.Visit(at=at, asks=(_opening(rng, first),))]
-    for number in range(first + 1, first + rng.choice((2, 3, 4))):
-        # Most often from the last answer, else from one that another has gone on from as well.
-        told = len(visits) - 1 if rng.random() < 0.6 else rng.randrange(len(visits))
+    for number in range(first + 1, first + rng.choice((2, 3, 3, 4))):
+        twin = len(visits) > 1 and rng.random() < 0.4
+        if not twin:  # else at the same time as the last, and from the same answer
+            told = len(visits) - 1 if rng.random() < 0.7 else rng.randrange(len(visits))
+            at = round(visits[told].at + rng.choice(PAUSES_S), 3)
         earlier = visits[told]
-        at = round(earlier.at + rng.choice(PAUSES_S), 3)
         visits.append(plan.Visit(at=at, asks=(_further(rng, number, earlier, first + told),)))
     return tuple(enumerate(visits, first))
 
@@ -58,7 +64,9 @@ def _further(rng: random.Random, number: int, earlier: plan.Visit, told: int) ->
         asked,
         key=asked.key if rng.random() < 0.8 else rng.choice(plan.KEYS),
         stream=rng.random() < 0.7,
-        stop=tuple(rng.sample(scripts.STOPS, 1)) if asked.api == "chat" and rng.random() < 0.1 else (),
+        stop=tuple(rng.sample(scripts.STOPS, 1))
+        if asked.api == "chat" and rng.random() < 0.1
+        else (),
         follows=told,
         goes_on=rng.choice(("whole", "whole", "whole", "edited")),
         turns=(_turn(rng, number),),
@@ -68,4 +76,5 @@ def _further(rng: random.Random, number: int, earlier: plan.Visit, told: int) ->
 
 def _turn(rng: random.Random, number: int) -> scripts.Script:
     turn = scripts.draw(rng, f"{number}.0", 0, calm=True)
-    return msgspec.structs.replace(turn, again=False)
+    ending = rng.choice(ENDINGS)
+    return msgspec.structs.replace(turn, again=False, ending=ending)
