@@ -208,14 +208,20 @@ class AppServer:
         """Take a history; the last of its marks is of the one who asks."""
         marks = director.MARK.findall(json.dumps(items))
         if marks:
-            thread.step, thread.owner = int(marks[-1][0]), marks[-1][1]
+            self._director.give(thread, int(marks[-1][0]), marks[-1][1])
         for item in items:
             self._director.check_owner(thread, item.get("encrypted_content", ""))
+            if item.get("type") == "message":
+                said = "".join(part.get("text", "") for part in item["content"])
+                thread.seen.append((item["role"], said))
             if thread.raw:
                 echo = {"threadId": thread.id, "turnId": "auto-compact-0", "item": item}
                 self.say(appframes.notification("rawResponseItem/completed", echo))
 
     def _begin_turn(self, thread: director.Thread) -> tuple[object, Callable[[], None]]:
+        if thread.seen and thread.seen[-1][0] == "assistant":
+            thread.step = -1  # what it was to be asked was refused, and it answers nobody
+        self._director.check_turn(thread)
         thread.turn_id = f"turn-{next(self._numbers)}"
         thread.running = True
         return {"turn": frames.turn(thread.turn_id, "inProgress")}, lambda: self._play(thread)
@@ -299,9 +305,13 @@ class AppServer:
                 self._wait_for_results(thread, script)
                 return
         if script.counts is not None:
-            counts = frames.counts(script.counts)
-            usage = {**self._ids(thread), "tokenUsage": {"total": counts, "last": counts}}
+            counted = thread.counted
+            thread.counted = (counted[0] + script.counts[0], counted[1] + script.counts[1])
+            totals = {"total": frames.counts(thread.counted), "last": frames.counts(script.counts)}
+            usage = {**self._ids(thread), "tokenUsage": totals}
             self.say(appframes.notification("thread/tokenUsage/updated", usage))
+        answer = "".join(t for i in script.items if i.kind == "answer" for t in i.texts)
+        thread.seen.append(("assistant", answer))
         self._end_turn(thread, script.ending, script)
 
     def _ids(self, thread: director.Thread) -> Json:
@@ -311,6 +321,7 @@ class AppServer:
         self, thread: director.Thread, ending: str, script: scripts.Script | None = None
     ) -> None:
         thread.running = False
+        thread.whole &= ending == "completed"
         thread.asked.clear()
         error: Json | None = None
         if ending in ("incomplete", "content_filter"):

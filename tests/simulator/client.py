@@ -61,6 +61,8 @@ class Request(msgspec.Struct, eq=False):
         ask = self.ask
         body: dict[str, Any] = {"model": ask.model, "messages": self.messages, "n": ask.n}
         body["stream"] = ask.stream
+        if ask.effort is not None:
+            body["reasoning_effort"] = ask.effort
         if ask.include_usage:
             body["stream_options"] = {"include_usage": True}
         if ask.stop:
@@ -122,9 +124,11 @@ class Visitor:
         self._loop = loop
 
     def follow(self, ask: plan.Ask, told: "Visitor | None") -> list[dict[str, Any]] | None:
-        """The conversation with the results of an earlier answer's calls; None without any."""
+        """The conversation with what an earlier answer leads to; None if to nothing."""
         if told is None or not told.answers or not told.requests:
             return None
+        if ask.goes_on != "no":
+            return self._further(ask, told)
         earlier = told.requests[0]
         choices = told.heard(0).choices
         calls = choices[0].calls if choices else []
@@ -139,6 +143,18 @@ class Visitor:
         if ask.results == "edited":
             before.insert(0, {"role": "system", "content": "Be brief."})
         return [*before, said, *brought]
+
+    def _further(self, ask: plan.Ask, told: "Visitor") -> list[dict[str, Any]] | None:
+        """The conversation with a further question; None behind an answer that is not whole."""
+        heard = told.heard(0)
+        if not heard.done or not heard.choices[0].content or heard.choices[0].calls:
+            return None
+        *before, asked = told.requests[0].messages
+        if ask.goes_on == "edited":
+            asked = {**asked, "content": f"{asked['content']}, edited"}
+        said = {"role": "assistant", "content": heard.choices[0].content}
+        question = {"role": "user", "content": f"question #{10 * self.number}@{ask.key}"}
+        return [*before, asked, said, question]
 
     def heard(self, index: int) -> answers.Heard:
         """What one of the answers says."""

@@ -1,6 +1,6 @@
 """Judges what a client got by what the scripts of its turns say."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tests.simulator import answers, client, director, plan, scripts
 
@@ -30,6 +30,7 @@ def check(
         raise Broken(f"{heard.error} on a calm day")
     played = directed_by.played.get(request.number, [])
     if of.plan.weather.plain:
+        _check_contexts(directed_by.contexts.get(request.number, []), request)
         for choice in heard.choices:
             _check_choice(of.plan, played, request, choice, heard)
     if heard.done:
@@ -55,6 +56,25 @@ def is_calm(of: plan.Plan) -> bool:
     well = of.defect is None or of.defect.is_of_a_request
     calm = scripts_end and room and long and only_visits and started
     return calm and well and not required
+
+
+def _check_contexts(contexts: list[list[tuple[str, str]]], request: client.Request) -> None:
+    """The model was shown the client's conversation, on whatever thread; line ends aside, by
+    which the messages of an answer are joined."""
+    if not all(message["role"] in _TALKERS for message in request.messages):
+        return
+    due = [(message["role"], _flat(message["content"])) for message in request.messages]
+    for context in contexts:
+        shown = [(role, _flat(text)) for role, text in context if role in _TALKERS]
+        if shown != due and not request.ask.required:
+            raise Broken(f"{request.request_id}: the model was shown {shown}, and not {due}")
+
+
+_TALKERS: Final = ("user", "assistant")
+
+
+def _flat(text: str | None) -> str:
+    return (text or "").replace("\n", "")
 
 
 def _check_choice(

@@ -24,6 +24,9 @@ class Thread:
         rng: what replies about it draw from, of a thread of an innocent's.
         running: whether its turn goes on, or waits for results.
         asked: the calls whose results are awaited, by the id of their request.
+        seen: who said what on it, so far.
+        counted: prompt and completion tokens of all its turns.
+        whole: whether every turn so far has ended as it should.
     """
 
     def __init__(self, thread_id: str, number: int, params: Json) -> None:
@@ -39,6 +42,9 @@ class Thread:
         self.running = False
         self.subscribed = True
         self.asked: dict[str, scripts.Called] = {}
+        self.seen: list[tuple[str, str]] = []
+        self.counted = (0, 0)
+        self.whole = True
 
     @property
     def is_innocent(self) -> bool:
@@ -52,6 +58,7 @@ class Director:
     Attributes:
         faults: what the next calls of a method meet.
         played: for each ask, the scripts that were begun.
+        contexts: for each ask, what the threads had seen on which its turns were begun.
         begun: for each ask, when the first of them was.
         exposed: innocents by the number of their visit, and what hit all that they shared.
         wrong: rules that a worker can see broken.
@@ -60,6 +67,7 @@ class Director:
     def __init__(self, of: plan.Plan) -> None:
         self.faults: dict[str, list[str]] = {}
         self.played: dict[int, list[scripts.Script]] = {}
+        self.contexts: dict[int, list[list[tuple[str, str]]]] = {}
         self.begun: dict[int, float] = {}
         self.exposed: dict[int, str] = {}
         self.wrong: list[str] = []
@@ -87,6 +95,7 @@ class Director:
         known = self._asks[ask].turns
         script = known[min(len(played), len(known) - 1)]
         played.append(script)
+        self.contexts.setdefault(ask, []).append(list(thread.seen))
         return script
 
     def fault(self, method: str) -> str:
@@ -99,3 +108,16 @@ class Director:
         for number, key in MARK.findall(text):
             if key != thread.owner:
                 self.wrong.append(f"{key}'s #{number} came to a thread of {thread.owner}")
+
+    def check_turn(self, thread: Thread) -> None:
+        """A thread takes one turn after the other, and none behind one that did not end well."""
+        if thread.running:
+            self.wrong.append(f"#{thread.step}@{thread.owner} begins on a thread that is busy")
+        if not thread.whole:
+            self.wrong.append(f"#{thread.step}@{thread.owner} begins behind a turn that broke off")
+
+    def give(self, thread: Thread, step: int, owner: str) -> None:
+        """A thread is to answer an ask now, which is of the key that all on it were of."""
+        if thread.owner not in ("", owner):
+            self.wrong.append(f"a thread of {thread.owner} goes on for #{step}@{owner}")
+        thread.step, thread.owner = step, owner

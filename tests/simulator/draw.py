@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from bench import appframes
-from tests.simulator import drawinnocents, drawupstream, plan, points, scripts
+from tests.simulator import drawconversations, drawinnocents, drawupstream, plan, points, scripts
 
 STEPS_MOST: Final = 8
 """Steps of a run: many small runs find more than a few large ones."""
@@ -46,8 +46,9 @@ def plan_of(seed: int, world: str = ANY) -> plan.Plan:
             (number, _kept(rng, step, drawn) if number == defect.victim else step)
             for number, step in steps_of
         )
+    talks = drawconversations.drawn(drawn) if world == "codex" else ()
     return msgspec.structs.replace(
-        drawn, steps=(*steps_of, *planted), innocents=drawinnocents.drawn(drawn)
+        drawn, steps=(*steps_of, *talks, *planted), innocents=drawinnocents.drawn(drawn)
     )
 
 

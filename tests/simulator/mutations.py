@@ -10,12 +10,14 @@ from unittest import mock
 
 import msgspec
 
-from engine.codex.turns import attempt, parking, thread
+from engine.codex.request import history
+from engine.codex.turns import attempt, counting, idlethreads, parking, reader, thread
 from engine.log import event_log as eventlog
 from engine.log.write import livesegment
 from engine.stream import estimate, pump, times, wakeups
 from machines import events, outputs
 from machines.stream import choice, machine as stream
+from machines.turn import turn as turns
 from server import permits
 from server.chat import fold, sse
 from server.http import connection, exchange as http, outbound
@@ -77,6 +79,35 @@ def _any_key(original: Any, lot: Any, turn: Any, answer: Any, *rest: Any) -> Any
     return original(lot, turn, answer, *rest)
 
 
+def _found_by(*fields: str) -> Mutation:
+    """Idle threads are found by these of what they must be found by, and not by the others."""
+    names = ("identity", "before", "answer")
+
+    def key(*given: Any) -> tuple[Any, ...]:
+        return tuple(value for name, value in zip(names, given, strict=True) if name in fields)
+
+    return lambda: mock.patch.object(history, "key", key)
+
+
+def _left_to_others(original: Any, its: Any, turn: Any, asked: Any, goal: Any) -> Any:
+    """A thread that is taken stays among those that are idle."""
+    with mock.patch.object(attempt.Attempt, "idle", True):
+        idle = original(its, turn, asked, goal)
+    key = history.key(asked.identity, goal.before, goal.answer)
+    expiry = its._loop.call_later(its._ttl, its._threads.pop, key, None)
+    its._threads[key] = msgspec.structs.replace(idle, expiry=expiry)
+    its._taken += idle.threads
+    return idle
+
+
+def _concluded(_: Any, its: Any, reason: str) -> None:
+    its._finish(reason, turns.Event.CONCLUDED)
+
+
+def _of_any_key(original: Any, turn: Any) -> Any:
+    return original(msgspec.structs.replace(turn, key_id=""))
+
+
 def _alive_by_itself(original: Any, its: Any, event: Any, now: int) -> None:
     original(its, event, now)
     its.event = now
@@ -122,6 +153,13 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "interrupt_not_sent": replaced(thread.Thread, "_interrupt", lambda _, its: its.seat.leave()),
     "retry_after_output": _never_spoke,
     "parked_turn_of_another_key": replaced(parking.Parking, "_find", _any_key),
+    "thread_goes_on_behind_another_history": _found_by("identity", "answer"),
+    "thread_goes_on_for_another_key": replaced(history, "read", _of_any_key),
+    "thread_goes_on_behind_a_cut_answer": replaced(reader.TurnReader, "_cut", _concluded),
+    "thread_taken_twice": replaced(idlethreads.IdleThreads, "_find", _left_to_others),
+    "usage_is_of_the_whole_thread": replaced(
+        counting, "difference", lambda original, _, after: original(counting.NONE, after)
+    ),
     "held_text_lost": replaced(choice.Choice, "release_last", lambda _, its, decided: (None, [])),
     "texts_out_of_order": replaced(pump.Pump, "event", _last_text_first),
     "timer_not_cancelled": replaced(pump.Pump, "_end", _without_timer),

@@ -68,7 +68,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One request, and what it leads to.
 
     Attributes:
-        follows: the step whose calls this one brings results for.
+        follows: the step whose calls this one brings results for, or whose answer it goes on from.
+        goes_on: whether it is a further question behind that answer; in `edited`, the one before
+            it is another than was asked.
+        effort: of the reasoning; of chat alone.
         turns: what Codex says, in the order that turns begin; then the last again.
         answered: what an upstream answers, in the order of requests; then the last again.
         results: how: all of them, some, or all of them behind an edited history.
@@ -93,6 +96,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: bool = True
     follows: int | None = None
     results: Literal["all", "some", "edited"] = "all"
+    goes_on: Literal["no", "whole", "edited"] = "no"
+    effort: str | None = None
     turns: tuple[scripts.Script, ...] = ()
     answered: tuple[replies.Reply, ...] = ()
     cuts: tuple[int, ...] = ()

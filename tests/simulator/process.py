@@ -300,6 +300,8 @@ class Codex:
                 found.append(f"{server.name} still listens to {list(server._routes.turns)}")
         if worker.parking._turns:
             found.append(f"parked: {list(worker.parking._turns)}")
+        if worker.idle.count:
+            found.append(f"{worker.idle.count} threads wait for their conversation")
         return found
 
     def unstopped(self) -> list[str]:
