@@ -290,9 +290,8 @@ class Exchange:
             return
         self.status = 101
         head = self._head.of(200, headers)  # for what every response says
-        reason = REASONS[101].encode()
         switching = h11.InformationalResponse(
-            status_code=101, reason=reason, headers=list(head.headers)
+            status_code=101, reason=REASONS[101].encode(), headers=list(head.headers)
         )
         self._out.transmit(self._protocol.send(switching))
         self._stage = Stage.SWITCHED

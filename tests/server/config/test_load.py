@@ -120,6 +120,9 @@ DEFAULTS: dict[str, Any] = {
     "transcripts_dir": ROOT / "transcripts",
     "scripted_transcript": None,
     "scripted_speed": 1.0,
+    "reuse_max": 64,
+    "reuse_ttl_ms": 900_000,
+    "fork_threads": True,
     "sources": {},
 }
 
