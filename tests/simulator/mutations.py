@@ -11,7 +11,7 @@ from unittest import mock
 import msgspec
 
 from engine.codex.request import history
-from engine.codex.turns import attempt, counting, idlethreads, parking, reader, thread
+from engine.codex.turns import attempt, counting, idlethreads, parking, reader as codex, thread
 from engine.log import event_log as eventlog
 from engine.log.write import livesegment
 from engine.stream import estimate, pump, times, wakeups
@@ -155,7 +155,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "parked_turn_of_another_key": replaced(parking.Parking, "_find", _any_key),
     "thread_goes_on_behind_another_history": _found_by("identity", "answer"),
     "thread_goes_on_for_another_key": replaced(history, "read", _of_any_key),
-    "thread_goes_on_behind_a_cut_answer": replaced(reader.TurnReader, "_cut", _concluded),
+    "thread_goes_on_behind_a_cut_answer": replaced(codex.TurnReader, "_cut", _concluded),
     "thread_taken_twice": replaced(idlethreads.IdleThreads, "_find", _left_to_others),
     "usage_is_of_the_whole_thread": replaced(
         counting, "difference", lambda original, _, after: original(counting.NONE, after)
