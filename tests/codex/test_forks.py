@@ -121,6 +121,7 @@ def test_a_process_that_was_replaced_keeps_the_key(provider: Provider) -> None:
         serverlog.audit(server)
 
 
+OPTIONS = {"verbosity": "low", "service_tier": "priority"}
 SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -136,7 +137,9 @@ def test_the_model_is_shown_the_same_on_a_fork(provider: Provider) -> None:
             replies = [edit(talk, text) for text in ("a", "b")]
             replies.append(caches.say(talk, "grown"))
             talk.messages[2]["content"] = [{"type": "text", "text": "see"}, image]
-            replies.append(caches.say(talk, "deep", reasoning_effort="high", response_format=form))
+            replies.append(
+                caches.say(talk, "deep", reasoning_effort="high", response_format=form, **OPTIONS)
+            )
             talk.messages[2]["content"] = "not"
             replies.append(caches.say(talk, "other", model="gpt-6-sol"))
             assert ways(server).count("forked") == (4 if forks == "true" else 0)

@@ -211,9 +211,8 @@ class AppServer:
             self._director.give(thread, int(marks[-1][0]), marks[-1][1])
         for item in items:
             self._director.check_owner(thread, item.get("encrypted_content", ""))
-            if item.get("type") == "message":
-                said = "".join(part.get("text", "") for part in item["content"])
-                thread.seen.append((item["role"], said))
+            said = "".join(part.get("text", "") for part in item.get("content") or ())
+            thread.seen.append((item.get("role") or item["type"], said))
             if thread.raw:
                 echo = {"threadId": thread.id, "turnId": "auto-compact-0", "item": item}
                 self.say(appframes.notification("rawResponseItem/completed", echo))

@@ -24,7 +24,7 @@ class Thread:
         rng: what replies about it draw from, of a thread of an innocent's.
         running: whether its turn goes on, or waits for results.
         asked: the calls whose results are awaited, by the id of their request.
-        seen: who said what on it, so far.
+        seen: who said what on it, so far; of what is no message, its type.
         counted: prompt and completion tokens of all its turns.
         whole: whether every turn so far has ended as it should.
     """

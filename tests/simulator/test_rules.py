@@ -65,6 +65,11 @@ def no_stream(run: Any) -> None:
     found.body = msgspec.json.encode({"choices": choices, "usage": counts})
 
 
+def another_conversation(run: Any) -> None:
+    (context,) = run.backend.director.contexts[0]
+    context.insert(0, ("user", "of somebody else"))
+
+
 TWO_CALLS: Final = scripts.Script(
     (), (scripts.Called("call_a", 0, "{}"), scripts.Called("call_b", 0, "{}"))
 )
@@ -93,6 +98,7 @@ CLIENTS: Final[dict[str, tuple[plan.Plan, Change]]] = {
         plan_of("codex"),
         lambda run: setattr(answer(run), "body", answer(run).body.split(b"\n\n")[0] + b"\n\n"),
     ),
+    "the model was shown": (plan_of("codex"), another_conversation),
     "was told Told": (plan_of("codex"), body(b'"lo"', b'"la"')),
     "was counted": (plan_of("codex"), other_counts),
     "that is unknown": (plan_of("codex"), marked(b"unknown")),

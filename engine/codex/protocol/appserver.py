@@ -208,6 +208,7 @@ class ThreadForkParams(Shape, frozen=True, kw_only=True):
         thread_id: the source's.
         path: of the source's file.
         exclude_turns: whether the result leaves out what the source holds.
+        config: as of a new thread.
     """
 
     thread_id: str
@@ -219,6 +220,7 @@ class ThreadForkParams(Shape, frozen=True, kw_only=True):
     sandbox: str = "read-only"
     base_instructions: str = ""
     exclude_turns: bool = True
+    config: dict[str, str] | None = None
 
 
 class ThreadInjectItemsParams(Shape, frozen=True):

@@ -11,8 +11,9 @@ the file is written for a fork, with an id that is a keyed digest of whose conve
 how that begins, and removed when the fork is there. Where Codex persists threads itself, in its
 `sessions`, it takes 15 ms longer to begin any thread (0.163).
 
-A fork has no raw events, and the functions of its source: only turns without functions and without
-reasoning items are answered on one. Whatever fails here, the turn has a new thread.
+A fork has no raw events, and the functions of its source: only turns without functions
+whose answer needs none of those events are answered on one. Whatever fails here, the turn has a
+new thread.
 """
 
 import asyncio
@@ -85,6 +86,7 @@ class Fork(msgspec.Struct, frozen=True, eq=False):
                 approval_policy=anew.approval_policy,
                 sandbox=anew.sandbox,
                 base_instructions=anew.base_instructions,
+                config=anew.config,
             )
         finally:
             with contextlib.suppress(OSError):  # else it goes with the next start
@@ -144,7 +146,7 @@ class ForkSources:
 
     def _pays(self, turn: worker.Turn, asked: history.History) -> bool:
         """Whether a cache may have something of a turn, and a fork can answer it."""
-        if turn.tools or turn.reasoning_items:
+        if turn.tools or turn.needs_raw_items:
             return False
         if asked.goal is not None:
             return True

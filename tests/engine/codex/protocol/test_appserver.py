@@ -109,6 +109,43 @@ PING = [
 ]
 """A ping and its answer, which no recording has."""
 
+SOURCE = "8cafa60b-8a3c-4337-bb5d-7454d2093f85"
+FORK = [
+    {
+        "id": 11,
+        "method": "thread/fork",
+        "params": {
+            "threadId": SOURCE,
+            "path": f"/data/codex-home/sources/{SOURCE}-1.jsonl",
+            "model": "gpt-5.5",
+            "cwd": "/data/codex-home/empty",
+            "ephemeral": True,
+            "approvalPolicy": "never",
+            "sandbox": "read-only",
+            "baseInstructions": "",
+            "excludeTurns": True,
+            "config": {},
+        },
+    },
+    {
+        "id": 11,
+        "result": {
+            "thread": {
+                "id": "01a22f71-cd6b-7750-9064-c1ccef6b1d89",
+                "sessionId": "01a22f71-cd6b-7750-9064-c1ccef6b1d89",
+                "forkedFromId": SOURCE,
+                "ephemeral": True,
+                "model": "gpt-5.5",
+                "path": None,
+                "turns": [],
+            },
+            "model": "gpt-5.5",
+            "modelProvider": "turntape",
+        },
+    },
+]
+"""A fork and its answer, which no recording has; of the answer the members that tell of it."""
+
 QUOTA = {
     "limitId": "codex",
     "limitName": None,
@@ -151,6 +188,7 @@ EXAMPLES = {
     **{name: frames.load(name) for name in sorted(frames.RECORDINGS)},
     "tool": TOOL_CALL,
     "ping": PING,
+    "fork": FORK,
     "account": ACCOUNT,
 }
 

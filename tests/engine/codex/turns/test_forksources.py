@@ -139,6 +139,7 @@ def test_a_fork_that_has_answered_is_a_thread_like_any_other(scene: Play) -> Non
         asked(),
         goes_on(tools=(worker.Tool("add"),)),
         goes_on(reasoning_items=True),
+        goes_on(web_search="live"),
     ],
 )
 def test_none_is_asked_for_where_it_could_not_serve(scene: Play, turn: worker.Turn) -> None:
