@@ -200,7 +200,7 @@ def ended_within_a_second(up: Standing, asked_for: LiveChat) -> bool:
 
 
 def test_a_turn_that_is_whole_is_released_and_not_interrupted() -> None:
-    with standing() as up:
+    with standing(PROXY_REUSE_MAX="0") as up:
         for options in ({}, STREAMING):
             assert chatclient.ask(up.server, "hi", **options).status == 200
         machinetime.until(lambda: len(up.received("thread/unsubscribe")) == 2)

@@ -51,6 +51,10 @@ REFUSED: Final[dict[str, Cause]] = {
             "The request was refused: an object in it has more members than the server takes.",
             "Send a smaller object, or raise PROXY_MAX_INPUT_ITEMS.",
         ),
+        websocket_connection_limit_reached=(
+            "The WebSocket has reached the age at which it is closed, which no answer is cut by.",
+            "Open another; PROXY_WEBSOCKET_MAX_AGE_MS says how old one may be.",
+        ),
         model_required=(
             "The request was refused: it names no model.",
             "Name one of GET /v1/models.",

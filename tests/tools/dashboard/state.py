@@ -81,6 +81,7 @@ OF_WORKERS: Final = Row(
             (
                 (gained("turntape_worker_reuse_total", "event"), "{{event}}"),
                 (gained("turntape_worker_reuse_missed_total", "reason"), "missed: {{reason}}"),
+                (gauge("turntape_worker_threads_idle"), "threads that are kept"),
             ),
         ),
         Panel(
