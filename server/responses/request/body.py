@@ -4,6 +4,7 @@
 field; a field or an item that nothing honours is accepted, and named to the client in a header.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
@@ -193,7 +194,7 @@ def parse(
         items=tuple(items),
         prologue=tuple(prologue),
         declared=declared,
-        search=declarations.searching(tools.search, found.search),
+        search=functools.reduce(declarations.searching, (tools.search, told.search, found.search)),
         offered=offers.offer(declared),
     )
     ignored = (

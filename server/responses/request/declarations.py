@@ -121,7 +121,8 @@ def searching(first: SearchOptions | None, then: SearchOptions | None) -> Search
     """Return the later of two, with the paths of both."""
     if first is None or then is None:
         return first or then
-    return msgspec.structs.replace(then, paths=first.paths + then.paths)
+    paths, unheard = first.paths + then.paths, first.unheard + then.unheard
+    return msgspec.structs.replace(then, paths=paths, unheard=unheard)
 
 
 class _Entry(msgspec.Struct, frozen=True):

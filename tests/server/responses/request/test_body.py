@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from openai.types.responses import response_input_item_param
 
+from server.api.options import SearchOptions
 from server.chat import request as chatbodies
 from server.http import decoding, errors
 from server.responses.request import body as responsesbodies, input_items
@@ -409,10 +410,22 @@ def test_instructions_are_a_text_or_items() -> None:
 
 
 def test_tools_that_the_instructions_declare_are_offered() -> None:
-    tools = [{"type": "function", "name": "f"}, {"type": "web_search"}]
-    declared = {"type": "additional_tools", "tools": tools}
-    request, names = responserequests.parse(body(instructions=[declared]))
-    assert names == ("instructions[0].tools[1]",)
+    search = {"type": "web_search"}
+    tools = [{"type": "function", "name": "f"}, search, {"type": "file_search"}]
+    request, names = responserequests.parse(
+        body(
+            instructions=[{"type": "additional_tools", "tools": tools}],
+            input=[
+                {"type": "additional_tools", "tools": [search]},
+                {"role": "user", "content": "x"},
+            ],
+            tools=[search],
+        )
+    )
+    assert names == ("instructions[0].tools[2]",)
+    assert request.search == SearchOptions(
+        ("tools[0]", "instructions[0].tools[1]", "input[0].tools[0]")
+    )
     assert [path for path, _ in request.offered.functions] == ["instructions[0].tools[0]"]
 
 
