@@ -10,7 +10,6 @@ under the data directory without the log, and the time of an answer, by tenths o
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from prometheus_client import parser as expositions
 
 from bench import sampling
 from tests.support.client import httpclient
@@ -98,8 +98,12 @@ def run(conversations: int, requests: int) -> tuple[list[Part], dict[str, float]
             parts.append(Part(memory[0], sum(memory[1:]), disk, statistics.median(took)))
             print(parts[-1], flush=True)
         metrics = httpclient.ask(server.base, "GET", "/metrics").body.decode()
-    counts = re.findall(r'turntape_worker_reuse_total\{event="(\w+)".*\} (\S+)', metrics)
-    return parts, {name: float(count) for name, count in counts}
+    (counted,) = (
+        family
+        for family in expositions.text_string_to_metric_families(metrics)
+        if family.name == "turntape_worker_reuse"
+    )
+    return parts, {each.labels["event"]: each.value for each in counted.samples}
 
 
 def main(arguments: Sequence[str]) -> int:

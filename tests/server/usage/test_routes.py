@@ -17,5 +17,5 @@ def test_a_refusal_tells_its_own() -> None:
 def test_a_stream_was_posted_whatever_its_endpoint() -> None:
     row = rows.Summary(summary="st", at=(1, 1), t=1, trigger="x", endpoint="responses")
     assert (routes.route_of(row), routes.method_of(row)) == ("/v1/responses", "POST")
-    later = rows.Summary(summary="st", at=(1, 1), t=1, trigger="x", endpoint="completions")
-    assert routes.route_of(later) == "completions"
+    later = rows.Summary(summary="st", at=(1, 1), t=1, trigger="x", endpoint="embeddings")
+    assert routes.route_of(later) == "embeddings"
