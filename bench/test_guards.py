@@ -44,6 +44,18 @@ load."""
 STARTS = 5
 """Starts that a guard of the start measures."""
 
+LIBRARIES = (
+    "asyncio",
+    "h11",
+    "msgspec",
+    "prometheus_client",
+    "statemachine",
+    "structlog",
+    "uvloop",
+)
+"""What a server is built of: their import is long enough to be measured, unlike the interpreter's
+own start of 15 ms."""
+
 PLANTED = 0.3
 """The slowdown of the token path that must be noticed, on an idle and on a busy machine."""
 
@@ -175,10 +187,12 @@ def start_of_server(data_dir: Path) -> Start:
         server.stop()
 
 
-def start_of_python() -> Start:
-    """The interpreter alone, which says nothing but its own memory: done."""
+def start_of_python(*libraries: str) -> Start:
+    """The interpreter with some libraries, which says nothing but its own memory: done."""
     say_itself = "import time; print(time.process_time()); print(open('/proc/self/status').read())"
-    said = subprocess.run((sys.executable, "-c", say_itself), capture_output=True, text=True)
+    imports = "".join(f"import {library}\n" for library in libraries)
+    program = (sys.executable, "-c", imports + say_itself)
+    said = subprocess.run(program, capture_output=True, text=True)
     return Start(float(said.stdout.splitlines()[0]), rss_mib(said.stdout))
 
 
@@ -189,13 +203,19 @@ def rss_mib(status: str) -> float:
 
 
 def test_a_start_is_quick_and_small(tmp_path: Path, say: budgets.Say) -> None:
-    starts = [(start_of_server(tmp_path), start_of_python()) for _ in range(STARTS)]
-    ours, bare = zip(*starts, strict=True)
-    cpu, least = (min(each.cpu for each in side) for side in (ours, bare))
-    rss, smallest = (min(each.rss_mib for each in side) for side in (ours, bare))
-    say(f"start to ready: {cpu:.2f} s of CPU time, {cpu / least:.1f} times `python -c pass`")
-    say(f"idle memory: {rss:.1f} MiB, {rss / smallest:.1f} times `python -c pass`")
     limits = BUDGETS["start"]
-    assert cpu / least <= limits["ready_ratio"]
+    ours: list[Start] = []
+
+    def measure() -> float:
+        starts = [(start_of_server(tmp_path), start_of_python(*LIBRARIES)) for _ in range(STARTS)]
+        ours.extend(server for server, _ in starts)
+        return min(one.cpu for one, _ in starts) / min(other.cpu for _, other in starts)
+
+    ratio = budgets.lowest(measure, limits["ready_ratio"])
+    rss, smallest = min(each.rss_mib for each in ours), start_of_python().rss_mib
+    cpu = min(each.cpu for each in ours)
+    say(f"start to ready: {cpu:.2f} s of CPU time, {ratio:.2f} of its libraries' import")
+    say(f"idle memory: {rss:.1f} MiB, {rss / smallest:.1f} times `python -c pass`")
+    assert ratio <= limits["ready_ratio"]
     assert rss <= limits["rss_mib"]
     assert rss / smallest <= limits["rss_ratio"]
