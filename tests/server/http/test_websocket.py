@@ -87,7 +87,7 @@ def test_a_message_that_is_not_taken_closes_the_socket(
 def test_a_ping_is_answered_and_a_close_too(client: ClientConnection) -> None:
     assert client.ping("are you there?").wait(10)
     client.close(1000)
-    assert client.close_code == 1000
+    assert client.protocol.close_code == 1000
 
 
 def test_a_frame_that_is_none_closes_the_socket(client: ClientConnection) -> None:
