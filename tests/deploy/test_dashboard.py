@@ -27,6 +27,7 @@ pytestmark = [
 
 NOT_IN_THE_LOAD: Final = {
     "Turns that wait for results of tools",  # no turn of it is parked
+    "Conversations that go on",  # none of it does, so none is missed
     "Calls of workers that failed",  # unless the kill comes between a request and its reply
     "Quota used",  # of a ChatGPT account, and the load has none
     "Quota comes back",
