@@ -5,6 +5,7 @@ killed and says what its start found, and after each flush the number of its las
 """
 
 import collections
+import fcntl
 import itertools
 import os
 import shutil
@@ -178,11 +179,23 @@ def lines_of(directory: Path) -> list[bytes]:
 
 
 def live_fd(directory: Path) -> int:
-    """The descriptor of this process that the live segment is open on."""
+    """The descriptor of this process that the live segment is written on.
+
+    The log's helper thread may have it open too, to read it.
+    """
     live = segments.list_segments(directory)[-1].path
     found = Path("/proc/self/fd").iterdir()
-    (fd,) = [int(each.name) for each in found if os.path.realpath(each) == str(live)]
+    ours = [int(each.name) for each in found if os.path.realpath(each) == str(live)]
+    (fd,) = filter(writes, ours)
     return fd
+
+
+def writes(fd: int) -> bool:
+    """Whether a descriptor of this process is open, and for writing."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError:  # it was another thread's, and is closed
+        return False
 
 
 def fill_up(directory: Path) -> None:
