@@ -53,7 +53,7 @@ LIBRARIES = (
     "structlog",
     "uvloop",
 )
-"""What a server is built of: their import is long enough to be measured, unlike the interpreter's
+"""The libraries of a server: their import is long enough to be measured, unlike the interpreter's
 own start of 15 ms."""
 
 PLANTED = 0.3
