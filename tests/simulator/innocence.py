@@ -153,12 +153,17 @@ def _compare(beside: "world.World", alone: "world.World", number: int, visit: pl
             return
         raise answers.Broken(f"it is not answered when it is alone: {usual}")
     why = beside.exposure(number)
+    in_bursts = beside.plan.weather.in_bursts
     if why is not None:
-        _check_beginning(usual, found, why)
+        check = _check_burst if in_bursts else _check_beginning
+        check(usual, found, why)
         return
     if found is None:
         raise answers.Broken("it was not answered")
     if contended and found.heard.error in FULL:
+        return
+    if in_bursts:
+        _check_burst(usual, found, "in a burst")
         return
     _check_same(usual, found)
     _check_end(beside, 10 * number)
@@ -216,6 +221,16 @@ def _check_times(
         for at, ((_, early), (_, late)) in enumerate(pairs):
             if abs(late - early) > hop:
                 raise answers.Broken(f"frame {at} came at {late:.6f}, and alone at {early:.6f}")
+
+
+def _check_burst(usual: Seen, found: Seen | None, why: str) -> None:
+    """Which calls belong to a burst is decided by time, as the operator has asked: one of the two
+    answers may have more of them."""
+    if found is None or not found.heard.choices:
+        return
+    for told in found.heard.choices:
+        if not any(_begins(told, due) or _begins(due, told) for due in usual.heard.choices):
+            raise answers.Broken(f"{told}, and alone {usual.heard.choices} ({why})")
 
 
 def _check_beginning(usual: Seen, found: Seen | None, why: str) -> None:

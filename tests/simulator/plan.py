@@ -63,6 +63,12 @@ class Weather(msgspec.Struct, frozen=True):
         config = self.config
         return config["output_mode"] != "obsidian-xml" and not config["stop_after_tools"]
 
+    @property
+    def in_bursts(self) -> bool:
+        """Whether it is a matter of time which calls an answer ends behind."""
+        config = self.config
+        return bool(config["stop_after_tools"]) and config["stop_after_tools_mode"] == "burst"
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One request, and what it leads to.

@@ -1,7 +1,7 @@
 """Each thing that a neighbour might do to an innocent is noticed."""
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -33,10 +33,13 @@ def compared(
     end: events.Terminal | None = END,
     begun: float | None = 0.5,
     exposed: str | None = None,
+    config: Mapping[str, object] | None = None,
 ) -> list[str]:
     """What is wrong with an innocent that got this, where it usually gets that."""
     visit = plan.Visit(at=2.0, asks=(plan.Ask(),))
     of = msgspec.structs.replace(plan_of("codex"), innocents=((plan.INNOCENT, visit),))
+    weather = msgspec.structs.replace(of.weather, config={**of.weather.config, **(config or {})})
+    of = msgspec.structs.replace(of, weather=weather)
 
     def world(name: str, begun: float | None) -> Any:
         return types.SimpleNamespace(
@@ -56,6 +59,8 @@ def compared(
 
 
 CUT: Final = other(heard=Heard([Choice(content="Hel")], error="upstream_error"), whole=False)
+
+BURSTS: Final = {"stop_after_tools": True, "stop_after_tools_mode": "burst"}
 
 WRONG: Final[dict[str, Callable[[], list[str]]]] = {
     "not answered when it is alone": lambda: compared(USUAL, usual=CUT),
@@ -78,6 +83,7 @@ WRONG: Final[dict[str, Callable[[], list[str]]]] = {
     "and alone [Choice": lambda: compared(
         other(heard=Heard([Choice(content="Hal")], error="worker_failed")), exposed="a death"
     ),
+    "(in a burst)": lambda: compared(other(heard=Heard([Choice(content="Hal")])), config=BURSTS),
     "an error of the server's own": lambda: compared(
         other(heard=Heard([Choice(content="Hel")], error="internal_error")), exposed="a death"
     ),
@@ -89,6 +95,13 @@ WRONG: Final[dict[str, Callable[[], list[str]]]] = {
 def test_a_difference_is_noticed(says: str) -> None:
     (wrong,) = WRONG[says]()
     assert says in wrong
+
+
+def test_which_calls_a_burst_has_is_a_matter_of_time() -> None:
+    more = other(
+        heard=Heard([Choice(content="Hello", calls=[("call_1", "add", "{}")])], done=True)
+    )
+    assert compared(more, config=BURSTS) == compared(USUAL, usual=more, config=BURSTS) == []
 
 
 def test_every_rule_is_among_these() -> None:
