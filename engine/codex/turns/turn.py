@@ -142,7 +142,12 @@ class CodexTurn:
         if found is None:
             return False
         trial = self._trial = found.attempt
-        failure = await trial.go_on(self._turn, self._feed, unseen, found.idle_us)
+        try:
+            failure = await trial.go_on(self._turn, self._feed, unseen, found.idle_us)
+        except BaseException:
+            if trial.idle:  # it has not begun, and its release takes the place for left
+                trial.park()
+            raise
         if failure is not None and not trial.heard and _may_be_the_thread(failure):
             self._idle.miss(failure.code)
             self._feed.event(events.ReuseMissed(failure.code, self._turn.choice))

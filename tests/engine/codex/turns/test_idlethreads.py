@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import worker
-from engine.codex.turns import idlethreads
+from engine import failures, worker
+from engine.codex.turns import attempt, idlethreads
 from machines import events
 from machines.events import ReuseMissed, ThreadReused, TokensCounted, TurnFinished, Usage
 from tests.support.providers.turnscene import COUNTS, OPENING, TURN, Scene, Server, run
@@ -290,6 +290,21 @@ def test_a_thread_that_codex_has_no_more_is_replaced(refused: str) -> None:
         talk.server.say_whole("Hello", 2)
         assert await later.end() == TurnFinished("stop")
         assert len(later.of(events.RetryScheduled)) == 0
+
+    scene(play)
+
+
+def test_a_bug_before_a_thread_goes_on_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: Any) -> None:
+        raise RuntimeError
+
+    async def play(talk: Talk) -> None:
+        await talk.answered(FIRST)
+        monkeypatch.setattr(attempt.Attempt, "_next_turn", bug)
+        failing = talk.begin(grown(FIRST))
+        assert await failing.end() == failures.DEFECT.event(0)
+        failing.turn.cancel()
+        assert (talk.server.seats, talk.server.left, talk.released) == (2, 2, 1)
 
     scene(play)
 
