@@ -2,7 +2,7 @@
 
 import asyncio
 import operator
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from engine import containment, slices, worker
 from engine.log import event_log as eventlog
@@ -21,6 +21,7 @@ from server.api.reply import Renderer
 from server.api.sinks import BeforeLast, Outlet, Sink, at_once
 from server.context import Context, target_deadlines
 from server.http.errors import ApiError
+from server.http.exchange import Exchange
 from server.keys.keyring import Grant
 
 Keep = Callable[[events.Opened, Renderer], BeforeLast]
@@ -52,11 +53,30 @@ async def answer(
         return exchange, at_once if keep is None else keep(opened, rendered)
 
     running = await begin(context, incoming, model, read, api, place)
-    exchange.on_gone = lambda cause: running.event(events.ClientGone(cause))
-    exchange.on_pressure = running.pressed
-    exchange.on_relief = running.relieved
+    await attend(exchange, running, exchange.finished())
+
+
+async def attend(
+    exchange: Exchange,
+    running: pump.Pump,
+    over: Awaitable[object],
+    on_gone: Callable[[], None] = lambda: None,
+) -> None:
+    """Tell a stream what becomes of its client, until its answer is over.
+
+    Args:
+        over: waits for that.
+        on_gone: called where the client has left, after the stream was told.
+    """
+
+    def gone(cause: events.GoneCause) -> None:
+        running.event(events.ClientGone(cause))
+        on_gone()
+
+    exchange.on_gone = gone
+    exchange.on_pressure, exchange.on_relief = running.pressed, running.relieved
     try:
-        await exchange.finished()
+        await over
     except asyncio.CancelledError:
         running.event(events.ServerStopping())  # the connection was cut, and nobody said so
         raise

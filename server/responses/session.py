@@ -224,20 +224,7 @@ class Session:
         running = await answering.begin(
             context, incoming, creating.model, creating.read, creating.api, place
         )
-
-        def gone(cause: events.GoneCause) -> None:
-            running.event(events.ClientGone(cause))
-            message.over.set()
-
-        exchange.on_gone = gone
-        exchange.on_pressure, exchange.on_relief = running.pressed, running.relieved
-        try:
-            await message.over.wait()
-        except asyncio.CancelledError:
-            running.event(events.ServerStopping())  # the connection was cut, and nobody said so
-            raise
-        finally:
-            exchange.on_gone = exchange.on_pressure = exchange.on_relief = None
+        await answering.attend(exchange, running, message.over.wait(), message.over.set)
         self._remember(creating, rendered[0])
 
     async def _warm(self, creating: creation.Creation, message: Message) -> None:
