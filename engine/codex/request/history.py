@@ -149,7 +149,8 @@ def read(turn: worker.Turn) -> slices.Steps[History]:
     identity = yield from _identity(turn)
     messages = turn.messages
     answered = _after_last_answer(messages)
-    begun = _before_last_answer(messages, answered)
+    last_answer = ending(messages[:answered], "assistant")
+    begun = answered - len(last_answer)
     first_user = next((i for i, each in enumerate(messages) if each.role == "user"), len(messages))
     digest = _Digest()
     yield from digest.add(turn.key_id)
@@ -163,8 +164,16 @@ def read(turn: worker.Turn) -> slices.Steps[History]:
             opening = digest.value
     goal = None
     if 0 < answered < len(messages) and all(m.role in ASKING for m in messages[answered:]):
-        goal = yield from _goal(messages[begun:answered], before, answered)
+        goal = yield from _goal(last_answer, before, answered)
     return History(identity, opening, digest.value, digest.size, goal)
+
+
+def ending(messages: tuple[worker.Message, ...], *roles: str) -> tuple[worker.Message, ...]:
+    """Return the messages of these roles that a conversation ends with."""
+    start = len(messages)
+    while start and messages[start - 1].role in roles:
+        start -= 1
+    return messages[start:]
 
 
 def answer(told: Iterable[tuple[str, str | None]], thoughts: Iterable[Thought]) -> Answer:
@@ -201,14 +210,6 @@ def _after_last_answer(messages: tuple[worker.Message, ...]) -> int:
     while last and messages[last - 1].role != "assistant":
         last -= 1
     return last
-
-
-def _before_last_answer(messages: tuple[worker.Message, ...], end: int) -> int:
-    """Return the index of the first of the messages in a row that the assistant's last is in."""
-    start = end
-    while start and messages[start - 1].role == "assistant":
-        start -= 1
-    return start
 
 
 def _goal(

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from engine import containment, worker
-from engine.codex.request import conversation
+from engine.codex.request import conversation, history
 from engine.codex.turns import attempt, modelstep
 from engine.containment import Boundary
 from machines import parse
@@ -213,7 +213,7 @@ class Parking:
 
 def _results(messages: tuple[worker.Message, ...]) -> tuple[worker.Message, ...]:
     """The tool messages a conversation ends with."""
-    return _ending(messages, "tool", "function")
+    return history.ending(messages, "tool", "function")
 
 
 def _asked(turn: worker.Turn) -> tuple[object, ...]:
@@ -228,14 +228,7 @@ def _asked(turn: worker.Turn) -> tuple[object, ...]:
 
 def _answers(messages: tuple[worker.Message, ...]) -> tuple[worker.Message, ...]:
     """The assistant messages a conversation ends with: a step may have been told as several."""
-    return _ending(messages, "assistant")
-
-
-def _ending(messages: tuple[worker.Message, ...], *roles: str) -> tuple[worker.Message, ...]:
-    start = len(messages)
-    while start and messages[start - 1].role in roles:
-        start -= 1
-    return messages[start:]
+    return history.ending(messages, "assistant")
 
 
 def _first_call(answers: tuple[worker.Message, ...]) -> str | None:
